@@ -1,0 +1,89 @@
+//! Alerts: what a rule says to people about one event.
+
+use serde::Serialize;
+
+use crate::event::Event;
+use crate::id::Id;
+use crate::rule::Severity;
+
+/// The most bytes of an SNS message with its attributes, which take far less than 1 KiB.
+///
+/// See <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>.
+pub const MAX_BYTES: usize = 255 * 1024;
+
+/// One alert of one rule.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// Hash of rule, key and cooldown period: one alert however often the event is delivered.
+    pub alert_id: Id,
+    /// The id of the rule.
+    pub rule: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// The dataset of the event.
+    pub dataset: String,
+    /// One line for a person.
+    pub title: String,
+    /// The message: a JSON object of `alert_id, rule, entity, severity, title, event`.
+    pub message: String,
+}
+
+#[derive(Serialize)]
+struct Message<'a, E> {
+    alert_id: Id,
+    rule: &'a str,
+    entity: &'a str,
+    severity: Severity,
+    title: &'a str,
+    event: E,
+}
+
+/// What stands for an event that is too large for a message: enough to find it in the lake.
+#[derive(Serialize)]
+struct EventReference<'a> {
+    dataset: &'a str,
+    event_id: &'a str,
+    event_time: String,
+}
+
+impl Alert {
+    pub(crate) fn new(
+        alert_id: Id,
+        rule: &str,
+        severity: Severity,
+        title: String,
+        event: &Event<'_>,
+    ) -> Self {
+        let head =
+            Message { alert_id, rule, entity: &event.entity, severity, title: &title, event };
+        let mut message = to_json(&head);
+        if message.len() > MAX_BYTES {
+            let event = EventReference {
+                dataset: &event.dataset,
+                event_id: &event.event_id,
+                event_time: event.event_time.to_string(),
+            };
+            message = to_json(&head.with_event(event));
+        }
+        Self {
+            alert_id,
+            rule: rule.to_owned(),
+            severity,
+            dataset: event.dataset.clone().into_owned(),
+            title,
+            message,
+        }
+    }
+}
+
+impl<'a, E> Message<'a, E> {
+    fn with_event<F>(&self, event: F) -> Message<'a, F> {
+        let Self { alert_id, rule, entity, severity, title, .. } = *self;
+        Message { alert_id, rule, entity, severity, title, event }
+    }
+}
+
+/// Strings, numbers and maps with string keys: there is nothing that JSON could not hold.
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

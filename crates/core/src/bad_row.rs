@@ -1,0 +1,301 @@
+//! Bad rows: data that can never succeed, kept with its bytes so that it can be mended and replayed.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::id::Id;
+use crate::time::as_millis;
+
+/// The most bytes a bad row takes as one Firehose record: 1,000 KiB less the newline.
+///
+/// See <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>.
+pub const MAX_BYTES: usize = 1_000 * 1024 - 1;
+
+/// Why a row is bad. The list is closed, because a code is a metric dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// The record's data is not base64.
+    BrokenBase64,
+    /// The record, or the line of a JSON Lines file, is not one JSON object of the expected shape.
+    InvalidJson,
+    /// A JSON object names the same field twice.
+    DuplicateField,
+    /// No dataset has this name, and no dataset knows this header.
+    UnknownDataset,
+    /// A record of the EVENTS stream is not an event.
+    NotAnEvent,
+    /// A required value is absent or empty.
+    MissingField,
+    /// A value should be a number and is not a finite one, or should be whole and is not.
+    InvalidNumber,
+    /// A number or a time lies outside what it can be.
+    OutOfRange,
+    /// A value should be a date and time and is not one that exists.
+    InvalidTime,
+    /// A value is not one of those its field can have.
+    UnknownValue,
+    /// The event would be larger than a record of the stream may be.
+    EventTooLarge,
+    /// A CSV row's quotes do not match.
+    BrokenQuoting,
+    /// A CSV row has more or fewer cells than the header.
+    WrongColumnCount,
+    /// A row's bytes are not UTF-8.
+    NotUtf8,
+    /// A row holds a NUL byte.
+    NulByte,
+    /// A row, or the record it would become, is larger than a record may be.
+    RowTooLarge,
+    /// The object holds no header and no row.
+    EmptyObject,
+    /// The header lacks a column that the dataset requires.
+    MissingColumn,
+    /// The header names the same column twice.
+    DuplicateColumn,
+    /// The header is larger, or has more columns, than any dataset's could.
+    HeaderTooLarge,
+    /// The object was deleted before it was read.
+    ObjectMissing,
+    /// The object was overwritten while it was read.
+    ObjectChanged,
+    /// The gzip stream ends too early.
+    TruncatedGzip,
+    /// The gzip stream is damaged.
+    CorruptGzip,
+    /// The gzip stream expands beyond the configured ratio.
+    GzipRatio,
+}
+
+impl Code {
+    /// The name in records and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BrokenBase64 => "broken_base64",
+            Self::InvalidJson => "invalid_json",
+            Self::DuplicateField => "duplicate_field",
+            Self::UnknownDataset => "unknown_dataset",
+            Self::NotAnEvent => "not_an_event",
+            Self::MissingField => "missing_field",
+            Self::InvalidNumber => "invalid_number",
+            Self::OutOfRange => "out_of_range",
+            Self::InvalidTime => "invalid_time",
+            Self::UnknownValue => "unknown_value",
+            Self::EventTooLarge => "event_too_large",
+            Self::BrokenQuoting => "broken_quoting",
+            Self::WrongColumnCount => "wrong_column_count",
+            Self::NotUtf8 => "not_utf8",
+            Self::NulByte => "nul_byte",
+            Self::RowTooLarge => "row_too_large",
+            Self::EmptyObject => "empty_object",
+            Self::MissingColumn => "missing_column",
+            Self::DuplicateColumn => "duplicate_column",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::ObjectMissing => "object_missing",
+            Self::ObjectChanged => "object_changed",
+            Self::TruncatedGzip => "truncated_gzip",
+            Self::CorruptGzip => "corrupt_gzip",
+            Self::GzipRatio => "gzip_ratio",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Why a row was rejected, before it is known where the row came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The kind of fault.
+    pub code: Code,
+    /// The field that is at fault.
+    pub field: Option<Cow<'static, str>>,
+    /// What is wrong, for a person: lower case, no full stop.
+    pub message: String,
+}
+
+impl Rejection {
+    /// A fault of the row as a whole.
+    pub fn row(code: Code, message: impl Into<String>) -> Self {
+        Self { code, field: None, message: message.into() }
+    }
+
+    /// A fault of one field.
+    pub fn field(code: Code, field: &'static str, message: impl Into<String>) -> Self {
+        Self { code, field: Some(Cow::Borrowed(field)), message: message.into() }
+    }
+}
+
+/// Where and when a bad row was met.
+#[derive(Clone, Debug, Default)]
+pub struct Origin<'a> {
+    /// The dataset, where it is known.
+    pub dataset: Option<&'a str>,
+    /// The source position: `s3://bucket/key?versionId=v#offset=0&row=1`, or the shard and number.
+    pub source: Cow<'a, str>,
+    /// Stable id of that position: a row that is delivered twice is quarantined under one id.
+    pub record_id: Cow<'a, str>,
+    /// The shard the record was read from; absent at ingest.
+    pub shard_id: Option<&'a str>,
+    /// The record's sequence number; absent at ingest.
+    pub sequence_number: Option<&'a str>,
+    /// When the record arrived in the stream.
+    pub arrived_at: Option<Timestamp>,
+}
+
+impl<'a> Origin<'a> {
+    /// The origin of a record whose own id cannot be read: its place in the stream stands for it.
+    #[must_use]
+    pub fn of_record(shard_id: &'a str, sequence_number: &'a str, arrived_at: Timestamp) -> Self {
+        Self {
+            dataset: None,
+            source: Cow::Owned(format!("kinesis:{shard_id}#{sequence_number}")),
+            record_id: Cow::Owned(Id::of_text(&[shard_id, sequence_number]).to_string()),
+            shard_id: Some(shard_id),
+            sequence_number: Some(sequence_number),
+            arrived_at: Some(arrived_at),
+        }
+    }
+}
+
+/// One line of the quarantine: what is wrong, where it was, and the exact bytes.
+#[derive(Debug, Serialize)]
+pub struct BadRow<'a> {
+    /// The kind of fault.
+    pub code: Code,
+    /// What is wrong, for a person.
+    pub message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset: Option<&'a str>,
+    source: &'a str,
+    record_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence_number: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_millis")]
+    arrived_at: Option<Timestamp>,
+    #[serde(with = "as_millis")]
+    rejected_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+}
+
+impl<'a> BadRow<'a> {
+    /// A bad row of `rejection` at `origin`. `payload` is the exact bytes, `None` where they were
+    /// too many to keep.
+    #[must_use]
+    pub fn new(
+        rejection: &'a Rejection,
+        origin: &'a Origin<'a>,
+        payload: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            code: rejection.code,
+            message: &rejection.message,
+            field: rejection.field.as_deref(),
+            dataset: origin.dataset,
+            source: &origin.source,
+            record_id: &origin.record_id,
+            shard_id: origin.shard_id,
+            sequence_number: origin.sequence_number,
+            arrived_at: origin.arrived_at,
+            rejected_at: now,
+            payload_base64: payload.map(|bytes| base64_simd::STANDARD.encode_to_string(bytes)),
+        }
+    }
+
+    /// The bad row as one line of at most [`MAX_BYTES`] and a newline. Where the bytes would make
+    /// it longer they are left out: `source` says where they are.
+    #[must_use]
+    pub fn to_line(mut self) -> Vec<u8> {
+        let mut line = self.to_json();
+        if line.len() > MAX_BYTES {
+            self.payload_base64 = None;
+            line = self.to_json();
+        }
+        line.push(b'\n');
+        line
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+mod optional_millis {
+    use jiff::Timestamp;
+    use serde::Serializer;
+
+    #[expect(clippy::ref_option, reason = "the signature is serde's")]
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => crate::time::as_millis::serialize(time, s),
+            None => s.serialize_none(),
+        }
+    }
+}
+
+/// A value as a message shows it: quoted, escaped, and cut where it is long.
+#[must_use]
+pub fn shown(value: &str) -> String {
+    const LONGEST: usize = 64;
+    match value.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}…", &value[..end]),
+        None => format!("{value:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(payload: &[u8]) -> serde_json::Value {
+        let rejection = Rejection::field(Code::OutOfRange, "Severity", "5 is not in 1 to 4");
+        let origin = Origin::of_record("shardId-000000000000", "42", Timestamp::UNIX_EPOCH);
+        let now = "2026-11-20T10:00:00.5Z".parse().unwrap();
+        let line = BadRow::new(&rejection, &origin, Some(payload), now).to_line();
+        assert_eq!(line.last(), Some(&b'\n'));
+        assert!(line.len() <= MAX_BYTES + 1);
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    #[test]
+    fn a_bad_row_keeps_its_exact_bytes() {
+        let line = line(b"\xff,\"");
+
+        insta::assert_json_snapshot!(line);
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_a_firehose_record_are_left_out() {
+        let line = line(&vec![b'x'; MAX_BYTES]);
+
+        assert!(line.get("payload_base64").is_none());
+        assert_eq!(line["source"], "kinesis:shardId-000000000000#42");
+    }
+
+    #[test]
+    fn a_long_value_is_cut_in_a_message() {
+        assert_eq!(shown("a\0"), "\"a\\0\"");
+        assert_eq!(shown(&"é".repeat(100)).chars().count(), 64 + 3);
+    }
+}

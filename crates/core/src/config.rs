@@ -1,0 +1,77 @@
+//! The shipped configuration, compiled in: `config/pipeline.toml` and `config/alerts.toml`.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::metric::MetricSpec;
+use crate::rule::RuleSpec;
+use crate::transform::FilterSpec;
+
+/// The text of `config/pipeline.toml`.
+pub const PIPELINE: &str = include_str!("../../../config/pipeline.toml");
+
+/// The text of `config/alerts.toml`.
+pub const ALERTS: &str = include_str!("../../../config/alerts.toml");
+
+/// What is wrong with a configuration, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{owner}: {message}")]
+pub struct ConfigError {
+    owner: String,
+    message: String,
+}
+
+impl ConfigError {
+    /// `message` about the entry `owner`.
+    pub fn new(owner: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { owner: owner.into(), message: message.into() }
+    }
+}
+
+/// `pipeline.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineConfig {
+    /// Which events are dropped on purpose.
+    #[serde(default)]
+    pub filters: Vec<FilterSpec>,
+    /// Which metrics the events add up to.
+    #[serde(default)]
+    pub metrics: Vec<MetricSpec>,
+}
+
+/// `alerts.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertsConfig {
+    /// The rules.
+    #[serde(default)]
+    pub rules: Vec<RuleSpec>,
+}
+
+impl PipelineConfig {
+    /// Reads the text of a `pipeline.toml`.
+    ///
+    /// # Errors
+    ///
+    /// With line and column, when it is not of this shape.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        from_toml("pipeline.toml", text)
+    }
+}
+
+impl AlertsConfig {
+    /// Reads the text of an `alerts.toml`.
+    ///
+    /// # Errors
+    ///
+    /// With line and column, when it is not of this shape.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        from_toml("alerts.toml", text)
+    }
+}
+
+fn from_toml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::new(file, error.to_string()))
+}

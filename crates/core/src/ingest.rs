@@ -1,0 +1,259 @@
+//! From the rows of an object to raw records: which dataset, which position, which id.
+
+use std::borrow::Cow;
+
+use crate::bad_row::{Code, Rejection};
+use crate::datasets::{self, Dataset};
+use crate::id::Id;
+use crate::rows::{Format, Limits, Next, ObjectReader, Position, Row};
+
+/// What an object is called in the records made of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceName {
+    uri: String,
+    identity: [String; 3],
+}
+
+impl SourceName {
+    /// An object of S3. `version` is its version id, or its entity tag in a bucket without versions:
+    /// what makes an offset in it mean the same bytes for ever.
+    #[must_use]
+    pub fn s3(bucket: &str, key: &str, version_id: Option<&str>, etag: Option<&str>) -> Self {
+        let version = version_id.or(etag).unwrap_or_default();
+        let name = if version_id.is_some() { "versionId" } else { "etag" };
+        Self {
+            uri: format!("s3://{bucket}/{key}?{name}={version}"),
+            identity: [bucket.to_owned(), key.to_owned(), version.to_owned()],
+        }
+    }
+
+    /// A local file, by the name it was given.
+    #[must_use]
+    pub fn file(name: &str) -> Self {
+        Self {
+            uri: format!("file:{name}"),
+            identity: ["file".to_owned(), name.to_owned(), String::new()],
+        }
+    }
+
+    /// The source position of a row: `s3://bucket/key?versionId=v#offset=1234&row=12`.
+    #[must_use]
+    pub fn at(&self, position: Position) -> String {
+        format!("{}#offset={}&row={}", self.uri, position.offset, position.row)
+    }
+
+    /// The id of the record made of the row at `position`.
+    #[must_use]
+    pub fn record_id(&self, position: Position) -> Id {
+        let identity = self.identity.iter().map(String::as_bytes);
+        let offset = position.offset.to_be_bytes();
+        Id::of(identity.chain([offset.as_slice()]))
+    }
+}
+
+/// The rows of one object, of one dataset.
+pub struct Feed {
+    reader: ObjectReader,
+    dataset: Option<&'static dyn Dataset>,
+    /// The column of the partition key, in a CSV.
+    partition_index: Option<usize>,
+}
+
+/// The next thing in a feed.
+pub enum Step<'f> {
+    /// The header was read and fits the dataset. Comes before the first row of a CSV; a continued
+    /// feed [seeks](Feed::seek) now.
+    Begun,
+    /// A row to send.
+    Row(FeedRow<'f>),
+    /// A row that can never be sent; its bytes, where they were not too many.
+    Bad(Position, Rejection, Option<&'f [u8]>),
+    /// Push more bytes, or finish.
+    NeedInput,
+    /// All rows were given.
+    End,
+}
+
+/// The object cannot be read further: the bad row that stands for the rest of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Where the rest begins.
+    pub position: Position,
+    /// What is wrong.
+    pub rejection: Rejection,
+}
+
+/// One good row of a feed.
+#[derive(Debug)]
+pub struct FeedRow<'f> {
+    row: Row<'f>,
+    dataset: &'static str,
+    partition_column: &'static str,
+    partition_index: Option<usize>,
+}
+
+impl Feed {
+    /// A feed of `dataset`, or of the one that the header tells where that is not known.
+    #[must_use]
+    pub fn new(dataset: Option<&'static dyn Dataset>, limits: Limits) -> Self {
+        Self { reader: ObjectReader::new(limits), dataset, partition_index: None }
+    }
+
+    /// Adds the next bytes of the object.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.reader.push(bytes);
+    }
+
+    /// Says that there are no more bytes.
+    pub fn finish(&mut self) {
+        self.reader.finish();
+    }
+
+    /// Where the next row begins.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.reader.position()
+    }
+
+    /// Whether the object is compressed: then it can only be read from its beginning.
+    #[must_use]
+    pub fn is_gzip(&self) -> bool {
+        self.reader.is_gzip()
+    }
+
+    /// Skips to `position`, which an earlier [`Feed::position`] of the same object gave. Returns
+    /// the offset to read the object from, `None` to go on from where it is being read.
+    pub fn seek(&mut self, position: Position) -> Option<u64> {
+        self.reader.seek(position)
+    }
+
+    /// The dataset, once it is known.
+    #[must_use]
+    pub fn dataset(&self) -> Option<&'static dyn Dataset> {
+        self.dataset
+    }
+
+    /// The next step.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when the rest of the object cannot be read, or is of no dataset.
+    pub fn step(&mut self) -> Result<Step<'_>, Refused> {
+        let position = self.reader.position();
+        let next = self.reader.next().map_err(|refusal| Refused {
+            position: refusal.position,
+            rejection: Rejection::row(refusal.code, refusal.message),
+        })?;
+        Ok(match next {
+            Next::Header(header) => {
+                // Each line of JSON Lines has its own fields: the first tells, where nothing else does.
+                if header.format() == Format::Csv {
+                    let dataset = of_header(self.dataset, header.columns())
+                        .map_err(|rejection| Refused { position, rejection })?;
+                    self.partition_index = header.index_of(dataset.partition_column());
+                    self.dataset = Some(dataset);
+                }
+                Step::Begun
+            }
+            Next::Row(row) => {
+                let dataset = match self.dataset {
+                    Some(dataset) => dataset,
+                    None => of_fields(&row)
+                        .map_err(|rejection| Refused { position: row.position, rejection })?,
+                };
+                self.dataset = Some(dataset);
+                Step::Row(FeedRow {
+                    row,
+                    dataset: dataset.name(),
+                    partition_column: dataset.partition_column(),
+                    partition_index: self.partition_index,
+                })
+            }
+            Next::Broken(broken) => {
+                let rejection = Rejection {
+                    code: broken.code,
+                    field: broken.field.map(Cow::Owned),
+                    message: broken.message,
+                };
+                let bytes = broken.complete.then_some(broken.bytes);
+                Step::Bad(broken.position, rejection, bytes)
+            }
+            Next::NeedInput => Step::NeedInput,
+            Next::End => Step::End,
+        })
+    }
+}
+
+impl FeedRow<'_> {
+    /// Where the row is.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.row.position
+    }
+
+    /// The exact bytes, without the line's end.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.row.bytes
+    }
+
+    /// The name of the dataset.
+    #[must_use]
+    pub fn dataset(&self) -> &'static str {
+        self.dataset
+    }
+
+    /// The value of the dataset's partition column, if the row has one.
+    #[must_use]
+    pub fn partition_key(&self) -> Option<Cow<'_, str>> {
+        match self.partition_index {
+            Some(index) => self.row.cell(index),
+            None => self.row.field(self.partition_column),
+        }
+    }
+
+    /// Appends the payload: one JSON object.
+    pub fn write_payload(&self, out: &mut Vec<u8>) {
+        self.row.write_json(out);
+    }
+}
+
+/// The dataset of a header: `named` where that is known and has all its columns.
+fn of_header(
+    named: Option<&'static dyn Dataset>,
+    columns: &[String],
+) -> Result<&'static dyn Dataset, Rejection> {
+    let Some(dataset) = named else {
+        let columns: Vec<_> = columns.iter().map(String::as_str).collect();
+        return datasets::by_columns(&columns).ok_or_else(|| unknown_columns(&columns));
+    };
+    let missing: Vec<_> = dataset
+        .required_columns()
+        .iter()
+        .filter(|column| !columns.iter().any(|name| name == *column))
+        .copied()
+        .collect();
+    if missing.is_empty() {
+        Ok(dataset)
+    } else {
+        let message = format!("{} requires {}", dataset.name(), missing.join(", "));
+        Err(Rejection::row(Code::MissingColumn, message))
+    }
+}
+
+/// The dataset of the first line of a JSON Lines file.
+fn of_fields(row: &Row<'_>) -> Result<&'static dyn Dataset, Rejection> {
+    let fields: serde_json::Map<_, _> = serde_json::from_slice(row.bytes).unwrap_or_default();
+    let names: Vec<_> = fields.keys().map(String::as_str).collect();
+    datasets::by_columns(&names).ok_or_else(|| unknown_columns(&names))
+}
+
+fn unknown_columns(columns: &[&str]) -> Rejection {
+    const SHOWN: usize = 5;
+    let mut seen = columns.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if columns.len() > SHOWN {
+        seen.push_str(", …");
+    }
+    let message = format!("no dataset has the columns {seen}; there are {}", datasets::names());
+    Rejection::row(Code::UnknownDataset, message)
+}

@@ -1,0 +1,25 @@
+//! What Tributary decides, without touching the world.
+//!
+//! Rows become [events](event::Event) or [bad rows](bad_row::BadRow), events meet [rules](rule)
+//! and add up to [metrics](metric). Nothing here does I/O, reads a clock, an environment variable
+//! or a random number: bytes and times come in as arguments, values go out.
+//!
+//! What must **not** go here: anything that names an AWS service's API, anything `async`.
+
+pub mod alert;
+pub mod bad_row;
+pub mod books;
+pub mod cell;
+pub mod config;
+pub mod datasets;
+pub mod event;
+mod expression;
+pub mod id;
+pub mod ingest;
+pub mod metric;
+pub mod pairs;
+pub mod raw;
+pub mod rows;
+pub mod rule;
+pub mod time;
+pub mod transform;

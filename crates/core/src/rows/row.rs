@@ -1,0 +1,117 @@
+//! One row, and its JSON.
+
+use std::borrow::Cow;
+
+use super::csv::{self, Cell};
+use super::{Format, Header, Position, json_lines};
+
+/// A row that can be read: its quoting, number of cells and encoding are right.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// Where the row begins.
+    pub position: Position,
+    /// The bytes as received, without the line terminator.
+    pub bytes: &'a [u8],
+    pub(super) text: &'a str,
+    pub(super) header: &'a Header,
+    pub(super) ends: &'a [u32],
+    /// Whether no byte but a quote has to be escaped in JSON.
+    pub(super) plain: bool,
+}
+
+impl<'a> Row<'a> {
+    /// The header of the object that the row is from.
+    #[must_use]
+    pub fn header(&self) -> &'a Header {
+        self.header
+    }
+
+    /// A cell of a CSV row, counted from 0, without its quotes; `None` when it is empty or the row
+    /// is JSON.
+    #[must_use]
+    pub fn cell(&self, column_index: usize) -> Option<Cow<'a, str>> {
+        text_of(self.text, csv::cell(self.ends, column_index)?)
+    }
+
+    /// The value of a CSV column or of a top-level JSON field, a string or a number as text.
+    ///
+    /// `None` when it is absent, or empty in CSV, or neither string nor number in JSON. Of a JSON
+    /// field that is there more than once, the last counts.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<Cow<'a, str>> {
+        match self.header.format() {
+            Format::Csv => self.cell(self.header.index_of(name)?),
+            Format::JsonLines => json_lines::field(self.text, name),
+        }
+    }
+
+    /// Appends the row as one JSON object.
+    ///
+    /// CSV becomes `{"column":"cell",…}` in the order of the columns, all cells strings, empty cells
+    /// left out. A JSON line is appended as received.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        if self.header.format() == Format::JsonLines {
+            out.extend_from_slice(self.bytes);
+            return;
+        }
+        let keys = self.header.keys();
+        out.reserve(keys.len() + self.bytes.len() + 2);
+        out.push(b'{');
+        // The first key stands after no cell, so its `",` is left out.
+        let mut skipped = 2;
+        let mut key_start = 0;
+        for (cell, &key_end) in csv::cells(self.ends).zip(self.header.key_ends()) {
+            let key = key_start..key_end;
+            key_start = key_end;
+            if cell.start == cell.end {
+                continue;
+            }
+            out.extend_from_slice(&keys[key][skipped..]);
+            skipped = 0;
+            let bytes = &self.bytes[cell.start..cell.end];
+            if self.plain && !cell.doubled {
+                out.extend_from_slice(bytes);
+            } else {
+                escape(out, bytes, cell.doubled);
+            }
+        }
+        out.extend_from_slice(if skipped == 0 { b"\"}" } else { b"}" });
+    }
+}
+
+/// The content of a cell, its doubled quotes single; `None` when it is empty.
+pub(super) fn text_of(text: &str, cell: Cell) -> Option<Cow<'_, str>> {
+    match &text[cell.start..cell.end] {
+        "" => None,
+        content if cell.doubled => Some(Cow::Owned(content.replace("\"\"", "\""))),
+        content => Some(Cow::Borrowed(content)),
+    }
+}
+
+/// Whether a byte of a string must be escaped in JSON: RFC 8259, section 7.
+pub(super) fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Appends UTF-8 as the inside of a JSON string. `doubled` says that `""` stands for one quote.
+pub(super) fn escape(out: &mut Vec<u8>, mut bytes: &[u8], doubled: bool) {
+    while let Some(length) = bytes.iter().position(|&byte| needs_escape(byte)) {
+        out.extend_from_slice(&bytes[..length]);
+        let byte = bytes[length];
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[hex(byte >> 4), hex(byte & 0xf)]);
+            }
+        }
+        let width = if doubled && byte == b'"' { 2 } else { 1 };
+        bytes = &bytes[length + width..];
+    }
+    out.extend_from_slice(bytes);
+}

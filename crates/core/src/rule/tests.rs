@@ -1,0 +1,127 @@
+use serde_json::json;
+
+use super::*;
+
+fn rules(text: &str) -> Result<Rules, ConfigError> {
+    Rules::compile(&AlertsConfig::from_toml(text)?)
+}
+
+fn rule(changes: &[(&str, &str)]) -> String {
+    let mut fields = vec![
+        ("id", "hot"),
+        ("dataset", "accidents"),
+        ("severity", "warning"),
+        ("when", "event.measures.temperature_c > 30"),
+        ("title", "{measures.temperature_c} °C in {attributes.city} ({entity})"),
+        ("key", "{entity}"),
+        ("cooldown", "1h"),
+    ];
+    for change in changes {
+        fields.retain(|(name, _)| *name != change.0);
+        fields.push(*change);
+    }
+    let lines = fields.iter().map(|(name, value)| format!("{name} = {}\n", json!(value)));
+    format!("[[rules]]\n{}", lines.collect::<String>())
+}
+
+fn event(time: &str, measures: &serde_json::Value) -> String {
+    json!({"kind": "reading", "dataset": "accidents", "event_id": "e1", "entity": "OH/Montgomery",
+        "event_time": time, "received_at": "2026-11-20T10:00:00Z", "measures": measures,
+        "attributes": {"city": "Dayton"}, "tags": ["night"]})
+    .to_string()
+}
+
+fn alerts(rules: &Rules, event: &str) -> Vec<Alert> {
+    let (alerts, errors) = rules.alerts(&Event::from_json(event.as_bytes()).unwrap());
+    assert_eq!(errors, []);
+    alerts
+}
+
+#[test]
+fn the_shipped_rules_compile_and_the_first_one_fires_at_severity_4() {
+    let rules = rules(crate::config::ALERTS).unwrap();
+
+    for (severity, count) in [(3.0, 0), (4.0, 1)] {
+        let event = event("2026-11-20T10:00:00Z", &json!({"severity": severity}));
+        assert_eq!(alerts(&rules, &event).len(), count, "{severity}");
+    }
+}
+
+#[test]
+fn an_alert_says_what_people_need() {
+    let rules = rules(&rule(&[])).unwrap();
+    let alerts = alerts(&rules, &event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31.5})));
+
+    assert_eq!(alerts[0].title, "31.5 °C in Dayton (OH/Montgomery)");
+    let message: serde_json::Value = serde_json::from_str(&alerts[0].message).unwrap();
+    insta::assert_json_snapshot!(message);
+}
+
+#[test]
+fn one_key_has_one_alert_id_within_a_cooldown_and_another_after_it() {
+    let rules = rules(&rule(&[])).unwrap();
+    let id = |time| alerts(&rules, &event(time, &json!({"temperature_c": 31}))).remove(0).alert_id;
+
+    assert_eq!(id("2026-11-20T10:00:00Z"), id("2026-11-20T10:59:59Z"));
+    assert_ne!(id("2026-11-20T10:00:00Z"), id("2026-11-20T11:00:00Z"));
+}
+
+#[test]
+fn a_field_that_an_event_does_not_have_makes_a_rule_false() {
+    let rules = rules(&rule(&[])).unwrap();
+
+    assert!(alerts(&rules, &event("2026-11-20T10:00:00Z", &json!({}))).is_empty());
+}
+
+#[test]
+fn a_rule_that_fails_is_told_and_the_others_are_asked() {
+    let text = rule(&[("id", "broken"), ("when", "event.entity > 3")]) + &rule(&[]);
+    let rules = rules(&text).unwrap();
+    let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}));
+
+    let (alerts, errors) = rules.alerts(&Event::from_json(event.as_bytes()).unwrap());
+
+    assert_eq!(alerts.iter().map(|alert| &alert.rule[..]).collect::<Vec<_>>(), ["hot"]);
+    assert_eq!(errors.iter().map(|error| &error.rule[..]).collect::<Vec<_>>(), ["broken"]);
+}
+
+#[test]
+fn a_rule_of_another_dataset_is_not_asked() {
+    let rules = rules(&rule(&[])).unwrap();
+    let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}))
+        .replace("\"accidents\"", "\"telemetry\"");
+
+    assert!(alerts(&rules, &event).is_empty());
+}
+
+#[test]
+fn an_event_too_large_for_a_message_is_named_instead() {
+    let rules = rules(&rule(&[("title", "{entity}")])).unwrap();
+    let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}))
+        .replace("Dayton", &"x".repeat(crate::alert::MAX_BYTES));
+
+    let message = &alerts(&rules, &event)[0].message;
+
+    assert!(message.len() < 1024, "{}", message.len());
+    let message: serde_json::Value = serde_json::from_str(message).unwrap();
+    assert_eq!(message["event"]["event_id"], "e1");
+}
+
+#[test]
+fn a_wrong_rule_is_named_with_what_is_wrong() {
+    for (changes, expected) in [
+        (vec![("when", "event.measures.")], "rule hot: does not parse"),
+        (vec![("when", "row.severity > 3")], "rule hot: names row, and only `event` is there"),
+        (vec![("title", "{entity")], "rule hot: \"{entity\" lacks a closing brace"),
+        (vec![("title", "{city}")], "rule hot: {city} is none of {dataset}"),
+        (vec![("dataset", "weather")], "rule hot: dataset \"weather\" is none of accidents"),
+        (vec![("cooldown", "often")], "\"often\" is no length of time"),
+        (vec![("severity", "awful")], "alerts.toml: TOML parse error at line"),
+        (vec![("colour", "red")], "unknown field `colour`"),
+    ] {
+        let error = rules(&rule(&changes)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = rules(&(rule(&[]) + &rule(&[]))).unwrap_err().to_string();
+    assert_eq!(error, "rule hot: is there twice");
+}
