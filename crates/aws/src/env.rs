@@ -1,0 +1,77 @@
+//! The one trip through the environment.
+
+use thiserror::Error;
+
+/// What the environment lacks or has wrong: every fault at once, so that one deployment mends all.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("environment: {}", .0.join("; "))]
+pub struct EnvError(Vec<String>);
+
+/// Reads variables through a look-up that tests can pass, and collects what is wrong with them.
+pub struct Env<'a> {
+    look_up: &'a dyn Fn(&str) -> Option<String>,
+    faults: Vec<String>,
+}
+
+impl<'a> Env<'a> {
+    /// A reader over `look_up`, which is `|name| std::env::var(name).ok()` in a function.
+    pub fn new(look_up: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { look_up, faults: Vec::new() }
+    }
+
+    /// The value of a variable that must be there; an empty one counts as missing.
+    pub fn text(&mut self, name: &str) -> String {
+        let value = (self.look_up)(name).filter(|value| !value.trim().is_empty());
+        value.unwrap_or_else(|| {
+            self.faults.push(format!("{name} is missing"));
+            String::new()
+        })
+    }
+
+    /// A whole number above 0 that must be there.
+    pub fn number(&mut self, name: &str) -> usize {
+        let text = self.text(name);
+        match text.parse() {
+            Ok(number) if number > 0 => number,
+            _ if text.is_empty() => 0,
+            _ => {
+                self.faults
+                    .push(format!("{name} is {text:?} and should be a whole number above 0"));
+                0
+            }
+        }
+    }
+
+    /// `config` if nothing was wrong.
+    ///
+    /// # Errors
+    ///
+    /// Names every variable that is missing or wrong.
+    pub fn finish<T>(self, config: T) -> Result<T, EnvError> {
+        if self.faults.is_empty() { Ok(config) } else { Err(EnvError(self.faults)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let look_up = |name: &str| match name {
+            "STREAM" => Some("raw".to_owned()),
+            "EMPTY" => Some(" ".to_owned()),
+            "BYTES" => Some("many".to_owned()),
+            _ => None,
+        };
+        let mut env = Env::new(&look_up);
+
+        let read = (env.text("STREAM"), env.text("EMPTY"), env.number("BYTES"), env.text("QUEUE"));
+
+        assert_eq!(
+            env.finish(read).unwrap_err().to_string(),
+            "environment: EMPTY is missing; BYTES is \"many\" and should be a whole number above 0; \
+             QUEUE is missing"
+        );
+    }
+}

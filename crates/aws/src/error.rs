@@ -1,0 +1,128 @@
+//! The two kinds of failed calls: broken plumbing, which is retried, and broken set-up, which
+//! names what is missing.
+
+use std::fmt::Write as _;
+
+use aws_sdk_kinesis::config::http::HttpResponse;
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use thiserror::Error;
+
+/// A call that did not do what it should.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CallError {
+    /// Throttled, a server's fault, a time-out: the same call may succeed later.
+    #[error("{operation}: {code}: {message}")]
+    Plumbing {
+        /// The operation that was called.
+        operation: &'static str,
+        /// The service's error code, or one of `time_out`, `dispatch`, `response`.
+        code: String,
+        /// What the service said.
+        message: String,
+    },
+    /// Access denied, no such resource, a request the service will never take: a person must act.
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
+}
+
+/// The deployment is wrong; the invocation fails with this text.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{operation} on {resource}: {code}: {message}")]
+pub struct SetUpError {
+    /// The operation that was called.
+    pub operation: &'static str,
+    /// The resource it was called on.
+    pub resource: String,
+    /// The service's error code.
+    pub code: String,
+    /// What the service said.
+    pub message: String,
+}
+
+/// Why an invocation fails as a whole: Lambda delivers its batch again and, after its retries, parks
+/// it in the on-failure destination.
+#[derive(Debug, Error)]
+pub enum InvocationError {
+    /// The payload is not what this function is for.
+    #[error("the payload cannot be read: {0}")]
+    Payload(#[from] serde_json::Error),
+    /// The deployment is wrong.
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
+}
+
+impl CallError {
+    /// No answer within the time there was; whether the call took effect is not known.
+    #[must_use]
+    pub fn time_out(operation: &'static str) -> Self {
+        Self::Plumbing { operation, code: "time_out".into(), message: "no answer in time".into() }
+    }
+
+    /// Sorts an SDK error by what can be done about it.
+    pub fn from_sdk<E>(
+        operation: &'static str,
+        resource: &str,
+        error: &SdkError<E, HttpResponse>,
+    ) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let plumbing = |code: &str, message: String| Self::Plumbing {
+            operation,
+            code: code.to_owned(),
+            message,
+        };
+        match error {
+            SdkError::ServiceError(answer) => {
+                let code = answer.err().code().unwrap_or("unknown");
+                let message = answer.err().message().unwrap_or("no message").to_owned();
+                let status = answer.raw().status().as_u16();
+                if status >= 500 || status == 429 || is_passing(code) {
+                    plumbing(code, message)
+                } else {
+                    let (resource, code) = (resource.to_owned(), code.to_owned());
+                    Self::SetUp(SetUpError { operation, resource, code, message })
+                }
+            }
+            SdkError::TimeoutError(_) => Self::time_out(operation),
+            SdkError::DispatchFailure(_) => plumbing("dispatch", chain(error)),
+            SdkError::ResponseError(_) => plumbing("response", chain(error)),
+            // Among these: no credentials, no region, a request that cannot be built.
+            _ => Self::SetUp(SetUpError {
+                operation,
+                resource: resource.to_owned(),
+                code: "client".to_owned(),
+                message: chain(error),
+            }),
+        }
+    }
+}
+
+/// Codes of client errors that pass by themselves.
+///
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html#API_PutRecords_Errors>
+/// and its like for the other services.
+fn is_passing(code: &str) -> bool {
+    const PASSING: &[&str] = &[
+        "ProvisionedThroughputExceededException",
+        "LimitExceededException",
+        "KMSThrottlingException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "RequestExpired",
+        "SlowDown",
+        "KMSThrottling",
+        "ConcurrentModification",
+        "ServiceUnavailable",
+        "InternalFailure",
+        "TooManyRequestsException",
+    ];
+    PASSING.contains(&code) || code.contains("Throttl")
+}
+
+fn chain<E: std::error::Error>(error: &E) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{}", DisplayErrorContext(error));
+    text
+}

@@ -1,0 +1,73 @@
+//! Amazon Data Firehose.
+
+use aws_sdk_firehose::Client;
+use aws_sdk_firehose::primitives::Blob;
+use aws_sdk_firehose::types::Record;
+
+use crate::error::{CallError, SetUpError};
+use crate::put::{BatchPut, Limits, Verdict};
+
+/// What a PutRecordBatch call takes.
+///
+/// See <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>.
+pub const LIMITS: Limits =
+    Limits { entries: 500, bytes: 4 * 1024 * 1024, entry_bytes: 1_000 * 1024 };
+
+/// One delivery stream. Its entries are lines that end with their newline: the service adds none.
+#[derive(Clone, Debug)]
+pub struct DeliveryStream {
+    client: Client,
+    name: String,
+}
+
+impl DeliveryStream {
+    /// The delivery stream `name`.
+    #[must_use]
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+}
+
+impl BatchPut for DeliveryStream {
+    type Entry = Vec<u8>;
+
+    const OPERATION: &'static str = "firehose:PutRecordBatch";
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn size(&self, entry: &Vec<u8>) -> usize {
+        entry.len()
+    }
+
+    async fn put(&self, entries: &[&Vec<u8>]) -> Result<Vec<Verdict>, CallError> {
+        let records = entries
+            .iter()
+            .map(|entry| Record::builder().data(Blob::new(entry.as_slice())).build())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| SetUpError {
+                operation: Self::OPERATION,
+                resource: self.name.clone(),
+                code: "client".into(),
+                message: error.to_string(),
+            })?;
+        let answer = self
+            .client
+            .put_record_batch()
+            .delivery_stream_name(&self.name)
+            .set_records(Some(records))
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(Self::OPERATION, &self.name, &error))?;
+        Ok(answer
+            .request_responses()
+            .iter()
+            .map(|entry| match (entry.error_code(), entry.record_id()) {
+                (None, Some(_)) => Verdict::Stored,
+                (Some(code), _) => Verdict::Failed(code.to_owned()),
+                (None, None) => Verdict::Failed("no_answer".to_owned()),
+            })
+            .collect())
+    }
+}

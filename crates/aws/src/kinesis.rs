@@ -1,0 +1,117 @@
+//! Kinesis Data Streams.
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+
+use crate::error::{CallError, SetUpError};
+use crate::put::{BatchPut, Limits, Verdict};
+
+/// The most records of a PutRecords call.
+///
+/// See <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>.
+pub const MAX_ENTRIES: usize = 500;
+
+/// The most bytes of a PutRecords call, partition keys included. The service takes 10 MiB since
+/// 2025; half of it keeps a call short enough to be worth repeating.
+pub const MAX_BYTES: usize = 5 * 1024 * 1024;
+
+/// The longest partition key, in characters.
+pub const MAX_KEY_CHARS: usize = 256;
+
+/// One record for a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Decides the shard; cut to [`MAX_KEY_CHARS`] by [`StreamRecord::new`].
+    pub partition_key: String,
+    /// The bytes.
+    pub data: Vec<u8>,
+}
+
+impl StreamRecord {
+    /// A record with a key that the service takes: not empty, and not too long.
+    #[must_use]
+    pub fn new(partition_key: &str, data: Vec<u8>) -> Self {
+        let end =
+            partition_key.char_indices().nth(MAX_KEY_CHARS).map_or(partition_key.len(), |c| c.0);
+        let partition_key = match &partition_key[..end] {
+            "" => "-".to_owned(),
+            key => key.to_owned(),
+        };
+        Self { partition_key, data }
+    }
+
+    /// The bytes the service counts: data and partition key.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.partition_key.len() + self.data.len()
+    }
+}
+
+/// One stream.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    client: Client,
+    name: String,
+    max_record_bytes: usize,
+}
+
+impl Stream {
+    /// The stream `name`, whose records may have `max_record_bytes` with their partition key.
+    #[must_use]
+    pub fn new(client: Client, name: String, max_record_bytes: usize) -> Self {
+        Self { client, name, max_record_bytes }
+    }
+}
+
+impl BatchPut for Stream {
+    type Entry = StreamRecord;
+
+    const OPERATION: &'static str = "kinesis:PutRecords";
+
+    fn limits(&self) -> Limits {
+        let entry_bytes = self.max_record_bytes;
+        Limits { entries: MAX_ENTRIES, bytes: MAX_BYTES.max(entry_bytes), entry_bytes }
+    }
+
+    fn size(&self, entry: &StreamRecord) -> usize {
+        entry.size()
+    }
+
+    async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<Verdict>, CallError> {
+        let records = entries
+            .iter()
+            .map(|entry| {
+                PutRecordsRequestEntry::builder()
+                    .data(Blob::new(entry.data.as_slice()))
+                    .partition_key(&entry.partition_key)
+                    .build()
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| SetUpError {
+                operation: Self::OPERATION,
+                resource: self.name.clone(),
+                code: "client".into(),
+                message: error.to_string(),
+            })?;
+        let answer = self
+            .client
+            .put_records()
+            .stream_name(&self.name)
+            .set_records(Some(records))
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(Self::OPERATION, &self.name, &error))?;
+        Ok(answer.records().iter().map(|r| verdict(r.error_code(), r.sequence_number())).collect())
+    }
+}
+
+/// An entry is stored when it has a sequence number and no error code; an entry with neither is
+/// one the service did not answer for.
+fn verdict(error_code: Option<&str>, sequence_number: Option<&str>) -> Verdict {
+    match (error_code, sequence_number) {
+        (None, Some(_)) => Verdict::Stored,
+        (Some(code), _) => Verdict::Failed(code.to_owned()),
+        (None, None) => Verdict::Failed("no_answer".to_owned()),
+    }
+}

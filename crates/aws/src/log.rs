@@ -1,0 +1,112 @@
+//! The one line a batch: a structured log record that CloudWatch also reads as metrics (EMF).
+//!
+//! Format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use tributary_core::bad_row::Code;
+use tributary_core::books::Books;
+
+/// Who speaks: the function, and the namespace of its metrics.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    function: &'static str,
+    namespace: String,
+}
+
+impl Journal {
+    /// The journal of `function`, whose counts go to the CloudWatch namespace `namespace`.
+    #[must_use]
+    pub fn new(function: &'static str, namespace: String) -> Self {
+        Self { function, namespace }
+    }
+
+    /// Writes the batch's line, and one more for each code of its bad rows, to standard output.
+    ///
+    /// `extra` are fields of this function alone; they are logged and are no metrics.
+    #[expect(clippy::print_stdout, reason = "standard output is where Lambda reads EMF")]
+    pub fn batch(
+        &self,
+        books: &Books,
+        codes: &BTreeMap<Code, u64>,
+        took: Duration,
+        extra: Value,
+        now: Timestamp,
+    ) {
+        for line in self.lines(books, codes, took, extra, now) {
+            println!("{line}");
+        }
+    }
+
+    fn lines(
+        &self,
+        books: &Books,
+        codes: &BTreeMap<Code, u64>,
+        took: Duration,
+        extra: Value,
+        now: Timestamp,
+    ) -> Vec<Value> {
+        let counts = json!(books);
+        let names: Vec<_> = counts.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+        let mut line = self.line(&["function"], names, now);
+        merge(&mut line, counts);
+        merge(&mut line, extra);
+        line["message"] = json!("batch");
+        line["duration_ms"] = json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+
+        let mut lines = vec![line];
+        for (code, count) in codes {
+            let name = "quarantined".to_owned();
+            let mut line = self.line(&["function", "code"], vec![name], now);
+            line["message"] = json!("bad rows");
+            line["code"] = json!(code);
+            line["quarantined"] = json!(count);
+            lines.push(line);
+        }
+        lines
+    }
+
+    fn line(&self, dimensions: &[&str], metrics: Vec<String>, now: Timestamp) -> Value {
+        let metrics: Vec<_> =
+            metrics.into_iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
+        json!({
+            "_aws": {
+                "Timestamp": now.as_millisecond(),
+                "CloudWatchMetrics": [{
+                    "Namespace": self.namespace,
+                    "Dimensions": [dimensions],
+                    "Metrics": metrics,
+                }],
+            },
+            "level": "INFO",
+            "function": self.function,
+        })
+    }
+}
+
+fn merge(line: &mut Value, fields: Value) {
+    if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
+        line.extend(fields);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_log_record_and_a_metric() {
+        let journal = Journal::new("transform", "Tributary/dev".into());
+        let books = Books { received: 3, delivered: 2, quarantined: 1, ..Books::default() };
+        let codes = BTreeMap::from([(Code::OutOfRange, 1)]);
+        let took = Duration::from_millis(12);
+
+        let lines =
+            journal.lines(&books, &codes, took, json!({"retried": 0}), Timestamp::UNIX_EPOCH);
+
+        insta::assert_json_snapshot!(lines);
+    }
+}

@@ -1,0 +1,151 @@
+//! The Kinesis payload of a function, and the answer to it.
+//!
+//! `aws_lambda_events` refuses the whole payload for one record whose data is not base64, and the
+//! window state that AWS documents. These types take what comes: a broken record is one bad row.
+//!
+//! Shape: <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What Lambda hands a function for a batch of a stream, borrowed from the payload's text.
+#[derive(Debug, Deserialize)]
+pub struct KinesisPayload<'a> {
+    /// The batch, in the order of the shard.
+    #[serde(borrow, rename = "Records", default)]
+    pub records: Vec<KinesisRecord<'a>>,
+}
+
+/// One record of a batch.
+#[derive(Debug, Deserialize)]
+pub struct KinesisRecord<'a> {
+    /// `shardId-000000000000:<sequence number>`.
+    #[serde(borrow, rename = "eventID", default)]
+    event_id: Cow<'a, str>,
+    #[serde(borrow)]
+    kinesis: KinesisData<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KinesisData<'a> {
+    #[serde(borrow, default)]
+    data: Cow<'a, str>,
+    #[serde(borrow)]
+    sequence_number: Cow<'a, str>,
+    #[serde(default)]
+    approximate_arrival_timestamp: f64,
+}
+
+impl<'a> KinesisPayload<'a> {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    ///
+    /// When it is no Kinesis payload at all, or a record has no sequence number to report it by.
+    pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+impl KinesisRecord<'_> {
+    /// The number that names the record in its shard.
+    #[must_use]
+    pub fn sequence_number(&self) -> &str {
+        &self.kinesis.sequence_number
+    }
+
+    /// The shard it was read from; empty where the payload does not say.
+    #[must_use]
+    pub fn shard_id(&self) -> &str {
+        self.event_id.split_once(':').map_or("", |(shard, _)| shard)
+    }
+
+    /// When the stream took the record, to the millisecond.
+    #[must_use]
+    pub fn arrival_time(&self) -> Timestamp {
+        // Saturates, and is checked below.
+        let millis = (self.kinesis.approximate_arrival_timestamp * 1e3).round() as i64;
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Replaces the content of `bytes` with the record's data.
+    ///
+    /// # Errors
+    ///
+    /// Where the data is not base64, the text itself.
+    pub fn decode_into(&self, bytes: &mut Vec<u8>) -> Result<(), &str> {
+        bytes.clear();
+        let data: &str = &self.kinesis.data;
+        base64_simd::STANDARD.decode_append(data, bytes).map_err(|_| data)
+    }
+}
+
+/// The answer to a batch: nothing, or where the shard's checkpoint must stay.
+///
+/// See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BatchResponse {
+    /// Empty when the whole batch succeeded.
+    #[serde(rename = "batchItemFailures")]
+    pub batch_item_failures: Vec<BatchItemFailure>,
+}
+
+/// One item that must be delivered again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BatchItemFailure {
+    /// A sequence number, or the id of an SQS message.
+    #[serde(rename = "itemIdentifier")]
+    pub item_identifier: String,
+}
+
+impl BatchResponse {
+    /// The answer that reports `items`.
+    pub fn failed(items: impl IntoIterator<Item = String>) -> Self {
+        let failure = |item_identifier| BatchItemFailure { item_identifier };
+        Self { batch_item_failures: items.into_iter().map(failure).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOWED: &str = r#"{
+        "Records": [{"eventID": "shardId-000000000006:42", "kinesis": {
+            "kinesisSchemaVersion": "1.0", "partitionKey": "1", "sequenceNumber": "42",
+            "data": "SGVsbG8=", "approximateArrivalTimestamp": 1545084650.987}}],
+        "window": {"start": "2020-07-30T17:00:00Z", "end": "2020-07-30T17:05:00Z"},
+        "state": {"1": 282, "2": {"nested": true}}, "isFinalInvokeForWindow": false}"#;
+
+    #[test]
+    fn a_payload_with_window_state_is_read() {
+        let payload = KinesisPayload::from_json(WINDOWED).unwrap();
+
+        let record = &payload.records[0];
+        let mut bytes = b"old".to_vec();
+        assert_eq!(record.decode_into(&mut bytes), Ok(()));
+        assert_eq!(bytes, b"Hello");
+        assert_eq!((record.shard_id(), record.sequence_number()), ("shardId-000000000006", "42"));
+        assert_eq!(record.arrival_time().to_string(), "2018-12-17T22:10:50.987Z");
+    }
+
+    #[test]
+    fn data_that_is_not_base64_is_told_and_kept() {
+        let text = WINDOWED.replace("SGVsbG8=", "§§ not base64");
+        let payload = KinesisPayload::from_json(&text).unwrap();
+
+        assert_eq!(payload.records[0].decode_into(&mut Vec::new()), Err("§§ not base64"));
+    }
+
+    #[test]
+    fn an_empty_answer_means_success() {
+        let json = serde_json::to_string(&BatchResponse::default()).unwrap();
+        assert_eq!(json, r#"{"batchItemFailures":[]}"#);
+
+        let json = serde_json::to_string(&BatchResponse::failed(["42".into()])).unwrap();
+        assert_eq!(json, r#"{"batchItemFailures":[{"itemIdentifier":"42"}]}"#);
+    }
+}

@@ -1,0 +1,202 @@
+//! Delivery: chunks, verdicts, retries, and what is left when time runs short.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use crate::deadline::Deadline;
+use crate::error::{CallError, SetUpError};
+use crate::put::{BatchPut, Limits, Verdict};
+
+/// The longest one call may take before it counts as unanswered.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A call is not begun with less time than this.
+const SHORTEST_CALL: Duration = Duration::from_millis(100);
+
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// An entry and the position of the record it answers for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbound<E> {
+    /// Position in the batch; what is reported when the entry is not delivered. Ascending.
+    pub position: usize,
+    /// What to put.
+    pub entry: E,
+}
+
+/// What [`Producer::send`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Positions that are not known to be stored, ascending. The entries of some of them may be
+    /// stored nevertheless: a call without an answer is retried, never trusted.
+    pub undelivered: Vec<usize>,
+    /// Entries that were sent again.
+    pub retried: usize,
+    /// What the service said last when it did not take something.
+    pub last_error: Option<String>,
+}
+
+impl Delivery {
+    /// The earliest position that is not delivered.
+    #[must_use]
+    pub fn first_undelivered(&self) -> Option<usize> {
+        self.undelivered.first().copied()
+    }
+}
+
+/// Delivers batches of any size to one [`BatchPut`].
+#[derive(Clone, Debug)]
+pub struct Producer<P> {
+    target: P,
+}
+
+impl<P: BatchPut> Producer<P> {
+    /// A producer for `target`.
+    pub fn new(target: P) -> Self {
+        Self { target }
+    }
+
+    /// The service behind it.
+    pub fn target(&self) -> &P {
+        &self.target
+    }
+
+    /// Sends `outbound` in order, chunk by chunk, until all is stored or `deadline` is near.
+    ///
+    /// Each entry of each answer is read, and only those that were not stored are sent again, with
+    /// jittered exponential delays. An answer of another length than its request says nothing that
+    /// can be trusted: all its entries count as unknown and are sent again. A chunk that cannot be
+    /// completed ends the delivery: what comes after it is reported, not attempted, because Lambda
+    /// delivers it again anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`SetUpError`] when the service says that the call can never work.
+    pub async fn send(
+        &self,
+        outbound: &[Outbound<P::Entry>],
+        deadline: Deadline,
+    ) -> Result<Delivery, SetUpError> {
+        let mut delivery = Delivery::default();
+        let sizes: Vec<_> = outbound.iter().map(|o| self.target.size(&o.entry)).collect();
+        let mut start = 0;
+        while let Some(chunk) = next_chunk(&sizes, start, self.target.limits()) {
+            start = chunk.end;
+            if !self.send_chunk(&outbound[chunk], deadline, &mut delivery).await? {
+                break;
+            }
+        }
+        delivery.undelivered.extend(outbound[start..].iter().map(|o| o.position));
+        delivery.undelivered.sort_unstable();
+        Ok(delivery)
+    }
+
+    /// Sends one chunk; whether all of it is stored.
+    async fn send_chunk(
+        &self,
+        chunk: &[Outbound<P::Entry>],
+        deadline: Deadline,
+        delivery: &mut Delivery,
+    ) -> Result<bool, SetUpError> {
+        let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
+        let mut refused = Vec::new();
+        let mut delays = ExponentialBuilder::new()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_delay(LONGEST_DELAY)
+            .with_jitter()
+            .without_max_times()
+            .build();
+
+        while deadline.remaining() > SHORTEST_CALL {
+            let answer = self.call(&pending, deadline).await;
+            pending = keep_unstored(pending, answer, &mut refused, delivery)?;
+            if pending.is_empty() {
+                break;
+            }
+            let delay = delays.next().unwrap_or(LONGEST_DELAY);
+            if deadline.remaining() < delay + SHORTEST_CALL {
+                break;
+            }
+            delivery.retried += pending.len();
+            sleep(delay).await;
+        }
+
+        let stored = pending.is_empty() && refused.is_empty();
+        delivery.undelivered.extend(pending.iter().map(|o| o.position).chain(refused));
+        Ok(stored)
+    }
+
+    async fn call(
+        &self,
+        pending: &[&Outbound<P::Entry>],
+        deadline: Deadline,
+    ) -> Result<Vec<Verdict>, CallError> {
+        let entries: Vec<_> = pending.iter().map(|o| &o.entry).collect();
+        let longest = deadline.remaining().min(CALL_TIMEOUT);
+        match timeout(longest, self.target.put(&entries)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(CallError::time_out(P::OPERATION)),
+        }
+    }
+}
+
+/// The entries of `pending` that `answer` does not call stored; those it refuses for good go to
+/// `refused`.
+fn keep_unstored<'o, E>(
+    pending: Vec<&'o Outbound<E>>,
+    answer: Result<Vec<Verdict>, CallError>,
+    refused: &mut Vec<usize>,
+    delivery: &mut Delivery,
+) -> Result<Vec<&'o Outbound<E>>, SetUpError> {
+    let verdicts = match answer {
+        Ok(verdicts) if verdicts.len() == pending.len() => verdicts,
+        Ok(verdicts) => {
+            let (asked, told) = (pending.len(), verdicts.len());
+            delivery.last_error = Some(format!("an answer of {told} for {asked} entries"));
+            return Ok(pending);
+        }
+        Err(CallError::SetUp(error)) => return Err(error),
+        Err(error) => {
+            delivery.last_error = Some(error.to_string());
+            return Ok(pending);
+        }
+    };
+    let mut unstored = Vec::new();
+    for (outbound, verdict) in pending.into_iter().zip(verdicts) {
+        match verdict {
+            Verdict::Stored => {}
+            Verdict::Failed(code) => {
+                delivery.last_error = Some(code);
+                unstored.push(outbound);
+            }
+            Verdict::Refused(code) => {
+                warn!(position = outbound.position, code, "entry refused for good");
+                delivery.last_error = Some(code);
+                refused.push(outbound.position);
+            }
+        }
+    }
+    Ok(unstored)
+}
+
+/// The chunk that begins at `start`: as many entries as one call takes, at least one.
+fn next_chunk(sizes: &[usize], start: usize, limits: Limits) -> Option<Range<usize>> {
+    let mut bytes = *sizes.get(start)?;
+    let mut end = start + 1;
+    while end < sizes.len() && end - start < limits.entries {
+        bytes += sizes[end];
+        if bytes > limits.bytes {
+            break;
+        }
+        end += 1;
+    }
+    Some(start..end)
+}
+
+#[cfg(test)]
+mod tests;

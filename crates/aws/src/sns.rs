@@ -1,0 +1,130 @@
+//! SNS topics.
+
+use aws_sdk_sns::Client;
+use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+
+use crate::error::{CallError, SetUpError};
+use crate::put::{BatchPut, Limits, Verdict};
+
+/// What a PublishBatch call takes. A message may be as large as the whole call.
+///
+/// See <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>.
+pub const LIMITS: Limits = Limits { entries: 10, bytes: 256 * 1024, entry_bytes: 256 * 1024 };
+
+/// What the subject and the attributes of a message may take beside its text.
+const OVERHEAD_BYTES: usize = 512;
+
+/// The most characters of a subject.
+const MAX_SUBJECT_CHARS: usize = 100;
+
+/// One message for a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The line that e-mail shows: printable ASCII, see [`Notification::subject_of`].
+    pub subject: String,
+    /// The text.
+    pub message: String,
+    /// String attributes, for subscribers to filter by.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+impl Notification {
+    /// `title` as SNS takes a subject: printable ASCII that begins with a letter, digit or
+    /// punctuation, at most 100 characters.
+    #[must_use]
+    pub fn subject_of(title: &str) -> String {
+        let printable = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+        title.trim().chars().take(MAX_SUBJECT_CHARS).map(printable).collect()
+    }
+}
+
+/// One topic.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    client: Client,
+    arn: String,
+}
+
+impl Topic {
+    /// The topic `arn`.
+    #[must_use]
+    pub fn new(client: Client, arn: String) -> Self {
+        Self { client, arn }
+    }
+
+    fn request_entry(
+        &self,
+        index: usize,
+        notification: &Notification,
+    ) -> Result<PublishBatchRequestEntry, SetUpError> {
+        let broken = |error: aws_sdk_sns::error::BuildError| SetUpError {
+            operation: Self::OPERATION,
+            resource: self.arn.clone(),
+            code: "client".into(),
+            message: error.to_string(),
+        };
+        let mut entry = PublishBatchRequestEntry::builder()
+            .id(index.to_string())
+            .subject(&notification.subject)
+            .message(&notification.message);
+        for (name, value) in &notification.attributes {
+            let value = MessageAttributeValue::builder()
+                .data_type("String")
+                .string_value(value)
+                .build()
+                .map_err(broken)?;
+            entry = entry.message_attributes(*name, value);
+        }
+        entry.build().map_err(broken)
+    }
+}
+
+impl BatchPut for Topic {
+    type Entry = Notification;
+
+    const OPERATION: &'static str = "sns:PublishBatch";
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn size(&self, entry: &Notification) -> usize {
+        entry.message.len() + OVERHEAD_BYTES
+    }
+
+    /// The answer is two lists with the ids of the request, in any order: an entry in neither has
+    /// no answer, and `SenderFault` makes a failure final.
+    async fn put(&self, entries: &[&Notification]) -> Result<Vec<Verdict>, CallError> {
+        let requests = entries
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| self.request_entry(index, entry))
+            .collect::<Result<Vec<_>, _>>()?;
+        let answer = self
+            .client
+            .publish_batch()
+            .topic_arn(&self.arn)
+            .set_publish_batch_request_entries(Some(requests))
+            .send()
+            .await
+            .map_err(|error| CallError::from_sdk(Self::OPERATION, &self.arn, &error))?;
+
+        let mut verdicts = vec![Verdict::Failed("no_answer".to_owned()); entries.len()];
+        let mut set = |id: Option<&str>, verdict| {
+            let index = id.and_then(|id| id.parse::<usize>().ok());
+            if let Some(slot) = index.and_then(|index| verdicts.get_mut(index)) {
+                *slot = verdict;
+            }
+        };
+        for success in answer.successful() {
+            set(success.id(), Verdict::Stored);
+        }
+        for failure in answer.failed() {
+            let code = failure.code().to_owned();
+            let verdict =
+                if failure.sender_fault() { Verdict::Refused(code) } else { Verdict::Failed(code) };
+            set(Some(failure.id()), verdict);
+        }
+        Ok(verdicts)
+    }
+}

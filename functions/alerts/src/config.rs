@@ -1,0 +1,31 @@
+//! What `alerts` reads from its environment.
+
+use tributary_aws::env::{Env, EnvError};
+
+/// The environment of `alerts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Name of the delivery stream for records that are no events.
+    pub quarantine_delivery_stream: String,
+    /// The topic for alerts.
+    pub alerts_topic_arn: String,
+    /// CloudWatch namespace of the books.
+    pub metrics_namespace: String,
+}
+
+impl Config {
+    /// Reads it through `look_up`.
+    ///
+    /// # Errors
+    ///
+    /// Names every variable that is missing or wrong.
+    pub fn from_look_up(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
+        let mut env = Env::new(look_up);
+        let config = Self {
+            quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
+            alerts_topic_arn: env.text("ALERTS_TOPIC_ARN"),
+            metrics_namespace: env.text("METRICS_NAMESPACE"),
+        };
+        env.finish(config)
+    }
+}

@@ -1,0 +1,4 @@
+//! `alerts`: events in, messages to people out. See the README beside this crate.
+
+pub mod config;
+pub mod handler;

@@ -1,0 +1,205 @@
+//! Message orchestration: each message is an object, or the rest of one.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use jiff::Timestamp;
+use serde_json::json;
+use tracing::{info, warn};
+use tributary_aws::clients;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::error::{CallError, InvocationError};
+use tributary_aws::firehose::DeliveryStream;
+use tributary_aws::kinesis::{Stream, StreamRecord};
+use tributary_aws::log::Journal;
+use tributary_aws::payload::BatchResponse;
+use tributary_aws::producer::Producer;
+use tributary_aws::put::BatchPut;
+use tributary_aws::quarantine::BadRows;
+use tributary_aws::s3::{ObjectStore, S3};
+use tributary_aws::sqs::{Queue, SqsQueue};
+use tributary_core::bad_row::{Code, Origin, Rejection};
+use tributary_core::books::Books;
+use tributary_core::id::Id;
+use tributary_core::rows::Limits;
+
+use crate::config::Config;
+use crate::message::{self, Task};
+use crate::object::{Ended, Work};
+
+/// The function, over any store, sinks and queue.
+pub struct IngestS3<O, R, Q, C> {
+    /// Where objects are read from.
+    pub objects: O,
+    /// Where raw records go.
+    pub raw: Producer<R>,
+    /// Where bad rows go.
+    pub quarantine: Producer<Q>,
+    /// Where continuations go.
+    pub queue: C,
+    /// What is read at most.
+    pub limits: Limits,
+    /// Where the books go.
+    pub journal: Journal,
+    /// The time of day.
+    pub clock: fn() -> Timestamp,
+}
+
+impl IngestS3<S3, Stream, DeliveryStream, SqsQueue> {
+    /// The function over AWS.
+    #[must_use]
+    pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Self {
+        let raw = Stream::new(clients::kinesis(sdk), config.raw_stream, config.max_record_bytes);
+        let quarantine =
+            DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
+        Self {
+            objects: S3::new(clients::s3(sdk)),
+            raw: Producer::new(raw),
+            quarantine: Producer::new(quarantine),
+            queue: SqsQueue::new(clients::sqs(sdk), config.queue_url),
+            limits: Limits {
+                max_row_bytes: config.max_record_bytes,
+                max_gzip_ratio: config.max_gzip_ratio as u64,
+                ..Limits::default()
+            },
+            journal: Journal::new("ingest-s3", config.metrics_namespace),
+            clock: Timestamp::now,
+        }
+    }
+}
+
+/// What the messages of one invocation came to.
+#[derive(Default)]
+struct Totals {
+    books: Books,
+    codes: BTreeMap<Code, u64>,
+    retried: usize,
+    objects: u64,
+    continued: u64,
+}
+
+impl<O, R, Q, C> IngestS3<O, R, Q, C>
+where
+    O: ObjectStore,
+    R: BatchPut<Entry = StreamRecord>,
+    Q: BatchPut<Entry = Vec<u8>>,
+    C: Queue,
+{
+    /// Processes the messages of one invocation.
+    ///
+    /// A row, an object or a message that can never succeed goes to quarantine, and its message is
+    /// done. When time runs short, or a sink stops taking rows after it took some, the rest of the
+    /// object goes back to the queue as a continuation. A message is reported as failed only when
+    /// nothing of it could be done: the queue counts that, and parks the message in the end.
+    ///
+    /// # Errors
+    ///
+    /// When a service says that a call can never work: SQS delivers the messages again.
+    pub async fn handle(
+        &self,
+        payload: SqsEvent,
+        deadline: Deadline,
+    ) -> Result<BatchResponse, InvocationError> {
+        let started = Instant::now();
+        let mut totals = Totals::default();
+        let mut failed = Vec::new();
+        for message in payload.records {
+            let id = message.message_id.clone().unwrap_or_default();
+            if let Err(error) = self.handle_message(&message, deadline, &mut totals).await? {
+                warn!(message_id = id, error, "message will be delivered again");
+                failed.push(id);
+            }
+        }
+        let extra = json!({
+            "objects": totals.objects,
+            "continued": totals.continued,
+            "retried": totals.retried,
+        });
+        let now = (self.clock)();
+        self.journal.batch(&totals.books, &totals.codes, started.elapsed(), extra, now);
+        Ok(BatchResponse::failed(failed))
+    }
+
+    /// `Ok(Err(why))` where the message must come again.
+    async fn handle_message(
+        &self,
+        message: &SqsMessage,
+        deadline: Deadline,
+        totals: &mut Totals,
+    ) -> Result<Result<(), String>, InvocationError> {
+        let body = message.body.as_deref().unwrap_or_default();
+        let tasks = match message::tasks(body) {
+            Ok(tasks) => tasks,
+            Err(rejection) => {
+                let id = message.message_id.as_deref().unwrap_or_default();
+                return self.quarantine_message(id, body, &rejection, deadline, totals).await;
+            }
+        };
+        for task in tasks {
+            let mut work = Work::new(self, task, deadline);
+            let ended = work.run().await?;
+            totals.objects += 1;
+            totals.books += work.books;
+            totals.retried += work.retried;
+            for (code, count) in &work.codes {
+                *totals.codes.entry(*code).or_default() += count;
+            }
+            let rest = match ended {
+                Ended::Done => continue,
+                Ended::Rest(rest) => rest,
+                Ended::Nothing(error) => return Ok(Err(error)),
+            };
+            let body = message::continuation(&work.task, Some(rest));
+            if let Err(error) = self.hand_on(body, &work.task).await? {
+                return Ok(Err(error));
+            }
+            totals.continued += 1;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Sends the rest of an object to the queue.
+    async fn hand_on(
+        &self,
+        body: String,
+        task: &Task,
+    ) -> Result<Result<(), String>, InvocationError> {
+        match self.queue.send(body).await {
+            Ok(()) => {
+                let (bucket, key) = (&task.object.bucket, &task.object.key);
+                info!(bucket, key, "rest of the object handed on");
+                Ok(Ok(()))
+            }
+            Err(CallError::SetUp(error)) => Err(error.into()),
+            Err(error) => Ok(Err(error.to_string())),
+        }
+    }
+
+    async fn quarantine_message(
+        &self,
+        id: &str,
+        body: &str,
+        rejection: &Rejection,
+        deadline: Deadline,
+        totals: &mut Totals,
+    ) -> Result<Result<(), String>, InvocationError> {
+        let origin = Origin {
+            source: format!("sqs:{id}").into(),
+            record_id: Id::of_text(&["sqs", id]).to_string().into(),
+            ..Origin::default()
+        };
+        let mut bad_rows = BadRows::default();
+        bad_rows.push(0, rejection, &origin, Some(body.as_bytes()), (self.clock)());
+        let delivery = bad_rows.deliver(&self.quarantine, deadline).await?;
+        let lost = delivery.undelivered.len() as u64;
+        totals.books +=
+            Books { received: 1, quarantined: 1 - lost, undelivered: lost, ..Books::default() };
+        if lost == 0 {
+            *totals.codes.entry(rejection.code).or_default() += 1;
+            Ok(Ok(()))
+        } else {
+            Ok(Err(delivery.last_error.unwrap_or_default()))
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Lambda entry point: build everything once, then hand each payload to the library.
+
+// The SDK's futures nest deeper than the compiler follows by default.
+#![recursion_limit = "256"]
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use ingest_s3::config::Config;
+use ingest_s3::handler::IngestS3;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use tributary_aws::clients;
+use tributary_aws::deadline::Deadline;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+
+    let config = Config::from_look_up(&|name| std::env::var(name).ok())?;
+    let ingest = IngestS3::connect(config, &clients::load().await);
+
+    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        let deadline = Deadline::before(event.context.deadline());
+        Ok::<_, Error>(ingest.handle(event.payload, deadline).await?)
+    }))
+    .await
+}

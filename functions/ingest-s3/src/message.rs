@@ -1,0 +1,189 @@
+//! What a message of the queue asks for: objects that S3 told of, or the rest of one.
+
+use std::borrow::Cow;
+
+use aws_lambda_events::event::s3::S3Event;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+use tributary_aws::s3::ObjectName;
+use tributary_core::bad_row::{Code, Rejection};
+use tributary_core::datasets::{self, Dataset};
+use tributary_core::rows::Position;
+
+/// An object to read, from its beginning or from where an earlier invocation stopped.
+#[derive(Clone)]
+pub struct Task {
+    /// The object.
+    pub object: ObjectName,
+    /// The dataset, where the key or the earlier invocation tells it.
+    pub dataset: Option<&'static dyn Dataset>,
+    /// Where to go on; `None` from the beginning.
+    pub start: Option<Position>,
+}
+
+/// The message that a function sends to itself: read the rest of this object.
+#[derive(Debug, Serialize, Deserialize)]
+struct Continuation<'a> {
+    tributary: Cow<'a, str>,
+    bucket: Cow<'a, str>,
+    key: Cow<'a, str>,
+    version_id: Option<Cow<'a, str>>,
+    etag: Option<Cow<'a, str>>,
+    dataset: Option<Cow<'a, str>>,
+    /// Offset of the row's first byte, in the decompressed object.
+    offset: u64,
+    /// The row's number, from 1.
+    row: u64,
+}
+
+const CONTINUATION: &str = "continuation";
+
+/// The tasks of a message's body.
+///
+/// The `s3:TestEvent` that S3 sends when a notification is set up asks for nothing, and so does the
+/// removal of an object.
+///
+/// # Errors
+///
+/// A [`Rejection`] where the body is neither a notification nor a continuation.
+pub fn tasks(body: &str) -> Result<Vec<Task>, Rejection> {
+    if let Ok(rest) = serde_json::from_str::<Continuation<'_>>(body)
+        && rest.tributary == CONTINUATION
+    {
+        return Ok(vec![rest.into_task()]);
+    }
+    if is_test_event(body) {
+        return Ok(Vec::new());
+    }
+    let event: S3Event = serde_json::from_str(body).map_err(|_| not_a_notification())?;
+    event
+        .records
+        .into_iter()
+        .filter(|record| {
+            record.event_name.as_deref().is_none_or(|name| name.starts_with("ObjectCreated"))
+        })
+        .map(|record| {
+            let bucket = record.s3.bucket.name.ok_or_else(not_a_notification)?;
+            let key = record.s3.object.key.ok_or_else(not_a_notification)?;
+            let key = decoded(&key)?;
+            let dataset = key.split_once('/').and_then(|(folder, _)| datasets::by_name(folder));
+            let version_id = record.s3.object.version_id.filter(|id| !id.is_empty());
+            // The notification's entity tag is not asked for: in a bucket without versions the
+            // object may rightly be newer than the notification, and then both tell of the new one.
+            let object = ObjectName { bucket, key, version_id, etag: None };
+            Ok(Task { object, dataset, start: None })
+        })
+        .collect()
+}
+
+/// The body of a message that asks for the rest of `task` from `position`.
+#[must_use]
+pub fn continuation(task: &Task, position: Option<Position>) -> String {
+    let position = position.unwrap_or(Position { offset: 0, row: 1 });
+    let message = Continuation {
+        tributary: Cow::Borrowed(CONTINUATION),
+        bucket: Cow::Borrowed(&task.object.bucket),
+        key: Cow::Borrowed(&task.object.key),
+        version_id: task.object.version_id.as_deref().map(Cow::Borrowed),
+        etag: task.object.etag.as_deref().map(Cow::Borrowed),
+        dataset: task.dataset.map(|dataset| Cow::Borrowed(dataset.name())),
+        offset: position.offset,
+        row: position.row,
+    };
+    // Strings and numbers: there is nothing JSON could not hold.
+    serde_json::to_string(&message).unwrap_or_default()
+}
+
+impl Continuation<'_> {
+    fn into_task(self) -> Task {
+        let object = ObjectName {
+            bucket: self.bucket.into_owned(),
+            key: self.key.into_owned(),
+            version_id: self.version_id.map(Cow::into_owned),
+            etag: self.etag.map(Cow::into_owned),
+        };
+        let dataset = self.dataset.and_then(|name| datasets::by_name(&name));
+        let start = (self.offset > 0).then_some(Position { offset: self.offset, row: self.row });
+        Task { object, dataset, start }
+    }
+}
+
+#[derive(Deserialize)]
+struct TestEvent<'a> {
+    #[serde(rename = "Event", borrow)]
+    event: Cow<'a, str>,
+}
+
+fn is_test_event(body: &str) -> bool {
+    serde_json::from_str::<TestEvent<'_>>(body).is_ok_and(|test| test.event == "s3:TestEvent")
+}
+
+/// S3 writes keys as forms do: `+` is a space, and `%` begins a byte.
+fn decoded(key: &str) -> Result<String, Rejection> {
+    let key = key.replace('+', " ");
+    match percent_decode_str(&key).decode_utf8() {
+        Ok(key) => Ok(key.into_owned()),
+        Err(_) => Err(Rejection::row(Code::NotUtf8, "the object's key is not UTF-8")),
+    }
+}
+
+fn not_a_notification() -> Rejection {
+    let message = "the message is no S3 notification and no continuation";
+    Rejection::row(Code::InvalidJson, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notification(key: &str) -> String {
+        format!(
+            r#"{{"Records":[{{"eventVersion":"2.1","eventName":"ObjectCreated:Put",
+            "s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{key}","versionId":"v1","eTag":"e"}}}}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn keys_are_decoded_and_their_folder_names_the_dataset() {
+        let tasks = tasks(&notification("accidents/a+b%2B%C3%BC.csv")).ok().unwrap();
+
+        assert_eq!(tasks.len(), 1);
+        assert_eq!(tasks[0].object.key, "accidents/a b+ü.csv");
+        assert_eq!(tasks[0].object.version_id.as_deref(), Some("v1"));
+        assert_eq!(tasks[0].dataset.map(Dataset::name), Some("accidents"));
+    }
+
+    #[test]
+    fn another_folder_names_no_dataset() {
+        let tasks = tasks(&notification("uploads/accidents.csv")).ok().unwrap();
+
+        assert!(tasks[0].dataset.is_none());
+    }
+
+    #[test]
+    fn a_continuation_is_read_back_as_it_was_sent() {
+        let mut task = tasks(&notification("accidents/a%22.csv")).ok().unwrap().remove(0);
+        task.object.etag = Some("\"e\"".into());
+        let position = Position { offset: 1 << 40, row: 7_000_000 };
+
+        let read = tasks(&continuation(&task, Some(position))).ok().unwrap();
+
+        assert_eq!(read[0].object, task.object);
+        assert_eq!(read[0].start, Some(position));
+        assert_eq!(read[0].dataset.map(Dataset::name), Some("accidents"));
+    }
+
+    #[test]
+    fn a_test_event_asks_for_nothing() {
+        let body = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}"#;
+
+        assert_eq!(tasks(body).map(|tasks| tasks.len()), Ok(0));
+    }
+
+    #[test]
+    fn what_is_no_notification_is_a_bad_row() {
+        for body in ["", "{}", "[]", r#"{"Records":[{"s3":{}}]}"#, "Records", "{\"Records\":7}"] {
+            assert!(tasks(body).is_err(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! One object, chunk by chunk: read a range, make records, deliver, remember how far it got.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tributary_aws::batch::Fate;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::kinesis::{self, StreamRecord};
+use tributary_aws::producer::Outbound;
+use tributary_aws::put::BatchPut;
+use tributary_aws::quarantine::BadRows;
+use tributary_aws::s3::{ObjectStore, ReadError};
+use tributary_aws::sqs::Queue;
+use tributary_core::bad_row::{Code, Origin, Rejection};
+use tributary_core::books::Books;
+use tributary_core::datasets::Dataset;
+use tributary_core::ingest::{Feed, FeedRow, SourceName, Step};
+use tributary_core::raw::RawRecordWriter;
+use tributary_core::rows::Position;
+use tributary_core::time::millis;
+
+use crate::handler::IngestS3;
+use crate::message::Task;
+
+/// The first range holds any header; what follows is read in ranges that are worth a request.
+const FIRST_RANGE: u64 = 256 * 1024;
+const RANGE: u64 = 8 * 1024 * 1024;
+
+/// How much of a plain object one invocation reads before it hands the rest on. A kill in the
+/// middle costs no more than this much repeated work, under the same ids.
+const SEGMENT: u64 = 64 * 1024 * 1024;
+
+/// The time that a range and a chunk may need: with less, the rest is handed on.
+const HAND_ON: Duration = Duration::from_secs(8);
+
+/// How an object ended for this invocation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All of it was read, or what could not be read is in quarantine.
+    Done,
+    /// The rest begins here.
+    Rest(Position),
+    /// Broken plumbing before anything was delivered.
+    Nothing(String),
+}
+
+/// The work on one object.
+pub(crate) struct Work<'h, O, R, Q, C> {
+    handler: &'h IngestS3<O, R, Q, C>,
+    pub task: Task,
+    deadline: Deadline,
+    feed: Feed,
+    writer: Option<RawRecordWriter>,
+    source: SourceName,
+    /// Where the next range begins, and the length of the object once it is known.
+    offset: u64,
+    object_bytes: Option<u64>,
+    chunk: Chunk,
+    pub books: Books,
+    pub codes: BTreeMap<Code, u64>,
+    pub retried: usize,
+}
+
+/// Rows that are made and not yet delivered. The position of an [`Outbound`] is the index in
+/// `positions`.
+#[derive(Default)]
+struct Chunk {
+    positions: Vec<Position>,
+    fates: Vec<Fate>,
+    records: Vec<Outbound<StreamRecord>>,
+    record_bytes: usize,
+    bad_rows: BadRows,
+}
+
+/// Why reading stops before the end.
+enum Stop {
+    /// Broken plumbing: the rest begins at this row.
+    At(Position, String),
+    SetUp(SetUpError),
+}
+
+impl From<SetUpError> for Stop {
+    fn from(error: SetUpError) -> Self {
+        Self::SetUp(error)
+    }
+}
+
+impl<'h, O, R, Q, C> Work<'h, O, R, Q, C>
+where
+    O: ObjectStore,
+    R: BatchPut<Entry = StreamRecord>,
+    Q: BatchPut<Entry = Vec<u8>>,
+    C: Queue,
+{
+    pub(crate) fn new(handler: &'h IngestS3<O, R, Q, C>, task: Task, deadline: Deadline) -> Self {
+        let object = &task.object;
+        let (version, etag) = (object.version_id.as_deref(), object.etag.as_deref());
+        Self {
+            feed: Feed::new(task.dataset, handler.limits.clone()),
+            writer: None,
+            source: SourceName::s3(&object.bucket, &object.key, version, etag),
+            handler,
+            task,
+            deadline,
+            offset: 0,
+            object_bytes: None,
+            chunk: Chunk::default(),
+            books: Books::default(),
+            codes: BTreeMap::new(),
+            retried: 0,
+        }
+    }
+
+    /// Reads the object until it ends, the time is up, or a sink takes nothing more.
+    pub(crate) async fn run(&mut self) -> Result<Ended, SetUpError> {
+        let start = self.task.start;
+        match self.read().await {
+            Ok(None) => Ok(Ended::Done),
+            Ok(Some(rest)) => Ok(Ended::Rest(rest)),
+            Err(Stop::SetUp(error)) => Err(error),
+            // Progress is handed on as a continuation. Without any, the message itself must come
+            // again, so that the queue counts its receptions and parks it in the end.
+            Err(Stop::At(rest, error)) => {
+                let begun = start.map_or(0, |start| start.offset);
+                let done = self.books.delivered + self.books.quarantined;
+                let progress = rest.offset > begun && done > 0;
+                Ok(if progress { Ended::Rest(rest) } else { Ended::Nothing(error) })
+            }
+        }
+    }
+
+    /// `None` at the end of the object, the position of the rest where it is to be handed on.
+    async fn read(&mut self) -> Result<Option<Position>, Stop> {
+        let begun = self.task.start.map_or(0, |start| start.offset);
+        loop {
+            match self.feed.step() {
+                Ok(Step::NeedInput) => {
+                    let position = self.feed.position();
+                    let far = !self.feed.is_gzip() && position.offset >= begun + SEGMENT;
+                    if far || self.deadline.remaining() < HAND_ON {
+                        self.flush().await?;
+                        return self.hand_on(position).map(Some);
+                    }
+                    if !self.read_range().await? {
+                        return Ok(None);
+                    }
+                }
+                Ok(Step::Begun) => {
+                    // A continuation goes on where it was told, once the header is known.
+                    if let Some(start) = self.task.start
+                        && let Some(offset) = self.feed.seek(start)
+                    {
+                        self.offset = offset;
+                    }
+                }
+                Ok(Step::Row(row)) => {
+                    let now = (self.handler.clock)();
+                    let writer =
+                        self.writer.get_or_insert_with(|| RawRecordWriter::new(row.dataset()));
+                    let most = self.handler.raw.target().limits().entry_bytes;
+                    match record(writer, &self.source, &row, &millis(now), most) {
+                        Ok(record) => self.chunk.push_record(row.position(), record),
+                        Err(rejection) => self.chunk.push_bad_row(
+                            row.position(),
+                            &rejection,
+                            &self.source,
+                            Some(row.dataset()),
+                            Some(row.bytes()),
+                            now,
+                        ),
+                    }
+                    self.flush_when_full().await?;
+                }
+                Ok(Step::Bad(position, rejection, bytes)) => {
+                    let dataset = self.task.dataset.map(Dataset::name);
+                    let now = (self.handler.clock)();
+                    self.chunk.push_bad_row(
+                        position,
+                        &rejection,
+                        &self.source,
+                        dataset,
+                        bytes,
+                        now,
+                    );
+                    self.flush_when_full().await?;
+                }
+                Ok(Step::End) => {
+                    self.flush().await?;
+                    return Ok(None);
+                }
+                Err(refused) => {
+                    self.refuse(refused.position, &refused.rejection).await?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The position to hand on at, if that is any progress: an object whose next row never comes
+    /// within an invocation's time would otherwise go round for ever.
+    fn hand_on(&self, position: Position) -> Result<Position, Stop> {
+        let begun = self.task.start.map_or(0, |start| start.offset);
+        if position.offset > begun {
+            Ok(position)
+        } else {
+            Err(Stop::At(position, "no row was reached in time".to_owned()))
+        }
+    }
+
+    /// Reads the next range into the feed; `false` when the object turned out to be gone, which is
+    /// in quarantine then.
+    async fn read_range(&mut self) -> Result<bool, Stop> {
+        if self.object_bytes.is_some_and(|length| self.offset >= length) {
+            self.feed.finish();
+            return Ok(true);
+        }
+        let length = if self.offset == 0 { FIRST_RANGE } else { RANGE };
+        let range = self.offset..self.offset + length;
+        let read = self.handler.objects.read(&self.task.object, range);
+        let answer = tokio::time::timeout(self.deadline.remaining(), read).await;
+        let position = self.feed.position();
+        let (code, message) = match answer {
+            Ok(Ok(piece)) => {
+                if self.object_bytes.is_none() {
+                    self.pin(piece.version_id, piece.etag);
+                }
+                self.object_bytes = Some(piece.object_bytes);
+                self.offset += piece.bytes.len() as u64;
+                self.feed.push(&piece.bytes);
+                // A store that has fewer bytes than it says: nothing more will come.
+                if piece.bytes.is_empty() {
+                    self.feed.finish();
+                }
+                return Ok(true);
+            }
+            Ok(Err(ReadError::Missing)) => {
+                (Code::ObjectMissing, "the object was deleted before it was read")
+            }
+            Ok(Err(ReadError::Changed)) => {
+                (Code::ObjectChanged, "the object was overwritten while it was read")
+            }
+            Ok(Err(ReadError::Call(CallError::SetUp(error)))) => return Err(error.into()),
+            Ok(Err(ReadError::Call(error))) => {
+                self.flush().await?;
+                return Err(Stop::At(position, error.to_string()));
+            }
+            Err(_) => {
+                self.flush().await?;
+                let error = CallError::time_out("s3:GetObject");
+                return Err(Stop::At(position, error.to_string()));
+            }
+        };
+        self.refuse(position, &Rejection::row(code, message)).await?;
+        Ok(false)
+    }
+
+    /// From the first range on, every read is of the same version, and ids are made of it.
+    fn pin(&mut self, version_id: Option<String>, etag: Option<String>) {
+        let object = &mut self.task.object;
+        object.version_id = object.version_id.take().or(version_id);
+        object.etag = object.etag.take().or(etag);
+        let (version, etag) = (object.version_id.as_deref(), object.etag.as_deref());
+        self.source = SourceName::s3(&object.bucket, &object.key, version, etag);
+    }
+
+    /// One bad row for all of the object from `position` on.
+    async fn refuse(&mut self, position: Position, rejection: &Rejection) -> Result<(), Stop> {
+        let dataset = self.feed.dataset().or(self.task.dataset).map(Dataset::name);
+        let now = (self.handler.clock)();
+        self.chunk.push_bad_row(position, rejection, &self.source, dataset, None, now);
+        self.flush().await
+    }
+
+    async fn flush_when_full(&mut self) -> Result<(), Stop> {
+        let full = self.chunk.positions.len() >= kinesis::MAX_ENTRIES
+            || self.chunk.record_bytes >= kinesis::MAX_BYTES;
+        if full { self.flush().await } else { Ok(()) }
+    }
+
+    /// Delivers the chunk, bad rows first.
+    async fn flush(&mut self) -> Result<(), Stop> {
+        let chunk = std::mem::take(&mut self.chunk);
+        let quarantined = chunk.bad_rows.deliver(&self.handler.quarantine, self.deadline).await?;
+        let end = quarantined.first_undelivered().unwrap_or(chunk.positions.len());
+        let ready = chunk.records.partition_point(|record| record.position < end);
+        let sent = self.handler.raw.send(&chunk.records[..ready], self.deadline).await?;
+        self.retried += quarantined.retried + sent.retried;
+
+        let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
+        let settled = tributary_aws::batch::Settled::new(&chunk.fates, undelivered);
+        self.books += settled.books;
+        for (code, count) in settled.codes {
+            *self.codes.entry(code).or_default() += count;
+        }
+        match settled.first_undelivered {
+            None => Ok(()),
+            Some(first) => {
+                let error = sent.last_error.or(quarantined.last_error).unwrap_or_default();
+                Err(Stop::At(chunk.positions[first], error))
+            }
+        }
+    }
+}
+
+impl Chunk {
+    fn push_record(&mut self, position: Position, record: StreamRecord) {
+        self.record_bytes += record.size();
+        self.records.push(Outbound { position: self.positions.len(), entry: record });
+        self.positions.push(position);
+        self.fates.push(Fate::Out);
+    }
+
+    fn push_bad_row(
+        &mut self,
+        position: Position,
+        rejection: &Rejection,
+        source: &SourceName,
+        dataset: Option<&str>,
+        bytes: Option<&[u8]>,
+        now: jiff::Timestamp,
+    ) {
+        let origin = Origin {
+            dataset,
+            source: source.at(position).into(),
+            record_id: source.record_id(position).to_string().into(),
+            ..Origin::default()
+        };
+        self.bad_rows.push(self.positions.len(), rejection, &origin, bytes, now);
+        self.positions.push(position);
+        self.fates.push(Fate::Quarantined(rejection.code));
+    }
+}
+
+/// The record of a row, unless it would be larger than `most` bytes.
+fn record(
+    writer: &RawRecordWriter,
+    source: &SourceName,
+    row: &FeedRow<'_>,
+    received_at: &str,
+    most: usize,
+) -> Result<StreamRecord, Rejection> {
+    let record_id = source.record_id(row.position()).to_string();
+    let data = writer.write(&record_id, &source.at(row.position()), received_at, |out| {
+        row.write_payload(out);
+    });
+    let key = row.partition_key();
+    let key = key.as_deref().map(str::trim).filter(|key| !key.is_empty());
+    let record = StreamRecord::new(key.unwrap_or(&record_id), data);
+    if record.size() > most {
+        let message = format!("the record would have {} bytes of {most}", record.size());
+        return Err(Rejection::row(Code::RowTooLarge, message));
+    }
+    Ok(record)
+}

@@ -1,0 +1,168 @@
+//! Batch orchestration: the core decides, two sinks at the edge deliver.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tracing::warn;
+use tributary_aws::batch::{Fate, Settled};
+use tributary_aws::clients;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::error::InvocationError;
+use tributary_aws::firehose::DeliveryStream;
+use tributary_aws::kinesis::{Stream, StreamRecord};
+use tributary_aws::log::Journal;
+use tributary_aws::payload::{BatchResponse, KinesisPayload, KinesisRecord};
+use tributary_aws::producer::{Outbound, Producer};
+use tributary_aws::put::BatchPut;
+use tributary_aws::quarantine::BadRows;
+use tributary_core::bad_row::{Code, Origin, Rejection};
+use tributary_core::config::{ConfigError, PIPELINE, PipelineConfig};
+use tributary_core::transform::{Outcome, Transformer, read_raw};
+
+use crate::config::Config;
+
+/// The function, over any sinks.
+pub struct Transform<E, Q> {
+    /// Where events go.
+    pub events: Producer<E>,
+    /// Where bad rows go.
+    pub quarantine: Producer<Q>,
+    /// The step itself.
+    pub transformer: Transformer,
+    /// Where the books go.
+    pub journal: Journal,
+    /// The time of day.
+    pub clock: fn() -> Timestamp,
+}
+
+impl Transform<Stream, DeliveryStream> {
+    /// The function over AWS.
+    ///
+    /// # Errors
+    ///
+    /// When the compiled-in `pipeline.toml` is wrong.
+    pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
+        let events =
+            Stream::new(clients::kinesis(sdk), config.events_stream, config.max_record_bytes);
+        let quarantine =
+            DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
+        Ok(Self {
+            events: Producer::new(events),
+            quarantine: Producer::new(quarantine),
+            transformer: Transformer::compile(&PipelineConfig::from_toml(PIPELINE)?)?,
+            journal: Journal::new("transform", config.metrics_namespace),
+            clock: Timestamp::now,
+        })
+    }
+}
+
+/// What a batch became, before anything is delivered.
+#[derive(Default)]
+struct Sorted {
+    fates: Vec<Fate>,
+    events: Vec<Outbound<StreamRecord>>,
+    bad_rows: BadRows,
+}
+
+impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<E, Q> {
+    /// Processes one batch of raw records.
+    ///
+    /// A bad row is data, not a failure: it goes to quarantine and the batch moves on. Quarantine
+    /// comes first, so that a bad row is safe before the checkpoint can pass it. The only failure
+    /// reported is the earliest record that either sink did not take; Lambda delivers it and
+    /// everything after it again.
+    ///
+    /// # Errors
+    ///
+    /// When the payload is no Kinesis payload, or a sink says that it can never work: Lambda then
+    /// delivers the whole batch again.
+    pub async fn handle(
+        &self,
+        payload: &str,
+        deadline: Deadline,
+    ) -> Result<BatchResponse, InvocationError> {
+        let started = Instant::now();
+        let payload = KinesisPayload::from_json(payload)?;
+        let sorted = self.sort(&payload.records);
+
+        let quarantined = sorted.bad_rows.deliver(&self.quarantine, deadline).await?;
+        // Lambda delivers everything from the first failure on again: no use in sending it twice.
+        let end = quarantined.first_undelivered().unwrap_or(payload.records.len());
+        let ready = sorted.events.partition_point(|outbound| outbound.position < end);
+        let sent = self.events.send(&sorted.events[..ready], deadline).await?;
+
+        let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
+        let settled = Settled::new(&sorted.fates, undelivered);
+        if settled.first_undelivered.is_some() {
+            let error = sent.last_error.as_deref().or(quarantined.last_error.as_deref());
+            warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
+        }
+        let extra = json!({ "retried": quarantined.retried + sent.retried });
+        let now = (self.clock)();
+        self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
+        Ok(settled.response(&payload.records))
+    }
+
+    fn sort(&self, records: &[KinesisRecord<'_>]) -> Sorted {
+        let now = (self.clock)();
+        let mut sorted = Sorted::default();
+        let mut data = Vec::new();
+        for (position, record) in records.iter().enumerate() {
+            let fate = self.sort_record(position, record, &mut data, now, &mut sorted);
+            sorted.fates.push(fate);
+        }
+        sorted
+    }
+
+    /// `data` is scratch space for the record's bytes.
+    fn sort_record(
+        &self,
+        position: usize,
+        record: &KinesisRecord<'_>,
+        data: &mut Vec<u8>,
+        now: Timestamp,
+        sorted: &mut Sorted,
+    ) -> Fate {
+        let (shard, number) = (record.shard_id(), record.sequence_number());
+        let arrived_at = record.arrival_time();
+        let mut reject = |rejection: Rejection, origin: &Origin<'_>, bytes: &[u8]| {
+            sorted.bad_rows.push(position, &rejection, origin, Some(bytes), now);
+            Fate::Quarantined(rejection.code)
+        };
+        let of_record = || Origin::of_record(shard, number, arrived_at);
+
+        if let Err(text) = record.decode_into(data) {
+            let rejection = Rejection::row(Code::BrokenBase64, "the data is not base64");
+            return reject(rejection, &of_record(), text.as_bytes());
+        }
+        let raw = match read_raw(data) {
+            Ok(raw) => raw,
+            Err(rejection) => return reject(rejection, &of_record(), data),
+        };
+        let origin = Origin {
+            dataset: Some(&raw.dataset),
+            source: raw.source.as_ref().into(),
+            record_id: raw.record_id.as_ref().into(),
+            shard_id: Some(shard),
+            sequence_number: Some(number),
+            arrived_at: Some(arrived_at),
+        };
+        let event = match self.transformer.record(&raw) {
+            Ok(Outcome::Event(event)) => event,
+            Ok(Outcome::Filtered) => return Fate::Filtered,
+            Err(rejection) => return reject(rejection, &origin, data),
+        };
+
+        // An event is strings and finite numbers: there is nothing JSON could not hold.
+        let json = serde_json::to_vec(&event).unwrap_or_default();
+        let entry = StreamRecord::new(&event.entity, json);
+        let most = self.events.target().limits().entry_bytes;
+        if entry.size() > most {
+            let message = format!("the event has {} bytes of {most}", entry.size());
+            return reject(Rejection::row(Code::EventTooLarge, message), &origin, data);
+        }
+        sorted.events.push(Outbound { position, entry });
+        Fate::Out
+    }
+}

@@ -1,0 +1,25 @@
+//! Lambda entry point: build everything once, then hand each payload to the library.
+
+// The SDK's futures nest deeper than the compiler follows by default.
+#![recursion_limit = "256"]
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use serde_json::value::RawValue;
+use transform::config::Config;
+use transform::handler::Transform;
+use tributary_aws::clients;
+use tributary_aws::deadline::Deadline;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+
+    let config = Config::from_look_up(&|name| std::env::var(name).ok())?;
+    let transform = Transform::connect(config, &clients::load().await)?;
+
+    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        let deadline = Deadline::before(event.context.deadline());
+        Ok::<_, Error>(transform.handle(event.payload.get(), deadline).await?)
+    }))
+    .await
+}
