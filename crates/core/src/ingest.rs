@@ -84,11 +84,9 @@ pub struct Refused {
 }
 
 /// One good row of a feed.
-#[derive(Debug)]
 pub struct FeedRow<'f> {
     row: Row<'f>,
-    dataset: &'static str,
-    partition_column: &'static str,
+    dataset: &'static dyn Dataset,
     partition_index: Option<usize>,
 }
 
@@ -164,8 +162,7 @@ impl Feed {
                 self.dataset = Some(dataset);
                 Step::Row(FeedRow {
                     row,
-                    dataset: dataset.name(),
-                    partition_column: dataset.partition_column(),
+                    dataset,
                     partition_index: self.partition_index,
                 })
             }
@@ -197,9 +194,9 @@ impl FeedRow<'_> {
         self.row.bytes
     }
 
-    /// The name of the dataset.
+    /// The dataset.
     #[must_use]
-    pub fn dataset(&self) -> &'static str {
+    pub fn dataset(&self) -> &'static dyn Dataset {
         self.dataset
     }
 
@@ -208,7 +205,7 @@ impl FeedRow<'_> {
     pub fn partition_key(&self) -> Option<Cow<'_, str>> {
         match self.partition_index {
             Some(index) => self.row.cell(index),
-            None => self.row.field(self.partition_column),
+            None => self.row.field(self.dataset.partition_column()),
         }
     }
 

@@ -157,7 +157,7 @@ where
                 Ok(Step::Row(row)) => {
                     let now = (self.handler.clock)();
                     let writer =
-                        self.writer.get_or_insert_with(|| RawRecordWriter::new(row.dataset()));
+                        self.writer.get_or_insert_with(|| RawRecordWriter::new(row.dataset().name()));
                     let most = self.handler.raw.target().limits().entry_bytes;
                     match record(writer, &self.source, &row, &millis(now), most) {
                         Ok(record) => self.chunk.push_record(row.position(), record),
@@ -165,7 +165,7 @@ where
                             row.position(),
                             &rejection,
                             &self.source,
-                            Some(row.dataset()),
+                            Some(row.dataset().name()),
                             Some(row.bytes()),
                             now,
                         ),

@@ -1,0 +1,259 @@
+//! `tributary run`: files through the whole core in one process.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use jiff::Timestamp;
+use tributary_core::bad_row::{BadRow, Code, Origin, Rejection};
+use tributary_core::config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_core::datasets::{self, Dataset};
+use tributary_core::ingest::{Feed, SourceName, Step};
+use tributary_core::rows::{Limits, Position};
+use tributary_core::rule::Rules;
+use tributary_core::transform::{Outcome, Transformer};
+
+use crate::output::{Lines, is_stdout};
+use crate::progress::Progress;
+use crate::report::Report;
+
+/// How much is read at a time.
+const PIECE: usize = 1 << 20;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// CSV or JSON Lines files, plain or gzip; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// The dataset of the files; else each header tells
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+
+    /// Where events go, one JSON object a line; - is standard output
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+
+    /// Where bad rows go, one JSON object a line; - is standard output
+    #[arg(long, value_name = "FILE")]
+    bad_rows: Option<PathBuf>,
+
+    /// Where alerts go, one JSON object a line; - is standard output
+    #[arg(long, value_name = "FILE")]
+    alerts: Option<PathBuf>,
+
+    /// How the books are shown: on standard output, or on standard error where lines go there
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Everything a run is made of.
+struct Run {
+    transformer: Transformer,
+    rules: Rules,
+    events: Lines,
+    bad_rows: Lines,
+    alerts: Lines,
+    report: Report,
+    /// The payload of the row at hand.
+    payload: Vec<u8>,
+}
+
+/// A file of which nothing could be read, and why.
+struct Unreadable(String);
+
+/// Runs all files; files that cannot be read are told and do not keep the others from being read.
+#[expect(clippy::print_stderr, clippy::print_stdout, reason = "the command's result")]
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let started = Instant::now();
+    let outputs = [&arguments.events, &arguments.bad_rows, &arguments.alerts];
+    let on_stdout = outputs.into_iter().flatten().filter(|path| is_stdout(path)).count();
+    if on_stdout > 1 {
+        bail!("only one of --events, --bad-rows and --alerts can go to standard output");
+    }
+    let dataset = arguments.dataset.as_deref().map(named).transpose()?;
+    let mut run = Run {
+        transformer: Transformer::compile(&PipelineConfig::from_toml(PIPELINE)?)?,
+        rules: Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?,
+        events: Lines::open(arguments.events.as_deref())?,
+        bad_rows: Lines::open(arguments.bad_rows.as_deref())?,
+        alerts: Lines::open(arguments.alerts.as_deref())?,
+        report: Report::default(),
+        payload: Vec::new(),
+    };
+
+    let mut progress = Progress::new(total_bytes(&arguments.files));
+    let mut unreadable = Vec::new();
+    for file in &arguments.files {
+        if let Err(Unreadable(why)) = run.file(file, dataset, &mut progress)? {
+            unreadable.push(why);
+        }
+    }
+    progress.finish();
+    let Run { events, bad_rows, alerts, mut report, .. } = run;
+    for lines in [events, bad_rows, alerts] {
+        lines.finish()?;
+    }
+
+    report.seconds = (started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+    if unreadable.len() < arguments.files.len() {
+        let text = match arguments.format {
+            Format::Table => report.table(),
+            Format::Json => report.json()?,
+        };
+        if on_stdout > 0 { eprintln!("{text}") } else { println!("{text}") }
+    }
+    for why in &unreadable {
+        eprintln!("tributary: {why}");
+    }
+    Ok(match (unreadable.is_empty(), report.balances()) {
+        (false, _) => ExitCode::from(2),
+        (true, false) => ExitCode::FAILURE,
+        (true, true) => ExitCode::SUCCESS,
+    })
+}
+
+fn named(name: &str) -> Result<&'static dyn Dataset> {
+    datasets::by_name(name)
+        .with_context(|| format!("{name:?} is no dataset; there are {}", datasets::names()))
+}
+
+/// The length of all files, where each has one.
+fn total_bytes(files: &[PathBuf]) -> Option<u64> {
+    files.iter().map(|file| Some(file.metadata().ok().filter(|m| m.is_file())?.len())).sum()
+}
+
+fn open(file: &Path) -> io::Result<Box<dyn Read>> {
+    if is_stdout(file) {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(File::open(file)?))
+}
+
+impl Run {
+    /// Takes one file through. The outer error is one of an output, which ends the run.
+    fn file(
+        &mut self,
+        path: &Path,
+        dataset: Option<&'static dyn Dataset>,
+        progress: &mut Progress,
+    ) -> Result<Result<(), Unreadable>> {
+        let name = if is_stdout(path) { "stdin".into() } else { path.to_string_lossy() };
+        let unreadable = |error: io::Error| Unreadable(format!("{name} cannot be read: {error}"));
+        let source = SourceName::file(&name);
+        let mut input = match open(path) {
+            Ok(input) => input,
+            Err(error) => return Ok(Err(unreadable(error))),
+        };
+
+        let mut feed = Feed::new(dataset, Limits::default());
+        let mut piece = vec![0; PIECE];
+        loop {
+            match feed.step() {
+                Ok(Step::NeedInput) => match input.read(&mut piece) {
+                    Ok(0) => feed.finish(),
+                    Ok(length) => {
+                        feed.push(&piece[..length]);
+                        progress.advance(length as u64, self.report.rows);
+                    }
+                    Err(error) => return Ok(Err(unreadable(error))),
+                },
+                Ok(Step::Begun) => {}
+                Ok(Step::Row(row)) => {
+                    self.payload.clear();
+                    row.write_payload(&mut self.payload);
+                    let dataset = row.dataset();
+                    let (position, bytes) = (row.position(), row.bytes());
+                    if let Err(rejection) = self.row(dataset)? {
+                        self.bad_row(&source, position, &rejection, Some(dataset.name()), Some(bytes))?;
+                    }
+                }
+                Ok(Step::Bad(position, rejection, bytes)) => {
+                    self.bad_row(&source, position, &rejection, None, bytes)?;
+                }
+                Ok(Step::End) => return Ok(Ok(())),
+                Err(refused) => {
+                    let rejection = &refused.rejection;
+                    let Some(dataset) = feed.dataset().filter(|_| is_damage(rejection.code)) else {
+                        let (code, message) = (rejection.code, &rejection.message);
+                        return Ok(Err(Unreadable(format!("{name}: {code}: {message}"))));
+                    };
+                    let name = Some(dataset.name());
+                    self.bad_row(&source, refused.position, rejection, name, None)?;
+                    return Ok(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Takes the row in `payload` through transform and rules.
+    fn row(&mut self, dataset: &dyn Dataset) -> io::Result<Result<(), Rejection>> {
+        // The row reader writes a payload from text that it has checked.
+        let payload = str::from_utf8(&self.payload).map_err(io::Error::other)?;
+        // Nobody received the row: it counts as received when it happened, so that the same file
+        // gives the same events whenever it is run.
+        let event = match self.transformer.payload(dataset, payload, None) {
+            Ok(Outcome::Event(event)) => event,
+            Ok(Outcome::Filtered) => {
+                self.report.rows += 1;
+                self.report.filtered += 1;
+                return Ok(Ok(()));
+            }
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        self.report.rows += 1;
+        self.report.events += 1;
+        self.events.value(&event)?;
+
+        let (alerts, errors) = self.rules.alerts(&event);
+        if let Some(error) = errors.first() {
+            return Err(io::Error::other(format!("rule {}: {}", error.rule, error.message)));
+        }
+        for mut alert in alerts {
+            self.report.alerts += 1;
+            alert.message.push('\n');
+            self.alerts.line(alert.message.as_bytes())?;
+            *self.report.alerts_by_rule.entry(alert.rule).or_default() += 1;
+        }
+        Ok(Ok(()))
+    }
+
+    fn bad_row(
+        &mut self,
+        source: &SourceName,
+        position: Position,
+        rejection: &Rejection,
+        dataset: Option<&str>,
+        bytes: Option<&[u8]>,
+    ) -> io::Result<()> {
+        self.report.rows += 1;
+        self.report.quarantined += 1;
+        *self.report.bad_rows_by_code.entry(rejection.code.as_str()).or_default() += 1;
+        if !self.bad_rows.wanted() {
+            return Ok(());
+        }
+        let origin = Origin {
+            dataset,
+            source: source.at(position).into(),
+            record_id: source.record_id(position).to_string().into(),
+            ..Origin::default()
+        };
+        self.bad_rows.line(&BadRow::new(rejection, &origin, bytes, Timestamp::now()).to_line())
+    }
+}
+
+/// Whether a file was read up to some damage: then the rest is one bad row. Otherwise nothing of it
+/// could be read.
+fn is_damage(code: Code) -> bool {
+    matches!(code, Code::TruncatedGzip | Code::CorruptGzip | Code::GzipRatio)
+}
