@@ -34,9 +34,10 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// `length` earlier.
+    /// Half-way from now: what the first of two steps may take, so that the second has time when the
+    /// first finds its service down.
     #[must_use]
-    pub fn earlier(self, length: Duration) -> Self {
-        Self(self.0.checked_sub(length).unwrap_or_else(Instant::now))
+    pub fn half_way(self) -> Self {
+        Self::after(self.remaining() / 2)
     }
 }

@@ -59,7 +59,8 @@ impl Report {
         if let Some(column) = table.column_mut(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let balance = if self.balances() { "the books balance" } else { "THE BOOKS DO NOT BALANCE" };
+        let balance =
+            if self.balances() { "the books balance" } else { "THE BOOKS DO NOT BALANCE" };
         format!("{table}\n\n {balance}: {} rows in {:.2} s", HumanCount(self.rows), self.seconds)
     }
 }

@@ -130,7 +130,10 @@ fn named(name: &str) -> Result<&'static dyn Dataset> {
 
 /// The length of all files, where each has one.
 fn total_bytes(files: &[PathBuf]) -> Option<u64> {
-    files.iter().map(|file| Some(file.metadata().ok().filter(|m| m.is_file())?.len())).sum()
+    files
+        .iter()
+        .map(|file| Some(file.metadata().ok().filter(std::fs::Metadata::is_file)?.len()))
+        .sum()
 }
 
 fn open(file: &Path) -> io::Result<Box<dyn Read>> {
@@ -175,13 +178,22 @@ impl Run {
                     let dataset = row.dataset();
                     let (position, bytes) = (row.position(), row.bytes());
                     if let Err(rejection) = self.row(dataset)? {
-                        self.bad_row(&source, position, &rejection, Some(dataset.name()), Some(bytes))?;
+                        self.bad_row(
+                            &source,
+                            position,
+                            &rejection,
+                            Some(dataset.name()),
+                            Some(bytes),
+                        )?;
                     }
                 }
                 Ok(Step::Bad(position, rejection, bytes)) => {
                     self.bad_row(&source, position, &rejection, None, bytes)?;
                 }
-                Ok(Step::End) => return Ok(Ok(())),
+                Ok(Step::End) => {
+                    let why = || Unreadable(format!("{name}: no line is a row of a dataset"));
+                    return Ok(feed.dataset().map(|_| ()).ok_or_else(why));
+                }
                 Err(refused) => {
                     let rejection = &refused.rejection;
                     let Some(dataset) = feed.dataset().filter(|_| is_damage(rejection.code)) else {

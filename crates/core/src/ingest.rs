@@ -160,11 +160,7 @@ impl Feed {
                         .map_err(|rejection| Refused { position: row.position, rejection })?,
                 };
                 self.dataset = Some(dataset);
-                Step::Row(FeedRow {
-                    row,
-                    dataset,
-                    partition_index: self.partition_index,
-                })
+                Step::Row(FeedRow { row, dataset, partition_index: self.partition_index })
             }
             Next::Broken(broken) => {
                 let rejection = Rejection {
@@ -220,22 +216,45 @@ fn of_header(
     named: Option<&'static dyn Dataset>,
     columns: &[String],
 ) -> Result<&'static dyn Dataset, Rejection> {
+    let columns: Vec<_> = columns.iter().map(String::as_str).collect();
     let Some(dataset) = named else {
-        let columns: Vec<_> = columns.iter().map(String::as_str).collect();
         return datasets::by_columns(&columns).ok_or_else(|| unknown_columns(&columns));
     };
-    let missing: Vec<_> = dataset
-        .required_columns()
-        .iter()
-        .filter(|column| !columns.iter().any(|name| name == *column))
-        .copied()
-        .collect();
-    if missing.is_empty() {
+    if dataset.required_columns().iter().all(|column| columns.contains(column)) {
         Ok(dataset)
     } else {
-        let message = format!("{} requires {}", dataset.name(), missing.join(", "));
-        Err(Rejection::row(Code::MissingColumn, message))
+        Err(missing_columns(dataset, &columns))
     }
+}
+
+/// How many columns a message names.
+const SHOWN: usize = 5;
+
+/// A header that is no dataset's. Where most of what one requires is there, what it lacks is likelier
+/// a mistake in the file than a dataset nobody knows.
+fn unknown_columns(columns: &[&str]) -> Rejection {
+    let lacks = |dataset: &&dyn Dataset| {
+        let required = dataset.required_columns().iter();
+        required.filter(|column| !columns.contains(column)).count()
+    };
+    if let Some(nearest) = datasets::ALL.iter().copied().min_by_key(lacks)
+        && 2 * lacks(&nearest) < nearest.required_columns().len()
+    {
+        return missing_columns(nearest, columns);
+    }
+    let mut seen = columns.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if columns.len() > SHOWN {
+        seen.push_str(", …");
+    }
+    let message = format!("no dataset has the columns {seen}; there are {}", datasets::names());
+    Rejection::row(Code::UnknownDataset, message)
+}
+
+fn missing_columns(dataset: &dyn Dataset, columns: &[&str]) -> Rejection {
+    let required = dataset.required_columns().iter().copied();
+    let missing: Vec<_> = required.filter(|column| !columns.contains(column)).collect();
+    let message = format!("{} requires {}", dataset.name(), missing.join(", "));
+    Rejection::row(Code::MissingColumn, message)
 }
 
 /// The dataset of the first line of a JSON Lines file.
@@ -243,14 +262,4 @@ fn of_fields(row: &Row<'_>) -> Result<&'static dyn Dataset, Rejection> {
     let fields: serde_json::Map<_, _> = serde_json::from_slice(row.bytes).unwrap_or_default();
     let names: Vec<_> = fields.keys().map(String::as_str).collect();
     datasets::by_columns(&names).ok_or_else(|| unknown_columns(&names))
-}
-
-fn unknown_columns(columns: &[&str]) -> Rejection {
-    const SHOWN: usize = 5;
-    let mut seen = columns.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    if columns.len() > SHOWN {
-        seen.push_str(", …");
-    }
-    let message = format!("no dataset has the columns {seen}; there are {}", datasets::names());
-    Rejection::row(Code::UnknownDataset, message)
 }

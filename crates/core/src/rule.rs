@@ -129,17 +129,12 @@ impl Rules {
     pub fn alerts(&self, event: &Event<'_>) -> (Vec<Alert>, Vec<RuleError>) {
         let (mut alerts, mut errors) = (Vec::new(), Vec::new());
         let mut rules = self.0.iter().filter(|rule| rule.dataset == event.dataset).peekable();
-        // The scope is a copy of the whole event: made once, and only where somebody asks.
         if rules.peek().is_none() {
             return (alerts, errors);
         }
         let scope = Scope::of(event);
         for rule in rules {
-            let held = match &scope {
-                Ok(scope) => rule.when.holds(scope),
-                Err(message) => Err(message.clone()),
-            };
-            match held {
+            match rule.when.holds(&scope) {
                 Ok(true) => alerts.push(rule.alert(event)),
                 Ok(false) => {}
                 Err(message) => errors.push(RuleError { rule: rule.id.clone(), message }),

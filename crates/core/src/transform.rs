@@ -93,9 +93,10 @@ impl Transformer {
         if filters.peek().is_none() {
             return Ok(Outcome::Event(Box::new(event)));
         }
+        let scope = Scope::of(&event);
         // A filter that cannot be asked drops nothing: to keep is the safe side.
-        let dropped = Scope::of(&event)
-            .is_ok_and(|scope| filters.any(|f| f.drop_when.holds(&scope).unwrap_or(false)));
+        let dropped = filters.any(|filter| filter.drop_when.holds(&scope).unwrap_or(false));
+        drop(scope);
         Ok(if dropped { Outcome::Filtered } else { Outcome::Event(Box::new(event)) })
     }
 }

@@ -26,7 +26,7 @@ use tributary_core::rows::Limits;
 
 use crate::config::Config;
 use crate::message::{self, Task};
-use crate::object::{Ended, Work};
+use crate::object::{Ended, SEGMENT, Work};
 
 /// The function, over any store, sinks and queue.
 pub struct IngestS3<O, R, Q, C> {
@@ -40,6 +40,8 @@ pub struct IngestS3<O, R, Q, C> {
     pub queue: C,
     /// What is read at most.
     pub limits: Limits,
+    /// How much of a plain object one message stands for.
+    pub segment_bytes: u64,
     /// Where the books go.
     pub journal: Journal,
     /// The time of day.
@@ -63,6 +65,7 @@ impl IngestS3<S3, Stream, DeliveryStream, SqsQueue> {
                 max_gzip_ratio: config.max_gzip_ratio as u64,
                 ..Limits::default()
             },
+            segment_bytes: SEGMENT,
             journal: Journal::new("ingest-s3", config.metrics_namespace),
             clock: Timestamp::now,
         }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use aws_lambda_events::event::s3::S3Event;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tributary_aws::s3::ObjectName;
@@ -19,6 +18,45 @@ pub struct Task {
     pub dataset: Option<&'static dyn Dataset>,
     /// Where to go on; `None` from the beginning.
     pub start: Option<Position>,
+}
+
+/// What is read of a notification; S3 sends more.
+///
+/// See <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
+#[derive(Deserialize)]
+struct Notification<'a> {
+    #[serde(rename = "Records", borrow)]
+    records: Vec<NotificationRecord<'a>>,
+}
+
+#[derive(Deserialize)]
+struct NotificationRecord<'a> {
+    #[serde(rename = "eventName", borrow)]
+    event_name: Cow<'a, str>,
+    #[serde(borrow)]
+    s3: NotificationEntity<'a>,
+}
+
+#[derive(Deserialize)]
+struct NotificationEntity<'a> {
+    #[serde(borrow)]
+    bucket: NotificationBucket<'a>,
+    #[serde(borrow)]
+    object: NotificationObject<'a>,
+}
+
+#[derive(Deserialize)]
+struct NotificationBucket<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct NotificationObject<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    #[serde(rename = "versionId", borrow)]
+    version_id: Option<Cow<'a, str>>,
 }
 
 /// The message that a function sends to itself: read the rest of this object.
@@ -55,19 +93,18 @@ pub fn tasks(body: &str) -> Result<Vec<Task>, Rejection> {
     if is_test_event(body) {
         return Ok(Vec::new());
     }
-    let event: S3Event = serde_json::from_str(body).map_err(|_| not_a_notification())?;
-    event
+    let notification: Notification<'_> =
+        serde_json::from_str(body).map_err(|_| not_a_notification())?;
+    notification
         .records
         .into_iter()
-        .filter(|record| {
-            record.event_name.as_deref().is_none_or(|name| name.starts_with("ObjectCreated"))
-        })
+        .filter(|record| record.event_name.starts_with("ObjectCreated"))
         .map(|record| {
-            let bucket = record.s3.bucket.name.ok_or_else(not_a_notification)?;
-            let key = record.s3.object.key.ok_or_else(not_a_notification)?;
-            let key = decoded(&key)?;
+            let NotificationEntity { bucket, object } = record.s3;
+            let bucket = bucket.name.into_owned();
+            let key = decoded(&object.key)?;
             let dataset = key.split_once('/').and_then(|(folder, _)| datasets::by_name(folder));
-            let version_id = record.s3.object.version_id.filter(|id| !id.is_empty());
+            let version_id = object.version_id.filter(|id| !id.is_empty()).map(Cow::into_owned);
             // The notification's entity tag is not asked for: in a bucket without versions the
             // object may rightly be newer than the notification, and then both tell of the new one.
             let object = ObjectName { bucket, key, version_id, etag: None };

@@ -27,9 +27,9 @@ use crate::message::Task;
 const FIRST_RANGE: u64 = 256 * 1024;
 const RANGE: u64 = 8 * 1024 * 1024;
 
-/// How much of a plain object one invocation reads before it hands the rest on. A kill in the
-/// middle costs no more than this much repeated work, under the same ids.
-const SEGMENT: u64 = 64 * 1024 * 1024;
+/// How much of a plain object one message stands for before the rest is handed on. A kill in the
+/// middle repeats no more than this, under the same ids.
+pub(crate) const SEGMENT: u64 = 16 * 1024 * 1024;
 
 /// The time that a range and a chunk may need: with less, the rest is handed on.
 const HAND_ON: Duration = Duration::from_secs(8);
@@ -137,7 +137,8 @@ where
             match self.feed.step() {
                 Ok(Step::NeedInput) => {
                     let position = self.feed.position();
-                    let far = !self.feed.is_gzip() && position.offset >= begun + SEGMENT;
+                    let far = !self.feed.is_gzip()
+                        && position.offset >= begun + self.handler.segment_bytes;
                     if far || self.deadline.remaining() < HAND_ON {
                         self.flush().await?;
                         return self.hand_on(position).map(Some);
@@ -156,8 +157,9 @@ where
                 }
                 Ok(Step::Row(row)) => {
                     let now = (self.handler.clock)();
-                    let writer =
-                        self.writer.get_or_insert_with(|| RawRecordWriter::new(row.dataset().name()));
+                    let writer = self
+                        .writer
+                        .get_or_insert_with(|| RawRecordWriter::new(row.dataset().name()));
                     let most = self.handler.raw.target().limits().entry_bytes;
                     match record(writer, &self.source, &row, &millis(now), most) {
                         Ok(record) => self.chunk.push_record(row.position(), record),

@@ -1,1 +1,210 @@
+use std::collections::VecDeque;
+use std::sync::Mutex;
 
+use super::*;
+
+/// What a call answers; takes the indexes of the entries it got.
+type Reply = fn(&[usize]) -> Answer;
+
+type Answer = Result<Vec<Verdict>, CallError>;
+
+/// A target whose entries are their own positions, and whose answers are given.
+struct Scripted {
+    limits: Limits,
+    replies: Mutex<VecDeque<Reply>>,
+    calls: Mutex<Vec<Vec<usize>>>,
+}
+
+impl BatchPut for Scripted {
+    type Entry = usize;
+
+    const OPERATION: &'static str = "test:Put";
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn size(&self, _: &usize) -> usize {
+        10
+    }
+
+    async fn put(&self, entries: &[&usize]) -> Result<Vec<Verdict>, CallError> {
+        let entries: Vec<_> = entries.iter().map(|entry| **entry).collect();
+        let reply = self.replies.lock().unwrap().pop_front().unwrap_or(all_stored);
+        self.calls.lock().unwrap().push(entries.clone());
+        assert!(!entries.is_empty(), "a call without entries");
+        if std::ptr::fn_addr_eq(reply, hang as Reply) {
+            std::future::pending::<()>().await;
+        }
+        reply(&entries)
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a reply among replies that fail")]
+fn all_stored(entries: &[usize]) -> Answer {
+    Ok(vec![Verdict::Stored; entries.len()])
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a reply among replies that fail")]
+fn odd_fail(entries: &[usize]) -> Answer {
+    let verdict = |entry: &usize| match entry % 2 {
+        0 => Verdict::Stored,
+        _ => Verdict::Failed("ProvisionedThroughputExceededException".into()),
+    };
+    Ok(entries.iter().map(verdict).collect())
+}
+
+fn second_refused(entries: &[usize]) -> Answer {
+    let mut verdicts = all_stored(entries)?;
+    verdicts[1] = Verdict::Refused("InvalidParameter".into());
+    Ok(verdicts)
+}
+
+fn throttled(_: &[usize]) -> Answer {
+    let (code, message) = ("ThrottlingException".to_owned(), "rate exceeded".to_owned());
+    Err(CallError::Plumbing { operation: "test:Put", code, message })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a reply among replies that fail")]
+fn too_short(entries: &[usize]) -> Answer {
+    Ok(vec![Verdict::Stored; entries.len() - 1])
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a reply among replies that fail")]
+fn too_long(entries: &[usize]) -> Answer {
+    Ok(vec![Verdict::Stored; entries.len() + 1])
+}
+
+fn denied(_: &[usize]) -> Answer {
+    Err(CallError::SetUp(SetUpError {
+        operation: "test:Put",
+        resource: "raw".into(),
+        code: "AccessDeniedException".into(),
+        message: "no".into(),
+    }))
+}
+
+/// Never answers.
+fn hang(_: &[usize]) -> Answer {
+    unreachable!("told apart by its address")
+}
+
+struct Sent {
+    result: Result<Delivery, SetUpError>,
+    calls: Vec<Vec<usize>>,
+}
+
+async fn send(count: usize, limits: (usize, usize), replies: &[Reply], time: Duration) -> Sent {
+    let limits = Limits { entries: limits.0, bytes: limits.1, entry_bytes: 100 };
+    let replies = Mutex::new(replies.iter().copied().collect());
+    let producer = Producer::new(Scripted { limits, replies, calls: Mutex::default() });
+    let outbound: Vec<_> = (0..count).map(|n| Outbound { position: n, entry: n }).collect();
+    let result = producer.send(&outbound, Deadline::after(time)).await;
+    Sent { result, calls: producer.target().calls.lock().unwrap().clone() }
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[tokio::test(start_paused = true)]
+async fn entries_are_sent_in_chunks_by_count_and_by_bytes() {
+    let by_count = send(5, (2, 1_000), &[], MINUTE).await;
+    assert_eq!(by_count.calls, [vec![0, 1], vec![2, 3], vec![4]]);
+
+    let by_bytes = send(5, (500, 30), &[], MINUTE).await;
+    assert_eq!(by_bytes.calls, [vec![0, 1, 2], vec![3, 4]]);
+
+    let larger_than_a_call = send(2, (500, 5), &[], MINUTE).await;
+    assert_eq!(larger_than_a_call.calls, [vec![0], vec![1]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_to_send_is_no_call() {
+    let sent = send(0, (2, 1_000), &[], MINUTE).await;
+
+    assert_eq!(sent.result, Ok(Delivery::default()));
+    assert!(sent.calls.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_failed_entries_are_sent_again() {
+    let sent = send(4, (500, 1_000), &[odd_fail], MINUTE).await;
+
+    assert_eq!(sent.calls, [vec![0, 1, 2, 3], vec![1, 3]]);
+    let delivery = sent.result.unwrap();
+    assert_eq!((delivery.undelivered, delivery.retried), (vec![], 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_throttled_as_a_whole_is_sent_again() {
+    let sent = send(3, (500, 1_000), &[throttled, throttled], MINUTE).await;
+
+    assert_eq!(sent.calls, vec![vec![0, 1, 2]; 3]);
+    assert!(sent.result.unwrap().undelivered.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_another_length_counts_as_unknown() {
+    for reply in [too_short as Reply, too_long] {
+        let sent = send(3, (500, 1_000), &[reply], MINUTE).await;
+
+        assert_eq!(sent.calls, vec![vec![0, 1, 2]; 2]);
+        assert!(sent.result.unwrap().undelivered.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_answer_is_sent_again_while_there_is_time() {
+    let sent = send(2, (500, 1_000), &[hang], MINUTE).await;
+
+    assert_eq!(sent.calls.len(), 2);
+    assert!(sent.result.unwrap().undelivered.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_time_runs_short_the_rest_is_reported_and_not_attempted() {
+    let throttled = vec![throttled as Reply; 1_000];
+    let started = tokio::time::Instant::now();
+
+    let sent = send(5, (2, 1_000), &throttled, Duration::from_secs(3)).await;
+
+    assert!(started.elapsed() <= Duration::from_secs(3));
+    assert!(sent.calls.len() > 3, "{} calls", sent.calls.len());
+    assert!(sent.calls.iter().all(|call| *call == [0, 1]));
+    let delivery = sent.result.unwrap();
+    assert_eq!(delivery.undelivered, [0, 1, 2, 3, 4]);
+    assert!(delivery.last_error.unwrap().contains("ThrottlingException"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_time_nothing_is_attempted() {
+    let sent = send(3, (500, 1_000), &[], Duration::ZERO).await;
+
+    assert!(sent.calls.is_empty());
+    assert_eq!(sent.result.unwrap().undelivered, [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_is_not_completed_ends_the_delivery() {
+    let odd_fail = vec![odd_fail as Reply; 1_000];
+
+    let sent = send(6, (3, 1_000), &odd_fail, Duration::from_secs(2)).await;
+
+    assert_eq!(sent.result.unwrap().undelivered, [1, 3, 4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_refused_for_good_is_told_and_not_sent_again() {
+    let sent = send(4, (2, 1_000), &[second_refused], MINUTE).await;
+
+    assert_eq!(sent.calls, [[0, 1]]);
+    assert_eq!(sent.result.unwrap().undelivered, [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_set_up_is_an_error_at_once() {
+    let sent = send(2, (500, 1_000), &[denied], MINUTE).await;
+
+    assert_eq!(sent.calls.len(), 1);
+    let error = sent.result.unwrap_err().to_string();
+    assert_eq!(error, "test:Put on raw: AccessDeniedException: no");
+}

@@ -1,0 +1,124 @@
+//! CEL over an event: the `when` of a rule and the `drop_when` of a filter.
+//!
+//! The language: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>.
+
+mod fields;
+mod strangers;
+
+use std::sync::{Arc, LazyLock};
+
+use cel::{Context, Env, ExecutionError, Program, Value};
+
+use crate::config::ConfigError;
+use crate::event::Event;
+
+use self::fields::Fields;
+
+/// The standard functions, built once a process.
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// A compiled expression over the variable `event`.
+#[derive(Debug)]
+pub(crate) struct Expression {
+    program: Program,
+}
+
+/// An event as CEL sees it, for every expression that asks about it.
+pub(crate) struct Scope<'e> {
+    context: Context<'e, 'e>,
+}
+
+impl<'e> Scope<'e> {
+    /// The scope of one event.
+    pub(crate) fn of(event: &'e Event<'e>) -> Self {
+        let mut context = Context::with_env(Arc::clone(&ENV));
+        context.add_variable_as_val("event", Box::new(Fields::Event(event)));
+        Self { context }
+    }
+}
+
+impl Expression {
+    /// Compiles `text`, which belongs to `owner` (for the message).
+    ///
+    /// # Errors
+    ///
+    /// When it does not parse, with line and column, or names a variable other than `event`.
+    pub(crate) fn compile(owner: &str, text: &str) -> Result<Self, ConfigError> {
+        let program = ENV
+            .compile(text)
+            .map_err(|errors| ConfigError::new(owner, format!("does not parse: {errors}")))?;
+        let strangers = strangers::strangers(program.expression());
+        if strangers.is_empty() {
+            Ok(Self { program })
+        } else {
+            let message = format!("names {}, and only `event` is there", strangers.join(", "));
+            Err(ConfigError::new(owner, message))
+        }
+    }
+
+    /// Whether the expression holds. A field the event does not have makes it false, as an absent
+    /// value fails every comparison.
+    ///
+    /// # Errors
+    ///
+    /// When the expression compares what cannot be compared, or is no boolean.
+    pub(crate) fn holds(&self, scope: &Scope<'_>) -> Result<bool, String> {
+        match self.program.execute(&scope.context) {
+            Ok(Value::Bool(held)) => Ok(held),
+            Ok(other) => Err(format!("is a {} and should be a bool", other.type_of())),
+            Err(ExecutionError::NoSuchKey(_)) => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = r#"{"kind":"window","dataset":"accidents","event_id":"e1","entity":"OH/Lucas",
+        "event_time":"2026-11-20T10:00:00Z","received_at":"2026-11-20T10:00:01.5Z",
+        "location":{"lat":41.6,"lon":-83.5,"cell":"852ab2c3fffffff"},
+        "measures":{"severity":4.0,"temperature_c":-3.5},"attributes":{"city":"Toledo"},
+        "tags":["night","weather_snow"],
+        "window":{"spec":"1h","start":"2026-11-20T09:00:00Z","end":"2026-11-20T10:00:00Z","revision":2}}"#;
+
+    fn holds(text: &str) -> Result<bool, String> {
+        let event = Event::from_json(EVENT.as_bytes()).unwrap();
+        Expression::compile("test", text).unwrap().holds(&Scope::of(&event))
+    }
+
+    #[test]
+    fn every_field_of_an_event_can_be_asked() {
+        for text in [
+            "event.kind == 'window' && event.dataset == 'accidents' && event.event_id == 'e1'",
+            "event.entity.startsWith('OH/')",
+            "event.event_time == '2026-11-20T10:00:00Z'",
+            "event.received_at == '2026-11-20T10:00:01.500Z'",
+            "event.location.lat > 41 && event.location.lon < 0.0 && event.location.cell != ''",
+            "event.measures.severity >= 4 && event.measures['temperature_c'] == -3.5",
+            "event.attributes.city in ['Toledo', 'Dayton']",
+            "'night' in event.tags && event.tags.exists(tag, tag.startsWith('weather_'))",
+            "size(event.tags) == 2",
+            "event.window.spec == '1h' && event.window.revision == 2",
+            "event.window.start < event.window.end",
+            "has(event.measures.severity) && !has(event.measures.depth) && 'city' in event.attributes",
+        ] {
+            assert_eq!(holds(text), Ok(true), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_makes_it_false() {
+        for text in ["event.measures.depth_m > 1.0", "event.colour == 'red'", "!(event.x == 1)"] {
+            assert_eq!(holds(text), Ok(false), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_an_error() {
+        for text in ["event.entity > 3", "event.measures.severity + 1.0", "event.measures > 1"] {
+            assert!(holds(text).is_err(), "{text}");
+        }
+    }
+}

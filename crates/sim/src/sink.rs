@@ -1,0 +1,170 @@
+//! A sink in memory that fails as it is told.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::put::{BatchPut, Limits, Verdict};
+
+/// How a sink answers one call.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Takes everything.
+    Take,
+    /// Takes all but the entries at these indexes of the call.
+    Fail(Vec<usize>),
+    /// Takes all but the entries at these indexes, and never will.
+    Refuse(Vec<usize>),
+    /// Takes nothing: throttled as a whole.
+    Throttle,
+    /// Takes everything and answers for fewer entries, or more, than it was given.
+    AnswerFor(usize),
+    /// Takes everything, and nobody learns of it.
+    StoreAndTimeOut,
+    /// Says that the call can never work.
+    Deny,
+    /// Takes everything after this long.
+    After(Duration),
+}
+
+/// What a sink answers, call by call; the last answer goes on for ever.
+#[derive(Clone, Debug)]
+pub struct Script(VecDeque<Answer>);
+
+impl Script {
+    /// Answers in order.
+    pub fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self(answers.into_iter().collect())
+    }
+
+    fn next(&mut self) -> Answer {
+        match self.0.len() {
+            0 => Answer::Take,
+            1 => self.0[0].clone(),
+            _ => self.0.pop_front().unwrap_or(Answer::Take),
+        }
+    }
+}
+
+/// Keeps entries of any kind.
+#[derive(Debug)]
+pub struct MemorySink<E> {
+    limits: Limits,
+    size: fn(&E) -> usize,
+    state: Mutex<State<E>>,
+}
+
+#[derive(Debug)]
+struct State<E> {
+    script: Script,
+    stored: Vec<E>,
+    calls: Vec<usize>,
+}
+
+impl<E> MemorySink<E> {
+    /// A sink with the limits of a service, that takes everything.
+    pub fn new(limits: Limits, size: fn(&E) -> usize) -> Self {
+        Self::scripted(limits, size, [])
+    }
+
+    /// A sink that answers as the script says.
+    pub fn scripted(
+        limits: Limits,
+        size: fn(&E) -> usize,
+        script: impl IntoIterator<Item = Answer>,
+    ) -> Self {
+        let state = State { script: Script::new(script), stored: Vec::new(), calls: Vec::new() };
+        Self { limits, size, state: Mutex::new(state) }
+    }
+
+    /// How many entries each call had.
+    pub fn calls(&self) -> Vec<usize> {
+        self.state().calls.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E: Clone> MemorySink<E> {
+    /// What was stored, in order; an entry that was sent twice may be there twice.
+    pub fn stored(&self) -> Vec<E> {
+        self.state().stored.clone()
+    }
+}
+
+impl<E: Clone> State<E> {
+    fn store(&mut self, entries: &[&E], but: &[usize]) {
+        let kept = entries.iter().enumerate().filter(|(index, _)| !but.contains(index));
+        self.stored.extend(kept.map(|(_, entry)| (*entry).clone()));
+    }
+}
+
+impl<E: Clone + Send + Sync> BatchPut for MemorySink<E> {
+    type Entry = E;
+
+    const OPERATION: &'static str = "memory:Put";
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn size(&self, entry: &E) -> usize {
+        (self.size)(entry)
+    }
+
+    async fn put(&self, entries: &[&E]) -> Result<Vec<Verdict>, CallError> {
+        let answer = {
+            let mut state = self.state();
+            state.calls.push(entries.len());
+            state.script.next()
+        };
+        if let Answer::After(delay) = answer {
+            tokio::time::sleep(delay).await;
+        }
+        let mut state = self.state();
+        let mut verdicts = vec![Verdict::Stored; entries.len()];
+        let mut mark = |indexes: &[usize], verdict: &Verdict| {
+            for slot in indexes.iter().filter(|index| **index < entries.len()) {
+                verdicts[*slot] = verdict.clone();
+            }
+        };
+        match answer {
+            Answer::Take | Answer::After(_) => state.store(entries, &[]),
+            Answer::Fail(indexes) => {
+                state.store(entries, &indexes);
+                mark(&indexes, &Verdict::Failed("InternalFailure".into()));
+            }
+            Answer::Refuse(indexes) => {
+                state.store(entries, &indexes);
+                mark(&indexes, &Verdict::Refused("InvalidParameter".into()));
+            }
+            Answer::Throttle => {
+                return Err(CallError::Plumbing {
+                    operation: Self::OPERATION,
+                    code: "ThrottlingException".into(),
+                    message: "rate exceeded".into(),
+                });
+            }
+            Answer::AnswerFor(count) => {
+                state.store(entries, &[]);
+                verdicts = vec![Verdict::Stored; count];
+            }
+            Answer::StoreAndTimeOut => {
+                state.store(entries, &[]);
+                return Err(CallError::time_out(Self::OPERATION));
+            }
+            Answer::Deny => {
+                return Err(CallError::SetUp(SetUpError {
+                    operation: Self::OPERATION,
+                    resource: "memory".into(),
+                    code: "AccessDeniedException".into(),
+                    message: "not authorized".into(),
+                }));
+            }
+        }
+        Ok(verdicts)
+    }
+}

@@ -1,0 +1,133 @@
+//! `alerts` over a topic in memory: what is published, what is reported.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use alerts::handler::Alerts;
+use serde_json::Value;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::firehose;
+use tributary_aws::log::Journal;
+use tributary_aws::payload::BatchResponse;
+use tributary_aws::producer::Producer;
+use tributary_aws::sns::{self, Notification};
+use tributary_core::config::{ALERTS, AlertsConfig};
+use tributary_core::rule::Rules;
+use tributary_sim::{Answer, MemorySink};
+
+type Topic = MemorySink<Notification>;
+type Quarantine = MemorySink<Vec<u8>>;
+
+fn alerts(script: impl IntoIterator<Item = Answer>) -> Alerts<Topic, Quarantine> {
+    let size = |entry: &Notification| entry.message.len();
+    Alerts {
+        topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
+        quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
+        rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap(),
+        journal: Journal::new("alerts", "Tributary/test".into()),
+        clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
+    }
+}
+
+fn case(name: &str) -> String {
+    let path = format!("{}/../../events/alerts/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+async fn handle(alerts: &Alerts<Topic, Quarantine>, payload: &str) -> BatchResponse {
+    alerts.handle(payload, Deadline::after(Duration::from_secs(5))).await.unwrap()
+}
+
+fn sequence_number(payload: &str, position: usize) -> String {
+    let payload: Value = serde_json::from_str(payload).unwrap();
+    payload["Records"][position]["kinesis"]["sequenceNumber"].as_str().unwrap().to_owned()
+}
+
+fn alert_ids(notifications: &[Notification]) -> BTreeSet<String> {
+    let id = |n: &Notification| {
+        let message: Value = serde_json::from_str(&n.message).unwrap();
+        message["alert_id"].as_str().unwrap().to_owned()
+    };
+    notifications.iter().map(id).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_severe_accident_is_published_with_what_subscribers_filter_by() {
+    let alerts = alerts([]);
+
+    assert_eq!(handle(&alerts, &case("severe-accident")).await, BatchResponse::default());
+
+    let published = alerts.topic.target().stored();
+    assert_eq!(published.len(), 1);
+    let attributes = &published[0].attributes;
+    let expected =
+        [("severity", "critical"), ("dataset", "accidents"), ("rule", "severe-accident")];
+    assert_eq!(*attributes, expected.map(|(name, value)| (name, value.to_owned())));
+    let message: Value = serde_json::from_str(&published[0].message).unwrap();
+    assert_eq!(message["event"]["measures"]["severity"], 4.0);
+    assert!(published[0].subject.is_ascii() && published[0].subject.len() <= 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_no_rule_is_about_is_not_published() {
+    let alerts = alerts([]);
+
+    assert_eq!(handle(&alerts, &case("no-match")).await, BatchResponse::default());
+
+    assert!(alerts.topic.target().calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_alerts_than_a_call_takes_are_several_calls() {
+    let alerts = alerts([]);
+
+    assert_eq!(handle(&alerts, &case("twelve-severe")).await, BatchResponse::default());
+
+    assert_eq!(alerts.topic.target().calls(), [10, 2]);
+    assert_eq!(alert_ids(&alerts.topic.target().stored()).len(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_failed_entries_are_published_again() {
+    let alerts = alerts([Answer::Fail(vec![2, 5]), Answer::Take]);
+
+    assert_eq!(handle(&alerts, &case("twelve-severe")).await, BatchResponse::default());
+
+    assert_eq!(alerts.topic.target().calls(), [10, 2, 2]);
+    assert_eq!(alerts.topic.target().stored().len(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_the_topic_refuses_is_reported_and_not_lost_in_silence() {
+    let payload = case("twelve-severe");
+    let alerts = alerts([Answer::Refuse(vec![3])]);
+
+    let response = handle(&alerts, &payload).await;
+
+    assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 3)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_publishes_under_the_same_alert_ids() {
+    let alerts = alerts([]);
+
+    for _ in 0..2 {
+        handle(&alerts, &case("twelve-severe")).await;
+    }
+
+    let published = alerts.topic.target().stored();
+    assert_eq!((published.len(), alert_ids(&published).len()), (24, 12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_no_event_is_quarantined_and_the_others_are_published() {
+    let alerts = alerts([]);
+
+    assert_eq!(handle(&alerts, &case("broken-base64")).await, BatchResponse::default());
+
+    let bad_rows = alerts.quarantine.target().stored();
+    assert_eq!(bad_rows.len(), 1);
+    assert!(!alerts.topic.target().stored().is_empty());
+}

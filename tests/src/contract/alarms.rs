@@ -1,0 +1,128 @@
+//! Whatever stops, fails or falls behind reaches the ops topic.
+
+use serde_json::Value;
+
+use super::mappings;
+use super::template::{Template, list, names, target, text};
+
+/// The topic for alarms about the pipeline itself.
+pub const OPS_TOPIC: &str = "OpsTopic";
+
+/// Every alarm tells the ops topic, and a person what it means.
+#[must_use]
+pub fn tell_the_ops_topic(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (id, alarm) in alarms(template) {
+        let properties = &alarm["Properties"];
+        if !list(&properties["AlarmActions"]).iter().any(|it| target(it) == Some(OPS_TOPIC)) {
+            faults.push(format!("{id}: its AlarmActions do not name {OPS_TOPIC}"));
+        }
+        if properties["ActionsEnabled"] == false {
+            faults.push(format!("{id}: its actions are not enabled"));
+        }
+        if properties["AlarmDescription"].is_null() {
+            faults.push(format!("{id}: lacks an AlarmDescription"));
+        }
+    }
+    faults
+}
+
+/// Every function has alarms for errors, throttles and silence, and for its age behind a stream.
+#[must_use]
+pub fn watch_every_function(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for function in template.functions() {
+        let id = &function.id;
+        let about = |name: &str| watching(template, "AWS/Lambda", name, "FunctionName", id);
+
+        for name in ["Errors", "Throttles"] {
+            if !about(name).into_iter().any(rises) {
+                faults.push(format!("{id}: no alarm for {name}"));
+            }
+        }
+        if !about("Invocations").into_iter().any(is_for_silence) {
+            faults.push(format!(
+                "{id}: no alarm for no invocations: below a threshold, missing data breaching"
+            ));
+        }
+        let streams = mappings::of(&function, "Kinesis");
+        if !streams.is_empty() && !about("IteratorAge").into_iter().any(rises) {
+            faults.push(format!("{id}: no alarm for IteratorAge"));
+        }
+        for mapping in streams {
+            let stream = target(&mapping.properties["Stream"]).unwrap_or_default();
+            let retention = &template.resource(stream)["Properties"]["RetentionPeriodHours"];
+            let retention = target(retention).unwrap_or_default();
+            // A fixed age would be wrong for every other retention.
+            if !about("IteratorAge").into_iter().any(|alarm| names(alarm).contains(retention)) {
+                faults.push(format!("{id}: no IteratorAge alarm in terms of {retention}"));
+            }
+        }
+    }
+    faults
+}
+
+/// Every queue has an alarm, and every dead-letter queue one for its first message.
+#[must_use]
+pub fn watch_every_queue(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (id, queue) in template.of_type("AWS::SQS::Queue") {
+        let about = |name: &str| watching(template, "AWS/SQS", name, "QueueName", id);
+        let waits = |name: &str| about(name).into_iter().any(rises);
+        if !waits("ApproximateAgeOfOldestMessage") && !waits("ApproximateNumberOfMessagesVisible") {
+            faults.push(format!("{id}: no alarm for what waits in it"));
+        }
+        let redrive = &queue["Properties"]["RedrivePolicy"]["deadLetterTargetArn"];
+        let Some(dead_letters) = target(redrive) else { continue };
+        let depth = "ApproximateNumberOfMessagesVisible";
+        let first = watching(template, "AWS/SQS", depth, "QueueName", dead_letters)
+            .into_iter()
+            .any(|alarm| {
+                let threshold = template.number(&alarm["Threshold"]);
+                match text(&alarm["ComparisonOperator"]).as_str() {
+                    "GreaterThanThreshold" => threshold == Some(0),
+                    "GreaterThanOrEqualToThreshold" => threshold == Some(1),
+                    _ => false,
+                }
+            });
+        if !first {
+            faults.push(format!("{dead_letters}: no alarm for the first message in it"));
+        }
+    }
+    faults
+}
+
+/// The properties of the alarms on a metric of the resource `id`, alone or in an expression.
+fn watching<'a>(
+    template: &'a Template,
+    namespace: &str,
+    name: &str,
+    dimension: &str,
+    id: &str,
+) -> Vec<&'a Value> {
+    let is_about = |properties: &&Value| {
+        list(&properties["Metrics"])
+            .into_iter()
+            .map(|it| &it["MetricStat"]["Metric"])
+            .chain([*properties])
+            .filter(|metric| metric["Namespace"] == namespace && metric["MetricName"] == name)
+            .flat_map(|metric| list(&metric["Dimensions"]))
+            .any(|it| it["Name"] == dimension && target(&it["Value"]) == Some(id))
+    };
+    alarms(template).map(|(_, alarm)| &alarm["Properties"]).filter(is_about).collect()
+}
+
+fn alarms(template: &Template) -> impl Iterator<Item = (&str, &Value)> {
+    template.of_type("AWS::CloudWatch::Alarm")
+}
+
+fn rises(alarm: &Value) -> bool {
+    text(&alarm["ComparisonOperator"]).starts_with("GreaterThan")
+}
+
+/// Silence is no data at all, so missing data must count.
+fn is_for_silence(alarm: &Value) -> bool {
+    text(&alarm["ComparisonOperator"]).starts_with("LessThan")
+        && alarm["TreatMissingData"] == "breaching"
+        && alarm["Metrics"].is_null()
+}

@@ -1,0 +1,150 @@
+//! One template for AWS and the local stack, with the settings and the outputs of both.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use toml::Table;
+
+use super::template::{Template, text};
+
+/// What a user needs next, by name.
+pub const OUTPUTS: &[&str] = &[
+    "SourceBucketName",
+    "RawBucketName",
+    "AnalyticsBucketName",
+    "IngestQueueUrl",
+    "IngestDeadLetterQueueUrl",
+    "RawStreamName",
+    "EventsStreamName",
+    "QuarantineDeliveryStreamName",
+    "RawDeliveryStreamName",
+    "EventsDeliveryStreamName",
+    "AlertsTopicArn",
+    "OpsTopicArn",
+    "GlueDatabaseName",
+    "AthenaWorkGroupName",
+    "MetricsNamespace",
+    "DashboardUrl",
+    "IngestS3FunctionName",
+    "TransformFunctionName",
+    "MetricsFunctionName",
+    "AlertsFunctionName",
+];
+
+/// The types that the local AWS does not know, each of which would fail the whole stack.
+const UNKNOWN_LOCALLY: &[&str] = &[
+    "AWS::Athena::NamedQuery",
+    "AWS::CloudWatch::CompositeAlarm",
+    "AWS::Glue::TableOptimizer",
+    "AWS::Grafana::Workspace",
+    "AWS::Kinesis::StreamConsumer",
+];
+
+/// The environments of `samconfig.toml`.
+const ENVIRONMENTS: &[&str] = &["default", "local", "prod"];
+
+/// Each output is there and described.
+#[must_use]
+pub fn outputs_are_described(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for name in OUTPUTS {
+        if template.0["Outputs"][*name]["Value"].is_null() {
+            faults.push(format!("the output {name} is missing"));
+        }
+    }
+    for (name, output) in template.0["Outputs"].as_object().into_iter().flatten() {
+        if output["Description"].as_str().is_none_or(str::is_empty) {
+            faults.push(format!("the output {name} lacks a Description"));
+        }
+    }
+    faults
+}
+
+/// The local stack makes no resource that the local AWS does not know.
+#[must_use]
+pub fn runs_locally(template: &Template, config: &Table) -> Vec<String> {
+    let parameters = overrides(config, "local", "deploy").unwrap_or_default();
+    let made = |resource: &Value| match resource["Condition"].as_str() {
+        Some(name) => template.holds(&template.0["Conditions"][name], &parameters) != Some(false),
+        None => true,
+    };
+    template
+        .resources()
+        .filter(|(_, it)| UNKNOWN_LOCALLY.contains(&text(&it["Type"]).as_str()) && made(it))
+        .map(|(id, it)| {
+            format!(
+                "{id}: lacks a Condition that is false locally, where {} is unknown",
+                it["Type"]
+            )
+        })
+        .collect()
+}
+
+/// `samconfig.toml` has its environments, and sets only parameters that the template has, to values
+/// that it takes.
+#[must_use]
+pub fn settings_are_parameters(template: &Template, config: &Table) -> Vec<String> {
+    let mut faults = Vec::new();
+    for name in ENVIRONMENTS {
+        if config.get(*name).and_then(|it| it.get("deploy")).is_none() {
+            faults.push(format!("samconfig.toml: lacks the environment {name}"));
+        }
+    }
+    for (environment, commands) in config {
+        for command in commands.as_table().into_iter().flat_map(Table::keys) {
+            let place = format!("samconfig.toml: {environment}.{command}");
+            match overrides(config, environment, command) {
+                Ok(set) => faults.extend(
+                    set.iter()
+                        .filter_map(|(name, value)| refused(template, name, value))
+                        .map(|fault| format!("{place}: {fault}")),
+                ),
+                Err(fault) => faults.push(format!("{place}: {fault}")),
+            }
+        }
+    }
+    faults
+}
+
+fn refused(template: &Template, name: &str, value: &str) -> Option<String> {
+    let parameter = &template.0["Parameters"][name];
+    if parameter.is_null() {
+        return Some(format!("the template has no parameter {name}"));
+    }
+    let allowed = parameter["AllowedValues"].as_array();
+    if allowed.is_some_and(|allowed| allowed.iter().all(|it| text(it) != value)) {
+        return Some(format!("{name} cannot be {value}"));
+    }
+    if parameter["Type"] == "Number" {
+        let Ok(number) = value.parse::<i64>() else {
+            return Some(format!("{name} is a number, not {value}"));
+        };
+        let (least, most) = (parameter["MinValue"].as_i64(), parameter["MaxValue"].as_i64());
+        if least.is_some_and(|least| number < least) || most.is_some_and(|most| number > most) {
+            return Some(format!("{name} cannot be {value}"));
+        }
+    }
+    None
+}
+
+/// The parameters that an environment sets for a command: `A=1 B=2`, or a list of such.
+fn overrides(
+    config: &Table,
+    environment: &str,
+    command: &str,
+) -> Result<BTreeMap<String, String>, String> {
+    let parameters = config.get(environment).and_then(|it| it.get(command)?.get("parameters"));
+    let pairs: Vec<&str> = match parameters.and_then(|it| it.get("parameter_overrides")) {
+        None => Vec::new(),
+        Some(toml::Value::String(line)) => line.split_whitespace().collect(),
+        Some(toml::Value::Array(pairs)) => pairs.iter().filter_map(toml::Value::as_str).collect(),
+        Some(_) => return Err("parameter_overrides is neither a line nor a list".into()),
+    };
+    pairs
+        .into_iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((name, value)) => Ok((name.to_owned(), value.trim_matches('"').to_owned())),
+            None => Err(format!("{pair} is no Name=value")),
+        })
+        .collect()
+}

@@ -1,0 +1,140 @@
+//! Roles grant what is used, on the resources it is used on, and nothing else.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::mappings;
+use super::template::{Template, list, names, strings, target};
+
+/// The statements that may name every resource, because AWS knows none for their actions.
+const WITHOUT_RESOURCE: &[(&str, &[&str])] = &[
+    ("Trace", &["xray:PutTraceSegments", "xray:PutTelemetryRecords"]),
+    // Bounded by a condition on the namespace instead.
+    ("WriteMetrics", &["cloudwatch:PutMetricData"]),
+];
+
+/// What Lambda does to a source with the function's role.
+///
+/// See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html> and
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>.
+const READ_STREAM: &[&str] = &[
+    "kinesis:DescribeStream",
+    "kinesis:DescribeStreamSummary",
+    "kinesis:GetRecords",
+    "kinesis:GetShardIterator",
+    "kinesis:ListShards",
+];
+const READ_QUEUE: &[&str] = &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+const PARK_FAILURES: &[&str] = &["s3:PutObject", "s3:ListBucket"];
+const WRITE_LOG: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents"];
+
+/// No role has a statement that is wider than its name.
+#[must_use]
+pub fn are_narrow(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (id, role) in template.of_type("AWS::IAM::Role") {
+        if !role["Properties"]["ManagedPolicyArns"].is_null() {
+            faults.push(format!("{id}: has managed policies, which AWS widens at will"));
+        }
+        for statement in statements(role) {
+            let sid = statement["Sid"].as_str().unwrap_or("a statement without Sid");
+            faults.extend(too_wide(sid, statement).map(|what| format!("{id}: {sid} {what}")));
+        }
+    }
+    faults
+}
+
+fn too_wide(sid: &str, statement: &Value) -> Option<String> {
+    if statement["Effect"] != "Allow" {
+        return Some("does not allow; a role here only lists what is allowed".into());
+    }
+    if !statement["NotAction"].is_null() || !statement["NotResource"].is_null() {
+        return Some("says what it does not mean; name actions and resources".into());
+    }
+    let actions = strings(&statement["Action"]);
+    if let Some(action) = actions.iter().find(|action| action.contains('*')) {
+        return Some(format!("allows {action}; name each action"));
+    }
+    if actions.is_empty() {
+        return Some("allows no action".into());
+    }
+    let resources = list(&statement["Resource"]);
+    if resources.is_empty() {
+        return Some("names no resource".into());
+    }
+    if resources.iter().any(|it| *it == "*") {
+        let known = WITHOUT_RESOURCE.iter().find(|(name, _)| *name == sid);
+        if !known.is_some_and(|(_, known)| actions.iter().all(|action| known.contains(action))) {
+            return Some("has Resource '*' and is none of the known exceptions".into());
+        }
+        if actions.contains(&"cloudwatch:PutMetricData")
+            && !statement["Condition"].to_string().contains("cloudwatch:namespace")
+        {
+            return Some("lacks a condition on cloudwatch:namespace".into());
+        }
+        return None;
+    }
+    let of_stack = |it: &Value| names(it).iter().any(|name| !name.starts_with("AWS::"));
+    let wide = resources.into_iter().find(|it| it.to_string().contains('*') && !of_stack(it));
+    wide.map(|resource| format!("names {resource}, which reaches beyond the stack"))
+}
+
+/// Each role reaches what its function is told of, is fed by, parks in and logs to.
+#[must_use]
+pub fn grant_what_functions_use(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for function in template.functions() {
+        let Some(role) = target(&function.properties["Role"]) else {
+            continue; // The check of the functions says so.
+        };
+        let granted = granted(template.resource(role));
+        let mut demand = |actions: &[&str], resource: Option<&str>| {
+            for action in actions {
+                let wanted = ((*action).to_owned(), resource.unwrap_or_default().to_owned());
+                if !granted.contains(&wanted) {
+                    faults.push(format!("{role}: does not allow {action} on {}", wanted.1));
+                }
+            }
+        };
+        for mapping in mappings::of(&function, "Kinesis") {
+            let failures = &mapping.properties["DestinationConfig"]["OnFailure"];
+            demand(READ_STREAM, target(&mapping.properties["Stream"]));
+            demand(PARK_FAILURES, target(&failures["Destination"]));
+        }
+        for mapping in mappings::of(&function, "SQS") {
+            demand(READ_QUEUE, target(&mapping.properties["Queue"]));
+        }
+        demand(WRITE_LOG, target(&function.properties["LoggingConfig"]["LogGroup"]));
+
+        for name in names(&function.properties["Environment"]) {
+            let is_resource = !template.resource(&name).is_null();
+            if is_resource && !granted.iter().any(|(_, resource)| *resource == name) {
+                faults.push(format!(
+                    "{role}: allows nothing on {name}, which {} is told of",
+                    function.id
+                ));
+            }
+        }
+    }
+    faults
+}
+
+fn granted(role: &Value) -> BTreeSet<(String, String)> {
+    let mut granted = BTreeSet::new();
+    for statement in statements(role) {
+        for resource in names(&statement["Resource"]) {
+            for action in strings(&statement["Action"]) {
+                granted.insert((action.to_owned(), resource.clone()));
+            }
+        }
+    }
+    granted
+}
+
+fn statements(role: &Value) -> Vec<&Value> {
+    list(&role["Properties"]["Policies"])
+        .into_iter()
+        .flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]))
+        .collect()
+}

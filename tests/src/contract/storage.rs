@@ -1,0 +1,172 @@
+//! Whatever holds records at rest is encrypted, private and bounded.
+
+use serde_json::{Value, json};
+
+use super::template::{Template, list, names, strings, target};
+
+/// Every bucket is encrypted, private, versioned, does not grow for ever and insists on TLS.
+#[must_use]
+pub fn buckets_are_safe(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (id, bucket) in template.of_type("AWS::S3::Bucket") {
+        let properties = &bucket["Properties"];
+        let encryption = &properties["BucketEncryption"]["ServerSideEncryptionConfiguration"];
+        let private = &properties["PublicAccessBlockConfiguration"];
+        let rules = list(&properties["LifecycleConfiguration"]["Rules"]);
+        let ends = |what: &str| {
+            rules.iter().any(|rule| rule["Status"] == "Enabled" && !rule[what].is_null())
+        };
+        let algorithm = &encryption[0]["ServerSideEncryptionByDefault"]["SSEAlgorithm"];
+        let demands = [
+            (algorithm.is_string(), "BucketEncryption"),
+            (
+                [
+                    "BlockPublicAcls",
+                    "BlockPublicPolicy",
+                    "IgnorePublicAcls",
+                    "RestrictPublicBuckets",
+                ]
+                .iter()
+                .all(|name| private[*name] == true),
+                "all four of PublicAccessBlockConfiguration",
+            ),
+            (properties["VersioningConfiguration"]["Status"] == "Enabled", "versioning"),
+            (
+                ends("NoncurrentVersionExpiration"),
+                "a lifecycle rule with NoncurrentVersionExpiration, without which versions pile up",
+            ),
+            (
+                ends("AbortIncompleteMultipartUpload"),
+                "a lifecycle rule with AbortIncompleteMultipartUpload",
+            ),
+            (insists_on_tls(template, id), "a policy that denies access without TLS"),
+        ];
+        faults.extend(lacking(id, &demands));
+    }
+    faults
+}
+
+fn insists_on_tls(template: &Template, bucket: &str) -> bool {
+    template
+        .of_type("AWS::S3::BucketPolicy")
+        .filter(|(_, policy)| target(&policy["Properties"]["Bucket"]) == Some(bucket))
+        .flat_map(|(_, policy)| list(&policy["Properties"]["PolicyDocument"]["Statement"]))
+        .any(|it| {
+            it["Effect"] == "Deny"
+                && it["Principal"] == "*"
+                && it["Condition"] == json!({ "Bool": { "aws:SecureTransport": "false" } })
+        })
+}
+
+/// Every stream is encrypted and says how long it keeps a record.
+#[must_use]
+pub fn streams_are_encrypted(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (id, stream) in template.of_type("AWS::Kinesis::Stream") {
+        let properties = &stream["Properties"];
+        let encryption = &properties["StreamEncryption"];
+        let demands = [
+            (
+                encryption["EncryptionType"] == "KMS" && !encryption["KeyId"].is_null(),
+                "StreamEncryption by KMS",
+            ),
+            (!properties["RetentionPeriodHours"].is_null(), "RetentionPeriodHours"),
+            (!properties["StreamModeDetails"]["StreamMode"].is_null(), "a StreamMode"),
+        ];
+        faults.extend(lacking(id, &demands));
+    }
+    faults
+}
+
+/// Every queue is encrypted.
+#[must_use]
+pub fn queues_are_encrypted(template: &Template) -> Vec<String> {
+    template
+        .of_type("AWS::SQS::Queue")
+        .filter(|(_, queue)| {
+            let properties = &queue["Properties"];
+            properties["SqsManagedSseEnabled"] != true && properties["KmsMasterKeyId"].is_null()
+        })
+        .map(|(id, _)| format!("{id}: lacks SqsManagedSseEnabled or a KMS key"))
+        .collect()
+}
+
+/// Every topic is encrypted, by a key of the template that CloudWatch may use: with the account's
+/// own key for SNS, alarms vanish without a trace.
+#[must_use]
+pub fn topics_are_encrypted(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (id, topic) in template.of_type("AWS::SNS::Topic") {
+        match target(&topic["Properties"]["KmsMasterKeyId"]) {
+            Some(key) if template.is_a(key, "AWS::KMS::Key") => {
+                if !opens_for_alarms(template.resource(key)) {
+                    faults.push(format!(
+                        "{key}: lacks a statement that lets CloudWatch use it for {id}"
+                    ));
+                }
+            }
+            _ => faults.push(format!("{id}: lacks KmsMasterKeyId, a key of the template")),
+        }
+    }
+    faults
+}
+
+fn opens_for_alarms(key: &Value) -> bool {
+    list(&key["Properties"]["KeyPolicy"]["Statement"]).into_iter().any(|it| {
+        let actions = strings(&it["Action"]);
+        it["Effect"] == "Allow"
+            && strings(&it["Principal"]["Service"]).contains(&"cloudwatch.amazonaws.com")
+            && actions.iter().any(|action| action.starts_with("kms:GenerateDataKey"))
+            && actions.contains(&"kms:Decrypt")
+    })
+}
+
+/// Every delivery stream writes lines or Parquet that can be read again, and says where it failed.
+#[must_use]
+pub fn deliveries_are_readable(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (id, delivery) in template.of_type("AWS::KinesisFirehose::DeliveryStream") {
+        let properties = &delivery["Properties"];
+        let destination = &properties["ExtendedS3DestinationConfiguration"];
+        let direct = properties["DeliveryStreamType"] == "DirectPut";
+        let converts = destination["DataFormatConversionConfiguration"]["Enabled"] == true;
+        let megabytes = template.number(&destination["BufferingHints"]["SizeInMBs"]).unwrap_or(5);
+        let delimits = list(&destination["ProcessingConfiguration"]["Processors"])
+            .iter()
+            .any(|it| it["Type"] == "AppendDelimiterToRecord");
+        let demands = [
+            (
+                // Of a stream as source, Firehose keeps nothing at rest.
+                !direct || !properties["DeliveryStreamEncryptionConfigurationInput"].is_null(),
+                "encryption at rest",
+            ),
+            (
+                // What is put directly ends its own lines: see the bad rows of tributary-core.
+                direct || converts || delimits,
+                "AppendDelimiterToRecord; Firehose runs records together",
+            ),
+            (
+                !converts
+                    || (megabytes >= 64 && destination["CompressionFormat"] == "UNCOMPRESSED"),
+                "what conversion to Parquet demands: UNCOMPRESSED and at least 64 MB",
+            ),
+            (!destination["ErrorOutputPrefix"].is_null(), "ErrorOutputPrefix"),
+            (
+                destination["CloudWatchLoggingOptions"]["Enabled"] == true,
+                "CloudWatchLoggingOptions",
+            ),
+            (
+                names(&destination["BucketARN"])
+                    .iter()
+                    .any(|bucket| template.is_a(bucket, "AWS::S3::Bucket")),
+                "a bucket of the template",
+            ),
+        ];
+        faults.extend(lacking(id, &demands));
+    }
+    faults
+}
+
+fn lacking(id: &str, demands: &[(bool, &str)]) -> Vec<String> {
+    demands.iter().filter(|(met, _)| !met).map(|(_, what)| format!("{id}: lacks {what}")).collect()
+}

@@ -1,0 +1,266 @@
+//! The template as data: `CloudFormation`'s short tags in their long form, and ways to walk it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::{Map, Value, json};
+
+use crate::repository;
+
+/// A SAM template in which `!Ref A` has become `{"Ref": "A"}`, `!GetAtt A.B` has become
+/// `{"Fn::GetAtt": ["A", "B"]}`, and so on: both spellings are one to whoever reads it.
+#[derive(Clone, Debug)]
+pub struct Template(pub Value);
+
+/// A function of the template.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// The logical id.
+    pub id: String,
+    /// The binary that `sam build` puts into it; empty where the template does not say.
+    pub binary: String,
+    /// The resource as written, for what is beside `Properties`.
+    pub resource: Value,
+    /// The properties, with `Globals` beneath them.
+    pub properties: Value,
+}
+
+impl Template {
+    /// Reads `template.yaml` of this repository.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or is no YAML that `CloudFormation` would take.
+    pub fn read() -> Result<Self, String> {
+        let path = repository().join("template.yaml");
+        let text = fs::read_to_string(path).map_err(|error| format!("template.yaml: {error}"))?;
+        Self::parse(&text)
+    }
+
+    /// Reads a template from its text.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no YAML, names a key twice, or has a key that is no string.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let yaml = yaml_serde::from_str(text).map_err(|error| format!("template: {error}"))?;
+        Ok(Self(long_form(yaml)?))
+    }
+
+    /// A resource by its logical id; null where there is none.
+    #[must_use]
+    pub fn resource(&self, id: &str) -> &Value {
+        &self.0["Resources"][id]
+    }
+
+    /// Every resource with its logical id.
+    pub fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0["Resources"].as_object().into_iter().flatten().map(|(id, it)| (id.as_str(), it))
+    }
+
+    /// The resources of a type.
+    pub fn of_type<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        self.resources().filter(move |(_, resource)| resource["Type"] == kind)
+    }
+
+    /// Whether the logical id is a resource of the type.
+    #[must_use]
+    pub fn is_a(&self, id: &str, kind: &str) -> bool {
+        self.resource(id)["Type"] == kind
+    }
+
+    /// The functions.
+    #[must_use]
+    pub fn functions(&self) -> Vec<Function> {
+        self.of_type("AWS::Serverless::Function")
+            .map(|(id, resource)| {
+                let binary = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
+                Function {
+                    id: id.to_owned(),
+                    binary: binary.unwrap_or_default().to_owned(),
+                    resource: resource.clone(),
+                    properties: over(&self.0["Globals"]["Function"], &resource["Properties"]),
+                }
+            })
+            .collect()
+    }
+
+    /// A value where no stack exists yet: a parameter's default, and the id or the text of what
+    /// only a stack could tell.
+    #[must_use]
+    pub fn sample(&self, value: &Value) -> String {
+        self.sample_with(value, &BTreeMap::new())
+    }
+
+    /// The same, with parameters that are not at their default.
+    #[must_use]
+    pub fn sample_with(&self, value: &Value, parameters: &BTreeMap<String, String>) -> String {
+        let Some(name) = value["Ref"].as_str() else {
+            return match &value["Fn::Sub"] {
+                Value::Null => text(value),
+                substituted => text(substituted),
+            };
+        };
+        match (parameters.get(name), &self.0["Parameters"][name]["Default"]) {
+            (Some(given), _) => given.clone(),
+            (None, Value::Null) => name.to_owned(),
+            (None, default) => text(default),
+        }
+    }
+
+    /// A number, or the default of the parameter that stands for it.
+    #[must_use]
+    pub fn number(&self, value: &Value) -> Option<i64> {
+        self.sample(value).parse().ok()
+    }
+
+    /// Whether a condition holds with these parameters; `None` where it cannot be told.
+    #[must_use]
+    pub fn holds(&self, condition: &Value, parameters: &BTreeMap<String, String>) -> Option<bool> {
+        let (operator, operand) = condition.as_object()?.iter().next()?;
+        match (operator.as_str(), operand) {
+            ("Condition", Value::String(name)) => {
+                self.holds(&self.0["Conditions"][name], parameters)
+            }
+            ("Fn::Equals", Value::Array(sides)) => Some(
+                self.sample_with(sides.first()?, parameters)
+                    == self.sample_with(sides.get(1)?, parameters),
+            ),
+            ("Fn::Not", Value::Array(inner)) => Some(!self.holds(inner.first()?, parameters)?),
+            ("Fn::And", Value::Array(all)) => {
+                all.iter().try_fold(true, |so_far, it| Some(self.holds(it, parameters)? && so_far))
+            }
+            ("Fn::Or", Value::Array(any)) => {
+                any.iter().try_fold(false, |so_far, it| Some(self.holds(it, parameters)? || so_far))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The logical id that a `Ref` or `Fn::GetAtt` points to.
+#[must_use]
+pub fn target(value: &Value) -> Option<&str> {
+    value["Ref"].as_str().or_else(|| value["Fn::GetAtt"][0].as_str())
+}
+
+/// Every logical id and parameter that a value names, also inside `Fn::Sub`.
+#[must_use]
+pub fn names(value: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    collect_names(value, &mut found);
+    found
+}
+
+fn collect_names(value: &Value, found: &mut BTreeSet<String>) {
+    found.extend(target(value).map(str::to_owned));
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                let template = if inner.is_array() { &inner[0] } else { inner };
+                if name == "Fn::Sub" {
+                    found.extend(placeholders(template.as_str().unwrap_or_default()));
+                }
+                collect_names(inner, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_names(item, found)),
+        _ => {}
+    }
+}
+
+/// The ids in the `${Id}` and `${Id.Attribute}` of a text; `${!literal}` is none.
+fn placeholders(text: &str) -> impl Iterator<Item = String> {
+    text.split("${").skip(1).filter(|rest| !rest.starts_with('!')).map(|rest| {
+        let inside = rest.split('}').next().unwrap_or_default();
+        inside.split('.').next().unwrap_or_default().to_owned()
+    })
+}
+
+/// A list, a single value as a list of one, nothing for null; `Fn::If` gives what either branch
+/// gives, because a rule holds whatever the condition says.
+#[must_use]
+pub fn list(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items.iter().flat_map(list).collect(),
+        Value::Object(fields) if fields.contains_key("Fn::If") => {
+            value["Fn::If"].as_array().into_iter().flatten().skip(1).flat_map(list).collect()
+        }
+        Value::Object(_) if value["Ref"] == "AWS::NoValue" => Vec::new(),
+        single => vec![single],
+    }
+}
+
+/// The strings of a list.
+#[must_use]
+pub fn strings(value: &Value) -> Vec<&str> {
+    list(value).into_iter().filter_map(Value::as_str).collect()
+}
+
+/// A value as the text `CloudFormation` would make of it.
+#[must_use]
+pub fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// `upper` over `lower` as SAM lays properties over `Globals`: maps merge, lists add up, the rest is
+/// replaced.
+///
+/// See <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-template-anatomy-globals.html>.
+fn over(lower: &Value, upper: &Value) -> Value {
+    match (lower, upper) {
+        (Value::Object(lower), Value::Object(upper)) => {
+            let mut merged = lower.clone();
+            for (name, value) in upper {
+                let value = over(lower.get(name).unwrap_or(&Value::Null), value);
+                merged.insert(name.clone(), value);
+            }
+            Value::Object(merged)
+        }
+        (Value::Array(lower), Value::Array(upper)) => {
+            Value::Array(lower.iter().chain(upper).cloned().collect())
+        }
+        (lower, Value::Null) => lower.clone(),
+        (_, upper) => upper.clone(),
+    }
+}
+
+fn long_form(yaml: yaml_serde::Value) -> Result<Value, String> {
+    use yaml_serde::Value as Yaml;
+    Ok(match yaml {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(value) => Value::Bool(value),
+        Yaml::String(value) => Value::String(value),
+        Yaml::Number(number) => match number.as_i64() {
+            Some(whole) => json!(whole),
+            None => json!(number.as_f64()),
+        },
+        Yaml::Sequence(items) => {
+            Value::Array(items.into_iter().map(long_form).collect::<Result<_, _>>()?)
+        }
+        Yaml::Mapping(fields) => {
+            let mut object = Map::new();
+            for (key, value) in fields {
+                let Yaml::String(key) = key else {
+                    return Err(format!("template: the key {key:?} is no string"));
+                };
+                object.insert(key, long_form(value)?);
+            }
+            Value::Object(object)
+        }
+        Yaml::Tagged(tagged) => {
+            let tag = tagged.tag.to_string();
+            let tag = tag.trim_start_matches('!');
+            let value = long_form(tagged.value)?;
+            match (tag, &value) {
+                ("Ref" | "Condition", _) => json!({ tag: value }),
+                ("GetAtt", Value::String(path)) => {
+                    let (id, attribute) = path.split_once('.').unwrap_or((path, ""));
+                    json!({ "Fn::GetAtt": [id, attribute] })
+                }
+                _ => json!({ format!("Fn::{tag}"): value }),
+            }
+        }
+    })
+}

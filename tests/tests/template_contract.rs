@@ -1,0 +1,177 @@
+//! The template keeps its contract with the code and with the facts of AWS.
+
+use std::fs;
+
+use tributary_tests::contract::environment::READERS;
+use tributary_tests::contract::template::Template;
+use tributary_tests::contract::{
+    alarms, catalogue, deployment, environment, functions, mappings, roles, samples, storage,
+};
+use tributary_tests::repository;
+
+fn template() -> Template {
+    Template::read().unwrap_or_else(|error| unreadable(&error))
+}
+
+fn samconfig() -> toml::Table {
+    let text = fs::read_to_string(repository().join("samconfig.toml")).unwrap_or_default();
+    text.parse().unwrap_or_else(|error: toml::de::Error| unreadable(&error.to_string()))
+}
+
+#[expect(clippy::panic, reason = "a test that cannot read its subject has failed")]
+fn unreadable<T>(error: &str) -> T {
+    panic!("{error}")
+}
+
+#[track_caller]
+fn holds(faults: &[String]) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// The crates of `functions/`, by folder; each is named like its folder.
+fn crates() -> Vec<String> {
+    let entries = fs::read_dir(repository().join("functions")).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.path().join("Cargo.toml").is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn each_function_crate_is_one_function() {
+    assert!(!crates().is_empty());
+    holds(&functions::are_the_crates(&template(), &crates()));
+}
+
+#[test]
+fn each_function_is_complete() {
+    holds(&functions::are_complete(&template()));
+}
+
+#[test]
+fn each_function_has_a_role_of_its_own() {
+    holds(&functions::have_roles_of_their_own(&template()));
+}
+
+#[test]
+fn each_function_has_a_log_group_with_retention() {
+    holds(&functions::have_log_groups_with_retention(&template()));
+}
+
+#[test]
+fn each_event_source_mapping_belongs_to_a_function() {
+    holds(&mappings::are_events_of_their_functions(&template()));
+}
+
+#[test]
+fn no_bad_record_blocks_a_shard() {
+    holds(&mappings::of_streams_are_bounded(&template()));
+}
+
+#[test]
+fn a_failed_message_is_delivered_again_and_not_for_ever() {
+    holds(&mappings::of_queues_redrive(&template()));
+}
+
+#[test]
+fn the_environment_is_what_the_code_reads() {
+    holds(&environment::is_what_the_code_reads(&template(), READERS));
+}
+
+#[test]
+fn each_function_starts_with_its_environment() {
+    holds(&environment::starts_each_function(&template(), READERS));
+}
+
+#[test]
+fn roles_are_narrow() {
+    holds(&roles::are_narrow(&template()));
+}
+
+#[test]
+fn roles_grant_what_functions_use() {
+    holds(&roles::grant_what_functions_use(&template()));
+}
+
+#[test]
+fn buckets_are_safe() {
+    holds(&storage::buckets_are_safe(&template()));
+}
+
+#[test]
+fn streams_are_encrypted() {
+    holds(&storage::streams_are_encrypted(&template()));
+}
+
+#[test]
+fn queues_are_encrypted() {
+    holds(&storage::queues_are_encrypted(&template()));
+}
+
+#[test]
+fn topics_are_encrypted_and_open_to_alarms() {
+    holds(&storage::topics_are_encrypted(&template()));
+}
+
+#[test]
+fn what_is_delivered_can_be_read_again() {
+    holds(&storage::deliveries_are_readable(&template()));
+}
+
+#[test]
+fn the_columns_of_events_are_the_fields_of_an_event() {
+    let event = samples::event().unwrap();
+
+    holds(&catalogue::columns_are_the_fields(&template(), "events", &event));
+}
+
+#[test]
+fn the_columns_of_quarantine_are_the_fields_of_a_bad_row() {
+    let bad_row = samples::bad_row().unwrap();
+
+    holds(&catalogue::columns_are_the_fields(&template(), "quarantine", &bad_row));
+}
+
+#[test]
+fn the_columns_of_raw_are_the_fields_of_a_raw_record() {
+    let raw_record = samples::raw_record().unwrap();
+
+    holds(&catalogue::columns_are_the_fields(&template(), "raw", &raw_record));
+}
+
+#[test]
+fn partitions_are_projected_where_deliveries_write() {
+    for table in ["events", "quarantine", "raw"] {
+        holds(&catalogue::partitions_are_projected(&template(), table));
+    }
+}
+
+#[test]
+fn alarms_tell_the_ops_topic() {
+    holds(&alarms::tell_the_ops_topic(&template()));
+}
+
+#[test]
+fn alarms_watch_every_function() {
+    holds(&alarms::watch_every_function(&template()));
+}
+
+#[test]
+fn alarms_watch_every_queue() {
+    holds(&alarms::watch_every_queue(&template()));
+}
+
+#[test]
+fn outputs_are_there_and_described() {
+    holds(&deployment::outputs_are_described(&template()));
+}
+
+#[test]
+fn what_the_local_aws_does_not_know_is_not_made_there() {
+    holds(&deployment::runs_locally(&template(), &samconfig()));
+}
+
+#[test]
+fn settings_are_parameters_of_the_template() {
+    holds(&deployment::settings_are_parameters(&template(), &samconfig()));
+}
