@@ -297,8 +297,8 @@ fn a_queue_that_nobody_watches() {
     assert_eq!(
         check(&without("IngestDeadLettersAlarm")),
         [
-            "IngestDeadLetterQueue: no alarm for what waits in it",
             "IngestDeadLetterQueue: no alarm for the first message in it",
+            "IngestDeadLetterQueue: no alarm for what waits in it",
         ]
     );
     reports(

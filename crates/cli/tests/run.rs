@@ -1,0 +1,184 @@
+//! The `tributary` command as people and scripts use it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/datasets/accidents");
+
+fn tributary(arguments: &[&str]) -> Output {
+    let command = env!("CARGO_BIN_EXE_tributary");
+    Command::new(command).args(arguments).current_dir(FIXTURES).output().unwrap()
+}
+
+fn report(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn lines(bytes: &[u8]) -> Vec<Value> {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_report_is_one_object_that_balances() {
+    let report = report(&tributary(&["run", "demo.csv", "--format", "json"]));
+
+    let keys: Vec<_> = report.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "rows",
+        "events",
+        "quarantined",
+        "filtered",
+        "alerts",
+        "bad_rows_by_code",
+        "alerts_by_rule",
+        "seconds",
+    ];
+    assert_eq!(keys, expected);
+    let count = |name: &str| report[name].as_u64().unwrap();
+    assert_eq!(count("rows"), count("events") + count("quarantined") + count("filtered"));
+    assert_eq!((count("rows"), count("events"), count("alerts")), (300, 276, 15));
+    assert_eq!(report["alerts_by_rule"]["severe-accident"], 15);
+}
+
+#[test]
+fn the_table_is_for_people() {
+    let output = tributary(&["run", "demo.csv"]);
+
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("rows") && text.contains("the books balance: 300 rows in"), "{text}");
+}
+
+#[test]
+fn events_bad_rows_and_alerts_are_lines() {
+    let folder = std::env::temp_dir().join(format!("tributary-run-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let (events, bad_rows, alerts) = (file("e"), file("b"), file("a"));
+
+    let output = tributary(&[
+        "run",
+        "demo.csv",
+        "--events",
+        &events,
+        "--bad-rows",
+        &bad_rows,
+        "--alerts",
+        &alerts,
+        "--format",
+        "json",
+    ]);
+
+    assert_eq!(report(&output)["quarantined"], 24);
+    let read = |path: &str| lines(&std::fs::read(path).unwrap());
+    let ids: BTreeSet<_> =
+        read(&events).iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids.len(), 276);
+    assert_eq!(read(&alerts).len(), 15);
+    let bad_rows = read(&bad_rows);
+    assert_eq!(bad_rows.len(), 24);
+    assert!(
+        bad_rows.iter().all(|row| row["source"].as_str().unwrap().contains("demo.csv#offset="))
+    );
+    assert!(bad_rows.iter().all(|row| row["payload_base64"].is_string()));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_same_rows_in_another_order_are_the_same_events() {
+    let events = |file: &str| {
+        let output = tributary(&["run", file, "--events", "-"]);
+        assert_eq!(output.status.code(), Some(0));
+        let mut events = lines(&output.stdout);
+        events.sort_by_key(|event| event["event_id"].as_str().unwrap().to_owned());
+        events
+    };
+
+    assert_eq!(events("valid.csv"), events("shuffled-columns.csv"));
+    assert_eq!(events("valid.csv"), events("valid.csv"));
+    assert_eq!(events("valid.csv").len(), 60);
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
+        .args(["run", "-", "--dataset", "accidents", "--format", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let jsonl = std::fs::read(format!("{FIXTURES}/valid.jsonl")).unwrap();
+    child.stdin.take().unwrap().write_all(&jsonl).unwrap();
+
+    let report = report(&child.wait_with_output().unwrap());
+
+    assert_eq!((&report["rows"], &report["events"]), (&24.into(), &24.into()));
+}
+
+#[test]
+fn what_cannot_be_read_is_one_line_and_exit_code_2() {
+    for (arguments, expected) in [
+        (vec!["no-such-file.csv"], "no-such-file.csv cannot be read"),
+        (vec!["files/empty.csv"], "files/empty.csv: empty_object"),
+        (vec!["files/blank-lines-only.csv"], "files/blank-lines-only.csv: empty_object"),
+        (vec!["files/unknown-columns.csv"], "files/unknown-columns.csv: unknown_dataset"),
+        (vec!["files/missing-required-column.csv"], "missing_column: accidents requires Severity"),
+        (vec!["files/duplicate-column.csv"], "files/duplicate-column.csv: duplicate_column"),
+        (vec!["files"], "files cannot be read"),
+        (
+            vec!["demo.csv", "--dataset", "weather"],
+            "\"weather\" is no dataset; there are accidents",
+        ),
+        (vec!["demo.csv", "--events", "no-such-folder/e"], "no-such-folder/e cannot be written"),
+        (vec!["demo.csv", "--events", "-", "--alerts", "-"], "only one of"),
+    ] {
+        let output = tributary(&[vec!["run"], arguments.clone()].concat());
+
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_keep_the_others_from_being_read() {
+    let output = tributary(&["run", "files/empty.csv", "valid.csv", "--format", "json"]);
+
+    assert_eq!(output.status.code(), Some(2));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["events"], 60);
+}
+
+#[test]
+fn each_file_of_the_fixtures_is_read_as_expected() {
+    let expected = std::fs::read(format!("{FIXTURES}/files/expected.json")).unwrap();
+    let expected: Value = serde_json::from_slice(&expected).unwrap();
+    for (name, case) in expected.as_object().unwrap() {
+        let output = tributary(&["run", &format!("files/{name}"), "--format", "json"]);
+        let damaged = case["refused"] == "gzip_ratio";
+        if case["refused"].is_string() && !damaged {
+            assert_eq!(output.status.code(), Some(2), "{name}");
+            continue;
+        }
+        let report = report(&output);
+        if damaged {
+            assert_eq!(report["bad_rows_by_code"]["gzip_ratio"], 1, "{name}");
+            continue;
+        }
+        assert_eq!(report["rows"], case["rows"], "{name}");
+        assert_eq!(report["events"], case["good"], "{name}");
+        assert_eq!(report["quarantined"], case["bad"], "{name}");
+        assert_eq!(report["bad_rows_by_code"], case["codes"], "{name}");
+    }
+}
