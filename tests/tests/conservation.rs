@@ -59,7 +59,7 @@ fn take(bytes: &[u8], piece: usize) -> Came {
                     row.write_payload(out);
                 });
                 came.rows += 1;
-                let raw = read_raw(&data).unwrap_or_else(|error| panic!("{error:?} in {data:?}"));
+                let raw = read_raw(&data).unwrap();
                 match transformer.record(&raw) {
                     Ok(Outcome::Event(event)) => {
                         let json = serde_json::to_string(&event).unwrap();

@@ -17,9 +17,9 @@ use tributary_aws::s3::{ObjectName, ObjectStore, ReadError, S3};
 use tributary_aws::sns::{Notification, Topic};
 
 mod kinesis {
-    pub use aws_sdk_kinesis::Client;
-    pub use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
-    pub use aws_sdk_kinesis::types::PutRecordsResultEntry;
+    pub(crate) use aws_sdk_kinesis::Client;
+    pub(crate) use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
+    pub(crate) use aws_sdk_kinesis::types::PutRecordsResultEntry;
 }
 
 fn stored(n: usize) -> kinesis::PutRecordsResultEntry {
