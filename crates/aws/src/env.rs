@@ -1,11 +1,20 @@
 //! The one trip through the environment.
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// What the environment lacks or has wrong: every fault at once, so that one deployment mends all.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("environment: {}", .0.join("; "))]
 pub struct EnvError(Vec<String>);
+
+/// As it is displayed: this is what Rust prints when `main` fails with it.
+impl fmt::Debug for EnvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 /// Reads variables through a look-up that tests can pass, and collects what is wrong with them.
 pub struct Env<'a> {

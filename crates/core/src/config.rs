@@ -1,5 +1,7 @@
 //! The shipped configuration, compiled in: `config/pipeline.toml` and `config/alerts.toml`.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -15,11 +17,18 @@ pub const PIPELINE: &str = include_str!("../../../config/pipeline.toml");
 pub const ALERTS: &str = include_str!("../../../config/alerts.toml");
 
 /// What is wrong with a configuration, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("{owner}: {message}")]
 pub struct ConfigError {
     owner: String,
     message: String,
+}
+
+/// As it is displayed: this is what Rust prints when `main` fails with it.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl ConfigError {
