@@ -15,7 +15,14 @@ impl Deadline {
     /// Two seconds before Lambda ends the invocation at `end`.
     #[must_use]
     pub fn before(end: SystemTime) -> Self {
-        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+        let now = SystemTime::now();
+        // `cargo lambda watch` sends the length of an invocation where Lambda sends its end: an end
+        // on the first day of 1970 is one.
+        let end = match end.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(length) if length < Duration::from_hours(24) => now + length,
+            _ => end,
+        };
+        let left = end.duration_since(now).unwrap_or_default();
         Self::after(left.saturating_sub(RESERVE))
     }
 
@@ -39,5 +46,36 @@ impl Deadline {
     #[must_use]
     pub fn half_way(self) -> Self {
         Self::after(self.remaining() / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn left(end: SystemTime) -> Duration {
+        Deadline::before(end).remaining()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_seconds_are_kept_for_the_answer() {
+        let left = left(SystemTime::now() + 10 * SECOND);
+
+        assert!(left > 7 * SECOND && left <= 8 * SECOND, "{left:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_over_leaves_nothing() {
+        assert_eq!(left(SystemTime::now() - SECOND), Duration::ZERO);
+        assert_eq!(left(SystemTime::now() + SECOND), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_length_that_cargo_lambda_watch_sends_is_a_length() {
+        let left = left(SystemTime::UNIX_EPOCH + 600 * SECOND);
+
+        assert!(left > 590 * SECOND && left <= 598 * SECOND, "{left:?}");
     }
 }

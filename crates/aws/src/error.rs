@@ -51,6 +51,17 @@ pub enum InvocationError {
     SetUp(#[from] SetUpError),
 }
 
+impl InvocationError {
+    /// The kind of fault, as Lambda shows it beside the message.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Payload(_) => "Payload",
+            Self::SetUp(_) => "SetUp",
+        }
+    }
+}
+
 impl CallError {
     /// No answer within the time there was; whether the call took effect is not known.
     #[must_use]

@@ -5,7 +5,7 @@
 
 use alerts::config::Config;
 use alerts::handler::Alerts;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use serde_json::value::RawValue;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
@@ -19,7 +19,11 @@ async fn main() -> Result<(), Error> {
 
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = Deadline::before(event.context.deadline());
-        Ok::<_, Error>(alerts.handle(event.payload.get(), deadline).await?)
+        let answer = alerts.handle(event.payload.get(), deadline).await;
+        answer.map_err(|error| Diagnostic {
+            error_type: error.kind().to_owned(),
+            error_message: error.to_string(),
+        })
     }))
     .await
 }

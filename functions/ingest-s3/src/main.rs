@@ -6,7 +6,7 @@
 use aws_lambda_events::event::sqs::SqsEvent;
 use ingest_s3::config::Config;
 use ingest_s3::handler::IngestS3;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 
@@ -19,7 +19,11 @@ async fn main() -> Result<(), Error> {
 
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let deadline = Deadline::before(event.context.deadline());
-        Ok::<_, Error>(ingest.handle(event.payload, deadline).await?)
+        let answer = ingest.handle(event.payload, deadline).await;
+        answer.map_err(|error| Diagnostic {
+            error_type: error.kind().to_owned(),
+            error_message: error.to_string(),
+        })
     }))
     .await
 }

@@ -3,7 +3,7 @@
 // The SDK's futures nest deeper than the compiler follows by default.
 #![recursion_limit = "256"]
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use serde_json::value::RawValue;
 use transform::config::Config;
 use transform::handler::Transform;
@@ -19,7 +19,11 @@ async fn main() -> Result<(), Error> {
 
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = Deadline::before(event.context.deadline());
-        Ok::<_, Error>(transform.handle(event.payload.get(), deadline).await?)
+        let answer = transform.handle(event.payload.get(), deadline).await;
+        answer.map_err(|error| Diagnostic {
+            error_type: error.kind().to_owned(),
+            error_message: error.to_string(),
+        })
     }))
     .await
 }

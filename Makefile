@@ -1,0 +1,109 @@
+# Everything a person does with Tributary. `make help` lists the targets.
+#
+# Needed beforehand: Rust (rustup picks the version of rust-toolchain.toml), Python 3.11 or later with venv, and make.
+# Whatever a target writes goes into .venv, target, .aws-sam or .local.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+# One stamp for each content of requirements.txt: a changed pin installs again, an unchanged one does not.
+STAMP := $(VENV)/installed-$(firstword $(shell cksum requirements.txt))
+FUNCTIONS := ingest-s3 transform metrics alerts
+MACHETE_VERSION := 0.9.2
+MACHETE := target/tools/bin/cargo-machete
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONPYCACHEPREFIX := $(CURDIR)/target/pycache
+export SAM_CLI_TELEMETRY := 0
+
+# make demo: which file, how many rows of it; which function to kill in the run (or all), how often.
+DATA ?=
+ROWS ?=
+KILL ?=
+KILL_EVERY ?=
+KILL_TIMES ?=
+ALARM ?=
+# make replay-events: one function or one case only.
+CASE ?=
+option = $(if $($(1)),$(2) '$($(1))')
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMP) ## The Python tools of requirements.txt in .venv
+
+# --no-deps: requirements.txt holds the whole set, and says why pip cannot work it out.
+$(STAMP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --no-deps -r requirements.txt
+	@rm -f $(VENV)/installed-*
+	@touch $@
+
+# The build for this machine. One cargo run for all four functions keeps every core busy and compiles what they share
+# once; `sam build` then finds them done and puts them in place. With cargo itself as the compiler the binaries link
+# against this machine's C library: no cross-compiler, and none is wanted, since they run here. The build for AWS is
+# `sam build`, which cross-compiles with zig into .aws-sam/build; this one stays out of its way in .aws-sam/local.
+.PHONY: build
+build: export CARGO_LAMBDA_COMPILER := cargo
+build: $(STAMP) ## The functions, built for this machine into .aws-sam/local
+	cargo lambda build --release --locked $(addprefix --bin ,$(FUNCTIONS))
+	@mkdir -p target
+	@sam build --config-env local --build-dir .aws-sam/local >target/sam-build.log 2>&1 || { cat target/sam-build.log; exit 1; }
+
+.PHONY: cli
+cli: ## The tributary command: target/release/tributary
+	cargo build --release --locked -p tributary-cli
+
+.PHONY: demo
+demo: build ## A file through the whole pipeline on a local AWS [DATA=file] [ROWS=n] [KILL=function|all KILL_EVERY=s KILL_TIMES=n] [ALARM=function|none]
+	@python -m demo demo $(call option,DATA,--data) $(call option,ROWS,--rows) $(call option,KILL,--kill) \
+		$(call option,KILL_EVERY,--kill-every) $(call option,KILL_TIMES,--kill-times) $(call option,ALARM,--alarm)
+
+.PHONY: up
+up: build ## The same stack, to play with; says what to try
+	@python -m demo up
+
+.PHONY: down
+down: $(STAMP) ## Ends the stack of `make up`
+	@python -m demo down
+
+.PHONY: watch
+watch: $(STAMP) ## The functions from source (cargo lambda watch), on the stack of `make up`
+	@exec python -m demo watch
+
+.PHONY: replay-events
+replay-events: build ## Every payload of events/ to its function from source, answers compared [CASE=function/case]
+	@python -m demo replay-events $(CASE)
+
+.PHONY: test
+test: $(STAMP) ## All tests: Rust, and the Python of demo and tools
+	cargo test --workspace --locked
+	python -m unittest discover --start-directory demo/tests --top-level-directory .
+	$(if $(wildcard tools/tests/test_*.py),python -m unittest discover --start-directory tools/tests --top-level-directory .)
+
+.PHONY: check
+check: $(STAMP) $(MACHETE) ## Formatting, lints, docs, unused dependencies, template, fixtures, Python syntax
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
+	$(MACHETE)
+	tools/lint_template.sh
+	python events/datasets/accidents/make.py --check
+	python events/make_payloads.py --check
+	python -W error -m compileall -q demo tools events
+
+$(MACHETE):
+	cargo install --quiet --locked --root target/tools --version $(MACHETE_VERSION) cargo-machete
+
+.PHONY: clean
+clean: ## Removes what targets wrote, except .venv
+	@if [ -x $(VENV)/bin/python ]; then $(VENV)/bin/python -m demo down; fi
+	rm -rf target .aws-sam .local

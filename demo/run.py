@@ -1,0 +1,193 @@
+"""The verbs `demo`, `up`, `down` and `break`."""
+
+import json
+import signal
+import sys
+import time
+from contextlib import contextmanager
+
+from . import faults, feed, follow, place, probe, report, stack
+
+ALERTS_SHOWN = 3
+
+
+@contextmanager
+def step(name, seconds, key):
+    """Prints what is being done and, when it is done, how long it took."""
+    begun = time.monotonic()
+    said = []
+    yield said.append
+    seconds[key] = round(time.monotonic() - begun, 1)
+    print(f"  {name:<10}{' '.join(said):<58}{seconds[key]:>7.1f} s", flush=True)
+
+
+def exit_on_term():
+    """SIGTERM ends a verb like Ctrl-C does: through its `finally`."""
+    def leave(number, _frame):
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, leave)
+    # A shell that starts a command in the background has it ignore Ctrl-C's signal; this one must not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def undisturbed():
+    """While something is taken down, a second Ctrl-C does not interrupt that."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def start_and_deploy(home, seconds):
+    """MiniStack with Tributary in it; ends it again if the deployment fails."""
+    with step("MiniStack", seconds, "start") as say:
+        running = stack.start(home)
+        say(running.endpoint)
+    try:
+        with step("deploy", seconds, "deploy") as say:
+            running.deploy()
+            say(f"stack {running.name}, {_resource_count(running)} resources")
+    except BaseException:
+        with undisturbed():
+            running.stop()
+        raise
+    return running
+
+
+def _resource_count(running):
+    pages = running.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=running.name)
+    return sum(len(page["StackResourceSummaries"]) for page in pages)
+
+
+def demo(data, first, kill, alarm_function):
+    """Runs `data` through a stack of its own; returns the exit code."""
+    begun = time.monotonic()
+    given = feed.load(data, first)
+    print(f"Tributary demo: {len(given.offsets)} rows of {place.relative(data)}\n", flush=True)
+    seconds = {}
+    running = start_and_deploy(place.DEMO_HOME, seconds)
+    try:
+        result, shown = _measure(running, given, kill, alarm_function, seconds)
+    finally:
+        with undisturbed():
+            running.stop()
+    result.seconds = {**seconds, "total": round(time.monotonic() - begun, 1)}
+    path = place.DEMO_HOME / "report.json"
+    report.write(result, path)
+    report.show(result, shown)
+    report.show_end(result)
+    print(f"{result.seconds['total']} s in all; the whole report is in {place.relative(path)}")
+    return 0 if result.balanced else 1
+
+
+def _measure(running, given, kill, alarm_function, seconds):
+    ops = faults.subscribe_ops(running)
+    alerts = probe.TopicQueue(running, f"{running.name}-alerts-probe", "AlertsTopicArn")
+    watcher = follow.Watcher(running, alerts)
+    feed.shorten_redelivery(running, len(given.offsets))
+    killer = faults.Killer(running, *kill) if kill else None
+    if killer:
+        killer.start()
+    with step("upload", seconds, "upload") as say:
+        key = feed.put(running, given)
+        say(f"s3://{running.outputs['SourceBucketName']}/{key}")
+    with step("follow", seconds, "follow") as say:
+        accounted = follow.until_quiet(watcher, given.offsets)
+        say("every row is accounted for" if accounted else "quiet, with rows still open")
+    if killer:
+        killer.stop()
+    with step("measure", seconds, "measure") as say:
+        result = report.collect(running, watcher, given)
+        say("Athena, CloudWatch, layers, logs")
+    if killer:
+        result.kills = {"by_function": killer.kills, "in_mid_run": killer.in_mid_run()}
+    if alarm_function:
+        with step("break", seconds, "alarm") as say:
+            _see_the_alarm(running, alarm_function, ops, result)
+            say(f"{alarm_function} without its variables, until its alarm is in the ops queue")
+    shown = sorted(watcher.alert_messages.values(), key=lambda alert: alert["title"])[:ALERTS_SHOWN]
+    return result, shown
+
+
+def _see_the_alarm(running, function, ops, result):
+    alarm, took = faults.break_function(running, function, ops)
+    if alarm:
+        said = f"{alarm['AlarmName']} reached the ops topic {took:.1f} s after {function} began to fail"
+    else:
+        said = f"no alarm reached the ops topic within {took:.0f} s of {function} failing"
+        result.problems.append(said)
+        result.balanced = False
+    result.alarm = {"function": function, "received": bool(alarm), "seconds": round(took, 1), "said": said}
+
+
+def up():
+    """Starts a stack that stays, and says what to try with it."""
+    running = stack.attach(place.UP_HOME)
+    if running and running.alive():
+        running.read_outputs()
+        print(f"The local stack is up already at {running.endpoint}.")
+    else:
+        running = start_and_deploy(place.UP_HOME, {})
+        feed.shorten_redelivery(running, 0)
+        write_env(running)
+    print(commands(running))
+    return 0
+
+
+def write_env(running):
+    """target/local/env: what a shell or `cargo lambda watch` needs to act as one of the functions."""
+    variables = {**place.aws_environment(running.endpoint), **running.function_environment()}
+    path = running.home / "env"
+    path.write_text("".join(f"{name}={value}\n" for name, value in sorted(variables.items())))
+    return path
+
+
+def commands(running):
+    """The commands to try next, ready to paste."""
+    o = running.outputs
+    env = place.relative(running.home / "env")
+    sql = "SELECT try(measures['severity']) AS severity, count(*) AS n FROM events GROUP BY 1 ORDER BY 1"
+    return f"""
+Try next (any AWS tool works with that environment; those of `python -m demo` need none):
+
+  load the environment    set -a; . {env}; set +a
+  upload a file           .venv/bin/python -m demo put {place.relative(place.DEFAULT_DATA)}
+                          aws s3 cp FILE s3://{o['SourceBucketName']}/accidents/
+  ask Athena              .venv/bin/python -m demo sql "{sql}"
+  follow a log            .venv/bin/python -m demo tail transform
+  invoke a function       .venv/bin/python -m demo invoke transform events/transform/one-good-two-bad.json
+  see an alarm            .venv/bin/python -m demo break transform
+  run from source         make watch, then in another terminal
+                          cargo lambda invoke transform --data-file events/transform/one-good-two-bad.json
+  replay all payloads     make replay-events
+  end it                  make down
+"""
+
+
+def down():
+    """Ends the stack of `up`."""
+    running = stack.attach(place.UP_HOME)
+    if running is None or not running.alive():
+        print("No local stack is running.")
+    if running:
+        running.stop()
+        print("The local stack is down.")
+    (place.UP_HOME / "env").unlink(missing_ok=True)
+    return 0
+
+
+def break_one(function):
+    """Makes a function of the running stack fail and shows the alarm; returns the exit code."""
+    running = stack.running(place.UP_HOME)
+    alarm, took = faults.break_function(running, function, faults.subscribe_ops(running))
+    if not alarm:
+        print(f"no alarm within {took:.0f} s", file=sys.stderr)
+        return 1
+    print(json.dumps(alarm, indent=2))
+    print(f"{alarm['AlarmName']} reached the ops topic after {took:.1f} s; the variables are back")
+    return 0

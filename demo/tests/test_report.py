@@ -1,0 +1,130 @@
+"""The report: what is checked at its ends, and how it looks."""
+
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+from demo import probe, report
+from demo.probe import Series
+
+
+def a_report(**changes):
+    values = {
+        "rows": 4, "raw_records": 3, "events": 2, "quarantined": 2, "quarantined_at_ingest": 1, "filtered": 0,
+        "duplicates": 0, "lost": 0, "alerts": 1, "metrics": 2, "raw_objects": 3, "analytics_rows": 2,
+        "file": "x.csv", "severe": 1, "refused": None, "bad_rows_by_code": {"out_of_range": 2},
+        "events_by_severity": {"2": 1, "4": 1}, "metric_sums": {"accidents by severity,state": 2.0},
+        "top_metrics": report.top_metrics([Series("accidents", {"severity": "2", "state": "CA"}, 1.0, 1.0)]),
+        "layers": {"raw": {"objects": 3, "bytes": 12_345}}, "deliveries": {},
+        "failures": {}, "functions": {"transform": probe.add_batches([{name: 1 for name in probe.BATCH_COUNTS}])},
+    }
+    return report.Report(**{**values, **changes})
+
+
+class Layer:
+    def __init__(self, objects):
+        self.objects, self.prefix, self.bucket = objects, "errors/", "bucket"
+
+
+def check(objects=0, dead_letters=0, **changes):
+    one = a_report(**changes)
+    report._check_the_ends(one, {"raw errors": Layer(objects)}, dead_letters)
+    return one
+
+
+class Ends(unittest.TestCase):
+    def test_a_good_run_has_no_problem(self):
+        self.assertEqual(check().problems, [])
+
+    def test_each_end_that_does_not_balance_is_named(self):
+        for changes in (
+            {"analytics_rows": 1}, {"metric_sums": {}}, {"metric_sums": {"accidents by severity,state": 1.0}},
+            {"objects": 1}, {"dead_letters": 1},
+        ):
+            with self.subTest(changes):
+                self.assertEqual(len(check(**changes).problems), 1)
+
+    def test_a_batch_that_was_counted_twice_is_a_note(self):
+        one = check(metric_sums={"accidents by severity,state": 3.0})
+
+        self.assertEqual((len(one.notes), one.problems), (1, []))
+
+
+class Metrics(unittest.TestCase):
+    SERIES = [
+        Series("accidents", {"severity": "2", "state": "CA"}, 5.0, 5.0),
+        Series("accidents", {"severity": "4", "state": "CA"}, 1.0, 1.0),
+        Series("accidents", {"state": "CA", "city": "Gary"}, 6.0, 6.0),
+        Series("temperature_c", {"dataset": "accidents", "state": "CA"}, 60.0, 6.0),
+    ]
+
+    def test_the_same_events_cut_in_two_ways_are_summed_apart(self):
+        sums = report.metric_sums(self.SERIES)
+
+        self.assertEqual(sums["accidents by severity,state"], 6.0)
+        self.assertEqual(sums["accidents by city,state"], 6.0)
+        self.assertEqual(report.severity_count(sums), 6)
+
+    def test_the_largest_come_first_and_a_measure_has_its_mean(self):
+        top = report.top_metrics(self.SERIES)
+
+        self.assertEqual(top["accidents by severity,state"][0]["dimensions"]["severity"], "2")
+        self.assertEqual(top["temperature_c by dataset,state"][0]["mean"], 10.0)
+
+
+class Shown(unittest.TestCase):
+    def test_every_part_is_there_and_no_line_is_long(self):
+        lines = []
+        report.show(a_report(), [{"rule": "severe-accident", "title": "Severe accident in CA/Alameda"}], lines.append)
+        text = "\n".join(lines)
+
+        for title in ("The books", "Rows per severity", "Metrics", "Objects per layer", "Batches", "Alerts"):
+            self.assertIn(title, text)
+        self.assertLess(max(len(line) for line in text.splitlines()), 120)
+
+    def test_the_last_line_says_whether_it_balances(self):
+        lines = []
+        report.show_end(a_report(balanced=True), lines.append)
+        self.assertIn("The books balance: 4 rows = 2 events + 2 quarantined + 0 filtered", lines[-1])
+
+        lines.clear()
+        report.show_end(a_report(problems=["1 rows are lost"]), lines.append)
+        self.assertEqual(lines[-1], "does not balance: 1 rows are lost")
+
+    def test_the_file_holds_every_field(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "demo" / "report.json"
+            report.write(a_report(), path)
+            written = json.loads(path.read_text())
+
+        self.assertLessEqual(
+            {
+                "rows", "raw_records", "events", "quarantined", "quarantined_at_ingest", "filtered", "lost",
+                "alerts", "metrics", "raw_objects", "analytics_rows",
+            },
+            set(written))
+
+
+class Failures(unittest.TestCase):
+    def test_they_are_counted_by_function_with_the_last_message(self):
+        log = "".join(
+            f"WARNING [lambda] ESM: Lambda t-alerts failed processing Kinesis batch from s/0 (errorType=X errorMessage={m})\n"
+            for m in ("first", "second (a)"))
+
+        self.assertEqual(probe.failures(log)["t-alerts"]["count"], 2)
+        self.assertTrue(probe.failures(log)["t-alerts"]["last"].startswith("second (a"))
+
+
+class BatchLines(unittest.TestCase):
+    def test_only_the_line_of_a_batch_counts(self):
+        line = {"_aws": {}, "function": "transform", "in": 3, "out": 2, "quarantined": 1}
+        by_code = {"_aws": {}, "function": "transform", "code": "out_of_range", "quarantined": 1}
+
+        self.assertEqual(probe.batch_line(json.dumps(line))["quarantined"], 1)
+        for other in (json.dumps(by_code), "START RequestId: 1", "[1]", json.dumps({"in": 3})):
+            self.assertIsNone(probe.batch_line(other))
+
+
+if __name__ == "__main__":
+    unittest.main()
