@@ -1,0 +1,61 @@
+//! The documentation speaks of what is there: links resolve, and the tests it names exist.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The files that git tracks, or would, with one of these endings.
+fn files(endings: &[&str]) -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let wanted = |file: &&str| endings.iter().any(|ending| file.ends_with(ending));
+    listed.lines().filter(wanted).map(|file| repository().join(file)).collect()
+}
+
+/// The parts of `text` between `open` and `close`.
+fn between<'t>(text: &'t str, open: &'t str, close: char) -> impl Iterator<Item = &'t str> {
+    text.split(open).skip(1).filter_map(move |rest| rest.split_once(close).map(|(part, _)| part))
+}
+
+#[test]
+fn every_link_to_a_file_resolves() {
+    let pages = files(&[".md"]);
+    assert!(pages.len() > 8);
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in between(&text, "](", ')') {
+            if link.contains("://") || link.starts_with('#') {
+                continue;
+            }
+            let file = link.split('#').next().unwrap_or_default();
+            assert!(page.with_file_name(file).exists(), "{}: {link}", page.display());
+        }
+    }
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let sources: String =
+        files(&[".rs"]).iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let tests: BTreeSet<_> = between(&sources, "fn ", '(').collect();
+    let page = std::fs::read_to_string(repository().join("docs/SEMANTICS.md")).unwrap();
+    let promises = between(&page, "## Promises", '#').next().unwrap();
+    // A test's name is a sentence; what has fewer words is a field or a code.
+    let quoted = promises.split('`').skip(1).step_by(2);
+    let named: Vec<_> = quoted.filter(|name| name.matches('_').count() >= 3).collect();
+
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        assert!(tests.contains(name), "no test is called {name}");
+    }
+}
