@@ -7,14 +7,29 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tributary_core::bad_row::{BadRow, Origin};
 use tributary_core::config::PipelineConfig;
-use tributary_core::datasets::accidents::Accidents;
+use tributary_core::datasets;
 use tributary_core::ingest::{Feed, SourceName, Step};
 use tributary_core::raw::RawRecordWriter;
 use tributary_core::rows::Limits;
 use tributary_core::transform::{Outcome, Transformer, read_raw};
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/datasets/accidents");
-const HEADER: &str = "ID,Severity,Start_Time,Start_Lat,Start_Lng,State,Description\n";
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/datasets");
+
+/// A header of each dataset, and a good row of it but for the number that makes rows differ.
+const FEEDS: &[(&str, &str, &str)] = &[
+    (
+        "accidents",
+        "ID,Severity,Start_Time,Start_Lat,Start_Lng,State,Description",
+        "A-#,2,2016-02-08 05:46:00,39.8,-84.0,OH,fine",
+    ),
+    ("flood", "sensor_id,location,water_level,unit,timestamp", "s-#,Weir,1.5,m,1762344000"),
+    (
+        "telemetry",
+        "sensor_id,timestamp,temperature,humidity,status",
+        "s-#,2025-11-05 12:00:00.5,21.5,45,OK",
+    ),
+    ("covid", "date,county,state,fips,cases,deaths", "2030-01-01,County #,Ohio,,100,1"),
+];
 
 /// What a file becomes: events by id, bad rows by record id, and how many rows there were.
 #[derive(Debug, Default, PartialEq)]
@@ -34,11 +49,11 @@ impl Came {
 
 /// Takes a file, in pieces of `piece` bytes, through rows, raw records and transform, as the
 /// functions do.
-fn take(bytes: &[u8], piece: usize) -> Came {
-    let source = SourceName::s3("b", "accidents/f.csv", Some("v1"), None);
-    let writer = RawRecordWriter::new("accidents");
+fn take(dataset: &str, bytes: &[u8], piece: usize) -> Came {
+    let source = SourceName::s3("b", "folder/f.csv", Some("v1"), None);
+    let writer = RawRecordWriter::new(dataset);
     let transformer = Transformer::compile(&PipelineConfig::default()).unwrap();
-    let mut feed = Feed::new(Some(&Accidents), Limits::default());
+    let mut feed = Feed::new(datasets::by_name(dataset), Limits::default());
     let mut pieces = bytes.chunks(piece.max(1));
     let mut came = Came::default();
     loop {
@@ -96,18 +111,30 @@ fn cell() -> impl Strategy<Value = String> {
         4 => prop::sample::select(vec![
             "A-1", "A-2", "2", "4", "5", "NaN", "1e999", "", " ", "2016-02-08 05:46:00",
             "2021-03-14 02:30:00", "2021-02-30 00:00:00", "39.8", "-84.0", "91", "OH", "ZZ",
+            "s-1", "1762344000", "1.5", "cm", "WARN", "Ohio", "01001", "2030-01-01",
             "\"a,b\"", "\"a\nb\"", "\"a\"\"b\"", "\"open", "a\"b", "\u{0}", "é",
         ]).prop_map(str::to_owned),
         1 => ".{0,12}",
     ]
 }
 
-fn file() -> impl Strategy<Value = String> {
-    let row = prop_oneof![
-        1 => (1..50_u32).prop_map(|n| format!("A-{n},2,2016-02-08 05:46:00,39.8,-84.0,OH,fine")),
-        3 => prop::collection::vec(cell(), 5..9).prop_map(|cells| cells.join(",")),
-    ];
-    prop::collection::vec(row, 0..30).prop_map(|rows| HEADER.to_owned() + &rows.join("\n"))
+fn file() -> impl Strategy<Value = (&'static str, String)> {
+    prop::sample::select(FEEDS).prop_flat_map(|(dataset, header, good)| {
+        let row = prop_oneof![
+            1 => (1..50_u32).prop_map(|n| good.replace('#', &n.to_string())),
+            3 => prop::collection::vec(cell(), 4..9).prop_map(|cells| cells.join(",")),
+        ];
+        let file = move |rows: Vec<String>| (dataset, format!("{header}\n{}", rows.join("\n")));
+        prop::collection::vec(row, 0..30).prop_map(file)
+    })
+}
+
+#[test]
+fn the_good_row_of_each_header_is_an_event() {
+    for (dataset, header, good) in FEEDS {
+        let came = take(dataset, format!("{header}\n{good}").as_bytes(), 64);
+        assert_eq!((came.rows, came.events.len()), (1, 1), "{dataset}: {:?}", came.bad_rows);
+    }
 }
 
 proptest! {
@@ -115,19 +142,25 @@ proptest! {
 
     #[test]
     fn any_bytes_balance_and_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
-        prop_assert!(take(&bytes, 64).balances());
+        for dataset in datasets::ALL {
+            prop_assert!(take(dataset.name(), &bytes, 64).balances());
+        }
     }
 
     #[test]
-    fn any_rows_balance(file in file()) {
-        let came = take(file.as_bytes(), 1 << 20);
+    fn any_rows_balance((dataset, file) in file()) {
+        let came = take(dataset, file.as_bytes(), 1 << 20);
 
         prop_assert!(came.balances(), "{came:?}");
     }
 
     #[test]
-    fn however_the_file_is_cut_events_and_ids_are_the_same(file in file(), piece in 1..100_usize) {
-        prop_assert_eq!(take(file.as_bytes(), 1 << 20), take(file.as_bytes(), piece));
+    fn however_the_file_is_cut_events_and_ids_are_the_same(
+        (dataset, file) in file(), piece in 1..100_usize,
+    ) {
+        let whole = take(dataset, file.as_bytes(), 1 << 20);
+
+        prop_assert_eq!(take(dataset, file.as_bytes(), piece), whole);
     }
 
     #[test]
@@ -149,17 +182,17 @@ proptest! {
         let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         let payload = format!("{{{}}}", fields.join(","));
         let transformer = Transformer::compile(&PipelineConfig::default()).unwrap();
-        let _ = transformer.payload(&Accidents, &payload, None);
+        let _ = transformer.payload(datasets::by_name("accidents").unwrap(), &payload, None);
     }
 }
 
 #[test]
 fn the_demo_fixture_has_as_many_events_and_bad_rows_as_its_maker_says() {
-    let bytes = std::fs::read(format!("{FIXTURES}/demo.csv")).unwrap();
-    let expected = std::fs::read(format!("{FIXTURES}/demo.expected.json")).unwrap();
+    let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
+    let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
 
-    let came = take(&bytes, 4_096);
+    let came = take("accidents", &bytes, 4_096);
 
     let counts = (came.rows, came.events.len(), came.bad_rows.len());
     let count = |name: &str| usize::try_from(expected[name].as_u64().unwrap()).unwrap();
@@ -170,10 +203,14 @@ fn the_demo_fixture_has_as_many_events_and_bad_rows_as_its_maker_says() {
 /// Real rows, where they are at hand: their licence keeps them out of the repository.
 #[test]
 fn real_rows_are_all_events() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/us-accidents-2000.csv");
-    let Ok(bytes) = std::fs::read(path) else { return };
+    for (dataset, file, rows) in
+        [("accidents", "us-accidents-2000.csv", 2_000), ("covid", "us-counties-one-day.csv", 3_246)]
+    {
+        let path = format!("{}/../../shared/data/{file}", env!("CARGO_MANIFEST_DIR"));
+        let Ok(bytes) = std::fs::read(path) else { continue };
 
-    let came = take(&bytes, 1 << 16);
+        let came = take(dataset, &bytes, 1 << 16);
 
-    assert_eq!((came.rows, came.events.len()), (2_000, 2_000), "{:?}", came.bad_rows);
+        assert_eq!((came.rows, came.events.len()), (rows, rows), "{:?}", came.bad_rows);
+    }
 }

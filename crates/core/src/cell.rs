@@ -4,10 +4,11 @@
 //! [`Rejection`] that names its field; it is never guessed at and never dropped.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::RangeInclusive;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use memchr::memchr;
+use serde::de::{self, Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::bad_row::{Code, Rejection, shown};
 
@@ -17,10 +18,10 @@ pub enum Cell<'a> {
     /// Not there, or null.
     #[default]
     Absent,
-    /// A scalar as text; numbers and booleans of a JSON payload as JSON writes them.
+    /// A scalar as text; numbers and booleans of a JSON payload as the payload writes them.
     Text(Cow<'a, str>),
-    /// An object or an array, which no scalar field accepts.
-    Nested,
+    /// An object or an array as JSON, which no scalar field accepts.
+    Nested(&'a str),
 }
 
 impl<'a> Cell<'a> {
@@ -33,7 +34,7 @@ impl<'a> Cell<'a> {
         match self {
             Self::Absent => Ok(None),
             Self::Text(text) => Ok(Some(text.trim()).filter(|text| !text.is_empty())),
-            Self::Nested => Err(Rejection::field(
+            Self::Nested(_) => Err(Rejection::field(
                 Code::UnknownValue,
                 field,
                 "is an object or an array and should be a single value",
@@ -112,19 +113,31 @@ impl<'a> Cell<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Cell::required_number`], and [`Code::InvalidNumber`] for one that is not whole.
+    /// As [`Cell::number`], and [`Code::InvalidNumber`] for one that is not whole.
+    pub fn whole(
+        &self,
+        field: &'static str,
+        range: RangeInclusive<f64>,
+    ) -> Result<Option<f64>, Rejection> {
+        let Some(number) = self.number(field, f64::MIN..=f64::MAX)? else { return Ok(None) };
+        if number.fract() != 0.0 {
+            let message = format!("{number} is not a whole number");
+            return Err(Rejection::field(Code::InvalidNumber, field, message));
+        }
+        self.number(field, range)
+    }
+
+    /// Like [`Cell::whole`], where the field must be there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cell::whole`], and [`Code::MissingField`] where it is absent or blank.
     pub fn required_whole(
         &self,
         field: &'static str,
         range: RangeInclusive<f64>,
     ) -> Result<f64, Rejection> {
-        let anything = f64::MIN..=f64::MAX;
-        let number = self.required_number(field, anything)?;
-        if number.fract() != 0.0 {
-            let message = format!("{number} is not a whole number");
-            return Err(Rejection::field(Code::InvalidNumber, field, message));
-        }
-        self.required_number(field, range)
+        self.whole(field, range)?.ok_or_else(|| missing(field))
     }
 
     /// One of a few words, in any case: the value beside it.
@@ -164,62 +177,27 @@ pub fn missing(field: &'static str) -> Rejection {
     Rejection::field(Code::MissingField, field, "is required and empty")
 }
 
+/// Reads a value of `serde_json`, and of nothing else: the value borrows its text as it stands in
+/// the payload, so that a number costs no allocation and is parsed once, by whoever wants a number.
 impl<'de: 'a, 'a> Deserialize<'de> for Cell<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CellVisitor)
-    }
-}
-
-struct CellVisitor;
-
-impl<'de> Visitor<'de> for CellVisitor {
-    type Value = Cell<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Borrowed(if flag { "true" } else { "false" })))
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(number.to_string())))
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(number.to_string())))
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(number.to_string())))
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(Cell::Absent)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Cell::Nested)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Cell::Nested)
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        Ok(match raw.as_bytes().first() {
+            Some(b'"') => Self::Text(match raw.get(1..raw.len() - 1) {
+                Some(inside) if memchr(b'\\', inside.as_bytes()).is_none() => Cow::Borrowed(inside),
+                _ => Cow::Owned(serde_json::from_str(raw).map_err(de::Error::custom)?),
+            }),
+            Some(b'{' | b'[') => Self::Nested(raw),
+            Some(b'n') | None => Self::Absent,
+            Some(_) => Self::Text(Cow::Borrowed(raw)),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
     use super::*;
 
     fn text(value: &str) -> Cell<'_> {
@@ -260,5 +238,19 @@ mod tests {
 
         assert_eq!(read, [Some("a"), Some("2"), Some("2.5"), Some("true"), None, None, None]);
         assert_eq!(code(cells[5].text("f")), Code::UnknownValue);
+    }
+
+    #[test]
+    fn json_is_kept_as_it_stands_and_its_escapes_are_read() {
+        let json = r#"[1e3, 0.10, 1762344000123456, "a\"\u00e9", {"lat": 1}, 1e999]"#;
+        let cells: Vec<Cell<'_>> = serde_json::from_str(json).unwrap();
+
+        assert_eq!(cells[0].number("n", 0.0..=1e4), Ok(Some(1_000.0)));
+        assert_eq!(cells[1], text("0.10"));
+        assert_eq!(cells[2], text("1762344000123456"));
+        assert_eq!(cells[3], text("a\"é"));
+        assert_eq!(cells[4], Cell::Nested(r#"{"lat": 1}"#));
+        assert_eq!(code(cells[5].number("n", 0.0..=1.0)), Code::InvalidNumber);
+        assert!(serde_json::from_str::<Cell<'_>>(r#""\ud800""#).is_err());
     }
 }

@@ -1,5 +1,6 @@
-//! The shipped configuration, compiled in: `config/pipeline.toml` and `config/alerts.toml`.
+//! The shipped configuration, compiled in: the files of `config/`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -15,6 +16,9 @@ pub const PIPELINE: &str = include_str!("../../../config/pipeline.toml");
 
 /// The text of `config/alerts.toml`.
 pub const ALERTS: &str = include_str!("../../../config/alerts.toml");
+
+/// The text of `config/stations.toml`.
+pub const STATIONS: &str = include_str!("../../../config/stations.toml");
 
 /// What is wrong with a configuration, and where.
 #[derive(Clone, PartialEq, Eq, Error)]
@@ -45,6 +49,9 @@ pub struct PipelineConfig {
     /// Which events are dropped on purpose.
     #[serde(default)]
     pub filters: Vec<FilterSpec>,
+    /// By dataset and measure, the lowest and the highest value that can be right.
+    #[serde(default)]
+    pub ranges: BTreeMap<String, BTreeMap<String, [f64; 2]>>,
     /// Which metrics the events add up to.
     #[serde(default)]
     pub metrics: Vec<MetricSpec>,
@@ -81,6 +88,7 @@ impl AlertsConfig {
     }
 }
 
-fn from_toml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
+/// Reads the text of a configuration `file`.
+pub(crate) fn from_toml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| ConfigError::new(file, error.to_string()))
 }

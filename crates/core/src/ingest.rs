@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::bad_row::{Code, Rejection};
+use crate::bad_row::Rejection;
 use crate::datasets::{self, Dataset};
 use crate::id::Id;
 use crate::rows::{Format, Limits, Next, ObjectReader, Position, Row};
@@ -55,8 +55,8 @@ impl SourceName {
 pub struct Feed {
     reader: ObjectReader,
     dataset: Option<&'static dyn Dataset>,
-    /// The column of the partition key, in a CSV.
-    partition_index: Option<usize>,
+    /// The columns of the partition key, in a CSV.
+    partition_indices: Vec<usize>,
 }
 
 /// The next thing in a feed.
@@ -87,14 +87,14 @@ pub struct Refused {
 pub struct FeedRow<'f> {
     row: Row<'f>,
     dataset: &'static dyn Dataset,
-    partition_index: Option<usize>,
+    partition_indices: &'f [usize],
 }
 
 impl Feed {
     /// A feed of `dataset`, or of the one that the header tells where that is not known.
     #[must_use]
     pub fn new(dataset: Option<&'static dyn Dataset>, limits: Limits) -> Self {
-        Self { reader: ObjectReader::new(limits), dataset, partition_index: None }
+        Self { reader: ObjectReader::new(limits), dataset, partition_indices: Vec::new() }
     }
 
     /// Adds the next bytes of the object.
@@ -146,9 +146,12 @@ impl Feed {
             Next::Header(header) => {
                 // Each line of JSON Lines has its own fields: the first tells, where nothing else does.
                 if header.format() == Format::Csv {
-                    let dataset = of_header(self.dataset, header.columns())
+                    let columns: Vec<_> = header.columns().iter().map(String::as_str).collect();
+                    let dataset = datasets::of_columns(self.dataset, &columns)
                         .map_err(|rejection| Refused { position, rejection })?;
-                    self.partition_index = header.index_of(dataset.partition_column());
+                    let partition = dataset.partition_columns().iter();
+                    self.partition_indices =
+                        partition.filter_map(|column| header.index_of(column)).collect();
                     self.dataset = Some(dataset);
                 }
                 Step::Begun
@@ -160,7 +163,7 @@ impl Feed {
                         .map_err(|rejection| Refused { position: row.position, rejection })?,
                 };
                 self.dataset = Some(dataset);
-                Step::Row(FeedRow { row, dataset, partition_index: self.partition_index })
+                Step::Row(FeedRow { row, dataset, partition_indices: &self.partition_indices })
             }
             Next::Broken(broken) => {
                 let rejection = Rejection {
@@ -196,12 +199,19 @@ impl FeedRow<'_> {
         self.dataset
     }
 
-    /// The value of the dataset's partition column, if the row has one.
+    /// The value of the first of the dataset's partition columns that the row has a value in.
     #[must_use]
     pub fn partition_key(&self) -> Option<Cow<'_, str>> {
-        match self.partition_index {
-            Some(index) => self.row.cell(index),
-            None => self.row.field(self.dataset.partition_column()),
+        let is_there = |key: &Cow<'_, str>| !key.trim().is_empty();
+        match self.row.header().format() {
+            Format::Csv => {
+                let mut cells = self.partition_indices.iter().map(|&index| self.row.cell(index));
+                cells.find_map(|cell| cell.filter(is_there))
+            }
+            Format::JsonLines => {
+                let mut columns = self.dataset.partition_columns().iter();
+                columns.find_map(|column| self.row.field(column).filter(is_there))
+            }
         }
     }
 
@@ -211,55 +221,9 @@ impl FeedRow<'_> {
     }
 }
 
-/// The dataset of a header: `named` where that is known and has all its columns.
-fn of_header(
-    named: Option<&'static dyn Dataset>,
-    columns: &[String],
-) -> Result<&'static dyn Dataset, Rejection> {
-    let columns: Vec<_> = columns.iter().map(String::as_str).collect();
-    let Some(dataset) = named else {
-        return datasets::by_columns(&columns).ok_or_else(|| unknown_columns(&columns));
-    };
-    if dataset.required_columns().iter().all(|column| columns.contains(column)) {
-        Ok(dataset)
-    } else {
-        Err(missing_columns(dataset, &columns))
-    }
-}
-
-/// How many columns a message names.
-const SHOWN: usize = 5;
-
-/// A header that is no dataset's. Where most of what one requires is there, what it lacks is likelier
-/// a mistake in the file than a dataset nobody knows.
-fn unknown_columns(columns: &[&str]) -> Rejection {
-    let lacks = |dataset: &&dyn Dataset| {
-        let required = dataset.required_columns().iter();
-        required.filter(|column| !columns.contains(column)).count()
-    };
-    if let Some(nearest) = datasets::ALL.iter().copied().min_by_key(lacks)
-        && 2 * lacks(&nearest) < nearest.required_columns().len()
-    {
-        return missing_columns(nearest, columns);
-    }
-    let mut seen = columns.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    if columns.len() > SHOWN {
-        seen.push_str(", …");
-    }
-    let message = format!("no dataset has the columns {seen}; there are {}", datasets::names());
-    Rejection::row(Code::UnknownDataset, message)
-}
-
-fn missing_columns(dataset: &dyn Dataset, columns: &[&str]) -> Rejection {
-    let required = dataset.required_columns().iter().copied();
-    let missing: Vec<_> = required.filter(|column| !columns.contains(column)).collect();
-    let message = format!("{} requires {}", dataset.name(), missing.join(", "));
-    Rejection::row(Code::MissingColumn, message)
-}
-
 /// The dataset of the first line of a JSON Lines file.
 fn of_fields(row: &Row<'_>) -> Result<&'static dyn Dataset, Rejection> {
     let fields: serde_json::Map<_, _> = serde_json::from_slice(row.bytes).unwrap_or_default();
     let names: Vec<_> = fields.keys().map(String::as_str).collect();
-    datasets::by_columns(&names).ok_or_else(|| unknown_columns(&names))
+    datasets::of_columns(None, &names)
 }

@@ -1,5 +1,8 @@
 //! One raw record in, one outcome out: an event, a declared filter, or a rejection.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -26,6 +29,13 @@ struct Filter {
     drop_when: Expression,
 }
 
+/// The ranges of one dataset's measures.
+#[derive(Debug)]
+struct Ranges {
+    dataset: String,
+    by_measure: Vec<(String, RangeInclusive<f64>)>,
+}
+
 /// What a good row became.
 #[derive(Debug)]
 pub enum Outcome<'a> {
@@ -35,31 +45,34 @@ pub enum Outcome<'a> {
     Filtered,
 }
 
-/// The step from rows to events, with its filters compiled.
+/// The step from rows to events, with its ranges and filters compiled.
 #[derive(Debug)]
 pub struct Transformer {
+    ranges: Vec<Ranges>,
     filters: Vec<Filter>,
 }
 
 impl Transformer {
-    /// Compiles the filters of a configuration.
+    /// Compiles the ranges and filters of a configuration, and checks what is compiled in for each
+    /// dataset.
     ///
     /// # Errors
     ///
-    /// Names the filter that does not compile or drops events of no dataset.
+    /// Names the filter that does not compile, the range that holds nothing, the dataset that is
+    /// none, or the file that a dataset cannot use.
     pub fn compile(config: &PipelineConfig) -> Result<Self, ConfigError> {
+        for dataset in datasets::ALL {
+            dataset.check()?;
+        }
         let compile = |spec: &FilterSpec| {
             let owner = format!("filter {}", spec.id);
-            if datasets::by_name(&spec.dataset).is_none() {
-                let message =
-                    format!("dataset {:?} is none of {}", spec.dataset, datasets::names());
-                return Err(ConfigError::new(owner, message));
-            }
+            check_dataset(&owner, &spec.dataset)?;
             let drop_when = Expression::compile(&owner, &spec.drop_when)?;
             Ok(Filter { dataset: spec.dataset.clone(), drop_when })
         };
         let filters = config.filters.iter().map(compile).collect::<Result<_, _>>()?;
-        Ok(Self { filters })
+        let ranges = config.ranges.iter().map(Ranges::compile).collect::<Result<_, _>>()?;
+        Ok(Self { ranges, filters })
     }
 
     /// The outcome of one raw record.
@@ -88,6 +101,9 @@ impl Transformer {
         received_at: Option<Timestamp>,
     ) -> Result<Outcome<'a>, Rejection> {
         let event = dataset.event(payload, received_at)?;
+        if let Some(ranges) = self.ranges.iter().find(|ranges| ranges.dataset == event.dataset) {
+            ranges.check(&event)?;
+        }
         let mut filters =
             self.filters.iter().filter(|filter| filter.dataset == event.dataset).peekable();
         if filters.peek().is_none() {
@@ -98,6 +114,47 @@ impl Transformer {
         let dropped = filters.any(|filter| filter.drop_when.holds(&scope).unwrap_or(false));
         drop(scope);
         Ok(if dropped { Outcome::Filtered } else { Outcome::Event(Box::new(event)) })
+    }
+}
+
+fn check_dataset(owner: &str, dataset: &str) -> Result<(), ConfigError> {
+    if datasets::by_name(dataset).is_some() {
+        return Ok(());
+    }
+    let message = format!("dataset {dataset:?} is none of {}", datasets::names());
+    Err(ConfigError::new(owner, message))
+}
+
+impl Ranges {
+    fn compile(
+        (dataset, measures): (&String, &BTreeMap<String, [f64; 2]>),
+    ) -> Result<Self, ConfigError> {
+        check_dataset("ranges", dataset)?;
+        let range = |(measure, &[low, high]): (&String, &[f64; 2])| {
+            if low.is_finite() && high.is_finite() && low < high {
+                return Ok((measure.clone(), low..=high));
+            }
+            let message = format!("{low} to {high} is no range of finite numbers");
+            Err(ConfigError::new(format!("ranges.{dataset}.{measure}"), message))
+        };
+        let by_measure = measures.iter().map(range).collect::<Result<_, _>>()?;
+        Ok(Self { dataset: dataset.clone(), by_measure })
+    }
+
+    /// Rejects an event with a measure outside its range.
+    fn check(&self, event: &Event<'_>) -> Result<(), Rejection> {
+        for (measure, range) in &self.by_measure {
+            let Some(value) = event.measures.get(measure).filter(|value| !range.contains(value))
+            else {
+                continue;
+            };
+            return Err(Rejection {
+                code: Code::OutOfRange,
+                field: Some(measure.clone().into()),
+                message: format!("{value} is outside {} to {}", range.start(), range.end()),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -122,4 +179,54 @@ pub fn read_raw(data: &[u8]) -> Result<RawRecord<'_>, Rejection> {
         let at = format!("the record {message}, at column {}", error.column());
         Rejection::row(Code::InvalidJson, at)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(toml: &str) -> Result<Transformer, String> {
+        let config = PipelineConfig::from_toml(toml).map_err(|error| error.to_string())?;
+        Transformer::compile(&config).map_err(|error| error.to_string())
+    }
+
+    fn outcome(transformer: &Transformer, temperature: f64) -> Result<(), Rejection> {
+        let payload = format!(
+            "{{\"sensor_id\":\"s\",\"timestamp\":1762344000,\"temperature\":{temperature}}}"
+        );
+        let telemetry = datasets::by_name("telemetry").unwrap();
+        transformer.payload(telemetry, &payload, None).map(|_| ())
+    }
+
+    #[test]
+    fn a_measure_outside_its_range_is_rejected_under_its_name() {
+        let transformer = ranges("[ranges.telemetry]\ntemperature_c = [-10, 40.5]").unwrap();
+
+        assert_eq!(outcome(&transformer, -10.0), Ok(()));
+        assert_eq!(outcome(&transformer, 40.5), Ok(()));
+        let rejection = outcome(&transformer, 40.6).unwrap_err();
+        assert_eq!(rejection.code, Code::OutOfRange);
+        assert_eq!(rejection.field.as_deref(), Some("temperature_c"));
+        assert_eq!(rejection.message, "40.6 is outside -10 to 40.5");
+    }
+
+    #[test]
+    fn a_range_is_of_its_dataset_and_measure_only() {
+        for toml in
+            ["[ranges.flood]\ntemperature_c = [0, 1]", "[ranges.telemetry]\nhumidity_pct = [0, 1]"]
+        {
+            assert_eq!(outcome(&ranges(toml).unwrap(), 20.0), Ok(()), "{toml}");
+        }
+    }
+
+    #[test]
+    fn a_range_that_holds_nothing_is_refused() {
+        for (range, shown) in [("[2, 1]", "2 to 1"), ("[1, 1]", "1 to 1"), ("[nan, 1]", "NaN to 1")]
+        {
+            let error = ranges(&format!("[ranges.flood]\nx = {range}")).unwrap_err();
+            assert_eq!(error, format!("ranges.flood.x: {shown} is no range of finite numbers"));
+        }
+        let error = ranges("[ranges.weather]\nx = [1, 2]").unwrap_err();
+        assert!(error.starts_with("ranges: dataset \"weather\" is none of"), "{error}");
+    }
 }

@@ -4,25 +4,44 @@
 //! `events/datasets/`; no function changes.
 
 pub mod accidents;
+mod columns;
+pub mod covid;
+pub mod flood;
+mod place;
+pub mod telemetry;
+mod times;
 mod us;
 
 use jiff::Timestamp;
 
+pub(crate) use self::columns::of_columns;
 use crate::bad_row::{Code, Rejection};
+use crate::config::ConfigError;
 use crate::event::Event;
+use crate::id::Id;
 
 /// How the rows of one feed become events.
 pub trait Dataset: Sync {
     /// The name in records, keys and metrics.
     fn name(&self) -> &'static str;
 
-    /// The columns without which a file is not of this dataset. A header that has them all is
-    /// recognised as this dataset where nothing else says which it is.
-    fn required_columns(&self) -> &'static [&'static str];
+    /// The columns without which a file is not of this dataset, each by the names it goes by. A
+    /// header that has them all is recognised as this dataset where nothing else says which it is.
+    fn required_columns(&self) -> &'static [&'static [&'static str]];
 
-    /// The column whose value is the partition key of the raw record: what must keep its order
-    /// where rows have one, the natural key where they do not, so that load spreads.
-    fn partition_column(&self) -> &'static str;
+    /// The columns of which the first that a row has a value in is the partition key of the raw
+    /// record: what must keep its order where rows have one, the natural key where they do not, so
+    /// that load spreads.
+    fn partition_columns(&self) -> &'static [&'static str];
+
+    /// Whether what is compiled in for this dataset can be used: asked once, before any row.
+    ///
+    /// # Errors
+    ///
+    /// Names the file and what is wrong with it.
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
 
     /// The event of a payload, which is a JSON object as text. The payload borrows from the
     /// record, and the event from the payload.
@@ -41,21 +60,13 @@ pub trait Dataset: Sync {
 }
 
 /// Every dataset.
-pub static ALL: &[&dyn Dataset] = &[&accidents::Accidents];
+pub static ALL: &[&dyn Dataset] =
+    &[&accidents::Accidents, &covid::Covid, &flood::Flood, &telemetry::Telemetry];
 
 /// The dataset of a name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Dataset> {
     ALL.iter().copied().find(|dataset| dataset.name() == name)
-}
-
-/// The dataset whose required columns are all in `columns`; of several, the most demanding.
-#[must_use]
-pub fn by_columns(columns: &[&str]) -> Option<&'static dyn Dataset> {
-    ALL.iter()
-        .copied()
-        .filter(|dataset| dataset.required_columns().iter().all(|column| columns.contains(column)))
-        .max_by_key(|dataset| dataset.required_columns().len())
 }
 
 /// The names of all datasets, for messages.
@@ -78,6 +89,18 @@ pub(crate) fn is_object(json: &[u8]) -> bool {
     json.trim_ascii_start().first() == Some(&b'{')
 }
 
+/// The id of a sensor's reading: of its instant, however that was written.
+fn reading_id(dataset: &str, sensor: &str, event_time: Timestamp) -> Id {
+    let nanosecond = event_time.as_nanosecond().to_be_bytes();
+    Id::of([dataset.as_bytes(), sensor.as_bytes(), nanosecond.as_slice()])
+}
+
+/// To a millionth: far below what any of the sources resolves, and without the digits that a change
+/// of units invents.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
 /// What is wrong with a payload that serde could not read as a row.
 ///
 /// The payload is known to be JSON by then, so that what is left is its shape.
@@ -95,3 +118,6 @@ fn unreadable(error: &serde_json::Error) -> Rejection {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,66 +4,66 @@ use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
 
-/// State or territory (USPS code), the zone of most of its people (IANA).
+/// State or territory (USPS code), its name, the zone of most of its people (IANA).
 ///
-/// Codes: <https://pe.usps.com/text/pub28/28apb.htm>.
-const STATES: &[(&str, &str)] = &[
-    ("AK", "America/Anchorage"),
-    ("AL", "America/Chicago"),
-    ("AR", "America/Chicago"),
-    ("AS", "Pacific/Pago_Pago"),
-    ("AZ", "America/Phoenix"),
-    ("CA", "America/Los_Angeles"),
-    ("CO", "America/Denver"),
-    ("CT", "America/New_York"),
-    ("DC", "America/New_York"),
-    ("DE", "America/New_York"),
-    ("FL", "America/New_York"),
-    ("GA", "America/New_York"),
-    ("GU", "Pacific/Guam"),
-    ("HI", "Pacific/Honolulu"),
-    ("IA", "America/Chicago"),
-    ("ID", "America/Boise"),
-    ("IL", "America/Chicago"),
-    ("IN", "America/Indiana/Indianapolis"),
-    ("KS", "America/Chicago"),
-    ("KY", "America/New_York"),
-    ("LA", "America/Chicago"),
-    ("MA", "America/New_York"),
-    ("MD", "America/New_York"),
-    ("ME", "America/New_York"),
-    ("MI", "America/Detroit"),
-    ("MN", "America/Chicago"),
-    ("MO", "America/Chicago"),
-    ("MP", "Pacific/Saipan"),
-    ("MS", "America/Chicago"),
-    ("MT", "America/Denver"),
-    ("NC", "America/New_York"),
-    ("ND", "America/Chicago"),
-    ("NE", "America/Chicago"),
-    ("NH", "America/New_York"),
-    ("NJ", "America/New_York"),
-    ("NM", "America/Denver"),
-    ("NV", "America/Los_Angeles"),
-    ("NY", "America/New_York"),
-    ("OH", "America/New_York"),
-    ("OK", "America/Chicago"),
-    ("OR", "America/Los_Angeles"),
-    ("PA", "America/New_York"),
-    ("PR", "America/Puerto_Rico"),
-    ("RI", "America/New_York"),
-    ("SC", "America/New_York"),
-    ("SD", "America/Chicago"),
-    ("TN", "America/Chicago"),
-    ("TX", "America/Chicago"),
-    ("UT", "America/Denver"),
-    ("VA", "America/New_York"),
-    ("VI", "America/St_Thomas"),
-    ("VT", "America/New_York"),
-    ("WA", "America/Los_Angeles"),
-    ("WI", "America/Chicago"),
-    ("WV", "America/New_York"),
-    ("WY", "America/Denver"),
+/// Codes and names: <https://pe.usps.com/text/pub28/28apb.htm>.
+const STATES: &[(&str, &str, &str)] = &[
+    ("AK", "Alaska", "America/Anchorage"),
+    ("AL", "Alabama", "America/Chicago"),
+    ("AR", "Arkansas", "America/Chicago"),
+    ("AS", "American Samoa", "Pacific/Pago_Pago"),
+    ("AZ", "Arizona", "America/Phoenix"),
+    ("CA", "California", "America/Los_Angeles"),
+    ("CO", "Colorado", "America/Denver"),
+    ("CT", "Connecticut", "America/New_York"),
+    ("DC", "District of Columbia", "America/New_York"),
+    ("DE", "Delaware", "America/New_York"),
+    ("FL", "Florida", "America/New_York"),
+    ("GA", "Georgia", "America/New_York"),
+    ("GU", "Guam", "Pacific/Guam"),
+    ("HI", "Hawaii", "Pacific/Honolulu"),
+    ("IA", "Iowa", "America/Chicago"),
+    ("ID", "Idaho", "America/Boise"),
+    ("IL", "Illinois", "America/Chicago"),
+    ("IN", "Indiana", "America/Indiana/Indianapolis"),
+    ("KS", "Kansas", "America/Chicago"),
+    ("KY", "Kentucky", "America/New_York"),
+    ("LA", "Louisiana", "America/Chicago"),
+    ("MA", "Massachusetts", "America/New_York"),
+    ("MD", "Maryland", "America/New_York"),
+    ("ME", "Maine", "America/New_York"),
+    ("MI", "Michigan", "America/Detroit"),
+    ("MN", "Minnesota", "America/Chicago"),
+    ("MO", "Missouri", "America/Chicago"),
+    ("MP", "Northern Mariana Islands", "Pacific/Saipan"),
+    ("MS", "Mississippi", "America/Chicago"),
+    ("MT", "Montana", "America/Denver"),
+    ("NC", "North Carolina", "America/New_York"),
+    ("ND", "North Dakota", "America/Chicago"),
+    ("NE", "Nebraska", "America/Chicago"),
+    ("NH", "New Hampshire", "America/New_York"),
+    ("NJ", "New Jersey", "America/New_York"),
+    ("NM", "New Mexico", "America/Denver"),
+    ("NV", "Nevada", "America/Los_Angeles"),
+    ("NY", "New York", "America/New_York"),
+    ("OH", "Ohio", "America/New_York"),
+    ("OK", "Oklahoma", "America/Chicago"),
+    ("OR", "Oregon", "America/Los_Angeles"),
+    ("PA", "Pennsylvania", "America/New_York"),
+    ("PR", "Puerto Rico", "America/Puerto_Rico"),
+    ("RI", "Rhode Island", "America/New_York"),
+    ("SC", "South Carolina", "America/New_York"),
+    ("SD", "South Dakota", "America/Chicago"),
+    ("TN", "Tennessee", "America/Chicago"),
+    ("TX", "Texas", "America/Chicago"),
+    ("UT", "Utah", "America/Denver"),
+    ("VA", "Virginia", "America/New_York"),
+    ("VI", "Virgin Islands", "America/St_Thomas"),
+    ("VT", "Vermont", "America/New_York"),
+    ("WA", "Washington", "America/Los_Angeles"),
+    ("WI", "Wisconsin", "America/Chicago"),
+    ("WV", "West Virginia", "America/New_York"),
+    ("WY", "Wyoming", "America/Denver"),
 ];
 
 /// The zones that nearly every row names, looked up once.
@@ -76,8 +76,15 @@ static ZONES: LazyLock<Vec<(&str, TimeZone)>> = LazyLock::new(|| {
 
 /// The zone of most people in a state; `None` for a code that is no state's.
 pub(super) fn zone_of_state(code: &str) -> Option<&'static str> {
-    let index = STATES.binary_search_by_key(&code, |(state, _)| state).ok()?;
-    Some(STATES[index].1)
+    let index = STATES.binary_search_by_key(&code, |(state, ..)| state).ok()?;
+    Some(STATES[index].2)
+}
+
+/// The code and the name of a state or territory, of either of the two in any case.
+pub(super) fn state(code_or_name: &str) -> Option<(&'static str, &'static str)> {
+    let is = |known: &str| known.eq_ignore_ascii_case(code_or_name);
+    let (code, name, _) = STATES.iter().find(|(code, name, _)| is(name) || is(code))?;
+    Some((code, name))
 }
 
 /// The zone of an IANA name, links such as `US/Eastern` included.
@@ -95,9 +102,19 @@ mod tests {
     #[test]
     fn states_are_sorted_and_their_zones_exist() {
         assert!(STATES.is_sorted());
-        for (state, name) in STATES {
+        for (state, _, name) in STATES {
             assert!(zone(name).is_some(), "{state}: {name}");
             assert_eq!(zone_of_state(state), Some(*name));
         }
+    }
+
+    #[test]
+    fn a_state_is_found_by_code_and_by_name_in_any_case() {
+        for (code, name, _) in STATES {
+            assert_eq!(state(name), Some((*code, *name)));
+            assert_eq!(state(&code.to_lowercase()), Some((*code, *name)));
+        }
+        assert_eq!(state("virgin islands"), Some(("VI", "Virgin Islands")));
+        assert_eq!((state("Ontario"), state("ZZ"), state("")), (None, None, None));
     }
 }

@@ -45,7 +45,7 @@ fn the_shipped_metrics_are_of_datasets_that_exist() {
     let config = PipelineConfig::from_toml(crate::config::PIPELINE).unwrap();
 
     assert_eq!(check(&config), Ok(()));
-    assert_eq!(config.metrics.len(), 4);
+    assert!(!config.metrics.is_empty());
 }
 
 #[test]
@@ -129,5 +129,6 @@ fn a_metric_of_no_dataset_is_refused() {
 
     let error = check(&config).unwrap_err().to_string();
 
-    assert_eq!(error, "metric accidents: dataset \"weather\" is none of accidents");
+    let names = datasets::names();
+    assert_eq!(error, format!("metric accidents: dataset \"weather\" is none of {names}"));
 }

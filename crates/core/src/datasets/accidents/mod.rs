@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use self::clock::LocalClock;
 use self::row::Row;
-use super::{Dataset, us};
+use super::{Dataset, rounded, us};
 use crate::bad_row::{Code, Rejection, shown};
 use crate::event::{Attributes, Event, Kind, Location, Measures, Text};
 use crate::id::Id;
@@ -31,14 +31,14 @@ impl Dataset for Accidents {
         NAME
     }
 
-    fn required_columns(&self) -> &'static [&'static str] {
-        &["ID", "Severity", "Start_Time", "Start_Lat", "Start_Lng", "State"]
+    fn required_columns(&self) -> &'static [&'static [&'static str]] {
+        &[&["ID"], &["Severity"], &["Start_Time"], &["Start_Lat"], &["Start_Lng"], &["State"]]
     }
 
     // Accidents are independent of each other, so the natural key spreads them best; severity
     // would put nine records of ten on one shard.
-    fn partition_column(&self) -> &'static str {
-        "ID"
+    fn partition_columns(&self) -> &'static [&'static str] {
+        &["ID"]
     }
 
     fn event<'a>(
@@ -151,12 +151,6 @@ fn measures(
 
 /// Kilometres in an international mile.
 const MILE_KM: f64 = 1.609_344;
-
-/// To a millionth: far below what any of the sources resolves, and without the digits that the
-/// change of units invents.
-fn rounded(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,267 @@
+//! What holds for every dataset, and the fixtures of those whose files are all of one form.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::{PIPELINE, PipelineConfig};
+use crate::ingest::{Feed, Step};
+use crate::rows::Limits;
+use crate::transform::{Outcome, Transformer};
+
+/// Those whose fixtures are `valid.*` and `bad-rows.*` with their expectations row by row: all but
+/// the one that has more to tell, in its own tests.
+fn by_rows() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|dataset| dataset.name()).filter(|name| *name != "accidents")
+}
+
+fn path(dataset: &str, file: &str) -> PathBuf {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/datasets");
+    [root, dataset, file].iter().collect()
+}
+
+fn fixture(dataset: &str, file: &str) -> Vec<u8> {
+    std::fs::read(path(dataset, file)).unwrap()
+}
+
+/// The files of good rows; where there is a CSV and JSON Lines, row by row the same readings.
+fn valid_files(dataset: &str) -> Vec<&'static str> {
+    let mut files = vec!["valid.csv", "valid.jsonl"];
+    files.retain(|file| path(dataset, file).exists());
+    assert!(!files.is_empty(), "{dataset}");
+    files
+}
+
+fn expected(dataset: &str, file: &str) -> Value {
+    serde_json::from_slice(&fixture(dataset, file)).unwrap()
+}
+
+/// What each row of a fixture becomes with the shipped configuration, in the order of the file. The
+/// dataset is told by the columns.
+fn outcomes(dataset: &str, file: &str) -> Vec<Result<Value, Rejection>> {
+    let transformer = Transformer::compile(&PipelineConfig::from_toml(PIPELINE).unwrap()).unwrap();
+    let mut feed = Feed::new(None, Limits::default());
+    feed.push(&fixture(dataset, file));
+    feed.finish();
+    let mut outcomes = Vec::new();
+    loop {
+        match feed.step().unwrap() {
+            Step::Row(row) => {
+                assert_eq!(row.dataset().name(), dataset, "{file}");
+                let mut payload = Vec::new();
+                row.write_payload(&mut payload);
+                let payload = String::from_utf8(payload).unwrap();
+                let outcome = transformer.payload(row.dataset(), &payload, None);
+                outcomes.push(outcome.map(|outcome| match outcome {
+                    Outcome::Event(event) => json!(event),
+                    Outcome::Filtered => unreachable!("no filter is shipped"),
+                }));
+            }
+            Step::Bad(_, rejection, _) => outcomes.push(Err(rejection)),
+            Step::End => return outcomes,
+            Step::Begun => {}
+            Step::NeedInput => unreachable!("the whole file was pushed"),
+        }
+    }
+}
+
+/// What an expectation says of an event.
+fn told(event: &Value) -> Value {
+    let point = |at: &Value| json!([at["lat"], at["lon"]]);
+    json!({
+        "entity": event["entity"], "event_time": event["event_time"],
+        "measures": event["measures"], "attributes": event["attributes"], "tags": event["tags"],
+        "location": event.get("location").map_or(Value::Null, point),
+    })
+}
+
+#[test]
+fn the_good_rows_of_each_fixture_become_the_events_that_are_expected() {
+    for dataset in by_rows() {
+        let expected = expected(dataset, "valid.expected.json");
+        for file in valid_files(dataset) {
+            let outcomes = outcomes(dataset, file);
+            assert_eq!(outcomes.len(), expected.as_array().unwrap().len(), "{dataset}/{file}");
+            for (outcome, expected) in outcomes.iter().zip(expected.as_array().unwrap()) {
+                let why = expected["why"].as_str().unwrap();
+                let mut expected = expected.clone();
+                expected.as_object_mut().unwrap().remove("why");
+                let event = outcome.as_ref().unwrap_or_else(|bad| panic!("{why}: {bad:?}"));
+                assert_eq!(told(event), expected, "{dataset}/{file}: {why}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_has_one_id_however_its_values_are_written_and_no_two_rows_share_it() {
+    for dataset in by_rows() {
+        let ids = |file| {
+            let outcomes = outcomes(dataset, file);
+            outcomes.into_iter().map(|event| event.unwrap()["event_id"].clone()).collect::<Vec<_>>()
+        };
+        let mut files: Vec<_> = valid_files(dataset).into_iter().map(ids).collect();
+
+        let distinct: BTreeSet<_> = files[0].iter().map(Value::as_str).collect();
+        assert_eq!(distinct.len(), files[0].len(), "{dataset}");
+        files.dedup();
+        assert_eq!(files.len(), 1, "{dataset}");
+    }
+}
+
+#[test]
+fn each_bad_row_of_each_fixture_is_rejected_by_code_and_field() {
+    for dataset in by_rows() {
+        let expected = expected(dataset, "bad-rows.expected.json");
+        for (file, expected) in expected.as_object().unwrap() {
+            let outcomes = outcomes(dataset, file);
+            assert_eq!(outcomes.len(), expected.as_array().unwrap().len(), "{dataset}/{file}");
+            for (outcome, expected) in outcomes.into_iter().zip(expected.as_array().unwrap()) {
+                let why = expected["why"].as_str().unwrap();
+                let rejection = outcome.map(|event| panic!("{dataset}/{file}: {why}: {event}"));
+                let rejection: Rejection = rejection.map(|(): ()| ()).unwrap_err();
+                let found = json!({"code": rejection.code, "field": rejection.field});
+                let meant = json!({"code": expected["code"], "field": expected["field"]});
+                assert_eq!(found, meant, "{dataset}/{file}: {why}: {}", rejection.message);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_shipped_range_and_metric_is_of_a_measure_that_its_dataset_gives() {
+    let config = PipelineConfig::from_toml(PIPELINE).unwrap();
+    let mut seen: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for dataset in by_rows().chain(["accidents"]) {
+        let measures =
+            outcomes(dataset, valid_files(dataset)[0]).into_iter().flatten().flat_map(|event| {
+                let measures = event["measures"].as_object().unwrap().clone();
+                measures.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+            });
+        seen.insert(dataset, measures.collect());
+    }
+
+    let ranges = config.ranges.iter().flat_map(|(dataset, ranges)| {
+        ranges.keys().map(move |measure| (dataset.as_str(), measure.as_str()))
+    });
+    let metrics = config
+        .metrics
+        .iter()
+        .filter_map(|metric| Some((metric.dataset.as_str(), metric.measure.as_deref()?)));
+    for (dataset, measure) in ranges.chain(metrics) {
+        assert!(seen[dataset].iter().any(|name| name == measure), "{dataset}: {measure}");
+    }
+}
+
+/// The fields of every dataset.
+const FIELDS: [&str; 22] = [
+    "ID",
+    "Severity",
+    "Start_Time",
+    "Start_Lat",
+    "Start_Lng",
+    "State",
+    "Bump",
+    "sensor_id",
+    "device_id",
+    "timestamp",
+    "temperature",
+    "humidity",
+    "pressure",
+    "location",
+    "status",
+    "water_level",
+    "unit",
+    "date",
+    "county",
+    "state",
+    "fips",
+    "cases",
+];
+
+/// JSON values that are likely to matter, and some that are anything.
+fn value() -> impl Strategy<Value = String> {
+    let likely = prop::sample::select(vec![
+        "null",
+        "true",
+        "\"\"",
+        "\"sensor-1\"",
+        "17",
+        "21.5",
+        "-0",
+        "1e999",
+        "-1e-999",
+        "[]",
+        "\"2025-11-05T12:00:00Z\"",
+        "1762344000",
+        "1762344000123456",
+        "\"2030-01-01\"",
+        "\"NaN\"",
+        "{\"lat\":1,\"lon\":2}",
+        "{\"lat\":91}",
+        "\"52.3,4.9\"",
+        "\"{}\"",
+        "\"OK\"",
+        "\"cm\"",
+        "\"Alaska\"",
+        "\"AK\"",
+        "\"01001\"",
+        "\"\\ud800\"",
+        "{\"lat\":{\"a\":[]}}",
+        "99999999999999999999",
+    ]);
+    let any_text = ".{0,12}".prop_map(|text| Value::from(text).to_string());
+    prop_oneof![6 => likely.prop_map(str::to_owned), 1 => any_text,
+        1 => any::<i64>().prop_map(|n| n.to_string())]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_object_is_an_event_or_a_rejection_of_each_dataset(
+        fields in prop::collection::vec((prop::sample::select(&FIELDS[..]), value()), 0..10)
+    ) {
+        let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let payload = format!("{{{}}}", fields.join(","));
+        for dataset in ALL {
+            if let Ok(event) = dataset.event(&payload, None) {
+                prop_assert!(event.measures.iter().all(|(_, value)| value.is_finite()), "{}", payload);
+                prop_assert!(!event.entity.is_empty());
+                let json = serde_json::to_vec(&event).unwrap();
+                let again = serde_json::to_vec(&Event::from_json(&json).unwrap()).unwrap();
+                prop_assert_eq!(again, json);
+            }
+        }
+    }
+
+    #[test]
+    fn the_spellings_of_one_instant_give_one_id(
+        micros in 946_684_800_000_000..4_102_444_800_000_000_i64, offset_minutes in -1_439..1_440_i32,
+    ) {
+        let time = Timestamp::from_microsecond(micros).unwrap();
+        let offset = jiff::tz::Offset::from_seconds(offset_minutes * 60).unwrap();
+        let spellings = [
+            format!("\"{time}\""),
+            format!("\"{}\"", time.to_string().replace('T', " ").replace('Z', "")),
+            format!("\"{}\"", time.display_with_offset(offset)),
+            format!("{micros}"),
+            format!("\"{micros}\""),
+            format!("{}.{:03}", micros / 1_000, micros % 1_000),
+            format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
+        ];
+        for (dataset, rest) in [("telemetry", "\"temperature\":20"), ("flood", "\"water_level\":1")] {
+            let mut ids = Vec::new();
+            for spelling in &spellings {
+                let payload = format!("{{\"sensor_id\":\"s\",{rest},\"timestamp\":{spelling}}}");
+                let event = by_name(dataset).unwrap().event(&payload, None);
+                ids.push(event.unwrap().event_id.into_owned());
+            }
+            ids.dedup();
+            prop_assert_eq!(ids.len(), 1, "{}", time);
+        }
+    }
+}
