@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 # One stamp for each content of requirements.txt: a changed pin installs again, an unchanged one does not.
 STAMP := $(VENV)/installed-$(firstword $(shell cksum requirements.txt))
-FUNCTIONS := ingest-s3 transform metrics alerts
+FUNCTIONS := ingest-s3 ingest-http transform metrics alerts
 MACHETE_VERSION := 0.9.2
 MACHETE := target/tools/bin/cargo-machete
 
@@ -47,7 +47,7 @@ $(STAMP): requirements.txt
 	@rm -f $(VENV)/installed-*
 	@touch $@
 
-# The build for this machine. One cargo run for all four functions keeps every core busy and compiles what they share
+# The build for this machine. One cargo run for all functions keeps every core busy and compiles what they share
 # once; `sam build` then finds them done and puts them in place. With cargo itself as the compiler the binaries link
 # against this machine's C library: no cross-compiler, and none is wanted, since they run here. The build for AWS is
 # `sam build`, which cross-compiles with zig into .aws-sam/build; this one stays out of its way in .aws-sam/local.

@@ -18,6 +18,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 # Logical id in template.yaml (also the stem of its output) -> crate, binary and folder under events/.
 FUNCTIONS = {
     "IngestS3": "ingest-s3",
+    "IngestHttp": "ingest-http",
     "Transform": "transform",
     "Metrics": "metrics",
     "Alerts": "alerts",

@@ -5,7 +5,7 @@
     python3 make_payloads.py --check    exit 1 if a committed file is not what this program makes
 
 The shapes follow the AWS pages "Using Lambda to process records from Amazon Kinesis Data Streams",
-"Using Lambda with Amazon SQS" and "Event message structure" of Amazon S3. The rows come from the
+"Using Lambda with Amazon SQS", "Event message structure" of Amazon S3 and "Invoking Lambda function URLs". The rows come from the
 generator of the accidents fixtures; the same rules hold here: seeded, only the standard library.
 """
 
@@ -20,13 +20,15 @@ from urllib.parse import quote_plus
 
 HERE = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(HERE / "datasets" / "accidents"))
+sys.path[:0] = [str(HERE / "datasets" / "accidents"), str(HERE)]
 
 from generator.clock import to_utc  # noqa: E402
 from generator.places import place  # noqa: E402
 from generator.rows import CLASS_OF, HEADER_2023, POI, Rng, line, make_row  # noqa: E402
 from generator.valid import valid_rows  # noqa: E402
 from make import csv  # noqa: E402
+
+import http_requests  # noqa: E402
 
 SOURCE_BUCKET = "tributary-local-source"
 STACK = "tributary-local"
@@ -327,6 +329,9 @@ def alerts():
 
 def committed():
     made = {}
+    for case, (payload, expected) in http_requests.cases(ACCOUNT, REGION, ARRIVED).items():
+        for name, value in ((f"{case}.json", payload), (f"{case}.expected.json", expected)):
+            made[f"ingest-http/{name}"] = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
     for function, cases in (("ingest-s3", ingest_s3()), ("transform", transform()), ("metrics", metrics()), ("alerts", alerts())):
         for case, payload in cases.items():
             for name, value in ((f"{case}.json", payload), (f"{case}.expected.json", NOTHING_FAILED)):

@@ -9,7 +9,7 @@ use tributary_tests::contract::{environment, functions, mappings, roles};
 
 type Check = fn(&Template) -> Vec<String>;
 
-const CRATES: [&str; 4] = ["alerts", "ingest-s3", "metrics", "transform"];
+const CRATES: [&str; 5] = ["alerts", "ingest-http", "ingest-s3", "metrics", "transform"];
 
 const ARE_THE_CRATES: Check =
     |template| functions::are_the_crates(template, &CRATES.map(str::to_owned));
@@ -92,6 +92,27 @@ fn a_role_that_is_shared_missing_or_open() {
     reports(check, &open, "AlertsRole: is to trust lambda.amazonaws.com and nobody else");
     let ignored = with("Alerts/Properties/Policies", json!(["AmazonSNSFullAccess"]));
     reports(check, &ignored, "Alerts: has Policies, which a function with a Role does not get");
+}
+
+#[test]
+fn an_address_that_anybody_may_use() {
+    let check = functions::urls_ask_for_a_signature;
+    let config = "IngestHttp/Properties/FunctionUrlConfig";
+
+    for open in
+        [with(&format!("{config}/AuthType"), json!("NONE")), without(&format!("{config}/AuthType"))]
+    {
+        reports(check, &open, "IngestHttp: its FunctionUrlConfig lacks AuthType AWS_IAM");
+    }
+    let properties = json!({ "Action": "lambda:InvokeFunctionUrl", "Principal": "*" });
+    let resource = json!({ "Type": "AWS::Lambda::Permission", "Properties": properties });
+    reports(check, &with("Open", resource), "Open: lets anybody in");
+    let resource = json!({ "Type": "AWS::Lambda::Url", "Properties": { "AuthType": "NONE" } });
+    reports(
+        check,
+        &with("Open", resource),
+        "Open: write it as the FunctionUrlConfig of its function",
+    );
 }
 
 #[test]

@@ -54,6 +54,11 @@ fn each_function_has_a_role_of_its_own() {
 }
 
 #[test]
+fn each_address_of_a_function_asks_for_a_signature() {
+    holds(&functions::urls_ask_for_a_signature(&template()));
+}
+
+#[test]
 fn each_function_has_a_log_group_with_retention() {
     holds(&functions::have_log_groups_with_retention(&template()));
 }

@@ -41,6 +41,27 @@ impl Journal {
         }
     }
 
+    /// Writes one line for each code of what was refused at the door: rows whose sender was told, so
+    /// that they are in no book. The metric `rejected` has the dimension `function`, and also `code`.
+    #[expect(clippy::print_stdout, reason = "standard output is where Lambda reads EMF")]
+    pub fn rejected(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) {
+        for line in self.rejected_lines(codes, now) {
+            println!("{line}");
+        }
+    }
+
+    fn rejected_lines(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) -> Vec<Value> {
+        let line = |(code, count): (&Code, &u64)| {
+            let dimensions: [&[&str]; 2] = [&["function"], &["function", "code"]];
+            let mut line = self.line(&dimensions, vec!["rejected".to_owned()], now);
+            line["message"] = json!("rejected");
+            line["code"] = json!(code);
+            line["rejected"] = json!(count);
+            line
+        };
+        codes.iter().map(line).collect()
+    }
+
     fn lines(
         &self,
         books: &Books,
@@ -51,7 +72,7 @@ impl Journal {
     ) -> Vec<Value> {
         let counts = json!(books);
         let names: Vec<_> = counts.as_object().into_iter().flat_map(Map::keys).cloned().collect();
-        let mut line = self.line(&["function"], names, now);
+        let mut line = self.line(&[&["function"]], names, now);
         merge(&mut line, counts);
         merge(&mut line, extra);
         line["message"] = json!("batch");
@@ -60,7 +81,7 @@ impl Journal {
         let mut lines = vec![line];
         for (code, count) in codes {
             let name = "quarantined".to_owned();
-            let mut line = self.line(&["function", "code"], vec![name], now);
+            let mut line = self.line(&[&["function", "code"]], vec![name], now);
             line["message"] = json!("bad rows");
             line["code"] = json!(code);
             line["quarantined"] = json!(count);
@@ -69,7 +90,7 @@ impl Journal {
         lines
     }
 
-    fn line(&self, dimensions: &[&str], metrics: Vec<String>, now: Timestamp) -> Value {
+    fn line(&self, dimensions: &[&[&str]], metrics: Vec<String>, now: Timestamp) -> Value {
         let metrics: Vec<_> =
             metrics.into_iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
         json!({
@@ -77,7 +98,7 @@ impl Journal {
                 "Timestamp": now.as_millisecond(),
                 "CloudWatchMetrics": [{
                     "Namespace": self.namespace,
-                    "Dimensions": [dimensions],
+                    "Dimensions": dimensions,
                     "Metrics": metrics,
                 }],
             },
@@ -106,6 +127,16 @@ mod tests {
 
         let lines =
             journal.lines(&books, &codes, took, json!({"retried": 0}), Timestamp::UNIX_EPOCH);
+
+        insta::assert_json_snapshot!(lines);
+    }
+
+    #[test]
+    fn what_was_rejected_counts_by_function_and_by_code() {
+        let journal = Journal::new("ingest-http", "Tributary/dev".into());
+        let codes = BTreeMap::from([(Code::OutOfRange, 2)]);
+
+        let lines = journal.rejected_lines(&codes, Timestamp::UNIX_EPOCH);
 
         insta::assert_json_snapshot!(lines);
     }

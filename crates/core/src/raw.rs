@@ -22,7 +22,8 @@ pub struct RawRecord<'a> {
     /// Deterministic from the source position: a second delivery has the same id.
     #[serde(borrow)]
     pub record_id: Cow<'a, str>,
-    /// The source position, for a person and for replay.
+    /// The source position, for a person and for replay: of an object as above, of a request
+    /// `http:<dataset>/<client>#<key>&item=0`.
     #[serde(borrow)]
     pub source: Cow<'a, str>,
     /// When Tributary received the row.

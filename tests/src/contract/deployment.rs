@@ -26,6 +26,8 @@ pub const OUTPUTS: &[&str] = &[
     "MetricsNamespace",
     "DashboardUrl",
     "IngestS3FunctionName",
+    "IngestHttpUrl",
+    "IngestHttpFunctionName",
     "TransformFunctionName",
     "MetricsFunctionName",
     "AlertsFunctionName",

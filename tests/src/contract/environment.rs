@@ -24,6 +24,10 @@ pub const READERS: &[Reader] = &[
         read: |from| done(ingest_s3::config::Config::from_look_up(from)),
     },
     Reader {
+        binary: "ingest-http",
+        read: |from| done(ingest_http::config::Config::from_look_up(from)),
+    },
+    Reader {
         binary: "transform",
         read: |from| done(transform::config::Config::from_look_up(from)),
     },

@@ -93,6 +93,27 @@ fn trusts_lambda_alone(statements: &Value) -> bool {
             .all(|it| strings(&it["Principal"]["Service"]) == ["lambda.amazonaws.com"])
 }
 
+/// Whoever calls the address of a function has signed the request.
+#[must_use]
+pub fn urls_ask_for_a_signature(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for Function { id, properties, .. } in template.functions() {
+        let config = &properties["FunctionUrlConfig"];
+        if !config.is_null() && config["AuthType"] != "AWS_IAM" {
+            faults.push(format!("{id}: its FunctionUrlConfig lacks AuthType AWS_IAM"));
+        }
+    }
+    for (id, permission) in template.of_type("AWS::Lambda::Permission") {
+        if permission["Properties"]["Principal"] == "*" {
+            faults.push(format!("{id}: lets anybody in"));
+        }
+    }
+    for (id, _) in template.of_type("AWS::Lambda::Url") {
+        faults.push(format!("{id}: write it as the FunctionUrlConfig of its function"));
+    }
+    faults
+}
+
 /// Each function writes to a log group of its own, whose lines are not kept for ever.
 #[must_use]
 pub fn have_log_groups_with_retention(template: &Template) -> Vec<String> {

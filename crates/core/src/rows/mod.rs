@@ -68,6 +68,8 @@ mod row;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use crate::bad_row::Code;
 
 pub use header::Header;
@@ -164,6 +166,19 @@ pub enum Next<'a> {
     NeedInput,
     /// Nothing, ever: all of the object has been given.
     End,
+}
+
+/// Says why `text` is not one JSON object, if it is not: what a line of JSON Lines must be, also where
+/// it came some other way. Columns are bytes from 1.
+#[must_use]
+pub fn object_fault(text: &str) -> Option<String> {
+    json_lines::fault(text)
+}
+
+/// A top-level string or number of a JSON object as text; of several with that name, the last.
+#[must_use]
+pub fn object_field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    json_lines::field(text, name)
 }
 
 /// Whether a byte may stand in a blank line.

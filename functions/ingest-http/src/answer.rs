@@ -1,0 +1,267 @@
+//! The answer to a request, and the entry of each item in it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use tributary_core::bad_row::Rejection;
+
+/// After how many seconds it is worth sending again what the stream did not take.
+pub const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// The most bytes of messages in an answer: beyond it an entry has its code and field alone. Lambda
+/// takes 6 MB of an answer, in which each quote of this body counts twice at least.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// What a function behind a URL returns.
+///
+/// See <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-response-payload>.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpAnswer {
+    /// The HTTP status.
+    pub status_code: u16,
+    /// Header fields by name, in lower case.
+    pub headers: BTreeMap<&'static str, String>,
+    /// One JSON object.
+    pub body: String,
+    /// Never.
+    pub is_base64_encoded: bool,
+}
+
+/// Why a whole request is refused, before any of its items is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The kind of fault, for a program.
+    pub error: &'static str,
+    /// What is wrong, for a person: lower case, no full stop.
+    pub message: String,
+    header: Option<(&'static str, &'static str)>,
+}
+
+/// What became of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The stream has it, under this record id.
+    Accepted(String),
+    /// It can never become an event.
+    Rejected(Rejection),
+    /// The stream is not known to have it; sent again, it would have this record id.
+    SendAgain(String),
+}
+
+/// An item and its fate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The line of the body, where items are lines.
+    pub line: Option<usize>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// How many items came to which end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Items that the stream has.
+    pub accepted: usize,
+    /// Items that can never become an event.
+    pub rejected: usize,
+    /// Items to send again.
+    pub send_again: usize,
+}
+
+#[derive(Serialize)]
+struct RefusalBody<'a> {
+    status: u16,
+    error: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    message: String,
+    accepted: usize,
+    rejected: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    send_again: Vec<usize>,
+    items: Vec<ItemBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ItemBody<'a> {
+    item: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+impl Refusal {
+    /// A refusal of a whole request.
+    #[must_use]
+    pub fn new(status: u16, error: &'static str, message: impl Into<String>) -> Self {
+        Self { status, error, message: message.into(), header: None }
+    }
+
+    /// With a header field that says what would be taken.
+    #[must_use]
+    pub fn with(self, name: &'static str, value: &'static str) -> Self {
+        Self { header: Some((name, value)), ..self }
+    }
+
+    /// The answer that says so.
+    #[must_use]
+    pub fn answer(&self) -> HttpAnswer {
+        let Self { status, error, message, header } = self;
+        let mut answer = HttpAnswer::new(*status, &RefusalBody { status: *status, error, message });
+        if let Some((name, value)) = header {
+            answer.headers.insert(name, (*value).to_owned());
+        }
+        answer
+    }
+}
+
+impl Counts {
+    /// The counts of entries.
+    #[must_use]
+    pub fn of(entries: &[Entry]) -> Self {
+        let mut counts = Self::default();
+        for entry in entries {
+            match entry.fate {
+                Fate::Accepted(_) => counts.accepted += 1,
+                Fate::Rejected(_) => counts.rejected += 1,
+                Fate::SendAgain(_) => counts.send_again += 1,
+            }
+        }
+        counts
+    }
+
+    /// The HTTP status: 503 as long as there is something to send again, whatever became of the rest;
+    /// then 202, 207 or 422 for all, some or none accepted.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self { send_again: 1.., .. } => 503,
+            Self { rejected: 0, .. } => 202,
+            Self { accepted: 0, .. } => 422,
+            _ => 207,
+        }
+    }
+
+    fn error(self) -> Option<&'static str> {
+        match self.status() {
+            503 => Some("send_again"),
+            422 => Some("all_rejected"),
+            207 => Some("some_rejected"),
+            _ => None,
+        }
+    }
+}
+
+impl HttpAnswer {
+    /// The answer to a request of which each item has an entry; `has_key` says that its ids are made of
+    /// a key.
+    #[must_use]
+    pub fn of_items(entries: &[Entry], has_key: bool) -> Self {
+        let counts = Counts::of(entries);
+        let status = counts.status();
+        let items = enumerate(entries);
+        let send_again = items.iter().filter(|it| it.status == "send_again").map(|it| it.item);
+        let body = Body {
+            status,
+            error: counts.error(),
+            message: message(counts, has_key),
+            accepted: counts.accepted,
+            rejected: counts.rejected,
+            send_again: send_again.collect(),
+            items,
+        };
+        let mut answer = Self::new(status, &body);
+        if status == 503 {
+            answer.headers.insert("retry-after", RETRY_AFTER_SECONDS.to_string());
+        }
+        answer
+    }
+
+    fn new(status: u16, body: &impl Serialize) -> Self {
+        let headers = [
+            ("cache-control", "no-store".to_owned()),
+            ("content-type", "application/json".to_owned()),
+        ];
+        Self {
+            status_code: status,
+            headers: BTreeMap::from(headers),
+            // Strings and numbers: there is nothing JSON could not hold.
+            body: serde_json::to_string(body).unwrap_or_default(),
+            is_base64_encoded: false,
+        }
+    }
+}
+
+fn enumerate(entries: &[Entry]) -> Vec<ItemBody<'_>> {
+    let mut message_bytes = 0;
+    entries
+        .iter()
+        .enumerate()
+        .map(|(item, Entry { line, fate })| {
+            let empty = ItemBody {
+                item,
+                line: *line,
+                status: "accepted",
+                record_id: None,
+                code: None,
+                field: None,
+                message: None,
+            };
+            match fate {
+                // Thousands of these are the rule: they have nothing that need not be there.
+                Fate::Accepted(id) => ItemBody { line: None, record_id: Some(id), ..empty },
+                Fate::SendAgain(id) => {
+                    ItemBody { status: "send_again", record_id: Some(id), ..empty }
+                }
+                Fate::Rejected(Rejection { code, field, message }) => {
+                    message_bytes += message.len();
+                    let fits = message_bytes <= MAX_MESSAGE_BYTES;
+                    ItemBody {
+                        status: "rejected",
+                        code: Some(code.as_str()),
+                        field: field.as_deref(),
+                        message: fits.then_some(message.as_str()),
+                        ..empty
+                    }
+                }
+            }
+        })
+        .collect()
+}
+
+fn message(counts: Counts, has_key: bool) -> String {
+    let Counts { accepted, rejected, send_again } = counts;
+    let all = accepted + rejected + send_again;
+    let mut message = format!("{accepted} of {all} accepted");
+    // Writing to a string cannot fail.
+    if rejected > 0 {
+        let _ = write!(message, ", {rejected} rejected and not to be sent again as they are");
+    }
+    if send_again > 0 {
+        let how = if has_key {
+            "the same request again under the same key, or these items under another"
+        } else {
+            "these items again, or the same request"
+        };
+        let _ = write!(message, ", {send_again} not known to be stored: send {how}");
+    }
+    message
+}

@@ -1,0 +1,31 @@
+//! What `ingest-http` reads from its environment.
+
+use tributary_aws::env::{Env, EnvError};
+
+/// The environment of `ingest-http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Name of the stream for raw records.
+    pub raw_stream: String,
+    /// The most bytes of a record in the stream, with its partition key.
+    pub max_record_bytes: usize,
+    /// CloudWatch namespace of the books.
+    pub metrics_namespace: String,
+}
+
+impl Config {
+    /// Reads it through `look_up`.
+    ///
+    /// # Errors
+    ///
+    /// Names every variable that is missing or wrong.
+    pub fn from_look_up(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
+        let mut env = Env::new(look_up);
+        let config = Self {
+            raw_stream: env.text("RAW_STREAM"),
+            max_record_bytes: env.number("MAX_RECORD_BYTES"),
+            metrics_namespace: env.text("METRICS_NAMESPACE"),
+        };
+        env.finish(config)
+    }
+}

@@ -1,0 +1,8 @@
+//! `ingest-http`: requests of devices in, raw records out. See the README beside this crate.
+
+pub mod answer;
+pub mod body;
+pub mod config;
+pub mod handler;
+pub mod item;
+pub mod request;

@@ -1,0 +1,265 @@
+//! What a request asks for: the dataset, the sender, and the body it brings.
+//!
+//! `aws_lambda_events` refuses the whole payload for a header that HTTP would not allow, and knows
+//! no payload without a time. These types take what comes.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use tributary_core::bad_row::shown;
+use tributary_core::datasets::{self, Dataset};
+use tributary_core::pairs::Pairs;
+
+use crate::answer::Refusal;
+use crate::body::{Encoding, Format};
+use crate::item::Sender;
+
+/// The longest `Idempotency-Key` or `X-Client-Id`, in characters.
+pub const MAX_NAME_CHARS: usize = 255;
+
+/// What Lambda hands a function for a request to its URL, format 2.0.
+///
+/// See <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Payload<'a> {
+    #[serde(borrow)]
+    raw_path: Cow<'a, str>,
+    #[serde(default)]
+    headers: Pairs<String, String>,
+    #[serde(borrow)]
+    request_context: RequestContext<'a>,
+    #[serde(borrow, default)]
+    body: Option<Cow<'a, str>>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext<'a> {
+    #[serde(default)]
+    account_id: Option<String>,
+    #[serde(borrow)]
+    http: Http<'a>,
+    #[serde(default)]
+    authorizer: Option<Authorizer>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Http<'a> {
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Authorizer {
+    #[serde(default)]
+    iam: Option<Iam>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Iam {
+    #[serde(default)]
+    user_arn: Option<String>,
+}
+
+/// A request that may be read on: its path, method and headers are right.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Who sends, and under which key.
+    pub sender: Sender,
+    /// How items are written in the body.
+    pub format: Format,
+    /// Whether the body is compressed.
+    pub encoding: Encoding,
+    /// The body as Lambda hands it over.
+    pub body: &'a str,
+    /// Whether that is base64.
+    pub is_base64: bool,
+}
+
+impl<'a> Payload<'a> {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    ///
+    /// When it is no request to a function URL.
+    pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// What the request asks for. The body has not been looked at.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] for a path, method or header that is wrong.
+    pub fn request(&self) -> Result<Request<'_>, Refusal> {
+        let dataset = self.dataset()?;
+        let method = self.request_context.http.method.as_ref();
+        if method != "POST" {
+            let message = format!("{} is not for items, POST is", shown(method));
+            return Err(Refusal::new(405, "method_not_allowed", message).with("allow", "POST"));
+        }
+        let sender = Sender {
+            dataset,
+            principal: self.principal(),
+            client: self.name("x-client-id")?,
+            key: self.name("idempotency-key")?,
+        };
+        Ok(Request {
+            sender,
+            format: Format::of_content_type(self.header("content-type"))?,
+            encoding: Encoding::of_content_encoding(self.header("content-encoding"))?,
+            body: self.body.as_deref().unwrap_or_default(),
+            is_base64: self.is_base64_encoded,
+        })
+    }
+
+    fn dataset(&self) -> Result<&'static dyn Dataset, Refusal> {
+        let path = percent_decode_str(&self.raw_path).decode_utf8_lossy();
+        let name = path.strip_prefix("/v1/").filter(|name| !name.is_empty() && !name.contains('/'));
+        let Some(name) = name else {
+            let message = format!(
+                "nothing is at {}; items go to /v1/<dataset>, which is one of {}",
+                shown(&path),
+                datasets::names()
+            );
+            return Err(Refusal::new(404, "unknown_path", message));
+        };
+        datasets::by_name(name).ok_or_else(|| {
+            let message = format!("{} is none of {}", shown(name), datasets::names());
+            Refusal::new(404, "unknown_dataset", message)
+        })
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.trim();
+        Some(found).filter(|value| !value.is_empty())
+    }
+
+    /// A header that becomes part of ids and sources.
+    fn name(&self, header: &str) -> Result<Option<String>, Refusal> {
+        let Some(value) = self.header(header) else { return Ok(None) };
+        let is_plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if is_plain && value.len() <= MAX_NAME_CHARS {
+            return Ok(Some(value.to_owned()));
+        }
+        let message = format!("{header} is not 1 to {MAX_NAME_CHARS} printable ASCII characters");
+        Err(Refusal::new(400, "invalid_header", message))
+    }
+
+    /// Who signed the request: `111122223333:user/fleet`. Of an assumed role the session is left
+    /// out, because it has another name after each renewal of its credentials, and ids are made of
+    /// this.
+    fn principal(&self) -> String {
+        let context = &self.request_context;
+        let iam = context.authorizer.as_ref().and_then(|authorizer| authorizer.iam.as_ref());
+        let Some(arn) = iam.and_then(|iam| iam.user_arn.as_deref()) else {
+            return context.account_id.as_deref().unwrap_or("anonymous").to_owned();
+        };
+        let mut parts = arn.splitn(6, ':').skip(4);
+        let (Some(account), Some(name)) = (parts.next(), parts.next()) else {
+            return arn.to_owned();
+        };
+        let name = match name.strip_prefix("assumed-role/").and_then(|rest| rest.split_once('/')) {
+            Some((role, _)) => &name[.."assumed-role/".len() + role.len()],
+            None => name,
+        };
+        format!("{account}:{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(method: &str, path: &str, headers: &str, arn: &str) -> String {
+        format!(
+            r#"{{"version":"2.0","rawPath":"{path}","headers":{headers},"body":"{{}}","requestContext":{{
+            "http":{{"method":"{method}"}},"authorizer":{{"iam":{{"userArn":"{arn}"}}}}}}}}"#
+        )
+    }
+
+    const JSON: &str = r#"{"content-type":"application/json"}"#;
+    const USER: &str = "arn:aws:iam::111122223333:user/fleet";
+
+    fn refused(method: &str, path: &str, headers: &str) -> (u16, &'static str) {
+        let text = payload(method, path, headers, USER);
+        let refusal = Payload::from_json(&text).unwrap().request().err().unwrap();
+        (refusal.status, refusal.error)
+    }
+
+    #[test]
+    fn a_request_says_dataset_sender_and_key() {
+        let headers = r#"{"Content-Type":"application/x-ndjson; charset=UTF-8",
+            "idempotency-KEY":" k 1 ","x-client-id":"device-7","content-encoding":"gzip"}"#;
+        let text = payload("POST", "/v1/accident%73", headers, USER);
+
+        let payload = Payload::from_json(&text).unwrap();
+        let request = payload.request().ok().unwrap();
+
+        assert_eq!(request.sender.dataset.name(), "accidents");
+        assert_eq!(request.sender.principal, "111122223333:user/fleet");
+        assert_eq!(request.sender.client.as_deref(), Some("device-7"));
+        assert_eq!(request.sender.key.as_deref(), Some("k 1"));
+        assert_eq!((request.format, request.encoding), (Format::Lines, Encoding::Gzip));
+    }
+
+    #[test]
+    fn the_session_of_a_role_is_no_part_of_the_sender() {
+        for session in ["a", "b/c"] {
+            let arn = format!("arn:aws-cn:sts::1:assumed-role/Fleet/{session}");
+            let text = payload("POST", "/v1/accidents", JSON, &arn);
+
+            let payload = Payload::from_json(&text).unwrap();
+
+            assert_eq!(payload.principal(), "1:assumed-role/Fleet");
+        }
+    }
+
+    #[test]
+    fn a_request_that_nobody_signed_is_of_the_account_or_of_nobody() {
+        let text = r#"{"rawPath":"/","requestContext":{"http":{"method":"GET"},"accountId":"1"}}"#;
+        assert_eq!(Payload::from_json(text).unwrap().principal(), "1");
+
+        let text = r#"{"rawPath":"/","requestContext":{"http":{"method":"GET"}}}"#;
+        assert_eq!(Payload::from_json(text).unwrap().principal(), "anonymous");
+    }
+
+    #[test]
+    fn paths_and_methods_that_take_nothing_are_told_apart() {
+        for path in
+            ["/", "/v1", "/v1/", "/v2/accidents", "/v1/accidents/", "/v1/a/b", "/V1/accidents"]
+        {
+            assert_eq!(refused("POST", path, JSON), (404, "unknown_path"), "{path}");
+        }
+        for path in ["/v1/balloons", "/v1/Accidents", "/v1/%00%ff"] {
+            assert_eq!(refused("GET", path, JSON), (404, "unknown_dataset"), "{path}");
+        }
+        for method in ["GET", "PUT", "HEAD", "post"] {
+            assert_eq!(refused(method, "/v1/accidents", JSON), (405, "method_not_allowed"));
+        }
+    }
+
+    #[test]
+    fn headers_that_cannot_be_part_of_an_id_are_refused() {
+        let long = "k".repeat(MAX_NAME_CHARS + 1);
+        for value in ["é", &long] {
+            let headers =
+                format!(r#"{{"content-type":"application/json","x-client-id":"{value}"}}"#);
+
+            assert_eq!(refused("POST", "/v1/accidents", &headers), (400, "invalid_header"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_no_payload() {
+        for text in ["7", "{}", r#"{"Records":[]}"#, r#"{"rawPath":"/","requestContext":{}}"#] {
+            assert!(Payload::from_json(text).is_err(), "{text}");
+        }
+    }
+}
