@@ -24,3 +24,4 @@ pub mod quarantine;
 pub mod s3;
 pub mod sns;
 pub mod sqs;
+pub mod unpack;
