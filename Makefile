@@ -100,6 +100,11 @@ check: $(STAMP) $(MACHETE) ## Formatting, lints, docs, unused dependencies, temp
 	python events/make_payloads.py --check
 	python -W error -m compileall -q demo tools events
 
+.PHONY: check-kpl
+check-kpl: ## The aggregates of events/kpl by a library that is not ours; needs npm
+	npm ci --prefix events/kpl --ignore-scripts --no-audit --no-fund --silent
+	node events/kpl/make.mjs --check
+
 $(MACHETE):
 	cargo install --quiet --locked --root target/tools --version $(MACHETE_VERSION) cargo-machete
 

@@ -181,6 +181,21 @@ def kinesis(stream, function, items):
     return {"Records": records}
 
 
+def varint(number):
+    """A number of protocol buffers: seven bits a byte, the lowest first."""
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+def aggregate(*items):
+    """A KPL aggregate: https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md."""
+    field = lambda tag, value: bytes([tag << 3 | 2]) + varint(len(value)) + value  # noqa: E731
+    index = lambda at: bytes([1 << 3]) + varint(at)  # noqa: E731
+    keys = b"".join(field(1, item["record_id"].encode()) for item in items)
+    records = [index(at) + field(3, compact(item).encode()) for at, item in enumerate(items)]
+    message = keys + b"".join(field(3, record) for record in records)
+    return bytes.fromhex("f3899ac2") + message + hashlib.md5(message).digest()
+
+
 def sqs(body):
     """One message of the ingest queue."""
     body = body if isinstance(body, str) else compact(body)
@@ -278,6 +293,7 @@ def transform():
         "broken-base64": batch(raw[0], "this is *not* base64", raw[1]),
         "not-json": batch(raw[0], line(make_row(rng, 9500014), HEADER_2023).encode(), b"\xff\xfe\x00", raw[1]),
         "unknown-dataset": batch(unknown),
+        "aggregates": batch(raw[0], aggregate(severity_5, raw[1], unknown, raw[2]), aggregate(raw[3], raw[0])[:-1], raw[3]),
         "empty-batch": {"Records": []},
         "tumbling-window-state": windowed,
     }

@@ -51,6 +51,19 @@ impl<'a> Env<'a> {
         }
     }
 
+    /// `true` or `false`, which must be there.
+    pub fn flag(&mut self, name: &str) -> bool {
+        let text = self.text(name);
+        match text.as_str() {
+            "true" => true,
+            "false" | "" => false,
+            _ => {
+                self.faults.push(format!("{name} is {text:?} and should be true or false"));
+                false
+            }
+        }
+    }
+
     /// `config` if nothing was wrong.
     ///
     /// # Errors
@@ -71,16 +84,20 @@ mod tests {
             "STREAM" => Some("raw".to_owned()),
             "EMPTY" => Some(" ".to_owned()),
             "BYTES" => Some("many".to_owned()),
+            "ON" => Some("true".to_owned()),
+            "OFF" => Some("yes".to_owned()),
             _ => None,
         };
         let mut env = Env::new(&look_up);
 
         let read = (env.text("STREAM"), env.text("EMPTY"), env.number("BYTES"), env.text("QUEUE"));
+        assert!(env.flag("ON"));
+        let read = (read, env.flag("OFF"), env.flag("FLAG"));
 
         assert_eq!(
             env.finish(read).unwrap_err().to_string(),
             "environment: EMPTY is missing; BYTES is \"many\" and should be a whole number above 0; \
-             QUEUE is missing"
+             QUEUE is missing; OFF is \"yes\" and should be true or false; FLAG is missing"
         );
     }
 }

@@ -7,6 +7,7 @@
 //! What must **not** go here: anything that knows a dataset or a rule, and any read of the
 //! environment other than through [`env::Env`].
 
+pub mod aggregating;
 pub mod batch;
 pub mod clients;
 pub mod cloudwatch;
@@ -24,3 +25,4 @@ pub mod quarantine;
 pub mod s3;
 pub mod sns;
 pub mod sqs;
+pub mod unpack;

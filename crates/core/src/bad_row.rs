@@ -19,6 +19,8 @@ pub const MAX_BYTES: usize = 1_000 * 1024 - 1;
 pub enum Code {
     /// The record's data is not base64.
     BrokenBase64,
+    /// The record is a KPL aggregate that is truncated or damaged.
+    BrokenAggregate,
     /// The record, or the line of a JSON Lines file, is not one JSON object of the expected shape.
     InvalidJson,
     /// A JSON object names the same field twice.
@@ -75,6 +77,7 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BrokenBase64 => "broken_base64",
+            Self::BrokenAggregate => "broken_aggregate",
             Self::InvalidJson => "invalid_json",
             Self::DuplicateField => "duplicate_field",
             Self::UnknownDataset => "unknown_dataset",
@@ -166,6 +169,23 @@ impl<'a> Origin<'a> {
             shard_id: Some(shard_id),
             sequence_number: Some(sequence_number),
             arrived_at: Some(arrived_at),
+        }
+    }
+
+    /// The origin of the user record at `index` of a KPL aggregate, where its own id cannot be read.
+    #[must_use]
+    pub fn of_user_record(
+        shard_id: &'a str,
+        sequence_number: &'a str,
+        index: usize,
+        arrived_at: Timestamp,
+    ) -> Self {
+        let record = Self::of_record(shard_id, sequence_number, arrived_at);
+        let id = Id::of_text(&[shard_id, sequence_number, &index.to_string()]);
+        Self {
+            source: Cow::Owned(format!("{}.{index}", record.source)),
+            record_id: Cow::Owned(id.to_string()),
+            ..record
         }
     }
 }
@@ -291,6 +311,19 @@ mod tests {
 
         assert!(line.get("payload_base64").is_none());
         assert_eq!(line["source"], "kinesis:shardId-000000000000#42");
+    }
+
+    #[test]
+    fn user_records_of_one_aggregate_have_sources_and_ids_of_their_own() {
+        let origin =
+            |index| Origin::of_user_record("shardId-0", "42", index, Timestamp::UNIX_EPOCH);
+        let record = Origin::of_record("shardId-0", "42", Timestamp::UNIX_EPOCH);
+
+        assert_eq!(origin(7).source, "kinesis:shardId-0#42.7");
+        assert_eq!(origin(7).sequence_number, Some("42"));
+        assert_eq!(origin(7).record_id, origin(7).record_id);
+        assert_ne!(origin(7).record_id, origin(8).record_id);
+        assert_ne!(origin(0).record_id, record.record_id);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// get to, or could not deliver, is `undelivered`: the checkpoint stays before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Books {
-    /// Records received.
+    /// Records received; those in a KPL aggregate one by one.
     #[serde(rename = "in")]
     pub received: u64,
     /// Records whose result was delivered.

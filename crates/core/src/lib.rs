@@ -16,6 +16,7 @@ pub mod event;
 mod expression;
 pub mod id;
 pub mod ingest;
+pub mod kpl;
 pub mod metric;
 pub mod pairs;
 pub mod raw;

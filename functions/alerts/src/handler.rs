@@ -5,7 +5,6 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::{error, warn};
-use tributary_aws::batch::Settled;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
@@ -90,12 +89,13 @@ impl<T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>> Alerts<T, 
 
         let quarantined = bad_rows.deliver(&self.quarantine, deadline).await?;
         // Lambda delivers everything from the first failure on again: no use in sending it twice.
-        let end = quarantined.first_undelivered().unwrap_or(payload.records.len());
+        let end = quarantined.first_undelivered().map(|first| fates.redelivered_from(first));
+        let end = end.unwrap_or(fates.len());
         let ready = outbound.partition_point(|alert| alert.position < end);
         let sent = self.topic.send(&outbound[..ready], deadline).await?;
 
         let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
-        let settled = Settled::new(&fates, undelivered);
+        let settled = fates.settle(undelivered);
         if settled.first_undelivered.is_some() {
             let error = sent.last_error.as_deref().or(quarantined.last_error.as_deref());
             warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
@@ -107,7 +107,7 @@ impl<T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>> Alerts<T, 
         });
         let now = (self.clock)();
         self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
-        Ok(settled.response(&payload.records))
+        Ok(fates.response(&settled, &payload.records))
     }
 }
 

@@ -15,7 +15,7 @@ use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
 use tributary_core::config::{ALERTS, AlertsConfig};
 use tributary_core::rule::Rules;
-use tributary_sim::{Answer, MemorySink};
+use tributary_sim::{Answer, MemorySink, aggregated};
 
 type Topic = MemorySink<Notification>;
 type Quarantine = MemorySink<Vec<u8>>;
@@ -77,6 +77,17 @@ async fn an_event_that_no_rule_is_about_is_not_published() {
     assert_eq!(handle(&alerts, &case("no-match")).await, BatchResponse::default());
 
     assert!(alerts.topic.target().calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_is_not_taken_keeps_the_checkpoint_at_its_aggregate() {
+    let payload = aggregated(&case("twelve-severe"), 5).unwrap();
+    let alerts = alerts([Answer::Fail(vec![7]), Answer::Throttle]);
+
+    let response = handle(&alerts, &payload).await;
+
+    assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 1)]));
+    assert_eq!(alert_ids(&alerts.topic.target().stored()).len(), 9, "of the first call");
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,8 @@ pub struct Config {
     pub queue_url: String,
     /// The most bytes of a record in the stream, with its partition key; also the most of a row.
     pub max_record_bytes: usize,
+    /// Whether small records go to the stream together, in KPL aggregates.
+    pub aggregate_records: bool,
     /// How many times its size a gzip object may expand to.
     pub max_gzip_ratio: usize,
     /// CloudWatch namespace of the books.
@@ -32,6 +34,7 @@ impl Config {
             quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
             queue_url: env.text("QUEUE_URL"),
             max_record_bytes: env.number("MAX_RECORD_BYTES"),
+            aggregate_records: env.flag("AGGREGATE_RECORDS"),
             max_gzip_ratio: env.number("MAX_GZIP_RATIO"),
             metrics_namespace: env.text("METRICS_NAMESPACE"),
         };

@@ -7,6 +7,7 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
+use tributary_aws::aggregating::Aggregating;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, InvocationError};
@@ -48,7 +49,7 @@ pub struct IngestS3<O, R, Q, C> {
     pub clock: fn() -> Timestamp,
 }
 
-impl IngestS3<S3, Stream, DeliveryStream, SqsQueue> {
+impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
     /// The function over AWS.
     #[must_use]
     pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Self {
@@ -57,7 +58,7 @@ impl IngestS3<S3, Stream, DeliveryStream, SqsQueue> {
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         Self {
             objects: S3::new(clients::s3(sdk)),
-            raw: Producer::new(raw),
+            raw: Producer::new(Aggregating::new(raw, config.aggregate_records)),
             quarantine: Producer::new(quarantine),
             queue: SqsQueue::new(clients::sqs(sdk), config.queue_url),
             limits: Limits {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::warn;
-use tributary_aws::batch::{Fate, Settled};
+use tributary_aws::batch::Fates;
 use tributary_aws::clients;
 use tributary_aws::cloudwatch::Namespace;
 use tributary_aws::deadline::Deadline;
@@ -84,7 +84,7 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
         let mut undelivered = quarantined.undelivered;
         if let Some(&first) = undelivered.first() {
             // What comes after the failure is delivered, and counted, again.
-            (_, _, data) = self.add_up(&records[..first]);
+            (_, _, data) = self.add_up(&records[..fates.record_of(first)]);
         }
         // A datum stands for records all over the batch: one that is not put reports the first.
         let outbound: Vec<_> =
@@ -92,7 +92,7 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
         let put = self.metrics.send(&outbound, deadline).await?;
         undelivered.extend(put.undelivered);
 
-        let settled = Settled::new(&fates, undelivered);
+        let settled = fates.settle(undelivered);
         if settled.first_undelivered.is_some() {
             let error = put.last_error.or(quarantined.last_error);
             warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
@@ -101,10 +101,10 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
             json!({ "series": outbound.len(), "retried": quarantined.retried + put.retried });
         let now = (self.clock)();
         self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
-        Ok(settled.response(records))
+        Ok(fates.response(&settled, records))
     }
 
-    fn add_up(&self, records: &[KinesisRecord<'_>]) -> (Vec<Fate>, BadRows, Vec<Datum>) {
+    fn add_up(&self, records: &[KinesisRecord<'_>]) -> (Fates, BadRows, Vec<Datum>) {
         let now = (self.clock)();
         let mut aggregator = Aggregator::new(&self.specs);
         let (fates, bad_rows) = events::read(records, now, |_, event, record| {

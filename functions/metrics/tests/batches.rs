@@ -14,7 +14,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_core::config::{PIPELINE, PipelineConfig};
 use tributary_core::metric::Datum;
-use tributary_sim::{Answer, MemorySink};
+use tributary_sim::{Answer, MemorySink, aggregated};
 
 type Namespace = MemorySink<Datum>;
 type Quarantine = MemorySink<Vec<u8>>;
@@ -59,6 +59,36 @@ async fn a_batch_is_one_call_and_every_event_is_counted_in_each_metric() {
         assert!((total(&data, &dimensions) - 10.0).abs() < f64::EPSILON, "{dimensions:?}");
     }
     assert!(data.iter().any(|datum| datum.name == "temperature_c"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_in_aggregates_add_up_as_they_do_alone() {
+    let (alone, together) = (metrics([]), metrics([]));
+
+    handle(&alone, &case("ten-readings")).await;
+    let response = handle(&together, &aggregated(&case("ten-readings"), 4).unwrap()).await;
+
+    assert_eq!(response, BatchResponse::default());
+    assert_eq!(together.metrics.target().stored(), alone.metrics.target().stored());
+}
+
+/// Events 4 to 7 are one aggregate; its second one is no event, and quarantine is down.
+#[tokio::test(start_paused = true)]
+async fn only_what_comes_before_a_failed_aggregate_is_counted() {
+    let mut payload: Value = serde_json::from_str(&case("ten-readings")).unwrap();
+    payload["Records"][5]["kinesis"]["data"] = "bm9uZQ==".into();
+    let payload = aggregated(&payload.to_string(), 4).unwrap();
+    let mut metrics = metrics([]);
+    let down = MemorySink::scripted(firehose::LIMITS, Vec::len, [Answer::Throttle]);
+    metrics.quarantine = Producer::new(down);
+
+    let response = handle(&metrics, &payload).await;
+
+    let payload: Value = serde_json::from_str(&payload).unwrap();
+    let number = payload["Records"][1]["kinesis"]["sequenceNumber"].as_str().unwrap();
+    assert_eq!(response, BatchResponse::failed([number.to_owned()]));
+    let data = metrics.metrics.target().stored();
+    assert!((total(&data, &["severity", "state"]) - 4.0).abs() < f64::EPSILON);
 }
 
 #[tokio::test(start_paused = true)]

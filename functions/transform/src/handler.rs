@@ -5,7 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::warn;
-use tributary_aws::batch::{Fate, Settled};
+use tributary_aws::batch::{Fate, Fates};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
@@ -16,6 +16,7 @@ use tributary_aws::payload::{BatchResponse, KinesisPayload, KinesisRecord};
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
+use tributary_aws::unpack::{Broken, Place, unpack};
 use tributary_core::bad_row::{Code, Origin, Rejection};
 use tributary_core::config::{ConfigError, PIPELINE, PipelineConfig};
 use tributary_core::transform::{Outcome, Transformer, read_raw};
@@ -60,13 +61,12 @@ impl Transform<Stream, DeliveryStream> {
 /// What a batch became, before anything is delivered.
 #[derive(Default)]
 struct Sorted {
-    fates: Vec<Fate>,
     events: Vec<Outbound<StreamRecord>>,
     bad_rows: BadRows,
 }
 
 impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<E, Q> {
-    /// Processes one batch of raw records.
+    /// Processes one batch of raw records, those in KPL aggregates one by one.
     ///
     /// A bad row is data, not a failure: it goes to quarantine and the batch moves on. Quarantine
     /// comes first, so that a bad row is safe before the checkpoint can pass it. The only failure
@@ -84,16 +84,17 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
     ) -> Result<BatchResponse, InvocationError> {
         let started = Instant::now();
         let payload = KinesisPayload::from_json(payload)?;
-        let sorted = self.sort(&payload.records);
+        let (fates, sorted) = self.sort(&payload.records);
 
         let quarantined = sorted.bad_rows.deliver(&self.quarantine, deadline).await?;
         // Lambda delivers everything from the first failure on again: no use in sending it twice.
-        let end = quarantined.first_undelivered().unwrap_or(payload.records.len());
+        let end = quarantined.first_undelivered().map(|first| fates.redelivered_from(first));
+        let end = end.unwrap_or(fates.len());
         let ready = sorted.events.partition_point(|outbound| outbound.position < end);
         let sent = self.events.send(&sorted.events[..ready], deadline).await?;
 
         let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
-        let settled = Settled::new(&sorted.fates, undelivered);
+        let settled = fates.settle(undelivered);
         if settled.first_undelivered.is_some() {
             let error = sent.last_error.as_deref().or(quarantined.last_error.as_deref());
             warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
@@ -101,52 +102,44 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
         let extra = json!({ "retried": quarantined.retried + sent.retried });
         let now = (self.clock)();
         self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
-        Ok(settled.response(&payload.records))
+        Ok(fates.response(&settled, &payload.records))
     }
 
-    fn sort(&self, records: &[KinesisRecord<'_>]) -> Sorted {
+    fn sort(&self, records: &[KinesisRecord<'_>]) -> (Fates, Sorted) {
         let now = (self.clock)();
         let mut sorted = Sorted::default();
-        let mut data = Vec::new();
-        for (position, record) in records.iter().enumerate() {
-            let fate = self.sort_record(position, record, &mut data, now, &mut sorted);
-            sorted.fates.push(fate);
-        }
-        sorted
+        let fates = unpack(records, |place, data| self.sort_record(place, data, now, &mut sorted));
+        (fates, sorted)
     }
 
-    /// `data` is scratch space for the record's bytes.
     fn sort_record(
         &self,
-        position: usize,
-        record: &KinesisRecord<'_>,
-        data: &mut Vec<u8>,
+        place: &Place<'_>,
+        data: Result<&[u8], Broken<'_>>,
         now: Timestamp,
         sorted: &mut Sorted,
     ) -> Fate {
-        let (shard, number) = (record.shard_id(), record.sequence_number());
-        let arrived_at = record.arrival_time();
+        let position = place.position;
         let mut reject = |rejection: Rejection, origin: &Origin<'_>, bytes: &[u8]| {
             sorted.bad_rows.push(position, &rejection, origin, Some(bytes), now);
             Fate::Quarantined(rejection.code)
         };
-        let of_record = || Origin::of_record(shard, number, arrived_at);
 
-        if let Err(text) = record.decode_into(data) {
-            let rejection = Rejection::row(Code::BrokenBase64, "the data is not base64");
-            return reject(rejection, &of_record(), text.as_bytes());
-        }
+        let data = match data {
+            Ok(data) => data,
+            Err(broken) => return reject(broken.rejection, &place.origin(), broken.bytes),
+        };
         let raw = match read_raw(data) {
             Ok(raw) => raw,
-            Err(rejection) => return reject(rejection, &of_record(), data),
+            Err(rejection) => return reject(rejection, &place.origin(), data),
         };
         let origin = Origin {
             dataset: Some(&raw.dataset),
             source: raw.source.as_ref().into(),
             record_id: raw.record_id.as_ref().into(),
-            shard_id: Some(shard),
-            sequence_number: Some(number),
-            arrived_at: Some(arrived_at),
+            shard_id: Some(place.record.shard_id()),
+            sequence_number: Some(place.record.sequence_number()),
+            arrived_at: Some(place.record.arrival_time()),
         };
         let event = match self.transformer.record(&raw) {
             Ok(Outcome::Event(event)) => event,
