@@ -18,6 +18,7 @@ const NOT_OURS: &[&str] =
 /// Packages that are not here (the command, the tests) may use everything.
 const MAY_USE: &[(&str, &[&str], &[&str])] = &[
     ("tributary-core", &[], &[]),
+    ("tributary-simulate", &[], &[]),
     ("tributary-aws", &["tributary-core"], &[]),
     ("tributary-sim", &["tributary-core", "tributary-aws"], &[]),
 ];

@@ -1,9 +1,16 @@
 //! The `tributary` command.
 
 mod output;
+mod pace;
 mod progress;
+mod replay;
 mod report;
 mod run;
+mod simulate;
+mod stop;
+mod summary;
+mod target;
+mod units;
 
 use std::process::ExitCode;
 
@@ -21,14 +28,29 @@ struct Arguments {
 enum Verb {
     /// Takes files through the whole core in this process, with no AWS at all
     Run(run::Arguments),
+    /// Makes up a feed from a seed: floods, weather stations, accidents, counts
+    Simulate(simulate::Arguments),
+    /// Sends the rows of files as a live feed, at the pace of their times or at a rate
+    Replay(replay::Arguments),
 }
 
-/// Exit codes: 0 when the books balance, 1 when they do not, 2 for what cannot be read or written.
+/// Exit codes: 0 when the books balance or all was delivered, 1 when not, 2 for what cannot be read,
+/// written or asked for.
 #[expect(clippy::print_stderr, reason = "a command says on standard error why it failed")]
 fn main() -> ExitCode {
-    let Arguments { verb } = Arguments::parse();
+    let Arguments { verb } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            eprintln!("tributary: {}", one_line(&error.to_string()));
+            return ExitCode::from(2);
+        }
+        // Help and version, which were asked for.
+        Err(error) => error.exit(),
+    };
     let result = match verb {
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Simulate(arguments) => simulate::run(&arguments),
+        Verb::Replay(arguments) => replay::run(&arguments),
     };
     match result {
         Ok(code) => code,
@@ -39,6 +61,17 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// What is wrong with the arguments, without the usage.
+fn one_line(error: &str) -> String {
+    let lines = error.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let text: Vec<_> = lines.filter(|line| !line.is_empty() && !is_advice(line)).collect();
+    text.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+fn is_advice(line: &str) -> bool {
+    line.starts_with("For more information")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

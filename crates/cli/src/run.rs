@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-fn named(name: &str) -> Result<&'static dyn Dataset> {
+pub(crate) fn named(name: &str) -> Result<&'static dyn Dataset> {
     datasets::by_name(name)
         .with_context(|| format!("{name:?} is no dataset; there are {}", datasets::names()))
 }
@@ -266,6 +266,6 @@ impl Run {
 
 /// Whether a file was read up to some damage: then the rest is one bad row. Otherwise nothing of it
 /// could be read.
-fn is_damage(code: Code) -> bool {
+pub(crate) fn is_damage(code: Code) -> bool {
     matches!(code, Code::TruncatedGzip | Code::CorruptGzip | Code::GzipRatio)
 }

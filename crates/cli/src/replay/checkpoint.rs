@@ -1,0 +1,122 @@
+//! How far a replay has come, in a file.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use tributary_core::id::Id;
+use tributary_core::rows::Position;
+
+use crate::target::TargetName;
+
+/// So many bytes at the beginning of a file tell it from others.
+const HEAD: u64 = 4096;
+
+/// The next row to send, and of what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    /// What the rows were sent to.
+    pub target: String,
+    /// The bytes that all rows before made in the target, where that is a file.
+    pub target_bytes: Option<u64>,
+    /// Each file of the replay.
+    pub files: Vec<Source>,
+    /// How many times all files have been read.
+    pub loops: u64,
+    /// The file that is being read, from 0; as many as there are files at the end.
+    pub file: usize,
+    /// Where its next row begins: bytes of decompressed input, and its number from 1.
+    pub offset: u64,
+    pub row: u64,
+    /// Rows sent and rows that could not be read, over all runs.
+    pub sent: u64,
+    pub bad_rows: u64,
+}
+
+/// One file, and what it begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    pub path: PathBuf,
+    /// The length of its known beginning, at most 4,096 bytes, and a hash of it.
+    pub head_bytes: u64,
+    pub head: String,
+}
+
+impl Source {
+    fn of(path: &Path, head_bytes: u64) -> Result<Self> {
+        let cannot = || format!("{} cannot be read", path.display());
+        let mut head = Vec::new();
+        let file = File::open(path).with_context(cannot)?;
+        file.take(head_bytes).read_to_end(&mut head).with_context(cannot)?;
+        Ok(Self {
+            path: path.to_owned(),
+            head_bytes: head.len() as u64,
+            head: Id::of([head.as_slice()]).to_string(),
+        })
+    }
+}
+
+impl Checkpoint {
+    /// The beginning of a replay.
+    pub(crate) fn new(files: &[PathBuf], target: &TargetName) -> Result<Self> {
+        Ok(Self {
+            target: target.to_string(),
+            target_bytes: None,
+            files: files.iter().map(|path| Source::of(path, HEAD)).collect::<Result<_>>()?,
+            loops: 0,
+            file: 0,
+            offset: 0,
+            row: 1,
+            sent: 0,
+            bad_rows: 0,
+        })
+    }
+
+    /// The checkpoint in the file at `path`, if there is one, which must be of this replay.
+    pub(crate) fn load(
+        path: &Path,
+        files: &[PathBuf],
+        target: &TargetName,
+    ) -> Result<Option<Self>> {
+        let name = path.display();
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => bail!("{name} cannot be read: {error}"),
+        };
+        let checkpoint: Self = serde_json::from_slice(&text)
+            .map_err(|error| anyhow::anyhow!("{name} is no checkpoint: {error}"))?;
+        if checkpoint.target != target.to_string() {
+            bail!("{name} is of a replay to {}", checkpoint.target);
+        }
+        if !checkpoint.files.iter().map(|it| &it.path).eq(files) {
+            bail!("{name} is of other files");
+        }
+        for source in &checkpoint.files {
+            // A file may have grown, but not begun to be another one.
+            if Source::of(&source.path, source.head_bytes)? != *source {
+                bail!("{} has changed since {name} was written", source.path.display());
+            }
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// Where the file at hand goes on.
+    pub(crate) fn position(&self) -> Position {
+        Position { offset: self.offset, row: self.row }
+    }
+
+    /// Writes the file anew, so that whatever happens there is the old one or this one.
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        let cannot = || format!("{} cannot be written", path.display());
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let mut file = File::create(&beside).with_context(cannot)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).with_context(cannot)?;
+        fs::rename(&beside, path).with_context(cannot)
+    }
+}

@@ -1,0 +1,360 @@
+//! `tributary replay`: the rows of files as a live feed.
+
+mod checkpoint;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use tributary_core::datasets::Dataset;
+use tributary_core::ingest::{Feed, FeedRow, SourceName, Step};
+use tributary_core::rows::{Limits, Position};
+
+use self::checkpoint::Checkpoint;
+use crate::output::is_stdout;
+use crate::pace::{Pace, Tempo};
+use crate::progress::FeedProgress;
+use crate::run::{is_damage, named};
+use crate::stop::Stop;
+use crate::summary::{Format, Shown, Throughput};
+use crate::target::{self, Item, Target, TargetName};
+use crate::units;
+
+/// How much is read at a time.
+const PIECE: usize = 1 << 18;
+
+/// How often a checkpoint is written. What was sent since the last one may be sent again.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// A look at the clock every so many rows, unless there is a pace, which looks at each.
+const LOOK_EVERY: u64 = 256;
+
+/// So many bad rows are told one by one.
+const TOLD: u64 = 5;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// CSV or JSON Lines files, plain or gzip; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Where rows go: stdout or `file:PATH`
+    #[arg(long, value_name = "TARGET", default_value = "stdout", value_parser = target::name)]
+    to: TargetName,
+
+    /// The dataset of the files; else each header tells
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+
+    /// How much faster than the clock the rows' own times go, such as 60x [default: as fast as it can]
+    #[arg(long, value_name = "X", value_parser = units::speed)]
+    speed: Option<f64>,
+
+    /// Rows a second, by the clock
+    #[arg(long, value_name = "N/s", value_parser = units::rate, conflicts_with = "speed")]
+    rate: Option<f64>,
+
+    /// How many rows to send in this run
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+
+    /// Begins again at the end, for ever
+    #[arg(long = "loop")]
+    again: bool,
+
+    /// Keeps in this file how far it has come, and goes on from there
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+
+    /// How the summary is shown
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// What a replay came to.
+#[derive(Debug, Serialize)]
+struct Summary {
+    target: String,
+    /// Rows sent in this run.
+    records: u64,
+    /// Of these, the ones that did not get there.
+    undelivered: u64,
+    /// Rows that cannot be read and were left out; a file's damaged rest counts as one.
+    bad_rows: u64,
+    /// How many times all files have been read to the end.
+    loops: u64,
+    /// Whether there is nothing left to send.
+    finished: bool,
+    #[serde(flatten)]
+    throughput: Throughput,
+}
+
+/// Whether to go on with the next file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Next,
+    Stop,
+}
+
+struct Replay<'a> {
+    arguments: &'a Arguments,
+    dataset: Option<&'static dyn Dataset>,
+    target: Box<dyn Target>,
+    pace: Pace,
+    progress: FeedProgress,
+    stop: Stop,
+    /// How far it has come.
+    at: Checkpoint,
+    saved: Instant,
+    sent: u64,
+    bad_rows: u64,
+    payload: Vec<u8>,
+}
+
+/// Replays until the files or the limit end, or somebody stops it.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let dataset = arguments.dataset.as_deref().map(named).transpose()?;
+    if arguments.files.iter().any(|file| is_stdout(file))
+        && (arguments.again || arguments.checkpoint.is_some() || arguments.files.len() > 1)
+    {
+        bail!("standard input can be read once: no --loop, no --checkpoint, no other file with it");
+    }
+    let resumed = match &arguments.checkpoint {
+        Some(path) => Checkpoint::load(path, &arguments.files, &arguments.to)?,
+        None => None,
+    };
+    let keep = resumed.as_ref().and_then(|at| at.target_bytes);
+    let at = match (resumed, &arguments.checkpoint) {
+        (Some(at), _) => at,
+        (None, Some(_)) => Checkpoint::new(&arguments.files, &arguments.to)?,
+        (None, None) => Checkpoint::new(&[], &arguments.to)?,
+    };
+    let tempo = match (arguments.rate, arguments.speed) {
+        (Some(rate), _) => Tempo::Rate(rate),
+        (_, Some(speed)) => Tempo::Speed(speed),
+        _ => Tempo::Free,
+    };
+
+    let started = Instant::now();
+    let mut replay = Replay {
+        arguments,
+        dataset,
+        target: arguments.to.open(keep)?,
+        pace: Pace::new(tempo),
+        progress: FeedProgress::new(arguments.limit),
+        stop: Stop::on_signal()?,
+        at,
+        saved: started,
+        sent: 0,
+        bad_rows: 0,
+        payload: Vec::new(),
+    };
+    let result = replay.files();
+    // What was sent before a file could not be read was sent.
+    replay.target.settle()?;
+    replay.save()?;
+    replay.finish(started, result)
+}
+
+impl Replay<'_> {
+    /// All files, again and again where that is wanted.
+    fn files(&mut self) -> Result<()> {
+        loop {
+            let sent_before = self.sent;
+            while self.at.file < self.arguments.files.len() {
+                if self.is_over() || self.file()? == Flow::Stop {
+                    return Ok(());
+                }
+                self.at.file += 1;
+                (self.at.offset, self.at.row) = (0, 1);
+            }
+            if !self.arguments.again {
+                return Ok(());
+            }
+            self.at.loops += 1;
+            self.at.file = 0;
+            self.pace.begin_again();
+            if self.sent == sent_before {
+                bail!("there is no row to send: --loop would never end");
+            }
+        }
+    }
+
+    /// Whether enough was sent, or somebody wants to stop.
+    fn is_over(&self) -> bool {
+        self.stop.is_wanted() || self.arguments.limit.is_some_and(|limit| self.sent >= limit)
+    }
+
+    /// Sends the rest of the file at hand.
+    fn file(&mut self) -> Result<Flow> {
+        let path = &self.arguments.files[self.at.file];
+        let name = if is_stdout(path) { "stdin".into() } else { path.to_string_lossy() };
+        let cannot = || format!("{name} cannot be read");
+        let mut input = Input::open(path).with_context(cannot)?;
+        let mut from = Some(self.at.position()).filter(|position| position.row > 1);
+        let resumed = from.is_some();
+        let source = SourceName::file(&name);
+
+        let mut feed = Feed::new(self.dataset, Limits::default());
+        let mut piece = vec![0; PIECE];
+        loop {
+            let next = match feed.step() {
+                Ok(Step::NeedInput) => {
+                    match input.read(&mut piece).with_context(cannot)? {
+                        0 => feed.finish(),
+                        length => feed.push(&piece[..length]),
+                    }
+                    continue;
+                }
+                Ok(Step::Begun) => {
+                    if let Some(position) = from.take()
+                        && let Some(offset) = feed.seek(position)
+                    {
+                        input.seek(offset).with_context(cannot)?;
+                    }
+                    continue;
+                }
+                Ok(Step::Row(row)) => self.row(&row)?,
+                Ok(Step::Bad(position, rejection, _)) => {
+                    self.bad_row(&source, position, &rejection.message);
+                    Flow::Next
+                }
+                Ok(Step::End) => {
+                    if feed.dataset().is_none() && !resumed {
+                        bail!("{name}: no line is a row of a dataset")
+                    }
+                    return Ok(Flow::Next);
+                }
+                Err(refused) => {
+                    let (code, message) = (refused.rejection.code, refused.rejection.message);
+                    if is_damage(code) && feed.dataset().is_some() {
+                        self.bad_row(&source, refused.position, &message);
+                        return Ok(Flow::Next);
+                    }
+                    bail!("{name}: {code}: {message}")
+                }
+            };
+            if next == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+            let position = feed.position();
+            (self.at.offset, self.at.row) = (position.offset, position.row);
+            let is_paced = !self.pace.is_free();
+            if (is_paced || self.sent.is_multiple_of(LOOK_EVERY))
+                && self.saved.elapsed() >= SAVE_EVERY
+            {
+                self.save()?;
+            }
+            if self.is_over() {
+                return Ok(Flow::Stop);
+            }
+        }
+    }
+
+    /// Sends one row when its time has come; [`Flow::Stop`] where it was not sent.
+    fn row(&mut self, row: &FeedRow<'_>) -> Result<Flow> {
+        self.payload.clear();
+        row.write_payload(&mut self.payload);
+        let by_time = self.pace.is_by_time();
+        let at_ms = by_time.then(|| event_time_ms(row.dataset(), &self.payload)).flatten();
+        self.pace.wait(at_ms, self.target.as_mut(), &self.stop)?;
+        if self.stop.is_wanted() {
+            return Ok(Flow::Stop);
+        }
+        self.target.send(&Item { payload: &self.payload })?;
+        self.sent += 1;
+        self.at.sent += 1;
+        self.progress.sent(self.sent, self.target.as_ref());
+        Ok(Flow::Next)
+    }
+
+    #[expect(clippy::print_stderr, reason = "what is left out is told")]
+    fn bad_row(&mut self, source: &SourceName, position: Position, message: &str) {
+        self.bad_rows += 1;
+        self.at.bad_rows += 1;
+        if self.bad_rows <= TOLD {
+            eprintln!("tributary: left out: {}: {message}", source.at(position));
+        }
+    }
+
+    /// Writes the checkpoint, if there is one: everything before it has gone out.
+    fn save(&mut self) -> Result<()> {
+        self.saved = Instant::now();
+        let Some(path) = &self.arguments.checkpoint else { return Ok(()) };
+        self.at.target_bytes = self.target.make_safe()?;
+        self.at.save(path)
+    }
+
+    fn finish(self, started: Instant, result: Result<()>) -> Result<ExitCode> {
+        self.progress.finish();
+        let status = self.target.status();
+        let summary = Summary {
+            target: self.arguments.to.to_string(),
+            records: self.sent,
+            undelivered: status.undelivered,
+            bad_rows: self.bad_rows,
+            loops: self.at.loops,
+            finished: result.is_ok() && self.at.file == self.arguments.files.len(),
+            throughput: Throughput::new(self.sent, started.elapsed(), status, &self.pace),
+        };
+        let details = [
+            ("undelivered", summary.undelivered),
+            ("bad rows", summary.bad_rows),
+            ("loops", summary.loops),
+        ];
+        let shown = Shown {
+            title: &format!("replay to {}", summary.target),
+            records: self.sent,
+            details: &details,
+            throughput: &summary.throughput,
+            data_on_stdout: self.arguments.to == TargetName::Stdout,
+        };
+        if self.sent > 0 || result.is_ok() {
+            shown.print(&summary, self.arguments.format)?;
+        }
+        result?;
+        Ok(if status.undelivered == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// When a row happened, as its dataset understands it; `None` for a row that is no event.
+fn event_time_ms(dataset: &dyn Dataset, payload: &[u8]) -> Option<i64> {
+    let payload = str::from_utf8(payload).ok()?;
+    let event = dataset.event(payload, None).ok()?;
+    Some(event.event_time.as_millisecond())
+}
+
+/// What is read: a file, which can be entered in the middle, or standard input.
+enum Input {
+    File(File),
+    Stdin(io::StdinLock<'static>),
+}
+
+impl Input {
+    fn open(path: &Path) -> io::Result<Self> {
+        if is_stdout(path) {
+            Ok(Self::Stdin(io::stdin().lock()))
+        } else {
+            File::open(path).map(Self::File)
+        }
+    }
+
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(piece),
+            Self::Stdin(stdin) => stdin.read(piece),
+        }
+    }
+
+    fn seek(&mut self, offset: u64) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.seek(SeekFrom::Start(offset)).map(|_| ()),
+            // Standard input has no checkpoint to go on from.
+            Self::Stdin(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `tributary simulate`: a made-up feed, to a file, a stream or a function.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use jiff::Timestamp;
+use serde::Serialize;
+use tributary_simulate::{FeedKind, Rates, Settings, Simulation};
+
+use crate::pace::{Pace, Tempo};
+use crate::progress::FeedProgress;
+use crate::stop::Stop;
+use crate::summary::{Format, Shown, Throughput};
+use crate::target::{self, Item, TargetName};
+use crate::units::{self, Start};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which feed
+    #[arg(value_enum)]
+    dataset: Feed,
+
+    /// Where records go: stdout or `file:PATH`
+    #[arg(long, value_name = "TARGET", default_value = "stdout", value_parser = target::name)]
+    to: TargetName,
+
+    /// Decides everything left to chance; the same seed and options are the same bytes
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+
+    /// How many devices send [default: flood 60, telemetry 100, accidents and covid one a place]
+    #[arg(long, value_name = "N")]
+    devices: Option<u32>,
+
+    /// From one reading of a device to its next, such as 10s or 15m [default: telemetry 10s, flood
+    /// and accidents 15m, covid 1d]
+    #[arg(long, value_name = "TIME", value_parser = units::length)]
+    interval: Option<Duration>,
+
+    /// The time of the first reading: a date, RFC 3339, or now [default: 2026-01-01; covid 2020-03-01]
+    #[arg(long, value_name = "TIME", value_parser = units::start)]
+    start: Option<Start>,
+
+    /// For how long readings are taken, in simulated time, such as 2h or 7d
+    #[arg(long, value_name = "TIME", value_parser = units::length)]
+    duration: Option<Duration>,
+
+    /// How many records to send
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+
+    /// Records a second, by the clock
+    #[arg(long, value_name = "N/s", value_parser = units::rate, conflicts_with = "speed")]
+    rate: Option<f64>,
+
+    /// How much faster than the clock simulated time goes, such as 60x [default with --start now: 1x;
+    /// else as fast as it can]
+    #[arg(long, value_name = "X", value_parser = units::speed)]
+    speed: Option<f64>,
+
+    #[command(flatten)]
+    chances: Chances,
+
+    /// How the summary is shown
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Feed {
+    Flood,
+    Telemetry,
+    Accidents,
+    Covid,
+}
+
+impl From<Feed> for FeedKind {
+    fn from(feed: Feed) -> Self {
+        match feed {
+            Feed::Flood => Self::Flood,
+            Feed::Telemetry => Self::Telemetry,
+            Feed::Accidents => Self::Accidents,
+            Feed::Covid => Self::Covid,
+        }
+    }
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Weather and faults")]
+#[expect(clippy::struct_field_names, reason = "each is the name of its option")]
+struct Chances {
+    /// Storms a day and region [default: 0.15]
+    #[arg(long, value_name = "N")]
+    storm_rate: Option<f64>,
+
+    /// The share of devices whose sensor drifts away from the truth [default: 0.05]
+    #[arg(long, value_name = "SHARE")]
+    drift_rate: Option<f64>,
+
+    /// The share of readings that carry their sensor's noise [default: 1]
+    #[arg(long, value_name = "SHARE")]
+    noise_rate: Option<f64>,
+
+    /// The share of readings never sent: devices fall silent for a while [default: 0.01]
+    #[arg(long, value_name = "SHARE")]
+    dropout_rate: Option<f64>,
+
+    /// The share of readings sent late, by up to 60 intervals [default: 0.01]
+    #[arg(long, value_name = "SHARE")]
+    late_rate: Option<f64>,
+
+    /// The share of readings sent twice [default: 0.005]
+    #[arg(long, value_name = "SHARE")]
+    duplicate_rate: Option<f64>,
+
+    /// The share of readings whose value jumps away for once [default: 0.001]
+    #[arg(long, value_name = "SHARE")]
+    spike_rate: Option<f64>,
+}
+
+impl Chances {
+    fn rates(&self) -> Rates {
+        let usual = Rates::default();
+        Rates {
+            storm: self.storm_rate.unwrap_or(usual.storm),
+            drift: self.drift_rate.unwrap_or(usual.drift),
+            noise: self.noise_rate.unwrap_or(usual.noise),
+            dropout: self.dropout_rate.unwrap_or(usual.dropout),
+            late: self.late_rate.unwrap_or(usual.late),
+            duplicate: self.duplicate_rate.unwrap_or(usual.duplicate),
+            spike: self.spike_rate.unwrap_or(usual.spike),
+        }
+    }
+}
+
+/// What a simulation came to.
+#[derive(Debug, Serialize)]
+struct Summary {
+    dataset: &'static str,
+    target: String,
+    seed: u64,
+    /// Records sent, late and duplicate ones included.
+    records: u64,
+    /// Records that did not get there.
+    undelivered: u64,
+    /// Of the records, those sent late and those sent before.
+    late: u64,
+    duplicates: u64,
+    /// Readings never sent, and those whose value jumped away.
+    dropped: u64,
+    spikes: u64,
+    #[serde(flatten)]
+    throughput: Throughput,
+}
+
+/// Simulates until the count or the duration is reached, or somebody stops it.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let kind = FeedKind::from(arguments.dataset);
+    let tempo = tempo(arguments);
+    if arguments.count.is_none()
+        && arguments.duration.is_none()
+        && tempo == Tempo::Free
+        && arguments.to != TargetName::Stdout
+    {
+        bail!("say how much: --count or --duration, or how fast: --rate, --speed or --start now");
+    }
+    let settings = settings(arguments, kind)?;
+    let mut simulation = Simulation::new(kind, &settings)?;
+    let mut target = arguments.to.open(None)?;
+    let stop = Stop::on_signal()?;
+
+    let started = Instant::now();
+    let mut pace = Pace::new(tempo);
+    let mut progress = FeedProgress::new(arguments.count);
+    let mut sent = 0;
+    while arguments.count.is_none_or(|count| sent < count) && !stop.is_wanted() {
+        let Some(record) = simulation.next() else { break };
+        pace.wait(Some(record.sent_ms), target.as_mut(), &stop)?;
+        if stop.is_wanted() {
+            break;
+        }
+        target.send(&Item { payload: record.json })?;
+        sent += 1;
+        progress.sent(sent, target.as_ref());
+    }
+    target.settle()?;
+    progress.finish();
+
+    let counts = simulation.counts();
+    let status = target.status();
+    let throughput = Throughput::new(sent, started.elapsed(), status, &pace);
+    let summary = Summary {
+        dataset: kind.name(),
+        target: arguments.to.to_string(),
+        seed: arguments.seed,
+        records: sent,
+        undelivered: status.undelivered,
+        late: counts.late,
+        duplicates: counts.duplicates,
+        dropped: counts.dropped,
+        spikes: counts.spikes,
+        throughput,
+    };
+    let details = [
+        ("undelivered", summary.undelivered),
+        ("late", summary.late),
+        ("duplicates", summary.duplicates),
+        ("dropped", summary.dropped),
+        ("spikes", summary.spikes),
+    ];
+    let title = format!("{} to {}", summary.dataset, summary.target);
+    let shown = Shown {
+        title: &title,
+        records: sent,
+        details: &details,
+        throughput: &summary.throughput,
+        data_on_stdout: arguments.to == TargetName::Stdout,
+    };
+    shown.print(&summary, arguments.format)?;
+    Ok(if status.undelivered == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tempo(arguments: &Arguments) -> Tempo {
+    match (arguments.rate, arguments.speed, arguments.start) {
+        (Some(rate), ..) => Tempo::Rate(rate),
+        (_, Some(speed), _) => Tempo::Speed(speed),
+        (.., Some(Start::Now)) => Tempo::Speed(1.0),
+        _ => Tempo::Free,
+    }
+}
+
+fn settings(arguments: &Arguments, kind: FeedKind) -> Result<Settings> {
+    let usual = Settings::of(kind);
+    let millis = |length: Duration| {
+        i64::try_from(length.as_millis()).context("a length of time is far too long")
+    };
+    Ok(Settings {
+        seed: arguments.seed,
+        devices: arguments.devices.unwrap_or(usual.devices),
+        interval_ms: arguments.interval.map_or(Ok(usual.interval_ms), millis)?,
+        start_ms: match arguments.start {
+            None => usual.start_ms,
+            Some(Start::At(time)) => time.as_millisecond(),
+            Some(Start::Now) => Timestamp::now().as_millisecond(),
+        },
+        duration_ms: arguments.duration.map(millis).transpose()?,
+        rates: arguments.chances.rates(),
+    })
+}

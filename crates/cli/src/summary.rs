@@ -1,0 +1,127 @@
+//! What a feed came to, for a person or for a program.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::HumanCount;
+use serde::Serialize;
+
+use crate::pace::Pace;
+use crate::target::Status;
+
+/// How a summary is shown: a table on standard error, or one JSON object on standard output, which
+/// goes to standard error where records go to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+}
+
+/// How fast a feed was, and who was the slower one.
+#[derive(Debug, Serialize)]
+pub(crate) struct Throughput {
+    /// How long it took, by the wall clock.
+    pub seconds: f64,
+    /// Records a second.
+    pub rate: u64,
+    /// `target` where most of the time was spent waiting for it, `pace` where a tempo was kept, else
+    /// `source`.
+    pub slower: &'static str,
+    /// How far behind its tempo the feed was at the end, where that is more than a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind_seconds: Option<f64>,
+    /// The share of the time that was spent waiting for the target.
+    pub waited_share: f64,
+}
+
+impl Throughput {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a positive rate, for a person"
+    )]
+    pub(crate) fn new(records: u64, elapsed: Duration, status: Status, pace: &Pace) -> Self {
+        let seconds = elapsed.as_secs_f64().max(1e-6);
+        let waited_share = (status.waited.as_secs_f64() / seconds).min(1.0);
+        let behind = pace.behind();
+        let slower = match behind {
+            None if !pace.is_free() => "pace",
+            _ if waited_share > 0.5 => "target",
+            _ => "source",
+        };
+        Self {
+            seconds: thousandths(seconds),
+            rate: (records as f64 / seconds).round() as u64,
+            slower,
+            behind_seconds: behind.map(|lag| thousandths(lag.as_secs_f64())),
+            waited_share: thousandths(waited_share),
+        }
+    }
+
+    /// One line; writing to a string cannot fail.
+    fn line(&self, records: u64) -> String {
+        let mut line = format!(
+            "{} records in {:.2} s, {} a second",
+            HumanCount(records),
+            self.seconds,
+            HumanCount(self.rate)
+        );
+        if let Some(behind) = self.behind_seconds {
+            let _ = write!(line, "; {behind:.1} s behind its pace");
+        }
+        if self.slower == "target" {
+            let _ = write!(
+                line,
+                "; the target is the slower one: {:.0} % of the time was spent waiting for it",
+                100.0 * self.waited_share
+            );
+        }
+        line
+    }
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+/// A summary as a person sees it.
+pub(crate) struct Shown<'a> {
+    /// What it is of.
+    pub title: &'a str,
+    pub records: u64,
+    /// Further counts; those that are 0 are left out.
+    pub details: &'a [(&'a str, u64)],
+    pub throughput: &'a Throughput,
+    /// Whether standard output has the records.
+    pub data_on_stdout: bool,
+}
+
+impl Shown<'_> {
+    /// Shows it; `summary` is the same for a program.
+    #[expect(clippy::print_stderr, clippy::print_stdout, reason = "the command's result")]
+    pub(crate) fn print(&self, summary: &impl Serialize, format: Format) -> Result<()> {
+        if format == Format::Json {
+            let text = serde_json::to_string(summary)?;
+            if self.data_on_stdout {
+                eprintln!("{text}");
+            } else {
+                println!("{text}");
+            }
+            return Ok(());
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        let counts = self.details.iter().filter(|(_, count)| *count > 0);
+        for (name, count) in [("records", self.records)].iter().chain(counts) {
+            table.add_row([(*name).to_owned(), HumanCount(*count).to_string()]);
+        }
+        if let Some(column) = table.column_mut(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        eprintln!(" {}\n{table}\n\n {}", self.title, self.throughput.line(self.records));
+        Ok(())
+    }
+}

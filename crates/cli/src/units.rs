@@ -1,0 +1,107 @@
+//! What people write on the command line: lengths of time, rates, speeds, times.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+/// `90`, `90s`, `15m`, `1.5h`, `7d`, `250ms`; a bare number is seconds.
+pub(crate) fn length(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no length of time: write 90s, 15m, 1.5h or 7d");
+    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+    let seconds = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let length = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
+    // A longer one is a mistake, and would not fit the arithmetic of milliseconds.
+    let is_usable = length >= Duration::from_millis(1) && length.as_secs() < 1_000_000_000_000;
+    if is_usable { Ok(length) } else { Err(wrong()) }
+}
+
+/// `1000` or `1000/s`: records a second, more than 0.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    positive(text.strip_suffix("/s").unwrap_or(text))
+        .ok_or_else(|| format!("{text:?} is no rate: write 1000/s"))
+}
+
+/// `60x` or `60`: how much faster than the clock, more than 0.
+pub(crate) fn speed(text: &str) -> Result<f64, String> {
+    positive(text.strip_suffix('x').unwrap_or(text))
+        .ok_or_else(|| format!("{text:?} is no speed: write 60x"))
+}
+
+fn positive(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 1e-9)
+}
+
+/// When a simulation starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// At a time that was given.
+    At(Timestamp),
+    /// Now, by the clock.
+    Now,
+}
+
+/// `now`, RFC 3339, or a date, which is its midnight in UTC.
+pub(crate) fn start(text: &str) -> Result<Start, String> {
+    if text == "now" {
+        return Ok(Start::Now);
+    }
+    let midnight = || {
+        let date: Date = text.parse().ok().filter(|_| text.len() == 10)?;
+        date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    };
+    let time = midnight().or_else(|| text.parse().ok());
+    time.map(Start::At).ok_or_else(|| {
+        format!("{text:?} is no time: write now, 2026-01-31 or 2026-01-31T08:00:00Z")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_have_units() {
+        for (text, millis) in [
+            ("90", 90_000),
+            ("250ms", 250),
+            ("15m", 900_000),
+            ("1.5h", 5_400_000),
+            ("7d", 604_800_000),
+        ] {
+            assert_eq!(length(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "h", "-1s", "1w", "nan", "infd", "0", "1e300d", "10 s"] {
+            assert!(length(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_and_speeds_are_positive() {
+        assert_eq!(rate("1000/s"), Ok(1000.0));
+        assert_eq!(speed("0.5x"), Ok(0.5));
+        for text in ["0", "-1", "nan", "inf", "x", "/s", ""] {
+            assert!(rate(text).is_err() && speed(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_start_is_a_date_a_time_or_now() {
+        let at = |text: &str| Start::At(text.parse().unwrap());
+        assert_eq!(start("now"), Ok(Start::Now));
+        assert_eq!(start("2026-01-31"), Ok(at("2026-01-31T00:00:00Z")));
+        assert_eq!(start("2026-01-31T08:00:00+01:00"), Ok(at("2026-01-31T07:00:00Z")));
+        for text in ["yesterday", "2026-13-01", "2026-01-31T08:00:00", ""] {
+            assert!(start(text).is_err(), "{text}");
+        }
+    }
+}

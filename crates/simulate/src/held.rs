@@ -1,0 +1,57 @@
+//! Records that are sent later than they were made.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+
+/// One of them.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Late {
+    /// When it is sent.
+    pub(crate) due_ms: i64,
+    /// Which of several that are due at once goes first.
+    order: u64,
+    pub(crate) json: Vec<u8>,
+    key_start: usize,
+    key_end: usize,
+}
+
+impl Late {
+    pub(crate) fn key(&self) -> Range<usize> {
+        self.key_start..self.key_end
+    }
+}
+
+/// All of them, the earliest first.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    heap: BinaryHeap<Reverse<Late>>,
+    count: u64,
+    /// Buffers to use again.
+    free: Vec<Vec<u8>>,
+}
+
+impl Held {
+    pub(crate) fn push(&mut self, due_ms: i64, json: &[u8], key: Range<usize>) {
+        let mut copy = self.free.pop().unwrap_or_default();
+        copy.clear();
+        copy.extend_from_slice(json);
+        self.count += 1;
+        let (key_start, key_end) = (key.start, key.end);
+        self.heap.push(Reverse(Late { due_ms, order: self.count, json: copy, key_start, key_end }));
+    }
+
+    /// The first that is due by `time_ms`; any, where no time is given.
+    pub(crate) fn pop(&mut self, time_ms: Option<i64>) -> Option<Late> {
+        let Reverse(first) = self.heap.peek()?;
+        if time_ms.is_some_and(|time| first.due_ms > time) {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(late)| late)
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn give_back(&mut self, buffer: Vec<u8>) {
+        self.free.push(buffer);
+    }
+}

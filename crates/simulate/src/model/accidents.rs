@@ -1,0 +1,313 @@
+//! Traffic accidents, as rows of the CSV with 46 columns: header to text, empty cells too.
+//!
+//! A device is whoever reports for a city. In each interval it reports one accident or none, by the
+//! hour of the day, the day of the week and the weather.
+
+use std::ops::Range;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Model, Reading, push_key};
+use crate::places::{PLACES, Place, Zone};
+use crate::random::{Sequence, hash, signed};
+use crate::settings::{Settings, SettingsError};
+use crate::text::{push_decimal, push_local, push_whole};
+use crate::weather::{Region, Weather};
+use crate::{DAY_MS, HOUR_MS};
+
+/// How likely an accident is in each local hour, as a share of the worst: two rush hours.
+const HOURS: [f64; 24] = [
+    0.12, 0.08, 0.08, 0.08, 0.16, 0.32, 0.6, 0.96, 0.92, 0.56, 0.48, 0.48, 0.52, 0.56, 0.64, 0.8,
+    0.96, 1.0, 0.72, 0.44, 0.36, 0.32, 0.24, 0.16,
+];
+
+const STREETS: [&str; 8] = [
+    "Maple Ave",
+    "Old Mill Rd",
+    "Station St",
+    "N 12th St",
+    "Harbor Blvd",
+    "Cedar Creek Dr",
+    "Foundry Ln",
+    "Quarry Hill Rd",
+];
+const DIRECTIONS: [&str; 8] = ["N", "NNE", "E", "SE", "S", "SSW", "W", "NW"];
+const FLAGS: [(&str, f64); 13] = [
+    ("Amenity", 0.01),
+    ("Bump", 0.0005),
+    ("Crossing", 0.11),
+    ("Give_Way", 0.005),
+    ("Junction", 0.07),
+    ("No_Exit", 0.003),
+    ("Railway", 0.01),
+    ("Roundabout", 0.0001),
+    ("Station", 0.026),
+    ("Stop", 0.028),
+    ("Traffic_Calming", 0.001),
+    ("Traffic_Signal", 0.15),
+    ("Turning_Loop", 0.0),
+];
+/// The sine of the sun's height below which it is night, by each definition of twilight.
+const TWILIGHTS: [(&str, f64); 4] = [
+    ("Sunrise_Sunset", -0.0145),
+    ("Civil_Twilight", -0.1045),
+    ("Nautical_Twilight", -0.2079),
+    ("Astronomical_Twilight", -0.3090),
+];
+
+/// The offset of a zone, which changes on the hour only.
+struct Clock {
+    zone: TimeZone,
+    hour: i64,
+    offset_ms: i64,
+}
+
+impl Clock {
+    /// East of UTC, in milliseconds.
+    fn offset_ms(&mut self, time_ms: i64) -> i64 {
+        let hour = time_ms.div_euclid(HOUR_MS);
+        if hour != self.hour {
+            self.hour = hour;
+            self.offset_ms = self.look_up(time_ms);
+        }
+        self.offset_ms
+    }
+
+    fn look_up(&self, time_ms: i64) -> i64 {
+        let offset = |time| i64::from(self.zone.to_offset(time).seconds()) * 1_000;
+        Timestamp::from_millisecond(time_ms).map_or(0, offset)
+    }
+}
+
+pub(super) struct Accidents {
+    weather: Weather,
+    regions: Vec<Region>,
+    clocks: Vec<Clock>,
+    chances: Sequence,
+    /// The number of the next accident.
+    number: u64,
+}
+
+/// The weather of a row, in its units.
+struct Sky {
+    temperature_f: f64,
+    humidity: f64,
+    pressure_in: f64,
+    wind_mph: f64,
+    rain: f64,
+    condition: &'static str,
+}
+
+impl Accidents {
+    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let weather = Weather::new(settings.seed, settings.rates.storm);
+        let clock = |zone: Zone| match TimeZone::get(zone.iana()) {
+            Ok(zone) => Ok(Clock { zone, hour: i64::MIN, offset_ms: 0 }),
+            Err(error) => Err(SettingsError(error.to_string())),
+        };
+        Ok(Self {
+            weather,
+            regions: PLACES.iter().map(|place| weather.region(place.spot)).collect(),
+            clocks: Zone::ALL.into_iter().map(clock).collect::<Result<_, _>>()?,
+            chances: Sequence::new(settings.seed, 40),
+            // So that the accidents of two seeds are not the same ones.
+            number: (100 + hash([settings.seed, 41]) % 900) * 1_000_000_000,
+        })
+    }
+
+    fn sky(&mut self, place_at: usize, time_ms: i64, noise: [f64; 3]) -> Sky {
+        let place = &PLACES[place_at];
+        let front = self.weather.front(place.spot, time_ms);
+        let rain = self.regions[place_at].rain(time_ms);
+        let north = place.spot.lat - 25.0;
+        let celsius = 25.0 - 0.75 * north - 0.002 * place.elevation_ft
+            + (5.0 + 0.45 * north) * place.spot.yearly(time_ms)
+            + 5.0 * place.spot.daily(time_ms) * (1.0 - 0.6 * rain)
+            + 5.0 * front
+            + 0.5 * noise[0];
+        let condition = match (rain, celsius) {
+            (0.5.., ..0.5) => "Heavy Snow",
+            (0.02.., ..0.5) => "Light Snow",
+            (0.6.., _) => "T-Storm",
+            (0.3.., _) => "Rain",
+            (0.02.., _) => "Light Rain",
+            _ if front > 0.6 && celsius < 10.0 => "Fog",
+            _ if front > 0.25 => "Cloudy",
+            _ if front > -0.1 => "Partly Cloudy",
+            _ => "Fair",
+        };
+        Sky {
+            temperature_f: (celsius * 1.8 + 32.0).round(),
+            humidity: (62.0 + 14.0 * front + 28.0 * rain + noise[1]).clamp(5.0, 100.0).round(),
+            pressure_in: 29.94 - 0.001_03 * place.elevation_ft - 0.3 * front + 0.01 * noise[2],
+            wind_mph: (6.0 + 6.0 * front.abs() + 22.0 * rain).round(),
+            rain,
+            condition,
+        }
+    }
+}
+
+/// The cells of a row, in order.
+struct Cells<'o>(&'o mut Vec<u8>);
+
+impl Cells<'_> {
+    fn text(&mut self, column: &str, text: &str) {
+        self.with(column, |out| out.extend_from_slice(text.as_bytes()));
+    }
+
+    fn decimal(&mut self, column: &str, value: f64, places: usize) {
+        self.with(column, |out| push_decimal(out, value, places));
+    }
+
+    fn flag(&mut self, column: &str, is: bool) {
+        self.text(column, if is { "True" } else { "False" });
+    }
+
+    fn with(&mut self, column: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(column.as_bytes());
+        self.0.extend_from_slice(b"\":\"");
+        write(self.0);
+        self.0.push(b'"');
+    }
+}
+
+impl Model for Accidents {
+    fn write(&mut self, reading: &Reading, out: &mut Vec<u8>) -> Option<Range<usize>> {
+        let place_at = reading.device % PLACES.len();
+        let place = &PLACES[place_at];
+        let time_ms = reading.time_ms;
+        let offset_ms = self.clocks[place.zone as usize].offset_ms(time_ms);
+
+        // Always drawn, so that one row more or less leaves the others where they were.
+        let happens = self.chances.bits();
+        let local = time_ms + offset_ms;
+        let hour = local.rem_euclid(DAY_MS) / HOUR_MS;
+        let is_weekend = matches!((local.div_euclid(DAY_MS) + 4).rem_euclid(7), 0 | 6);
+        let week = if is_weekend { 0.5 } else { 0.9 };
+        let rain = self.regions[place_at].rain(time_ms);
+        let likely = HOURS[usize::try_from(hour).unwrap_or_default()] * week * (1.0 + 0.6 * rain);
+        if crate::random::unit(happens) >= likely {
+            return None;
+        }
+
+        self.number += 1;
+        let mut chances = Sequence::new(self.number, hash([happens]));
+        let sky = self.sky(place_at, time_ms, reading.noise);
+        out.extend_from_slice(b"{\"ID\":\"");
+        let start = out.len();
+        push_key(out, b"A-");
+        push_whole(out, self.number);
+        let key = start..out.len();
+        out.push(b'"');
+        let mut cells = Cells(out);
+        let minutes = 15 + (chances.bits() % 165).cast_signed();
+        let end_ms = time_ms + minutes * 60_000;
+        let end = (end_ms, self.clocks[place.zone as usize].look_up(end_ms));
+        let times = [(time_ms, offset_ms), end];
+        what_happened(&mut cells, place, times, sky.rain, &mut chances);
+        weather_columns(&mut cells, &sky, (time_ms, offset_ms), reading, &mut chances);
+        for (column, rate) in FLAGS {
+            cells.flag(column, chances.chance(rate));
+        }
+        let sun = place.spot.sun(time_ms);
+        for (column, horizon) in TWILIGHTS {
+            cells.text(column, if sun > horizon { "Day" } else { "Night" });
+        }
+        out.push(b'}');
+        Some(key)
+    }
+}
+
+/// The columns from `Source` to `Airport_Code`; a time is one in UTC and its offset.
+fn what_happened(
+    cells: &mut Cells<'_>,
+    place: &Place,
+    [start, end]: [(i64, i64); 2],
+    rain: f64,
+    chances: &mut Sequence,
+) {
+    let mut pick = |count: u64| (chances.bits() % count) as usize;
+    let (road, street) = (place.roads[pick(2)], STREETS[pick(8)]);
+    let (on_road, exit) = (pick(100) < 45, 1 + pick(240));
+    let (source, story, worst) = (pick(100), pick(4), pick(100));
+    let severity = match worst {
+        0..2 => "1",
+        2..78 if rain < 0.5 || worst < 68 => "2",
+        2..95 if rain < 0.5 || worst < 90 => "3",
+        _ => "4",
+    };
+    let lat = place.spot.lat + 0.08 * signed(chances.bits());
+    let lon = place.spot.lon + 0.08 * signed(chances.bits());
+    let miles = if chances.chance(0.5) { 2.5 * crate::random::unit(chances.bits()) } else { 0.0 };
+
+    cells.text("Source", if source < 55 { "Source1" } else { "Source2" });
+    cells.text("Severity", severity);
+    cells.with("Start_Time", |out| push_local(out, start.0, start.1));
+    cells.with("End_Time", |out| push_local(out, end.0, end.1));
+    cells.decimal("Start_Lat", lat, 6);
+    cells.decimal("Start_Lng", lon, 6);
+    if miles > 0.0 {
+        cells.decimal("End_Lat", lat + 0.010 * miles, 6);
+        cells.decimal("End_Lng", lon + 0.013 * miles, 6);
+    } else {
+        cells.text("End_Lat", "");
+        cells.text("End_Lng", "");
+    }
+    cells.decimal("Distance(mi)", miles, 3);
+    cells.with("Description", |out| {
+        let (before, after) = match story {
+            0 => ("Two vehicles collided on ", " near exit "),
+            1 => ("Right shoulder blocked on ", " beyond exit "),
+            2 => ("Stalled truck after a crash on ", " at mile "),
+            _ => ("Slow going on ", ", left lane closed before exit "),
+        };
+        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(road.as_bytes());
+        out.extend_from_slice(after.as_bytes());
+        push_whole(out, exit as u64);
+        out.push(b'.');
+    });
+    cells.text("Street", if on_road { road } else { street });
+    cells.text("City", place.city);
+    cells.text("County", place.county);
+    cells.text("State", place.state);
+    cells.text("Zipcode", place.zipcode);
+    cells.text("Country", "US");
+    cells.text("Timezone", place.zone.in_rows());
+    cells.text("Airport_Code", place.airport);
+}
+
+/// The columns from `Weather_Timestamp` to `Weather_Condition`.
+fn weather_columns(
+    cells: &mut Cells<'_>,
+    sky: &Sky,
+    (time_ms, offset_ms): (i64, i64),
+    reading: &Reading,
+    chances: &mut Sequence,
+) {
+    // A station reports at seven minutes to the hour.
+    let observed = time_ms.div_euclid(HOUR_MS) * HOUR_MS - 7 * 60_000;
+    let temperature = sky.temperature_f + 2.0 * reading.drift + 60.0 * reading.spike;
+    // The formula of the National Weather Service needs a power; this line is close to it.
+    let chill =
+        if sky.temperature_f <= 50.0 { temperature - 0.4 * sky.wind_mph } else { temperature };
+    let visibility = match sky.condition {
+        "Fog" => 0.5,
+        _ if sky.rain > 0.5 => 2.0,
+        _ if sky.rain > 0.02 => 6.0,
+        _ => 10.0,
+    };
+    let direction = DIRECTIONS[(chances.bits() % 8) as usize];
+    cells.with("Weather_Timestamp", |out| push_local(out, observed, offset_ms));
+    cells.decimal("Temperature(F)", temperature, 1);
+    cells.decimal("Wind_Chill(F)", chill, 1);
+    cells.decimal("Humidity(%)", sky.humidity, 1);
+    cells.decimal("Pressure(in)", sky.pressure_in, 2);
+    cells.decimal("Visibility(mi)", visibility, 1);
+    cells.text("Wind_Direction", if sky.wind_mph < 1.0 { "CALM" } else { direction });
+    cells.decimal("Wind_Speed(mph)", sky.wind_mph, 1);
+    cells.decimal("Precipitation(in)", 0.3 * sky.rain, 2);
+    cells.text("Weather_Condition", sky.condition);
+}

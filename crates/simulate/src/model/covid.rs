@@ -1,0 +1,90 @@
+//! Cumulative counts by county and day, as the CSV has them: all values are text.
+//!
+//! The counties are real, the numbers are made up.
+
+use std::ops::Range;
+
+use super::{Model, Reading};
+use crate::DAY_MS;
+use crate::places::{PLACES, Place};
+use crate::random::{bell, hash, unit};
+use crate::settings::Settings;
+use crate::text::{Civil, push_whole};
+use crate::weather::{in_units, wave};
+
+#[derive(Clone, Default)]
+struct County {
+    /// Days that are counted.
+    days: i64,
+    cases: f64,
+    deaths: f64,
+}
+
+pub(super) struct Covid {
+    seed: u64,
+    start_ms: i64,
+    counties: Vec<County>,
+}
+
+impl Covid {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let counties = vec![County::default(); settings.devices as usize];
+        Self { seed: settings.seed, start_ms: settings.start_ms, counties }
+    }
+}
+
+/// New cases of one day, from the day's number since the outbreak: it takes two months to grow, and
+/// then comes and goes. Fewer are counted at the weekend.
+fn new_cases(seed: u64, device: usize, day: i64, noise: f64) -> f64 {
+    let draw = |what: u64| unit(hash([seed, 30 + what, device as u64]));
+    let people = 60.0 + 1_900.0 * draw(0) * draw(0);
+    let days = in_units(day, 1) - 20.0 * draw(1);
+    if days < 0.0 {
+        return 0.0;
+    }
+    let grown = (days / 60.0).min(1.0);
+    let wave = 1.0 + 0.8 * wave(days / 130.0 + 0.3 * draw(2));
+    let week = if day % 7 < 2 { 0.6 } else { 1.16 };
+    (people * grown * grown * wave * week * (1.0 + 0.15 * noise)).max(0.0)
+}
+
+impl Model for Covid {
+    fn write(&mut self, reading: &Reading, out: &mut Vec<u8>) -> Option<Range<usize>> {
+        let county = &mut self.counties[reading.device];
+        // Days that were left out are in the next count.
+        let today = (reading.time_ms - self.start_ms) / DAY_MS;
+        while county.days <= today {
+            let is_even = reading.noise[0].abs() <= 0.0;
+            let bits = hash([self.seed, 33, reading.device as u64, county.days.cast_unsigned()]);
+            let noise = if is_even { 0.0 } else { bell(bits) };
+            let cases = new_cases(self.seed, reading.device, county.days, noise);
+            county.cases += cases;
+            county.deaths += 0.016 * cases;
+            county.days += 1;
+        }
+        // A backlog that is counted all at once, or a correction.
+        county.cases += (0.2 * reading.spike * county.cases).round();
+        // Cases that nobody tests for.
+        let counted = county.cases * (1.0 - 0.2 * reading.drift.abs().min(1.0));
+
+        let Place { county: name, state_name, fips, .. } = &PLACES[reading.device];
+        let name = if fips.is_empty() { "New York City" } else { name };
+        out.extend_from_slice(b"{\"date\":\"");
+        Civil::of(reading.time_ms).push_date(out);
+        out.extend_from_slice(b"\",\"county\":\"");
+        let mut key = super::push_key(out, name.as_bytes());
+        out.extend_from_slice(b"\",\"state\":\"");
+        out.extend_from_slice(state_name.as_bytes());
+        out.extend_from_slice(b"\",\"fips\":\"");
+        let fips = super::push_key(out, fips.as_bytes());
+        if !fips.is_empty() {
+            key = fips;
+        }
+        out.extend_from_slice(b"\",\"cases\":\"");
+        push_whole(out, (counted as i64).unsigned_abs());
+        out.extend_from_slice(b"\",\"deaths\":\"");
+        push_whole(out, (county.deaths as i64).unsigned_abs());
+        out.extend_from_slice(b"\"}");
+        Some(key)
+    }
+}

@@ -1,0 +1,104 @@
+//! River gauges: six on each river, one below the other. A storm over a river's source reaches the
+//! lower gauges later, and as a lower and longer wave.
+
+use std::ops::Range;
+
+use super::{Model, Reading, push_key};
+use crate::HOUR_MS;
+use crate::places::PLACES;
+use crate::random::{hash, signed, unit};
+use crate::settings::Settings;
+use crate::text::{push_decimal, push_time};
+use crate::weather::{Region, Spot, Weather};
+
+const GAUGES: usize = 6;
+
+/// The lowest and highest level that a gauge can show, in metres.
+const RANGE_M: (f64, f64) = (0.0, 15.0);
+
+struct River {
+    source: Spot,
+    region: Region,
+    /// How far the greatest storm lifts it, in metres.
+    reach_m: f64,
+}
+
+struct Gauge {
+    sensor_id: String,
+    /// `,"location":{…},"water_level":`
+    middle: Vec<u8>,
+    /// The level in dry weather, in metres.
+    base_m: f64,
+    lag_ms: i64,
+    /// How much of the wave arrives.
+    share: f64,
+}
+
+pub(super) struct Flood {
+    rivers: Vec<River>,
+    gauges: Vec<Gauge>,
+}
+
+impl Flood {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let weather = Weather::new(settings.seed, settings.rates.storm);
+        let devices = settings.devices as usize;
+        let draw = |what: u64, which: usize| hash([settings.seed, 10 + what, which as u64]);
+        let river = |number: usize| {
+            let place = &PLACES[draw(0, number) as usize % PLACES.len()];
+            let source = Spot {
+                lat: place.spot.lat + 0.4 * signed(draw(1, number)),
+                lon: place.spot.lon + 0.4 * signed(draw(2, number)),
+            };
+            let reach_m = 2.0 + 3.0 * unit(draw(3, number));
+            River { source, region: weather.region(source), reach_m }
+        };
+        let rivers: Vec<River> = (0..devices.div_ceil(GAUGES)).map(river).collect();
+        let gauge = |device: usize| {
+            let (number, below) = (device / GAUGES, (device % GAUGES) as u32);
+            let steps = f64::from(below);
+            let source = rivers[number].source;
+            let mut middle = b"\",\"location\":{\"latitude\":".to_vec();
+            push_decimal(&mut middle, source.lat - 0.04 * steps, 5);
+            middle.extend_from_slice(b",\"longitude\":");
+            push_decimal(&mut middle, source.lon + 0.06 * steps, 5);
+            middle.extend_from_slice(b"},\"water_level\":");
+            Gauge {
+                sensor_id: format!("river-{number:04}-gauge-{}", below + 1),
+                middle,
+                base_m: 0.6 + 0.8 * unit(draw(4, number)) + 0.15 * steps,
+                lag_ms: i64::from(below) * 75 * 60_000,
+                share: 1.0 - 0.07 * steps,
+            }
+        };
+        let gauges = (0..devices).map(gauge).collect();
+        Self { rivers, gauges }
+    }
+}
+
+impl Model for Flood {
+    fn write(&mut self, reading: &Reading, out: &mut Vec<u8>) -> Option<Range<usize>> {
+        let gauge = &self.gauges[reading.device];
+        let river = &mut self.rivers[reading.device / GAUGES];
+        let time_ms = reading.time_ms;
+
+        let swell = river.region.swell(time_ms, gauge.lag_ms + HOUR_MS);
+        // A second storm finds a river that has already left its bed.
+        let wave = swell / (1.0 + 0.25 * swell);
+        let level = gauge.base_m - 0.15 * river.source.yearly(time_ms)
+            + 0.015 * river.source.daily(time_ms)
+            + gauge.share * river.reach_m * wave
+            + 0.008 * reading.noise[0]
+            + 0.15 * reading.drift
+            + 3.0 * reading.spike;
+
+        out.extend_from_slice(b"{\"sensor_id\":\"");
+        let key = push_key(out, gauge.sensor_id.as_bytes());
+        out.extend_from_slice(&gauge.middle);
+        push_decimal(out, level.clamp(RANGE_M.0, RANGE_M.1), 3);
+        out.extend_from_slice(b",\"timestamp\":\"");
+        push_time(out, time_ms);
+        out.extend_from_slice(b"\"}");
+        Some(key)
+    }
+}

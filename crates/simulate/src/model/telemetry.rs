@@ -1,0 +1,112 @@
+//! Weather stations, scattered around cities.
+
+use std::ops::Range;
+
+use super::{Model, Reading, push_key};
+use crate::places::PLACES;
+use crate::random::{hash, signed};
+use crate::settings::Settings;
+use crate::text::{push_decimal, push_time};
+use crate::weather::{Region, Spot, Weather};
+
+/// What the sensors can show: °C, %, hPa.
+const TEMPERATURE: (f64, f64) = (-40.0, 60.0);
+const HUMIDITY: (f64, f64) = (3.0, 100.0);
+const PRESSURE: (f64, f64) = (900.0, 1080.0);
+
+struct Station {
+    device_id: String,
+    /// `,"location":{…},"status":"`
+    tail: Vec<u8>,
+    spot: Spot,
+    region: usize,
+    /// The mean of a year, in °C.
+    mean_c: f64,
+    /// From the mean to the warmest month, in °C.
+    season_c: f64,
+}
+
+pub(super) struct Telemetry {
+    weather: Weather,
+    stations: Vec<Station>,
+    /// By place: stations around one city share their storms.
+    regions: Vec<Region>,
+}
+
+impl Telemetry {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let weather = Weather::new(settings.seed, settings.rates.storm);
+        let draw = |what: u64, device: usize| hash([settings.seed, 20 + what, device as u64]);
+        let station = |device: usize| {
+            let region = draw(0, device) as usize % PLACES.len();
+            let place = &PLACES[region];
+            let spot = Spot {
+                lat: place.spot.lat + 0.15 * signed(draw(1, device)),
+                lon: place.spot.lon + 0.15 * signed(draw(2, device)),
+            };
+            let mut tail = b",\"location\":{\"latitude\":".to_vec();
+            push_decimal(&mut tail, spot.lat, 5);
+            tail.extend_from_slice(b",\"longitude\":");
+            push_decimal(&mut tail, spot.lon, 5);
+            tail.extend_from_slice(b"},\"status\":\"");
+            let north = spot.lat - 25.0;
+            Station {
+                device_id: format!("device-{device:06}"),
+                tail,
+                spot,
+                region,
+                mean_c: 25.0 - 0.75 * north - 0.002 * place.elevation_ft + signed(draw(3, device)),
+                season_c: 5.0 + 0.45 * north,
+            }
+        };
+        let stations = (0..settings.devices as usize).map(station).collect();
+        let regions = PLACES.iter().map(|place| weather.region(place.spot)).collect();
+        Self { weather, stations, regions }
+    }
+}
+
+impl Model for Telemetry {
+    fn write(&mut self, reading: &Reading, out: &mut Vec<u8>) -> Option<Range<usize>> {
+        let station = &self.stations[reading.device];
+        let time_ms = reading.time_ms;
+        let front = self.weather.front(station.spot, time_ms);
+        let rain = self.regions[station.region].rain(time_ms);
+        let day = station.spot.daily(time_ms) * (1.0 - 0.6 * rain);
+
+        let temperature = station.mean_c
+            + station.season_c * station.spot.yearly(time_ms)
+            + 5.0 * day
+            + 5.0 * front
+            - 4.0 * rain
+            + 0.12 * reading.noise[0]
+            + 1.5 * reading.drift
+            + 30.0 * reading.spike;
+        let humidity = 62.0 - 14.0 * day + 12.0 * front + 30.0 * rain + 0.8 * reading.noise[1];
+        let pressure = 1014.0 - 11.0 * front - 9.0 * rain + 0.15 * reading.noise[2];
+        let temperature = temperature.clamp(TEMPERATURE.0, TEMPERATURE.1);
+        let humidity = humidity.clamp(HUMIDITY.0, HUMIDITY.1);
+
+        // A station that notices a jump says so, some of the time; heat and damp are for the people.
+        let status = if reading.spike.abs() > 0.9 {
+            "FAIL"
+        } else if reading.spike != 0.0 || temperature > 35.0 || humidity > 98.0 {
+            "WARN"
+        } else {
+            "OK"
+        };
+        out.extend_from_slice(b"{\"device_id\":\"");
+        let key = push_key(out, station.device_id.as_bytes());
+        out.extend_from_slice(b"\",\"timestamp\":\"");
+        push_time(out, time_ms);
+        out.extend_from_slice(b"\",\"temperature\":");
+        push_decimal(out, temperature, 2);
+        out.extend_from_slice(b",\"humidity\":");
+        push_decimal(out, humidity, 1);
+        out.extend_from_slice(b",\"pressure\":");
+        push_decimal(out, pressure.clamp(PRESSURE.0, PRESSURE.1), 1);
+        out.extend_from_slice(&station.tail);
+        out.extend_from_slice(status.as_bytes());
+        out.extend_from_slice(b"\"}");
+        Some(key)
+    }
+}

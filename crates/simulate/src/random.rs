@@ -1,0 +1,80 @@
+//! Chance from a seed: the same on every machine.
+
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
+
+/// A well-mixed number of `parts` (the finaliser of `SplitMix64`): chance without a sequence, so that
+/// the weather of an hour is the same whoever asks, and whenever.
+pub(crate) fn hash<const N: usize>(parts: [u64; N]) -> u64 {
+    parts.into_iter().fold(0x9e37_79b9_7f4a_7c15, |state: u64, part| {
+        let mut x = (state ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    })
+}
+
+/// A number from 0 up to but not including 1.
+#[expect(clippy::cast_precision_loss, reason = "53 bits are what a double holds")]
+pub(crate) fn unit(bits: u64) -> f64 {
+    const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
+    (bits >> 11) as f64 * STEP
+}
+
+/// A number from -1 up to but not including 1.
+pub(crate) fn signed(bits: u64) -> f64 {
+    2.0 * unit(bits) - 1.0
+}
+
+/// A number around 0 with a standard deviation of 1: the sum of four even ones, which is near enough
+/// to a normal one and, unlike that, the same on every machine.
+pub(crate) fn bell(bits: u64) -> f64 {
+    // The variance of one part, even over 0 to 65,535, times four.
+    const DEVIATION: f64 = 37_837.226_816_9;
+    let sum: i64 = (0..4).map(|part| i64::from((bits >> (16 * part)) as u16)).sum();
+    let around = i32::try_from(sum - 2 * 65_535).unwrap_or_default();
+    f64::from(around) / DEVIATION
+}
+
+/// A sequence of chances. Each purpose has its own, so that a change of one rate leaves the other
+/// draws where they were.
+pub(crate) struct Sequence(Pcg64Mcg);
+
+impl Sequence {
+    pub(crate) fn new(seed: u64, purpose: u64) -> Self {
+        Self(Pcg64Mcg::seed_from_u64(hash([seed, purpose])))
+    }
+
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// Whether something of the given `rate` happens.
+    pub(crate) fn chance(&mut self, rate: f64) -> bool {
+        unit(self.bits()) < rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bell_has_no_bias_and_a_deviation_of_one() {
+        let mut sequence = Sequence::new(1, 0);
+        let draws: Vec<f64> = (0..100_000).map(|_| bell(sequence.bits())).collect();
+
+        let mean = draws.iter().sum::<f64>() / 100_000.0;
+        let variance = draws.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 100_000.0;
+
+        assert!(mean.abs() < 0.01, "{mean}");
+        assert!((variance - 1.0).abs() < 0.02, "{variance}");
+    }
+
+    #[test]
+    fn the_same_parts_are_the_same_number_for_ever() {
+        assert_eq!(hash([7, 1]), 16_532_905_846_432_384_345);
+        assert_ne!(hash([1, 7]), hash([7, 1]));
+        assert_eq!(Sequence::new(7, 0).bits(), 13_121_156_077_399_563_001);
+    }
+}
