@@ -68,11 +68,12 @@ impl Drop for Folder {
 
 /// A CSV of `rows` accidents, one every ten seconds.
 fn csv(path: &Path, rows: usize) {
+    use std::fmt::Write as _;
     let mut text = "ID,Severity,Start_Time,Start_Lat,Start_Lng,State\n".to_owned();
     for row in 0..rows {
         let (minute, second) = (row / 6 % 60, row % 6 * 10);
         let time = format!("2020-04-13 {:02}:{minute:02}:{second:02}", row / 360 % 24);
-        text += &format!("A-{row},2,{time},40.0,-83.0,OH\n");
+        writeln!(text, "A-{row},2,{time},40.0,-83.0,OH").unwrap();
     }
     std::fs::write(path, text).unwrap();
 }
