@@ -55,7 +55,7 @@ impl Pace {
         if due <= elapsed + SHORTEST {
             return Ok(());
         }
-        target.nudge()?;
+        target.nudge(due.saturating_sub(elapsed))?;
         while !stop.is_wanted() {
             let left = due.saturating_sub(self.started.elapsed());
             if left.is_zero() {

@@ -12,9 +12,12 @@ use tributary_simulate::{FeedKind, Rates, Settings, Simulation};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
 use crate::stop::Stop;
-use crate::summary::{Format, Shown, Throughput};
-use crate::target::{self, Item, TargetName};
+use crate::summary::{self, Format, Shown, Throughput};
+use crate::target::{Item, Origin, TargetName, To};
 use crate::units::{self, Start};
+
+/// Whether records were not delivered is looked up every so many.
+const LOOK_EVERY: u64 = 64;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -22,9 +25,8 @@ pub(crate) struct Arguments {
     #[arg(value_enum)]
     dataset: Feed,
 
-    /// Where records go: stdout or `file:PATH`
-    #[arg(long, value_name = "TARGET", default_value = "stdout", value_parser = target::name)]
-    to: TargetName,
+    #[command(flatten)]
+    to: To,
 
     /// Decides everything left to chance; the same seed and options are the same bytes
     #[arg(long, value_name = "S", default_value_t = 1)]
@@ -143,8 +145,10 @@ struct Summary {
     seed: u64,
     /// Records sent, late and duplicate ones included.
     records: u64,
-    /// Records that did not get there.
+    /// Records that are not known to have got there.
     undelivered: u64,
+    /// Records that were sent again.
+    retried: u64,
     /// Of the records, those sent late and those sent before.
     late: u64,
     duplicates: u64,
@@ -162,7 +166,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.count.is_none()
         && arguments.duration.is_none()
         && tempo == Tempo::Free
-        && arguments.to != TargetName::Stdout
+        && arguments.to.name != TargetName::Stdout
     {
         bail!("say how much: --count or --duration, or how fast: --rate, --speed or --start now");
     }
@@ -181,9 +185,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         if stop.is_wanted() {
             break;
         }
-        target.send(&Item { payload: record.json })?;
         sent += 1;
+        let origin = Origin::Simulation { seed: arguments.seed, number: sent };
+        let item = Item { dataset: kind.name(), key: record.key, payload: record.json, origin };
+        target.send(&item)?;
         progress.sent(sent, target.as_ref());
+        if sent.is_multiple_of(LOOK_EVERY) && target.status().undelivered > 0 {
+            break;
+        }
     }
     target.settle()?;
     progress.finish();
@@ -193,10 +202,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let throughput = Throughput::new(sent, started.elapsed(), status, &pace);
     let summary = Summary {
         dataset: kind.name(),
-        target: arguments.to.to_string(),
+        target: arguments.to.name.to_string(),
         seed: arguments.seed,
         records: sent,
         undelivered: status.undelivered,
+        retried: status.retried,
         late: counts.late,
         duplicates: counts.duplicates,
         dropped: counts.dropped,
@@ -205,6 +215,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let details = [
         ("undelivered", summary.undelivered),
+        ("retried", summary.retried),
         ("late", summary.late),
         ("duplicates", summary.duplicates),
         ("dropped", summary.dropped),
@@ -216,10 +227,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         records: sent,
         details: &details,
         throughput: &summary.throughput,
-        data_on_stdout: arguments.to == TargetName::Stdout,
+        data_on_stdout: arguments.to.name == TargetName::Stdout,
     };
     shown.print(&summary, arguments.format)?;
-    Ok(if status.undelivered == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(summary::outcome(target.as_ref()))
 }
 
 fn tempo(arguments: &Arguments) -> Tempo {

@@ -1,6 +1,7 @@
 //! What a feed came to, for a person or for a program.
 
 use std::fmt::Write as _;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,7 +11,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::pace::Pace;
-use crate::target::Status;
+use crate::target::{Status, Target};
 
 /// How a summary is shown: a table on standard error, or one JSON object on standard output, which
 /// goes to standard error where records go to standard output.
@@ -124,4 +125,16 @@ impl Shown<'_> {
         eprintln!(" {}\n{table}\n\n {}", self.title, self.throughput.line(self.records));
         Ok(())
     }
+}
+
+/// The exit code, and a line that says why not everything was delivered.
+#[expect(clippy::print_stderr, reason = "what is left is told")]
+pub(crate) fn outcome(target: &dyn Target) -> ExitCode {
+    let undelivered = target.status().undelivered;
+    if undelivered == 0 {
+        return ExitCode::SUCCESS;
+    }
+    let why = target.last_error().unwrap_or_else(|| "no answer".to_owned());
+    eprintln!("tributary: {} records were not delivered: {why}", HumanCount(undelivered));
+    ExitCode::FAILURE
 }

@@ -69,6 +69,7 @@ impl Drop for Folder {
 
 /// A CSV of `rows` accidents, one every ten seconds.
 fn csv(path: &Path, rows: usize) {
+    use std::fmt::Write as _;
     let mut text = "ID,Severity,Start_Time,Start_Lat,Start_Lng,State\n".to_owned();
     for row in 0..rows {
         let (minute, second) = (row / 6 % 60, row % 6 * 10);

@@ -11,6 +11,8 @@ pub(crate) struct Late {
     pub(crate) due_ms: i64,
     /// Which of several that are due at once goes first.
     order: u64,
+    /// Whether it has been sent before, or not yet.
+    pub(crate) is_duplicate: bool,
     pub(crate) json: Vec<u8>,
     key_start: usize,
     key_end: usize,
@@ -32,13 +34,15 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(crate) fn push(&mut self, due_ms: i64, json: &[u8], key: Range<usize>) {
+    pub(crate) fn push(&mut self, due_ms: i64, is_duplicate: bool, json: &[u8], key: Range<usize>) {
         let mut copy = self.free.pop().unwrap_or_default();
         copy.clear();
         copy.extend_from_slice(json);
         self.count += 1;
         let (key_start, key_end) = (key.start, key.end);
-        self.heap.push(Reverse(Late { due_ms, order: self.count, json: copy, key_start, key_end }));
+        let order = self.count;
+        let late = Late { due_ms, order, is_duplicate, json: copy, key_start, key_end };
+        self.heap.push(Reverse(late));
     }
 
     /// The first that is due by `time_ms`; any, where no time is given.

@@ -113,6 +113,11 @@ impl Simulation {
                 self.key = late.key();
                 std::mem::swap(&mut self.json, &mut late.json);
                 self.held.give_back(late.json);
+                if late.is_duplicate {
+                    self.counts.duplicates += 1;
+                } else {
+                    self.counts.late += 1;
+                }
                 break late.due_ms;
             }
             if over {
@@ -183,16 +188,14 @@ impl Simulation {
         let interval = in_units(self.settings.interval_ms, 1);
         let mut sent_ms = time_ms;
         if is_late {
-            counts.late += 1;
             // Most are a few intervals late, some are very late.
             let intervals = 1.0 + (LATEST - 1.0) * late_by * late_by * late_by;
             sent_ms = time_ms.saturating_add((intervals * interval) as i64);
-            self.held.push(sent_ms, &self.json, self.key.clone());
+            self.held.push(sent_ms, false, &self.json, self.key.clone());
         }
         if again {
-            counts.duplicates += 1;
             let due_ms = sent_ms.saturating_add((again_after * interval) as i64);
-            self.held.push(due_ms, &self.json, self.key.clone());
+            self.held.push(due_ms, true, &self.json, self.key.clone());
         }
         !is_late
     }

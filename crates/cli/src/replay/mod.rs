@@ -20,8 +20,8 @@ use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
 use crate::run::{is_damage, named};
 use crate::stop::Stop;
-use crate::summary::{Format, Shown, Throughput};
-use crate::target::{self, Item, Target, TargetName};
+use crate::summary::{self, Format, Shown, Throughput};
+use crate::target::{Item, Origin, Taken, Target, TargetName, To};
 use crate::units;
 
 /// How much is read at a time.
@@ -42,9 +42,8 @@ pub(crate) struct Arguments {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Where rows go: stdout or `file:PATH`
-    #[arg(long, value_name = "TARGET", default_value = "stdout", value_parser = target::name)]
-    to: TargetName,
+    #[command(flatten)]
+    to: To,
 
     /// The dataset of the files; else each header tells
     #[arg(long, value_name = "NAME")]
@@ -81,8 +80,10 @@ struct Summary {
     target: String,
     /// Rows sent in this run.
     records: u64,
-    /// Of these, the ones that did not get there.
+    /// Of these, the ones that are not known to have got there.
     undelivered: u64,
+    /// Rows that were sent again.
+    retried: u64,
     /// Rows that cannot be read and were left out; a file's damaged rest counts as one.
     bad_rows: u64,
     /// How many times all files have been read to the end.
@@ -107,6 +108,7 @@ struct Replay<'a> {
     pace: Pace,
     progress: FeedProgress,
     stop: Stop,
+    wants_keys: bool,
     /// How far it has come.
     at: Checkpoint,
     saved: Instant,
@@ -124,14 +126,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("standard input can be read once: no --loop, no --checkpoint, no other file with it");
     }
     let resumed = match &arguments.checkpoint {
-        Some(path) => Checkpoint::load(path, &arguments.files, &arguments.to)?,
+        Some(path) => Checkpoint::load(path, &arguments.files, &arguments.to.name)?,
         None => None,
     };
     let keep = resumed.as_ref().and_then(|at| at.target_bytes);
     let at = match (resumed, &arguments.checkpoint) {
         (Some(at), _) => at,
-        (None, Some(_)) => Checkpoint::new(&arguments.files, &arguments.to)?,
-        (None, None) => Checkpoint::new(&[], &arguments.to)?,
+        (None, Some(_)) => Checkpoint::new(&arguments.files, &arguments.to.name)?,
+        (None, None) => Checkpoint::new(&[], &arguments.to.name)?,
     };
     let tempo = match (arguments.rate, arguments.speed) {
         (Some(rate), _) => Tempo::Rate(rate),
@@ -147,6 +149,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         pace: Pace::new(tempo),
         progress: FeedProgress::new(arguments.limit),
         stop: Stop::on_signal()?,
+        wants_keys: arguments.to.name.wants_keys(),
         at,
         saved: started,
         sent: 0,
@@ -218,7 +221,7 @@ impl Replay<'_> {
                     }
                     continue;
                 }
-                Ok(Step::Row(row)) => self.row(&row)?,
+                Ok(Step::Row(row)) => self.row(&row, &source)?,
                 Ok(Step::Bad(position, rejection, _)) => {
                     self.bad_row(&source, position, &rejection.message);
                     Flow::Next
@@ -243,20 +246,18 @@ impl Replay<'_> {
             }
             let position = feed.position();
             (self.at.offset, self.at.row) = (position.offset, position.row);
-            let is_paced = !self.pace.is_free();
-            if (is_paced || self.sent.is_multiple_of(LOOK_EVERY))
-                && self.saved.elapsed() >= SAVE_EVERY
-            {
+            let looks = !self.pace.is_free() || self.sent.is_multiple_of(LOOK_EVERY);
+            if looks && self.saved.elapsed() >= SAVE_EVERY {
                 self.save()?;
             }
-            if self.is_over() {
+            if self.is_over() || (looks && self.target.status().undelivered > 0) {
                 return Ok(Flow::Stop);
             }
         }
     }
 
     /// Sends one row when its time has come; [`Flow::Stop`] where it was not sent.
-    fn row(&mut self, row: &FeedRow<'_>) -> Result<Flow> {
+    fn row(&mut self, row: &FeedRow<'_>, source: &SourceName) -> Result<Flow> {
         self.payload.clear();
         row.write_payload(&mut self.payload);
         let by_time = self.pace.is_by_time();
@@ -265,7 +266,15 @@ impl Replay<'_> {
         if self.stop.is_wanted() {
             return Ok(Flow::Stop);
         }
-        self.target.send(&Item { payload: &self.payload })?;
+        let key = self.wants_keys.then(|| row.partition_key()).flatten().unwrap_or_default();
+        let origin = Origin::Row(source, row.position());
+        let dataset = row.dataset().name();
+        let item = Item { dataset, key: &key, payload: &self.payload, origin };
+        if let Taken::TooLarge(bytes) = self.target.send(&item)? {
+            let message = format!("the record would have {bytes} bytes");
+            self.bad_row(source, row.position(), &message);
+            return Ok(Flow::Next);
+        }
         self.sent += 1;
         self.at.sent += 1;
         self.progress.sent(self.sent, self.target.as_ref());
@@ -286,6 +295,10 @@ impl Replay<'_> {
         self.saved = Instant::now();
         let Some(path) = &self.arguments.checkpoint else { return Ok(()) };
         self.at.target_bytes = self.target.make_safe()?;
+        // What was not delivered is sent again from the last checkpoint on.
+        if self.target.status().undelivered > 0 {
+            return Ok(());
+        }
         self.at.save(path)
     }
 
@@ -293,9 +306,10 @@ impl Replay<'_> {
         self.progress.finish();
         let status = self.target.status();
         let summary = Summary {
-            target: self.arguments.to.to_string(),
+            target: self.arguments.to.name.to_string(),
             records: self.sent,
             undelivered: status.undelivered,
+            retried: status.retried,
             bad_rows: self.bad_rows,
             loops: self.at.loops,
             finished: result.is_ok() && self.at.file == self.arguments.files.len(),
@@ -303,6 +317,7 @@ impl Replay<'_> {
         };
         let details = [
             ("undelivered", summary.undelivered),
+            ("retried", summary.retried),
             ("bad rows", summary.bad_rows),
             ("loops", summary.loops),
         ];
@@ -311,13 +326,13 @@ impl Replay<'_> {
             records: self.sent,
             details: &details,
             throughput: &summary.throughput,
-            data_on_stdout: self.arguments.to == TargetName::Stdout,
+            data_on_stdout: self.arguments.to.name == TargetName::Stdout,
         };
         if self.sent > 0 || result.is_ok() {
             shown.print(&summary, self.arguments.format)?;
         }
         result?;
-        Ok(if status.undelivered == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(summary::outcome(self.target.as_ref()))
     }
 }
 

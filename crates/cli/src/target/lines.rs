@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Item, Status, Target};
+use super::{Item, Status, Taken, Target};
 
 /// So many bytes are written with one call.
 const BUFFER: usize = 1 << 18;
@@ -70,28 +70,28 @@ impl LinesTarget {
 }
 
 impl Target for LinesTarget {
-    fn send(&mut self, item: &Item<'_>) -> Result<()> {
+    fn send(&mut self, item: &Item<'_>) -> Result<Taken> {
         self.buffer.extend_from_slice(item.payload);
         self.buffer.push(b'\n');
         if self.buffer.len() >= BUFFER {
             self.write_out()?;
         }
-        Ok(())
+        Ok(Taken::Yes)
     }
 
-    fn nudge(&mut self) -> Result<()> {
+    fn nudge(&mut self, _pause: Duration) -> Result<()> {
+        self.settle()
+    }
+
+    fn settle(&mut self) -> Result<()> {
         if !self.buffer.is_empty() {
             self.write_out()?;
         }
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<()> {
-        self.nudge()
-    }
-
     fn make_safe(&mut self) -> Result<Option<u64>> {
-        self.nudge()?;
+        self.settle()?;
         let Sink::File(file) = &self.sink else { return Ok(None) };
         let started = Instant::now();
         file.sync_data().or_else(not_a_disk)?;
@@ -100,7 +100,7 @@ impl Target for LinesTarget {
     }
 
     fn status(&self) -> Status {
-        Status { undelivered: 0, waited: self.waited }
+        Status { waited: self.waited, ..Status::default() }
     }
 }
 

@@ -1,22 +1,29 @@
-//! Where a feed goes: standard output, a file.
+//! Where a feed goes: standard output, a file, a stream.
 
+mod kinesis;
 mod lines;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use tributary_core::id::Id;
+use tributary_core::ingest::SourceName;
+use tributary_core::rows::Position;
 
-pub(crate) use lines::LinesTarget;
+use kinesis::KinesisTarget;
+use lines::LinesTarget;
 
 /// A place for records.
 pub(crate) trait Target {
     /// Takes one record. It may be kept for a while, and so may the caller be.
-    fn send(&mut self, item: &Item<'_>) -> Result<()>;
+    fn send(&mut self, item: &Item<'_>) -> Result<Taken>;
 
-    /// There will be a pause: what is kept should go out.
-    fn nudge(&mut self) -> Result<()>;
+    /// There will be a pause: what is kept should go out, unless the pause is short and it has not
+    /// been kept for long.
+    fn nudge(&mut self, pause: Duration) -> Result<()>;
 
     /// Waits until everything has gone out, or is known not to.
     fn settle(&mut self) -> Result<()>;
@@ -27,38 +34,112 @@ pub(crate) trait Target {
 
     /// How it went so far.
     fn status(&self) -> Status;
+
+    /// What went wrong last, if anything did.
+    fn last_error(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Whether a record was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Yes,
+    /// It will never be: it would have so many bytes.
+    TooLarge(usize),
 }
 
 /// One record for a target.
 #[derive(Debug)]
 pub(crate) struct Item<'a> {
+    pub dataset: &'static str,
+    /// The value of the dataset's partition column; may be empty.
+    pub key: &'a str,
     /// One JSON object on one line.
     pub payload: &'a [u8],
+    pub origin: Origin<'a>,
+}
+
+/// Where a record is from.
+#[derive(Debug)]
+pub(crate) enum Origin<'a> {
+    /// A simulation of this seed, and the number of the record in it.
+    Simulation { seed: u64, number: u64 },
+    /// A row of a file.
+    Row(&'a SourceName, Position),
+}
+
+impl Item<'_> {
+    /// Deterministic, so that a second delivery has the same id: from the position in a file, from
+    /// the content of what a made-up device sends.
+    fn record_id(&self) -> String {
+        match &self.origin {
+            Origin::Row(source, position) => source.record_id(*position),
+            Origin::Simulation { .. } => Id::of([self.dataset.as_bytes(), self.payload]),
+        }
+        .to_string()
+    }
+
+    /// For a person.
+    fn source(&self) -> Cow<'static, str> {
+        match &self.origin {
+            Origin::Row(source, position) => source.at(*position).into(),
+            Origin::Simulation { seed, number } => {
+                format!("simulate:{}?seed={seed}#record={number}", self.dataset).into()
+            }
+        }
+    }
 }
 
 /// How a target is doing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Status {
-    /// Records that did not get there, and will not.
+    /// Records that are not known to have got there. The feed ends with the first of them.
     pub undelivered: u64,
+    /// Records that were sent again.
+    pub retried: u64,
     /// How long the caller has waited for it.
     pub waited: Duration,
 }
 
-/// A target by its name: `stdout`, `file:PATH`.
+/// Where a feed goes, by its name, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct To {
+    /// Where records go: stdout, `file:PATH`, or `kinesis:STREAM` as the AWS environment says
+    #[arg(long = "to", value_name = "TARGET", default_value = "stdout", value_parser = name)]
+    pub name: TargetName,
+
+    /// Calls to a stream that are in flight at once; a key always has the same one
+    #[arg(long, value_name = "N", default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..=256))]
+    connections: u16,
+}
+
+/// A target by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TargetName {
     Stdout,
     File(PathBuf),
+    Kinesis(String),
+}
+
+impl To {
+    /// Opens it. A file is begun anew, or after its first `keep` bytes.
+    pub(crate) fn open(&self, keep: Option<u64>) -> Result<Box<dyn Target>> {
+        Ok(match &self.name {
+            TargetName::Stdout => Box::new(LinesTarget::stdout()),
+            TargetName::File(path) => Box::new(LinesTarget::file(path, keep)?),
+            TargetName::Kinesis(stream) => {
+                Box::new(KinesisTarget::open(stream, usize::from(self.connections))?)
+            }
+        })
+    }
 }
 
 impl TargetName {
-    /// Opens it. A file is begun anew, or after its first `keep` bytes.
-    pub(crate) fn open(&self, keep: Option<u64>) -> Result<Box<dyn Target>> {
-        Ok(match self {
-            Self::Stdout => Box::new(LinesTarget::stdout()),
-            Self::File(path) => Box::new(LinesTarget::file(path, keep)?),
-        })
+    /// Whether records need their partition keys.
+    pub(crate) fn wants_keys(&self) -> bool {
+        matches!(self, Self::Kinesis(_))
     }
 }
 
@@ -67,15 +148,19 @@ impl fmt::Display for TargetName {
         match self {
             Self::Stdout => f.write_str("stdout"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Kinesis(stream) => write!(f, "kinesis:{stream}"),
         }
     }
 }
 
 /// Reads a target's name.
-pub(crate) fn name(text: &str) -> Result<TargetName, String> {
+fn name(text: &str) -> Result<TargetName, String> {
     match text.split_once(':') {
         None if text == "stdout" || text == "-" => Ok(TargetName::Stdout),
         Some(("file", path)) if !path.is_empty() => Ok(TargetName::File(path.into())),
-        _ => Err(format!("{text:?} is no target; there are stdout and file:PATH")),
+        Some(("kinesis", stream)) if !stream.is_empty() => {
+            Ok(TargetName::Kinesis(stream.to_owned()))
+        }
+        _ => Err(format!("{text:?} is no target; there are stdout, file:PATH and kinesis:STREAM")),
     }
 }
