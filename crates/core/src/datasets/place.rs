@@ -32,7 +32,8 @@ struct Point<'a> {
 }
 
 /// The place of a cell: an object with `latitude` and `longitude` or `lat` and `lon`, in degrees,
-/// as JSON or as text; the text `lat,lon`; or a name, which is a text with a letter in it.
+/// as text or as JSON, which the field keeps [as it stands](crate::cell::as_it_stands); the text
+/// `lat,lon`; or a name, which is a text with a letter in it.
 ///
 /// An object whose coordinates are both null is absent: a device that does not know where it is.
 ///
@@ -42,7 +43,7 @@ struct Point<'a> {
 /// no number, [`Code::MissingField`] for one coordinate alone, [`Code::DuplicateField`] for one
 /// that is there twice, and [`Code::UnknownValue`] for anything else.
 pub(super) fn place(cell: Cell<'_>) -> Result<Place<'_>, Rejection> {
-    if let Cell::Nested(json) = cell {
+    if let Cell::Json(json) = cell {
         return object(json);
     }
     let Some(text) = cell.into_text(FIELD)? else { return Ok(Place::default()) };
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     fn of(json: &str) -> Result<Place<'_>, Rejection> {
-        place(serde_json::from_str(json).unwrap())
+        place(crate::cell::as_it_stands(&mut serde_json::Deserializer::from_str(json)).unwrap())
     }
 
     #[test]

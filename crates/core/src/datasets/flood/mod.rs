@@ -14,7 +14,7 @@ use self::stations::stations;
 use super::place::{Place, place};
 use super::{Dataset, reading_id, rounded, times};
 use crate::bad_row::Rejection;
-use crate::cell::{Cell, missing};
+use crate::cell::{Cell, as_it_stands, missing};
 use crate::config::ConfigError;
 use crate::event::{Attributes, Event, Kind, Location, Measures};
 
@@ -39,13 +39,13 @@ enum Unit {
 struct Row<'a> {
     #[serde(borrow)]
     sensor_id: Cell<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "as_it_stands")]
     location: Cell<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "as_it_stands")]
     water_level: Cell<'a>,
     #[serde(borrow)]
     unit: Cell<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "as_it_stands")]
     timestamp: Cell<'a>,
 }
 

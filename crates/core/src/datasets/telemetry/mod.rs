@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::place::{Place, place};
 use super::{Dataset, reading_id, rounded, times};
 use crate::bad_row::{Code, Rejection};
-use crate::cell::{Cell, missing};
+use crate::cell::{Cell, as_it_stands, missing};
 use crate::event::{Attributes, Event, Kind, Measures, Text};
 
 /// The dataset; see the [module](self).
@@ -50,15 +50,15 @@ struct Row<'a> {
     sensor_id: Cell<'a>,
     #[serde(borrow)]
     device_id: Cell<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "as_it_stands")]
     timestamp: Cell<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "as_it_stands")]
     temperature: Cell<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "as_it_stands")]
     humidity: Cell<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "as_it_stands")]
     pressure: Cell<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "as_it_stands")]
     location: Cell<'a>,
     #[serde(borrow)]
     status: Cell<'a>,
