@@ -1,7 +1,7 @@
 //! The two kinds of failed calls: broken plumbing, which is retried, and broken set-up, which
 //! names what is missing.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -59,6 +59,14 @@ impl InvocationError {
             Self::Payload(_) => "Payload",
             Self::SetUp(_) => "SetUp",
         }
+    }
+}
+
+impl SetUpError {
+    /// A request that cannot even be built.
+    pub fn request(operation: &'static str, resource: &str, error: &impl fmt::Display) -> Self {
+        let (resource, code) = (resource.to_owned(), "client".to_owned());
+        Self { operation, resource, code, message: error.to_string() }
     }
 }
 

@@ -46,12 +46,7 @@ impl BatchPut for DeliveryStream {
             .iter()
             .map(|entry| Record::builder().data(Blob::new(entry.as_slice())).build())
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| SetUpError {
-                operation: Self::OPERATION,
-                resource: self.name.clone(),
-                code: "client".into(),
-                message: error.to_string(),
-            })?;
+            .map_err(|error| SetUpError::request(Self::OPERATION, &self.name, &error))?;
         let answer = self
             .client
             .put_record_batch()

@@ -57,11 +57,8 @@ impl Topic {
         index: usize,
         notification: &Notification,
     ) -> Result<PublishBatchRequestEntry, SetUpError> {
-        let broken = |error: aws_sdk_sns::error::BuildError| SetUpError {
-            operation: Self::OPERATION,
-            resource: self.arn.clone(),
-            code: "client".into(),
-            message: error.to_string(),
+        let broken = |error: aws_sdk_sns::error::BuildError| {
+            SetUpError::request(Self::OPERATION, &self.arn, &error)
         };
         let mut entry = PublishBatchRequestEntry::builder()
             .id(index.to_string())

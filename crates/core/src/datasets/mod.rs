@@ -13,6 +13,7 @@ mod times;
 mod us;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 
 pub(crate) use self::columns::of_columns;
 use crate::bad_row::{Code, Rejection};
@@ -75,10 +76,10 @@ pub fn names() -> String {
     ALL.iter().map(|dataset| dataset.name()).collect::<Vec<_>>().join(", ")
 }
 
-/// Rejects a payload that is no object: serde would read the fields of a row from an array too.
-fn check_object(payload: &str) -> Result<(), Rejection> {
+/// The row of a payload. Serde would read the fields of a row from an array too: that is no row.
+fn row<'a, R: Deserialize<'a>>(payload: &'a str) -> Result<R, Rejection> {
     if is_object(payload.as_bytes()) {
-        Ok(())
+        serde_json::from_str(payload).map_err(|error| unreadable(&error))
     } else {
         Err(Rejection::row(Code::InvalidJson, "the payload is not an object"))
     }

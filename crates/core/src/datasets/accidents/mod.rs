@@ -46,10 +46,7 @@ impl Dataset for Accidents {
         payload: &'a str,
         received_at: Option<Timestamp>,
     ) -> Result<Event<'a>, Rejection> {
-        super::check_object(payload)?;
-        let row: Row<'a> =
-            serde_json::from_str(payload).map_err(|error| super::unreadable(&error))?;
-        event(row, received_at)
+        event(super::row::<Row<'a>>(payload)?, received_at)
     }
 }
 

@@ -82,10 +82,7 @@ impl Dataset for Telemetry {
         payload: &'a str,
         received_at: Option<Timestamp>,
     ) -> Result<Event<'a>, Rejection> {
-        super::check_object(payload)?;
-        let row: Row<'a> =
-            serde_json::from_str(payload).map_err(|error| super::unreadable(&error))?;
-        event(row, received_at)
+        event(super::row::<Row<'a>>(payload)?, received_at)
     }
 }
 
