@@ -1,0 +1,190 @@
+//! From an object to alerts and metrics, through the handlers that are deployed, over AWS in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use alerts::handler::Alerts;
+use ingest_s3::handler::IngestS3;
+use metrics::handler::Metrics;
+use serde_json::{Value, json};
+use transform::handler::Transform;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::log::Journal;
+use tributary_aws::producer::Producer;
+use tributary_aws::put::Limits;
+use tributary_aws::sns::{self, Notification};
+use tributary_aws::{cloudwatch, firehose};
+use tributary_core::config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_core::metric::Datum;
+use tributary_core::rows;
+use tributary_core::rule::Rules;
+use tributary_core::transform::Transformer;
+use tributary_sim::{MemoryObjects, MemoryQueue, MemorySink};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/datasets");
+const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
+
+/// What an object came to.
+struct Came {
+    raw: Vec<StreamRecord>,
+    events: Vec<Value>,
+    bad_rows: Vec<Value>,
+    alerts: Vec<Notification>,
+    metrics: Vec<Datum>,
+}
+
+fn journal(function: &'static str) -> Journal {
+    Journal::new(function, "Tributary/test".into())
+}
+
+fn now() -> jiff::Timestamp {
+    "2026-11-20T10:00:00Z".parse().unwrap()
+}
+
+fn minute() -> Deadline {
+    Deadline::after(Duration::from_mins(1))
+}
+
+fn bad_rows() -> Producer<MemorySink<Vec<u8>>> {
+    Producer::new(MemorySink::new(firehose::LIMITS, Vec::len))
+}
+
+fn stream() -> Producer<MemorySink<StreamRecord>> {
+    Producer::new(MemorySink::new(STREAM, StreamRecord::size))
+}
+
+/// The batch that Lambda would make of these records.
+fn batch(records: &[StreamRecord]) -> String {
+    let record = |(n, record): (usize, &StreamRecord)| {
+        json!({"eventID": format!("shardId-000000000000:{n:056}"), "kinesis": {
+            "partitionKey": record.partition_key, "sequenceNumber": format!("{n:056}"),
+            "data": base64_simd::STANDARD.encode_to_string(&record.data),
+            "approximateArrivalTimestamp": 1_795_168_800.25}})
+    };
+    json!({ "Records": records.iter().enumerate().map(record).collect::<Vec<_>>() }).to_string()
+}
+
+fn lines(lines: &[Vec<u8>]) -> Vec<Value> {
+    lines.iter().map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+async fn take(key: &str, bytes: Vec<u8>) -> Came {
+    let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap();
+    let ingest = IngestS3 {
+        objects: MemoryObjects::with(key, bytes),
+        raw: stream(),
+        quarantine: bad_rows(),
+        queue: MemoryQueue::default(),
+        limits: rows::Limits::default(),
+        segment_bytes: 1 << 20,
+        journal: journal("ingest-s3"),
+        clock: now,
+    };
+    let notification = json!({"Records": [{"eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "b"}, "object": {"key": key}}}]});
+    let message = json!({"Records": [{"messageId": "m", "body": notification.to_string()}]});
+    ingest.handle(serde_json::from_value(message).unwrap(), minute()).await.unwrap();
+    let raw = ingest.raw.target().stored();
+
+    let transform = Transform {
+        events: stream(),
+        quarantine: bad_rows(),
+        transformer: Transformer::compile(&pipeline).unwrap(),
+        journal: journal("transform"),
+        clock: now,
+    };
+    transform.handle(&batch(&raw), minute()).await.unwrap();
+    let events = transform.events.target().stored();
+
+    let alerts = Alerts {
+        topic: Producer::new(MemorySink::new(sns::LIMITS, |entry: &Notification| {
+            entry.message.len()
+        })),
+        quarantine: bad_rows(),
+        rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap(),
+        journal: journal("alerts"),
+        clock: now,
+    };
+    alerts.handle(&batch(&events), minute()).await.unwrap();
+
+    let metrics = Metrics {
+        metrics: Producer::new(MemorySink::new(cloudwatch::LIMITS, |_: &Datum| 100)),
+        quarantine: bad_rows(),
+        specs: pipeline.metrics,
+        journal: journal("metrics"),
+        clock: now,
+    };
+    metrics.handle(&batch(&events), minute()).await.unwrap();
+
+    let mut rejected = lines(&ingest.quarantine.target().stored());
+    rejected.extend(lines(&transform.quarantine.target().stored()));
+    let data: Vec<_> = events.into_iter().map(|event| event.data).collect();
+    Came {
+        raw,
+        events: lines(&data),
+        bad_rows: rejected,
+        alerts: alerts.topic.target().stored(),
+        metrics: metrics.metrics.target().stored(),
+    }
+}
+
+fn distinct(values: &[Value], field: &str) -> usize {
+    values.iter().map(|value| value[field].as_str().unwrap()).collect::<BTreeSet<_>>().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_row_of_the_demo_fixture_ends_where_its_maker_says() {
+    let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
+    let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
+    let expected: Value = serde_json::from_slice(&expected).unwrap();
+    let count = |name: &str| usize::try_from(expected[name].as_u64().unwrap()).unwrap();
+
+    let came = take("accidents/demo.csv", bytes).await;
+
+    assert_eq!(distinct(&came.events, "event_id"), count("good"));
+    assert_eq!(distinct(&came.bad_rows, "record_id"), count("bad"));
+    assert_eq!(came.raw.len() + at_ingest(&came), count("rows"));
+    assert_eq!(came.alerts.len(), count("severity4"));
+    let by_severity = came.metrics.iter().filter(|datum| {
+        datum.name == "accidents" && datum.dimensions.iter().any(|(name, _)| name == "severity")
+    });
+    let counted: f64 = by_severity.flat_map(|datum| &datum.counts).sum();
+    assert_eq!(counted.to_string(), came.events.len().to_string());
+}
+
+/// Bad rows that never reached the stream.
+fn at_ingest(came: &Came) -> usize {
+    came.bad_rows.iter().filter(|row| row.get("sequence_number").is_none()).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_good_rows_of_every_dataset_become_events_and_metrics() {
+    for dataset in tributary_core::datasets::ALL {
+        let name = dataset.name();
+        let bytes = std::fs::read(format!("{FIXTURES}/{name}/valid.csv")).unwrap();
+
+        let came = take(&format!("{name}/valid.csv"), bytes).await;
+
+        assert_eq!(came.bad_rows, Vec::<Value>::new(), "{name}");
+        assert_eq!(came.raw.len(), came.events.len(), "{name}");
+        assert!(came.events.len() > 5 && !came.metrics.is_empty(), "{name}");
+        assert!(came.events.iter().all(|event| event["dataset"] == name), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_bad_row_of_every_dataset_is_quarantined_with_its_bytes() {
+    for dataset in tributary_core::datasets::ALL {
+        let name = dataset.name();
+        let bytes = std::fs::read(format!("{FIXTURES}/{name}/bad-rows.csv")).unwrap();
+
+        let came = take(&format!("{name}/bad-rows.csv"), bytes).await;
+
+        assert_eq!(came.events, Vec::<Value>::new(), "{name}");
+        assert!(came.bad_rows.len() > 5, "{name}");
+        assert!(came.bad_rows.iter().all(|row| row["payload_base64"].is_string()), "{name}");
+    }
+}
