@@ -12,6 +12,7 @@ pub mod batch;
 pub mod clients;
 pub mod cloudwatch;
 pub mod deadline;
+pub mod delivery;
 pub mod env;
 pub mod error;
 pub mod events;

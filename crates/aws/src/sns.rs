@@ -34,7 +34,9 @@ impl Notification {
     #[must_use]
     pub fn subject_of(title: &str) -> String {
         let printable = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
-        title.trim().chars().take(MAX_SUBJECT_CHARS).map(printable).collect()
+        let subject: String = title.trim().chars().take(MAX_SUBJECT_CHARS).map(printable).collect();
+        // SNS refuses an empty subject, and with it the message.
+        if subject.is_empty() { "alert".to_owned() } else { subject }
     }
 }
 
@@ -123,5 +125,17 @@ impl BatchPut for Topic {
             set(Some(failure.id()), verdict);
         }
         Ok(verdicts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_what_sns_takes() {
+        assert_eq!(Notification::subject_of(" 31 °C in Cañon City\n"), "31 ?C in Ca?on City");
+        assert_eq!(Notification::subject_of(&"x".repeat(200)).len(), 100);
+        assert_eq!(Notification::subject_of(" "), "alert");
     }
 }

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tracing::{error, warn};
+use tracing::error;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
+use tributary_aws::delivery::deliver;
 use tributary_aws::error::InvocationError;
 use tributary_aws::events;
 use tributary_aws::firehose::DeliveryStream;
@@ -87,23 +88,13 @@ impl<T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>> Alerts<T, 
             error!(rule, message, batch.rule_errors = rule_errors.len(), "a rule fails on events");
         }
 
-        let quarantined = bad_rows.deliver(&self.quarantine, deadline).await?;
-        // Lambda delivers everything from the first failure on again: no use in sending it twice.
-        let end = quarantined.first_undelivered().map(|first| fates.redelivered_from(first));
-        let end = end.unwrap_or(fates.len());
-        let ready = outbound.partition_point(|alert| alert.position < end);
-        let sent = self.topic.send(&outbound[..ready], deadline).await?;
-
-        let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
-        let settled = fates.settle(undelivered);
-        if settled.first_undelivered.is_some() {
-            let error = sent.last_error.as_deref().or(quarantined.last_error.as_deref());
-            warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
-        }
+        let delivered =
+            deliver(&fates, &bad_rows, &self.quarantine, &outbound, &self.topic, deadline).await?;
+        let settled = delivered.settled;
         let extra = json!({
-            "alerts": ready - sent.undelivered.len(),
+            "alerts": delivered.sent,
             "rule_errors": rule_errors.len(),
-            "retried": quarantined.retried + sent.retried,
+            "retried": delivered.retried,
         });
         let now = (self.clock)();
         self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tracing::warn;
 use tributary_aws::batch::{Fate, Fates};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
+use tributary_aws::delivery::deliver;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
@@ -86,20 +86,17 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
         let payload = KinesisPayload::from_json(payload)?;
         let (fates, sorted) = self.sort(&payload.records);
 
-        let quarantined = sorted.bad_rows.deliver(&self.quarantine, deadline).await?;
-        // Lambda delivers everything from the first failure on again: no use in sending it twice.
-        let end = quarantined.first_undelivered().map(|first| fates.redelivered_from(first));
-        let end = end.unwrap_or(fates.len());
-        let ready = sorted.events.partition_point(|outbound| outbound.position < end);
-        let sent = self.events.send(&sorted.events[..ready], deadline).await?;
-
-        let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
-        let settled = fates.settle(undelivered);
-        if settled.first_undelivered.is_some() {
-            let error = sent.last_error.as_deref().or(quarantined.last_error.as_deref());
-            warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
-        }
-        let extra = json!({ "retried": quarantined.retried + sent.retried });
+        let delivered = deliver(
+            &fates,
+            &sorted.bad_rows,
+            &self.quarantine,
+            &sorted.events,
+            &self.events,
+            deadline,
+        )
+        .await?;
+        let settled = delivered.settled;
+        let extra = json!({ "retried": delivered.retried });
         let now = (self.clock)();
         self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
         Ok(fates.response(&settled, &payload.records))
