@@ -7,15 +7,12 @@ those of the page, and so are codes, statuses and headers.
 import base64
 import hashlib
 import json
-import re
 import struct
 import zlib
-from pathlib import Path
 
 from generator.gz import HEADER, stored
 from generator.rows import HEADER_2023, Rng, make_row
 
-HERE = Path(__file__).resolve().parent
 URL_ID = "abcdefghijklmnopqrstuvwxyz012345"
 
 
@@ -114,13 +111,6 @@ def answer(status, error, message, items=(), **headers):
     }
 
 
-def dataset_names():
-    """The names of the datasets, as messages list them: each is that of its module."""
-    text = (HERE.parent / "crates" / "core" / "src" / "datasets" / "mod.rs").read_text()
-    listed = re.search(r"pub static ALL: .*?=\s*&\[(.*?)\];", text, re.DOTALL).group(1)
-    return ", ".join(re.findall(r"&(\w+)::", listed))
-
-
 def cases(account, region, arrived):
     """Each case is a payload and its answer: other than elsewhere, the answer is the point here."""
     where, fleet = (account, region, arrived), f"{account}:user/fleet"
@@ -129,7 +119,6 @@ def cases(account, region, arrived):
     good = [compact({name: row[name] for name in HEADER_2023 if row[name]}) for row in rows]
     severity_5 = compact({name: value for name, value in make_row(rng, 9800011, Severity="5").items() if value})
     too_severe = ("out_of_range", '"5" is outside 1 to 4', "Severity")
-    names = dataset_names()
 
     lines = "\n".join([good[0], "", "this is not JSON", good[1], ""]).encode()
     bad_lines = "\n".join(["ID,Severity", severity_5])
@@ -159,9 +148,9 @@ def cases(account, region, arrived):
             request(where, good[0][:-1], **plain),
             answer(400, "invalid_json", f"the body is JSON that ends too early, at line 1 column {len(good[0]) - 1}")),
         "nothing-in-it": (request(where, "[]", **plain), answer(400, "empty_body", "there is no item in the body")),
-        "unknown-dataset": (
-            request(where, good[0], path="/v1/weather-balloons", **plain),
-            answer(404, "unknown_dataset", f'"weather-balloons" is none of {names}')),
+        "unknown-path": (
+            request(where, good[0], path="/v2/accidents", **plain),
+            answer(404, "unknown_path", 'nothing is at "/v2/accidents"; items go to /v1/<dataset>')),
         "wrong-method": (
             request(where, "", method="GET"),
             answer(405, "method_not_allowed", '"GET" is not for items, POST is', allow="POST")),

@@ -122,11 +122,7 @@ impl<'a> Payload<'a> {
         let path = percent_decode_str(&self.raw_path).decode_utf8_lossy();
         let name = path.strip_prefix("/v1/").filter(|name| !name.is_empty() && !name.contains('/'));
         let Some(name) = name else {
-            let message = format!(
-                "nothing is at {}; items go to /v1/<dataset>, which is one of {}",
-                shown(&path),
-                datasets::names()
-            );
+            let message = format!("nothing is at {}; items go to /v1/<dataset>", shown(&path));
             return Err(Refusal::new(404, "unknown_path", message));
         };
         datasets::by_name(name).ok_or_else(|| {
@@ -187,9 +183,13 @@ mod tests {
     const JSON: &str = r#"{"content-type":"application/json"}"#;
     const USER: &str = "arn:aws:iam::111122223333:user/fleet";
 
-    fn refused(method: &str, path: &str, headers: &str) -> (u16, &'static str) {
+    fn refusal(method: &str, path: &str, headers: &str) -> Refusal {
         let text = payload(method, path, headers, USER);
-        let refusal = Payload::from_json(&text).unwrap().request().err().unwrap();
+        Payload::from_json(&text).unwrap().request().err().unwrap()
+    }
+
+    fn refused(method: &str, path: &str, headers: &str) -> (u16, &'static str) {
+        let refusal = refusal(method, path, headers);
         (refusal.status, refusal.error)
     }
 
@@ -240,6 +240,8 @@ mod tests {
         for path in ["/v1/balloons", "/v1/Accidents", "/v1/%00%ff"] {
             assert_eq!(refused("GET", path, JSON), (404, "unknown_dataset"), "{path}");
         }
+        let message = refusal("POST", "/v1/balloons", JSON).message;
+        assert_eq!(message, format!("\"balloons\" is none of {}", datasets::names()));
         for method in ["GET", "PUT", "HEAD", "post"] {
             assert_eq!(refused(method, "/v1/accidents", JSON), (405, "method_not_allowed"));
         }
