@@ -170,7 +170,7 @@ async fn the_good_rows_of_every_dataset_become_events_and_metrics() {
 
         assert_eq!(came.bad_rows, Vec::<Value>::new(), "{name}");
         assert_eq!(came.raw.len(), came.events.len(), "{name}");
-        assert!(came.events.len() > 5 && !came.metrics.is_empty(), "{name}");
+        assert!(!came.events.is_empty() && !came.metrics.is_empty(), "{name}");
         assert!(came.events.iter().all(|event| event["dataset"] == name), "{name}");
     }
 }
@@ -184,7 +184,7 @@ async fn each_bad_row_of_every_dataset_is_quarantined_with_its_bytes() {
         let came = take(&format!("{name}/bad-rows.csv"), bytes).await;
 
         assert_eq!(came.events, Vec::<Value>::new(), "{name}");
-        assert!(came.bad_rows.len() > 5, "{name}");
+        assert!(!came.bad_rows.is_empty(), "{name}");
         assert!(came.bad_rows.iter().all(|row| row["payload_base64"].is_string()), "{name}");
     }
 }
