@@ -64,6 +64,19 @@ impl<'a> Env<'a> {
         }
     }
 
+    /// What `parse` makes of a variable; one that is not there is read like an empty one.
+    pub fn parsed<T: Default>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
+        let text = (self.look_up)(name).unwrap_or_default();
+        parse(&text).unwrap_or_else(|fault| {
+            self.faults.push(format!("{name}: {fault}"));
+            T::default()
+        })
+    }
+
     /// `config` if nothing was wrong.
     ///
     /// # Errors
@@ -93,11 +106,14 @@ mod tests {
         let read = (env.text("STREAM"), env.text("EMPTY"), env.number("BYTES"), env.text("QUEUE"));
         assert!(env.flag("ON"));
         let read = (read, env.flag("OFF"), env.flag("FLAG"));
+        let length = |text: &str| if text == "raw" { Err("is raw".into()) } else { Ok(text.len()) };
+        let read = (read, env.parsed("STREAM", length), env.parsed("ABSENT", length));
 
         assert_eq!(
             env.finish(read).unwrap_err().to_string(),
             "environment: EMPTY is missing; BYTES is \"many\" and should be a whole number above 0; \
-             QUEUE is missing; OFF is \"yes\" and should be true or false; FLAG is missing"
+             QUEUE is missing; OFF is \"yes\" and should be true or false; FLAG is missing; \
+             STREAM: is raw"
         );
     }
 }

@@ -1,0 +1,311 @@
+//! The Kafka payload of a function, and the answer to it.
+//!
+//! A record that is not as it should be costs itself and no other: it is handed on as the text it
+//! is. Shapes: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html> and, for the answer,
+//! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// What Lambda hands a function for a batch of topics, borrowed from the payload's text.
+#[derive(Debug, Default)]
+pub struct KafkaPayload<'a> {
+    /// Each partition of the batch.
+    pub partitions: Vec<Partition<'a>>,
+}
+
+/// The records of one partition.
+#[derive(Debug)]
+pub struct Partition<'a> {
+    /// `<topic>-<partition>`: by this name Lambda wants it reported.
+    pub name: Cow<'a, str>,
+    /// Its records in the order of their offsets; one without stays behind the one it came after.
+    pub records: Vec<Received<'a>>,
+    /// For each record the offset it can be reported by: its own, or where it has none that of the
+    /// last before it that has one.
+    pub places: Vec<Option<i64>>,
+}
+
+/// A record as it came.
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// It has the shape of one.
+    Record(KafkaRecord<'a>),
+    /// It has not; this is its JSON, and its offset where that at least can be read.
+    Unreadable(&'a str, Option<i64>),
+}
+
+/// One record of a partition. Its headers are not read: whatever bytes they hold, they are no part
+/// of a row.
+#[derive(Debug, Deserialize)]
+pub struct KafkaRecord<'a> {
+    /// The topic.
+    #[serde(borrow)]
+    pub topic: Cow<'a, str>,
+    /// The number of the partition.
+    pub partition: i64,
+    /// The position in the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970, by the producer's clock or the broker's.
+    #[serde(default)]
+    timestamp: Option<i64>,
+    #[serde(borrow, default)]
+    key: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    value: Option<Text<'a>>,
+}
+
+/// A string that is copied only where it has escapes: an `Option<Cow>` would always copy.
+#[derive(Debug, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A value as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Its bytes are in the buffer.
+    Bytes,
+    /// There is none: a tombstone.
+    Null,
+    /// Not base64; this is its text.
+    NotBase64(&'a str),
+}
+
+impl<'a> KafkaPayload<'a> {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    ///
+    /// When it is no Kafka payload at all.
+    pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
+        let payload = match serde_json::from_str::<Payload<'a, KafkaRecord<'a>>>(text) {
+            Ok(payload) => Self::new(payload, Received::Record),
+            // A second reading, record by record, is for those that need it.
+            Err(_) => Self::new(serde_json::from_str(text)?, received),
+        };
+        Ok(payload)
+    }
+
+    fn new<R>(payload: Payload<'a, R>, received: impl Fn(R) -> Received<'a> + Copy) -> Self {
+        let partitions = payload.records.into_iter();
+        let partition =
+            |(name, records): (_, Vec<R>)| Partition::new(name, records.into_iter().map(received));
+        Self { partitions: partitions.map(partition).collect() }
+    }
+}
+
+#[derive(Deserialize)]
+struct Payload<'a, R> {
+    #[serde(borrow)]
+    records: BTreeMap<Cow<'a, str>, Vec<R>>,
+}
+
+fn received(json: &RawValue) -> Received<'_> {
+    #[derive(Deserialize)]
+    struct Position {
+        offset: i64,
+    }
+
+    let json = json.get();
+    match serde_json::from_str(json) {
+        Ok(record) => Received::Record(record),
+        Err(_) => {
+            let offset = serde_json::from_str(json).map(|Position { offset }| offset);
+            Received::Unreadable(json, offset.ok())
+        }
+    }
+}
+
+impl<'a> Partition<'a> {
+    fn new(name: Cow<'a, str>, records: impl Iterator<Item = Received<'a>>) -> Self {
+        let mut last = None;
+        let with_place = |record: Received<'a>| {
+            last = record.offset().or(last);
+            (last, record)
+        };
+        let mut pairs: Vec<_> = records.map(with_place).collect();
+        // They come in order; the promise is that they are treated so.
+        pairs.sort_by_key(|(place, _)| *place);
+        let (places, records) = pairs.into_iter().unzip();
+        Self { name, records, places }
+    }
+}
+
+impl Received<'_> {
+    fn offset(&self) -> Option<i64> {
+        match self {
+            Self::Record(record) => Some(record.offset),
+            Self::Unreadable(_, offset) => *offset,
+        }
+    }
+}
+
+impl KafkaRecord<'_> {
+    /// When the record was written, where that is said.
+    #[must_use]
+    pub fn arrival_time(&self) -> Option<Timestamp> {
+        // -1 stands for none.
+        let millis = self.timestamp.filter(|millis| *millis >= 0)?;
+        Timestamp::from_millisecond(millis).ok()
+    }
+
+    /// The key where it is text: not empty, and without control characters, which binary keys have
+    /// that happen to be UTF-8. `bytes` is scratch space.
+    #[must_use]
+    pub fn key_in<'b>(&self, bytes: &'b mut Vec<u8>) -> Option<&'b str> {
+        bytes.clear();
+        base64_simd::STANDARD.decode_append(self.key.as_ref()?.0.as_ref(), bytes).ok()?;
+        let key = str::from_utf8(bytes).ok()?;
+        (!key.is_empty() && !key.contains(char::is_control)).then_some(key)
+    }
+
+    /// Replaces the content of `bytes` with the record's value.
+    pub fn value_into(&self, bytes: &mut Vec<u8>) -> Value<'_> {
+        bytes.clear();
+        let Some(Text(value)) = &self.value else { return Value::Null };
+        match base64_simd::STANDARD.decode_append(value.as_ref(), bytes) {
+            Ok(()) => Value::Bytes,
+            Err(_) => Value::NotBase64(value),
+        }
+    }
+}
+
+/// The answer to a batch: for each partition nothing, or where it must go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KafkaResponse {
+    /// Empty when the whole batch succeeded.
+    #[serde(rename = "batchItemFailures")]
+    pub batch_item_failures: Vec<KafkaFailure>,
+}
+
+/// One partition that did not succeed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KafkaFailure {
+    /// Where it must go on.
+    #[serde(rename = "itemIdentifier")]
+    pub item_identifier: KafkaPosition,
+}
+
+/// A position in a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KafkaPosition {
+    /// `<topic>-<partition>`, as in the payload.
+    pub partition: String,
+    /// The offset of the first record that is to be delivered again.
+    pub offset: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYLOAD: &str = r#"{
+        "eventSource": "aws:kafka", "eventSourceArn": "arn:aws:kafka:us-east-1:000000000000:cluster/c/1",
+        "bootstrapServers": "b-1.example:9092",
+        "records": {"telemetry-0": [
+            {"topic": "telemetry", "partition": 0, "offset": 15, "timestamp": 1545084650987,
+             "timestampType": "CREATE_TIME", "key": "ZGV2aWNlLTE=", "value": "e30=",
+             "headers": [{"trace": [-1, 0, -2]}, {"none": null}]},
+            {"topic": "telemetry", "partition": 0, "offset": 16, "timestamp": -1, "key": null, "value": null},
+            {"topic": "telemetry", "partition": 0, "offset": 17, "key": "/w==", "value": "§", "headers": []},
+            {"topic": "telemetry", "partition": 0, "offset": 18, "key": "AAAABw==", "value": ""}]}}"#;
+
+    fn partition(records: &str) -> Partition<'_> {
+        KafkaPayload::from_json(records).unwrap().partitions.remove(0)
+    }
+
+    #[test]
+    fn null_keys_tombstones_and_binary_headers_are_read() {
+        let (mut value, mut key) = (b"old".to_vec(), Vec::new());
+        let partition = partition(PAYLOAD);
+        let records: Vec<_> = partition
+            .records
+            .iter()
+            .map(|record| match record {
+                Received::Record(record) => {
+                    let kind = match record.value_into(&mut value) {
+                        Value::Bytes => String::from_utf8_lossy(&value).into_owned(),
+                        other => format!("{other:?}"),
+                    };
+                    (record.offset, kind, record.key_in(&mut key).map(str::to_owned))
+                }
+                Received::Unreadable(json, _) => (-1, (*json).to_owned(), None),
+            })
+            .collect();
+
+        assert_eq!(partition.name, "telemetry-0");
+        assert_eq!(
+            records,
+            [
+                (15, "{}".to_owned(), Some("device-1".to_owned())),
+                (16, "Null".to_owned(), None),
+                (17, "NotBase64(\"§\")".to_owned(), None),
+                (18, String::new(), None),
+            ]
+        );
+        let Received::Record(first) = &partition.records[0] else { unreachable!() };
+        let Received::Record(second) = &partition.records[1] else { unreachable!() };
+        assert_eq!(first.arrival_time().unwrap().to_string(), "2018-12-17T22:10:50.987Z");
+        assert_eq!(second.arrival_time(), None);
+    }
+
+    #[test]
+    fn an_unreadable_record_costs_itself_and_is_placed_by_what_can_be_read() {
+        let partition = partition(
+            r#"{"records": {"t-0": [{}, {"topic": "t", "partition": 0, "offset": 7},
+                {"offset": 8, "topic": 5}, 9, {"topic": "t", "partition": 0, "offset": 10}]}}"#,
+        );
+
+        assert_eq!(partition.places, [None, Some(7), Some(8), Some(8), Some(10)]);
+        let unreadable: Vec<_> = partition
+            .records
+            .iter()
+            .map(|it| match it {
+                Received::Unreadable(json, offset) => Some((*json, *offset)),
+                Received::Record(_) => None,
+            })
+            .collect();
+        let eight = r#"{"offset": 8, "topic": 5}"#;
+        assert_eq!(
+            unreadable,
+            [Some(("{}", None)), None, Some((eight, Some(8))), Some(("9", None)), None]
+        );
+    }
+
+    #[test]
+    fn records_are_in_the_order_of_their_offsets() {
+        let partition = partition(
+            r#"{"records": {"t-0": [{"topic": "t", "partition": 0, "offset": 9}, 1,
+                {"topic": "t", "partition": 0, "offset": 7}]}}"#,
+        );
+
+        assert_eq!(partition.places, [Some(7), Some(9), Some(9)]);
+        assert!(matches!(partition.records[2], Received::Unreadable("1", None)));
+    }
+
+    #[test]
+    fn what_is_no_kafka_payload_is_refused() {
+        for text in
+            ["7", "{}", r#"{"Records": []}"#, r#"{"records": []}"#, r#"{"records": {"t-0": {}}}"#]
+        {
+            assert!(KafkaPayload::from_json(text).is_err(), "{text}");
+        }
+        assert!(KafkaPayload::from_json(r#"{"records": {}}"#).unwrap().partitions.is_empty());
+    }
+
+    #[test]
+    fn a_failure_names_partition_and_offset() {
+        let position = KafkaPosition { partition: "telemetry-0".into(), offset: 15 };
+        let response =
+            KafkaResponse { batch_item_failures: vec![KafkaFailure { item_identifier: position }] };
+
+        let json = serde_json::to_string(&response).unwrap();
+
+        let expected =
+            r#"{"batchItemFailures":[{"itemIdentifier":{"partition":"telemetry-0","offset":15}}]}"#;
+        assert_eq!(json, expected);
+    }
+}

@@ -1,0 +1,225 @@
+//! What becomes of a record: a raw record, a bad row, or nothing where it is a tombstone.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use tributary_aws::batch::Fate;
+use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::producer::Outbound;
+use tributary_aws::quarantine::BadRows;
+use tributary_core::bad_row::{Code, Origin, Rejection, shown};
+use tributary_core::datasets::{self, Dataset};
+use tributary_core::id::Id;
+use tributary_core::raw::RawRecordWriter;
+use tributary_core::rows::object_fault;
+use tributary_core::time::millis;
+
+use crate::config::Topics;
+use crate::payload::{KafkaRecord, Received, Value};
+
+/// What a batch became, before anything is delivered. Positions count the records of all partitions,
+/// one partition after the other.
+#[derive(Default)]
+pub(crate) struct Sorted {
+    pub(crate) fates: Vec<Fate>,
+    pub(crate) records: Vec<Outbound<StreamRecord>>,
+    pub(crate) bad_rows: BadRows,
+}
+
+/// Sorts the records of one batch. What does not change from record to record is made once, and the
+/// buffers are used again.
+pub(crate) struct Sorter<'t> {
+    topics: &'t Topics,
+    now: Timestamp,
+    received_at: String,
+    max_record_bytes: usize,
+    /// In the order of [`datasets::ALL`].
+    writers: Vec<RawRecordWriter>,
+    value: Vec<u8>,
+    key: Vec<u8>,
+    numbers: [String; 2],
+    record_id: String,
+    source: String,
+}
+
+impl<'t> Sorter<'t> {
+    /// A sorter of records received at `now`, which may have `max_record_bytes` in the stream with
+    /// their partition key.
+    pub(crate) fn new(topics: &'t Topics, now: Timestamp, max_record_bytes: usize) -> Self {
+        let writers = datasets::ALL.iter().map(|dataset| RawRecordWriter::new(dataset.name()));
+        Self {
+            topics,
+            now,
+            received_at: millis(now),
+            max_record_bytes,
+            writers: writers.collect(),
+            value: Vec::new(),
+            key: Vec::new(),
+            numbers: Default::default(),
+            record_id: String::new(),
+            source: String::new(),
+        }
+    }
+
+    /// Sorts the next record, which is of the partition `name`.
+    pub(crate) fn push(&mut self, name: &str, received: &Received<'_>, sorted: &mut Sorted) {
+        let position = sorted.fates.len();
+        let fate = match received {
+            Received::Record(record) => self.record(position, name, record, sorted),
+            Received::Unreadable(json, offset) => {
+                let rejection =
+                    Rejection::row(Code::InvalidJson, "the record lacks the shape of one of Kafka");
+                // No position that would be its own: its text stands for it.
+                replace(&mut self.record_id, Id::of_text(&["kafka", name, json]));
+                self.source_is(name, *offset);
+                self.reject(position, &rejection, None, None, json.as_bytes(), sorted)
+            }
+        };
+        sorted.fates.push(fate);
+    }
+
+    fn record(
+        &mut self,
+        position: usize,
+        name: &str,
+        record: &KafkaRecord<'_>,
+        sorted: &mut Sorted,
+    ) -> Fate {
+        let mut value = std::mem::take(&mut self.value);
+        let (bytes, made) = match record.value_into(&mut value) {
+            // A tombstone says that a key is gone from the topic; it is no row.
+            Value::Null => {
+                self.value = value;
+                return Fate::Filtered;
+            }
+            Value::NotBase64(text) => {
+                self.place(name, record);
+                let rejection = Rejection::row(Code::BrokenBase64, "the value is not base64");
+                (text.as_bytes(), Err(rejection))
+            }
+            Value::Bytes => {
+                self.place(name, record);
+                (value.as_slice(), self.raw(record, &value))
+            }
+        };
+        let fate = match made {
+            Ok(entry) => {
+                sorted.records.push(Outbound { position, entry });
+                Fate::Out
+            }
+            Err(rejection) => {
+                let dataset = self.topics.dataset(&record.topic);
+                self.reject(position, &rejection, dataset, record.arrival_time(), bytes, sorted)
+            }
+        };
+        self.value = value;
+        fate
+    }
+
+    /// The record for the stream that `value` becomes.
+    fn raw(&mut self, record: &KafkaRecord<'_>, value: &[u8]) -> Result<StreamRecord, Rejection> {
+        let name = self.topics.dataset(&record.topic).map(Dataset::name);
+        let known = datasets::ALL.iter().zip(&self.writers);
+        let (_, writer) = known
+            .into_iter()
+            .find(|(dataset, _)| Some(dataset.name()) == name)
+            .ok_or_else(|| unknown_topic(&record.topic))?;
+
+        let payload = object(value, self.max_record_bytes)?;
+        let data = writer.write(&self.record_id, &self.source, &self.received_at, |out| {
+            push_on_one_line(out, payload);
+        });
+        let key = record.key_in(&mut self.key).unwrap_or(&self.record_id);
+        let entry = StreamRecord::new(key, data);
+        if entry.size() > self.max_record_bytes {
+            return Err(too_large(entry.size(), self.max_record_bytes));
+        }
+        Ok(entry)
+    }
+
+    /// Writes down id and source of a record: topic, partition and offset.
+    fn place(&mut self, name: &str, record: &KafkaRecord<'_>) {
+        let [partition, offset] = &mut self.numbers;
+        replace(partition, record.partition);
+        replace(offset, record.offset);
+        let id = Id::of_text(&["kafka", &record.topic, partition, offset]);
+        replace(&mut self.record_id, id);
+        self.source_is(name, Some(record.offset));
+    }
+
+    /// `kafka:<topic>-<partition>#offset=<offset>`
+    fn source_is(&mut self, name: &str, offset: Option<i64>) {
+        replace(&mut self.source, format_args!("kafka:{name}"));
+        if let Some(offset) = offset {
+            // Writing to a string cannot fail.
+            let _ = write!(self.source, "#offset={offset}");
+        }
+    }
+
+    fn reject(
+        &self,
+        position: usize,
+        rejection: &Rejection,
+        dataset: Option<&dyn Dataset>,
+        arrived_at: Option<Timestamp>,
+        bytes: &[u8],
+        sorted: &mut Sorted,
+    ) -> Fate {
+        let origin = Origin {
+            dataset: dataset.map(Dataset::name),
+            source: self.source.as_str().into(),
+            record_id: self.record_id.as_str().into(),
+            arrived_at,
+            ..Origin::default()
+        };
+        sorted.bad_rows.push(position, rejection, &origin, Some(bytes), self.now);
+        Fate::Quarantined(rejection.code)
+    }
+}
+
+/// Puts `value` in the place of what `text` holds.
+fn replace(text: &mut String, value: impl std::fmt::Display) {
+    text.clear();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{value}");
+}
+
+/// The value as the one JSON object it must be. Of several faults the most specific is told, as for
+/// the rows of a file.
+fn object(value: &[u8], most: usize) -> Result<&str, Rejection> {
+    if value.len() > most {
+        return Err(too_large(value.len(), most));
+    }
+    let text = str::from_utf8(value).map_err(|error| {
+        let message = format!("byte {} of the value is not UTF-8", error.valid_up_to());
+        Rejection::row(Code::NotUtf8, message)
+    })?;
+    if let Some(at) = value.iter().position(|byte| *byte == 0) {
+        return Err(Rejection::row(Code::NulByte, format!("byte {at} of the value is NUL")));
+    }
+    let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    match object_fault(text) {
+        Some(fault) => Err(Rejection::row(Code::InvalidJson, fault)),
+        None => Ok(text),
+    }
+}
+
+/// The raw layer has one record on a line, and so no line ends inside of one. In JSON they can only
+/// stand between tokens, where a blank does as well.
+fn push_on_one_line(out: &mut Vec<u8>, json: &str) {
+    out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+}
+
+fn unknown_topic(topic: &str) -> Rejection {
+    let message = format!(
+        "the topic {} is of no dataset: TOPIC_DATASETS does not name it, and it is none of {}",
+        shown(topic),
+        datasets::names()
+    );
+    Rejection::row(Code::UnknownDataset, message)
+}
+
+fn too_large(bytes: usize, most: usize) -> Rejection {
+    let message = format!("the record would have {bytes} bytes of {most}");
+    Rejection::row(Code::RowTooLarge, message)
+}
