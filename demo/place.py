@@ -19,6 +19,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 FUNCTIONS = {
     "IngestS3": "ingest-s3",
     "IngestHttp": "ingest-http",
+    "IngestKafka": "ingest-kafka",
     "Transform": "transform",
     "Metrics": "metrics",
     "Alerts": "alerts",

@@ -5,8 +5,9 @@
     python3 make_payloads.py --check    exit 1 if a committed file is not what this program makes
 
 The shapes follow the AWS pages "Using Lambda to process records from Amazon Kinesis Data Streams",
-"Using Lambda with Amazon SQS", "Event message structure" of Amazon S3 and "Invoking Lambda function URLs". The rows come from the
-generator of the accidents fixtures; the same rules hold here: seeded, only the standard library.
+"Using Lambda with Amazon SQS", "Using Lambda with self-managed Apache Kafka", "Event message structure" of Amazon S3 and "Invoking
+Lambda function URLs". The rows come from the generator of the accidents fixtures; the same rules hold here: seeded, only the standard
+library.
 """
 
 import argparse
@@ -248,6 +249,36 @@ def s3_notification(key, data):
     }]}
 
 
+def kafka(**partitions):
+    """A batch of a cluster: for each `<topic>_<partition>` its records, a value or a pair of key and value.
+
+    A value is JSON to encode, bytes to encode, text that stands as `value` as it is, or None for a tombstone.
+    """
+    encode = lambda data: data if data is None or isinstance(data, str) else base64.b64encode(data).decode()  # noqa: E731
+    records = {}
+    for name, items in partitions.items():
+        topic, number = name.rsplit("_", 1)
+        records[f"{topic}-{number}"] = [
+            {
+                "topic": topic,
+                "partition": int(number),
+                "offset": 1500 + at,
+                "timestamp": int(ARRIVED.timestamp() * 1000) + 37 * at,
+                "timestampType": "CREATE_TIME",
+                "key": encode(key),
+                "value": encode(compact(value).encode() if isinstance(value, dict) else value),
+                # Bytes as the signed numbers that Lambda makes of them.
+                "headers": [{"traceparent": list(b"00-abc")}, {"binary": [-1, 0, 127]}],
+            }
+            for at, (key, value) in enumerate(item if isinstance(item, tuple) else (None, item) for item in items)
+        ]
+    return {
+        "eventSource": "SelfManagedKafka",
+        "bootstrapServers": "127.0.0.1:9092",
+        "records": records,
+    }
+
+
 # The cases ------------------------------------------------------------------------------------------
 
 
@@ -266,6 +297,22 @@ def ingest_s3():
             "version_id": None, "etag": None, "offset": 0, "row": 1,
         }),
         "not-a-notification": sqs({"greeting": "this is no notification"}),
+    }
+
+
+def ingest_kafka():
+    rng = Rng(9400)
+    row = lambda number: {name: value for name, value in make_row(rng, 9400000 + number).items() if value and name in HEADER_2023}  # noqa: E731
+    keyed = lambda number: (b"A-%d" % (9400000 + number), row(number))  # noqa: E731
+    gauge = {"sensor_id": "s-1", "location": "Dordrecht", "water_level": 1.25, "timestamp": "2026-11-20T09:59:58Z"}
+    return {
+        "one-good": kafka(accidents_0=[keyed(1)]),
+        "one-good-two-bad": kafka(accidents_0=[b"[1]", keyed(2), b"\xff\xfe"]),
+        "two-topics": kafka(accidents_0=[keyed(3), keyed(4)], accidents_1=[keyed(5)], flood_0=[(b"s-1", gauge)]),
+        "tombstones-and-binary-keys": kafka(accidents_0=[(b"A-9400006", None), (b"\x00\x01", row(6)), (None, row(7)), None]),
+        "unknown-topic": kafka(balloons_0=[row(8)]),
+        "broken-base64": kafka(accidents_0=[keyed(9), "this is *not* base64", keyed(10)]),
+        "empty-batch": kafka(),
     }
 
 
@@ -348,7 +395,11 @@ def committed():
     for case, (payload, expected) in http_requests.cases(ACCOUNT, REGION, ARRIVED).items():
         for name, value in ((f"{case}.json", payload), (f"{case}.expected.json", expected)):
             made[f"ingest-http/{name}"] = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-    for function, cases in (("ingest-s3", ingest_s3()), ("transform", transform()), ("metrics", metrics()), ("alerts", alerts())):
+    batches = {
+        "ingest-s3": ingest_s3(), "ingest-kafka": ingest_kafka(), "transform": transform(), "metrics": metrics(),
+        "alerts": alerts(),
+    }
+    for function, cases in batches.items():
         for case, payload in cases.items():
             for name, value in ((f"{case}.json", payload), (f"{case}.expected.json", NOTHING_FAILED)):
                 made[f"{function}/{name}"] = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

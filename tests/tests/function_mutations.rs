@@ -9,7 +9,8 @@ use tributary_tests::contract::{environment, functions, mappings, roles};
 
 type Check = fn(&Template) -> Vec<String>;
 
-const CRATES: [&str; 5] = ["alerts", "ingest-http", "ingest-s3", "metrics", "transform"];
+const CRATES: [&str; 6] =
+    ["alerts", "ingest-http", "ingest-kafka", "ingest-s3", "metrics", "transform"];
 
 const ARE_THE_CRATES: Check =
     |template| functions::are_the_crates(template, &CRATES.map(str::to_owned));
@@ -321,6 +322,12 @@ fn a_statement_that_is_too_wide() {
             "MetricsRole/Properties/Policies/0/PolicyDocument/Statement/Sid=WriteMetrics/Condition",
         ),
         "MetricsRole: WriteMetrics lacks a condition on cloudwatch:namespace",
+    );
+    let network = "IngestKafkaRole/Properties/Policies/5/Fn::If/1/PolicyDocument/Statement";
+    reports(
+        roles::are_narrow,
+        &without(&format!("{network}/Sid=ReachTheBrokers/Condition")),
+        "IngestKafkaRole: ReachTheBrokers lacks a condition that keeps the function's own code from it",
     );
     reports(
         roles::are_narrow,

@@ -5,7 +5,7 @@ use std::fs;
 use tributary_tests::contract::environment::READERS;
 use tributary_tests::contract::template::Template;
 use tributary_tests::contract::{
-    alarms, catalogue, deployment, environment, functions, mappings, roles, samples, storage,
+    alarms, catalogue, deployment, environment, functions, kafka, mappings, roles, samples, storage,
 };
 use tributary_tests::repository;
 
@@ -76,6 +76,16 @@ fn no_bad_record_blocks_a_shard() {
 #[test]
 fn a_failed_message_is_delivered_again_and_not_for_ever() {
     holds(&mappings::of_queues_redrive(&template()));
+}
+
+#[test]
+fn no_topic_is_read_unless_somebody_asks_for_it() {
+    holds(&kafka::mappings_are_off_by_default(&template()));
+}
+
+#[test]
+fn no_bad_record_blocks_a_partition() {
+    holds(&kafka::mappings_are_bounded(&template()));
 }
 
 #[test]

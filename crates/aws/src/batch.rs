@@ -14,7 +14,7 @@ pub enum Fate {
     Out,
     /// It is a bad row.
     Quarantined(Code),
-    /// A declared filter dropped it.
+    /// A declared filter dropped it, or it only says that a key is gone.
     Filtered,
 }
 

@@ -18,7 +18,7 @@ pub struct Books {
     pub delivered: u64,
     /// Records delivered to quarantine.
     pub quarantined: u64,
-    /// Records that a declared filter dropped.
+    /// Records that a declared filter dropped, and those that only say that a key is gone.
     pub filtered: u64,
     /// Records too late for their window, and quarantined for it.
     pub late: u64,

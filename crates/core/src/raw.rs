@@ -23,7 +23,7 @@ pub struct RawRecord<'a> {
     #[serde(borrow)]
     pub record_id: Cow<'a, str>,
     /// The source position, for a person and for replay: of an object as above, of a request
-    /// `http:<dataset>/<client>#<key>&item=0`.
+    /// `http:<dataset>/<client>#<key>&item=0`, of Kafka `kafka:<topic>-<partition>#offset=0`.
     #[serde(borrow)]
     pub source: Cow<'a, str>,
     /// When Tributary received the row.

@@ -280,6 +280,34 @@ async fn a_redelivery_has_the_same_record_ids() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_payload_of_the_samples_is_answered_as_expected() {
+    let samples = [
+        ("one-good", 1, 0),
+        ("one-good-two-bad", 1, 2),
+        ("two-topics", 4, 0),
+        ("tombstones-and-binary-keys", 2, 0),
+        ("unknown-topic", 0, 1),
+        ("broken-base64", 2, 1),
+        ("empty-batch", 0, 0),
+    ];
+    for (name, good, bad) in samples {
+        let read = |end: &str| {
+            let path =
+                format!("{}/../../events/ingest-kafka/{name}.{end}", env!("CARGO_MANIFEST_DIR"));
+            std::fs::read_to_string(path).unwrap()
+        };
+        let ingest = ingest(vec![], vec![]);
+
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let response = ingest.handle(&read("json"), deadline).await.unwrap();
+
+        let expected: Value = serde_json::from_str(&read("expected.json")).unwrap();
+        assert_eq!(serde_json::to_value(&response).unwrap(), expected, "{name}");
+        assert_eq!((stored(&ingest).len(), bad_rows(&ingest).len()), (good, bad), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn broken_set_up_and_a_payload_of_something_else_fail_the_invocation() {
     let good = payload(&[("crashes", 0, three())]);
 

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::mappings;
 use super::template::{Template, list, names, target, text};
+use super::{kafka, mappings};
 
 /// The topic for alarms about the pipeline itself.
 pub const OPS_TOPIC: &str = "OpsTopic";
@@ -44,6 +44,18 @@ pub fn watch_every_function(template: &Template) -> Vec<String> {
             faults.push(format!(
                 "{id}: no alarm for no invocations: below a threshold, missing data breaching"
             ));
+        }
+        if kafka::of(template, &function).next().is_some()
+            && !about("OffsetLag").into_iter().any(rises)
+        {
+            faults.push(format!("{id}: no alarm for OffsetLag"));
+        }
+        for (mapping, _) in kafka::of(template, &function) {
+            let parked = "OnFailureDestinationDeliveredEventCount";
+            let dimension = "EventSourceMappingUUID";
+            if watching(template, "AWS/Lambda", parked, dimension, mapping).is_empty() {
+                faults.push(format!("{mapping}: no alarm for what Lambda gives up on"));
+            }
         }
         let streams = mappings::of(&function, "Kinesis");
         if !streams.is_empty() && !about("IteratorAge").into_iter().any(rises) {
@@ -107,7 +119,9 @@ fn watching<'a>(
             .chain([*properties])
             .filter(|metric| metric["Namespace"] == namespace && metric["MetricName"] == name)
             .flat_map(|metric| list(&metric["Dimensions"]))
-            .any(|it| it["Name"] == dimension && target(&it["Value"]) == Some(id))
+            .filter(|it| it["Name"] == dimension)
+            .flat_map(|it| list(&it["Value"]))
+            .any(|value| target(value) == Some(id))
     };
     alarms(template).map(|(_, alarm)| &alarm["Properties"]).filter(is_about).collect()
 }

@@ -28,6 +28,7 @@ pub const OUTPUTS: &[&str] = &[
     "IngestS3FunctionName",
     "IngestHttpUrl",
     "IngestHttpFunctionName",
+    "IngestKafkaFunctionName",
     "TransformFunctionName",
     "MetricsFunctionName",
     "AlertsFunctionName",

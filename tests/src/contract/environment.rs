@@ -28,6 +28,10 @@ pub const READERS: &[Reader] = &[
         read: |from| done(ingest_http::config::Config::from_look_up(from)),
     },
     Reader {
+        binary: "ingest-kafka",
+        read: |from| done(ingest_kafka::config::Config::from_look_up(from)),
+    },
+    Reader {
         binary: "transform",
         read: |from| done(transform::config::Config::from_look_up(from)),
     },

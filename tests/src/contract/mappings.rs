@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::kafka;
 use super::template::{Function, Template, strings, target};
 
 /// An event source mapping of a function.
@@ -29,11 +30,13 @@ pub(super) fn of(function: &Function, kind: &str) -> Vec<Mapping> {
         .collect()
 }
 
-/// No mapping stands outside its function, where the checks here would not see it.
+/// No mapping stands outside its function, where the checks here would not see it; but those of
+/// Kafka, which an event of a function could not put behind a condition.
 #[must_use]
 pub fn are_events_of_their_functions(template: &Template) -> Vec<String> {
     template
         .of_type("AWS::Lambda::EventSourceMapping")
+        .filter(|(_, mapping)| !kafka::is_one(&mapping["Properties"]))
         .map(|(id, _)| format!("{id}: write it as an event of its function"))
         .collect()
 }

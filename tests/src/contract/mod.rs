@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod deployment;
 pub mod environment;
 pub mod functions;
+pub mod kafka;
 pub mod mappings;
 pub mod mutation;
 pub mod roles;

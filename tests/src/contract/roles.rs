@@ -4,20 +4,33 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::mappings;
 use super::template::{Template, list, names, strings, target};
+use super::{kafka, mappings};
 
 /// The statements that may name every resource, because AWS knows none for their actions.
 const WITHOUT_RESOURCE: &[(&str, &[&str])] = &[
     ("Trace", &["xray:PutTraceSegments", "xray:PutTelemetryRecords"]),
     // Bounded by a condition on the namespace instead.
     ("WriteMetrics", &["cloudwatch:PutMetricData"]),
+    // Bounded by a condition on who calls.
+    (
+        "ReachTheBrokers",
+        &[
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcs",
+        ],
+    ),
 ];
 
 /// What Lambda does to a source with the function's role.
 ///
-/// See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html> and
-/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>.
+/// See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html>,
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html> and
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-msk-permissions.html>.
 const READ_STREAM: &[&str] = &[
     "kinesis:DescribeStream",
     "kinesis:DescribeStreamSummary",
@@ -26,6 +39,7 @@ const READ_STREAM: &[&str] = &[
     "kinesis:ListShards",
 ];
 const READ_QUEUE: &[&str] = &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+const READ_CLUSTER: &[&str] = &["kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"];
 const PARK_FAILURES: &[&str] = &["s3:PutObject", "s3:ListBucket"];
 const WRITE_LOG: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents"];
 
@@ -73,6 +87,11 @@ fn too_wide(sid: &str, statement: &Value) -> Option<String> {
         {
             return Some("lacks a condition on cloudwatch:namespace".into());
         }
+        if actions.contains(&"ec2:DeleteNetworkInterface")
+            && !statement["Condition"]["ArnNotEquals"].to_string().contains("SourceFunctionArn")
+        {
+            return Some("lacks a condition that keeps the function's own code from it".into());
+        }
         return None;
     }
     let of_stack = |it: &Value| names(it).iter().any(|name| !name.starts_with("AWS::"));
@@ -104,6 +123,11 @@ pub fn grant_what_functions_use(template: &Template) -> Vec<String> {
         }
         for mapping in mappings::of(&function, "SQS") {
             demand(READ_QUEUE, target(&mapping.properties["Queue"]));
+        }
+        for (_, mapping) in kafka::of(template, &function) {
+            let failures = &mapping["DestinationConfig"]["OnFailure"];
+            demand(READ_CLUSTER, list(&mapping["EventSourceArn"]).into_iter().find_map(target));
+            demand(PARK_FAILURES, target(&failures["Destination"]));
         }
         demand(WRITE_LOG, target(&function.properties["LoggingConfig"]["LogGroup"]));
 

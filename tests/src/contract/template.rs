@@ -95,6 +95,12 @@ impl Template {
     /// The same, with parameters that are not at their default.
     #[must_use]
     pub fn sample_with(&self, value: &Value, parameters: &BTreeMap<String, String>) -> String {
+        if let Some([Value::String(between), Value::Array(parts)]) =
+            value["Fn::Join"].as_array().map(Vec::as_slice)
+        {
+            let parts = parts.iter().map(|part| self.sample_with(part, parameters));
+            return parts.collect::<Vec<_>>().join(between);
+        }
         let Some(name) = value["Ref"].as_str() else {
             return match &value["Fn::Sub"] {
                 Value::Null => text(value),
