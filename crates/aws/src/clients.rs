@@ -6,6 +6,9 @@ use aws_config::BehaviorVersion;
 pub use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+pub use aws_sdk_kinesis::config::Credentials;
+use aws_sdk_kinesis::config::ProvideCredentials as _;
+use aws_sdk_kinesis::error::DisplayErrorContext;
 
 /// Connecting takes milliseconds within a region; a connection that takes longer is a lost one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,6 +27,18 @@ pub async fn load() -> SdkConfig {
         .retry_config(RetryConfig::standard())
         .load()
         .await
+}
+
+/// The credentials of the environment as they are now: what is signed outside of the SDK's clients
+/// keeps them until they expire.
+///
+/// # Errors
+///
+/// Why there are none.
+pub async fn credentials(config: &SdkConfig) -> Result<Credentials, String> {
+    let provider = config.credentials_provider().ok_or("the environment has none")?;
+    let credentials = provider.provide_credentials().await;
+    credentials.map_err(|error| DisplayErrorContext(&error).to_string())
 }
 
 /// A Kinesis client without retries of its own: the [producer](crate::producer) retries, because

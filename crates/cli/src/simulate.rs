@@ -1,5 +1,6 @@
 //! `tributary simulate`: a made-up feed, to a file, a stream or a function.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -149,6 +150,10 @@ struct Summary {
     undelivered: u64,
     /// Records that were sent again.
     retried: u64,
+    /// Of the records, those that the target will never take, and by which code.
+    rejected: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rejected_by_code: BTreeMap<String, u64>,
     /// Of the records, those sent late and those sent before.
     late: u64,
     duplicates: u64,
@@ -207,6 +212,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         records: sent,
         undelivered: status.undelivered,
         retried: status.retried,
+        rejected: status.rejected,
+        rejected_by_code: target.rejected(),
         late: counts.late,
         duplicates: counts.duplicates,
         dropped: counts.dropped,
@@ -216,6 +223,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let details = [
         ("undelivered", summary.undelivered),
         ("retried", summary.retried),
+        ("rejected", summary.rejected),
         ("late", summary.late),
         ("duplicates", summary.duplicates),
         ("dropped", summary.dropped),

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -84,6 +85,10 @@ struct Summary {
     undelivered: u64,
     /// Rows that were sent again.
     retried: u64,
+    /// Of the records, those that the target will never take, and by which code.
+    rejected: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rejected_by_code: BTreeMap<String, u64>,
     /// Rows that cannot be read and were left out; a file's damaged rest counts as one.
     bad_rows: u64,
     /// How many times all files have been read to the end.
@@ -310,6 +315,8 @@ impl Replay<'_> {
             records: self.sent,
             undelivered: status.undelivered,
             retried: status.retried,
+            rejected: status.rejected,
+            rejected_by_code: self.target.rejected(),
             bad_rows: self.bad_rows,
             loops: self.at.loops,
             finished: result.is_ok() && self.at.file == self.arguments.files.len(),
@@ -318,6 +325,7 @@ impl Replay<'_> {
         let details = [
             ("undelivered", summary.undelivered),
             ("retried", summary.retried),
+            ("rejected", summary.rejected),
             ("bad rows", summary.bad_rows),
             ("loops", summary.loops),
         ];

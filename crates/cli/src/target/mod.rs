@@ -1,18 +1,22 @@
-//! Where a feed goes: standard output, a file, a stream.
+//! Where a feed goes: standard output, a file, a stream, an address.
 
+mod http;
 mod kinesis;
+mod lanes;
 mod lines;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tributary_core::id::Id;
 use tributary_core::ingest::SourceName;
 use tributary_core::rows::Position;
 
+use http::{Address, HttpTarget};
 use kinesis::KinesisTarget;
 use lines::LinesTarget;
 
@@ -34,6 +38,11 @@ pub(crate) trait Target {
 
     /// How it went so far.
     fn status(&self) -> Status;
+
+    /// Records that will never be taken, by code.
+    fn rejected(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
 
     /// What went wrong last, if anything did.
     fn last_error(&self) -> Option<String> {
@@ -98,6 +107,8 @@ pub(crate) struct Status {
     pub undelivered: u64,
     /// Records that were sent again.
     pub retried: u64,
+    /// Records that will never be taken. They were told, and the feed goes on.
+    pub rejected: u64,
     /// How long the caller has waited for it.
     pub waited: Duration,
 }
@@ -105,14 +116,23 @@ pub(crate) struct Status {
 /// Where a feed goes, by its name, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct To {
-    /// Where records go: stdout, `file:PATH`, or `kinesis:STREAM` as the AWS environment says
+    /// Where records go: stdout, `file:PATH`, `kinesis:STREAM` as the AWS environment says, or the
+    /// URL of ingest-http
     #[arg(long = "to", value_name = "TARGET", default_value = "stdout", value_parser = name)]
     pub name: TargetName,
 
-    /// Calls to a stream that are in flight at once; a key always has the same one
+    /// Calls to a stream or a URL that are in flight at once; in a stream a key always has the same
     #[arg(long, value_name = "N", default_value_t = 4,
         value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: u16,
+
+    /// To a URL: compresses each request
+    #[arg(long)]
+    gzip: bool,
+
+    /// To a URL: does not sign requests with the credentials of the AWS environment
+    #[arg(long)]
+    unsigned: bool,
 }
 
 /// A target by its name.
@@ -121,16 +141,24 @@ pub(crate) enum TargetName {
     Stdout,
     File(PathBuf),
     Kinesis(String),
+    Http(Address),
 }
 
 impl To {
     /// Opens it. A file is begun anew, or after its first `keep` bytes.
     pub(crate) fn open(&self, keep: Option<u64>) -> Result<Box<dyn Target>> {
+        if (self.gzip || self.unsigned) && !matches!(self.name, TargetName::Http(_)) {
+            bail!("--gzip and --unsigned are for a URL, not for {}", self.name);
+        }
         Ok(match &self.name {
             TargetName::Stdout => Box::new(LinesTarget::stdout()),
             TargetName::File(path) => Box::new(LinesTarget::file(path, keep)?),
             TargetName::Kinesis(stream) => {
                 Box::new(KinesisTarget::open(stream, usize::from(self.connections))?)
+            }
+            TargetName::Http(address) => {
+                let connections = usize::from(self.connections);
+                Box::new(HttpTarget::open(address.clone(), connections, self.gzip, self.unsigned)?)
             }
         })
     }
@@ -149,6 +177,7 @@ impl fmt::Display for TargetName {
             Self::Stdout => f.write_str("stdout"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Kinesis(stream) => write!(f, "kinesis:{stream}"),
+            Self::Http(address) => address.fmt(f),
         }
     }
 }
@@ -161,6 +190,9 @@ fn name(text: &str) -> Result<TargetName, String> {
         Some(("kinesis", stream)) if !stream.is_empty() => {
             Ok(TargetName::Kinesis(stream.to_owned()))
         }
-        _ => Err(format!("{text:?} is no target; there are stdout, file:PATH and kinesis:STREAM")),
+        Some(("http" | "https", _)) => Address::parse(text).map(TargetName::Http),
+        _ => Err(format!(
+            "{text:?} is no target; there are stdout, file:PATH, kinesis:STREAM and http:URL"
+        )),
     }
 }

@@ -1,0 +1,209 @@
+//! What an answer says of the items of its request.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tributary_core::bad_row::shown;
+
+/// What to do after an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reading<'a> {
+    /// All items were taken.
+    Taken,
+    /// Each item has its verdict.
+    Items(Vec<Verdict<'a>>),
+    /// Nothing is known of any item: all of them go out again.
+    Again(String),
+    /// The request was too large, as a whole.
+    TooLarge(String),
+    /// No such request will ever be taken.
+    Refused(String),
+}
+
+/// What became of one item.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict<'a> {
+    Accepted,
+    Again,
+    Rejected(Rejected<'a>),
+}
+
+/// Why an item will never be taken.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rejected<'a> {
+    pub code: Cow<'a, str>,
+    pub field: Option<Cow<'a, str>>,
+    pub message: Option<Cow<'a, str>>,
+}
+
+/// The body of an answer of `ingest-http`, as far as it matters here; Lambda's own has `Message`.
+#[derive(Default, Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    error: Option<Cow<'a, str>>,
+    #[serde(borrow, default, alias = "Message")]
+    message: Option<Cow<'a, str>>,
+    #[serde(default)]
+    accepted: Option<usize>,
+    #[serde(borrow, default)]
+    items: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(rename = "item")]
+    index: usize,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(borrow, default)]
+    code: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    field: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    message: Option<Cow<'a, str>>,
+}
+
+/// Reads the answer to a request of `count` items.
+///
+/// An address that is not `ingest-http` may take all with any status from 200 to 206 and say no
+/// more. Where an answer speaks of its items, each of them is read: an answer of another length than
+/// its request says nothing that can be trusted.
+pub(super) fn read(status: u16, body: &[u8], count: usize) -> Reading<'_> {
+    let parsed: Body<'_> = serde_json::from_slice(body).unwrap_or_default();
+    let says = || match (&parsed.error, &parsed.message) {
+        (Some(error), Some(message)) => format!("{status} {error}: {message}"),
+        (Some(text), None) | (None, Some(text)) => format!("{status}: {text}"),
+        (None, None) if body.is_empty() => format!("{status}"),
+        (None, None) => format!("{status}: {}", shown(&String::from_utf8_lossy(body))),
+    };
+    match (status, parsed.items) {
+        (200..=206, _) if parsed.accepted == Some(count) => Reading::Taken,
+        (200..=206, None) if parsed.accepted.is_none() => Reading::Taken,
+        (200..=207 | 422 | 503, Some(items)) => match verdicts(items.get(), count) {
+            Some(verdicts) => Reading::Items(verdicts),
+            None => Reading::Again(format!("{status} that does not answer for its {count} items")),
+        },
+        (200..=207, None) => {
+            Reading::Again(format!("{status} that does not answer for its {count} items"))
+        }
+        (408 | 425 | 429 | 500..=599, _) => Reading::Again(says()),
+        (413, _) => Reading::TooLarge(says()),
+        _ => Reading::Refused(says()),
+    }
+}
+
+/// One verdict for each of `count` items in their order, or nothing.
+fn verdicts(items: &str, count: usize) -> Option<Vec<Verdict<'_>>> {
+    let items: Vec<Item<'_>> = serde_json::from_str(items).ok()?;
+    let in_order = items.iter().enumerate().all(|(index, item)| item.index == index);
+    if items.len() != count || !in_order {
+        return None;
+    }
+    items
+        .into_iter()
+        .map(|Item { status, code, field, message, .. }| match status.as_ref() {
+            "accepted" => Some(Verdict::Accepted),
+            "send_again" => Some(Verdict::Again),
+            "rejected" => {
+                let code = code.unwrap_or(Cow::Borrowed("rejected"));
+                Some(Verdict::Rejected(Rejected { code, field, message }))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The pause that `Retry-After` asks for, in seconds; a date is not looked at.
+pub(super) fn pause(retry_after: Option<&str>) -> Option<Duration> {
+    const LONGEST: u64 = 30;
+    let seconds: u64 = retry_after?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(LONGEST)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIXED: &str = r#"{"status":503,"error":"send_again","message":"some","accepted":1,"rejected":1,
+        "send_again":[2],"items":[{"item":0,"status":"accepted","record_id":"a"},
+        {"item":1,"line":2,"status":"rejected","code":"missing_field","field":"ID","message":"is empty"},
+        {"item":2,"line":3,"status":"send_again","record_id":"b"}]}"#;
+
+    #[test]
+    fn each_item_has_its_verdict() {
+        let rejected = Rejected {
+            code: "missing_field".into(),
+            field: Some("ID".into()),
+            message: Some("is empty".into()),
+        };
+        let expected = vec![Verdict::Accepted, Verdict::Rejected(rejected), Verdict::Again];
+
+        assert_eq!(read(503, MIXED.as_bytes(), 3), Reading::Items(expected));
+    }
+
+    #[test]
+    fn an_answer_for_other_items_is_no_answer() {
+        let swapped = MIXED.replace("\"item\":0", "\"item\":1");
+        let unknown = MIXED.replace("\"accepted\",", "\"lost\",");
+        for (body, count) in [(MIXED, 4), (MIXED, 2), (swapped.as_str(), 3), (&unknown, 3)] {
+            assert!(matches!(read(503, body.as_bytes(), count), Reading::Again(_)), "{body}");
+        }
+        let short = r#"{"accepted":2,"rejected":0,"items":[]}"#;
+        assert!(matches!(read(202, short.as_bytes(), 3), Reading::Again(_)));
+        assert!(matches!(read(202, br#"{"accepted":2}"#, 3), Reading::Again(_)));
+        assert!(matches!(read(207, b"", 3), Reading::Again(_)));
+    }
+
+    #[test]
+    fn everything_taken_needs_no_look_at_each() {
+        assert_eq!(read(202, br#"{"accepted":3,"items":[]}"#, 3), Reading::Taken);
+        for body in ["", "OK", "{}", "[1]"] {
+            assert_eq!(read(200, body.as_bytes(), 3), Reading::Taken, "{body}");
+        }
+    }
+
+    #[test]
+    fn statuses_say_whether_to_come_again() {
+        let kind = |status| match read(status, br#"{"Message":"no"}"#, 1) {
+            Reading::Again(why) => ("again", why),
+            Reading::TooLarge(why) => ("too large", why),
+            Reading::Refused(why) => ("refused", why),
+            other => panic!("{other:?}"),
+        };
+        for (status, expected) in [
+            (429, "again"),
+            (500, "again"),
+            (502, "again"),
+            (503, "again"),
+            (408, "again"),
+            (413, "too large"),
+            (301, "refused"),
+            (400, "refused"),
+            (403, "refused"),
+            (404, "refused"),
+            (415, "refused"),
+            (422, "refused"),
+        ] {
+            assert_eq!(kind(status), (expected, format!("{status}: no")), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_shown_short() {
+        let page = "<html>".repeat(100);
+
+        let Reading::Refused(why) = read(404, page.as_bytes(), 1) else { panic!() };
+
+        assert!(why.starts_with("404: \"<html>") && why.len() < 100, "{why}");
+    }
+
+    #[test]
+    fn a_pause_is_in_seconds_and_not_too_long() {
+        assert_eq!(pause(Some(" 5 ")), Some(Duration::from_secs(5)));
+        assert_eq!(pause(Some("86400")), Some(Duration::from_secs(30)));
+        assert_eq!(pause(Some("Fri, 20 Nov 2026 10:00:00 GMT")), None);
+        assert_eq!(pause(None), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! One batch, until each of its items is taken, rejected, or out of time.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use aws_smithy_types::body::SdkBody;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tokio::time::sleep;
+use tributary_core::bad_row::shown;
+
+use super::Batch;
+use super::answer::{self, Reading, Rejected, Verdict};
+use super::client::{Client, NoAnswer, same};
+use crate::target::lanes::{Outcome, Shared};
+
+/// How long nothing of a batch may be taken before the feed ends. The function may use 28 s for one
+/// answer.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// So many rejected items are told one by one.
+const TOLD: u64 = 5;
+
+/// A batch on its way.
+pub(super) struct Delivery {
+    client: Client,
+    dataset: &'static str,
+    first: u64,
+    lines: SdkBody,
+    ends: Vec<usize>,
+    patience: Duration,
+    outcome: Outcome,
+}
+
+/// What to do with the items of a request that was answered.
+enum Next {
+    /// Nothing: they are done with.
+    Done,
+    /// Send these again after a pause.
+    Again(Vec<usize>),
+    /// Send them in two requests.
+    Halves,
+}
+
+impl Delivery {
+    pub(super) fn of(client: Client, batch: Batch) -> Self {
+        let Batch { dataset, first, body, ends } = batch;
+        let lines = SdkBody::from(body);
+        let outcome = Outcome::default();
+        Self { client, dataset, first, lines, ends, patience: PATIENCE, outcome }
+    }
+
+    /// Posts the batch, then what was not taken of it, with jittered exponential pauses that are at
+    /// least what the answer asks for. Ids are made of what an item is, so that nothing is doubled.
+    ///
+    /// # Errors
+    ///
+    /// When no such request will ever be taken.
+    pub(super) async fn run(mut self, shared: &Shared) -> Result<Outcome, String> {
+        let mut parts = vec![(0..self.ends.len()).collect::<Vec<_>>()];
+        let mut patient_until = Instant::now() + self.patience;
+        let delays = || {
+            ExponentialBuilder::new()
+                .with_min_delay(FIRST_DELAY)
+                .with_max_delay(LONGEST_DELAY)
+                .with_jitter()
+                .without_max_times()
+                .build()
+        };
+        let mut waits = delays();
+        while let Some(part) = parts.pop() {
+            let body = self.body(&part);
+            let (next, pause) = self.post(&part, &body).await?;
+            match next {
+                Next::Done => {}
+                Next::Halves => {
+                    let (left, right) = part.split_at(part.len() / 2);
+                    parts.extend([right.to_vec(), left.to_vec()]);
+                    continue;
+                }
+                Next::Again(again) => {
+                    if again.len() < part.len() {
+                        (patient_until, waits) = (Instant::now() + self.patience, delays());
+                    }
+                    let wait = waits.next().unwrap_or(LONGEST_DELAY).max(pause.unwrap_or_default());
+                    let count = again.len() as u64;
+                    parts.push(again);
+                    if Instant::now() + wait > patient_until || shared.has_failed() {
+                        break;
+                    }
+                    self.outcome.retried += count;
+                    sleep(wait).await;
+                    continue;
+                }
+            }
+            (patient_until, waits) = (Instant::now() + self.patience, delays());
+        }
+        self.outcome.undelivered = parts.iter().map(|part| part.len() as u64).sum();
+        Ok(self.outcome)
+    }
+
+    /// The body with these items.
+    fn body(&self, part: &[usize]) -> SdkBody {
+        let lines = if part.len() == self.ends.len() {
+            same(&self.lines)
+        } else {
+            let lines: Vec<&[u8]> = part.iter().map(|&item| self.line(item)).collect();
+            SdkBody::from(lines.concat())
+        };
+        self.client.body(lines)
+    }
+
+    /// An item with its newline.
+    fn line(&self, item: usize) -> &[u8] {
+        let start = item.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.lines.bytes().unwrap_or_default()[start..self.ends[item]]
+    }
+
+    async fn post(
+        &mut self,
+        part: &[usize],
+        body: &SdkBody,
+    ) -> Result<(Next, Option<Duration>), String> {
+        let answer = match self.client.post(self.dataset, body).await {
+            Ok(answer) => answer,
+            Err(NoAnswer::SetUp(error)) => return Err(error),
+            Err(NoAnswer::Passing(error)) => {
+                self.outcome.last_error = Some(error);
+                return Ok((Next::Again(part.to_vec()), None));
+            }
+        };
+        let pause = answer::pause(answer.retry_after.as_deref());
+        let next = match answer::read(answer.status, &answer.body, part.len()) {
+            Reading::Taken => Next::Done,
+            Reading::Items(verdicts) => self.settle(part, verdicts, answer.status),
+            Reading::Again(why) => {
+                self.outcome.last_error = Some(why);
+                Next::Again(part.to_vec())
+            }
+            Reading::TooLarge(_) if part.len() > 1 => Next::Halves,
+            Reading::TooLarge(why) => {
+                let code = "body_too_large".into();
+                let rejected = Rejected { code, field: None, message: Some(why.into()) };
+                self.reject(part[0], &rejected);
+                Next::Done
+            }
+            Reading::Refused(why) => return Err(format!("the target refuses: {why}")),
+        };
+        Ok((next, pause))
+    }
+
+    /// Keeps the items that are to be sent again.
+    fn settle(&mut self, part: &[usize], verdicts: Vec<Verdict<'_>>, status: u16) -> Next {
+        let mut again = Vec::new();
+        for (&item, verdict) in part.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Accepted => {}
+                Verdict::Again => again.push(item),
+                Verdict::Rejected(rejected) => self.reject(item, &rejected),
+            }
+        }
+        if again.is_empty() {
+            return Next::Done;
+        }
+        self.outcome.last_error = Some(format!("{status} send_again"));
+        Next::Again(again)
+    }
+
+    #[expect(clippy::print_stderr, reason = "what will never be taken is told")]
+    fn reject(&mut self, item: usize, rejected: &Rejected<'_>) {
+        let Rejected { code, field, message } = rejected;
+        *self.outcome.rejected.entry(code.to_string()).or_default() += 1;
+        if self.client.told().fetch_add(1, Ordering::Relaxed) >= TOLD {
+            return;
+        }
+        let number = self.first + item as u64;
+        let text = shown(String::from_utf8_lossy(self.line(item)).trim_end());
+        let field = field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
+        let message = message.as_deref().unwrap_or("no message");
+        eprintln!("tributary: rejected: record {number}: {code}: {field}{message}: {text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::target::http::Address;
+
+    #[tokio::test]
+    async fn what_nobody_takes_for_too_long_is_undelivered() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = Address::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+        let client = Client::connect(address, false, true).await.unwrap();
+        let batch =
+            Batch { dataset: "flood", first: 1, body: b"{}\n{}\n".to_vec(), ends: vec![3, 6] };
+        let mut delivery = Delivery::of(client, batch);
+        delivery.patience = Duration::from_millis(300);
+
+        let outcome = delivery.run(&Shared::default()).await.unwrap();
+
+        assert_eq!(outcome.undelivered, 2);
+        assert!(outcome.last_error.is_some_and(|error| error.contains("refused")));
+    }
+}

@@ -1,0 +1,178 @@
+//! An address that takes lines over HTTP: `ingest-http`, or what answers like it.
+//!
+//! Lines are gathered into requests of one dataset. A line is in exactly one request, requests are
+//! on their way side by side, and so the order of records is not kept.
+
+mod address;
+mod answer;
+mod client;
+mod delivery;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
+
+pub(crate) use self::address::Address;
+use self::client::Client;
+use self::delivery::Delivery;
+use super::lanes::{self, Lanes, Shared};
+use super::{Item, Status, Taken, Target};
+
+/// The most items of a request: four calls to the stream, so that an answer comes soon.
+const MAX_ITEMS: usize = 2_000;
+
+/// A request is no longer than this, unless one item is. The function takes 6 MB of base64.
+const MAX_BYTES: usize = 1 << 20;
+
+/// No function takes a longer item: 6 MB of base64, and some room.
+const MAX_ITEM_BYTES: usize = 4 << 20;
+
+/// A record waits no longer than this for others to go with.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// Posts lines.
+pub(crate) struct HttpTarget {
+    batch: Batch,
+    since: Instant,
+    taken: u64,
+    lanes: Lanes<Batch>,
+}
+
+/// The lines of one request.
+struct Batch {
+    dataset: &'static str,
+    /// The number of the first record in the feed, from 1.
+    first: u64,
+    body: Vec<u8>,
+    /// Where each line ends, its newline included.
+    ends: Vec<usize>,
+}
+
+impl lanes::Batch for Batch {
+    fn records(&self) -> usize {
+        self.ends.len()
+    }
+}
+
+impl Batch {
+    fn new() -> Self {
+        let body = Vec::with_capacity(MAX_BYTES);
+        Self { dataset: "", first: 0, body, ends: Vec::with_capacity(MAX_ITEMS) }
+    }
+}
+
+impl HttpTarget {
+    /// The address, with `connections` requests in flight. Region and credentials of the signatures
+    /// are those of the environment.
+    pub(crate) fn open(
+        address: Address,
+        connections: usize,
+        gzip: bool,
+        unsigned: bool,
+    ) -> Result<Self> {
+        let lanes = Lanes::start(1, move |lanes, shared| async move {
+            let client = Client::connect(address, gzip, unsigned).await;
+            for lane in lanes {
+                deliver(&client, lane, connections, &shared).await;
+            }
+        })?;
+        Ok(Self { batch: Batch::new(), since: Instant::now(), taken: 0, lanes })
+    }
+
+    /// Hands over what is gathered, and waits until there is a connection for it.
+    fn send_batch(&mut self) -> Result<()> {
+        if self.batch.ends.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::replace(&mut self.batch, Batch::new());
+        self.lanes.send(0, batch)
+    }
+}
+
+impl Target for HttpTarget {
+    fn send(&mut self, item: &Item<'_>) -> Result<Taken> {
+        let bytes = item.payload.len() + 1;
+        if bytes > MAX_ITEM_BYTES {
+            return Ok(Taken::TooLarge(bytes));
+        }
+        let full = self.batch.ends.len() == MAX_ITEMS || self.batch.body.len() + bytes > MAX_BYTES;
+        if full || self.batch.dataset != item.dataset {
+            self.send_batch()?;
+        }
+        self.taken += 1;
+        let batch = &mut self.batch;
+        if batch.ends.is_empty() {
+            (batch.dataset, batch.first) = (item.dataset, self.taken);
+            self.since = Instant::now();
+        }
+        batch.body.extend_from_slice(item.payload);
+        batch.body.push(b'\n');
+        batch.ends.push(batch.body.len());
+        Ok(Taken::Yes)
+    }
+
+    fn nudge(&mut self, pause: Duration) -> Result<()> {
+        if pause >= LINGER || self.since.elapsed() >= LINGER {
+            self.send_batch()?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.send_batch()?;
+        self.lanes.settle()
+    }
+
+    fn make_safe(&mut self) -> Result<Option<u64>> {
+        self.settle().map(|()| None)
+    }
+
+    fn status(&self) -> Status {
+        self.lanes.status()
+    }
+
+    fn rejected(&self) -> BTreeMap<String, u64> {
+        self.lanes.rejected()
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.lanes.last_error()
+    }
+}
+
+/// Delivers what comes through the lane until its sender is gone, so many at a time.
+async fn deliver(
+    client: &Result<Client, String>,
+    mut lane: Receiver<Batch>,
+    connections: usize,
+    shared: &Arc<Shared>,
+) {
+    let mut calls = JoinSet::new();
+    while let Some(batch) = lane.recv().await {
+        let records = batch.ends.len();
+        let client = match client {
+            Ok(client) => client.clone(),
+            Err(error) => {
+                shared.done(records, Some(Err(error.clone())));
+                continue;
+            }
+        };
+        while calls.len() >= connections {
+            calls.join_next().await;
+        }
+        let shared = Arc::clone(shared);
+        calls.spawn(async move {
+            let result = if shared.has_failed() {
+                None
+            } else {
+                Some(Delivery::of(client, batch).run(&shared).await)
+            };
+            shared.done(records, result);
+        });
+    }
+    while calls.join_next().await.is_some() {}
+}
