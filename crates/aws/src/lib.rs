@@ -26,4 +26,5 @@ pub mod quarantine;
 pub mod s3;
 pub mod sns;
 pub mod sqs;
+pub mod tail;
 pub mod unpack;

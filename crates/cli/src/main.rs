@@ -9,6 +9,7 @@ mod run;
 mod simulate;
 mod stop;
 mod summary;
+mod tap;
 mod target;
 mod units;
 
@@ -32,6 +33,8 @@ enum Verb {
     Simulate(simulate::Arguments),
     /// Sends the rows of files as a live feed, at the pace of their times or at a rate
     Replay(replay::Arguments),
+    /// Shows the records of a stream as they come
+    Tap(tap::Arguments),
 }
 
 /// Exit codes: 0 when the books balance or all was delivered, 1 when not, 2 for what cannot be read,
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Tap(arguments) => tap::run(&arguments),
     };
     match result {
         Ok(code) => code,

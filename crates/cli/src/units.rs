@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use tributary_aws::tail;
 
 /// `90`, `90s`, `15m`, `1.5h`, `7d`, `250ms`; a bare number is seconds.
 pub(crate) fn length(text: &str) -> Result<Duration, String> {
@@ -55,14 +56,30 @@ pub(crate) fn start(text: &str) -> Result<Start, String> {
     if text == "now" {
         return Ok(Start::Now);
     }
+    time(text).map(Start::At).ok_or_else(|| {
+        format!("{text:?} is no time: write now, 2026-01-31 or 2026-01-31T08:00:00Z")
+    })
+}
+
+/// RFC 3339, or a date, which is its midnight in UTC.
+fn time(text: &str) -> Option<Timestamp> {
     let midnight = || {
         let date: Date = text.parse().ok().filter(|_| text.len() == 10)?;
         date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
     };
-    let time = midnight().or_else(|| text.parse().ok());
-    time.map(Start::At).ok_or_else(|| {
-        format!("{text:?} is no time: write now, 2026-01-31 or 2026-01-31T08:00:00Z")
-    })
+    midnight().or_else(|| text.parse().ok())
+}
+
+/// Where reading of a stream begins: `latest`, `start`, a time as above, or `-15m`, a span before now.
+pub(crate) fn from(text: &str) -> Result<tail::Start, String> {
+    let before_now = || Timestamp::now().checked_sub(length(text.strip_prefix('-')?).ok()?).ok();
+    match text {
+        "latest" | "now" => Ok(tail::Start::Latest),
+        "start" => Ok(tail::Start::Oldest),
+        _ => before_now().or_else(|| time(text)).map(tail::Start::At).ok_or_else(|| {
+            format!("{text:?} is no time: write latest, start, -15m or 2026-01-31T08:00:00Z")
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +108,21 @@ mod tests {
         assert_eq!(speed("0.5x"), Ok(0.5));
         for text in ["0", "-1", "nan", "inf", "x", "/s", ""] {
             assert!(rate(text).is_err() && speed(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tap_begins_now_at_the_start_or_at_a_time() {
+        let at = |text: &str| tail::Start::At(text.parse().unwrap());
+        assert_eq!(from("latest"), Ok(tail::Start::Latest));
+        assert_eq!(from("start"), Ok(tail::Start::Oldest));
+        assert_eq!(from("2026-11-20T10:00:00Z"), Ok(at("2026-11-20T10:00:00Z")));
+        assert_eq!(from("2026-11-20"), Ok(at("2026-11-20T00:00:00Z")));
+        let Ok(tail::Start::At(time)) = from("-15m") else { panic!() };
+        let before = Timestamp::now().duration_since(time).as_secs();
+        assert!((900..960).contains(&before), "{before}");
+        for text in ["", "-", "15m", "-x", "-9999999999d", "end"] {
+            assert!(from(text).is_err(), "{text}");
         }
     }
 

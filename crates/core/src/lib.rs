@@ -14,6 +14,7 @@ pub mod config;
 pub mod datasets;
 pub mod event;
 mod expression;
+pub mod filter;
 pub mod id;
 pub mod ingest;
 pub mod kpl;

@@ -75,7 +75,7 @@ fn event_field<'e>(event: &'e Event<'e>, name: &str) -> Option<Box<dyn Val + 'e>
 }
 
 /// The name that an index is.
-fn name(index: &dyn Val) -> Result<&str, ExecutionError> {
+pub(super) fn name(index: &dyn Val) -> Result<&str, ExecutionError> {
     index.downcast_ref::<CelString>().map(CelString::inner).ok_or_else(|| {
         let got = index.get_type().name().to_owned();
         ExecutionError::UnexpectedType { got, want: "string".to_owned() }

@@ -1,18 +1,21 @@
-//! CEL over an event: the `when` of a rule and the `drop_when` of a filter.
+//! CEL over an event: the `when` of a rule, the `drop_when` of a filter, and a [`crate::filter`].
 //!
 //! The language: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>.
 
 mod fields;
+mod json;
 mod strangers;
 
 use std::sync::{Arc, LazyLock};
 
+use cel::common::value::Val;
 use cel::{Context, Env, ExecutionError, Program, Value};
 
 use crate::config::ConfigError;
 use crate::event::Event;
 
 use self::fields::Fields;
+use self::json::Json;
 
 /// The standard functions, built once a process.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -31,8 +34,17 @@ pub(crate) struct Scope<'e> {
 impl<'e> Scope<'e> {
     /// The scope of one event.
     pub(crate) fn of(event: &'e Event<'e>) -> Self {
+        Self::with(Box::new(Fields::Event(event)))
+    }
+
+    /// The scope of the text of any JSON object, which is then `event`.
+    pub(crate) fn of_json(object: &'e str) -> Self {
+        Self::with(Box::new(Json(object)))
+    }
+
+    fn with(event: Box<dyn Val + 'e>) -> Self {
         let mut context = Context::with_env(Arc::clone(&ENV));
-        context.add_variable_as_val("event", Box::new(Fields::Event(event)));
+        context.add_variable_as_val("event", event);
         Self { context }
     }
 }

@@ -61,8 +61,7 @@ pub(super) fn fault(text: &str) -> Option<String> {
 
 /// A top-level string or number as text; the last, if there are several.
 pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let raw = deserializer.deserialize_map(Lookup(name)).ok()??.get();
+    let raw = raw_field(text, name)?;
     match raw.as_bytes().first()? {
         b'"' => match raw.get(1..raw.len() - 1) {
             Some(inside) if !inside.contains('\\') => Some(Cow::Borrowed(inside)),
@@ -71,6 +70,12 @@ pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
         b'-' | b'0'..=b'9' => Some(Cow::Borrowed(raw)),
         _ => None,
     }
+}
+
+/// The text of a top-level value; the last, if there are several.
+pub(super) fn raw_field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(Lookup(name)).ok()?.map(RawValue::get)
 }
 
 /// Any JSON value, read to its end and forgotten.

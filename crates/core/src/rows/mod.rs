@@ -181,6 +181,11 @@ pub fn object_field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
     json_lines::field(text, name)
 }
 
+/// The text of a top-level value of a JSON object; of several with that name, the last.
+pub(crate) fn object_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    json_lines::raw_field(text, name)
+}
+
 /// Whether a byte may stand in a blank line.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r')

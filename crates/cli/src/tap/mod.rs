@@ -1,0 +1,284 @@
+//! `tributary tap`: a stream as it fills.
+
+mod lineage;
+mod shards;
+mod show;
+
+use std::io::{self, ErrorKind};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use indicatif::HumanCount;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::{runtime, select, time};
+use tributary_aws::clients;
+use tributary_aws::tail::{Reader, Shard, Start};
+use tributary_core::bad_row::{Code, Origin, Rejection};
+use tributary_core::filter::Filter;
+use tributary_core::kpl;
+use tributary_core::rows::object_fault;
+
+use self::lineage::Lineage;
+use self::shards::{Batch, Bumps, Ended, Tail};
+use self::show::{Format, Screen, Shown};
+use crate::stop::Stop;
+use crate::units;
+
+/// The longest wait without a look at whether to stop.
+const NAP: Duration = Duration::from_millis(100);
+
+/// So many pages may wait to be shown.
+const PAGES: usize = 4;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The stream, as the AWS environment says
+    #[arg(value_name = "STREAM")]
+    stream: String,
+
+    /// Shows only records for which this CEL expression holds, such as
+    /// `event.measures.temperature_c > 30` or `event.payload.sensor_id == 's-1'`
+    #[arg(long = "where", value_name = "CEL")]
+    filter: Option<String>,
+
+    /// Where to begin: latest, start, a time, or a span such as -15m
+    #[arg(long, value_name = "WHEN", default_value = "latest", value_parser = units::from,
+        allow_hyphen_values = true)]
+    from: Start,
+
+    /// How many records to show
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+
+    /// How records are shown [default: table on a terminal, else json]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+/// What came by.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    shown: u64,
+    filtered: u64,
+    undecodable: u64,
+    /// Records that the expression cannot be asked about.
+    unanswered: u64,
+}
+
+struct Tap<'a> {
+    arguments: &'a Arguments,
+    filter: Option<Filter>,
+    screen: Screen,
+    stop: Stop,
+    counts: Counts,
+    lineage: Lineage,
+    bumps: Arc<Bumps>,
+}
+
+/// Shows a stream until the limit, the end of all shards, or somebody stops it.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let compile = |text: &String| Filter::compile("--where", text);
+    let mut tap = Tap {
+        arguments,
+        filter: arguments.filter.as_ref().map(compile).transpose()?,
+        screen: Screen::new(arguments.format),
+        stop: Stop::on_signal()?,
+        counts: Counts::default(),
+        lineage: Lineage::default(),
+        bumps: Arc::default(),
+    };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("nothing can be read")?;
+    let result = runtime.block_on(tap.tail());
+    let result = result.and_then(|()| Ok(tap.screen.flush()?));
+    // The reader of our output may have seen enough; the counts are for the other one.
+    let result = match result {
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        result => result,
+    };
+    tap.tell();
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+impl Tap<'_> {
+    async fn tail(&mut self) -> Result<()> {
+        let config = clients::load().await;
+        let reader = Reader::new(clients::kinesis(&config), self.arguments.stream.clone());
+        let (sender, mut batches) = mpsc::channel(PAGES);
+        let mut tails: JoinSet<Result<Ended>> = JoinSet::new();
+        let (first, later) = starts(&self.arguments.from);
+        let shards = reader.shards().await?;
+        // A closed shard has nothing that is later than now.
+        let is_wanted = |shard: &Shard| *first != Start::Latest || shard.is_open;
+        for shard in self.lineage.add(shards.into_iter().filter(is_wanted)) {
+            let bumps = Arc::clone(&self.bumps);
+            let tail = Tail::new(reader.clone(), shard, first.clone(), bumps);
+            tails.spawn(tail.run(sender.clone()));
+        }
+        let mut nap = time::interval(NAP);
+        while !self.is_over() {
+            select! {
+                biased;
+                Some(batch) = batches.recv() => self.show(&batch)?,
+                Some(ended) = tails.join_next() => {
+                    let Ended { shard, children } = ended.context("a shard was lost")??;
+                    for shard in self.lineage.ended(&shard, children) {
+                        let bumps = Arc::clone(&self.bumps);
+                        let tail = Tail::new(reader.clone(), shard, later.clone(), bumps);
+                        tails.spawn(tail.run(sender.clone()));
+                    }
+                }
+                _ = nap.tick() => {
+                    // Nothing will come any more: a stream that is gone, or was closed.
+                    if tails.is_empty() && batches.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        let is_enough = |limit| self.counts.shown >= limit;
+        self.stop.is_wanted() || self.arguments.limit.is_some_and(is_enough)
+    }
+
+    fn show(&mut self, batch: &Batch) -> Result<()> {
+        for record in &batch.records {
+            let (shard, number) = (&*batch.shard, record.sequence_number.as_str());
+            let mut shown = Shown {
+                arrived_at: record.arrived_at,
+                partition_key: &record.partition_key,
+                data: &record.data,
+            };
+            match kpl::user_records(&record.data) {
+                None => {
+                    let origin = || Origin::of_record(shard, number, record.arrived_at);
+                    self.record(&shown, origin)?;
+                }
+                Some(Ok(user_records)) => {
+                    for (index, user_record) in user_records.iter().enumerate() {
+                        shown.partition_key = user_record.partition_key;
+                        shown.data = user_record.data;
+                        let at = record.arrived_at;
+                        self.record(&shown, || Origin::of_user_record(shard, number, index, at))?;
+                    }
+                }
+                Some(Err(rejection)) => {
+                    let origin = Origin::of_record(shard, number, record.arrived_at);
+                    self.undecodable(&shown, &rejection, &origin)?;
+                }
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        Ok(self.screen.flush()?)
+    }
+
+    /// Shows one user record, if it is wanted.
+    fn record<'o>(
+        &mut self,
+        record: &Shown<'_>,
+        origin: impl FnOnce() -> Origin<'o>,
+    ) -> io::Result<()> {
+        if self.is_over() {
+            return Ok(());
+        }
+        let text = match object(record.data) {
+            Ok(text) => text,
+            // It cannot be asked, and what cannot be asked is not left out in silence.
+            Err(rejection) => return self.undecodable(record, &rejection, &origin()),
+        };
+        match self.filter.as_ref().map_or(Ok(true), |filter| filter.holds(text)) {
+            Ok(true) => {
+                self.counts.shown += 1;
+                self.screen.object(record, text)
+            }
+            Ok(false) => {
+                self.counts.filtered += 1;
+                Ok(())
+            }
+            Err(error) => {
+                self.unanswered(&error);
+                Ok(())
+            }
+        }
+    }
+
+    fn undecodable(
+        &mut self,
+        record: &Shown<'_>,
+        rejection: &Rejection,
+        origin: &Origin<'_>,
+    ) -> io::Result<()> {
+        if self.is_over() {
+            return Ok(());
+        }
+        self.counts.shown += 1;
+        self.counts.undecodable += 1;
+        self.screen.undecodable(record, rejection, origin)
+    }
+
+    #[expect(clippy::print_stderr, reason = "the first of them is told")]
+    fn unanswered(&mut self, error: &str) {
+        self.counts.unanswered += 1;
+        if self.counts.unanswered == 1 {
+            eprintln!("tributary: --where cannot be asked of a record: {error}");
+        }
+    }
+
+    /// `raw: 1,234 shown, 17 filtered, 2 undecodable; 3 reads throttled; 4 shards`
+    #[expect(clippy::print_stderr, reason = "the command's summary")]
+    fn tell(&self) {
+        let Counts { shown, filtered, undecodable, unanswered } = self.counts;
+        let mut text = format!(
+            "{} shown, {} filtered, {} undecodable",
+            HumanCount(shown),
+            HumanCount(filtered),
+            HumanCount(undecodable)
+        );
+        let shards = self.lineage.begun() as u64;
+        let plural = if shards == 1 { "" } else { "s" };
+        let more = [
+            (unanswered, ", ", "not answered by --where"),
+            (self.bumps.throttled.load(Relaxed), "; ", "reads throttled"),
+            (self.bumps.renewed.load(Relaxed), "; ", "iterators renewed"),
+        ];
+        for (count, before, what) in more {
+            if count > 0 {
+                text.extend([before, &HumanCount(count).to_string(), " ", what]);
+            }
+        }
+        let (stream, shards) = (&self.arguments.stream, HumanCount(shards));
+        eprintln!("tributary: {stream}: {text}; {shards} shard{plural}");
+    }
+}
+
+/// Where the shards that are there begin, and those that come: what is in a shard that did not exist
+/// came later than now.
+fn starts(from: &Start) -> (&Start, Start) {
+    let later = if *from == Start::Latest { Start::Oldest } else { from.clone() };
+    (from, later)
+}
+
+/// The text of a record, which is one JSON object.
+fn object(data: &[u8]) -> Result<&str, Rejection> {
+    let text = str::from_utf8(data).map_err(|error| {
+        let message = format!("byte {} of the record is not UTF-8", error.valid_up_to());
+        Rejection::row(Code::NotUtf8, message)
+    })?;
+    match object_fault(text) {
+        None => Ok(text),
+        Some(fault) => Err(Rejection::row(Code::InvalidJson, fault)),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,197 @@
+//! One shard, read page by page at a pace that leaves its functions theirs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use jiff::Timestamp;
+use tokio::sync::mpsc::Sender;
+use tokio::time::sleep;
+use tributary_aws::error::CallError;
+use tributary_aws::tail::{PageError, Reader, Record, Shard, Start};
+
+/// Between two reads of a shard. It takes five a second, and the functions have one each.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The same, while there is more to catch up with.
+const CATCHING_UP: Duration = Duration::from_millis(300);
+
+/// A shard gives 2 MB a second to all that read it; half of it is left to the others.
+const BYTES_PER_SECOND: f64 = 1e6;
+
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+
+/// How long a service may be out of reach. Throttling passes, and is waited for as long as it takes.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Records of one shard.
+pub(super) struct Batch {
+    pub shard: Arc<str>,
+    pub records: Vec<Record>,
+}
+
+/// What came in between, on all shards.
+#[derive(Debug, Default)]
+pub(super) struct Bumps {
+    /// Calls that were throttled.
+    pub throttled: AtomicU64,
+    /// Iterators that expired and were asked for anew.
+    pub renewed: AtomicU64,
+}
+
+/// Reading of one shard.
+pub(super) struct Tail {
+    reader: Reader,
+    shard: Arc<str>,
+    /// Where the next iterator begins.
+    start: Start,
+    /// When this began: all that comes later is wanted, whatever iterator it comes by.
+    begun: Timestamp,
+    bumps: Arc<Bumps>,
+    failing_since: Option<Instant>,
+}
+
+/// A shard that was read to its end.
+pub(super) struct Ended {
+    pub shard: Arc<str>,
+    pub children: Vec<Shard>,
+}
+
+impl Tail {
+    pub(super) fn new(reader: Reader, shard: String, start: Start, bumps: Arc<Bumps>) -> Self {
+        let (shard, begun) = (shard.into(), Timestamp::now());
+        Self { reader, shard, start, begun, bumps, failing_since: None }
+    }
+
+    /// Reads until the shard ends, or nobody takes the records any more.
+    pub(super) async fn run(mut self, sender: Sender<Batch>) -> Result<Ended> {
+        let mut iterator: Option<String> = None;
+        let mut delays = delays();
+        loop {
+            let current = match iterator.take() {
+                Some(current) => current,
+                None => match self.reader.iterator(&self.shard, &self.start).await {
+                    Ok(fresh) => fresh,
+                    Err(error) => {
+                        self.pass(error)?;
+                        sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+                        continue;
+                    }
+                },
+            };
+            let page = match self.reader.page(&current).await {
+                Ok(page) => page,
+                Err(PageError::Expired) => {
+                    self.renew();
+                    sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+                    continue;
+                }
+                Err(PageError::Call(error)) => {
+                    self.pass(error)?;
+                    iterator = Some(current);
+                    sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+                    continue;
+                }
+            };
+            self.failing_since = None;
+            delays = self::delays();
+            let is_caught_up = page.behind.is_zero() || page.records.is_empty();
+            let bytes: usize = page.records.iter().map(|record| record.data.len()).sum();
+            if let Some(last) = page.records.last() {
+                self.start = Start::After(last.sequence_number.clone());
+                let batch = Batch { shard: Arc::clone(&self.shard), records: page.records };
+                if sender.send(batch).await.is_err() {
+                    return Ok(self.end(Vec::new()));
+                }
+            }
+            if page.next.is_none() {
+                let children =
+                    if page.children.is_empty() { self.children().await? } else { page.children };
+                return Ok(self.end(children));
+            }
+            iterator = page.next;
+            sleep(pause(is_caught_up, bytes)).await;
+        }
+    }
+
+    /// Notes a failure that may pass.
+    fn pass(&mut self, error: CallError) -> Result<()> {
+        if is_throttle(&error) {
+            self.bumps.throttled.fetch_add(1, Ordering::Relaxed);
+            self.failing_since = None;
+            return Ok(());
+        }
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        match error {
+            CallError::Plumbing { .. } if since.elapsed() < PATIENCE => Ok(()),
+            error => bail!("{}: {error}", self.shard),
+        }
+    }
+
+    /// The next iterator begins after the last record. Where there was none, one that began with the
+    /// latest would leave out what came since.
+    fn renew(&mut self) {
+        self.bumps.renewed.fetch_add(1, Ordering::Relaxed);
+        if self.start == Start::Latest {
+            self.start = Start::At(self.begun);
+        }
+    }
+
+    /// The shards that this one became, where its last page does not say.
+    async fn children(&mut self) -> Result<Vec<Shard>> {
+        let mut delays = delays();
+        loop {
+            match self.reader.shards().await {
+                Ok(shards) => {
+                    let is_child =
+                        |shard: &Shard| shard.parents.iter().any(|it| **it == *self.shard);
+                    return Ok(shards.into_iter().filter(is_child).collect());
+                }
+                Err(error) => self.pass(error)?,
+            }
+            sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+        }
+    }
+
+    fn end(self, children: Vec<Shard>) -> Ended {
+        Ended { shard: self.shard, children }
+    }
+}
+
+fn delays() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+fn is_throttle(error: &CallError) -> bool {
+    let CallError::Plumbing { code, .. } = error else { return false };
+    code == "ProvisionedThroughputExceededException"
+        || code == "LimitExceededException"
+        || code.contains("Throttl")
+}
+
+/// How long to wait after a page of so many bytes.
+#[expect(clippy::cast_precision_loss, reason = "a page has at most 10 MiB")]
+fn pause(is_caught_up: bool, bytes: usize) -> Duration {
+    let least = if is_caught_up { PAUSE } else { CATCHING_UP };
+    least.max(Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_read_slower_than_it_may_be() {
+        assert_eq!(pause(true, 0), Duration::from_secs(1));
+        assert_eq!(pause(false, 1_000), Duration::from_millis(300));
+        assert_eq!(pause(false, 10_000_000), Duration::from_secs(10));
+    }
+}
