@@ -1,14 +1,16 @@
 //! How far a replay has come, in a file.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
+use tributary_aws::s3::ReadError;
 use tributary_core::id::Id;
 use tributary_core::rows::Position;
 
+use super::input::Place;
 use crate::target::TargetName;
 
 /// So many bytes at the beginning of a file tell it from others.
@@ -42,29 +44,40 @@ pub(crate) struct Source {
     /// The length of its known beginning, at most 4,096 bytes, and a hash of it.
     pub head_bytes: u64,
     pub head: String,
+    /// Of an object, the version and the entity tag that are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
 }
 
 impl Source {
-    fn of(path: &Path, head_bytes: u64) -> Result<Self> {
-        let cannot = || format!("{} cannot be read", path.display());
-        let mut head = Vec::new();
-        let file = File::open(path).with_context(cannot)?;
-        file.take(head_bytes).read_to_end(&mut head).with_context(cannot)?;
+    fn of(path: &Path, place: &mut Place, head_bytes: u64) -> Result<Self> {
+        let head = place.head(head_bytes);
+        let head = head.with_context(|| format!("{place} cannot be read"))?;
+        let (version_id, etag) = place.version();
         Ok(Self {
             path: path.to_owned(),
             head_bytes: head.len() as u64,
             head: Id::of([head.as_slice()]).to_string(),
+            version_id,
+            etag,
         })
     }
 }
 
 impl Checkpoint {
     /// The beginning of a replay.
-    pub(crate) fn new(files: &[PathBuf], target: &TargetName) -> Result<Self> {
+    pub(crate) fn new(
+        files: &[PathBuf],
+        places: &mut [Place],
+        target: &TargetName,
+    ) -> Result<Self> {
+        let sources = files.iter().zip(places).map(|(path, place)| Source::of(path, place, HEAD));
         Ok(Self {
             target: target.to_string(),
             target_bytes: None,
-            files: files.iter().map(|path| Source::of(path, HEAD)).collect::<Result<_>>()?,
+            files: sources.collect::<Result<_>>()?,
             loops: 0,
             file: 0,
             offset: 0,
@@ -74,10 +87,12 @@ impl Checkpoint {
         })
     }
 
-    /// The checkpoint in the file at `path`, if there is one, which must be of this replay.
+    /// The checkpoint in the file at `path`, if there is one, which must be of this replay. Objects are
+    /// pinned to the versions that it knows.
     pub(crate) fn load(
         path: &Path,
         files: &[PathBuf],
+        places: &mut [Place],
         target: &TargetName,
     ) -> Result<Option<Self>> {
         let name = path.display();
@@ -94,9 +109,15 @@ impl Checkpoint {
         if !checkpoint.files.iter().map(|it| &it.path).eq(files) {
             bail!("{name} is of other files");
         }
-        for source in &checkpoint.files {
+        for (source, place) in checkpoint.files.iter().zip(places) {
+            place.pin(source.version_id.clone(), source.etag.clone());
             // A file may have grown, but not begun to be another one.
-            if Source::of(&source.path, source.head_bytes)? != *source {
+            let is_same = match Source::of(&source.path, place, source.head_bytes) {
+                Ok(found) => found == *source,
+                Err(error) if is_overwritten(&error) => false,
+                Err(error) => return Err(error),
+            };
+            if !is_same {
                 bail!("{} has changed since {name} was written", source.path.display());
             }
         }
@@ -119,4 +140,8 @@ impl Checkpoint {
         file.write_all(&text).and_then(|()| file.sync_all()).with_context(cannot)?;
         fs::rename(&beside, path).with_context(cannot)
     }
+}
+
+fn is_overwritten(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ReadError::Changed))
 }

@@ -1,11 +1,10 @@
 //! `tributary replay`: the rows of files as a live feed.
 
 mod checkpoint;
+mod input;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tributary_core::ingest::{Feed, FeedRow, SourceName, Step};
 use tributary_core::rows::{Limits, Position};
 
 use self::checkpoint::Checkpoint;
+use self::input::{Input, Place};
 use crate::output::is_stdout;
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
@@ -39,7 +39,7 @@ const TOLD: u64 = 5;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// CSV or JSON Lines files, plain or gzip; - is standard input
+    /// CSV or JSON Lines, plain or gzip: files, objects as `s3://BUCKET/KEY`, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -108,6 +108,8 @@ enum Flow {
 
 struct Replay<'a> {
     arguments: &'a Arguments,
+    /// Each file, and of each object the version.
+    places: Vec<Place>,
     dataset: Option<&'static dyn Dataset>,
     target: Box<dyn Target>,
     pace: Pace,
@@ -130,15 +132,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     {
         bail!("standard input can be read once: no --loop, no --checkpoint, no other file with it");
     }
+    let mut places = Place::all(&arguments.files)?;
+    let name = &arguments.to.name;
     let resumed = match &arguments.checkpoint {
-        Some(path) => Checkpoint::load(path, &arguments.files, &arguments.to.name)?,
+        Some(path) => Checkpoint::load(path, &arguments.files, &mut places, name)?,
         None => None,
     };
     let keep = resumed.as_ref().and_then(|at| at.target_bytes);
     let at = match (resumed, &arguments.checkpoint) {
         (Some(at), _) => at,
-        (None, Some(_)) => Checkpoint::new(&arguments.files, &arguments.to.name)?,
-        (None, None) => Checkpoint::new(&[], &arguments.to.name)?,
+        (None, Some(_)) => Checkpoint::new(&arguments.files, &mut places, name)?,
+        (None, None) => Checkpoint::new(&[], &mut [], name)?,
     };
     let tempo = match (arguments.rate, arguments.speed) {
         (Some(rate), _) => Tempo::Rate(rate),
@@ -149,6 +153,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let started = Instant::now();
     let mut replay = Replay {
         arguments,
+        places,
         dataset,
         target: arguments.to.open(keep)?,
         pace: Pace::new(tempo),
@@ -199,13 +204,13 @@ impl Replay<'_> {
 
     /// Sends the rest of the file at hand.
     fn file(&mut self) -> Result<Flow> {
-        let path = &self.arguments.files[self.at.file];
-        let name = if is_stdout(path) { "stdin".into() } else { path.to_string_lossy() };
+        let place = &mut self.places[self.at.file];
+        let name = place.to_string();
         let cannot = || format!("{name} cannot be read");
-        let mut input = Input::open(path).with_context(cannot)?;
+        let mut input = Input::open(place).with_context(cannot)?;
         let mut from = Some(self.at.position()).filter(|position| position.row > 1);
         let resumed = from.is_some();
-        let source = SourceName::file(&name);
+        let source = place.source();
 
         let mut feed = Feed::new(self.dataset, Limits::default());
         let mut piece = vec![0; PIECE];
@@ -349,35 +354,4 @@ fn event_time_ms(dataset: &dyn Dataset, payload: &[u8]) -> Option<i64> {
     let payload = str::from_utf8(payload).ok()?;
     let event = dataset.event(payload, None).ok()?;
     Some(event.event_time.as_millisecond())
-}
-
-/// What is read: a file, which can be entered in the middle, or standard input.
-enum Input {
-    File(File),
-    Stdin(io::StdinLock<'static>),
-}
-
-impl Input {
-    fn open(path: &Path) -> io::Result<Self> {
-        if is_stdout(path) {
-            Ok(Self::Stdin(io::stdin().lock()))
-        } else {
-            File::open(path).map(Self::File)
-        }
-    }
-
-    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.read(piece),
-            Self::Stdin(stdin) => stdin.read(piece),
-        }
-    }
-
-    fn seek(&mut self, offset: u64) -> io::Result<()> {
-        match self {
-            Self::File(file) => file.seek(SeekFrom::Start(offset)).map(|_| ()),
-            // Standard input has no checkpoint to go on from.
-            Self::Stdin(_) => Ok(()),
-        }
-    }
 }

@@ -1,0 +1,275 @@
+//! Where rows are read from: files, objects of S3, standard input.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tokio::runtime::{self, Runtime};
+use tributary_aws::clients;
+use tributary_aws::error::CallError;
+use tributary_aws::s3::{ObjectName, ObjectStore as _, Piece, ReadError, S3};
+use tributary_core::ingest::SourceName;
+
+use crate::output::is_stdout;
+
+/// The first range holds any header; what follows is read in ranges that are worth a request.
+const FIRST_RANGE: u64 = 256 * 1024;
+const RANGE: u64 = 8 * 1024 * 1024;
+
+/// How long a range is tried, beyond what the SDK itself tries.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Something that can be read from its beginning.
+pub(super) enum Place {
+    Stdin,
+    File(PathBuf),
+    Object(Object),
+}
+
+/// An object, and from the first read on the version of it.
+#[derive(Clone)]
+pub(super) struct Object {
+    name: ObjectName,
+    store: Rc<Store>,
+}
+
+/// S3, reached from a command that does one thing at a time. Nothing of AWS is looked at before
+/// something is read.
+struct Store {
+    runtime: Runtime,
+    s3: OnceCell<S3>,
+}
+
+impl Place {
+    /// A place for each argument.
+    pub(super) fn all(files: &[PathBuf]) -> Result<Vec<Self>> {
+        let mut store: Option<Rc<Store>> = None;
+        let place = |file: &PathBuf| {
+            if is_stdout(file) {
+                return Ok(Self::Stdin);
+            }
+            let Some(url) = file.to_str().filter(|text| text.starts_with("s3://")) else {
+                return Ok(Self::File(file.clone()));
+            };
+            let store = match &store {
+                Some(store) => Rc::clone(store),
+                None => Rc::clone(store.insert(Rc::new(Store::new()?))),
+            };
+            Ok(Self::Object(Object { name: object_name(url)?, store }))
+        };
+        files.iter().map(place).collect()
+    }
+
+    /// What rows of it are said to be from.
+    pub(super) fn source(&self) -> SourceName {
+        match self {
+            Self::Stdin => SourceName::file("stdin"),
+            Self::File(path) => SourceName::file(&path.to_string_lossy()),
+            Self::Object(Object { name, .. }) => {
+                let (version_id, etag) = (name.version_id.as_deref(), name.etag.as_deref());
+                SourceName::s3(&name.bucket, &name.key, version_id, etag)
+            }
+        }
+    }
+
+    /// Its first bytes, at most so many. Of an object, the version that has them is the one that is
+    /// read from now on.
+    pub(super) fn head(&mut self, bytes: u64) -> Result<Vec<u8>> {
+        match self {
+            Self::Stdin => Ok(Vec::new()),
+            Self::File(path) => {
+                let mut head = Vec::new();
+                File::open(path)?.take(bytes).read_to_end(&mut head)?;
+                Ok(head)
+            }
+            Self::Object(object) => Ok(object.read(0..bytes)?.bytes),
+        }
+    }
+
+    /// The version and the entity tag of an object that was read.
+    pub(super) fn version(&self) -> (Option<String>, Option<String>) {
+        match self {
+            Self::Object(Object { name, .. }) => (name.version_id.clone(), name.etag.clone()),
+            Self::Stdin | Self::File(_) => (None, None),
+        }
+    }
+
+    /// Reads this version of an object and no other.
+    pub(super) fn pin(&mut self, version_id: Option<String>, etag: Option<String>) {
+        if let Self::Object(Object { name, .. }) = self {
+            (name.version_id, name.etag) = (version_id, etag);
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("stdin"),
+            Self::File(path) => path.display().fmt(f),
+            Self::Object(Object { name, .. }) => write!(f, "s3://{}/{}", name.bucket, name.key),
+        }
+    }
+}
+
+/// `s3://BUCKET/KEY`, and with `?versionId=V` one version of it. Any other `?` belongs to the key.
+fn object_name(url: &str) -> Result<ObjectName> {
+    let rest = url.strip_prefix("s3://").unwrap_or(url);
+    let (rest, version_id) = match rest.rsplit_once("?versionId=") {
+        Some((rest, version)) if !version.is_empty() => (rest, Some(version.to_owned())),
+        _ => (rest, None),
+    };
+    match rest.split_once('/') {
+        Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
+            let (bucket, key) = (bucket.to_owned(), key.to_owned());
+            Ok(ObjectName { bucket, key, version_id, etag: None })
+        }
+        _ => bail!("{url:?} is no object: write s3://BUCKET/KEY"),
+    }
+}
+
+impl Store {
+    fn new() -> Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        Ok(Self { runtime: runtime.context("S3 cannot be read")?, s3: OnceCell::new() })
+    }
+
+    fn read(&self, object: &ObjectName, range: &Range<u64>) -> Result<Piece, ReadError> {
+        let s3 =
+            self.s3.get_or_init(|| S3::new(clients::s3(&self.runtime.block_on(clients::load()))));
+        let until = Instant::now() + PATIENCE;
+        let mut delays = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(5))
+            .with_jitter()
+            .without_max_times()
+            .build();
+        self.runtime.block_on(async {
+            loop {
+                match s3.read(object, range.clone()).await {
+                    Err(ReadError::Call(CallError::Plumbing { .. })) if Instant::now() < until => {
+                        tokio::time::sleep(delays.next().unwrap_or(PATIENCE)).await;
+                    }
+                    result => return result,
+                }
+            }
+        })
+    }
+}
+
+impl Object {
+    /// Reads a range, always of the same version.
+    fn read(&mut self, range: Range<u64>) -> Result<Piece> {
+        let piece = self.store.read(&self.name, &range)?;
+        self.name.version_id = self.name.version_id.take().or_else(|| piece.version_id.clone());
+        self.name.etag = self.name.etag.take().or_else(|| piece.etag.clone());
+        Ok(piece)
+    }
+}
+
+/// What is being read: a file or an object, which can be entered in the middle, or standard input.
+pub(super) enum Input {
+    File(File),
+    Stdin(io::StdinLock<'static>),
+    Object(Ranges),
+}
+
+/// An object, range by range.
+pub(super) struct Ranges {
+    object: Object,
+    /// The range that is there, and how much of it has been given.
+    piece: Vec<u8>,
+    given: usize,
+    /// Where the next range begins, and the length of the object.
+    offset: u64,
+    object_bytes: u64,
+}
+
+impl Input {
+    /// Opens a place. Of an object the first range is read, which says the version.
+    pub(super) fn open(place: &mut Place) -> Result<Self> {
+        Ok(match place {
+            Place::Stdin => Self::Stdin(io::stdin().lock()),
+            Place::File(path) => Self::File(File::open(path)?),
+            Place::Object(object) => {
+                let Piece { bytes, object_bytes, .. } = object.read(0..FIRST_RANGE)?;
+                let (object, offset) = (object.clone(), bytes.len() as u64);
+                Self::Object(Ranges { object, piece: bytes, given: 0, offset, object_bytes })
+            }
+        })
+    }
+
+    /// Reads into `piece`; 0 at the end.
+    pub(super) fn read(&mut self, piece: &mut [u8]) -> Result<usize> {
+        match self {
+            Self::File(file) => Ok(file.read(piece)?),
+            Self::Stdin(stdin) => Ok(stdin.read(piece)?),
+            Self::Object(ranges) => ranges.read(piece),
+        }
+    }
+
+    /// Goes on at `offset`.
+    pub(super) fn seek(&mut self, offset: u64) -> Result<()> {
+        match self {
+            Self::File(file) => {
+                file.seek(SeekFrom::Start(offset))?;
+            }
+            // Standard input has no checkpoint to go on from.
+            Self::Stdin(_) => {}
+            Self::Object(ranges) => {
+                (ranges.offset, ranges.given) = (offset, 0);
+                ranges.piece.clear();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ranges {
+    fn read(&mut self, piece: &mut [u8]) -> Result<usize> {
+        if self.given == self.piece.len() {
+            if self.offset >= self.object_bytes {
+                return Ok(0);
+            }
+            self.piece = self.object.read(self.offset..self.offset + RANGE)?.bytes;
+            self.given = 0;
+            self.offset += self.piece.len() as u64;
+            if self.piece.is_empty() {
+                bail!("the object ends before its {} bytes", self.object_bytes);
+            }
+        }
+        let rest = &self.piece[self.given..];
+        let length = rest.len().min(piece.len());
+        piece[..length].copy_from_slice(&rest[..length]);
+        self.given += length;
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_a_bucket_a_key_and_perhaps_a_version() {
+        let parts = |url: &str| {
+            let ObjectName { bucket, key, version_id, .. } = object_name(url).unwrap();
+            (bucket, key, version_id)
+        };
+        let owned = |a: &str, b: &str, c: Option<&str>| (a.into(), b.into(), c.map(str::to_owned));
+
+        assert_eq!(parts("s3://b/a/k.csv"), owned("b", "a/k.csv", None));
+        assert_eq!(parts("s3://b//k?x=1"), owned("b", "/k?x=1", None));
+        assert_eq!(parts("s3://b/k?versionId=v1"), owned("b", "k", Some("v1")));
+        for url in ["s3://", "s3://b", "s3://b/", "s3:///k"] {
+            assert!(object_name(url).is_err(), "{url}");
+        }
+    }
+}
