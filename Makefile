@@ -1,6 +1,6 @@
 # Everything a person does with Tributary. `make help` lists the targets.
 #
-# Needed beforehand: Rust (rustup picks the version of rust-toolchain.toml), Python 3.11 or later with venv, and make.
+# Needed beforehand: Rust (rustup picks the version of rust-toolchain.toml), Python 3.11 or later with venv, make, gcc and g++.
 # Whatever a target writes goes into .venv, target, .aws-sam or .local.
 
 SHELL := bash

@@ -1,6 +1,7 @@
-//! Where a feed goes: standard output, a file, a stream, an address.
+//! Where a feed goes: standard output, a file, a stream, a topic, an address.
 
 mod http;
+mod kafka;
 mod kinesis;
 mod lanes;
 mod lines;
@@ -17,6 +18,7 @@ use tributary_core::ingest::SourceName;
 use tributary_core::rows::Position;
 
 use http::{Address, HttpTarget};
+use kafka::KafkaTarget;
 use kinesis::KinesisTarget;
 use lines::LinesTarget;
 
@@ -116,8 +118,8 @@ pub(crate) struct Status {
 /// Where a feed goes, by its name, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct To {
-    /// Where records go: stdout, `file:PATH`, `kinesis:STREAM` as the AWS environment says, or the
-    /// URL of ingest-http
+    /// Where records go: stdout, `file:PATH`, `kinesis:STREAM` as the AWS environment says,
+    /// `kafka:HOST:PORT/TOPIC`, or the URL of ingest-http
     #[arg(long = "to", value_name = "TARGET", default_value = "stdout", value_parser = name)]
     pub name: TargetName,
 
@@ -142,6 +144,7 @@ pub(crate) enum TargetName {
     File(PathBuf),
     Kinesis(String),
     Http(Address),
+    Kafka(kafka::Address),
 }
 
 impl To {
@@ -160,6 +163,7 @@ impl To {
                 let connections = usize::from(self.connections);
                 Box::new(HttpTarget::open(address.clone(), connections, self.gzip, self.unsigned)?)
             }
+            TargetName::Kafka(topic) => Box::new(KafkaTarget::open(topic)?),
         })
     }
 }
@@ -167,7 +171,7 @@ impl To {
 impl TargetName {
     /// Whether records need their partition keys.
     pub(crate) fn wants_keys(&self) -> bool {
-        matches!(self, Self::Kinesis(_))
+        matches!(self, Self::Kinesis(_) | Self::Kafka(_))
     }
 }
 
@@ -178,6 +182,7 @@ impl fmt::Display for TargetName {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Kinesis(stream) => write!(f, "kinesis:{stream}"),
             Self::Http(address) => address.fmt(f),
+            Self::Kafka(topic) => write!(f, "kafka:{topic}"),
         }
     }
 }
@@ -191,8 +196,10 @@ fn name(text: &str) -> Result<TargetName, String> {
             Ok(TargetName::Kinesis(stream.to_owned()))
         }
         Some(("http" | "https", _)) => Address::parse(text).map(TargetName::Http),
+        Some(("kafka", topic)) => topic.parse().map(TargetName::Kafka),
         _ => Err(format!(
-            "{text:?} is no target; there are stdout, file:PATH, kinesis:STREAM and http:URL"
+            "{text:?} is no target; there are stdout, file:PATH, kinesis:STREAM, \
+             kafka:HOST:PORT/TOPIC and http:URL"
         )),
     }
 }
