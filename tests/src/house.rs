@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str], &[&str])] = &[
     ("tributary-simulate", &[], &[]),
     ("tributary-aws", &["tributary-core"], &[]),
     ("tributary-sim", &["tributary-core", "tributary-aws"], &[]),
+    ("kafka-poller", &["tributary-aws"], &[]),
 ];
 const FUNCTIONS_MAY_USE: (&[&str], &[&str]) =
     (&["tributary-core", "tributary-aws"], &["tributary-sim"]);

@@ -1,0 +1,153 @@
+//! What a function says of a batch.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::batch::{Partition, Record};
+
+/// Where each partition that was not delivered as a whole must go on.
+pub type Cuts = BTreeMap<Partition, i64>;
+
+/// An answer that says nothing of what was delivered: the batch counts as failed.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum BadAnswer {
+    /// It is no JSON of the shape that Lambda reads.
+    #[error("the answer is no list of batch item failures: {0}")]
+    NotAnAnswer(String),
+    /// A failure without partition or offset.
+    #[error("a batch item failure names no partition and offset")]
+    NoPosition,
+    /// A failure of a record that was not in the batch.
+    #[error("a batch item failure names {partition} offset {offset}, which was not in the batch")]
+    NotInBatch {
+        /// The partition as the answer has it.
+        partition: String,
+        /// The offset as the answer has it.
+        offset: i64,
+    },
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default, rename = "batchItemFailures")]
+    failures: Option<Vec<Failure>>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    #[serde(default, rename = "itemIdentifier")]
+    position: Option<Position>,
+}
+
+#[derive(Deserialize)]
+struct Position {
+    #[serde(default)]
+    partition: Option<String>,
+    #[serde(default)]
+    offset: Option<i64>,
+}
+
+/// Reads the answer to `batch`, as
+/// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html> says: nothing,
+/// null, and an empty or missing list are success; of several failures of one partition the lowest
+/// offset counts.
+///
+/// # Errors
+///
+/// When a failure cannot be told from the answer. Lambda then takes the whole batch as failed.
+pub fn read(text: &str, batch: &[Record]) -> Result<Cuts, BadAnswer> {
+    if text.trim().is_empty() {
+        return Ok(Cuts::new());
+    }
+    let answer: Option<Answer> =
+        serde_json::from_str(text).map_err(|error| BadAnswer::NotAnAnswer(error.to_string()))?;
+    let mut cuts = Cuts::new();
+    for failure in answer.and_then(|it| it.failures).unwrap_or_default() {
+        let Some(Position { partition: Some(name), offset: Some(offset) }) = failure.position
+        else {
+            return Err(BadAnswer::NoPosition);
+        };
+        let known = batch.iter().find(|it| it.offset == offset && it.partition.is_called(&name));
+        let Some(record) = known else {
+            return Err(BadAnswer::NotInBatch { partition: name, offset });
+        };
+        let cut = cuts.entry(record.partition.clone()).or_insert(offset);
+        *cut = offset.min(*cut);
+    }
+    Ok(cuts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn batch() -> Vec<Record> {
+        let record = |partition, offset| Record {
+            partition: Partition::new("a-b", partition),
+            offset,
+            json: "{}".into(),
+            arrived: Instant::now(),
+        };
+        vec![record(0, 7), record(0, 8), record(11, 3), record(0, 9)]
+    }
+
+    fn failure(partition: &str, offset: i64) -> String {
+        format!(r#"{{"itemIdentifier":{{"partition":"{partition}","offset":{offset}}}}}"#)
+    }
+
+    fn failures(list: &[String]) -> String {
+        format!(r#"{{"batchItemFailures":[{}]}}"#, list.join(","))
+    }
+
+    #[test]
+    fn nothing_to_report_is_success() {
+        for text in ["", "null", "{}", r#"{"batchItemFailures":null}"#, &failures(&[])] {
+            assert_eq!(read(text, &batch()), Ok(Cuts::new()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_lowest_offset_of_each_partition_counts() {
+        let text = failures(&[failure("a-b-0", 9), failure("a-b-11", 3), failure("a-b-0", 8)]);
+
+        let cuts = read(&text, &batch()).unwrap();
+
+        let expected = [(Partition::new("a-b", 0), 8), (Partition::new("a-b", 11), 3)];
+        assert_eq!(cuts, Cuts::from(expected));
+    }
+
+    #[test]
+    fn a_failure_without_a_position_fails_the_batch() {
+        for one in [
+            "{}",
+            r#"{"itemIdentifier":null}"#,
+            r#"{"itemIdentifier":{}}"#,
+            r#"{"itemIdentifier":{"partition":"a-b-0"}}"#,
+            r#"{"identifier":{"partition":"a-b-0","offset":7}}"#,
+        ] {
+            let text = failures(&[failure("a-b-0", 7), one.to_owned()]);
+            assert_eq!(read(&text, &batch()), Err(BadAnswer::NoPosition), "{one}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_not_in_the_batch_fails_it() {
+        for one in [failure("a-b-0", 6), failure("a-b-11", 7), failure("a", 7), failure("", 7)] {
+            let answer = read(&failures(&[one]), &batch());
+            assert!(matches!(answer, Err(BadAnswer::NotInBatch { .. })), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_fails_the_batch() {
+        let as_for_kinesis = r#"{"batchItemFailures":[{"itemIdentifier":"7"}]}"#;
+        for text in ["{", "7", "\"fine\"", r#"{"batchItemFailures":1}"#, as_for_kinesis] {
+            let answer = read(text, &batch());
+            assert!(matches!(answer, Err(BadAnswer::NotAnAnswer(_))), "{text}");
+        }
+    }
+}

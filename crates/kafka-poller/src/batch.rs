@@ -1,0 +1,290 @@
+//! Which records make up the next batch of a topic.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::payload;
+
+/// A partition that failed is given again after this long; the pause doubles up to the second.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// One partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Partition {
+    /// The topic.
+    pub topic: String,
+    /// Its number.
+    pub number: i32,
+}
+
+impl Partition {
+    /// Partition `number` of `topic`.
+    #[must_use]
+    pub fn new(topic: &str, number: i32) -> Self {
+        Self { topic: topic.to_owned(), number }
+    }
+
+    /// Whether `name` is its name in payloads and answers: `<topic>-<number>`.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        let number = name.strip_prefix(&self.topic).and_then(|rest| rest.strip_prefix('-'));
+        number.is_some_and(|number| number == self.number.to_string())
+    }
+}
+
+/// Its name in payloads and answers.
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.number)
+    }
+}
+
+/// A record that waits to be handed to the function.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where it is from.
+    pub partition: Partition,
+    /// Its position there.
+    pub offset: i64,
+    /// How it stands in a payload.
+    pub json: String,
+    /// When it was consumed.
+    pub arrived: Instant,
+}
+
+/// When a batch is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// So many records.
+    pub records: usize,
+    /// So many bytes of payload.
+    pub bytes: usize,
+    /// So long after its first record was consumed.
+    pub window: Duration,
+}
+
+/// The records of one topic that were consumed and are not delivered, in the order of each
+/// partition.
+#[derive(Debug, Default)]
+pub struct Queue {
+    records: VecDeque<Record>,
+    holds: BTreeMap<Partition, Hold>,
+}
+
+/// A partition that failed, until it is given again.
+#[derive(Debug)]
+struct Hold {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Queue {
+    /// One more record.
+    pub fn push(&mut self, record: Record) {
+        self.records.push_back(record);
+    }
+
+    /// How many records wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Takes the next batch, if one is complete. A partition that failed has no part in it while its
+    /// pause lasts. A record that is larger than a payload may be is a batch of its own.
+    pub fn take(&mut self, limits: Limits, frame: usize, now: Instant) -> Option<Vec<Record>> {
+        let mut chosen = Vec::new();
+        let mut seen: Vec<&Partition> = Vec::new();
+        let mut bytes = frame;
+        let mut is_full = false;
+        for (index, record) in self.records.iter().enumerate() {
+            if self.holds.get(&record.partition).is_some_and(|hold| now < hold.until) {
+                continue;
+            }
+            bytes += record.json.len() + 1;
+            if !seen.contains(&&record.partition) {
+                bytes += payload::partition_frame(&record.partition);
+                seen.push(&record.partition);
+            }
+            if bytes > limits.bytes && !chosen.is_empty() {
+                is_full = true;
+                break;
+            }
+            chosen.push(index);
+            if chosen.len() == limits.records || bytes > limits.bytes {
+                is_full = true;
+                break;
+            }
+        }
+        let first = &self.records[*chosen.first()?];
+        if !is_full && now < first.arrived + limits.window {
+            return None;
+        }
+        let mut batch = Vec::with_capacity(chosen.len());
+        let mut rest = VecDeque::with_capacity(self.records.len() - chosen.len());
+        let mut chosen = chosen.into_iter().peekable();
+        for (index, record) in self.records.drain(..).enumerate() {
+            if chosen.next_if_eq(&index).is_some() {
+                batch.push(record);
+            } else {
+                rest.push_back(record);
+            }
+        }
+        self.records = rest;
+        Some(batch)
+    }
+
+    /// Puts back what was not delivered, before everything else, and holds its partitions for a
+    /// pause that grows from failure to failure.
+    pub fn put_back(&mut self, records: Vec<Record>, now: Instant) {
+        let mut failed: Vec<&Partition> = records.iter().map(|it| &it.partition).collect();
+        failed.sort_unstable();
+        failed.dedup();
+        for partition in failed {
+            let hold = self.holds.entry(partition.clone());
+            let hold = hold.or_insert(Hold { until: now, pause: FIRST_PAUSE });
+            hold.until = now + hold.pause;
+            hold.pause = LONGEST_PAUSE.min(hold.pause * 2);
+        }
+        for record in records.into_iter().rev() {
+            self.records.push_front(record);
+        }
+    }
+
+    /// A partition was delivered: its next failure begins with the shortest pause.
+    pub fn delivered(&mut self, partition: &Partition) {
+        self.holds.remove(partition);
+    }
+
+    /// Forgets a partition that is no longer ours.
+    pub fn forget(&mut self, partition: &Partition) {
+        self.records.retain(|record| record.partition != *partition);
+        self.holds.remove(partition);
+    }
+
+    /// When something may be ready that is not now.
+    #[must_use]
+    pub fn next_at(&self, window: Duration) -> Option<Instant> {
+        let of = |record: &Record| {
+            let hold = self.holds.get(&record.partition).map(|hold| hold.until);
+            hold.unwrap_or(record.arrived).max(record.arrived + window)
+        };
+        self.records.iter().map(of).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { records: 3, bytes: 1_000, window: Duration::from_millis(500) };
+
+    fn record(number: i32, offset: i64, arrived: Instant) -> Record {
+        let json = "x".repeat(100);
+        Record { partition: Partition::new("t", number), offset, json, arrived }
+    }
+
+    fn queue(places: &[(i32, i64)], now: Instant) -> Queue {
+        let mut queue = Queue::default();
+        for (number, offset) in places {
+            queue.push(record(*number, *offset, now));
+        }
+        queue
+    }
+
+    fn places(batch: &[Record]) -> Vec<(i32, i64)> {
+        batch.iter().map(|it| (it.partition.number, it.offset)).collect()
+    }
+
+    #[test]
+    fn a_batch_waits_for_its_size_or_its_window() {
+        let now = Instant::now();
+        let mut queue = queue(&[(0, 1), (1, 1)], now);
+
+        assert!(queue.take(LIMITS, 0, now + Duration::from_millis(499)).is_none());
+        assert_eq!(queue.next_at(LIMITS.window), Some(now + LIMITS.window));
+        let late = queue.take(LIMITS, 0, now + LIMITS.window).unwrap();
+        assert_eq!(places(&late), [(0, 1), (1, 1)]);
+        for offset in 2..6 {
+            queue.push(record(0, offset, now));
+        }
+        assert_eq!(places(&queue.take(LIMITS, 0, now).unwrap()), [(0, 2), (0, 3), (0, 4)]);
+        assert!(queue.take(LIMITS, 0, now).is_none());
+    }
+
+    #[test]
+    fn a_batch_ends_before_its_payload_is_too_large() {
+        let now = Instant::now();
+        let mut queue = queue(&[(0, 1), (0, 2), (0, 3)], now);
+        let limits = Limits { bytes: 10 + 101 + 101 + "\"t-0\":[],".len(), ..LIMITS };
+
+        assert_eq!(queue.take(limits, 10, now).unwrap().len(), 2);
+        assert!(queue.take(limits, 10, now).is_none(), "the third waits for its window");
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_goes_alone() {
+        let now = Instant::now();
+        let mut queue = queue(&[(0, 1), (0, 2)], now);
+        let limits = Limits { bytes: 50, ..LIMITS };
+
+        assert_eq!(places(&queue.take(limits, 10, now).unwrap()), [(0, 1)]);
+        assert_eq!(places(&queue.take(limits, 10, now).unwrap()), [(0, 2)]);
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_after_a_pause_that_grows_and_holds_no_other_partition() {
+        let mut now = Instant::now();
+        let mut queue = queue(&[(0, 1), (1, 1), (0, 2), (1, 2), (1, 3), (0, 3)], now);
+
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            let batch = queue.take(LIMITS, 0, now).unwrap();
+            let back: Vec<_> = batch.into_iter().filter(|it| it.partition.number == 0).collect();
+            assert_eq!(places(&back)[..2], [(0, 1), (0, 2)]);
+            queue.put_back(back, now);
+            pauses.push(queue.holds[&Partition::new("t", 0)].until - now);
+            if let Some(others) = queue.take(LIMITS, 0, now + LIMITS.window.min(FIRST_PAUSE / 2)) {
+                assert!(others.iter().all(|it| it.partition.number == 1));
+            }
+            now += pauses[pauses.len() - 1];
+        }
+
+        assert_eq!(
+            (pauses[0], pauses[1], pauses[9]),
+            (FIRST_PAUSE, FIRST_PAUSE * 2, LONGEST_PAUSE)
+        );
+        queue.delivered(&Partition::new("t", 0));
+        let rest = queue.take(LIMITS, 0, now).unwrap();
+        assert_eq!(places(&rest), [(0, 1), (0, 2), (0, 3)]);
+    }
+
+    #[test]
+    fn a_partition_that_was_taken_away_is_forgotten() {
+        let now = Instant::now();
+        let mut queue = queue(&[(0, 1), (1, 1), (0, 2)], now);
+
+        queue.forget(&Partition::new("t", 0));
+
+        assert_eq!(places(&queue.take(LIMITS, 0, now + LIMITS.window).unwrap()), [(1, 1)]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_partition_is_called_by_its_whole_name() {
+        let partition = Partition::new("a-1", 2);
+
+        assert!(partition.is_called("a-1-2"));
+        for other in ["a-1", "a-1-20", "a-1-02", "b-1-2", "a-12", ""] {
+            assert!(!partition.is_called(other), "{other}");
+        }
+    }
+}

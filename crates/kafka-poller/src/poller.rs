@@ -1,0 +1,494 @@
+//! Consumes, calls, commits.
+//!
+//! What was consumed waits in memory until the function has it, a failed record too: nothing is
+//! fetched a second time unless the partition went to another member of the group. An offset is
+//! committed once everything before it was delivered, so that whoever consumes next begins with the
+//! first record that was not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, Timestamp};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use serde::Serialize;
+use thiserror::Error;
+use tokio::runtime::{self, Runtime};
+
+use crate::answer::{self, Cuts};
+use crate::batch::{Limits, Partition, Queue, Record};
+use crate::invoke::Invoker;
+use crate::payload::{self, Message, Time};
+
+/// How long one look for records takes when there is nothing to do.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A group gives the partitions of a member away that it has not heard of for so long.
+const SESSION_MS: &str = "6000";
+
+/// And those of a member that has not asked for records for so long: longer than a function runs.
+const MOST_BETWEEN_POLLS_MS: &str = "960000";
+
+/// How long a broker may take to say where a partition ends.
+const WATERMARKS: Duration = Duration::from_secs(5);
+
+/// How long the last commit is tried.
+const LAST_COMMIT: Duration = Duration::from_secs(15);
+
+/// From one commit that failed to the next try.
+const COMMIT_AGAIN: Duration = Duration::from_millis(250);
+
+/// Of so many full batches consumption runs ahead of the function.
+const AHEAD: usize = 2;
+
+/// What to consume and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `HOST:PORT`, more of them after commas.
+    pub brokers: String,
+    /// Each is an event source mapping of its own, with batches of its own.
+    pub topics: Vec<String>,
+    /// The consumer group.
+    pub group: String,
+    /// When a batch is complete.
+    pub limits: Limits,
+    /// To end when records have come, all are delivered and none has come for so long.
+    pub until_idle: Option<Duration>,
+}
+
+/// What it came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Records that were delivered, each counted once.
+    pub records: u64,
+    /// Calls that the function answered.
+    pub batches: u64,
+    /// Calls in all.
+    pub calls: u64,
+    /// Calls that failed as a whole.
+    pub failed_calls: u64,
+    /// Partitions that an answer cut short.
+    pub cut_partitions: u64,
+    /// How often a record was handed over that had been before.
+    pub redelivered: u64,
+    /// Commits that the brokers did not take, and that were made again.
+    pub failed_commits: u64,
+    /// Offsets that were passed over: the broker no longer had them, or they were no records.
+    pub skipped: u64,
+    /// Partitions with deliveries that are not committed; they come again to whoever consumes next.
+    pub uncommitted: u64,
+    /// For each partition the offset that is committed: of the next record to deliver.
+    pub committed: BTreeMap<String, i64>,
+}
+
+/// What a poller cannot go on from.
+#[derive(Debug, Error)]
+pub enum PollerError {
+    /// The client could not be made or subscribed.
+    #[error("kafka: {0}")]
+    Kafka(#[from] KafkaError),
+    /// No runtime for the function's calls.
+    #[error("no runtime: {0}")]
+    Runtime(#[from] io::Error),
+    /// No function could ever be given this record.
+    #[error("{partition} offset {offset} would be a payload of {bytes} bytes of {most}")]
+    TooLarge {
+        /// Where it is.
+        partition: Partition,
+        /// Where it is in it.
+        offset: i64,
+        /// What it would take.
+        bytes: usize,
+        /// What there may be.
+        most: usize,
+    },
+}
+
+/// Hears of partitions that are no longer ours.
+#[derive(Default)]
+struct Watch {
+    lost: Mutex<BTreeSet<Partition>>,
+    rebalanced: AtomicBool,
+}
+
+impl ClientContext for Watch {}
+
+impl ConsumerContext for Watch {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.rebalanced.store(true, Ordering::Relaxed);
+        if let Rebalance::Revoke(partitions) = rebalance {
+            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            lost.extend(
+                partitions.elements().iter().map(|it| Partition::new(it.topic(), it.partition())),
+            );
+        }
+    }
+}
+
+/// Carries topics to a function.
+pub struct Poller<I> {
+    settings: Settings,
+    consumer: BaseConsumer<Watch>,
+    invoker: I,
+    runtime: Runtime,
+    queues: BTreeMap<String, Queue>,
+    places: BTreeMap<Partition, Place>,
+    is_paused: bool,
+    last_activity: Instant,
+    commit_at: Instant,
+    report: Report,
+    trouble: fn(&str),
+}
+
+/// How far a partition is, as offsets of the next record.
+#[derive(Debug, Default)]
+struct Place {
+    /// That was consumed.
+    consumed: Option<i64>,
+    /// To hand over for the first time.
+    given: i64,
+    /// To deliver for the first time.
+    delivered: i64,
+    /// To commit, where that is not done.
+    dirty: Option<i64>,
+}
+
+impl<I: Invoker> Poller<I> {
+    /// Joins the group. What goes wrong and is tried again is told to `trouble`, a line each.
+    ///
+    /// # Errors
+    ///
+    /// When the client cannot be made; brokers that do not answer are waited for.
+    pub fn new(settings: Settings, invoker: I, trouble: fn(&str)) -> Result<Self, PollerError> {
+        let consumer: BaseConsumer<Watch> = ClientConfig::new()
+            .set("bootstrap.servers", &settings.brokers)
+            .set("client.id", "kafka-poller")
+            .set("group.id", &settings.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("session.timeout.ms", SESSION_MS)
+            .set("heartbeat.interval.ms", "1000")
+            .set("max.poll.interval.ms", MOST_BETWEEN_POLLS_MS)
+            .set("reconnect.backoff.max.ms", "1000")
+            // A topic may be made after its poller was started.
+            .set("topic.metadata.refresh.interval.ms", "1000")
+            .set("allow.auto.create.topics", "true")
+            .create_with_context(Watch::default())?;
+        let topics: Vec<_> = settings.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let now = Instant::now();
+        Ok(Self {
+            queues: settings.topics.iter().map(|it| (it.clone(), Queue::default())).collect(),
+            settings,
+            consumer,
+            invoker,
+            runtime,
+            places: BTreeMap::new(),
+            is_paused: false,
+            last_activity: now,
+            commit_at: now,
+            report: Report::default(),
+            trouble,
+        })
+    }
+
+    /// Runs until `stop` is set, or until it is idle if it was asked to. A call that is under way is
+    /// waited for; what was not handed over is left to whoever consumes next.
+    ///
+    /// # Errors
+    ///
+    /// When a record can never be handed over. What was delivered before it is committed.
+    pub fn run(mut self, stop: &AtomicBool) -> Result<Report, PollerError> {
+        let mut ended = Ok(());
+        while ended.is_ok() && !stop.load(Ordering::Relaxed) && !self.is_idle() {
+            self.consume()?;
+            ended = self.call();
+            self.commit();
+        }
+        let deadline = Instant::now() + LAST_COMMIT;
+        while self.is_dirty() && Instant::now() < deadline {
+            std::thread::sleep(COMMIT_AGAIN);
+            self.forget_lost();
+            self.commit();
+        }
+        self.report.uncommitted =
+            self.places.values().filter(|it| it.dirty.is_some()).count() as u64;
+        ended.map(|()| self.report)
+    }
+
+    /// Takes what there is, for as long as no batch can be complete.
+    fn consume(&mut self) -> Result<(), PollerError> {
+        let waiting: usize = self.queues.values().map(Queue::len).sum();
+        self.pause(waiting >= AHEAD * self.settings.limits.records)?;
+        let now = Instant::now();
+        let next = self.queues.values().filter_map(|it| it.next_at(self.settings.limits.window));
+        let until = next.min().map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
+        // The first look may take until something is due, the others take what is there.
+        let mut wait = until;
+        for _ in 0..self.settings.limits.records {
+            match self.consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    let record = record(&message);
+                    drop(message);
+                    self.forget_lost();
+                    self.push(record?);
+                }
+                Some(Err(error)) => {
+                    self.last_activity = Instant::now();
+                    (self.trouble)(&format!("consume: {error}"));
+                    if error.rdkafka_error_code().is_some_and(is_of_coordinator) {
+                        self.ask_again()?;
+                    }
+                }
+            }
+            wait = Duration::ZERO;
+        }
+        self.forget_lost();
+        Ok(())
+    }
+
+    fn push(&mut self, record: Record) {
+        let place = self.places.entry(record.partition.clone()).or_default();
+        if let Some(expected) = place.consumed {
+            self.report.skipped += u64::try_from(record.offset - expected).unwrap_or(0);
+        }
+        // After a rebalance it may begin before where it was.
+        place.consumed = Some(place.consumed.unwrap_or(0).max(record.offset + 1));
+        self.last_activity = record.arrived;
+        if let Some(queue) = self.queues.get_mut(&record.partition.topic) {
+            queue.push(record);
+        }
+    }
+
+    /// Consumption rests while the function has enough to do, but the group hears of us.
+    fn pause(&mut self, is_wanted: bool) -> KafkaResult<()> {
+        if self.consumer.context().rebalanced.swap(false, Ordering::Relaxed) {
+            // What was assigned anew is not paused.
+            self.is_paused = false;
+        }
+        if is_wanted != self.is_paused {
+            let ours = self.consumer.assignment()?;
+            if is_wanted {
+                self.consumer.pause(&ours)?;
+            } else {
+                self.consumer.resume(&ours)?;
+            }
+            self.is_paused = is_wanted;
+        }
+        Ok(())
+    }
+
+    /// Where the group's coordinator could not say where to begin, the client leaves those partitions
+    /// alone for good. It asks again when they are assigned again; they then begin at what is
+    /// committed, so that what waits is forgotten.
+    fn ask_again(&mut self) -> KafkaResult<()> {
+        std::thread::sleep(LOOK);
+        let mut ours = self.consumer.assignment()?;
+        if ours.count() == 0 {
+            return Ok(());
+        }
+        for one in ours.elements() {
+            if let Some(queue) = self.queues.get_mut(one.topic()) {
+                queue.forget(&Partition::new(one.topic(), one.partition()));
+            }
+        }
+        ours.set_all_offsets(Offset::Invalid)?;
+        self.is_paused = false;
+        self.consumer.assign(&ours)
+    }
+
+    /// Whoever has the partitions now begins at what is committed, and so do we if they come back.
+    fn forget_lost(&mut self) {
+        let context = self.consumer.context();
+        let lost =
+            std::mem::take(&mut *context.lost.lock().unwrap_or_else(PoisonError::into_inner));
+        for partition in lost {
+            if let Some(queue) = self.queues.get_mut(&partition.topic) {
+                queue.forget(&partition);
+            }
+            if let Some(place) = self.places.get_mut(&partition) {
+                place.dirty = None;
+            }
+        }
+    }
+
+    /// Hands over the batches that are complete.
+    fn call(&mut self) -> Result<(), PollerError> {
+        let frame = payload::frame(&self.settings.brokers);
+        for topic in self.settings.topics.clone() {
+            let limits = self.settings.limits;
+            let queue = self.queues.get_mut(&topic);
+            let Some(batch) = queue.and_then(|it| it.take(limits, frame, Instant::now())) else {
+                continue;
+            };
+            let payload = payload::payload(&self.settings.brokers, &batch);
+            if payload.len() > limits.bytes {
+                let Record { partition, offset, .. } = batch[0].clone();
+                let (bytes, most) = (payload.len(), limits.bytes);
+                return Err(PollerError::TooLarge { partition, offset, bytes, most });
+            }
+            self.report.calls += 1;
+            self.count_redelivered(&batch);
+            let answer = self.runtime.block_on(self.invoker.invoke(payload));
+            let read = match answer {
+                Ok(text) => answer::read(&text, &batch).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match read {
+                Ok(cuts) => {
+                    self.report.batches += 1;
+                    self.settle(&topic, batch, &cuts);
+                }
+                Err(why) => {
+                    (self.trouble)(&format!("call: {why}"));
+                    self.report.failed_calls += 1;
+                    if let Some(queue) = self.queues.get_mut(&topic) {
+                        queue.put_back(batch, Instant::now());
+                    }
+                }
+            }
+            self.last_activity = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn count_redelivered(&mut self, batch: &[Record]) {
+        for record in batch {
+            let place = self.places.entry(record.partition.clone()).or_default();
+            self.report.redelivered += u64::from(record.offset < place.given);
+            place.given = place.given.max(record.offset + 1);
+        }
+    }
+
+    /// Everything before a partition's cut was delivered; the rest is given again.
+    fn settle(&mut self, topic: &str, batch: Vec<Record>, cuts: &Cuts) {
+        self.report.cut_partitions += cuts.len() as u64;
+        let is_delivered =
+            |record: &Record| cuts.get(&record.partition).is_none_or(|cut| record.offset < *cut);
+        let (delivered, back): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_delivered);
+        let Some(queue) = self.queues.get_mut(topic) else { return };
+        for record in delivered {
+            let place = self.places.entry(record.partition.clone()).or_default();
+            let next = record.offset + 1;
+            self.report.records += u64::from(next > place.delivered);
+            place.delivered = place.delivered.max(next);
+            place.dirty = Some(next);
+            if !cuts.contains_key(&record.partition) {
+                queue.delivered(&record.partition);
+            }
+        }
+        queue.put_back(back, Instant::now());
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.places.values().any(|it| it.dirty.is_some())
+    }
+
+    /// Commits what was delivered. What the brokers do not take stays to be committed.
+    fn commit(&mut self) {
+        if !self.is_dirty() || Instant::now() < self.commit_at {
+            return;
+        }
+        let mut offsets = TopicPartitionList::new();
+        for (partition, place) in &self.places {
+            if let Some(next) = place.dirty {
+                let Partition { topic, number } = partition;
+                // An offset that is no offset is refused here; ours are a broker's plus one.
+                let _ = offsets.add_partition_offset(topic, *number, Offset::Offset(next));
+            }
+        }
+        match self.consumer.commit(&offsets, CommitMode::Sync) {
+            Ok(()) => {
+                for (partition, place) in &mut self.places {
+                    if let Some(next) = place.dirty.take() {
+                        self.report.committed.insert(partition.to_string(), next);
+                    }
+                }
+            }
+            Err(error) => {
+                (self.trouble)(&format!("commit: {error}"));
+                self.report.failed_commits += 1;
+                self.commit_at = Instant::now() + COMMIT_AGAIN;
+            }
+        }
+    }
+
+    /// Whether it was asked to end and there is nothing left: the brokers say that each partition
+    /// ends where we are.
+    fn is_idle(&mut self) -> bool {
+        let Some(patience) = self.settings.until_idle else { return false };
+        if self.places.is_empty()
+            || self.is_dirty()
+            || self.queues.values().any(|it| !it.is_empty())
+            || self.last_activity.elapsed() < patience
+        {
+            return false;
+        }
+        let at_end = self.is_at_end().unwrap_or_else(|error| {
+            (self.trouble)(&format!("is there more: {error}"));
+            false
+        });
+        if !at_end {
+            self.last_activity = Instant::now();
+        }
+        at_end
+    }
+
+    fn is_at_end(&self) -> KafkaResult<bool> {
+        let ours = self.consumer.assignment()?;
+        let committed = self.consumer.committed_offsets(ours.clone(), WATERMARKS)?;
+        for one in committed.elements() {
+            let (low, high) =
+                self.consumer.fetch_watermarks(one.topic(), one.partition(), WATERMARKS)?;
+            let next = if let Offset::Offset(next) = one.offset() { next } else { low };
+            if next < high {
+                return Ok(false);
+            }
+        }
+        Ok(ours.count() > 0)
+    }
+}
+
+/// Whether it is the coordinator of the group that could not answer.
+fn is_of_coordinator(code: Code) -> bool {
+    matches!(
+        code,
+        Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress | Code::NotCoordinator
+    )
+}
+
+/// A message as it stands in a payload.
+fn record(message: &BorrowedMessage<'_>) -> Result<Record, PollerError> {
+    let headers: Vec<_> = message
+        .headers()
+        .map(|headers| headers.iter().map(|it| (it.key, it.value)).collect())
+        .unwrap_or_default();
+    let time = match message.timestamp() {
+        Timestamp::NotAvailable => Time::None,
+        Timestamp::CreateTime(millis) => Time::Create(millis),
+        Timestamp::LogAppendTime(millis) => Time::LogAppend(millis),
+    };
+    let shape = Message {
+        topic: message.topic(),
+        partition: message.partition(),
+        offset: message.offset(),
+        time,
+        key: message.key(),
+        value: message.payload(),
+        headers: &headers,
+    };
+    Ok(Record {
+        partition: Partition::new(message.topic(), message.partition()),
+        offset: message.offset(),
+        json: shape.json().map_err(io::Error::from)?,
+        arrived: Instant::now(),
+    })
+}
