@@ -89,6 +89,12 @@ test: $(STAMP) ## All tests: Rust, and the Python of demo and tools
 	python -m unittest discover --start-directory demo/tests --top-level-directory .
 	$(if $(wildcard tools/tests/test_*.py),python -m unittest discover --start-directory tools/tests --top-level-directory .)
 
+# The broker's jars come through Maven, as its settings say, into target/kafka.
+.PHONY: test-kafka
+test-kafka: export PYTHON := $(PYTHON)
+test-kafka: ## A feed through a real Kafka broker that is killed twice; needs java 17 and mvn, else it says "skipped"
+	cargo test --locked --quiet -p tributary-cli --test kafka_through -- --ignored
+
 .PHONY: check
 check: $(STAMP) $(MACHETE) ## Formatting, lints, docs, unused dependencies, template, fixtures, Python syntax
 	cargo fmt --all --check
