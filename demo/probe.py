@@ -8,6 +8,8 @@ import json
 import re
 import time
 
+from . import aggregates
+
 # MiniStack writes one object a record; on AWS one object holds thousands.
 GZIP = b"\x1f\x8b"
 
@@ -45,10 +47,17 @@ class Layer:
 
 
 def lines(body):
-    """The JSON documents of an object, gzip or plain, one a line."""
+    """The JSON documents of an object, gzip or plain, one a line; numbers with a fraction as they stand.
+
+    MiniStack's Firehose stores a KPL aggregate as it came, where that of AWS takes it apart.
+    """
     if body.startswith(GZIP):
         body = gzip.decompress(body)
-    return [json.loads(line) for line in body.splitlines() if line.strip()]
+    if aggregates.is_aggregate(body):
+        documents = [data for _, data in aggregates.records(body)]
+    else:
+        documents = [line for line in body.splitlines() if line.strip()]
+    return [json.loads(document, parse_float=str) for document in documents]
 
 
 class StreamReader:
