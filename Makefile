@@ -21,7 +21,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONPYCACHEPREFIX := $(CURDIR)/target/pycache
 export SAM_CLI_TELEMETRY := 0
 
-# make demo: which file, how many rows of it; which function to kill in the run (or all), how often.
+# make demo: which feed, or all; which file, how many rows; AGGREGATE=true for rows that share records of the stream;
+# which function to kill in the run (or all), how often.
+FEED ?=
+AGGREGATE ?=
 DATA ?=
 ROWS ?=
 KILL ?=
@@ -54,7 +57,7 @@ $(STAMP): requirements.txt
 .PHONY: build
 build: export CARGO_LAMBDA_COMPILER := cargo
 build: $(STAMP) ## The functions, built for this machine into .aws-sam/local
-	cargo lambda build --release --locked $(addprefix --bin ,$(FUNCTIONS))
+	cargo lambda build --release --locked $(addprefix --bin ,$(FUNCTIONS) $(MAKES_UP))
 	@mkdir -p target
 	@sam build --config-env local --build-dir .aws-sam/local >target/sam-build.log 2>&1 || { cat target/sam-build.log; exit 1; }
 
@@ -62,9 +65,12 @@ build: $(STAMP) ## The functions, built for this machine into .aws-sam/local
 cli: ## The tributary command: target/release/tributary
 	cargo build --release --locked -p tributary-cli
 
+# These feeds are made up by the tributary command. In one cargo run with the functions it shares all it can with them;
+# apart from them (`make cli`) everything would be compiled a second time.
 .PHONY: demo
-demo: build ## A file through the whole pipeline on a local AWS [DATA=file] [ROWS=n] [KILL=function|all KILL_EVERY=s KILL_TIMES=n] [ALARM=function|none]
-	@python -m demo demo $(call option,DATA,--data) $(call option,ROWS,--rows) $(call option,KILL,--kill) \
+demo: MAKES_UP := $(if $(filter flood telemetry covid all,$(FEED)),tributary)
+demo: build ## A feed through the whole pipeline on a local AWS [FEED=accidents|covid|flood|telemetry|http|all] [DATA=file] [ROWS=n] [AGGREGATE=true] [KILL=function|all KILL_EVERY=s KILL_TIMES=n] [ALARM=function|none]
+	@python -m demo demo $(call option,FEED,--feed) $(if $(filter true,$(AGGREGATE)),--aggregate) $(call option,DATA,--data) $(call option,ROWS,--rows) $(call option,KILL,--kill) \
 		$(call option,KILL_EVERY,--kill-every) $(call option,KILL_TIMES,--kill-times) $(call option,ALARM,--alarm)
 
 .PHONY: up

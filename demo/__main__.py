@@ -5,16 +5,18 @@ import os
 import sys
 from pathlib import Path
 
-from . import place, play, replay, run, stack
+from . import datasets, feed, play, replay, run, stack
 
 
 def parser():
     top = argparse.ArgumentParser(prog="python -m demo", description="Tributary on a local AWS.")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    demo = verbs.add_parser("demo", help="run a file through a stack of its own, settle the books, take it down")
-    demo.add_argument("--data", type=Path, default=place.DEFAULT_DATA, metavar="FILE", help="CSV or JSON Lines, plain or gzip")
-    demo.add_argument("--rows", type=_count, metavar="N", help="only the first N rows")
+    demo = verbs.add_parser("demo", help="run a feed through a stack of its own, settle the books, take it down")
+    demo.add_argument("--feed", choices=[*run.FEEDS, "all"], default=feed.DATASET, help=f"which feed ({feed.DATASET})")
+    demo.add_argument("--data", type=Path, metavar="FILE", help="a file of your own: CSV or JSON Lines, plain or gzip")
+    demo.add_argument("--rows", type=_count, metavar="N", help="only the first N rows of the file; so many made-up rows")
+    demo.add_argument("--aggregate", action="store_true", help="with AggregateRecords=true: rows share records of the stream")
     demo.add_argument("--kill", metavar="FUNCTION", help="send SIGKILL to this function's process in the run, or to all")
     demo.add_argument("--kill-every", type=float, default=1.0, metavar="SECONDS", help="between two kills of a process (1)")
     demo.add_argument("--kill-times", type=_count, default=3, metavar="N", help="how often each function is killed (3)")
@@ -31,6 +33,7 @@ def parser():
 
     put = verbs.add_parser("put", help="upload a file to the stack of `up`")
     put.add_argument("file", type=Path)
+    put.add_argument("--dataset", choices=list(datasets.DATASETS), default=feed.DATASET, help=f"({feed.DATASET})")
     sql = verbs.add_parser("sql", help="ask Athena in the stack of `up`")
     sql.add_argument("query")
     tail = verbs.add_parser("tail", help="follow a function's log in the stack of `up`")
@@ -70,7 +73,7 @@ def dispatch(given):
         case "demo":
             kill = (given.kill, given.kill_every, given.kill_times) if given.kill else None
             alarm = None if given.alarm == "none" else given.alarm
-            return run.demo(given.data, given.rows, kill, alarm)
+            return run.demo(run.feeds_of(given.feed, given.data, given.rows), kill, alarm, given.aggregate)
         case "up":
             return run.up()
         case "down":
@@ -80,7 +83,7 @@ def dispatch(given):
         case "replay-events":
             return replay.replay(given.only)
         case "put":
-            return play.put(given.file)
+            return play.put(given.file, given.dataset)
         case "sql":
             return play.sql(given.query)
         case "tail":

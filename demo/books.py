@@ -1,25 +1,42 @@
 """Settles the books: where each row of the input ended, from what was found and not from counts.
 
-Pure: no AWS, no clock. Every row must have ended as exactly one of an event, a bad row in
-quarantine, or a filtered record. Nothing here is derived by subtracting from the number of rows: a
-row is lost when its own position, or its own record, is found nowhere.
+Pure: no AWS, no clock. Every row must have ended as exactly one of an event, a row with the natural
+key of another, a bad row in quarantine, a filtered record, or an item that its sender was told is
+bad. Nothing here is derived by subtracting from the number of rows: a row is lost when its own
+place, or its own record, is found nowhere.
+
+A row is named by its identity, a pair: the place it was put (an object, a request, a topic) and
+what tells it apart there (an offset, a number, its content). A feed knows the identities of the rows
+it put in, and reads one from the `source` of what was found.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
-from .feed import offset_of
-
-# The column that is a dataset's natural key, and the attribute of the event that keeps it: the only
-# thing that a raw record and its event share, since an event does not carry the record's id.
-NATURAL_KEYS = {"accidents": ("ID", "id")}
-ALERTING_SEVERITY = 4
+from . import datasets
 
 # What a bad row at ingest says when it stands for the whole object.
 REFUSALS = {
     "duplicate_column", "empty_object", "gzip_ratio", "header_too_large", "missing_column", "object_changed",
     "object_missing", "unknown_dataset",
 }
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class RawRecord:
+    dataset: str
+    source: str
+    payload: object
+    natural: tuple | None
+
+
+@dataclass(frozen=True)
+class BadRow:
+    code: str
+    source: str
+    at_ingest: bool
+    payload_base64: str | None = None
 
 
 @dataclass
@@ -29,160 +46,242 @@ class Seen:
     raw: dict = field(default_factory=dict)
     bad: dict = field(default_factory=dict)
     events: dict = field(default_factory=dict)
-    alerts: set = field(default_factory=set)
+    alerts: dict = field(default_factory=dict)
     raw_deliveries: int = 0
     event_deliveries: int = 0
     bad_deliveries: int = 0
     alert_messages: int = 0
 
     def add_raw(self, record):
-        column = NATURAL_KEYS.get(record["dataset"], (None, None))[0]
-        self.raw[record["record_id"]] = (offset_of(record["source"]), record["payload"].get(column))
+        natural = datasets.row_key(record["dataset"], record["payload"])
+        self.raw[record["record_id"]] = RawRecord(record["dataset"], record["source"], record["payload"], natural)
         self.raw_deliveries += 1
 
     def add_bad(self, row):
         self.bad[row["record_id"]] = BadRow(
-            row["code"], offset_of(row["source"]), "sequence_number" not in row)
+            row["code"], row["source"], "sequence_number" not in row, row.get("payload_base64"))
         self.bad_deliveries += 1
 
     def add_event(self, event):
         if event.get("kind") != "reading":
             return
-        attribute = NATURAL_KEYS.get(event["dataset"], (None, None))[1]
-        self.events[event["event_id"]] = (
-            event["attributes"].get(attribute), event["measures"].get("severity"))
+        self.events[event["event_id"]] = event
         self.event_deliveries += 1
 
     def add_alert(self, alert):
-        self.alerts.add((alert["rule"], alert["event"]["event_id"]))
+        self.alerts[alert["rule"], alert["event"]["event_id"]] = alert
         self.alert_messages += 1
-
-    @property
-    def refusal(self):
-        """The code with which the object was refused before any row of it was read, or None."""
-        at_ingest = (row.code for row in self.bad.values() if row.at_ingest)
-        return next((code for code in at_ingest if code in REFUSALS and not self.raw), None)
-
-    @property
-    def severe(self):
-        """Events that the first rule is about."""
-        return sum(1 for _, severity in self.events.values() if (severity or 0) >= ALERTING_SEVERITY)
 
     def progress(self):
         """Changes whenever anything new was found."""
         return (self.raw_deliveries, self.bad_deliveries, self.event_deliveries, self.alert_messages)
 
 
-@dataclass(frozen=True)
-class BadRow:
-    code: str
-    offset: int | None
-    at_ingest: bool
+@dataclass
+class Line:
+    """The books of one feed."""
+
+    feed: str
+    dataset: str
+    rows: int = 0
+    raw_records: int = 0
+    events: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    quarantined_at_ingest: int = 0
+    rejected: int = 0
+    filtered: int = 0
+    lost: int = 0
+
+    @property
+    def ended(self):
+        return self.events + self.duplicates + self.quarantined + self.rejected + self.filtered
+
+
+COUNTS = tuple(one.name for one in fields(Line) if one.type is int)
 
 
 @dataclass
 class Books:
-    rows: int
-    raw_records: int
-    events: int
-    duplicates: int
-    quarantined: int
-    quarantined_at_ingest: int
-    filtered: int
-    lost: int
+    lines: list
+    total: Line
     alerts: int
-    severe: int
-    refused: str | None
-    lost_offsets: list
+    alerts_expected: int
+    refused: dict
+    lost_rows: list
     lost_records: list
     problems: list
 
+    @property
+    def complete(self):
+        """Whether each row and each alert has arrived already, so that there is no need to wait for quiet."""
+        return self.total.lost == 0 and self.alerts >= self.alerts_expected
 
-def settle(offsets, seen, filtered_in_logs):
-    """The books of a run over the rows that begin at `offsets`.
+
+def settle(feeds, seen, filtered_in_logs, rules):
+    """The books of a run over what `feeds` put in.
 
     `filtered_in_logs` is what `transform` says it filtered. A filtered record leaves no trace but
     that, so records that ended nowhere are taken as filtered up to that number and as lost beyond it.
     """
-    at_ingest = {key: row for key, row in seen.bad.items() if row.at_ingest}
-    # An object that is refused whole is one bad row, and counts as one row.
-    refused = seen.refusal
-    rows = 1 if refused else len(offsets)
+    event_of, problems = _events_by_key(seen)
+    owned, strangers = _by_feed(feeds, seen)
+    problems += _some("records or bad rows are of no feed of this run", strangers)
+    lines, refused, lost_rows, lost_records, claimed = [], {}, [], [], set()
+    for feed in feeds:
+        found = owned[feed.name]
+        line = Line(feed.name, feed.dataset, rejected=sum(feed.rejected.values()))
+        refused |= found.refused
+        expected = found.expected_of(feed)
+        line.rows = sum(expected.values())
+        line.raw_records, line.quarantined_at_ingest = len(found.raw), len(found.at_ingest)
 
-    found = {offset for offset, _ in seen.raw.values()} | {row.offset for row in at_ingest.values()}
-    never_ingested = [] if refused else sorted(set(offsets) - found)
-    strange = [] if refused else sorted(found - set(offsets) - {None})
+        present = found.identities + feed.rejected
+        missing, strange = list((expected - present).elements()), list((present - expected).elements())
+        problems += _some(f"rows were found that {feed.name} did not put in", strange)
 
-    passed = {key: natural for key, (_, natural) in seen.raw.items() if key not in seen.bad}
-    of_events = {natural for natural, _ in seen.events.values()}
-    nowhere = sorted(key for key, natural in passed.items() if natural not in of_events)
-    filtered = min(len(nowhere), filtered_in_logs)
-    arrived = [natural for natural in passed.values() if natural in of_events]
-    duplicates = len(arrived) - len(set(arrived))
-    twice = _ended_twice(seen, of_events)
-    unknown = of_events - {natural for _, natural in seen.raw.values()}
-
-    books = Books(
-        rows=rows,
-        raw_records=len(seen.raw),
-        events=len(seen.events),
-        duplicates=duplicates,
-        quarantined=len(seen.bad),
-        quarantined_at_ingest=len(at_ingest),
-        filtered=filtered,
-        lost=len(never_ingested) + len(nowhere) - filtered,
-        alerts=len(seen.alerts),
-        severe=seen.severe,
-        refused=refused,
-        lost_offsets=never_ingested,
-        lost_records=nowhere[filtered:],
-        problems=[],
-    )
-    books.problems = _problems(books, strange, twice, unknown)
-    return books
-
-
-def _ended_twice(seen, of_events):
-    """Records that are in quarantine and whose row is an event too."""
-    uses = Counter(natural for _, natural in seen.raw.values())
-    return [
-        key
-        for key, (_, natural) in seen.raw.items()
-        if key in seen.bad and natural in of_events and natural is not None and uses[natural] == 1
-    ]
+        passed = {key: seen.raw[key] for key in found.raw if key not in seen.bad}
+        arrived = [event_of[record.natural] for record in passed.values() if record.natural in event_of]
+        nowhere = sorted(key for key, record in passed.items() if record.natural not in event_of)
+        line.events = len(set(arrived) - claimed)
+        line.duplicates = len(arrived) - line.events
+        claimed |= set(arrived)
+        line.quarantined = sum(1 for key in found.raw if key in seen.bad) + len(found.at_ingest)
+        line.filtered = min(len(nowhere), filtered_in_logs)
+        filtered_in_logs -= line.filtered
+        line.lost = len(missing) + len(nowhere) - line.filtered
+        lost_rows += missing
+        lost_records += nowhere[line.filtered:]
+        problems += _line_problems(line) + _wrong_codes(feed, found) + feed.contradictions(found.raw)
+        lines.append(line)
+    problems += _some("events come from no raw record", sorted(set(seen.events) - claimed))
+    problems += _some("records are in quarantine and an event too", _ended_twice(seen, event_of))
+    total = Line("total", "", **{name: sum(getattr(line, name) for line in lines) for name in COUNTS})
+    alerts, expected_alerts, about_alerts = _alerts(seen, rules)
+    return Books(
+        lines, total, alerts, expected_alerts, refused, lost_rows, lost_records, problems + about_alerts)
 
 
-def _problems(books, strange, twice, unknown):
-    ended = books.events + books.duplicates + books.quarantined + books.filtered
+def _some(text, found):
+    return [f"{len(found)} {text}: {', '.join(str(one) for one in found[:SHOWN])}"] if found else []
+
+
+def _events_by_key(seen):
+    """Each natural key's event, and what is wrong where two events have one."""
+    found, twice = {}, []
+    for event_id, event in seen.events.items():
+        for key in datasets.event_keys(event):
+            if found.setdefault(key, event_id) != event_id:
+                twice.append(key)
+    return found, _some("natural keys have two events", twice)
+
+
+@dataclass
+class Found:
+    """What was found of one feed: record ids, each with the identity of its row."""
+
+    raw: dict = field(default_factory=dict)
+    at_ingest: dict = field(default_factory=dict)
+    codes: dict = field(default_factory=dict)
+    refused: dict = field(default_factory=dict)
+
+    @property
+    def identities(self):
+        return Counter([*self.raw.values(), *self.at_ingest.values()])
+
+    def expected_of(self, feed):
+        """The rows that must be found. An object that is refused whole is one bad row, and counts as one row."""
+        if not self.refused:
+            return feed.rows
+        kept = Counter({row: count for row, count in feed.rows.items() if row[0] not in self.refused})
+        return kept + Counter(row for row in self.at_ingest.values() if row[0] in self.refused)
+
+
+def _by_feed(feeds, seen):
+    """What was found, by the feed it is of, and the ids of what is of none."""
+    owned, strangers = {feed.name: Found() for feed in feeds}, []
+
+    def owner(document):
+        for feed in feeds:
+            identity = feed.identify(document)
+            if identity is not None:
+                return owned[feed.name], identity
+        return None, None
+
+    for record_id, record in seen.raw.items():
+        found, identity = owner(record)
+        if found is None:
+            strangers.append(record_id)
+            continue
+        found.raw[record_id] = identity
+        if record_id in seen.bad:
+            found.codes[identity] = seen.bad[record_id].code
+    for record_id, row in seen.bad.items():
+        if row.at_ingest:
+            found, identity = owner(row)
+            if found is None:
+                strangers.append(record_id)
+                continue
+            found.at_ingest[record_id] = identity
+            found.codes[identity] = row.code
+        elif record_id not in seen.raw:
+            strangers.append(record_id)
+    for found in owned.values():
+        places = {place for place, _ in found.raw.values()}
+        found.refused = {
+            identity[0]: found.codes[identity] for identity in found.at_ingest.values()
+            if found.codes[identity] in REFUSALS and identity[0] not in places}
+    return owned, strangers
+
+
+def _line_problems(line):
     checks = [
-        (books.lost == 0, f"{books.lost} of {books.rows} rows are lost"),
-        (books.rows == ended, f"{books.rows} rows went in and {ended} came out"),
+        (line.lost == 0, f"{line.lost} of {line.rows} rows of {line.feed} are lost"),
+        (line.rows == line.ended, f"{line.feed}: {line.rows} rows went in and {line.ended} came out"),
         (
-            books.rows == books.raw_records + books.quarantined_at_ingest,
-            f"{books.rows} rows, but {books.raw_records} raw records and {books.quarantined_at_ingest} bad rows at ingest",
-        ),
-        (not strange, f"ingest found rows at offsets where this driver finds none: {strange[:5]}"),
-        (not twice, f"{len(twice)} records are in quarantine and an event too: {twice[:5]}"),
-        (not unknown, f"{len(unknown)} events come from no raw record"),
-        (
-            books.alerts == books.severe,
-            f"{books.severe} events of severity {ALERTING_SEVERITY} or more, but {books.alerts} alerts",
+            line.rows == line.raw_records + line.quarantined_at_ingest + line.rejected,
+            f"{line.feed}: {line.rows} rows, but {line.raw_records} raw records, {line.quarantined_at_ingest} bad rows"
+            f" at ingest and {line.rejected} rejected",
         ),
     ]
     return [text for holds, text in checks if not holds]
 
 
-def is_complete(offsets, seen):
-    """Whether each row has ended somewhere already, so that there is no need to wait for quiet.
+def _wrong_codes(feed, found):
+    """Where the feed knows which of its rows are bad, and with which code: rows that ended otherwise."""
+    if feed.bad is None:
+        return []
+    told = found.codes | feed.rejected_codes
+    wrong = [
+        f"{place} {at} is {told.get((place, at), 'no bad row')} and should be {feed.bad.get((place, at), 'none')}"
+        for place, at in {**feed.bad, **told} if feed.bad.get((place, at)) != told.get((place, at))]
+    return _some(f"rows of {feed.name} are not as bad as they should be", wrong)
 
-    A filtered record ends without a trace: a run with one is over when it is quiet.
+
+def _ended_twice(seen, event_of):
+    """Records that are in quarantine and whose row is an event too."""
+    uses = Counter(record.natural for record in seen.raw.values())
+    return [
+        key for key, record in seen.raw.items()
+        if key in seen.bad and record.natural in event_of and uses[record.natural] == 1
+    ]
+
+
+def _alerts(seen, rules):
+    """How many alerts came and must have come, each counted once, and what is wrong with them.
+
+    Alerts of a rule that this driver cannot judge are counted as they came.
     """
-    if seen.refusal:
-        return True
-    at_ingest = sum(1 for row in seen.bad.values() if row.at_ingest)
-    of_events = {natural for natural, _ in seen.events.values()}
-    return (
-        len(seen.raw) + at_ingest >= len(offsets)
-        and all(key in seen.bad or natural in of_events for key, (_, natural) in seen.raw.items())
-        and len(seen.alerts) >= seen.severe
-    )
+    expected = rules.expected(seen.events.values())
+    came = {
+        rules.group(rule, seen.events[event_id]) if rule in rules.judged else (rule, event_id)
+        for rule, event_id in seen.alerts if event_id in seen.events}
+    problems = _some(
+        "alerts are about no event", sorted(event_id for _, event_id in seen.alerts if event_id not in seen.events))
+    came_by_rule = {group for group in came if group[0] in rules.judged}
+    unjudged = came - came_by_rule
+    if came_by_rule != expected:
+        problems.append(
+            f"{len(expected)} alerts are due, {len(expected - came_by_rule)} of them did not come,"
+            f" and {len(came_by_rule - expected)} came that are not due")
+    return len(came), len(expected) + len(unjudged), problems

@@ -1,38 +1,179 @@
-"""Puts a file into the source bucket, the way a user would."""
+"""The feeds: what is put in, and which rows that is, known without asking the code that is measured."""
 
+import csv
+import io
+import json
 import re
-from dataclasses import dataclass
+import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
 
-from . import rows
+from . import place, rows
 
 DATASET = "accidents"
+# The tributary command, as `make demo` builds it beside the functions: a binary for this machine.
+CLI = place.TARGET / "lambda" / "tributary" / "bootstrap"
+FIXTURES = ("valid.csv", "valid.jsonl", "bad-rows.csv", "bad-rows.jsonl")
+MADE_UP_ROWS = 240
+# All that goes wrong with devices, often enough to be seen in some hundred rows.
+FAULTS = ("--late-rate", "0.05", "--duplicate-rate", "0.05", "--dropout-rate", "0.05", "--spike-rate", "0.02")
+SIMULATED = {
+    # The river whose gauges are in config/stations.toml, while a storm takes it through the stages.
+    "flood": ("--devices", "6", "--interval", "1h", "--storm-rate", "0.3", "--seed", "2"),
+    "telemetry": ("--devices", "20"),
+    "covid": (),
+}
+_OBJECT = re.compile(r"s3://[^/]+/(.*)\?\w+=[^#]*#(?:.*&)?offset=(\d+)")
+
+
+@dataclass
+class Feed:
+    """One way in, with what goes in: `books` explains what an identity is.
+
+    `bad` is which rows must be rejected or quarantined, and with which code; None where that is not
+    known. What the sender was told is bad is in `rejected` and `rejected_codes`, once it was sent.
+    """
+
+    name: str
+    dataset: str
+    what: str
+    rows: Counter
+    bad: dict | None = None
+    rejected: Counter = field(default_factory=Counter)
+    rejected_codes: dict = field(default_factory=dict)
+
+    verb = "send"
+
+    @property
+    def row_count(self):
+        return sum(self.rows.values())
+
+    def identify(self, document):
+        """The identity of the row that a raw record, or a bad row at ingest, is of; None for another feed's."""
+        raise NotImplementedError
+
+    def send(self, running):
+        """Puts everything in; returns what to say of it."""
+        raise NotImplementedError
+
+    def contradictions(self, raw):
+        """What the sender was told and is not so; `raw` has the record ids found, with their rows."""
+        return []
 
 
 @dataclass(frozen=True)
-class Input:
-    """What is uploaded, and the offsets of the rows in it as this driver counts them."""
+class Object:
+    """A file to upload, and the offsets of the rows in it as this driver counts them.
+
+    `bad` has the codes of its bad rows by offset, or is None where nobody has said.
+    """
 
     name: str
     body: bytes
     offsets: list
+    bad: dict | None = None
+
+
+class Files(Feed):
+    """Files that are put into the source bucket, the way a user would."""
+
+    verb = "upload"
+
+    def __init__(self, dataset, objects):
+        known = all(one.bad is not None for one in objects)
+        super().__init__(
+            name=dataset,
+            dataset=dataset,
+            what=objects[0].name if len(objects) == 1 else f"{len(objects)} files",
+            rows=Counter((one.name, offset) for one in objects for offset in one.offsets),
+            bad={(one.name, offset): code for one in objects for offset, code in one.bad.items()} if known else None,
+        )
+        self.objects = objects
+
+    def identify(self, document):
+        found = _OBJECT.match(document.source)
+        if found and found[1].startswith(f"{self.dataset}/"):
+            return found[1].partition("/")[2], int(found[2])
+        return None
+
+    def send(self, running):
+        """Uploads below the dataset's folder, which is how ingest knows the dataset."""
+        bucket = running.outputs["SourceBucketName"]
+        for one in self.objects:
+            running.client("s3").put_object(Bucket=bucket, Key=f"{self.dataset}/{one.name}", Body=one.body)
+        last = self.objects[0].name if len(self.objects) == 1 else ""
+        return f"s3://{bucket}/{self.dataset}/{last}"
 
 
 def load(path, first=None):
-    """Reads `path`; with `first`, the header and that many rows of it, decompressed."""
+    """Reads a file; with `first`, the header and that many rows of it, decompressed."""
     content = path.read_bytes()
     whole = rows.read(path.name, content)
+    bad = _demo_bad_rows(path)
     if first is None or first >= len(whole.rows):
-        return Input(path.name, content, [row.offset for row in whole.rows])
+        return Object(path.name, content, [row.offset for row in whole.rows], bad)
     name = path.name.removesuffix(".gz")
     part = whole.first(first)
-    return Input(name, part, [row.offset for row in rows.read(name, part).rows])
+    offsets = [row.offset for row in rows.read(name, part).rows]
+    return Object(name, part, offsets, bad and {at: code for at, code in bad.items() if at in offsets})
 
 
-def put(stack, given):
-    """Uploads below the dataset's folder, which is how ingest knows the dataset; returns the key."""
-    key = f"{DATASET}/{given.name}"
-    stack.client("s3").put_object(Bucket=stack.outputs["SourceBucketName"], Key=key, Body=given.body)
-    return key
+def _demo_bad_rows(path):
+    if path.resolve() != place.DEFAULT_DATA:
+        return None
+    expected = json.loads(path.with_name("demo.expected.json").read_text())
+    return {row["offset"]: row["code"] for row in expected["bad_by_line"]}
+
+
+def files(dataset, data=None, first=None):
+    """The feed of a dataset that comes as files: `data`, or what is in the repository and made up."""
+    if data is None and dataset == DATASET:
+        data = place.DEFAULT_DATA
+    if data is not None:
+        return Files(dataset, [load(data, first)])
+    return Files(dataset, [*fixtures(dataset), made_up(dataset, first or MADE_UP_ROWS)])
+
+
+def fixtures(dataset):
+    """The good and the bad rows of events/datasets, with what each bad one must be rejected for."""
+    folder = place.ROOT / "events" / "datasets" / dataset
+    expected = json.loads((folder / "bad-rows.expected.json").read_text())
+    found = []
+    for name in FIXTURES:
+        one = load(folder / name)
+        codes = [row["code"] for row in expected.get(name, [])]
+        bad = dict(zip(one.offsets, codes, strict=True)) if codes else {}
+        found.append(Object(name, one.body, one.offsets, bad))
+    return found
+
+
+def made_up(dataset, count):
+    """Rows of `tributary simulate`, none of which is bad; `covid` as the CSV that its source publishes."""
+    name, body = f"{dataset}.jsonl", simulate(dataset, count)
+    if dataset == "covid":
+        name, body = f"{dataset}.csv", as_csv(body)
+    return Object(name, body, [row.offset for row in rows.read(name, body).rows], {})
+
+
+def simulate(dataset, count, *more):
+    """`count` made-up rows as JSON Lines: the same ones every time."""
+    if not CLI.exists():
+        raise FileNotFoundError(f"{place.relative(CLI)} is not there: `make demo FEED=…` builds it")
+    command = [CLI, "simulate", dataset, "--count", str(count), "--to", "stdout", *SIMULATED[dataset], *FAULTS, *more]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"tributary simulate {dataset}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def as_csv(body):
+    """JSON Lines as a CSV with the fields of all its rows, in the order in which they come."""
+    documents = [json.loads(line) for line in body.splitlines()]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for one in documents for name in one)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(documents)
+    return out.getvalue().encode()
 
 
 def shorten_redelivery(stack, row_count):
@@ -46,9 +187,3 @@ def shorten_redelivery(stack, row_count):
     stack.client("sqs").set_queue_attributes(
         QueueUrl=stack.outputs["IngestQueueUrl"], Attributes={"VisibilityTimeout": str(seconds)})
     return seconds
-
-
-def offset_of(source):
-    """The byte offset in a source position such as `s3://bucket/key?versionId=v#offset=12&row=1`."""
-    found = re.search(r"#(?:.*&)?offset=(\d+)", source or "")
-    return int(found.group(1)) if found else None

@@ -29,7 +29,6 @@ class Watcher:
         self.analytics = probe.Layer(stack, "AnalyticsBucketName", "events/", parse=False)
         self.events = probe.StreamReader(stack, "EventsStreamName")
         self.alerts = alerts
-        self.alert_messages = {}
 
     def poll(self):
         """Reads what is new."""
@@ -40,9 +39,7 @@ class Watcher:
         for event in self.events.new_documents():
             self.seen.add_event(event)
         for _, message, _ in self.alerts.new_messages():
-            alert = json.loads(message)
-            self.alert_messages[alert["rule"], alert["event"]["event_id"]] = alert
-            self.seen.add_alert(alert)
+            self.seen.add_alert(json.loads(message))
         self.analytics.new_documents()
 
     def progress(self):
@@ -56,8 +53,12 @@ class Watcher:
         )
 
 
-def until_quiet(watcher, offsets, out=sys.stdout, clock=time.monotonic, sleep=time.sleep):
-    """Follows the run to its end; returns whether every row was accounted for by then."""
+def until_quiet(watcher, settle, out=sys.stdout, clock=time.monotonic, sleep=time.sleep):
+    """Follows the run to its end; returns whether every row was accounted for by then.
+
+    `settle` makes the books of what was seen so far. A filtered record ends without a trace: a run
+    with one is over when it is quiet.
+    """
     live = Live(out, clock)
     last, changed = None, clock()
     while True:
@@ -70,7 +71,7 @@ def until_quiet(watcher, offsets, out=sys.stdout, clock=time.monotonic, sleep=ti
             last, changed = progress, now
         live.show(watcher.line())
         still = now - changed
-        complete = books.is_complete(offsets, watcher.seen)
+        complete = settle(watcher.seen).complete
         if complete and still >= SETTLE_SECONDS:
             break
         if still >= QUIET_SECONDS:

@@ -9,13 +9,12 @@ from pathlib import Path
 from . import feed, place, probe, stack
 
 
-def put(path):
+def put(path, dataset):
     """Uploads a file into the source bucket, below the dataset's folder."""
     running = stack.running(place.UP_HOME)
-    given = feed.load(Path(path))
-    feed.shorten_redelivery(running, len(given.offsets))
-    key = feed.put(running, given)
-    print(f"s3://{running.outputs['SourceBucketName']}/{key}: {len(given.offsets)} rows on their way")
+    given = feed.files(dataset, Path(path))
+    feed.shorten_redelivery(running, given.row_count)
+    print(f"{given.send(running)}: {given.row_count} rows on their way")
     return 0
 
 

@@ -6,9 +6,11 @@ import sys
 import time
 from contextlib import contextmanager
 
-from . import faults, feed, follow, place, probe, report, stack
+from . import books, datasets, devices, faults, feed, follow, place, probe, report, rules, show, stack
 
 ALERTS_SHOWN = 3
+# What `all` runs together; `python -m demo demo --feed` knows them too.
+FEEDS = [*datasets.DATASETS, "http"]
 
 
 @contextmanager
@@ -43,14 +45,14 @@ def undisturbed():
             signal.signal(number, handler)
 
 
-def start_and_deploy(home, seconds):
+def start_and_deploy(home, seconds, parameters=None):
     """MiniStack with Tributary in it; ends it again if the deployment fails."""
     with step("MiniStack", seconds, "start") as say:
         running = stack.start(home)
         say(running.endpoint)
     try:
         with step("deploy", seconds, "deploy") as say:
-            running.deploy()
+            running.deploy(**parameters or {})
             say(f"stack {running.name}, {_resource_count(running)} resources")
     except BaseException:
         with undisturbed():
@@ -64,45 +66,54 @@ def _resource_count(running):
     return sum(len(page["StackResourceSummaries"]) for page in pages)
 
 
-def demo(data, first, kill, alarm_function):
-    """Runs `data` through a stack of its own; returns the exit code."""
+def feeds_of(name, data=None, first=None):
+    """The feeds of a run: one by name, or all of them; `data` and `first` are for those that are files."""
+    if data is not None and name not in datasets.DATASETS:
+        raise ValueError(f"a file of your own goes with one of {', '.join(datasets.DATASETS)}, not with {name}")
+    names = FEEDS if name == "all" else [name]
+    return [devices.Devices(first) if one == "http" else feed.files(one, data, first) for one in names]
+
+
+def demo(feeds, kill=None, alarm_function=None, aggregate=False):
+    """Runs feeds through a stack of their own; returns the exit code."""
     begun = time.monotonic()
-    given = feed.load(data, first)
-    print(f"Tributary demo: {len(given.offsets)} rows of {place.relative(data)}\n", flush=True)
+    print(f"Tributary demo: {'; '.join(f'{one.row_count} rows of {one.name}, {one.what}' for one in feeds)}\n", flush=True)
     seconds = {}
-    running = start_and_deploy(place.DEMO_HOME, seconds)
+    parameters = {"AggregateRecords": "true"} if aggregate else {}
+    running = start_and_deploy(place.DEMO_HOME, seconds, parameters)
     try:
-        result, shown = _measure(running, given, kill, alarm_function, seconds)
+        result, shown = _measure(running, feeds, kill, alarm_function, seconds)
     finally:
         with undisturbed():
             running.stop()
     result.seconds = {**seconds, "total": round(time.monotonic() - begun, 1)}
     path = place.DEMO_HOME / "report.json"
     report.write(result, path)
-    report.show(result, shown)
-    report.show_end(result)
+    show.show(result, shown)
+    show.show_end(result)
     print(f"{result.seconds['total']} s in all; the whole report is in {place.relative(path)}")
     return 0 if result.balanced else 1
 
 
-def _measure(running, given, kill, alarm_function, seconds):
+def _measure(running, feeds, kill, alarm_function, seconds):
     ops = faults.subscribe_ops(running)
     alerts = probe.TopicQueue(running, f"{running.name}-alerts-probe", "AlertsTopicArn")
     watcher = follow.Watcher(running, alerts)
-    feed.shorten_redelivery(running, len(given.offsets))
+    due = rules.load()
+    feed.shorten_redelivery(running, sum(one.row_count for one in feeds))
     killer = faults.Killer(running, *kill) if kill else None
     if killer:
         killer.start()
-    with step("upload", seconds, "upload") as say:
-        key = feed.put(running, given)
-        say(f"s3://{running.outputs['SourceBucketName']}/{key}")
+    for one in feeds:
+        with step(one.verb, seconds, f"{one.verb}_{one.name}") as say:
+            say(one.send(running))
     with step("follow", seconds, "follow") as say:
-        accounted = follow.until_quiet(watcher, given.offsets)
+        accounted = follow.until_quiet(watcher, lambda seen: books.settle(feeds, seen, 0, due))
         say("every row is accounted for" if accounted else "quiet, with rows still open")
     if killer:
         killer.stop()
     with step("measure", seconds, "measure") as say:
-        result = report.collect(running, watcher, given)
+        result = report.collect(running, watcher, feeds, due)
         say("Athena, CloudWatch, layers, logs")
     if killer:
         result.kills = {"by_function": killer.kills, "in_mid_run": killer.in_mid_run()}
@@ -110,7 +121,7 @@ def _measure(running, given, kill, alarm_function, seconds):
         with step("break", seconds, "alarm") as say:
             _see_the_alarm(running, alarm_function, ops, result)
             say(f"{alarm_function} without its variables, until its alarm is in the ops queue")
-    shown = sorted(watcher.alert_messages.values(), key=lambda alert: alert["title"])[:ALERTS_SHOWN]
+    shown = sorted(watcher.seen.alerts.values(), key=lambda alert: alert["title"])[:ALERTS_SHOWN]
     return result, shown
 
 

@@ -1,60 +1,28 @@
 """The books, over runs that went well and runs that did not."""
 
 import unittest
+from collections import Counter
 
-from demo.books import Seen, is_complete, settle
-
-OFFSETS = [100, 200, 300, 400]
-
-
-def raw(number, offset, key):
-    return {
-        "dataset": "accidents", "record_id": f"r{number}", "payload": {"ID": key},
-        "source": f"s3://bucket/accidents/x.csv?versionId=v#offset={offset}&row={number}",
-    }
+from demo import books
+from demo.books import Seen
+from demo.feed import Feed
+from demo.tests.given import OFFSETS, RULES, a_feed, a_good_run, alert, bad, event, raw
 
 
-def bad(number, offset, at_ingest=False):
-    row = {
-        "code": "out_of_range", "record_id": f"r{number}",
-        "source": f"s3://bucket/accidents/x.csv?versionId=v#offset={offset}&row={number}",
-    }
-    return row if at_ingest else {**row, "sequence_number": "1"}
-
-
-def event(key, severity=2.0):
-    return {
-        "kind": "reading", "dataset": "accidents", "event_id": f"e-{key}",
-        "attributes": {"id": key}, "measures": {"severity": severity},
-    }
-
-
-def alert(key):
-    return {"rule": "severe-accident", "event": {"event_id": f"e-{key}"}}
-
-
-def a_good_run():
-    """Four rows: one bad at ingest, one bad later, two events, one of them severe."""
-    seen = Seen()
-    seen.add_bad(bad(1, 100, at_ingest=True))
-    for number, offset, key in ((2, 200, "A-2"), (3, 300, "A-3"), (4, 400, "A-4")):
-        seen.add_raw(raw(number, offset, key))
-    seen.add_bad(bad(2, 200))
-    seen.add_event(event("A-3"))
-    seen.add_event(event("A-4", 4.0))
-    seen.add_alert(alert("A-4"))
-    return seen
+def settle(seen, offsets=OFFSETS, filtered=0, codes=None):
+    return books.settle([a_feed(offsets, codes)], seen, filtered, RULES)
 
 
 class Balanced(unittest.TestCase):
     def test_every_row_ends_as_one_thing(self):
-        books = settle(OFFSETS, a_good_run(), 0)
+        settled = settle(a_good_run())
+        total = settled.total
 
-        self.assertEqual(books.problems, [])
+        self.assertEqual(settled.problems, [])
+        self.assertTrue(settled.complete)
         self.assertEqual(
-            (books.rows, books.raw_records, books.events, books.quarantined, books.quarantined_at_ingest),
-            (4, 3, 2, 2, 1))
-        self.assertEqual((books.filtered, books.lost, books.alerts, books.severe), (0, 0, 1, 1))
+            (total.rows, total.raw_records, total.events, total.quarantined, total.quarantined_at_ingest), (4, 3, 2, 2, 1))
+        self.assertEqual((total.filtered, total.lost, settled.alerts, settled.alerts_expected), (0, 0, 1, 1))
 
     def test_a_second_delivery_changes_nothing(self):
         seen = a_good_run()
@@ -63,97 +31,165 @@ class Balanced(unittest.TestCase):
         seen.add_event(event("A-4", 4.0))
         seen.add_alert(alert("A-4"))
 
-        self.assertEqual(settle(OFFSETS, seen, 0), settle(OFFSETS, a_good_run(), 0))
+        self.assertEqual(settle(seen), settle(a_good_run()))
 
     def test_rows_with_the_same_key_are_one_event_and_counted_apart(self):
         seen = a_good_run()
         seen.add_raw(raw(5, 500, "A-3"))
 
-        books = settle([*OFFSETS, 500], seen, 0)
+        settled = settle(seen, [*OFFSETS, 500])
 
-        self.assertEqual((books.events, books.duplicates, books.problems), (2, 1, []))
+        self.assertEqual((settled.total.events, settled.total.duplicates, settled.problems), (2, 1, []))
 
     def test_what_was_filtered_is_not_lost(self):
         seen = a_good_run()
         seen.add_raw(raw(5, 500, "A-5"))
 
-        books = settle([*OFFSETS, 500], seen, 1)
+        settled = settle(seen, [*OFFSETS, 500], filtered=1)
 
-        self.assertEqual((books.filtered, books.lost, books.problems), (1, 0, []))
+        self.assertEqual((settled.total.filtered, settled.total.lost, settled.problems), (1, 0, []))
 
     def test_an_object_refused_whole_counts_as_one_row(self):
         seen = Seen()
-        seen.add_bad({"code": "missing_column", "record_id": "o", "source": "s3://bucket/accidents/x.csv?versionId=v#offset=0&row=0"})
+        seen.add_bad({**bad(0, 0, at_ingest=True), "code": "missing_column"})
 
-        books = settle(OFFSETS, seen, 0)
+        settled = settle(seen)
 
-        self.assertEqual((books.rows, books.quarantined, books.lost), (1, 1, 0))
-        self.assertEqual((books.refused, books.problems), ("missing_column", []))
-        self.assertTrue(is_complete(OFFSETS, seen))
+        self.assertEqual((settled.total.rows, settled.total.quarantined, settled.total.lost), (1, 1, 0))
+        self.assertEqual((settled.refused, settled.problems), ({"x.csv": "missing_column"}, []))
+        self.assertTrue(settled.complete)
 
     def test_a_window_is_no_row(self):
         seen = a_good_run()
         seen.add_event({**event("A-9"), "kind": "window"})
 
-        self.assertEqual(settle(OFFSETS, seen, 0).events, 2)
+        self.assertEqual(settle(seen).total.events, 2)
 
 
 class Unbalanced(unittest.TestCase):
-    def test_a_row_that_ingest_never_passed_on_is_lost(self):
-        books = settle([*OFFSETS, 500], a_good_run(), 0)
+    def problems(self, settled, *texts):
+        for text in texts:
+            self.assertTrue(any(text in problem for problem in settled.problems), (text, settled.problems))
 
-        self.assertEqual((books.lost, books.lost_offsets), (1, [500]))
-        self.assertIn("1 of 5 rows are lost", books.problems)
+    def test_a_row_that_ingest_never_passed_on_is_lost(self):
+        settled = settle(a_good_run(), [*OFFSETS, 500])
+
+        self.assertEqual((settled.total.lost, settled.lost_rows), (1, [("x.csv", 500)]))
+        self.assertFalse(settled.complete)
+        self.problems(settled, "1 of 5 rows of accidents are lost")
 
     def test_a_record_that_became_nothing_is_lost(self):
         seen = a_good_run()
         del seen.events["e-A-3"]
 
-        books = settle(OFFSETS, seen, 0)
+        settled = settle(seen)
 
-        self.assertEqual((books.lost, books.lost_records), (1, ["r3"]))
+        self.assertEqual((settled.total.lost, settled.lost_records), (1, ["r3"]))
 
     def test_more_missing_than_filtered_is_lost(self):
         seen = a_good_run()
         seen.add_raw(raw(5, 500, "A-5"))
         seen.add_raw(raw(6, 600, "A-6"))
 
-        books = settle([*OFFSETS, 500, 600], seen, 1)
+        settled = settle(seen, [*OFFSETS, 500, 600], filtered=1)
 
-        self.assertEqual((books.filtered, books.lost), (1, 1))
+        self.assertEqual((settled.total.filtered, settled.total.lost), (1, 1))
 
     def test_a_loss_is_not_hidden_by_a_row_too_many(self):
         seen = a_good_run()
         seen.add_raw(raw(7, 777, "A-7"))
         seen.add_event(event("A-7"))
 
-        books = settle([*OFFSETS, 500], seen, 0)
+        settled = settle(seen, [*OFFSETS, 500])
 
-        self.assertEqual(books.rows, books.events + books.quarantined)
-        self.assertEqual(books.lost, 1)
-        self.assertTrue(any("offsets" in problem for problem in books.problems))
+        self.assertEqual(settled.total.rows, settled.total.ended)
+        self.assertEqual(settled.total.lost, 1)
+        self.problems(settled, "did not put in")
+
+    def test_what_no_feed_put_in(self):
+        seen = a_good_run()
+        seen.add_raw({**raw(8, 100, "A-8"), "source": "s3://bucket/flood/y.csv?versionId=v#offset=1&row=1"})
+        seen.add_bad(bad(9, 100))
+
+        self.problems(settle(seen), "2 records or bad rows are of no feed")
 
     def test_a_record_in_quarantine_that_is_an_event_too(self):
         seen = a_good_run()
         seen.add_bad(bad(3, 300))
 
-        self.assertTrue(any("an event too" in problem for problem in settle(OFFSETS, seen, 0).problems))
+        self.problems(settle(seen), "an event too")
 
-    def test_a_missing_alert(self):
+    def test_an_event_of_no_record_and_a_key_with_two_events(self):
+        seen = a_good_run()
+        seen.add_event(event("A-9"))
+        seen.add_event({**event("A-3"), "event_id": "another"})
+
+        self.problems(settle(seen), "come from no raw record", "have two events")
+
+    def test_a_missing_alert_and_one_too_many(self):
         seen = a_good_run()
         seen.alerts.clear()
+        self.problems(settle(seen), "1 of them did not come")
+        self.assertFalse(settle(seen).complete)
 
-        self.assertTrue(any("alerts" in problem for problem in settle(OFFSETS, seen, 0).problems))
+        seen.add_alert(alert("A-3"))
+        self.problems(settle(seen), "1 came that are not due")
+
+    def test_a_row_that_is_bad_for_another_reason_or_should_not_be(self):
+        for codes in ({100: "invalid_time", 200: "out_of_range"}, {100: "out_of_range"}, {100: "out_of_range", 300: "x"}):
+            with self.subTest(codes):
+                self.problems(settle(a_good_run(), codes=codes), "not as bad as they should be")
+
+        self.assertEqual(settle(a_good_run(), codes={100: "out_of_range", 200: "out_of_range"}).problems, [])
 
 
-class Complete(unittest.TestCase):
-    def test_only_when_every_row_and_every_alert_is_there(self):
+class Told(Feed):
+    """A feed whose sender is told about each item."""
+
+    def identify(self, document):
+        head, _, at = document.source.partition("=")
+        return ("batch", int(at)) if head == "http:x#batch&item" else None
+
+    def contradictions(self, raw):
+        return ["one"] if raw else ["none"]
+
+
+def told(rejected):
+    items = [("batch", at) for at in range(3)]
+    feed = Told("http", "accidents", "1 request", Counter(items), {("batch", 1): "invalid_time"})
+    feed.rejected_codes = {("batch", at): "invalid_time" for at in rejected}
+    feed.rejected = Counter(list(feed.rejected_codes))
+    return feed
+
+
+class SeveralFeeds(unittest.TestCase):
+    def run_of(self, rejected):
         seen = a_good_run()
-        self.assertTrue(is_complete(OFFSETS, seen))
-        self.assertFalse(is_complete([*OFFSETS, 500], seen))
+        for at, key in ((0, "A-20"), (2, "A-3")):
+            seen.add_raw({**raw(at, 0, key), "record_id": f"h{at}", "source": f"http:x#batch&item={at}"})
+        seen.add_event(event("A-20"))
+        return books.settle([a_feed(), told(rejected)], seen, 0, RULES)
 
-        seen.alerts.clear()
-        self.assertFalse(is_complete(OFFSETS, seen))
+    def test_each_has_its_line_and_a_key_of_both_is_an_event_of_the_first(self):
+        settled = self.run_of(rejected=[1])
+        first, second = settled.lines
+
+        self.assertEqual((first.rows, first.events, first.duplicates, first.lost), (4, 2, 0, 0))
+        self.assertEqual((second.rows, second.events, second.duplicates, second.rejected, second.lost), (3, 1, 1, 1, 0))
+        self.assertEqual((settled.total.rows, settled.total.ended, settled.total.events), (7, 7, 3))
+
+    def test_what_the_sender_found_is_a_problem(self):
+        self.assertEqual(self.run_of(rejected=[1]).problems, ["one"])
+
+    def test_an_item_that_was_neither_stored_nor_rejected_is_lost(self):
+        settled = self.run_of(rejected=[])
+
+        self.assertEqual((settled.lines[1].lost, settled.lost_rows), (1, [("batch", 1)]))
+
+    def test_an_item_that_was_stored_and_rejected_is_one_too_many(self):
+        settled = self.run_of(rejected=[1, 2])
+
+        self.assertTrue(any("http did not put in: ('batch', 2)" in problem for problem in settled.problems), settled.problems)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ import io
 import unittest
 from unittest import mock
 
-from demo import follow
+from demo import books, follow
 from demo.books import Seen
+from demo.tests.given import RULES, a_feed, event, raw
 
 
 class Clock:
@@ -33,10 +34,10 @@ class Watcher:
 
     def poll(self):
         while self.moments and self.moments[0] <= self.clock():
-            key = str(self.moments.pop(0))
-            self.seen.raw[key] = (0, key)
-            self.seen.events[key] = (key, 2.0)
-            self.seen.event_deliveries += 1
+            number = len(self.seen.events)
+            self.moments.pop(0)
+            self.seen.add_raw(raw(number, number, f"A-{number}"))
+            self.seen.add_event(event(f"A-{number}"))
 
     def progress(self):
         return self.seen.progress()
@@ -45,11 +46,15 @@ class Watcher:
         return f"events {len(self.seen.events)}"
 
 
+def books_of(rows):
+    return lambda seen: books.settle([a_feed(range(rows))], seen, 0, RULES)
+
+
 def run(moments, rows, waiting=0):
     clock, out = Clock(), io.StringIO()
     watcher = Watcher(clock, moments)
     with mock.patch("demo.probe.queue_depth", return_value=waiting):
-        complete = follow.until_quiet(watcher, list(range(rows)), out, clock, clock.sleep)
+        complete = follow.until_quiet(watcher, books_of(rows), out, clock, clock.sleep)
     return complete, clock.now, out.getvalue()
 
 
@@ -94,7 +99,7 @@ class UntilQuiet(unittest.TestCase):
         watcher.stack.alive.return_value = False
 
         with self.assertRaisesRegex(RuntimeError, "MiniStack ended"):
-            follow.until_quiet(watcher, [0], io.StringIO(), clock, clock.sleep)
+            follow.until_quiet(watcher, books_of(1), io.StringIO(), clock, clock.sleep)
 
 
 class OnATerminal(unittest.TestCase):

@@ -3,18 +3,27 @@
 import json
 import tempfile
 import unittest
+from dataclasses import asdict
 from pathlib import Path
 
-from demo import probe, report
+from demo import probe, report, show
+from demo.books import Line
 from demo.probe import Series
+
+
+CUTS = {"accidents by severity,state": 2.0, "accidents by county,state": 2.0, "accidents by city,state": 2.0}
+
+
+def a_line(feed="accidents", **counts):
+    return {**asdict(Line(feed, "accidents", rows=4, raw_records=3, events=2, quarantined=2, quarantined_at_ingest=1)), **counts}
 
 
 def a_report(**changes):
     values = {
-        "rows": 4, "raw_records": 3, "events": 2, "quarantined": 2, "quarantined_at_ingest": 1, "filtered": 0,
+        "rows": 4, "raw_records": 3, "events": 2, "quarantined": 2, "quarantined_at_ingest": 1, "rejected": 0, "filtered": 0,
         "duplicates": 0, "lost": 0, "alerts": 1, "metrics": 2, "raw_objects": 3, "analytics_rows": 2,
-        "file": "x.csv", "severe": 1, "refused": None, "bad_rows_by_code": {"out_of_range": 2},
-        "events_by_severity": {"2": 1, "4": 1}, "metric_sums": {"accidents by severity,state": 2.0},
+        "input": "x.csv", "feeds": [a_line()], "alerts_expected": 1, "refused": {}, "bad_rows_by_code": {"out_of_range": 2},
+        "datasets": {"accidents": {"events": 2, "by": "severity", "values": {"2": 1, "4": 1}}}, "metric_sums": CUTS,
         "top_metrics": report.top_metrics([Series("accidents", {"severity": "2", "state": "CA"}, 1.0, 1.0)]),
         "layers": {"raw": {"objects": 3, "bytes": 12_345}}, "deliveries": {},
         "failures": {}, "functions": {"transform": probe.add_batches([{name: 1 for name in probe.BATCH_COUNTS}])},
@@ -39,14 +48,23 @@ class Ends(unittest.TestCase):
 
     def test_each_end_that_does_not_balance_is_named(self):
         for changes in (
-            {"analytics_rows": 1}, {"metric_sums": {}}, {"metric_sums": {"accidents by severity,state": 1.0}},
-            {"objects": 1}, {"dead_letters": 1},
+            {"datasets": {"accidents": {"events": 1}}}, {"datasets": {}},
+            {"datasets": {"accidents": {"events": 2}, "flood": {"events": 1}}},
+            {"metric_sums": {**CUTS, "accidents by severity,state": 1.0}}, {"objects": 1}, {"dead_letters": 1},
         ):
             with self.subTest(changes):
                 self.assertEqual(len(check(**changes).problems), 1)
 
-    def test_a_batch_that_was_counted_twice_is_a_note(self):
-        one = check(metric_sums={"accidents by severity,state": 3.0})
+    def test_every_metric_that_counts_is_checked(self):
+        self.assertEqual(len(check(metric_sums={}).problems), 3)
+
+    def test_events_with_one_key_are_one_in_athena_and_each_one_in_the_metrics(self):
+        one = check(feeds=[a_line(duplicates=1)], metric_sums={name: 3.0 for name in CUTS})
+
+        self.assertEqual((one.notes, one.problems), ([], []))
+
+    def test_what_was_counted_twice_is_a_note(self):
+        one = check(metric_sums={**CUTS, "accidents by severity,state": 3.0})
 
         self.assertEqual((len(one.notes), one.problems), (1, []))
 
@@ -64,7 +82,6 @@ class Metrics(unittest.TestCase):
 
         self.assertEqual(sums["accidents by severity,state"], 6.0)
         self.assertEqual(sums["accidents by city,state"], 6.0)
-        self.assertEqual(report.severity_count(sums), 6)
 
     def test_the_largest_come_first_and_a_measure_has_its_mean(self):
         top = report.top_metrics(self.SERIES)
@@ -73,23 +90,42 @@ class Metrics(unittest.TestCase):
         self.assertEqual(top["temperature_c by dataset,state"][0]["mean"], 10.0)
 
 
+def shown(one):
+    lines = []
+    show.show(one, [{"rule": "severe-accident", "title": "Severe accident in CA/Alameda"}], lines.append)
+    return "\n".join(lines)
+
+
 class Shown(unittest.TestCase):
     def test_every_part_is_there_and_no_line_is_long(self):
-        lines = []
-        report.show(a_report(), [{"rule": "severe-accident", "title": "Severe accident in CA/Alameda"}], lines.append)
-        text = "\n".join(lines)
+        text = shown(a_report())
 
-        for title in ("The books", "Rows per severity", "Metrics", "Objects per layer", "Batches", "Alerts"):
+        for title in ("The books", "severity 2", "from Athena", "Metrics", "Objects per layer", "Batches", "Alerts"):
             self.assertIn(title, text)
         self.assertLess(max(len(line) for line in text.splitlines()), 120)
 
+    def test_of_several_feeds_each_has_a_line_below_the_same_columns(self):
+        lines = shown(a_report(feeds=[a_line(), a_line("http", rejected=1)])).splitlines()
+
+        table = [line for line in lines if line.startswith(("  feed", "  accidents  ", "  http", "  total"))][:4]
+        self.assertEqual([line.split()[0] for line in table], ["feed", "accidents", "http", "total"])
+        self.assertEqual(len({len(line) for line in table}), 1)
+
+    def test_of_many_values_the_most_frequent_are_shown(self):
+        values = {f"{number:02}": number for number in range(1, 20)}
+        text = shown(a_report(datasets={"covid": {"events": 190, "by": "state", "values": values}}))
+
+        self.assertIn("state 19", text)
+        self.assertIn("and 13 more", text)
+        self.assertNotIn("state 01", text)
+
     def test_the_last_line_says_whether_it_balances(self):
         lines = []
-        report.show_end(a_report(balanced=True), lines.append)
+        show.show_end(a_report(balanced=True), lines.append)
         self.assertIn("The books balance: 4 rows = 2 events + 2 quarantined + 0 filtered", lines[-1])
 
         lines.clear()
-        report.show_end(a_report(problems=["1 rows are lost"]), lines.append)
+        show.show_end(a_report(problems=["1 rows are lost"]), lines.append)
         self.assertEqual(lines[-1], "does not balance: 1 rows are lost")
 
     def test_the_file_holds_every_field(self):
@@ -101,7 +137,7 @@ class Shown(unittest.TestCase):
         self.assertLessEqual(
             {
                 "rows", "raw_records", "events", "quarantined", "quarantined_at_ingest", "filtered", "lost",
-                "alerts", "metrics", "raw_objects", "analytics_rows",
+                "alerts", "metrics", "raw_objects", "analytics_rows", "feeds", "datasets",
             },
             set(written))
 

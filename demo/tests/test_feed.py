@@ -1,0 +1,123 @@
+"""What goes in, and how its rows are found again."""
+
+import base64
+import json
+import unittest
+from collections import Counter
+from types import SimpleNamespace
+
+from demo import aggregates, devices, feed, place, probe
+
+KPL = place.ROOT / "events" / "kpl"
+
+
+def document(source):
+    return SimpleNamespace(source=source)
+
+
+class Objects(unittest.TestCase):
+    def test_a_row_is_known_by_its_file_and_offset(self):
+        one = feed.files("flood", place.ROOT / "events" / "datasets" / "flood" / "valid.csv")
+
+        self.assertEqual(one.identify(document("s3://b/flood/a b?.csv?versionId=v#offset=12&row=1")), ("a b?.csv", 12))
+        for other in ("s3://b/covid/x.csv?versionId=v#offset=12&row=1", "http:flood/c#k&item=1", "sqs:1"):
+            self.assertIsNone(one.identify(document(other)))
+
+    def test_every_bad_row_of_the_fixtures_has_its_code(self):
+        for dataset in ("covid", "flood", "telemetry"):
+            by_name = {one.name: one for one in feed.fixtures(dataset)}
+
+            with self.subTest(dataset):
+                self.assertEqual(len(by_name["bad-rows.csv"].bad), len(by_name["bad-rows.csv"].offsets))
+                self.assertEqual(by_name["valid.jsonl"].bad, {})
+
+    def test_of_the_first_rows_only_those_are_bad_that_are_there(self):
+        whole, part = feed.files("accidents"), feed.files("accidents", first=20)
+
+        self.assertEqual((whole.row_count, len(whole.bad)), (300, 24))
+        self.assertEqual((part.row_count, len(part.bad)), (20, 2))
+        self.assertIsNone(feed.files("accidents", place.ROOT / "events" / "datasets" / "accidents" / "valid.csv").bad)
+
+    def test_made_up_rows_as_csv_keep_every_field(self):
+        text = feed.as_csv(b'{"date":"d","fips":"1"}\n{"date":"e","deaths":"2"}\n')
+
+        self.assertEqual(text, b"date,fips,deaths\nd,1,\ne,,2\n")
+
+
+class Devices(unittest.TestCase):
+    def setUp(self):
+        self.one = devices.Devices(90)
+        self.request = self.one.requests[0]
+
+    def answer(self, changes=()):
+        entries = [
+            {"item": at, "status": "rejected", "code": code} if code else {"item": at, "status": "accepted", "record_id": f"r{at}"}
+            for at, (_, code) in enumerate(self.request)]
+        for at, entry in changes:
+            entries[at] = {"item": at, **entry}
+        return {"items": entries}
+
+    def raw(self):
+        return {f"r{at}": ("batch-0", at) for at, (_, code) in enumerate(self.request) if not code}
+
+    def test_the_same_readings_every_time_with_bad_ones_among_them(self):
+        self.assertEqual(devices.items(90), devices.items(90))
+        self.assertEqual(self.one.row_count, 90 + len(self.one.bad))
+        self.assertGreater(len(self.one.bad), 10)
+        self.assertGreater(max(Counter(line for line, _ in devices.items(90)).values()), 1)
+
+    def test_an_item_is_known_by_its_request_and_place(self):
+        self.assertEqual(self.one.identify(document("http:telemetry/demo-gateway#batch-0&item=7")), ("batch-0", 7))
+        self.assertIsNone(self.one.identify(document("http:telemetry/other#batch-0&item=7")))
+
+    def test_a_good_answer_contradicts_nothing(self):
+        self.one.note(0, self.request, 207, self.answer())
+        self.one.note(0, self.request, 207, self.answer())
+
+        self.assertEqual(self.one.contradictions(self.raw()), [])
+        self.assertEqual(self.one.rejected_codes.items(), {row: code for row, code in self.one.bad.items() if row[0] == "batch-0"}.items())
+
+    def test_another_status_and_another_record_id_are_told(self):
+        self.one.note(0, self.request, 202, self.answer())
+        self.one.note(0, self.request, 207, self.answer([(1, {"status": "accepted", "record_id": "x"})]))
+
+        found = self.one.contradictions(self.raw())
+        self.assertEqual(len(found), 2)
+        self.assertIn("due are 207", found[0])
+        self.assertIn("another record_id", found[1])
+
+    def test_an_accepted_item_that_is_not_there_and_one_that_nobody_was_told_of(self):
+        self.one.note(0, self.request, 207, self.answer())
+        raw = self.raw()
+        del raw["r1"]
+        raw["other"] = ("batch-0", 999)
+
+        found = self.one.contradictions(raw)
+        self.assertIn("1 accepted items", found[0])
+        self.assertIn("1 items were stored", found[1])
+
+
+class Aggregates(unittest.TestCase):
+    def test_what_another_library_wrote_is_taken_apart(self):
+        for path in sorted(KPL.glob("*.bin")):
+            expected = json.loads(path.with_suffix(".json").read_text())
+
+            with self.subTest(path.name):
+                found = aggregates.records(path.read_bytes())
+                self.assertEqual(
+                    found, [(one["partition_key"], base64.b64decode(one["data_base64"])) for one in expected])
+
+    def test_a_damaged_one_is_told(self):
+        whole = (KPL / "one-record.bin").read_bytes()
+
+        for damaged in (whole[:-1], whole[:6] + b"?" + whole[7:], whole[:4]):
+            with self.assertRaises(ValueError):
+                aggregates.records(damaged)
+
+    def test_a_layer_gives_the_documents_in_it_and_keeps_the_digits_of_numbers(self):
+        self.assertEqual(len(probe.lines((KPL / "one-key-for-all.bin").read_bytes())), len(json.loads((KPL / "one-key-for-all.json").read_text())))
+        self.assertEqual(probe.lines(b'{"t":1762344000.123456789}\n\n{"t":1}'), [{"t": "1762344000.123456789"}, {"t": 1}])
+
+
+if __name__ == "__main__":
+    unittest.main()
