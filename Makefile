@@ -65,11 +65,11 @@ build: $(STAMP) ## The functions, built for this machine into .aws-sam/local
 cli: ## The tributary command: target/release/tributary
 	cargo build --release --locked -p tributary-cli
 
-# These feeds are made up by the tributary command. In one cargo run with the functions it shares all it can with them;
+# These feeds are made up by the tributary command, and kafka needs somebody who polls. In one cargo run with the functions it shares all it can with them;
 # apart from them (`make cli`) everything would be compiled a second time.
 .PHONY: demo
-demo: MAKES_UP := $(if $(filter flood telemetry covid all,$(FEED)),tributary)
-demo: build ## A feed through the whole pipeline on a local AWS [FEED=accidents|covid|flood|telemetry|http|all] [DATA=file] [ROWS=n] [AGGREGATE=true] [KILL=function|all KILL_EVERY=s KILL_TIMES=n] [ALARM=function|none]
+demo: MAKES_UP := $(if $(filter flood telemetry covid kafka all,$(FEED)),tributary) $(if $(filter kafka all,$(FEED)),kafka-poller)
+demo: build ## A feed through the whole pipeline on a local AWS [FEED=accidents|covid|flood|telemetry|kafka|http|all] [DATA=file] [ROWS=n] [AGGREGATE=true] [KILL=function|all KILL_EVERY=s KILL_TIMES=n] [ALARM=function|none]
 	@python -m demo demo $(call option,FEED,--feed) $(if $(filter true,$(AGGREGATE)),--aggregate) $(call option,DATA,--data) $(call option,ROWS,--rows) $(call option,KILL,--kill) \
 		$(call option,KILL_EVERY,--kill-every) $(call option,KILL_TIMES,--kill-times) $(call option,ALARM,--alarm)
 

@@ -60,8 +60,7 @@ def items(count):
     """Readings with the bad rows of the fixtures spread among them, each with the code it must be told, or None."""
     good = [(one, None) for one in readings(count)]
     bad = next(one for one in feed.fixtures(DATASET) if one.name == "bad-rows.jsonl")
-    ends = [*bad.offsets[1:], len(bad.body)]
-    spread = [(bad.body[at:end].strip(), bad.bad[at]) for at, end in zip(bad.offsets, ends, strict=True)]
+    spread = [(bad.line(at), bad.bad[at]) for at in bad.offsets]
     step = max(1, len(good) // len(spread))
     for number, one in enumerate(spread):
         good.insert(number * (step + 1), one)

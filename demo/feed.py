@@ -73,6 +73,10 @@ class Object:
     offsets: list
     bad: dict | None = None
 
+    def line(self, offset):
+        """The line of a row of JSON Lines."""
+        return self.body[offset:].split(b"\n", 1)[0]
+
 
 class Files(Feed):
     """Files that are put into the source bucket, the way a user would."""
@@ -156,13 +160,17 @@ def made_up(dataset, count):
 
 
 def simulate(dataset, count, *more):
-    """`count` made-up rows as JSON Lines: the same ones every time."""
+    """`count` made-up rows: the same ones every time, as JSON Lines unless `more` sends them elsewhere."""
+    return tributary("simulate", dataset, "--count", count, *SIMULATED[dataset], *FAULTS, *more)
+
+
+def tributary(*arguments):
+    """Runs the tributary command; returns its standard output."""
     if not CLI.exists():
         raise FileNotFoundError(f"{place.relative(CLI)} is not there: `make demo FEED=…` builds it")
-    command = [CLI, "simulate", dataset, "--count", str(count), "--to", "stdout", *SIMULATED[dataset], *FAULTS, *more]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run([CLI, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"tributary simulate {dataset}: {done.stderr.decode(errors='replace').strip()}")
+        raise RuntimeError(f"tributary {arguments[0]} {arguments[1]}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
 
 

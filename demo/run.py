@@ -6,11 +6,11 @@ import sys
 import time
 from contextlib import contextmanager
 
-from . import books, datasets, devices, faults, feed, follow, place, probe, report, rules, show, stack
+from . import books, datasets, devices, faults, feed, follow, kafka, place, probe, report, rules, show, stack
 
 ALERTS_SHOWN = 3
 # What `all` runs together; `python -m demo demo --feed` knows them too.
-FEEDS = [*datasets.DATASETS, "http"]
+FEEDS = [*datasets.DATASETS, "kafka", "http"]
 
 
 @contextmanager
@@ -71,7 +71,8 @@ def feeds_of(name, data=None, first=None):
     if data is not None and name not in datasets.DATASETS:
         raise ValueError(f"a file of your own goes with one of {', '.join(datasets.DATASETS)}, not with {name}")
     names = FEEDS if name == "all" else [name]
-    return [devices.Devices(first) if one == "http" else feed.files(one, data, first) for one in names]
+    others = {"http": devices.Devices, "kafka": kafka.Topic}
+    return [others[one](first) if one in others else feed.files(one, data, first) for one in names]
 
 
 def demo(feeds, kill=None, alarm_function=None, aggregate=False):

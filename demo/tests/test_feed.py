@@ -6,7 +6,7 @@ import unittest
 from collections import Counter
 from types import SimpleNamespace
 
-from demo import aggregates, devices, feed, place, probe
+from demo import aggregates, devices, feed, kafka, place, probe
 
 KPL = place.ROOT / "events" / "kpl"
 
@@ -95,6 +95,30 @@ class Devices(unittest.TestCase):
         found = self.one.contradictions(raw)
         self.assertIn("1 accepted items", found[0])
         self.assertIn("1 items were stored", found[1])
+
+
+class Topic(unittest.TestCase):
+    def test_a_record_is_known_by_what_it_says_however_that_is_written(self):
+        self.assertEqual(kafka.content(b'{"a":1.50,"b":[true]}'), kafka.content(b' {"b": [true], "a": 1.50}'))
+        self.assertNotEqual(kafka.content(b'{"a":1.5}'), kafka.content(b'{"a":1.50}'))
+        self.assertNotEqual(kafka.content(b'{"a'), kafka.content(b'{"b'))
+
+    def test_what_comes_out_has_the_identity_of_what_went_in(self):
+        line = b'{"sensor_id":"s","water_level":1.250}'
+        topic = kafka.Topic.__new__(kafka.Topic)
+        record = SimpleNamespace(source="kafka:flood-2#offset=7", payload=probe.lines(line)[0])
+        bad = SimpleNamespace(source="kafka:flood-2#offset=8", payload_base64=base64.b64encode(b"\xff").decode())
+
+        self.assertEqual(topic.identify(record), ("flood", kafka.content(line)))
+        self.assertEqual(topic.identify(bad), ("flood", kafka.content(b"\xff")))
+        self.assertIsNone(topic.identify(SimpleNamespace(source="kafka:other-0#offset=1", payload={})))
+
+    def test_of_the_bad_rows_those_are_records_that_are_objects(self):
+        fixture = next(one for one in feed.fixtures("flood") if one.name == "bad-rows.jsonl")
+        found = kafka.bad_objects(fixture)
+
+        self.assertEqual(len(found), len(fixture.bad) - 2)
+        self.assertNotIn("invalid_json", found.values())
 
 
 class Aggregates(unittest.TestCase):
