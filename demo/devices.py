@@ -96,7 +96,7 @@ class Devices(feed.Feed):
         for number, request in enumerate(self.requests):
             self._post(running, url, number, request)
         self._post(running, url, number, request)
-        return f"{self.row_count} items to {url}"
+        return f"{self.row_count} items in {self.what} to /v1/{DATASET}"
 
     def _post(self, running, url, number, request):
         headers = {"Content-Type": "application/x-ndjson", "X-Client-Id": GATEWAY, "Idempotency-Key": f"batch-{number}"}

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from . import place, rows
 
 DATASET = "accidents"
-# The tributary command, as `make demo` builds it beside the functions: a binary for this machine.
-CLI = place.TARGET / "lambda" / "tributary" / "bootstrap"
+CLI = place.TARGET / "debug" / "tributary"
 FIXTURES = ("valid.csv", "valid.jsonl", "bad-rows.csv", "bad-rows.jsonl")
 MADE_UP_ROWS = 240
 # All that goes wrong with devices, often enough to be seen in some hundred rows.
@@ -41,6 +40,7 @@ class Feed:
     bad: dict | None = None
     rejected: Counter = field(default_factory=Counter)
     rejected_codes: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
 
     verb = "send"
 

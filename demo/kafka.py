@@ -24,7 +24,7 @@ GROUP = "demo"
 START = "2026-06-01"
 BAD_ROWS = place.ROOT / "events" / "datasets" / DATASET / "bad-rows.jsonl"
 LOG = "poller.log"
-POLLER = place.TARGET / "lambda" / "kafka-poller" / "bootstrap"
+POLLER = place.TARGET / "debug" / "kafka-poller"
 IDLE_SECONDS = 4
 POLL_SECONDS = 180
 BROKER_SECONDS = 300
@@ -66,7 +66,8 @@ class Topic(feed.Feed):
                 summary = finish(consuming)
         finally:
             broker.stop()
-        self.what = f"1 topic of {'a real broker' if bootstrap else f'a mock broker, since {why}'}"
+        self.what = f"1 topic of a {'real' if bootstrap else 'mock'} broker"
+        self.notes = [f"no real Kafka broker: {why}"] if why else []
         return f"{summary.get('records')} records in {summary.get('batches')} batches, {self.what}"
 
     def _produce(self, bootstrap):

@@ -97,7 +97,8 @@ def collect(stack, watcher, feeds, rules):
         failures=probe.failures(stack.log.read_text(errors="replace")),
         lost_rows=settled.lost_rows[:20],
         lost_records=settled.lost_records[:20],
-        notes=[f"the alerts of {rule} are counted as they came: this driver cannot judge the rule" for rule in rules.unjudged],
+        notes=[note for one in feeds for note in one.notes] + [
+            f"the alerts of {rule} are counted as they came: this driver cannot judge the rule" for rule in rules.unjudged],
         problems=list(settled.problems),
     )
     _check_the_ends(report, failed, probe.queue_depth(stack, "IngestDeadLetterQueueUrl"))

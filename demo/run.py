@@ -20,7 +20,7 @@ def step(name, seconds, key):
     said = []
     yield said.append
     seconds[key] = round(time.monotonic() - begun, 1)
-    print(f"  {name:<10}{' '.join(said):<58}{seconds[key]:>7.1f} s", flush=True)
+    print(f"  {name:<10}{' '.join(said):<60}{seconds[key]:>7.1f} s", flush=True)
 
 
 def exit_on_term():
@@ -78,7 +78,8 @@ def feeds_of(name, data=None, first=None):
 def demo(feeds, kill=None, alarm_function=None, aggregate=False):
     """Runs feeds through a stack of their own; returns the exit code."""
     begun = time.monotonic()
-    print(f"Tributary demo: {'; '.join(f'{one.row_count} rows of {one.name}, {one.what}' for one in feeds)}\n", flush=True)
+    what = f"{feeds[0].name}: {feeds[0].what}" if len(feeds) == 1 else f"{len(feeds)} feeds"
+    print(f"Tributary demo: {sum(one.row_count for one in feeds)} rows of {what}\n", flush=True)
     seconds = {}
     parameters = {"AggregateRecords": "true"} if aggregate else {}
     running = start_and_deploy(place.DEMO_HOME, seconds, parameters)
@@ -121,7 +122,7 @@ def _measure(running, feeds, kill, alarm_function, seconds):
     if alarm_function:
         with step("break", seconds, "alarm") as say:
             _see_the_alarm(running, alarm_function, ops, result)
-            say(f"{alarm_function} without its variables, until its alarm is in the ops queue")
+            say(f"{alarm_function} without its variables, until its alarm has come")
     shown = sorted(watcher.seen.alerts.values(), key=lambda alert: alert["title"])[:ALERTS_SHOWN]
     return result, shown
 
