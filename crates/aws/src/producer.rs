@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
@@ -53,12 +53,19 @@ impl Delivery {
 #[derive(Clone, Debug)]
 pub struct Producer<P> {
     target: P,
+    jitter_seed: Option<u64>,
 }
 
 impl<P: BatchPut> Producer<P> {
     /// A producer for `target`.
     pub fn new(target: P) -> Self {
-        Self { target }
+        Self { target, jitter_seed: None }
+    }
+
+    /// The same, whose delays come from a seed: for a simulation, where chance must repeat itself.
+    #[must_use]
+    pub fn with_jitter_seed(self, seed: u64) -> Self {
+        Self { jitter_seed: Some(seed), ..self }
     }
 
     /// The service behind it.
@@ -105,12 +112,7 @@ impl<P: BatchPut> Producer<P> {
     ) -> Result<bool, SetUpError> {
         let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
         let mut refused = Vec::new();
-        let mut delays = ExponentialBuilder::new()
-            .with_min_delay(FIRST_DELAY)
-            .with_max_delay(LONGEST_DELAY)
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let mut delays = self.delays();
 
         while deadline.remaining() > SHORTEST_CALL {
             let answer = self.call(&pending, deadline).await;
@@ -129,6 +131,18 @@ impl<P: BatchPut> Producer<P> {
         let stored = pending.is_empty() && refused.is_empty();
         delivery.undelivered.extend(pending.iter().map(|o| o.position).chain(refused));
         Ok(stored)
+    }
+
+    fn delays(&self) -> ExponentialBackoff {
+        let delays = ExponentialBuilder::new()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_delay(LONGEST_DELAY)
+            .with_jitter()
+            .without_max_times();
+        match self.jitter_seed {
+            Some(seed) => delays.with_jitter_seed(seed).build(),
+            None => delays.build(),
+        }
     }
 
     async fn call(
