@@ -36,7 +36,8 @@ pub struct Lambda {
 #[derive(Default)]
 struct State {
     invocations: u64,
-    kill_after: Option<usize>,
+    /// The invocation that is killed, and at which of its awaits.
+    kill: Option<(u64, usize)>,
     awaits: usize,
 }
 
@@ -86,9 +87,9 @@ impl Lambda {
         self.state.borrow().invocations
     }
 
-    /// Kills the next invocation at its await of this number, counted from 0.
-    pub fn kill_next_after(&self, awaits: usize) {
-        self.state.borrow_mut().kill_after = Some(awaits);
+    /// Kills the invocation of a number, from 1, at its await of a number, from 0.
+    pub fn kill_at(&self, invocation: u64, awaits: usize) {
+        self.state.borrow_mut().kill = Some((invocation, awaits));
     }
 
     /// How many awaits the invocation of most awaits had.
@@ -106,7 +107,7 @@ impl Lambda {
         let planned = {
             let mut state = self.state.borrow_mut();
             state.invocations += 1;
-            state.kill_after.take()
+            state.kill.filter(|kill| kill.0 == state.invocations).map(|kill| kill.1)
         };
         let struck = self.faults.strikes(Fault::Kill).then(|| self.faults.below(AWAITS));
         let deadline = Deadline::after(self.timeout.saturating_sub(RESERVE));
@@ -182,7 +183,7 @@ mod tests {
         for awaits in 0..4 {
             let (lambda, done) = steps(Duration::from_secs(10), Duration::from_secs(1));
 
-            lambda.kill_next_after(awaits);
+            lambda.kill_at(1, awaits);
             let answer = lambda.invoke(String::new()).await;
 
             let expected = if awaits < 3 { Err(Failure::Killed) } else { Ok("{}".to_owned()) };

@@ -104,10 +104,10 @@ impl SimQueue {
         self.state().messages.is_empty()
     }
 
-    /// What was received too often.
+    /// Takes out what was received too often.
     #[must_use]
-    pub fn dead_letters(&self) -> Vec<Message> {
-        self.state().dead.clone()
+    pub fn take_dead_letters(&self) -> Vec<Message> {
+        std::mem::take(&mut self.state().dead)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use md5::{Digest, Md5};
 use tributary_aws::kinesis::{self, StreamRecord};
 use tributary_aws::put::{Limits, Verdict};
+use tributary_core::kpl;
 
 use super::Store;
 use crate::clock;
@@ -195,7 +195,7 @@ impl Store for SimStream {
     }
 
     fn take(&self, entry: &StreamRecord) -> Verdict {
-        let key = u128::from_be_bytes(Md5::digest(entry.partition_key.as_bytes()).into());
+        let key = kpl::hash_key(&entry.partition_key);
         let mut state = self.state();
         let number = state.numbers;
         let open = state.shards.iter_mut().find(|it| !it.is_closed && it.keys.contains(&key));
