@@ -1,8 +1,10 @@
 //! `make sim`: many simulations, each from a seed of its own, and what they add up to.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::ops::Range;
+use std::panic;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +29,10 @@ struct Arguments {
     /// One seed alone, told in full
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
+
+    /// Stop at the first seed that fails
+    #[arg(long)]
+    until_failure: bool,
 
     /// Figures as one JSON object
     #[arg(long)]
@@ -75,14 +81,23 @@ impl Figures {
     }
 }
 
+thread_local! {
+    static SEED: Cell<u64> = const { Cell::new(0) };
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let _ = writeln!(stderr(), "seed {0} panicked; again: make sim SEED={0}", SEED.get());
+        usual(info);
+    }));
     let seeds = match arguments.seed {
         Some(seed) => seed..seed + 1,
         None => arguments.from..arguments.from + arguments.seeds,
     };
     let begun = Instant::now();
-    let figures = simulate(seeds);
+    let figures = simulate(seeds, arguments.until_failure);
     let seconds = begun.elapsed().as_secs_f64();
     let shown = if arguments.seed.is_some() { usize::MAX } else { 3 };
     let told = if arguments.json {
@@ -97,7 +112,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs the seeds on every core.
-fn simulate(seeds: Range<u64>) -> Figures {
+fn simulate(seeds: Range<u64>, until_failure: bool) -> Figures {
     let figures = Mutex::new(Figures::default());
     let next = AtomicU64::new(seeds.start);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -109,6 +124,7 @@ fn simulate(seeds: Range<u64>) -> Figures {
                     if seed >= seeds.end {
                         return;
                     }
+                    SEED.set(seed);
                     let outcome = run(Plan::of(seed)).unwrap_or_else(|error| {
                         let mut outcome = Outcome::default();
                         outcome.verdict.faults.push(error.to_string());
@@ -116,6 +132,9 @@ fn simulate(seeds: Range<u64>) -> Figures {
                     });
                     if let Ok(mut figures) = figures.lock() {
                         figures.add(seed, outcome);
+                        if until_failure && !figures.failed.is_empty() {
+                            next.store(seeds.end, Ordering::Relaxed);
+                        }
                         progress(&figures, seeds.end - seeds.start);
                     }
                 }

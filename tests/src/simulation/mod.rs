@@ -56,7 +56,7 @@ pub fn run(plan: Plan) -> Result<Outcome, Box<dyn std::error::Error>> {
             verdict,
             records: world.lock().rows.len() as u64,
             invocations: functions.iter().map(|function| function.invocations()).sum(),
-            redelivered: redelivered + world.messages.redelivered(),
+            redelivered: redelivered + world.messages.redelivered() + world.topics.redelivered(),
             parked: world.streams.iter().map(|mapping| mapping.parked()).sum(),
             faults: world.faults.counts(),
             seconds: clock::elapsed().as_secs(),

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use alerts::handler::Alerts;
 use ingest_http::handler::IngestHttp;
+use ingest_kafka::config::Topics;
+use ingest_kafka::handler::IngestKafka;
 use ingest_s3::handler::IngestS3;
 use metrics::handler::Metrics;
 use serde::Serialize;
@@ -24,11 +26,13 @@ use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Verdict;
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError, PIPELINE, PipelineConfig};
+use tributary_core::id::Id;
 use tributary_core::ingest::SourceName;
 use tributary_core::rows::{Limits, Position};
 use tributary_core::rule::Rules;
 use tributary_core::transform::Transformer;
 use tributary_sim::lambda::{Answer, Lambda};
+use tributary_sim::mapping::kafka::{KafkaEntry, KafkaMapping};
 use tributary_sim::mapping::kinesis::KinesisMapping;
 use tributary_sim::mapping::sqs::SqsMapping;
 use tributary_sim::service::{
@@ -61,6 +65,7 @@ pub(super) struct World {
     pub functions: Functions,
     pub streams: Vec<Rc<KinesisMapping>>,
     pub messages: Rc<SqsMapping>,
+    pub topics: Rc<KafkaMapping>,
     pub books: Arc<Mutex<Vec<Value>>>,
     pub accepted: Mutex<Accepted>,
 }
@@ -81,14 +86,16 @@ pub(super) struct Accepted {
 pub(super) struct Functions {
     pub ingest_s3: Lambda,
     pub ingest_http: Lambda,
+    pub ingest_kafka: Lambda,
     pub transform: Lambda,
     pub metrics: Lambda,
     pub alerts: Lambda,
 }
 
 impl Functions {
-    pub(super) fn all(&self) -> [&Lambda; 5] {
-        [&self.ingest_s3, &self.ingest_http, &self.transform, &self.metrics, &self.alerts]
+    pub(super) fn all(&self) -> [&Lambda; 6] {
+        let Self { ingest_s3, ingest_http, ingest_kafka, transform, metrics, alerts } = self;
+        [ingest_s3, ingest_http, ingest_kafka, transform, metrics, alerts]
     }
 }
 
@@ -137,6 +144,8 @@ impl World {
             mapping("alerts", &events, &functions.alerts),
         ];
         let messages = SqsMapping::new(queue.clone(), functions.ingest_s3.clone(), 1);
+        let batch_size = plan.mapping.batch_size;
+        let topics = KafkaMapping::new(functions.ingest_kafka.clone(), batch_size);
         let (source, topic, metrics) = (parts.source, parts.topic, parts.metrics);
         Ok(Rc::new(Self {
             faults,
@@ -151,6 +160,7 @@ impl World {
             functions,
             streams,
             messages,
+            topics,
             books,
             accepted: Mutex::default(),
             plan,
@@ -164,6 +174,7 @@ impl World {
             spawn_local(mapping.clone().run());
         }
         self.messages.run(2);
+        spawn_local(self.topics.clone().run());
         spawn_local(self.clone().reshard());
         self.clone().feed().await;
         // Faults go on for a while after the last input.
@@ -173,6 +184,7 @@ impl World {
         let is_fresh = is_done && self.takes_a_fresh_record().await;
         self.streams.iter().for_each(|mapping| mapping.stop());
         self.messages.stop();
+        self.topics.stop();
         is_done && is_fresh
     }
 
@@ -196,6 +208,7 @@ impl World {
     fn is_quiet(&self) -> bool {
         self.lock().unanswered == 0
             && self.messages.is_drained()
+            && self.topics.is_drained()
             && self.streams.iter().all(|mapping| mapping.is_drained())
     }
 
@@ -230,16 +243,20 @@ impl World {
         let mut rows = Rows::new(self.plan.seed, self.plan.bad);
         self.queue
             .push(json!({"Service": "Amazon S3", "Event": "s3:TestEvent"}).to_string(), SECOND);
-        let steps = self.plan.objects.max(self.plan.requests);
+        let Plan { objects, requests, produced, .. } = self.plan;
+        let steps = objects.max(requests).max(produced);
         for step in 0..steps {
             let size = 1 + rows.below(self.plan.rows);
-            if step < self.plan.objects {
+            if step < objects {
                 self.put_object(step, &rows.take(size), &mut rows);
             }
-            if step < self.plan.requests {
+            if step < requests {
                 let items = rows.take(size);
                 self.lock().unanswered += 1;
                 spawn_local(self.clone().send(items, rows.chance(0.5).then_some(step)));
+            }
+            if step < produced {
+                self.produce(&rows.take(size), &mut rows);
             }
             for stream in [&self.raw, &self.events] {
                 if self.faults.strikes(Fault::Poison) {
@@ -290,6 +307,27 @@ impl World {
             self.queue.push(notification.clone(), delay + SECOND * chance.below(90) as u32);
         }
         self.queue.push(notification, delay);
+    }
+
+    /// Writes rows to the partitions of the topic of their dataset, and tombstones between them.
+    fn produce(&self, rows: &[Row], chance: &mut Rows) {
+        for row in rows {
+            let partition = chance.below(3) as u32;
+            let key = match chance.below(3) {
+                0 => None,
+                1 => Some(vec![0xff, 0xfe]),
+                _ => Some(format!("device-{}", chance.below(5)).into_bytes()),
+            };
+            if chance.chance(0.05) {
+                let tombstone = KafkaEntry { key: key.clone(), ..KafkaEntry::default() };
+                self.topics.produce(row.dataset, partition, tombstone);
+            }
+            let value = Some(row.line.clone());
+            let entry = KafkaEntry { key, value, ..KafkaEntry::default() };
+            let offset = self.topics.produce(row.dataset, partition, entry).to_string();
+            let place = ["kafka", row.dataset, &partition.to_string(), &offset];
+            self.lock().rows.insert(Id::of_text(&place).to_string(), row.clone());
+        }
     }
 
     /// A device: it sends until it is answered, and only then forgets.
@@ -453,6 +491,13 @@ impl Parts<'_> {
             journal: self.journal("ingest-http"),
             clock: clock::now,
         });
+        let ingest_kafka = Rc::new(IngestKafka {
+            raw: self.producer(&self.raw),
+            quarantine: self.producer(&self.quarantine),
+            topics: Topics::default(),
+            journal: self.journal("ingest-kafka"),
+            clock: clock::now,
+        });
         let transform = Rc::new(Transform {
             events: self.producer(&self.events),
             quarantine: self.producer(&self.quarantine),
@@ -485,6 +530,10 @@ impl Parts<'_> {
             }),
             ingest_http: self.lambda("ingest-http", 30, move |payload, deadline| {
                 let function = ingest_http.clone();
+                async move { json_of(function.handle(&payload, deadline).await) }
+            }),
+            ingest_kafka: self.lambda("ingest-kafka", 120, move |payload, deadline| {
+                let function = ingest_kafka.clone();
                 async move { json_of(function.handle(&payload, deadline).await) }
             }),
             transform: self.lambda("transform", 120, move |payload, deadline| {

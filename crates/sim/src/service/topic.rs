@@ -52,6 +52,18 @@ impl Store for SimTopic {
         Verdict::Stored
     }
 
+    fn read(&self, verdicts: Vec<Verdict>) -> Vec<Verdict> {
+        let ids: Vec<_> = (0..verdicts.len()).map(|index| index.to_string()).collect();
+        let all = || ids.iter().map(String::as_str).zip(&verdicts);
+        let successful = all().filter(|it| *it.1 == Verdict::Stored).map(|it| it.0);
+        let failed = all().rev().filter_map(|(id, verdict)| match verdict {
+            Verdict::Stored => None,
+            Verdict::Failed(code) => Some((id, code.as_str(), false)),
+            Verdict::Refused(code) => Some((id, code.as_str(), true)),
+        });
+        sns::verdicts(ids.len(), successful, failed)
+    }
+
     fn acknowledge(&self, _entry: &Notification) {
         self.state().acknowledged += 1;
     }
