@@ -72,6 +72,11 @@ MUTANTS = [
         "            delivery.last_error = Some(error.to_string());\n            return Ok(Vec::new());",
     ),
     Mutant(
+        "order-of-keys-ignored", "crates/aws/src/producer.rs",
+        "        if self.order == Order::Throughput {\n            return std::mem::take(pending);\n        }\n",
+        "        if self.order != Order::Throughput || pending.len() < usize::MAX {\n            return std::mem::take(pending);\n        }\n",
+    ),
+    Mutant(
         "rest-of-object-forgotten", "functions/ingest-s3/src/handler.rs",
         "            if let Err(error) = self.hand_on(body, &work.task).await? {\n                return Ok(Err(error));\n            }",
         "            let _ = self.hand_on(body, &work.task).await;",

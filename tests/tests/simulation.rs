@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use tributary_aws::producer::Order;
 use tributary_sim::Fault;
 use tributary_tests::simulation::{Outcome, Plan, run};
 
@@ -70,4 +71,17 @@ fn without_faults_nothing_comes_twice() {
     assert!(outcome.verdict.is_good(), "{:#?}", outcome.verdict);
     assert_eq!((outcome.redelivered, outcome.parked), (0, 0));
     assert!(outcome.records > 20 && outcome.faults.is_empty());
+}
+
+#[test]
+fn per_key_no_record_is_stored_before_an_earlier_one() {
+    let often = |fault| (fault, 0.3);
+    let rates = [Fault::PartialFailure, Fault::TimeOutAfter, Fault::ShortAnswer, Fault::Kill];
+    for seed in 1..=10 {
+        let plan = Plan { rates: rates.map(often).into(), aggregates: false, ..Plan::of(seed) };
+
+        let outcome = outcome(Plan { order: Order::PerKey, ..plan });
+
+        assert!(outcome.verdict.is_good(), "seed {seed}: {:#?}", outcome.verdict);
+    }
 }

@@ -1,5 +1,6 @@
 //! Delivery: chunks, verdicts, retries, and what is left when time runs short.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -19,6 +20,36 @@ const SHORTEST_CALL: Duration = Duration::from_millis(100);
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// What a producer does about the order of entries.
+///
+/// PutRecords takes some entries of a call and fails others, so that what is sent again may come to
+/// lie behind what was sent after it: see
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As many entries a call as it takes. Entries that fail are stored behind those that did not.
+    #[default]
+    Throughput,
+    /// No entry of a [key](BatchPut::key) is stored before an earlier one of the same key, whatever
+    /// fails: a call has one entry of each key at most. With few keys, that is many calls.
+    PerKey,
+}
+
+impl Order {
+    /// Reads `throughput` or `per-key`.
+    ///
+    /// # Errors
+    ///
+    /// Where it is neither.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "throughput" => Ok(Self::Throughput),
+            "per-key" => Ok(Self::PerKey),
+            _ => Err(format!("{text:?} should be throughput or per-key")),
+        }
+    }
+}
 
 /// An entry and the position of the record it answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +84,20 @@ impl Delivery {
 #[derive(Clone, Debug)]
 pub struct Producer<P> {
     target: P,
+    order: Order,
     jitter_seed: Option<u64>,
 }
 
 impl<P: BatchPut> Producer<P> {
     /// A producer for `target`.
     pub fn new(target: P) -> Self {
-        Self { target, jitter_seed: None }
+        Self { target, order: Order::default(), jitter_seed: None }
+    }
+
+    /// The same, with this order.
+    #[must_use]
+    pub fn in_order(self, order: Order) -> Self {
+        Self { order, ..self }
     }
 
     /// The same, whose delays come from a seed: for a simulation, where chance must repeat itself.
@@ -115,22 +153,47 @@ impl<P: BatchPut> Producer<P> {
         let mut delays = self.delays();
 
         while deadline.remaining() > SHORTEST_CALL {
-            let answer = self.call(&pending, deadline).await;
-            pending = keep_unstored(pending, answer, &mut refused, delivery)?;
-            if pending.is_empty() {
+            let wave = self.wave(&mut pending);
+            let answer = self.call(&wave, deadline).await;
+            let failed = keep_unstored(wave, answer, &mut refused, delivery)?;
+            let again = failed.len();
+            pending.splice(..0, failed);
+            pending.sort_by_key(|outbound| outbound.position);
+            // What comes behind an entry that is refused for good must not overtake it.
+            let is_stopped = self.order == Order::PerKey && !refused.is_empty();
+            if pending.is_empty() || is_stopped {
                 break;
+            }
+            if again == 0 {
+                // All were taken, and made way for the next ones of their keys.
+                delays = self.delays();
+                continue;
             }
             let delay = delays.next().unwrap_or(LONGEST_DELAY);
             if deadline.remaining() < delay + SHORTEST_CALL {
                 break;
             }
-            delivery.retried += pending.len();
+            delivery.retried += again;
             sleep(delay).await;
         }
 
         let stored = pending.is_empty() && refused.is_empty();
         delivery.undelivered.extend(pending.iter().map(|o| o.position).chain(refused));
         Ok(stored)
+    }
+
+    /// Takes what may go out together out of `pending`: by key, the first of each.
+    fn wave<'o>(&self, pending: &mut Vec<&'o Outbound<P::Entry>>) -> Vec<&'o Outbound<P::Entry>> {
+        if self.order == Order::Throughput {
+            return std::mem::take(pending);
+        }
+        let mut keys = HashSet::new();
+        let is_first = |outbound: &&'o Outbound<P::Entry>| {
+            self.target.key(&outbound.entry).is_none_or(|key| keys.insert(key))
+        };
+        let (wave, waiting) = std::mem::take(pending).into_iter().partition(is_first);
+        *pending = waiting;
+        wave
     }
 
     fn delays(&self) -> ExponentialBackoff {

@@ -1,5 +1,7 @@
 //! The whole of Tributary in memory, with everything going wrong that can: what `make sim` runs.
 
+mod feed;
+mod functions;
 mod input;
 mod oracle;
 mod plan;

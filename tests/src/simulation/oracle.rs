@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use tributary_aws::producer::Order;
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
 use tributary_core::event::Event;
 use tributary_core::kpl;
@@ -92,6 +93,9 @@ impl Verdict {
         verdict.alerts(world, &found)?;
         verdict.metrics(world, &found);
         verdict.books(world);
+        if world.plan.order == Order::PerKey {
+            verdict.order(world, &accepted);
+        }
         Ok(verdict)
     }
 
@@ -187,6 +191,32 @@ impl Verdict {
         let strange = sent.keys().filter(|id| !wanted.contains(*id));
         self.faults.extend(strange.map(|id| format!("alert {id} is of nobody")));
         Ok(())
+    }
+
+    /// No record of a key is stored before an earlier one of the same key and source.
+    fn order(&mut self, world: &World, accepted: &super::world::Accepted) {
+        // Where the first copy of each record is, and under which key.
+        let mut first: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for stored in world.raw.all() {
+            let Ok(record) = RawRecord::from_json(&stored.data) else { continue };
+            let place = (stored.sequence_number.clone(), stored.partition_key.clone());
+            let slot = first.entry(record.record_id.into_owned()).or_insert_with(|| place.clone());
+            if place.0 < slot.0 {
+                *slot = place;
+            }
+        }
+        for (source, ids) in &accepted.sequences {
+            let mut last: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+            for id in ids {
+                let Some((number, key)) = first.get(id) else { continue };
+                if let Some((before, earlier)) = last.insert(key, (number, id))
+                    && before > number.as_str()
+                {
+                    let text = format!("{source}: record {id} of key {key} overtook {earlier}");
+                    self.faults.push(text);
+                }
+            }
+        }
     }
 
     /// Metrics count each event once or more.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tributary_aws::producer::Order;
 use tributary_sim::Fault;
 use tributary_sim::mapping::kinesis::Settings;
 use tributary_simulate::random::Sequence;
@@ -30,6 +31,11 @@ pub struct Plan {
     pub segment_bytes: u64,
     /// Whether ingest from S3 puts small rows together.
     pub aggregates: bool,
+    /// The time-out of every function, where it is not the template's: so little that retries within an
+    /// invocation often do not help.
+    pub timeout: Option<Duration>,
+    /// Whether records of a key keep their order, whatever fails.
+    pub order: Order,
     /// The settings of the mappings of streams.
     pub mapping: Settings,
     /// Kills the n-th invocation of a function at the await of this number, and nothing else: function,
@@ -59,6 +65,8 @@ impl Plan {
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
         let bad = pick(&[0, 5, 20, 60]) as f64 / 100.0;
         let seconds = |n: usize| Duration::from_secs(n as u64);
+        let order = pick(&[0, 1]);
+        let timeout = pick(&[0, 3, 5, 10]);
         Self {
             seed,
             rates,
@@ -69,7 +77,9 @@ impl Plan {
             rows: pick(&[5, 30, 60]),
             shards: pick(&[1, 2, 3]),
             segment_bytes: pick(&[1 << 10, 8 << 10, 16 << 20]) as u64,
-            aggregates: pick(&[0, 0, 1]) == 1,
+            aggregates: pick(&[0, 0, 1]) == 1 && order == 0,
+            timeout: (timeout > 0).then(|| seconds(timeout)),
+            order: if order == 0 { Order::Throughput } else { Order::PerKey },
             mapping: Settings {
                 batch_size: pick(&[3, 20, 100, 1_000]),
                 batching_window: seconds(pick(&[0, 1, 5])),

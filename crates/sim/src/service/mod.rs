@@ -39,6 +39,11 @@ pub trait Store: Send + Sync {
     /// The bytes an entry counts for.
     fn size(&self, entry: &Self::Entry) -> usize;
 
+    /// What an entry keeps its order with.
+    fn key<'e>(&self, _entry: &'e Self::Entry) -> Option<&'e str> {
+        None
+    }
+
     /// Takes one entry.
     fn take(&self, entry: &Self::Entry) -> Verdict;
 
@@ -112,6 +117,10 @@ impl<S: Store> BatchPut for SimSink<S> {
 
     fn size(&self, entry: &S::Entry) -> usize {
         self.store.size(entry)
+    }
+
+    fn key<'e>(&self, entry: &'e S::Entry) -> Option<&'e str> {
+        self.store.key(entry)
     }
 
     async fn put(&self, entries: &[&S::Entry]) -> Result<Vec<Verdict>, CallError> {

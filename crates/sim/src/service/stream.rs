@@ -194,6 +194,10 @@ impl Store for SimStream {
         entry.size()
     }
 
+    fn key<'e>(&self, entry: &'e StreamRecord) -> Option<&'e str> {
+        Some(&entry.partition_key)
+    }
+
     fn take(&self, entry: &StreamRecord) -> Verdict {
         let key = kpl::hash_key(&entry.partition_key);
         let mut state = self.state();
