@@ -112,7 +112,8 @@ def copy_tree(tree):
 
 def first_failure(tree, seeds):
     """The lowest seed that fails and what it says, None where none of `seeds` does; an error where it does not build."""
-    environment = {**os.environ, "CARGO_TARGET_DIR": os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))}
+    # A directory of its own: cargo takes two copies of a workspace in one directory for the same.
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(HOME / "build")}
     done = subprocess.run(
         ["cargo", "run", "--quiet", "--locked", "--package", "tributary-tests", "--bin", "sim", "--",
          "--seeds", str(seeds), "--until-failure", "--json"],

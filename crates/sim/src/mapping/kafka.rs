@@ -17,7 +17,7 @@ use crate::clock;
 use crate::fault::Fault;
 use crate::lambda::Lambda;
 
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_secs(1);
 
 /// One record of a partition; its offset is its index.
 #[derive(Clone, Debug, Default)]

@@ -28,7 +28,7 @@ const PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 const RECORD_OVERHEAD: usize = 500;
 
 /// How often a shard is looked at.
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_secs(1);
 
 /// The settings of a mapping, by the names of the template.
 #[derive(Clone, Debug)]
@@ -262,15 +262,15 @@ impl KinesisMapping {
             }
             let payload = payload(shard, &records);
             let answer = self.lambda.invoke(payload.clone()).await;
-            let done = self.done(&records, &answer);
+            let checkpoint = self.checkpoint(&records, &answer);
+            let done = checkpoint.unwrap_or(0);
             if done == records.len() {
                 self.deliver_late(payload);
                 continue;
             }
-            let is_partial = done > 0 || matches!(self.reported(&answer), Reported::Items(_));
             records.drain(..done);
             // With a partial answer the batch is cut at the number; a failure as a whole halves it.
-            if self.settings.bisect && !is_partial && records.len() > 1 {
+            if self.settings.bisect && checkpoint.is_none() && records.len() > 1 {
                 let second = records.split_off(records.len() / 2);
                 attempts.push_front(Attempt { records: second, count });
                 attempts.push_front(Attempt { records, count });
@@ -294,11 +294,15 @@ impl KinesisMapping {
         }
     }
 
-    /// How many records from the first on are done.
-    fn done(&self, records: &[Arc<Stored>], answer: &Result<String, Failure>) -> usize {
+    /// How many records from the first on are done; `None` where the batch failed as a whole.
+    fn checkpoint(
+        &self,
+        records: &[Arc<Stored>],
+        answer: &Result<String, Failure>,
+    ) -> Option<usize> {
         match self.reported(answer) {
-            Reported::Nothing => records.len(),
-            Reported::Everything => 0,
+            Reported::Nothing => Some(records.len()),
+            Reported::Everything => None,
             Reported::Items(items) => {
                 let index = |item: &Value| {
                     let number = item.as_str()?;
@@ -306,7 +310,7 @@ impl KinesisMapping {
                 };
                 // A number that is not of the batch says nothing about it.
                 let all: Option<Vec<_>> = items.iter().map(index).collect();
-                all.and_then(|all| all.into_iter().min()).unwrap_or(0)
+                all.and_then(|all| all.into_iter().min())
             }
         }
     }
