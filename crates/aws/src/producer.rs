@@ -13,13 +13,13 @@ use crate::error::{CallError, SetUpError};
 use crate::put::{BatchPut, Limits, Verdict};
 
 /// The longest one call may take before it counts as unanswered.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A call is not begun with less time than this.
-const SHORTEST_CALL: Duration = Duration::from_millis(100);
+pub(crate) const SHORTEST_CALL: Duration = Duration::from_millis(100);
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// What a producer does about the order of entries.
 ///
@@ -127,18 +127,36 @@ impl<P: BatchPut> Producer<P> {
         outbound: &[Outbound<P::Entry>],
         deadline: Deadline,
     ) -> Result<Delivery, SetUpError> {
+        match self.attempt(outbound, deadline).await {
+            (delivery, None) => Ok(delivery),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// As [`Producer::send`], for a caller who must know what was stored even where the service says
+    /// in the middle of it that the call can never work.
+    pub async fn attempt(
+        &self,
+        outbound: &[Outbound<P::Entry>],
+        deadline: Deadline,
+    ) -> (Delivery, Option<SetUpError>) {
         let mut delivery = Delivery::default();
         let sizes: Vec<_> = outbound.iter().map(|o| self.target.size(&o.entry)).collect();
-        let mut start = 0;
+        let (mut start, mut set_up) = (0, None);
         while let Some(chunk) = next_chunk(&sizes, start, self.target.limits()) {
             start = chunk.end;
-            if !self.send_chunk(&outbound[chunk], deadline, &mut delivery).await? {
-                break;
+            match self.send_chunk(&outbound[chunk], deadline, &mut delivery).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    set_up = Some(error);
+                    break;
+                }
             }
         }
         delivery.undelivered.extend(outbound[start..].iter().map(|o| o.position));
         delivery.undelivered.sort_unstable();
-        Ok(delivery)
+        (delivery, set_up)
     }
 
     /// Sends one chunk; whether all of it is stored.
@@ -149,24 +167,27 @@ impl<P: BatchPut> Producer<P> {
         delivery: &mut Delivery,
     ) -> Result<bool, SetUpError> {
         let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
-        let mut refused = Vec::new();
-        let mut delays = self.delays();
+        let (mut refused, mut set_up) = (Vec::new(), None);
+        let mut delays = delays_of(self.jitter_seed);
 
         while deadline.remaining() > SHORTEST_CALL {
             let wave = self.wave(&mut pending);
             let answer = self.call(&wave, deadline).await;
-            let failed = keep_unstored(wave, answer, &mut refused, delivery)?;
+            if let Err(CallError::SetUp(error)) = &answer {
+                set_up = Some(error.clone());
+            }
+            let failed = keep_unstored(wave, answer, &mut refused, delivery);
             let again = failed.len();
             pending.splice(..0, failed);
             pending.sort_by_key(|outbound| outbound.position);
             // What comes behind an entry that is refused for good must not overtake it.
             let is_stopped = self.order == Order::PerKey && !refused.is_empty();
-            if pending.is_empty() || is_stopped {
+            if pending.is_empty() || is_stopped || set_up.is_some() {
                 break;
             }
             if again == 0 {
                 // All were taken, and made way for the next ones of their keys.
-                delays = self.delays();
+                delays = delays_of(self.jitter_seed);
                 continue;
             }
             let delay = delays.next().unwrap_or(LONGEST_DELAY);
@@ -179,7 +200,10 @@ impl<P: BatchPut> Producer<P> {
 
         let stored = pending.is_empty() && refused.is_empty();
         delivery.undelivered.extend(pending.iter().map(|o| o.position).chain(refused));
-        Ok(stored)
+        match set_up {
+            Some(error) => Err(error),
+            None => Ok(stored),
+        }
     }
 
     /// Takes what may go out together out of `pending`: by key, the first of each.
@@ -196,18 +220,6 @@ impl<P: BatchPut> Producer<P> {
         wave
     }
 
-    fn delays(&self) -> ExponentialBackoff {
-        let delays = ExponentialBuilder::new()
-            .with_min_delay(FIRST_DELAY)
-            .with_max_delay(LONGEST_DELAY)
-            .with_jitter()
-            .without_max_times();
-        match self.jitter_seed {
-            Some(seed) => delays.with_jitter_seed(seed).build(),
-            None => delays.build(),
-        }
-    }
-
     async fn call(
         &self,
         pending: &[&Outbound<P::Entry>],
@@ -222,6 +234,19 @@ impl<P: BatchPut> Producer<P> {
     }
 }
 
+/// The delays between one attempt and the next, for ever; with a seed, always the same.
+pub(crate) fn delays_of(seed: Option<u64>) -> ExponentialBackoff {
+    let delays = ExponentialBuilder::new()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .with_jitter()
+        .without_max_times();
+    match seed {
+        Some(seed) => delays.with_jitter_seed(seed).build(),
+        None => delays.build(),
+    }
+}
+
 /// The entries of `pending` that `answer` does not call stored; those it refuses for good go to
 /// `refused`.
 fn keep_unstored<'o, E>(
@@ -229,18 +254,17 @@ fn keep_unstored<'o, E>(
     answer: Result<Vec<Verdict>, CallError>,
     refused: &mut Vec<usize>,
     delivery: &mut Delivery,
-) -> Result<Vec<&'o Outbound<E>>, SetUpError> {
+) -> Vec<&'o Outbound<E>> {
     let verdicts = match answer {
         Ok(verdicts) if verdicts.len() == pending.len() => verdicts,
         Ok(verdicts) => {
             let (asked, told) = (pending.len(), verdicts.len());
             delivery.last_error = Some(format!("an answer of {told} for {asked} entries"));
-            return Ok(pending);
+            return pending;
         }
-        Err(CallError::SetUp(error)) => return Err(error),
         Err(error) => {
             delivery.last_error = Some(error.to_string());
-            return Ok(pending);
+            return pending;
         }
     };
     let mut unstored = Vec::new();
@@ -258,7 +282,7 @@ fn keep_unstored<'o, E>(
             }
         }
     }
-    Ok(unstored)
+    unstored
 }
 
 /// The chunk that begins at `start`: as many entries as one call takes, at least one.
