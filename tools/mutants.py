@@ -43,8 +43,8 @@ MUTANTS = [
     ),
     Mutant(
         "quarantine-after-the-checkpoint", "crates/aws/src/delivery.rs",
-        "quarantined.undelivered.iter().chain(&sent.undelivered).copied()",
-        "sent.undelivered.iter().copied()",
+        "self.quarantined.undelivered.iter().chain(undelivered).copied()",
+        "undelivered.iter().copied()",
     ),
     Mutant(
         "quarantine-failure-swallowed", "crates/aws/src/quarantine.rs",
@@ -62,14 +62,54 @@ MUTANTS = [
         "let _ = (is_final, code);\n        set(id, Verdict::Stored);",
     ),
     Mutant(
+        "alert-published-before-its-claim", "functions/alerts/src/once.rs",
+        "        let standings = self.claims.claim(",
+        "        let early = group.iter().map(|wanted| wanted.notification.clone()).enumerate();\n"
+        "        let early: Vec<_> = early.map(|(position, entry)| Outbound { position, entry }).collect();\n"
+        "        let _ = self.topic.attempt(&early, self.deadline.half_way()).await;\n"
+        "        let standings = self.claims.claim(",
+    ),
+    Mutant(
+        "alert-noted-before-it-is-published", "functions/alerts/src/once.rs",
+        "        let (delivery, set_up) = self.topic.attempt(",
+        "        let early: Vec<_> = claimed.iter().map(|it| it.claim.clone()).collect();\n"
+        "        self.settle(&early, sent).await;\n"
+        "        let (delivery, set_up) = self.topic.attempt(",
+    ),
+    Mutant(
+        "alert-never-noted", "functions/alerts/src/once.rs",
+        "        self.settle(&published, sent).await;\n",
+        "",
+    ),
+    Mutant(
+        "held-alert-is-done", "functions/alerts/src/once.rs",
+        "                    sent.undelivered.extend(held.alerts.iter().map(|wanted| wanted.position));\n",
+        "",
+    ),
+    Mutant(
+        "unknown-claim-is-ours", "functions/alerts/src/once.rs",
+        "                Ok(Standing::Claimed) => {",
+        "                Ok(Standing::Claimed) | Err(CallError::Plumbing { .. }) => {",
+    ),
+    Mutant(
+        "lease-ends-before-its-holder", "functions/alerts/src/once.rs",
+        "let lease = left.saturating_add(LEASE_MARGIN);",
+        "let lease = (left / 30).min(LEASE_MARGIN);",
+    ),
+    Mutant(
+        "sent-alert-is-given-back", "functions/alerts/src/once.rs",
+        "                published.push(claim);",
+        "                loose.push(claim.clone());\n                published.push(claim);",
+    ),
+    Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",
         "Ok(verdicts) if verdicts.len() == pending.len() => verdicts,",
         "Ok(verdicts) if verdicts.len() <= pending.len() => verdicts,",
     ),
     Mutant(
         "time-out-is-success", "crates/aws/src/producer.rs",
-        "            delivery.last_error = Some(error.to_string());\n            return Ok(pending);",
-        "            delivery.last_error = Some(error.to_string());\n            return Ok(Vec::new());",
+        "            delivery.last_error = Some(error.to_string());\n            return pending;",
+        "            delivery.last_error = Some(error.to_string());\n            return Vec::new();",
     ),
     Mutant(
         "order-of-keys-ignored", "crates/aws/src/producer.rs",

@@ -13,6 +13,7 @@ const BEGINNING_SECOND: i64 = 1_795_168_800;
 
 thread_local! {
     static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
+    static STAMPS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Begins the time of day anew on this thread. Inside a runtime whose clock is paused.
@@ -34,4 +35,12 @@ pub fn now() -> Timestamp {
         .ok()
         .and_then(|elapsed| beginning.checked_add(elapsed).ok())
         .unwrap_or(Timestamp::MAX)
+}
+
+/// A number above all that were given out on this thread before: tells the order of what happens in
+/// one millisecond.
+#[must_use]
+pub fn stamp() -> u64 {
+    STAMPS.set(STAMPS.get() + 1);
+    STAMPS.get()
 }

@@ -142,6 +142,11 @@ impl Faults {
         state.denied.clear();
     }
 
+    /// Whatever can go wrong does so again.
+    pub fn rise(&self) {
+        self.state().is_calm = false;
+    }
+
     /// Whether faults are over.
     #[must_use]
     pub fn is_calm(&self) -> bool {

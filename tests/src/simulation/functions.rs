@@ -10,25 +10,28 @@ use ingest_http::handler::IngestHttp;
 use ingest_kafka::config::Topics;
 use ingest_kafka::handler::IngestKafka;
 use ingest_s3::handler::IngestS3;
+use jiff::SignedDuration;
 use metrics::handler::Metrics;
 use serde::Serialize;
 use serde_json::Value;
 use transform::handler::Transform;
 use tributary_aws::aggregating::Aggregating;
+use tributary_aws::claims::Claimant;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
-use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
+use tributary_core::config::ConfigError;
 use tributary_core::rows::Limits;
-use tributary_core::rule::Rules;
 use tributary_core::transform::Transformer;
 use tributary_sim::lambda::{Answer, Lambda};
 use tributary_sim::service::{
-    SimBucket, SimDelivery, SimMetrics, SimObjects, SimQueue, SimSink, SimStream, SimTopic, Store,
+    SimBucket, SimDelivery, SimMetrics, SimObjects, SimQueue, SimSink, SimStream, SimTable,
+    SimTopic, Store,
 };
 use tributary_sim::{Faults, clock};
 
+use super::alerts::{Invocations, rules};
 use super::plan::Plan;
 use super::world::pipeline;
 
@@ -64,6 +67,8 @@ pub(super) struct Parts<'a> {
     pub events: Arc<SimStream>,
     pub quarantine: Arc<SimDelivery>,
     pub topic: Arc<SimTopic>,
+    pub claims: SimTable,
+    pub invocations: Invocations,
     pub metrics: Arc<SimMetrics>,
     pub queue: SimQueue,
 }
@@ -146,10 +151,14 @@ impl Parts<'_> {
             journal: self.journal("metrics"),
             clock: clock::now,
         });
+        let invocations = self.invocations.clone();
+        let claims = Claimant::new(self.claims.clone()).with_jitter_seed(self.plan.seed);
         let alerts = Rc::new(Alerts {
+            claims,
             topic: self.producer(&self.topic),
             quarantine: self.producer(&self.quarantine),
-            rules: Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?,
+            rules: rules()?,
+            memory: SignedDuration::from_hours(31 * 24),
             journal: self.journal("alerts"),
             clock: clock::now,
         });
@@ -179,8 +188,13 @@ impl Parts<'_> {
                 async move { json_of(function.handle(&payload, deadline).await) }
             }),
             alerts: self.lambda("alerts", 60, move |payload, deadline| {
-                let function = alerts.clone();
-                async move { json_of(function.handle(&payload, deadline).await) }
+                let (function, invocations) = (alerts.clone(), invocations.clone());
+                async move {
+                    let owner = invocations.begin();
+                    let answer = json_of(function.handle(&payload, &owner, deadline).await);
+                    invocations.end(owner);
+                    answer
+                }
             }),
         })
     }

@@ -1,5 +1,6 @@
 //! The whole of Tributary in memory, with everything going wrong that can: what `make sim` runs.
 
+mod alerts;
 mod feed;
 mod functions;
 mod input;

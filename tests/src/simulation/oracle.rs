@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tributary_aws::producer::Order;
-use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
+use tributary_core::config::ConfigError;
 use tributary_core::event::Event;
 use tributary_core::kpl;
 use tributary_core::raw::RawRecord;
-use tributary_core::rule::Rules;
 use tributary_core::transform::Transformer;
 
+use super::alerts;
 use super::input::{Expected, expected, without_receipt};
 use super::world::{World, pipeline};
 
@@ -163,9 +163,9 @@ impl Verdict {
         self.faults.extend(strange.map(|(id, _)| format!("bad row {id} is of nobody")));
     }
 
-    /// Each alert at least once; more often only where its publisher could not know.
+    /// Each alert at least once; more often only where [`alerts::judge`] finds a reason.
     fn alerts(&mut self, world: &World, found: &Found) -> Result<(), ConfigError> {
-        let rules = Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?;
+        let rules = alerts::rules()?;
         let mut wanted = BTreeSet::new();
         for event in found.events.values() {
             let mut event = event.clone();
@@ -176,13 +176,7 @@ impl Verdict {
                 wanted.extend(alerts.iter().map(|alert| alert.alert_id.to_string()));
             }
         }
-        let mut sent: BTreeMap<String, usize> = BTreeMap::new();
-        for message in world.topic.messages() {
-            let message: Value = serde_json::from_str(&message.message).unwrap_or_default();
-            *sent
-                .entry(message["alert_id"].as_str().unwrap_or_default().to_owned())
-                .or_default() += 1;
-        }
+        let sent = alerts::judge(self, &world.claims, &world.topic, &world.invocations);
         for id in &wanted {
             if !sent.contains_key(id) {
                 self.losses.push(format!("alert {id} was never sent"));

@@ -15,9 +15,12 @@ use tributary_sim::mapping::Reported;
 use tributary_sim::mapping::kafka::KafkaMapping;
 use tributary_sim::mapping::kinesis::KinesisMapping;
 use tributary_sim::mapping::sqs::SqsMapping;
-use tributary_sim::service::{SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTopic};
+use tributary_sim::service::{
+    SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic,
+};
 use tributary_sim::{Fault, Faults, clock};
 
+use super::alerts::Invocations;
 use super::functions::{Functions, Parts};
 use super::input::Row;
 use super::plan::Plan;
@@ -38,6 +41,8 @@ pub(super) struct World {
     pub events: Arc<SimStream>,
     pub quarantine: Arc<SimDelivery>,
     pub topic: Arc<SimTopic>,
+    pub claims: SimTable,
+    pub invocations: Invocations,
     pub metrics: Arc<SimMetrics>,
     pub queue: SimQueue,
     pub functions: Functions,
@@ -88,6 +93,8 @@ impl World {
             events: events.clone(),
             quarantine: quarantine.clone(),
             topic: Arc::default(),
+            claims: SimTable::new(faults.clone()),
+            invocations: Invocations::default(),
             metrics: Arc::default(),
             queue: queue.clone(),
         };
@@ -105,6 +112,7 @@ impl World {
         let batch_size = plan.mapping.batch_size;
         let topics = KafkaMapping::new(functions.ingest_kafka.clone(), batch_size);
         let (source, topic, metrics) = (parts.source, parts.topic, parts.metrics);
+        let (claims, invocations) = (parts.claims, parts.invocations);
         Ok(Rc::new(Self {
             faults,
             source,
@@ -113,6 +121,8 @@ impl World {
             events,
             quarantine,
             topic,
+            claims,
+            invocations,
             metrics,
             queue,
             functions,

@@ -5,6 +5,7 @@ mod metrics;
 mod objects;
 mod queue;
 mod stream;
+mod table;
 mod topic;
 
 use std::sync::Arc;
@@ -17,7 +18,8 @@ pub use metrics::SimMetrics;
 pub use objects::{SimBucket, SimObjects};
 pub use queue::{Message, SimQueue};
 pub use stream::{Shard, SimStream, Stored};
-pub use topic::SimTopic;
+pub use table::{Change, ChangeKind, SimTable};
+pub use topic::{Message as TopicMessage, SimTopic};
 
 use crate::fault::{Fault, Faults};
 use crate::line::Line;

@@ -6,30 +6,30 @@ use tributary_aws::put::{Limits, Verdict};
 use tributary_aws::sns::{self, Notification};
 
 use super::Store;
+use crate::clock;
 
 /// One topic.
 #[derive(Debug, Default)]
-pub struct SimTopic(Mutex<State>);
+pub struct SimTopic(Mutex<Vec<Message>>);
 
-#[derive(Debug, Default)]
-struct State {
-    messages: Vec<Notification>,
-    acknowledged: usize,
+/// One message that subscribers received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// When the topic took it, by [`clock::stamp`].
+    pub stamp: u64,
+    /// What it says.
+    pub notification: Notification,
+    /// Whether its publisher learnt that it was taken.
+    pub is_acknowledged: bool,
 }
 
 impl SimTopic {
     /// What subscribers received, in order.
-    pub fn messages(&self) -> Vec<Notification> {
-        self.state().messages.clone()
+    pub fn messages(&self) -> Vec<Message> {
+        self.state().clone()
     }
 
-    /// How many messages there are of which no publisher learnt.
-    pub fn unacknowledged(&self) -> usize {
-        let state = self.state();
-        state.messages.len().saturating_sub(state.acknowledged)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Vec<Message>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -48,7 +48,9 @@ impl Store for SimTopic {
     }
 
     fn take(&self, entry: &Notification) -> Verdict {
-        self.state().messages.push(entry.clone());
+        let notification = entry.clone();
+        let message = Message { stamp: clock::stamp(), notification, is_acknowledged: false };
+        self.state().push(message);
         Verdict::Stored
     }
 
@@ -64,7 +66,12 @@ impl Store for SimTopic {
         sns::verdicts(ids.len(), successful, failed)
     }
 
-    fn acknowledge(&self, _entry: &Notification) {
-        self.state().acknowledged += 1;
+    /// Of equal messages, it is the newest that was answered for.
+    fn acknowledge(&self, entry: &Notification) {
+        let mut state = self.state();
+        let unanswered = |it: &&mut Message| !it.is_acknowledged && it.notification == *entry;
+        if let Some(message) = state.iter_mut().rev().find(unanswered) {
+            message.is_acknowledged = true;
+        }
     }
 }
