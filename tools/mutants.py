@@ -66,24 +66,24 @@ MUTANTS = [
         "        let standings = self.claims.claim(",
         "        let early = group.iter().map(|wanted| wanted.notification.clone()).enumerate();\n"
         "        let early: Vec<_> = early.map(|(position, entry)| Outbound { position, entry }).collect();\n"
-        "        let _ = self.topic.attempt(&early, self.deadline.half_way()).await;\n"
+        "        let _ = self.topic.attempt(&early, deadline.half_way()).await;\n"
         "        let standings = self.claims.claim(",
     ),
     Mutant(
         "alert-noted-before-it-is-published", "functions/alerts/src/once.rs",
         "        let (delivery, set_up) = self.topic.attempt(",
-        "        let early: Vec<_> = claimed.iter().map(|it| it.claim.clone()).collect();\n"
-        "        self.settle(&early, sent).await;\n"
+        "        let early: Vec<_> = claimed.iter().map(|it| it.1.clone()).collect();\n"
+        "        self.settle(&early, deadline, sent).await;\n"
         "        let (delivery, set_up) = self.topic.attempt(",
     ),
     Mutant(
         "alert-never-noted", "functions/alerts/src/once.rs",
-        "        self.settle(&published, sent).await;\n",
+        "        self.settle(&published, deadline, sent).await;\n",
         "",
     ),
     Mutant(
         "held-alert-is-done", "functions/alerts/src/once.rs",
-        "                    sent.undelivered.extend(held.alerts.iter().map(|wanted| wanted.position));\n",
+        "                sent.undelivered.extend(again.alerts.iter().map(|wanted| wanted.position));\n",
         "",
     ),
     Mutant(
@@ -95,11 +95,6 @@ MUTANTS = [
         "lease-ends-before-its-holder", "functions/alerts/src/once.rs",
         "let lease = left.saturating_add(LEASE_MARGIN);",
         "let lease = (left / 30).min(LEASE_MARGIN);",
-    ),
-    Mutant(
-        "sent-alert-is-given-back", "functions/alerts/src/once.rs",
-        "                published.push(claim);",
-        "                loose.push(claim.clone());\n                published.push(claim);",
     ),
     Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",

@@ -66,6 +66,8 @@ pub struct Delivery {
     /// Positions that are not known to be stored, ascending. The entries of some of them may be
     /// stored nevertheless: a call without an answer is retried, never trusted.
     pub undelivered: Vec<usize>,
+    /// Of these, the positions that were refused for good.
+    pub refused: Vec<usize>,
     /// Entries that were sent again.
     pub retried: usize,
     /// What the service said last when it did not take something.
@@ -199,7 +201,10 @@ impl<P: BatchPut> Producer<P> {
         }
 
         let stored = pending.is_empty() && refused.is_empty();
-        delivery.undelivered.extend(pending.iter().map(|o| o.position).chain(refused));
+        delivery
+            .undelivered
+            .extend(pending.iter().map(|o| o.position).chain(refused.iter().copied()));
+        delivery.refused.extend(refused);
         match set_up {
             Some(error) => Err(error),
             None => Ok(stored),

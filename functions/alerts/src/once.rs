@@ -13,9 +13,12 @@ use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::sns::{LIMITS, Notification};
 
-/// What a lease is longer than the time its invocation has left by its own reckoning: for what Lambda
-/// keeps for the answer, for a call that is under way when the process ends, and for clocks that
-/// differ.
+/// The most time that a group takes, from its claim to the note that it was sent. An invocation has
+/// about three times as much, so that it can wait for what one before it held when it was killed.
+const GROUP_TIME: Duration = Duration::from_secs(20);
+
+/// What a lease is longer than the time its group has left: for a call that is under way when that is
+/// over, and for clocks that differ.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// An alert, and the position of the record it answers for.
@@ -65,17 +68,16 @@ pub struct Outbox<'a, C, T> {
     pub deadline: Deadline,
 }
 
-/// Alerts that somebody else holds, and when the first of them is free.
+/// Alerts that are still to be sent.
 #[derive(Default)]
-struct Held {
+struct Again {
     alerts: Vec<Wanted>,
+    /// How many of them somebody else holds.
+    held: usize,
+    /// When the first that somebody else holds is free.
     until: Option<Timestamp>,
-}
-
-/// An alert that is ours to send.
-struct Claimed {
-    position: usize,
-    claim: Claim,
+    /// Whether a service did not take the others.
+    is_stopped: bool,
 }
 
 impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
@@ -83,11 +85,8 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
     ///
     /// An alert that somebody else holds is neither sent nor done. It is looked at again, at growing
     /// delays, until it is sent, or free because its owner ended before it could send it: a
-    /// redelivery would find no more, at once and over and over. Where the time is over first, it is
-    /// undelivered.
-    ///
-    /// A group that cannot be completed ends the sending: what comes after it is reported, not
-    /// attempted.
+    /// redelivery would find no more, at once and over and over. So is what a service did not take;
+    /// what comes after that waits with it. Where the time is over first, it is undelivered.
     ///
     /// # Errors
     ///
@@ -101,42 +100,40 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
 
         let mut delays = self.claims.delays();
         loop {
-            let held = self.pass(wanted.into(), &mut sent).await?;
-            let pause =
-                held.until.zip(delays.next()).map(|(until, delay)| self.pause(until, delay));
-            match pause {
-                Some(pause) if sent.undelivered.is_empty() && pause < self.deadline.remaining() => {
-                    sleep(pause).await;
-                    wanted = held.alerts;
-                }
-                _ => {
-                    sent.held = held.alerts.len();
-                    sent.undelivered.extend(held.alerts.iter().map(|wanted| wanted.position));
-                    return Ok(sent);
-                }
+            let again = self.pass(wanted.into(), &mut sent).await?;
+            let pause = delays.next().map(|delay| self.pause(again.until, delay));
+            let is_over = pause.is_none_or(|pause| pause >= self.deadline.remaining());
+            if again.alerts.is_empty() || is_over || !sent.undelivered.is_empty() {
+                sent.held = again.held;
+                sent.undelivered.extend(again.alerts.iter().map(|wanted| wanted.position));
+                return Ok(sent);
             }
+            sleep(pause.unwrap_or_default()).await;
+            wanted = again.alerts;
         }
     }
 
-    /// Until the next look at what is free at `until`, and may be sent any moment.
-    fn pause(&self, until: Timestamp, delay: Duration) -> Duration {
-        let left = until.duration_since((self.clock)());
-        Duration::try_from(left).unwrap_or_default().min(delay).max(Duration::from_millis(50))
+    /// Until the next look at what may be sent any moment, and is free at `until`.
+    fn pause(&self, until: Option<Timestamp>, delay: Duration) -> Duration {
+        let left = until.map(|until| until.duration_since((self.clock)()));
+        let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
+        left.map_or(delay, |left| left.min(delay)).max(Duration::from_millis(50))
     }
 
-    /// Goes through the alerts once; those that somebody else holds are left.
+    /// Goes through the alerts once, up to a group that a service did not take.
     async fn pass(
         &self,
         mut wanted: VecDeque<Wanted>,
         sent: &mut Sent,
-    ) -> Result<Held, SetUpError> {
-        let mut held = Held::default();
-        while !wanted.is_empty() && sent.undelivered.is_empty() {
+    ) -> Result<Again, SetUpError> {
+        let mut again = Again::default();
+        while !wanted.is_empty() && !again.is_stopped {
             let group: Vec<_> = wanted.drain(..wanted.len().min(LIMITS.entries)).collect();
-            self.send_group(group, sent, &mut held).await?;
+            let until = Deadline::after(self.deadline.remaining().min(GROUP_TIME));
+            self.send_group(group, until, sent, &mut again).await?;
         }
-        sent.undelivered.extend(wanted.iter().map(|wanted| wanted.position));
-        Ok(held)
+        again.alerts.extend(wanted);
+        Ok(again)
     }
 
     /// Claims, publishes, settles: in this order, and nothing that is not claimed. Each step takes
@@ -144,30 +141,32 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
     async fn send_group(
         &self,
         group: Vec<Wanted>,
+        deadline: Deadline,
         sent: &mut Sent,
-        held: &mut Held,
+        again: &mut Again,
     ) -> Result<(), SetUpError> {
-        let claims: Vec<_> = group.iter().map(|wanted| self.claim(wanted)).collect();
-        let standings = self.claims.claim(&claims, self.clock, self.deadline.half_way()).await;
+        let claims: Vec<_> = group.iter().map(|wanted| self.claim(wanted, deadline)).collect();
+        let standings = self.claims.claim(&claims, self.clock, deadline.half_way()).await;
 
         let (mut claimed, mut outbound, mut loose) = (Vec::new(), Vec::new(), Vec::new());
         let mut set_up = None;
         for ((wanted, claim), standing) in group.into_iter().zip(claims).zip(standings) {
-            let Wanted { position, .. } = wanted;
             match standing {
                 Ok(Standing::Claimed) => {
                     // Several alerts may be of one record: the topic's answer is for the alert.
-                    let entry = wanted.notification;
+                    let entry = wanted.notification.clone();
                     outbound.push(Outbound { position: claimed.len(), entry });
-                    claimed.push(Claimed { position, claim });
+                    claimed.push((wanted, claim));
                 }
                 Ok(Standing::Sent) => sent.suppressed += 1,
                 Ok(Standing::Held { until }) => {
-                    held.until = Some(held.until.map_or(until, |soonest| soonest.min(until)));
-                    held.alerts.push(wanted);
+                    again.until = Some(again.until.map_or(until, |soonest| soonest.min(until)));
+                    again.held += 1;
+                    again.alerts.push(wanted);
                 }
                 Err(error) => {
-                    sent.undelivered.push(position);
+                    again.is_stopped = true;
+                    again.alerts.push(wanted);
                     // The claim may have been taken.
                     loose.push(claim);
                     sent.last_error = Some(error.to_string());
@@ -178,33 +177,38 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
             }
         }
         if let Some(error) = set_up {
-            loose.extend(claimed.into_iter().map(|claimed| claimed.claim));
-            self.claims.release(&loose, self.deadline).await;
+            loose.extend(claimed.into_iter().map(|(_, claim)| claim));
+            self.claims.release(&loose, deadline).await;
             return Err(error);
         }
 
-        let (delivery, set_up) = self.topic.attempt(&outbound, self.deadline.half_way()).await;
+        let (delivery, set_up) = self.topic.attempt(&outbound, deadline.half_way()).await;
         sent.retried += delivery.retried;
         sent.last_error = delivery.last_error.or(sent.last_error.take());
 
         let mut published = Vec::new();
-        for (index, Claimed { position, claim }) in claimed.into_iter().enumerate() {
-            if delivery.undelivered.binary_search(&index).is_ok() {
-                sent.undelivered.push(position);
-                loose.push(claim);
-            } else {
+        for (index, (wanted, claim)) in claimed.into_iter().enumerate() {
+            if delivery.undelivered.binary_search(&index).is_err() {
                 published.push(claim);
+                continue;
+            }
+            again.is_stopped = true;
+            loose.push(claim);
+            if delivery.refused.contains(&index) {
+                sent.undelivered.push(wanted.position);
+            } else {
+                again.alerts.push(wanted);
             }
         }
         sent.published += published.len();
-        self.settle(&published, sent).await;
-        self.claims.release(&loose, self.deadline).await;
+        self.settle(&published, deadline, sent).await;
+        self.claims.release(&loose, deadline).await;
         set_up.map_or(Ok(()), Err)
     }
 
     /// Notes that these were sent. They are done in any case: a redelivery would send them again.
-    async fn settle(&self, published: &[Claim], sent: &mut Sent) {
-        let answers = self.claims.settle(published, self.deadline).await;
+    async fn settle(&self, published: &[Claim], deadline: Deadline, sent: &mut Sent) {
+        let answers = self.claims.settle(published, deadline).await;
         let errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
         sent.unsettled += errors.len();
         match errors.first() {
@@ -219,10 +223,10 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
         }
     }
 
-    fn claim(&self, wanted: &Wanted) -> Claim {
+    /// The claim of one who stops at `deadline`.
+    fn claim(&self, wanted: &Wanted, deadline: Deadline) -> Claim {
         let now = (self.clock)();
-        let left =
-            SignedDuration::try_from(self.deadline.remaining()).unwrap_or(SignedDuration::MAX);
+        let left = SignedDuration::try_from(deadline.remaining()).unwrap_or(SignedDuration::MAX);
         let lease = left.saturating_add(LEASE_MARGIN);
         let later = |length| now.checked_add(length).unwrap_or(Timestamp::MAX);
         Claim {
