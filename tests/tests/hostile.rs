@@ -137,7 +137,7 @@ fn a_million_columns_are_refused_in_a_header_and_a_bad_row_below_one() {
     let header = "sensor_id,location,water_level,timestamp";
     let good = "s,Weir,1.5,2030-01-01T00:00:00Z";
 
-    let came = read("flood", [columns.clone().into_bytes()], 8 * MIB);
+    let came = read("flood", [columns.into_bytes()], 8 * MIB);
     assert_eq!(came.codes, [Code::HeaderTooLarge]);
 
     let commas = ",".repeat(1_000_000);
