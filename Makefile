@@ -31,6 +31,9 @@ KILL ?=
 KILL_EVERY ?=
 KILL_TIMES ?=
 ALARM ?=
+# make sim: how many seeds, or which one.
+SEEDS ?= 200
+SEED ?=
 # make replay-events: one function or one case only.
 CASE ?=
 option = $(if $($(1)),$(2) '$($(1))')
@@ -105,6 +108,14 @@ test: $(STAMP) ## All tests: Rust, and the Python of demo and tools
 test-kafka: export PYTHON := $(PYTHON)
 test-kafka: ## A feed through a real Kafka broker that is killed twice; needs java 17 and mvn, else it says "skipped"
 	cargo test --locked --quiet -p tributary-cli --test kafka_through -- --ignored
+
+.PHONY: sim
+sim: ## The whole in memory with everything going wrong that can [SEEDS=n, or SEED=n for one in full]
+	@cargo run --release --locked --quiet --package tributary-tests --bin sim -- $(if $(SEED),--seed '$(SEED)',--seeds '$(SEEDS)')
+
+.PHONY: mutants
+mutants: $(STAMP) ## Mistakes made on purpose, each of which the simulator must notice
+	python -m tools.mutants
 
 .PHONY: check
 check: $(STAMP) $(MACHETE) ## Formatting, lints, docs, unused dependencies, template, fixtures, Python syntax

@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str], &[&str])] = &[
     ("tributary-core", &[], &[]),
     ("tributary-simulate", &[], &[]),
     ("tributary-aws", &["tributary-core"], &[]),
-    ("tributary-sim", &["tributary-core", "tributary-aws"], &[]),
+    ("tributary-sim", &["tributary-core", "tributary-aws", "tributary-simulate"], &[]),
     ("kafka-poller", &["tributary-aws"], &[]),
 ];
 const FUNCTIONS_MAY_USE: (&[&str], &[&str]) =

@@ -1,4 +1,5 @@
-//! What the tests of the whole workspace share: checks that return what is wrong, one line each.
+//! What the tests of the whole workspace share: checks that return what is wrong, one line each, and
+//! the [simulation] of the whole.
 //!
 //! A check is a function over what it judges (a template, a listing, a text), so that a test can
 //! also hand it something broken and see that it speaks up. What must **not** go here: anything a
@@ -6,6 +7,7 @@
 
 pub mod contract;
 pub mod house;
+pub mod simulation;
 
 use std::path::{Path, PathBuf};
 

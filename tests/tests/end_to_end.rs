@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use alerts::handler::Alerts;
 use ingest_s3::handler::IngestS3;
+use jiff::SignedDuration;
 use metrics::handler::Metrics;
 use serde_json::{Value, json};
 use transform::handler::Transform;
+use tributary_aws::claims::Claimant;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::Journal;
@@ -22,7 +24,8 @@ use tributary_core::metric::Datum;
 use tributary_core::rows;
 use tributary_core::rule::Rules;
 use tributary_core::transform::Transformer;
-use tributary_sim::{MemoryObjects, MemoryQueue, MemorySink};
+use tributary_sim::service::SimTable;
+use tributary_sim::{Faults, MemoryObjects, MemoryQueue, MemorySink};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/datasets");
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
@@ -100,15 +103,17 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
     let events = transform.events.target().stored();
 
     let alerts = Alerts {
+        claims: Claimant::new(SimTable::new(Faults::none(1))),
         topic: Producer::new(MemorySink::new(sns::LIMITS, |entry: &Notification| {
             entry.message.len()
         })),
         quarantine: bad_rows(),
         rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap(),
+        memory: SignedDuration::from_hours(24),
         journal: journal("alerts"),
         clock: now,
     };
-    alerts.handle(&batch(&events), minute()).await.unwrap();
+    alerts.handle(&batch(&events), "one", minute()).await.unwrap();
 
     let metrics = Metrics {
         metrics: Producer::new(MemorySink::new(cloudwatch::LIMITS, |_: &Datum| 100)),

@@ -343,6 +343,7 @@ fn a_statement_that_is_missing() {
     };
     let cases = [
         ("SendAlerts", "allows nothing on AlertsTopic, which Alerts is told of"),
+        ("ClaimAlerts", "allows nothing on AlertClaims, which Alerts is told of"),
         ("ParkFailedBatches", "does not allow s3:PutObject on RawBucket"),
         ("FindTheBucketOfFailedBatches", "does not allow s3:ListBucket on RawBucket"),
     ];

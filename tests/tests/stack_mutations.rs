@@ -104,6 +104,35 @@ fn a_stream_a_queue_or_a_topic_that_is_not_encrypted() {
 }
 
 #[test]
+fn a_table_that_is_open_grows_for_ever_or_is_not_watched() {
+    let cases = [
+        ("Properties/SSESpecification/SSEEnabled", json!(false), "SSESpecification"),
+        ("Properties/BillingMode", json!("PROVISIONED"), "BillingMode PAY_PER_REQUEST"),
+        (
+            "Properties/PointInTimeRecoverySpecification",
+            Value::Null,
+            "PointInTimeRecoverySpecification",
+        ),
+        (
+            "Properties/TimeToLiveSpecification/Enabled",
+            json!(false),
+            "TimeToLiveSpecification, without which it grows for ever",
+        ),
+        ("DeletionPolicy", Value::Null, "a DeletionPolicy and an UpdateReplacePolicy"),
+    ];
+    for (path, value, what) in cases {
+        let template = with(&format!("AlertClaims/{path}"), value);
+
+        reports(storage::tables_are_safe, &template, &format!("AlertClaims: lacks {what}"));
+    }
+    reports(
+        alarms::watch_every_table,
+        &without("AlertClaimsThrottledAlarm"),
+        "AlertClaims: no alarm for WriteThrottleEvents",
+    );
+}
+
+#[test]
 fn a_delivery_that_cannot_be_read_again() {
     let cases = [
         (

@@ -119,6 +119,11 @@ fn streams_are_encrypted() {
 }
 
 #[test]
+fn tables_are_safe() {
+    holds(&storage::tables_are_safe(&template()));
+}
+
+#[test]
 fn queues_are_encrypted() {
     holds(&storage::queues_are_encrypted(&template()));
 }
@@ -169,6 +174,11 @@ fn alarms_tell_the_ops_topic() {
 #[test]
 fn alarms_watch_every_function() {
     holds(&alarms::watch_every_function(&template()));
+}
+
+#[test]
+fn alarms_watch_every_table() {
+    holds(&alarms::watch_every_table(&template()));
 }
 
 #[test]

@@ -54,6 +54,10 @@ impl<P: BatchPut<Entry = StreamRecord>> BatchPut for Aggregating<P> {
         if self.on { size + entry.partition_key.len() + OVERHEAD } else { size }
     }
 
+    fn key<'e>(&self, entry: &'e StreamRecord) -> Option<&'e str> {
+        self.target.key(entry)
+    }
+
     async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<Verdict>, CallError> {
         if !self.on {
             return self.target.put(entries).await;

@@ -63,6 +63,13 @@ pub fn sns(config: &SdkConfig) -> aws_sdk_sns::Client {
     aws_sdk_sns::Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
 }
 
+/// A DynamoDB client without retries of its own, as [`kinesis`]: [`crate::claims::Claimant`] retries.
+#[must_use]
+pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(config);
+    aws_sdk_dynamodb::Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
+}
+
 /// An S3 client. A local AWS has no DNS name for each bucket, so that with an endpoint of one's own
 /// the bucket goes into the path.
 #[must_use]

@@ -19,6 +19,13 @@ const VALUE_BYTES: usize = 20;
 /// What names, time and unit take in a request beside the texts themselves.
 const DATUM_BYTES: usize = 128;
 
+/// The bytes that a datum takes in a request, at most.
+#[must_use]
+pub fn size(datum: &Datum) -> usize {
+    let texts = datum.dimensions.iter().map(|(name, value)| name.len() + value.len() + 32);
+    DATUM_BYTES + datum.name.len() + texts.sum::<usize>() + datum.values.len() * VALUE_BYTES
+}
+
 /// One namespace of CloudWatch.
 #[derive(Clone, Debug)]
 pub struct Namespace {
@@ -44,8 +51,7 @@ impl BatchPut for Namespace {
     }
 
     fn size(&self, datum: &Datum) -> usize {
-        let texts = datum.dimensions.iter().map(|(name, value)| name.len() + value.len() + 32);
-        DATUM_BYTES + datum.name.len() + texts.sum::<usize>() + datum.values.len() * VALUE_BYTES
+        size(datum)
     }
 
     /// The answer is for the call as a whole: it took all or nothing.

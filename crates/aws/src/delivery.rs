@@ -5,7 +5,7 @@ use tracing::warn;
 use crate::batch::{Fates, Settled};
 use crate::deadline::Deadline;
 use crate::error::SetUpError;
-use crate::producer::{Outbound, Producer};
+use crate::producer::{Delivery, Outbound, Producer};
 use crate::put::BatchPut;
 use crate::quarantine::BadRows;
 
@@ -21,8 +21,7 @@ pub struct Delivered {
 }
 
 /// Delivers `bad_rows` and then `outbound`, up to the record of the first bad row that quarantine did
-/// not take: a bad row must be safe before the checkpoint can pass it, and Lambda delivers everything
-/// from the first failure on again.
+/// not take.
 ///
 /// # Errors
 ///
@@ -35,18 +34,52 @@ pub async fn deliver<P: BatchPut, Q: BatchPut<Entry = Vec<u8>>>(
     sink: &Producer<P>,
     deadline: Deadline,
 ) -> Result<Delivered, SetUpError> {
-    let quarantined = bad_rows.deliver(quarantine, deadline).await?;
-    let end = quarantined.first_undelivered().map(|first| fates.redelivered_from(first));
-    let end = end.unwrap_or(fates.len());
-    let ready = outbound.partition_point(|outbound| outbound.position < end);
+    let safe = Safe::deliver(fates, bad_rows, quarantine, deadline).await?;
+    let ready = outbound.partition_point(|outbound| outbound.position < safe.end);
     let sent = sink.send(&outbound[..ready], deadline).await?;
 
-    let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
-    let settled = fates.settle(undelivered);
-    if settled.first_undelivered.is_some() {
-        let error = sent.last_error.as_deref().or(quarantined.last_error.as_deref());
-        warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
-    }
-    let retried = quarantined.retried + sent.retried;
+    let settled = safe.settle(fates, &sent.undelivered, sent.last_error.as_deref());
+    let retried = safe.quarantined.retried + sent.retried;
     Ok(Delivered { settled, sent: ready - sent.undelivered.len(), retried })
+}
+
+/// A batch whose bad rows are safe, up to the first that quarantine did not take: a bad row must be
+/// safe before the checkpoint can pass it, and Lambda delivers everything from the first failure on
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Safe {
+    /// Only what comes of user records before this position may go out.
+    pub end: usize,
+    /// What became of the bad rows.
+    pub quarantined: Delivery,
+}
+
+impl Safe {
+    /// Delivers `bad_rows`.
+    ///
+    /// # Errors
+    ///
+    /// [`SetUpError`] when quarantine can never work.
+    pub async fn deliver<Q: BatchPut<Entry = Vec<u8>>>(
+        fates: &Fates,
+        bad_rows: &BadRows,
+        quarantine: &Producer<Q>,
+        deadline: Deadline,
+    ) -> Result<Self, SetUpError> {
+        let quarantined = bad_rows.deliver(quarantine, deadline).await?;
+        let end = quarantined.first_undelivered().map(|first| fates.redelivered_from(first));
+        Ok(Self { end: end.unwrap_or(fates.len()), quarantined })
+    }
+
+    /// Settles the batch, of which these positions were not delivered, for this reason.
+    #[must_use]
+    pub fn settle(&self, fates: &Fates, undelivered: &[usize], error: Option<&str>) -> Settled {
+        let undelivered = self.quarantined.undelivered.iter().chain(undelivered).copied();
+        let settled = fates.settle(undelivered);
+        if settled.first_undelivered.is_some() {
+            let error = error.or(self.quarantined.last_error.as_deref());
+            warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
+        }
+        settled
+    }
 }

@@ -77,6 +77,11 @@ impl<'a> Env<'a> {
         })
     }
 
+    /// Something else that is wrong.
+    pub fn fault(&mut self, fault: impl Into<String>) {
+        self.faults.push(fault.into());
+    }
+
     /// `config` if nothing was wrong.
     ///
     /// # Errors

@@ -125,6 +125,7 @@ fn is_passing(code: &str) -> bool {
     const PASSING: &[&str] = &[
         "ProvisionedThroughputExceededException",
         "LimitExceededException",
+        "RequestLimitExceeded",
         "KMSThrottlingException",
         "RequestTimeout",
         "RequestTimeoutException",

@@ -78,6 +78,10 @@ impl BatchPut for Stream {
         entry.size()
     }
 
+    fn key<'e>(&self, entry: &'e StreamRecord) -> Option<&'e str> {
+        Some(&entry.partition_key)
+    }
+
     async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<Verdict>, CallError> {
         let records = entries
             .iter()

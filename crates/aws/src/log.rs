@@ -3,6 +3,7 @@
 //! Format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,23 +12,30 @@ use tributary_core::bad_row::Code;
 use tributary_core::books::Books;
 
 /// Who speaks: the function, and the namespace of its metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Journal {
     function: &'static str,
     namespace: String,
+    write: Arc<dyn Fn(&Value) + Send + Sync>,
 }
 
 impl Journal {
     /// The journal of `function`, whose counts go to the CloudWatch namespace `namespace`.
     #[must_use]
+    #[expect(clippy::print_stdout, reason = "standard output is where Lambda reads EMF")]
     pub fn new(function: &'static str, namespace: String) -> Self {
-        Self { function, namespace }
+        Self { function, namespace, write: Arc::new(|line| println!("{line}")) }
+    }
+
+    /// The same, whose lines go to `write` and not to standard output.
+    #[must_use]
+    pub fn written_to(self, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
+        Self { write: Arc::new(write), ..self }
     }
 
     /// Writes the batch's line, and one more for each code of its bad rows, to standard output.
     ///
     /// `extra` are fields of this function alone; they are logged and are no metrics.
-    #[expect(clippy::print_stdout, reason = "standard output is where Lambda reads EMF")]
     pub fn batch(
         &self,
         books: &Books,
@@ -36,18 +44,13 @@ impl Journal {
         extra: Value,
         now: Timestamp,
     ) {
-        for line in self.lines(books, codes, took, extra, now) {
-            println!("{line}");
-        }
+        self.lines(books, codes, took, extra, now).iter().for_each(|line| (self.write)(line));
     }
 
     /// Writes one line for each code of what was refused at the door: rows whose sender was told, so
     /// that they are in no book. The metric `rejected` has the dimension `function`, and also `code`.
-    #[expect(clippy::print_stdout, reason = "standard output is where Lambda reads EMF")]
     pub fn rejected(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) {
-        for line in self.rejected_lines(codes, now) {
-            println!("{line}");
-        }
+        self.rejected_lines(codes, now).iter().for_each(|line| (self.write)(line));
     }
 
     fn rejected_lines(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) -> Vec<Value> {

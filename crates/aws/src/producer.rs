@@ -1,9 +1,10 @@
 //! Delivery: chunks, verdicts, retries, and what is left when time runs short.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
@@ -12,13 +13,43 @@ use crate::error::{CallError, SetUpError};
 use crate::put::{BatchPut, Limits, Verdict};
 
 /// The longest one call may take before it counts as unanswered.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A call is not begun with less time than this.
-const SHORTEST_CALL: Duration = Duration::from_millis(100);
+pub(crate) const SHORTEST_CALL: Duration = Duration::from_millis(100);
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// What a producer does about the order of entries.
+///
+/// PutRecords takes some entries of a call and fails others, so that what is sent again may come to
+/// lie behind what was sent after it: see
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As many entries a call as it takes. Entries that fail are stored behind those that did not.
+    #[default]
+    Throughput,
+    /// No entry of a [key](BatchPut::key) is stored before an earlier one of the same key, whatever
+    /// fails: a call has one entry of each key at most. With few keys, that is many calls.
+    PerKey,
+}
+
+impl Order {
+    /// Reads `throughput` or `per-key`.
+    ///
+    /// # Errors
+    ///
+    /// Where it is neither.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "throughput" => Ok(Self::Throughput),
+            "per-key" => Ok(Self::PerKey),
+            _ => Err(format!("{text:?} should be throughput or per-key")),
+        }
+    }
+}
 
 /// An entry and the position of the record it answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +66,8 @@ pub struct Delivery {
     /// Positions that are not known to be stored, ascending. The entries of some of them may be
     /// stored nevertheless: a call without an answer is retried, never trusted.
     pub undelivered: Vec<usize>,
+    /// Of these, the positions that were refused for good.
+    pub refused: Vec<usize>,
     /// Entries that were sent again.
     pub retried: usize,
     /// What the service said last when it did not take something.
@@ -53,12 +86,26 @@ impl Delivery {
 #[derive(Clone, Debug)]
 pub struct Producer<P> {
     target: P,
+    order: Order,
+    jitter_seed: Option<u64>,
 }
 
 impl<P: BatchPut> Producer<P> {
     /// A producer for `target`.
     pub fn new(target: P) -> Self {
-        Self { target }
+        Self { target, order: Order::default(), jitter_seed: None }
+    }
+
+    /// The same, with this order.
+    #[must_use]
+    pub fn in_order(self, order: Order) -> Self {
+        Self { order, ..self }
+    }
+
+    /// The same, whose delays come from a seed: for a simulation, where chance must repeat itself.
+    #[must_use]
+    pub fn with_jitter_seed(self, seed: u64) -> Self {
+        Self { jitter_seed: Some(seed), ..self }
     }
 
     /// The service behind it.
@@ -82,18 +129,36 @@ impl<P: BatchPut> Producer<P> {
         outbound: &[Outbound<P::Entry>],
         deadline: Deadline,
     ) -> Result<Delivery, SetUpError> {
+        match self.attempt(outbound, deadline).await {
+            (delivery, None) => Ok(delivery),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// As [`Producer::send`], for a caller who must know what was stored even where the service says
+    /// in the middle of it that the call can never work.
+    pub async fn attempt(
+        &self,
+        outbound: &[Outbound<P::Entry>],
+        deadline: Deadline,
+    ) -> (Delivery, Option<SetUpError>) {
         let mut delivery = Delivery::default();
         let sizes: Vec<_> = outbound.iter().map(|o| self.target.size(&o.entry)).collect();
-        let mut start = 0;
+        let (mut start, mut set_up) = (0, None);
         while let Some(chunk) = next_chunk(&sizes, start, self.target.limits()) {
             start = chunk.end;
-            if !self.send_chunk(&outbound[chunk], deadline, &mut delivery).await? {
-                break;
+            match self.send_chunk(&outbound[chunk], deadline, &mut delivery).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    set_up = Some(error);
+                    break;
+                }
             }
         }
         delivery.undelivered.extend(outbound[start..].iter().map(|o| o.position));
         delivery.undelivered.sort_unstable();
-        Ok(delivery)
+        (delivery, set_up)
     }
 
     /// Sends one chunk; whether all of it is stored.
@@ -104,31 +169,60 @@ impl<P: BatchPut> Producer<P> {
         delivery: &mut Delivery,
     ) -> Result<bool, SetUpError> {
         let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
-        let mut refused = Vec::new();
-        let mut delays = ExponentialBuilder::new()
-            .with_min_delay(FIRST_DELAY)
-            .with_max_delay(LONGEST_DELAY)
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let (mut refused, mut set_up) = (Vec::new(), None);
+        let mut delays = delays_of(self.jitter_seed);
 
         while deadline.remaining() > SHORTEST_CALL {
-            let answer = self.call(&pending, deadline).await;
-            pending = keep_unstored(pending, answer, &mut refused, delivery)?;
-            if pending.is_empty() {
+            let wave = self.wave(&mut pending);
+            let answer = self.call(&wave, deadline).await;
+            if let Err(CallError::SetUp(error)) = &answer {
+                set_up = Some(error.clone());
+            }
+            let failed = keep_unstored(wave, answer, &mut refused, delivery);
+            let again = failed.len();
+            pending.splice(..0, failed);
+            pending.sort_by_key(|outbound| outbound.position);
+            // What comes behind an entry that is refused for good must not overtake it.
+            let is_stopped = self.order == Order::PerKey && !refused.is_empty();
+            if pending.is_empty() || is_stopped || set_up.is_some() {
                 break;
+            }
+            if again == 0 {
+                // All were taken, and made way for the next ones of their keys.
+                delays = delays_of(self.jitter_seed);
+                continue;
             }
             let delay = delays.next().unwrap_or(LONGEST_DELAY);
             if deadline.remaining() < delay + SHORTEST_CALL {
                 break;
             }
-            delivery.retried += pending.len();
+            delivery.retried += again;
             sleep(delay).await;
         }
 
         let stored = pending.is_empty() && refused.is_empty();
-        delivery.undelivered.extend(pending.iter().map(|o| o.position).chain(refused));
-        Ok(stored)
+        delivery
+            .undelivered
+            .extend(pending.iter().map(|o| o.position).chain(refused.iter().copied()));
+        delivery.refused.extend(refused);
+        match set_up {
+            Some(error) => Err(error),
+            None => Ok(stored),
+        }
+    }
+
+    /// Takes what may go out together out of `pending`: by key, the first of each.
+    fn wave<'o>(&self, pending: &mut Vec<&'o Outbound<P::Entry>>) -> Vec<&'o Outbound<P::Entry>> {
+        if self.order == Order::Throughput {
+            return std::mem::take(pending);
+        }
+        let mut keys = HashSet::new();
+        let is_first = |outbound: &&'o Outbound<P::Entry>| {
+            self.target.key(&outbound.entry).is_none_or(|key| keys.insert(key))
+        };
+        let (wave, waiting) = std::mem::take(pending).into_iter().partition(is_first);
+        *pending = waiting;
+        wave
     }
 
     async fn call(
@@ -145,6 +239,19 @@ impl<P: BatchPut> Producer<P> {
     }
 }
 
+/// The delays between one attempt and the next, for ever; with a seed, always the same.
+pub(crate) fn delays_of(seed: Option<u64>) -> ExponentialBackoff {
+    let delays = ExponentialBuilder::new()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .with_jitter()
+        .without_max_times();
+    match seed {
+        Some(seed) => delays.with_jitter_seed(seed).build(),
+        None => delays.build(),
+    }
+}
+
 /// The entries of `pending` that `answer` does not call stored; those it refuses for good go to
 /// `refused`.
 fn keep_unstored<'o, E>(
@@ -152,18 +259,17 @@ fn keep_unstored<'o, E>(
     answer: Result<Vec<Verdict>, CallError>,
     refused: &mut Vec<usize>,
     delivery: &mut Delivery,
-) -> Result<Vec<&'o Outbound<E>>, SetUpError> {
+) -> Vec<&'o Outbound<E>> {
     let verdicts = match answer {
         Ok(verdicts) if verdicts.len() == pending.len() => verdicts,
         Ok(verdicts) => {
             let (asked, told) = (pending.len(), verdicts.len());
             delivery.last_error = Some(format!("an answer of {told} for {asked} entries"));
-            return Ok(pending);
+            return pending;
         }
-        Err(CallError::SetUp(error)) => return Err(error),
         Err(error) => {
             delivery.last_error = Some(error.to_string());
-            return Ok(pending);
+            return pending;
         }
     };
     let mut unstored = Vec::new();
@@ -181,7 +287,7 @@ fn keep_unstored<'o, E>(
             }
         }
     }
-    Ok(unstored)
+    unstored
 }
 
 /// The chunk that begins at `start`: as many entries as one call takes, at least one.

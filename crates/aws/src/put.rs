@@ -40,6 +40,11 @@ pub trait BatchPut: Send + Sync {
     /// The bytes an entry counts for.
     fn size(&self, entry: &Self::Entry) -> usize;
 
+    /// What an entry keeps its order with, where the service has such a thing.
+    fn key<'e>(&self, _entry: &'e Self::Entry) -> Option<&'e str> {
+        None
+    }
+
     /// One call: one verdict for each entry, in order. The caller does not trust the length of the
     /// answer.
     ///

@@ -91,8 +91,6 @@ impl BatchPut for Topic {
         entry.message.len() + OVERHEAD_BYTES
     }
 
-    /// The answer is two lists with the ids of the request, in any order: an entry in neither has
-    /// no answer, and `SenderFault` makes a failure final.
     async fn put(&self, entries: &[&Notification]) -> Result<Vec<Verdict>, CallError> {
         let requests = entries
             .iter()
@@ -108,24 +106,38 @@ impl BatchPut for Topic {
             .await
             .map_err(|error| CallError::from_sdk(Self::OPERATION, &self.arn, &error))?;
 
-        let mut verdicts = vec![Verdict::Failed("no_answer".to_owned()); entries.len()];
-        let mut set = |id: Option<&str>, verdict| {
-            let index = id.and_then(|id| id.parse::<usize>().ok());
-            if let Some(slot) = index.and_then(|index| verdicts.get_mut(index)) {
-                *slot = verdict;
-            }
-        };
-        for success in answer.successful() {
-            set(success.id(), Verdict::Stored);
-        }
-        for failure in answer.failed() {
-            let code = failure.code().to_owned();
-            let verdict =
-                if failure.sender_fault() { Verdict::Refused(code) } else { Verdict::Failed(code) };
-            set(Some(failure.id()), verdict);
-        }
-        Ok(verdicts)
+        let successful = answer.successful().iter().filter_map(|it| it.id());
+        let failed = answer.failed().iter().map(|it| (it.id(), it.code(), it.sender_fault()));
+        Ok(verdicts(entries.len(), successful, failed))
     }
+}
+
+/// The verdicts on a call of `count` entries whose ids are their indexes, by the two lists of its
+/// answer: the ids of those that were taken; id, code and `SenderFault` of the others.
+///
+/// The lists are in any order. An entry in neither has no answer, and `SenderFault` makes a failure
+/// final.
+#[must_use]
+pub fn verdicts<'a>(
+    count: usize,
+    successful: impl IntoIterator<Item = &'a str>,
+    failed: impl IntoIterator<Item = (&'a str, &'a str, bool)>,
+) -> Vec<Verdict> {
+    let mut verdicts = vec![Verdict::Failed("no_answer".to_owned()); count];
+    let mut set = |id: &str, verdict| {
+        let index = id.parse::<usize>().ok();
+        if let Some(slot) = index.and_then(|index| verdicts.get_mut(index)) {
+            *slot = verdict;
+        }
+    };
+    for id in successful {
+        set(id, Verdict::Stored);
+    }
+    for (id, code, is_final) in failed {
+        let code = code.to_owned();
+        set(id, if is_final { Verdict::Refused(code) } else { Verdict::Failed(code) });
+    }
+    verdicts
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl Run {
             Err(error) => return Ok(Err(unreadable(error))),
         };
 
-        let mut feed = Feed::new(dataset, Limits::default());
+        let mut feed = Feed::new(dataset, Limits::default()).named(&name);
         let mut piece = vec![0; PIECE];
         loop {
             match feed.step() {

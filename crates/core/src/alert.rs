@@ -1,5 +1,6 @@
 //! Alerts: what a rule says to people about one event.
 
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::event::Event;
@@ -16,6 +17,8 @@ pub const MAX_BYTES: usize = 255 * 1024;
 pub struct Alert {
     /// Hash of rule, key and cooldown period: one alert however often the event is delivered.
     pub alert_id: Id,
+    /// How long events share this id; zero where they do for ever.
+    pub cooldown: SignedDuration,
     /// The id of the rule.
     pub rule: String,
     /// How urgent it is.
@@ -49,6 +52,7 @@ struct EventReference<'a> {
 impl Alert {
     pub(crate) fn new(
         alert_id: Id,
+        cooldown: SignedDuration,
         rule: &str,
         severity: Severity,
         title: String,
@@ -67,6 +71,7 @@ impl Alert {
         }
         Self {
             alert_id,
+            cooldown,
             rule: rule.to_owned(),
             severity,
             dataset: event.dataset.clone().into_owned(),

@@ -97,6 +97,12 @@ impl Feed {
         Self { reader: ObjectReader::new(limits), dataset, partition_indices: Vec::new() }
     }
 
+    /// The same, of an object of this name, which may say its format.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { reader: self.reader.of_format(Format::of_name(name)), ..self }
+    }
+
     /// Adds the next bytes of the object.
     pub fn push(&mut self, bytes: &[u8]) {
         self.reader.push(bytes);
@@ -226,4 +232,37 @@ fn of_fields(row: &Row<'_>) -> Result<&'static dyn Dataset, Rejection> {
     let fields: serde_json::Map<_, _> = serde_json::from_slice(row.bytes).unwrap_or_default();
     let names: Vec<_> = fields.keys().map(String::as_str).collect();
     datasets::of_columns(None, &names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How the rows of an object of a name end: good or not.
+    fn rows(name: &str, text: &str) -> Vec<bool> {
+        let mut feed = Feed::new(datasets::by_name("flood"), Limits::default()).named(name);
+        feed.push(text.as_bytes());
+        feed.finish();
+        let mut rows = Vec::new();
+        loop {
+            match feed.step() {
+                Ok(Step::Row(_)) => rows.push(true),
+                Ok(Step::Bad(..)) => rows.push(false),
+                Ok(Step::Begun | Step::NeedInput) => {}
+                Ok(Step::End) | Err(_) => return rows,
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_says_the_format_where_the_first_line_cannot() {
+        let text = "no JSON\n{\"sensor_id\":\"s\"}\n";
+
+        for name in ["a.jsonl", "a.NDJSON", "folder/a.json", "a.jsonl.gz"] {
+            assert_eq!(rows(name, text), [false, true], "{name}");
+        }
+        for name in ["a.csv", "jsonl", "a.jsonl.csv"] {
+            assert_eq!(rows(name, text), [false; 0], "{name}: a CSV without the columns");
+        }
+    }
 }

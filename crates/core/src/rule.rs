@@ -78,7 +78,7 @@ struct Rule {
     when: Expression,
     title: Template,
     key: Template,
-    cooldown_s: i64,
+    cooldown: SignedDuration,
 }
 
 /// A rule that could not be asked about an event: a mistake in the rule, not in the event.
@@ -112,7 +112,7 @@ impl Rules {
                 when: Expression::compile(&owner, &spec.when)?,
                 title: Template::compile(&owner, &spec.title)?,
                 key: Template::compile(&owner, &spec.key)?,
-                cooldown_s: spec.cooldown.0.as_secs(),
+                cooldown: spec.cooldown.0,
             })
         };
         for spec in &config.rules {
@@ -148,12 +148,13 @@ impl Rule {
     fn alert(&self, event: &Event<'_>) -> Alert {
         let key = self.key.render(event);
         // Event time, so that a replay finds the period that the first delivery found.
-        let period = match self.cooldown_s {
+        let period = match self.cooldown.as_secs() {
             0 => String::new(),
             seconds => event.event_time.as_second().div_euclid(seconds).to_string(),
         };
         let alert_id = Id::of_text(&[&self.id, &key, &period]);
-        Alert::new(alert_id, &self.id, self.severity, self.title.render(event), event)
+        let title = self.title.render(event);
+        Alert::new(alert_id, self.cooldown, &self.id, self.severity, title, event)
     }
 }
 

@@ -20,7 +20,7 @@
 mod held;
 mod model;
 mod places;
-mod random;
+pub mod random;
 mod settings;
 mod simulation;
 mod text;

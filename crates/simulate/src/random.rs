@@ -38,19 +38,23 @@ pub(crate) fn bell(bits: u64) -> f64 {
 
 /// A sequence of chances. Each purpose has its own, so that a change of one rate leaves the other
 /// draws where they were.
-pub(crate) struct Sequence(Pcg64Mcg);
+#[derive(Clone, Debug)]
+pub struct Sequence(Pcg64Mcg);
 
 impl Sequence {
-    pub(crate) fn new(seed: u64, purpose: u64) -> Self {
+    /// The sequence of a purpose, from a seed.
+    #[must_use]
+    pub fn new(seed: u64, purpose: u64) -> Self {
         Self(Pcg64Mcg::seed_from_u64(hash([seed, purpose])))
     }
 
-    pub(crate) fn bits(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// Whether something of the given `rate` happens.
-    pub(crate) fn chance(&mut self, rate: f64) -> bool {
+    pub fn chance(&mut self, rate: f64) -> bool {
         unit(self.bits()) < rate
     }
 }

@@ -9,6 +9,10 @@ pub struct Config {
     pub quarantine_delivery_stream: String,
     /// The topic for alerts.
     pub alerts_topic_arn: String,
+    /// Name of the table of claims.
+    pub claims_table: String,
+    /// Hours for which the stream of events keeps a record.
+    pub stream_retention_hours: usize,
     /// CloudWatch namespace of the books.
     pub metrics_namespace: String,
 }
@@ -24,6 +28,8 @@ impl Config {
         let config = Self {
             quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
             alerts_topic_arn: env.text("ALERTS_TOPIC_ARN"),
+            claims_table: env.text("CLAIMS_TABLE"),
+            stream_retention_hours: env.number("STREAM_RETENTION_HOURS"),
             metrics_namespace: env.text("METRICS_NAMESPACE"),
         };
         env.finish(config)

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use alerts::handler::Alerts;
+use jiff::SignedDuration;
 use serde_json::Value;
+use tributary_aws::claims::Claimant;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
 use tributary_aws::log::Journal;
@@ -15,19 +17,22 @@ use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
 use tributary_core::config::{ALERTS, AlertsConfig};
 use tributary_core::rule::Rules;
-use tributary_sim::{Answer, MemorySink, aggregated};
+use tributary_sim::service::SimTable;
+use tributary_sim::{Answer, Faults, MemorySink, aggregated, clock};
 
 type Topic = MemorySink<Notification>;
 type Quarantine = MemorySink<Vec<u8>>;
 
-fn alerts(script: impl IntoIterator<Item = Answer>) -> Alerts<Topic, Quarantine> {
+fn alerts(script: impl IntoIterator<Item = Answer>) -> Alerts<SimTable, Topic, Quarantine> {
     let size = |entry: &Notification| entry.message.len();
     Alerts {
+        claims: Claimant::new(SimTable::new(Faults::none(1))),
         topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap(),
+        memory: SignedDuration::from_hours(24),
         journal: Journal::new("alerts", "Tributary/test".into()),
-        clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
+        clock: clock::now,
     }
 }
 
@@ -36,8 +41,8 @@ fn case(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-async fn handle(alerts: &Alerts<Topic, Quarantine>, payload: &str) -> BatchResponse {
-    alerts.handle(payload, Deadline::after(Duration::from_secs(5))).await.unwrap()
+async fn handle(alerts: &Alerts<SimTable, Topic, Quarantine>, payload: &str) -> BatchResponse {
+    alerts.handle(payload, "one", Deadline::after(Duration::from_secs(5))).await.unwrap()
 }
 
 fn sequence_number(payload: &str, position: usize) -> String {
@@ -77,6 +82,7 @@ async fn an_event_that_no_rule_is_about_is_not_published() {
     assert_eq!(handle(&alerts, &case("no-match")).await, BatchResponse::default());
 
     assert!(alerts.topic.target().calls().is_empty());
+    assert_eq!(alerts.claims.target().calls(), 0, "no alert, no call");
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,18 +124,6 @@ async fn an_alert_that_the_topic_refuses_is_reported_and_not_lost_in_silence() {
     let response = handle(&alerts, &payload).await;
 
     assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 3)]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_redelivery_publishes_under_the_same_alert_ids() {
-    let alerts = alerts([]);
-
-    for _ in 0..2 {
-        handle(&alerts, &case("twelve-severe")).await;
-    }
-
-    let published = alerts.topic.target().stored();
-    assert_eq!((published.len(), alert_ids(&published).len()), (24, 12));
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,7 +45,7 @@ impl IngestHttp<Stream> {
     pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
         let raw = Stream::new(clients::kinesis(sdk), config.raw_stream, config.max_record_bytes);
         Ok(Self {
-            raw: Producer::new(raw),
+            raw: Producer::new(raw).in_order(config.record_order),
             transformer: Transformer::compile(&PipelineConfig::from_toml(PIPELINE)?)?,
             journal: Journal::new("ingest-http", config.metrics_namespace),
             clock: Timestamp::now,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_aws::env::{Env, EnvError};
+use tributary_aws::producer::Order;
 use tributary_core::bad_row::shown;
 use tributary_core::datasets::{self, Dataset};
 
@@ -17,6 +18,8 @@ pub struct Config {
     pub topics: Topics,
     /// The most bytes of a record in the stream, with its partition key.
     pub max_record_bytes: usize,
+    /// Whether records of one key keep their order when some of a call fail.
+    pub record_order: Order,
     /// CloudWatch namespace of the books.
     pub metrics_namespace: String,
 }
@@ -70,6 +73,7 @@ impl Config {
             quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
             topics: env.parsed("TOPIC_DATASETS", Topics::parse),
             max_record_bytes: env.number("MAX_RECORD_BYTES"),
+            record_order: env.parsed("RECORD_ORDER", Order::parse),
             metrics_namespace: env.text("METRICS_NAMESPACE"),
         };
         env.finish(config)
@@ -115,6 +119,7 @@ mod tests {
             Config::from_look_up(&|name| match name {
                 "TOPIC_DATASETS" => topics.map(str::to_owned),
                 "MAX_RECORD_BYTES" => Some("1048576".into()),
+                "RECORD_ORDER" => Some("throughput".into()),
                 "RAW_STREAM" if topics == Some("a=b") => None,
                 _ => Some("x".into()),
             })

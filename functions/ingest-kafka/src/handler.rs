@@ -46,7 +46,7 @@ impl IngestKafka<Stream, DeliveryStream> {
         let quarantine =
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         Self {
-            raw: Producer::new(raw),
+            raw: Producer::new(raw).in_order(config.record_order),
             quarantine: Producer::new(quarantine),
             topics: config.topics,
             journal: Journal::new("ingest-kafka", config.metrics_namespace),

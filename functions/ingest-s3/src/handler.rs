@@ -58,7 +58,8 @@ impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         Self {
             objects: S3::new(clients::s3(sdk)),
-            raw: Producer::new(Aggregating::new(raw, config.aggregate_records)),
+            raw: Producer::new(Aggregating::new(raw, config.aggregate_records))
+                .in_order(config.record_order),
             quarantine: Producer::new(quarantine),
             queue: SqsQueue::new(clients::sqs(sdk), config.queue_url),
             limits: Limits {

@@ -97,7 +97,7 @@ where
         let object = &task.object;
         let (version, etag) = (object.version_id.as_deref(), object.etag.as_deref());
         Self {
-            feed: Feed::new(task.dataset, handler.limits.clone()),
+            feed: Feed::new(task.dataset, handler.limits.clone()).named(&object.key),
             writer: None,
             source: SourceName::s3(&object.bucket, &object.key, version, etag),
             handler,

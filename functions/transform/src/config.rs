@@ -1,6 +1,7 @@
 //! What `transform` reads from its environment.
 
 use tributary_aws::env::{Env, EnvError};
+use tributary_aws::producer::Order;
 
 /// The environment of `transform`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Config {
     pub quarantine_delivery_stream: String,
     /// The most bytes of a record in the stream for events, with its partition key.
     pub max_record_bytes: usize,
+    /// Whether records of one key keep their order when some of a call fail.
+    pub record_order: Order,
     /// CloudWatch namespace of the books.
     pub metrics_namespace: String,
 }
@@ -27,6 +30,7 @@ impl Config {
             events_stream: env.text("EVENTS_STREAM"),
             quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
             max_record_bytes: env.number("MAX_RECORD_BYTES"),
+            record_order: env.parsed("RECORD_ORDER", Order::parse),
             metrics_namespace: env.text("METRICS_NAMESPACE"),
         };
         env.finish(config)

@@ -49,7 +49,7 @@ impl Transform<Stream, DeliveryStream> {
         let quarantine =
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         Ok(Self {
-            events: Producer::new(events),
+            events: Producer::new(events).in_order(config.record_order),
             quarantine: Producer::new(quarantine),
             transformer: Transformer::compile(&PipelineConfig::from_toml(PIPELINE)?)?,
             journal: Journal::new("transform", config.metrics_namespace),

@@ -104,6 +104,17 @@ pub fn watch_every_queue(template: &Template) -> Vec<String> {
     faults
 }
 
+/// Every table has an alarm for writes that it refuses.
+#[must_use]
+pub fn watch_every_table(template: &Template) -> Vec<String> {
+    let watched = |id| watching(template, "AWS/DynamoDB", "WriteThrottleEvents", "TableName", id);
+    template
+        .of_type("AWS::DynamoDB::Table")
+        .filter(|(id, _)| !watched(id).into_iter().any(rises))
+        .map(|(id, _)| format!("{id}: no alarm for WriteThrottleEvents"))
+        .collect()
+}
+
 /// The properties of the alarms on a metric of the resource `id`, alone or in an expression.
 fn watching<'a>(
     template: &'a Template,

@@ -20,6 +20,7 @@ pub const OUTPUTS: &[&str] = &[
     "RawDeliveryStreamName",
     "EventsDeliveryStreamName",
     "AlertsTopicArn",
+    "AlertClaimsTableName",
     "OpsTopicArn",
     "GlueDatabaseName",
     "AthenaWorkGroupName",

@@ -78,6 +78,33 @@ pub fn streams_are_encrypted(template: &Template) -> Vec<String> {
     faults
 }
 
+/// Every table is encrypted, costs nothing while nobody asks, can be restored, and forgets.
+#[must_use]
+pub fn tables_are_safe(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (id, table) in template.of_type("AWS::DynamoDB::Table") {
+        let properties = &table["Properties"];
+        let expiry = &properties["TimeToLiveSpecification"];
+        let restore = &properties["PointInTimeRecoverySpecification"];
+        let is_stated = |name: &str| table[name].is_string();
+        let demands = [
+            (properties["SSESpecification"]["SSEEnabled"] == true, "SSESpecification"),
+            (properties["BillingMode"] == "PAY_PER_REQUEST", "BillingMode PAY_PER_REQUEST"),
+            (restore["PointInTimeRecoveryEnabled"] == true, "PointInTimeRecoverySpecification"),
+            (
+                expiry["Enabled"] == true && expiry["AttributeName"].is_string(),
+                "TimeToLiveSpecification, without which it grows for ever",
+            ),
+            (
+                is_stated("DeletionPolicy") && is_stated("UpdateReplacePolicy"),
+                "a DeletionPolicy and an UpdateReplacePolicy",
+            ),
+        ];
+        faults.extend(lacking(id, &demands));
+    }
+    faults
+}
+
 /// Every queue is encrypted.
 #[must_use]
 pub fn queues_are_encrypted(template: &Template) -> Vec<String> {

@@ -28,6 +28,11 @@ impl BatchPut for Scripted {
         10
     }
 
+    /// Entries that end alike are of one key.
+    fn key<'e>(&self, entry: &'e usize) -> Option<&'e str> {
+        ["0", "1", "2"].get(entry % 10).copied()
+    }
+
     async fn put(&self, entries: &[&usize]) -> Result<Vec<Verdict>, CallError> {
         let entries: Vec<_> = entries.iter().map(|entry| **entry).collect();
         let reply = self.replies.lock().unwrap().pop_front().unwrap_or(all_stored);
@@ -95,9 +100,20 @@ struct Sent {
 }
 
 async fn send(count: usize, limits: (usize, usize), replies: &[Reply], time: Duration) -> Sent {
+    send_in(Order::Throughput, count, limits, replies, time).await
+}
+
+async fn send_in(
+    order: Order,
+    count: usize,
+    limits: (usize, usize),
+    replies: &[Reply],
+    time: Duration,
+) -> Sent {
     let limits = Limits { entries: limits.0, bytes: limits.1, entry_bytes: 100 };
     let replies = Mutex::new(replies.iter().copied().collect());
     let producer = Producer::new(Scripted { limits, replies, calls: Mutex::default() });
+    let producer = producer.in_order(order);
     let outbound: Vec<_> = (0..count).map(|n| Outbound { position: n, entry: n }).collect();
     let result = producer.send(&outbound, Deadline::after(time)).await;
     Sent { result, calls: producer.target().calls.lock().unwrap().clone() }
@@ -207,4 +223,31 @@ async fn broken_set_up_is_an_error_at_once() {
     assert_eq!(sent.calls.len(), 1);
     let error = sent.result.unwrap_err().to_string();
     assert_eq!(error, "test:Put on raw: AccessDeniedException: no");
+}
+
+#[tokio::test(start_paused = true)]
+async fn per_key_a_call_has_one_entry_of_each_key_and_the_next_waits_for_it() {
+    // 0, 10 and 20 are of one key, 1, 11 and 21 of another; 3 and those like it are of none.
+    let sent = send_in(Order::PerKey, 22, (500, 1_000), &[], MINUTE).await;
+
+    let first: Vec<_> = (0..10).chain(13..20).collect();
+    assert_eq!(sent.calls, [first, vec![10, 11, 12], vec![20, 21]]);
+    assert!(sent.result.unwrap().undelivered.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn per_key_what_failed_goes_before_what_waited_for_it() {
+    let sent = send_in(Order::PerKey, 12, (500, 1_000), &[odd_fail, throttled], MINUTE).await;
+
+    assert_eq!(sent.calls[1], [1, 3, 5, 7, 9, 10], "11 waits for 1");
+    assert_eq!(sent.calls[2..], [vec![1, 3, 5, 7, 9, 10], vec![11]]);
+    assert_eq!(sent.result.unwrap().retried, 5 + 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn per_key_nothing_overtakes_an_entry_that_is_refused_for_good() {
+    let sent = send_in(Order::PerKey, 12, (500, 1_000), &[second_refused], MINUTE).await;
+
+    assert_eq!(sent.calls.len(), 1);
+    assert_eq!(sent.result.unwrap().undelivered, [1, 10, 11]);
 }

@@ -212,7 +212,7 @@ impl Replay<'_> {
         let resumed = from.is_some();
         let source = place.source();
 
-        let mut feed = Feed::new(self.dataset, Limits::default());
+        let mut feed = Feed::new(self.dataset, Limits::default()).named(&name);
         let mut piece = vec![0; PIECE];
         loop {
             let next = match feed.step() {

@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{PIPELINE, PipelineConfig};
+use crate::config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+use crate::event::Event;
 use crate::ingest::{Feed, Step};
 use crate::rows::Limits;
+use crate::rule::Rules;
 use crate::transform::{Outcome, Transformer};
 
 /// Those whose fixtures are `valid.*` and `bad-rows.*` with their expectations row by row: all but
@@ -153,6 +155,30 @@ fn each_shipped_range_and_metric_is_of_a_measure_that_its_dataset_gives() {
         .filter_map(|metric| Some((metric.dataset.as_str(), metric.measure.as_deref()?)));
     for (dataset, measure) in ranges.chain(metrics) {
         assert!(seen[dataset].iter().any(|name| name == measure), "{dataset}: {measure}");
+    }
+}
+
+#[test]
+fn each_shipped_rule_fires_on_a_row_of_a_fixture_and_not_on_all_of_them() {
+    let config = AlertsConfig::from_toml(ALERTS).unwrap();
+    let rules = Rules::compile(&config).unwrap();
+    let mut fired: BTreeMap<String, usize> = BTreeMap::new();
+    let mut rows: BTreeMap<String, usize> = BTreeMap::new();
+    for dataset in ALL.iter().map(|dataset| dataset.name()) {
+        for event in outcomes(dataset, valid_files(dataset)[0]).into_iter().flatten() {
+            let json = event.to_string();
+            let (alerts, errors) = rules.alerts(&Event::from_json(json.as_bytes()).unwrap());
+            assert_eq!(errors, [], "{dataset}");
+            for alert in alerts {
+                assert!(!alert.title.contains(['{', '}']), "{}", alert.title);
+                *fired.entry(alert.rule).or_default() += 1;
+            }
+            *rows.entry(dataset.to_owned()).or_default() += 1;
+        }
+    }
+    for rule in &config.rules {
+        let fired = fired.get(&rule.id).copied().unwrap_or_default();
+        assert!(fired > 0 && fired < rows[&rule.dataset], "{}: {fired}", rule.id);
     }
 }
 

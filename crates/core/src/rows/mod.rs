@@ -110,6 +110,18 @@ pub enum Format {
     JsonLines,
 }
 
+impl Format {
+    /// The format that the name of an object says, where it says any: a first line that is broken
+    /// must not make a CSV of JSON Lines.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let stem = name.strip_suffix(".gz").unwrap_or(&name);
+        let is_json = [".jsonl", ".ndjson", ".json"].iter().any(|end| stem.ends_with(end));
+        is_json.then_some(Self::JsonLines)
+    }
+}
+
 /// Where a row is in its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {

@@ -28,6 +28,8 @@ pub struct ObjectReader {
     at_end: bool,
     buffer: Buffer,
     phase: Phase,
+    /// What is known of the format before the first byte.
+    format: Option<Format>,
     header: Option<Header>,
     /// Where the header ends.
     first: Position,
@@ -88,6 +90,7 @@ impl ObjectReader {
             at_end: false,
             buffer: Buffer::default(),
             phase: Phase::ByteOrderMark,
+            format: None,
             header: None,
             first: start,
             next: start,
@@ -97,6 +100,12 @@ impl ObjectReader {
             discard_to: None,
             refusal: None,
         }
+    }
+
+    /// The same, of an object that is known to be of `format`; without it, the first byte tells.
+    #[must_use]
+    pub fn of_format(self, format: Option<Format>) -> Self {
+        Self { format, ..self }
     }
 
     /// Takes the next bytes of the object, as it is stored: compressed if it is.
@@ -361,8 +370,11 @@ impl ObjectReader {
                     if self.discard_to.is_none() {
                         self.next.offset = self.buffer.offset();
                     }
-                    let json = pending[seen + blank] == b'{';
-                    return Ok(Some(if json { Format::JsonLines } else { Format::Csv }));
+                    let told = match pending[seen + blank] {
+                        b'{' => Format::JsonLines,
+                        _ => Format::Csv,
+                    };
+                    return Ok(Some(self.format.unwrap_or(told)));
                 }
                 None if self.at_end => {
                     return Err((Code::EmptyObject, "there is no header and no row".to_owned()));

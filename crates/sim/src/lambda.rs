@@ -1,0 +1,208 @@
+//! A Lambda function: a handler that has so much time, and whose process can be killed at any await.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tributary_aws::deadline::Deadline;
+
+use crate::fault::{Fault, Faults};
+
+/// What the runtime keeps of an invocation's time, as `Deadline::before` does.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// The most awaits that a random kill lets pass: some kills come early, some late.
+const AWAITS: usize = 40;
+
+/// What a handler returns: the answer as JSON, or why there is none.
+pub type Answer = Result<String, String>;
+
+type Handler = dyn Fn(String, Deadline) -> Pin<Box<dyn Future<Output = Answer>>>;
+
+/// One function. Clones are the same function.
+#[derive(Clone)]
+pub struct Lambda {
+    name: &'static str,
+    handler: Rc<Handler>,
+    timeout: Duration,
+    faults: Faults,
+    state: Rc<RefCell<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    invocations: u64,
+    /// The invocation that is killed, and at which of its awaits.
+    kill: Option<(u64, usize)>,
+    awaits: usize,
+}
+
+/// Why an invocation has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The handler said that it failed.
+    Error(String),
+    /// The time was up.
+    TimeOut,
+    /// The process ended.
+    Killed,
+}
+
+impl Lambda {
+    /// A function that may run for `timeout`.
+    pub fn new<F>(
+        name: &'static str,
+        timeout: Duration,
+        faults: Faults,
+        handler: impl Fn(String, Deadline) -> F + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Answer> + 'static,
+    {
+        let handler = move |payload, deadline| -> Pin<Box<dyn Future<Output = Answer>>> {
+            Box::pin(handler(payload, deadline))
+        };
+        Self { name, handler: Rc::new(handler), timeout, faults, state: Rc::default() }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The faults it is subject to.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// How often it was invoked.
+    #[must_use]
+    pub fn invocations(&self) -> u64 {
+        self.state.borrow().invocations
+    }
+
+    /// Kills the invocation of a number, from 1, at its await of a number, from 0.
+    pub fn kill_at(&self, invocation: u64, awaits: usize) {
+        self.state.borrow_mut().kill = Some((invocation, awaits));
+    }
+
+    /// How many awaits the invocation of most awaits had.
+    #[must_use]
+    pub fn awaits(&self) -> usize {
+        self.state.borrow().awaits
+    }
+
+    /// One invocation.
+    ///
+    /// # Errors
+    ///
+    /// Where the handler fails, takes too long or is killed. What it did by then is done.
+    pub async fn invoke(&self, payload: String) -> Result<String, Failure> {
+        let planned = {
+            let mut state = self.state.borrow_mut();
+            state.invocations += 1;
+            state.kill.filter(|kill| kill.0 == state.invocations).map(|kill| kill.1)
+        };
+        let struck = self.faults.strikes(Fault::Kill).then(|| self.faults.below(AWAITS));
+        let deadline = Deadline::after(self.timeout.saturating_sub(RESERVE));
+        let process = Process {
+            work: (self.handler)(payload, deadline),
+            awaits_left: planned.or(struck),
+            awaits: 0,
+            state: self.state.clone(),
+        };
+        match timeout(self.timeout, process).await {
+            Ok(Some(answer)) => answer.map_err(Failure::Error),
+            Ok(None) => Err(Failure::Killed),
+            Err(_) => Err(Failure::TimeOut),
+        }
+    }
+}
+
+/// A handler at work. It is dropped in the middle when it is killed.
+struct Process {
+    work: Pin<Box<dyn Future<Output = Answer>>>,
+    awaits_left: Option<usize>,
+    awaits: usize,
+    state: Rc<RefCell<State>>,
+}
+
+impl Future for Process {
+    /// `None` where it was killed.
+    type Output = Option<Answer>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(answer) = self.work.as_mut().poll(context) {
+            return Poll::Ready(Some(answer));
+        }
+        self.awaits += 1;
+        let most = self.awaits.max(self.state.borrow().awaits);
+        self.state.borrow_mut().awaits = most;
+        match self.awaits_left {
+            Some(0) => return Poll::Ready(None),
+            Some(left) => self.awaits_left = Some(left - 1),
+            None => {}
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// A handler of three steps, each behind an await, and how many of them were done.
+    fn steps(timeout: Duration, each: Duration) -> (Lambda, Rc<Cell<u32>>) {
+        let done = Rc::new(Cell::new(0));
+        let counted = done.clone();
+        let lambda = Lambda::new("steps", timeout, Faults::none(1), move |_, _| {
+            let done = counted.clone();
+            async move {
+                for _ in 0..3 {
+                    sleep(each).await;
+                    done.set(done.get() + 1);
+                }
+                Ok("{}".to_owned())
+            }
+        });
+        (lambda, done)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kill_ends_a_handler_at_each_of_its_awaits_in_turn() {
+        for awaits in 0..4 {
+            let (lambda, done) = steps(Duration::from_secs(10), Duration::from_secs(1));
+
+            lambda.kill_at(1, awaits);
+            let answer = lambda.invoke(String::new()).await;
+
+            let expected = if awaits < 3 { Err(Failure::Killed) } else { Ok("{}".to_owned()) };
+            assert_eq!(answer, expected);
+            assert_eq!(done.get() as usize, awaits.min(3));
+            assert_eq!(
+                lambda.invoke(String::new()).await,
+                Ok("{}".to_owned()),
+                "the next one lives"
+            );
+            assert_eq!(lambda.awaits(), 3);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_takes_too_long_is_ended() {
+        let (lambda, done) = steps(Duration::from_secs(5), Duration::from_secs(2));
+
+        assert_eq!(lambda.invoke(String::new()).await, Err(Failure::TimeOut));
+        assert_eq!(done.get(), 2);
+    }
+}

@@ -1,0 +1,429 @@
+//! The mapping of a stream.
+//!
+//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-parameters.html> (settings),
+//! <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html> (the
+//! lowest number that is reported is the checkpoint; with bisecting the batch is cut there) and
+//! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html> (what is given up).
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use super::{Reported, pause};
+use crate::clock;
+use crate::fault::Fault;
+use crate::lambda::{Failure, Lambda};
+use crate::service::{SimBucket, SimStream, Stored};
+
+/// What an invocation takes, base64 and all.
+const PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
+
+/// What a record takes in a payload beside its data and key.
+const RECORD_OVERHEAD: usize = 500;
+
+/// How often a shard is looked at.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The settings of a mapping, by the names of the template.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `BatchSize`.
+    pub batch_size: usize,
+    /// `MaximumBatchingWindowInSeconds`.
+    pub batching_window: Duration,
+    /// `ParallelizationFactor`.
+    pub parallelization_factor: usize,
+    /// `BisectBatchOnFunctionError`.
+    pub bisect: bool,
+    /// `MaximumRetryAttempts`; `None` is -1, for ever.
+    pub max_retries: Option<u32>,
+    /// `MaximumRecordAgeInSeconds`; `None` is -1, for ever.
+    pub max_age: Option<Duration>,
+    /// Whether `FunctionResponseTypes` has `ReportBatchItemFailures`.
+    pub reports_failures: bool,
+    /// `FilterCriteria`, as one pattern for `data`: fields with the values they may have.
+    pub filter: Option<Value>,
+}
+
+/// One mapping.
+pub struct KinesisMapping {
+    uuid: String,
+    stream: Arc<SimStream>,
+    lambda: Lambda,
+    settings: Settings,
+    on_failure: Arc<SimBucket>,
+    parked: Cell<u64>,
+    redelivered: Cell<u64>,
+    begun: RefCell<BTreeSet<usize>>,
+    /// Lanes that are still to reach the end of their shard.
+    open_lanes: RefCell<Vec<usize>>,
+    /// How far each lane of each shard is, as an index into the shard.
+    positions: RefCell<Vec<Vec<usize>>>,
+    is_stopped: Cell<bool>,
+}
+
+/// Records in a row that are tried together.
+struct Attempt {
+    records: Vec<Arc<Stored>>,
+    /// How often they were tried, bisections not counted.
+    count: u32,
+}
+
+impl KinesisMapping {
+    /// A mapping of `stream` to `lambda`; what is given up goes to `on_failure`.
+    #[must_use]
+    pub fn new(
+        uuid: &str,
+        stream: Arc<SimStream>,
+        lambda: Lambda,
+        settings: Settings,
+        on_failure: Arc<SimBucket>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            uuid: uuid.to_owned(),
+            stream,
+            lambda,
+            settings,
+            on_failure,
+            parked: Cell::new(0),
+            redelivered: Cell::new(0),
+            begun: RefCell::default(),
+            open_lanes: RefCell::default(),
+            positions: RefCell::default(),
+            is_stopped: Cell::new(false),
+        })
+    }
+
+    /// Reads until it is stopped. On a `LocalSet`.
+    pub async fn run(self: Rc<Self>) {
+        while !self.is_stopped.get() {
+            for shard in 0..self.stream.shard_count() {
+                if self.is_ready(shard) && self.begun.borrow_mut().insert(shard) {
+                    self.begin(shard);
+                }
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Ends it.
+    pub fn stop(&self) {
+        self.is_stopped.set(true);
+    }
+
+    /// Whether every record there is has been dealt with.
+    pub fn is_drained(&self) -> bool {
+        let positions = self.positions.borrow();
+        (0..self.stream.shard_count()).all(|shard| {
+            match positions.get(shard).filter(|lanes| !lanes.is_empty()) {
+                Some(lanes) => lanes.iter().all(|&at| self.is_at_end(shard, at)),
+                None => self.is_at_end(shard, 0),
+            }
+        })
+    }
+
+    /// Records that were given up, and are in the on-failure destination.
+    #[must_use]
+    pub fn parked(&self) -> u64 {
+        self.parked.get()
+    }
+
+    /// Records that were delivered again.
+    #[must_use]
+    pub fn redelivered(&self) -> u64 {
+        self.redelivered.get()
+    }
+
+    fn is_at_end(&self, shard: usize, at: usize) -> bool {
+        self.stream.read(shard, at, 1).is_none_or(|(_, records)| records.is_empty())
+    }
+
+    /// A child is read when its parents have been read to their ends.
+    fn is_ready(&self, shard: usize) -> bool {
+        let (begun, open) = (self.begun.borrow(), self.open_lanes.borrow());
+        let is_done = |parent: &usize| begun.contains(parent) && open.get(*parent) == Some(&0);
+        self.stream.parents(shard).iter().all(is_done)
+    }
+
+    fn begin(self: &Rc<Self>, shard: usize) {
+        let lanes = self.settings.parallelization_factor.max(1);
+        let mut open = self.open_lanes.borrow_mut();
+        let shards = open.len().max(shard + 1);
+        open.resize(shards, 0);
+        open[shard] = lanes;
+        let mut positions = self.positions.borrow_mut();
+        positions.resize(shards, Vec::new());
+        positions[shard] = vec![0; lanes];
+        for lane in 0..lanes {
+            spawn_local(self.clone().read(shard, lane));
+        }
+    }
+
+    /// One lane: the records of a shard whose keys are its own, batch by batch. A key has one lane,
+    /// and so its order.
+    async fn read(self: Rc<Self>, shard: usize, lane: usize) {
+        while !self.is_stopped.get() {
+            let at = self.positions.borrow()[shard][lane];
+            let Some((batch, next)) = self.gather(shard, lane, at).await else {
+                self.open_lanes.borrow_mut()[shard] -= 1;
+                return;
+            };
+            self.process(shard, batch).await;
+            self.positions.borrow_mut()[shard][lane] = next;
+        }
+    }
+
+    /// The next batch of a lane and where the one after it begins: when it is full, or its first
+    /// record has waited for the batching window. `None` at the end of a closed shard.
+    async fn gather(
+        &self,
+        shard: usize,
+        lane: usize,
+        mut at: usize,
+    ) -> Option<(Vec<Arc<Stored>>, usize)> {
+        let mut since = None;
+        loop {
+            let lanes = self.settings.parallelization_factor.max(1);
+            let read = self.stream.read(shard, at, 10_000);
+            let is_ended = read.is_none();
+            let (start, records) = read.unwrap_or((at, Vec::new()));
+            let (mut batch, mut bytes, mut next, mut is_full) = (Vec::new(), 0, start, false);
+            for record in records {
+                let is_own = lane_of(&record.partition_key, lanes) == lane;
+                if is_own && self.passes(&record) {
+                    let size = size_in_payload(&record);
+                    if batch.len() >= self.settings.batch_size
+                        || (!batch.is_empty() && bytes + size > PAYLOAD_BYTES)
+                    {
+                        is_full = true;
+                        break;
+                    }
+                    bytes += size;
+                    batch.push(record);
+                }
+                next += 1;
+            }
+            is_full |= batch.len() >= self.settings.batch_size;
+            let waited = clock::elapsed().saturating_sub(since.unwrap_or(clock::elapsed()));
+            if batch.is_empty() && is_ended {
+                return None;
+            }
+            if batch.is_empty() {
+                // Records of other lanes, or filtered: this lane is beyond them.
+                at = next;
+                self.positions.borrow_mut()[shard][lane] = next;
+                if self.is_stopped.get() {
+                    return None;
+                }
+            } else if is_full || is_ended || waited >= self.settings.batching_window {
+                return Some((batch, next));
+            } else if since.is_none() {
+                since = Some(clock::elapsed());
+            }
+            let at_once = !batch.is_empty() && self.settings.batching_window.is_zero();
+            sleep(if at_once { Duration::from_millis(1) } else { POLL }).await;
+        }
+    }
+
+    fn passes(&self, record: &Stored) -> bool {
+        let Some(pattern) = &self.settings.filter else { return true };
+        // A filter on data drops what is not JSON.
+        serde_json::from_slice(&record.data).is_ok_and(|data: Value| matches(pattern, &data))
+    }
+
+    /// Tries a batch until each of its records is done or given up.
+    async fn process(&self, shard: usize, records: Vec<Arc<Stored>>) {
+        let mut attempts = VecDeque::from([Attempt { records, count: 0 }]);
+        while let Some(Attempt { mut records, count }) = attempts.pop_front() {
+            if self.is_stopped.get() {
+                return;
+            }
+            let aged = self.settings.max_age.map_or(0, |most| {
+                let oldest = clock::elapsed().saturating_sub(most);
+                records.partition_point(|record| record.arrived < oldest)
+            });
+            if aged > 0 {
+                let rest = records.split_off(aged);
+                self.park(shard, &records, "RecordAgeExceeded", count);
+                records = rest;
+                if records.is_empty() {
+                    continue;
+                }
+            }
+            if count > 0 {
+                self.redelivered.set(self.redelivered.get() + records.len() as u64);
+                sleep(pause(count - 1)).await;
+            }
+            let payload = payload(shard, &records);
+            let answer = self.lambda.invoke(payload.clone()).await;
+            let checkpoint = self.checkpoint(&records, &answer);
+            let done = checkpoint.unwrap_or(0);
+            if done == records.len() {
+                self.deliver_late(payload);
+                continue;
+            }
+            records.drain(..done);
+            // With a partial answer the batch is cut at the number; a failure as a whole halves it.
+            if self.settings.bisect && checkpoint.is_none() && records.len() > 1 {
+                let second = records.split_off(records.len() / 2);
+                attempts.push_front(Attempt { records: second, count });
+                attempts.push_front(Attempt { records, count });
+                sleep(pause(0)).await;
+            } else if self.settings.max_retries.is_some_and(|most| count >= most) {
+                self.park(shard, &records, "RetryAttemptsExhausted", count + 1);
+            } else {
+                // Cutting a batch uses no retry.
+                let is_cut = self.settings.bisect && done > 0;
+                let count = if is_cut { count.max(1) } else { count + 1 };
+                attempts.push_front(Attempt { records, count });
+            }
+        }
+    }
+
+    fn reported(&self, answer: &Result<String, Failure>) -> Reported {
+        match answer {
+            Ok(answer) if self.settings.reports_failures => Reported::by(answer),
+            Ok(_) => Reported::Nothing,
+            Err(_) => Reported::Everything,
+        }
+    }
+
+    /// How many records from the first on are done; `None` where the batch failed as a whole.
+    fn checkpoint(
+        &self,
+        records: &[Arc<Stored>],
+        answer: &Result<String, Failure>,
+    ) -> Option<usize> {
+        match self.reported(answer) {
+            Reported::Nothing => Some(records.len()),
+            Reported::Everything => None,
+            Reported::Items(items) => {
+                let index = |item: &Value| {
+                    let number = item.as_str()?;
+                    records.iter().position(|record| record.sequence_number == number)
+                };
+                // A number that is not of the batch says nothing about it.
+                let all: Option<Vec<_>> = items.iter().map(index).collect();
+                all.and_then(|all| all.into_iter().min())
+            }
+        }
+    }
+
+    /// Now and then a batch comes once more, after it was done.
+    fn deliver_late(&self, payload: String) {
+        let faults = self.lambda.faults();
+        if faults.strikes(Fault::DuplicateBatch) {
+            let wait = Duration::from_secs(faults.below(120) as u64);
+            let lambda = self.lambda.clone();
+            spawn_local(async move {
+                sleep(wait).await;
+                // Nobody reads the answer to it.
+                let _ = lambda.invoke(payload).await;
+            });
+        }
+    }
+
+    /// Gives records up: the whole invocation becomes an object.
+    fn park(&self, shard: usize, records: &[Arc<Stored>], condition: &str, count: u32) {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
+        let number = self.parked.get();
+        self.parked.set(number + records.len() as u64);
+        let now = clock::now();
+        let shard_id = shard_id(shard);
+        let key = format!(
+            "aws/lambda/{}/{shard_id}/{}-{number:012}",
+            self.uuid,
+            now.strftime("%Y/%m/%d/%Y-%m-%dT%H.%M.%S"),
+        );
+        let object = json!({
+            "requestContext": {
+                "requestId": format!("{number:012}"),
+                "functionArn": function_arn(self.lambda.name()),
+                "condition": condition,
+                "approximateInvokeCount": count,
+            },
+            "responseContext": {
+                "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled",
+            },
+            "version": "1.0",
+            "timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+            "KinesisBatchInfo": {
+                "shardId": shard_id,
+                "startSequenceNumber": first.sequence_number,
+                "endSequenceNumber": last.sequence_number,
+                "approximateArrivalOfFirstRecord": first.arrived_at.to_string(),
+                "approximateArrivalOfLastRecord": last.arrived_at.to_string(),
+                "batchSize": records.len(),
+                "streamArn": "arn:aws:kinesis:us-east-1:000000000000:stream/simulated",
+            },
+            "payload": payload(shard, records),
+        });
+        self.on_failure.put(&key, object.to_string().into_bytes());
+    }
+}
+
+fn shard_id(shard: usize) -> String {
+    format!("shardId-{shard:012}")
+}
+
+fn function_arn(name: &str) -> String {
+    format!("arn:aws:lambda:us-east-1:000000000000:function:{name}:$LATEST")
+}
+
+/// The lane of a key.
+fn lane_of(key: &str, lanes: usize) -> usize {
+    let sum = key.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    sum % lanes
+}
+
+fn size_in_payload(record: &Stored) -> usize {
+    record.data.len().div_ceil(3) * 4 + record.partition_key.len() + RECORD_OVERHEAD
+}
+
+/// The payload of a batch, as a function gets it.
+fn payload(shard: usize, records: &[Arc<Stored>]) -> String {
+    let shard_id = shard_id(shard);
+    let record = |record: &Arc<Stored>| {
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of this century fit")]
+        let arrived = record.arrived_at.as_millisecond() as f64 / 1e3;
+        json!({
+            "kinesis": {
+                "kinesisSchemaVersion": "1.0",
+                "partitionKey": record.partition_key,
+                "sequenceNumber": record.sequence_number,
+                "data": base64_simd::STANDARD.encode_to_string(&record.data),
+                "approximateArrivalTimestamp": arrived,
+            },
+            "eventSource": "aws:kinesis",
+            "eventVersion": "1.0",
+            "eventID": format!("{shard_id}:{}", record.sequence_number),
+            "eventName": "aws:kinesis:record",
+            "invokeIdentityArn": "arn:aws:iam::000000000000:role/simulated",
+            "awsRegion": "us-east-1",
+            "eventSourceARN": "arn:aws:kinesis:us-east-1:000000000000:stream/simulated",
+        })
+    };
+    json!({ "Records": records.iter().map(record).collect::<Vec<_>>() }).to_string()
+}
+
+/// Whether `data` is as an event pattern has it: for each field of the pattern a list of the values
+/// it may have, or a pattern in turn.
+///
+/// See <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>; of its
+/// comparisons only equality is there.
+fn matches(pattern: &Value, data: &Value) -> bool {
+    let Value::Object(fields) = pattern else { return false };
+    fields.iter().all(|(name, wanted)| {
+        let Some(value) = data.get(name) else { return false };
+        match wanted {
+            Value::Array(values) => values.contains(value),
+            pattern => matches(pattern, value),
+        }
+    })
+}

@@ -1,0 +1,99 @@
+//! Event source mappings: how Lambda reads streams, queues and topics into functions, as documented
+//! and not as one would wish.
+
+pub mod kafka;
+pub mod kinesis;
+pub mod sqs;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How a batch with `ReportBatchItemFailures` went, by its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// Nothing is reported: all of it is done.
+    Nothing,
+    /// These items are to be delivered again.
+    Items(Vec<Value>),
+    /// The answer cannot be understood: the whole batch counts as failed.
+    Everything,
+}
+
+impl Reported {
+    /// Reads an answer the way Lambda does: an empty answer, an empty list, a null list and a null
+    /// answer are success; anything that is not of the form is failure.
+    ///
+    /// See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>.
+    #[must_use]
+    pub fn by(answer: &str) -> Self {
+        if answer.trim().is_empty() {
+            return Self::Nothing;
+        }
+        let Ok(answer) = serde_json::from_str::<Value>(answer) else { return Self::Everything };
+        let failures = match &answer {
+            Value::Null => return Self::Nothing,
+            Value::Object(fields) if fields.is_empty() => return Self::Nothing,
+            Value::Object(fields) => fields.get("batchItemFailures"),
+            _ => None,
+        };
+        match failures {
+            Some(Value::Null) => Self::Nothing,
+            Some(Value::Array(items)) if items.is_empty() => Self::Nothing,
+            Some(Value::Array(items)) => {
+                let ids: Option<Vec<_>> =
+                    items.iter().map(|item| item.get("itemIdentifier").cloned()).collect();
+                let is_usable = |id: &Value| !id.is_null() && id.as_str() != Some("");
+                match ids {
+                    Some(ids) if ids.iter().all(is_usable) => Self::Items(ids),
+                    _ => Self::Everything,
+                }
+            }
+            _ => Self::Everything,
+        }
+    }
+}
+
+/// How long the mapping waits before an attempt: Lambda backs off, and does not say how.
+fn pause(attempt: u32) -> Duration {
+    Duration::from_secs(1 << attempt.min(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_success_by_the_page_is_success_here() {
+        for answer in
+            ["", "null", "{}", r#"{"batchItemFailures":[]}"#, r#"{"batchItemFailures":null}"#]
+        {
+            assert_eq!(Reported::by(answer), Reported::Nothing, "{answer}");
+        }
+    }
+
+    #[test]
+    fn what_is_of_another_form_is_failure_as_a_whole() {
+        for answer in [
+            "[]",
+            "\"ok\"",
+            "{",
+            r#"{"failures":[]}"#,
+            r#"{"batchItemFailures":"1"}"#,
+            r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#,
+            r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#,
+            r#"{"batchItemFailures":[{"id":"1"}]}"#,
+        ] {
+            assert_eq!(Reported::by(answer), Reported::Everything, "{answer}");
+        }
+    }
+
+    #[test]
+    fn reported_items_are_read() {
+        let answer = r#"{"batchItemFailures":[{"itemIdentifier":"7"},{"itemIdentifier":"9"}]}"#;
+
+        assert_eq!(Reported::by(answer), Reported::Items(vec![json!("7"), json!("9")]));
+    }
+}

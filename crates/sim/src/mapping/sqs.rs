@@ -1,0 +1,120 @@
+//! The mapping of a queue.
+//!
+//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>: what is not
+//! reported is deleted, what is comes back after its visibility time-out, and so does the whole batch
+//! where the function fails.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use super::Reported;
+use crate::lambda::Lambda;
+use crate::service::{Message, SimQueue};
+
+const POLL: Duration = Duration::from_millis(500);
+
+/// One mapping.
+pub struct SqsMapping {
+    queue: SimQueue,
+    lambda: Lambda,
+    batch_size: usize,
+    busy: Cell<usize>,
+    redelivered: Cell<u64>,
+    is_stopped: Cell<bool>,
+}
+
+impl SqsMapping {
+    /// A mapping of `queue` to `lambda`, with `ReportBatchItemFailures`.
+    #[must_use]
+    pub fn new(queue: SimQueue, lambda: Lambda, batch_size: usize) -> Rc<Self> {
+        let (busy, redelivered) = (Cell::new(0), Cell::new(0));
+        Rc::new(Self { queue, lambda, batch_size, busy, redelivered, is_stopped: Cell::new(false) })
+    }
+
+    /// Reads with so many pollers until it is stopped. On a `LocalSet`.
+    pub fn run(self: &Rc<Self>, pollers: usize) {
+        for _ in 0..pollers.max(1) {
+            spawn_local(self.clone().poll());
+        }
+    }
+
+    /// Ends it.
+    pub fn stop(&self) {
+        self.is_stopped.set(true);
+    }
+
+    /// Whether no message is left and none is being worked on.
+    pub fn is_drained(&self) -> bool {
+        self.queue.is_empty() && self.busy.get() == 0
+    }
+
+    /// Messages that were received again.
+    #[must_use]
+    pub fn redelivered(&self) -> u64 {
+        self.redelivered.get()
+    }
+
+    async fn poll(self: Rc<Self>) {
+        while !self.is_stopped.get() {
+            let messages = self.queue.receive(self.batch_size);
+            if messages.is_empty() {
+                sleep(POLL).await;
+                continue;
+            }
+            self.busy.set(self.busy.get() + 1);
+            let again = messages.iter().filter(|message| message.receives > 1).count();
+            self.redelivered.set(self.redelivered.get() + again as u64);
+            for id in self.done(&messages).await {
+                self.queue.delete(id);
+            }
+            self.busy.set(self.busy.get() - 1);
+        }
+    }
+
+    /// The ids of the messages that are done.
+    async fn done(&self, messages: &[Message]) -> Vec<u64> {
+        let all = messages.iter().map(|message| message.id);
+        let Ok(answer) = self.lambda.invoke(payload(messages)).await else { return Vec::new() };
+        match Reported::by(&answer) {
+            Reported::Nothing => all.collect(),
+            Reported::Everything => Vec::new(),
+            Reported::Items(items) => {
+                let failed: Option<BTreeSet<u64>> =
+                    items.iter().map(|item| item.as_str()?.parse().ok()).collect();
+                // An id that is not of the batch makes all of it come again.
+                match failed {
+                    Some(failed)
+                        if failed.iter().all(|id| messages.iter().any(|m| m.id == *id)) =>
+                    {
+                        all.filter(|id| !failed.contains(id)).collect()
+                    }
+                    _ => Vec::new(),
+                }
+            }
+        }
+    }
+}
+
+/// The payload of a batch, as a function gets it.
+fn payload(messages: &[Message]) -> String {
+    let record = |message: &Message| {
+        json!({
+            "messageId": message.id.to_string(),
+            "receiptHandle": format!("{}-{}", message.id, message.receives),
+            "body": message.body,
+            "attributes": {"ApproximateReceiveCount": message.receives.to_string()},
+            "messageAttributes": {},
+            "md5OfBody": "",
+            "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:simulated",
+            "awsRegion": "us-east-1",
+        })
+    };
+    json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() }).to_string()
+}

@@ -1,0 +1,98 @@
+//! Amazon Data Firehose: what is put is buffered, and becomes objects.
+//!
+//! Nothing is added between records: lines are lines because each entry ends with its newline. See
+//! <https://docs.aws.amazon.com/firehose/latest/dev/basic-deliver.html>.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tributary_aws::firehose;
+use tributary_aws::put::{Limits, Verdict};
+
+use super::{SimBucket, Store};
+use crate::clock;
+
+/// The buffering hints of the template: what comes first ends a buffer.
+const BUFFER_BYTES: usize = 5 * 1024 * 1024;
+const BUFFER_TIME: Duration = Duration::from_mins(1);
+
+/// One delivery stream into a bucket.
+#[derive(Debug)]
+pub struct SimDelivery {
+    bucket: Arc<SimBucket>,
+    prefix: &'static str,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    buffer: Vec<u8>,
+    since: Duration,
+    objects: u64,
+}
+
+impl SimDelivery {
+    /// Delivers to `bucket`, under keys that begin with `prefix`.
+    #[must_use]
+    pub fn new(bucket: Arc<SimBucket>, prefix: &'static str) -> Self {
+        Self { bucket, prefix, state: Mutex::default() }
+    }
+
+    /// Makes an object of what is buffered.
+    pub fn flush(&self) {
+        let mut state = self.state();
+        if state.buffer.is_empty() {
+            return;
+        }
+        let key = format!("{}{:08}", self.prefix, state.objects);
+        state.objects += 1;
+        let bytes = std::mem::take(&mut state.buffer);
+        self.bucket.put(&key, bytes);
+    }
+
+    /// The lines of all objects, as a reader of them sees them.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Vec<u8>> {
+        self.flush();
+        let objects = self.bucket.list(self.prefix);
+        let bytes: Vec<u8> = objects.into_iter().flat_map(|(_, bytes)| bytes).collect();
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(<[u8]>::to_vec).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for SimDelivery {
+    type Entry = Vec<u8>;
+
+    const OPERATION: &'static str = "firehose:PutRecordBatch";
+
+    fn limits(&self) -> Limits {
+        firehose::LIMITS
+    }
+
+    fn size(&self, entry: &Vec<u8>) -> usize {
+        entry.len()
+    }
+
+    fn take(&self, entry: &Vec<u8>) -> Verdict {
+        let now = clock::elapsed();
+        let (is_full, is_old) = {
+            let state = self.state();
+            let is_old = now.saturating_sub(state.since) >= BUFFER_TIME;
+            (state.buffer.len() + entry.len() > BUFFER_BYTES, is_old)
+        };
+        if is_full || is_old {
+            self.flush();
+        }
+        let mut state = self.state();
+        if state.buffer.is_empty() {
+            state.since = now;
+        }
+        state.buffer.extend_from_slice(entry);
+        Verdict::Stored
+    }
+}

@@ -1,0 +1,142 @@
+//! The services that handlers put to, behind lines that fail.
+
+mod delivery;
+mod metrics;
+mod objects;
+mod queue;
+mod stream;
+mod table;
+mod topic;
+
+use std::sync::Arc;
+
+use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::put::{BatchPut, Limits, Verdict};
+
+pub use delivery::SimDelivery;
+pub use metrics::SimMetrics;
+pub use objects::{SimBucket, SimObjects};
+pub use queue::{Message, SimQueue};
+pub use stream::{Shard, SimStream, Stored};
+pub use table::{Change, ChangeKind, SimTable};
+pub use topic::{Message as TopicMessage, SimTopic};
+
+use crate::fault::{Fault, Faults};
+use crate::line::Line;
+
+/// A service that takes entries by the batch, as it is when nothing fails on the way.
+pub trait Store: Send + Sync {
+    /// What is put.
+    type Entry: Send + Sync;
+
+    /// The operation, for messages.
+    const OPERATION: &'static str;
+
+    /// Whether a call is taken as a whole or not at all.
+    const IS_ATOMIC: bool = false;
+
+    /// What one call takes.
+    fn limits(&self) -> Limits;
+
+    /// The bytes an entry counts for.
+    fn size(&self, entry: &Self::Entry) -> usize;
+
+    /// What an entry keeps its order with.
+    fn key<'e>(&self, _entry: &'e Self::Entry) -> Option<&'e str> {
+        None
+    }
+
+    /// Takes one entry.
+    fn take(&self, entry: &Self::Entry) -> Verdict;
+
+    /// What the adapter of the service reads from an answer that says `verdicts`: where reading it is
+    /// more than copying it, the very code that is deployed.
+    fn read(&self, verdicts: Vec<Verdict>) -> Vec<Verdict> {
+        verdicts
+    }
+
+    /// The caller has learnt that these were taken.
+    fn acknowledge(&self, _entry: &Self::Entry) {}
+}
+
+/// A [`Store`] at the end of a line.
+#[derive(Debug)]
+pub struct SimSink<S> {
+    store: Arc<S>,
+    line: Line,
+}
+
+impl<S: Store> SimSink<S> {
+    /// `store`, as it is reached with these faults.
+    #[must_use]
+    pub fn new(store: Arc<S>, faults: Faults) -> Self {
+        Self { store, line: Line::new(S::OPERATION, faults) }
+    }
+
+    /// The service refuses a call beyond its limits: a producer never makes one.
+    fn check(&self, entries: &[&S::Entry]) -> Result<(), SetUpError> {
+        let limits = self.store.limits();
+        let sizes = || entries.iter().map(|entry| self.store.size(entry));
+        let message = if entries.is_empty() || entries.len() > limits.entries {
+            format!("{} entries where 1 to {} are taken", entries.len(), limits.entries)
+        } else if sizes().sum::<usize>() > limits.bytes {
+            format!("more than {} bytes", limits.bytes)
+        } else if sizes().any(|size| size > limits.entry_bytes) {
+            format!("an entry of more than {} bytes", limits.entry_bytes)
+        } else {
+            return Ok(());
+        };
+        Err(SetUpError {
+            operation: S::OPERATION,
+            resource: "simulated".into(),
+            code: "ValidationException".into(),
+            message,
+        })
+    }
+
+    fn take(&self, entries: &[&S::Entry]) -> Vec<Verdict> {
+        let faults = self.line.faults();
+        let is_partial = !S::IS_ATOMIC && faults.strikes(Fault::PartialFailure);
+        let verdict = |entry: &&S::Entry| {
+            if is_partial && faults.below(3) == 0 {
+                Verdict::Failed("InternalFailure".to_owned())
+            } else {
+                self.store.take(entry)
+            }
+        };
+        entries.iter().map(verdict).collect()
+    }
+}
+
+impl<S: Store> BatchPut for SimSink<S> {
+    type Entry = S::Entry;
+
+    const OPERATION: &'static str = S::OPERATION;
+
+    fn limits(&self) -> Limits {
+        self.store.limits()
+    }
+
+    fn size(&self, entry: &S::Entry) -> usize {
+        self.store.size(entry)
+    }
+
+    fn key<'e>(&self, entry: &'e S::Entry) -> Option<&'e str> {
+        self.store.key(entry)
+    }
+
+    async fn put(&self, entries: &[&S::Entry]) -> Result<Vec<Verdict>, CallError> {
+        self.check(entries)?;
+        let mut verdicts = self.store.read(self.line.call(|| self.take(entries)).await?);
+        let faults = self.line.faults();
+        if !S::IS_ATOMIC && faults.strikes(Fault::ShortAnswer) {
+            verdicts.pop();
+        } else if !S::IS_ATOMIC && faults.strikes(Fault::LongAnswer) {
+            verdicts.push(Verdict::Stored);
+        } else {
+            let stored = entries.iter().zip(&verdicts).filter(|(_, v)| **v == Verdict::Stored);
+            stored.for_each(|(entry, _)| self.store.acknowledge(entry));
+        }
+        Ok(verdicts)
+    }
+}

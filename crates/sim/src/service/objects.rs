@@ -1,0 +1,92 @@
+//! S3: a bucket that keeps versions, and the line over which it is read.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
+
+use crate::fault::Faults;
+use crate::line::Line;
+
+/// The versions of an object, `None` where one was deleted for ever.
+type Versions = Vec<Option<Arc<[u8]>>>;
+
+/// One bucket with versions.
+#[derive(Debug, Default)]
+pub struct SimBucket(Mutex<BTreeMap<String, Versions>>);
+
+impl SimBucket {
+    /// Puts an object; its version, from 0.
+    pub fn put(&self, key: &str, bytes: impl Into<Arc<[u8]>>) -> usize {
+        let mut objects = self.objects();
+        let versions = objects.entry(key.to_owned()).or_default();
+        versions.push(Some(bytes.into()));
+        versions.len() - 1
+    }
+
+    /// Deletes a version for ever.
+    pub fn delete(&self, key: &str, version: usize) {
+        if let Some(slot) = self.objects().get_mut(key).and_then(|it| it.get_mut(version)) {
+            *slot = None;
+        }
+    }
+
+    /// The newest version of each object whose key begins with `prefix`, in the order of keys.
+    pub fn list(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
+        let objects = self.objects();
+        let newest = |(key, versions): (&String, &Versions)| {
+            Some((key.clone(), versions.last()?.as_deref()?.to_vec()))
+        };
+        objects.iter().filter(|(key, _)| key.starts_with(prefix)).filter_map(newest).collect()
+    }
+
+    fn get(&self, object: &ObjectName) -> Option<(Arc<[u8]>, String)> {
+        let objects = self.objects();
+        let versions = objects.get(&object.key)?;
+        let version = match &object.version_id {
+            Some(id) => id.strip_prefix('v')?.parse().ok()?,
+            None => versions.len().checked_sub(1)?,
+        };
+        Some((versions.get(version)?.clone()?, format!("v{version}")))
+    }
+
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Versions>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A bucket at the end of a line.
+#[derive(Debug)]
+pub struct SimObjects {
+    bucket: Arc<SimBucket>,
+    line: Line,
+}
+
+impl SimObjects {
+    /// `bucket`, as it is reached with these faults.
+    #[must_use]
+    pub fn new(bucket: Arc<SimBucket>, faults: Faults) -> Self {
+        Self { bucket, line: Line::new("s3:GetObject", faults) }
+    }
+}
+
+impl ObjectStore for SimObjects {
+    async fn read(&self, object: &ObjectName, range: Range<u64>) -> Result<Piece, ReadError> {
+        let found = self.line.call(|| self.bucket.get(object)).await?;
+        let (bytes, version) = found.ok_or(ReadError::Missing)?;
+        let etag = format!("etag-{version}");
+        if object.etag.as_ref().is_some_and(|wanted| *wanted != etag) {
+            return Err(ReadError::Changed);
+        }
+        let length = bytes.len();
+        let start = usize::try_from(range.start).unwrap_or(length).min(length);
+        let end = usize::try_from(range.end).unwrap_or(length).clamp(start, length);
+        Ok(Piece {
+            bytes: bytes[start..end].to_vec(),
+            object_bytes: length as u64,
+            version_id: Some(version),
+            etag: Some(etag),
+        })
+    }
+}

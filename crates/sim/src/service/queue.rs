@@ -1,0 +1,122 @@
+//! SQS: a standard queue with a dead-letter queue.
+//!
+//! Rules: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues.html>
+//! and, for receive counts, the page on dead-letter queues beside it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tributary_aws::error::CallError;
+use tributary_aws::sqs::Queue;
+
+use crate::clock;
+use crate::fault::{Fault, Faults};
+use crate::line::Line;
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Names the message.
+    pub id: u64,
+    /// The text.
+    pub body: String,
+    /// How often it was received.
+    pub receives: u32,
+    visible_at: Duration,
+}
+
+/// One standard queue: at least once, in no order. Clones are the same queue.
+#[derive(Clone, Debug)]
+pub struct SimQueue {
+    line: Line,
+    visibility: Duration,
+    max_receives: u32,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sent: u64,
+    messages: Vec<Message>,
+    dead: Vec<Message>,
+}
+
+impl SimQueue {
+    /// A queue whose messages come back after `visibility`, `max_receives` times at most.
+    #[must_use]
+    pub fn new(faults: Faults, visibility: Duration, max_receives: u32) -> Self {
+        let line = Line::new("sqs:SendMessage", faults);
+        Self { line, visibility, max_receives, state: Arc::default() }
+    }
+
+    /// Puts a message that can be received after `delay`.
+    pub fn push(&self, body: String, delay: Duration) {
+        let mut state = self.state();
+        let message =
+            Message { id: state.sent, body, receives: 0, visible_at: clock::elapsed() + delay };
+        state.sent += 1;
+        state.messages.push(message);
+    }
+
+    /// Receives up to `most` messages, any of those that are visible. What was received too often
+    /// goes to the dead letters instead.
+    pub fn receive(&self, most: usize) -> Vec<Message> {
+        let now = clock::elapsed();
+        let faults = self.line.faults();
+        let mut received = Vec::new();
+        let mut state = self.state();
+        while received.len() < most {
+            let visible: Vec<_> = (0..state.messages.len())
+                .filter(|&n| state.messages[n].visible_at <= now)
+                .collect();
+            let Some(&chosen) = visible.get(faults.below(visible.len())) else { break };
+            if state.messages[chosen].receives >= self.max_receives {
+                let dead = state.messages.swap_remove(chosen);
+                state.dead.push(dead);
+                continue;
+            }
+            let message = &mut state.messages[chosen];
+            message.receives += 1;
+            message.visible_at = now + self.visibility;
+            received.push(message.clone());
+        }
+        received
+    }
+
+    /// Deletes a message. A standard queue may deliver it once more all the same.
+    pub fn delete(&self, id: u64) {
+        let comes_again = self.line.faults().strikes(Fault::DuplicateMessage);
+        let mut state = self.state();
+        if let Some(at) = state.messages.iter().position(|message| message.id == id) {
+            if comes_again {
+                let message = &mut state.messages[at];
+                message.visible_at = clock::elapsed() + Duration::from_secs(5);
+                message.receives = message.receives.saturating_sub(1);
+            } else {
+                state.messages.swap_remove(at);
+            }
+        }
+    }
+
+    /// Whether no message is left, visible or not.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state().messages.is_empty()
+    }
+
+    /// Takes out what was received too often.
+    #[must_use]
+    pub fn take_dead_letters(&self) -> Vec<Message> {
+        std::mem::take(&mut self.state().dead)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue for SimQueue {
+    async fn send(&self, body: String) -> Result<(), CallError> {
+        self.line.call(|| self.push(body, Duration::ZERO)).await
+    }
+}

@@ -1,0 +1,77 @@
+//! An SNS topic: messages, and whether their publisher learnt of them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tributary_aws::put::{Limits, Verdict};
+use tributary_aws::sns::{self, Notification};
+
+use super::Store;
+use crate::clock;
+
+/// One topic.
+#[derive(Debug, Default)]
+pub struct SimTopic(Mutex<Vec<Message>>);
+
+/// One message that subscribers received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// When the topic took it, by [`clock::stamp`].
+    pub stamp: u64,
+    /// What it says.
+    pub notification: Notification,
+    /// Whether its publisher learnt that it was taken.
+    pub is_acknowledged: bool,
+}
+
+impl SimTopic {
+    /// What subscribers received, in order.
+    pub fn messages(&self) -> Vec<Message> {
+        self.state().clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, Vec<Message>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for SimTopic {
+    type Entry = Notification;
+
+    const OPERATION: &'static str = "sns:PublishBatch";
+
+    fn limits(&self) -> Limits {
+        sns::LIMITS
+    }
+
+    fn size(&self, entry: &Notification) -> usize {
+        entry.message.len()
+    }
+
+    fn take(&self, entry: &Notification) -> Verdict {
+        let notification = entry.clone();
+        let message = Message { stamp: clock::stamp(), notification, is_acknowledged: false };
+        self.state().push(message);
+        Verdict::Stored
+    }
+
+    fn read(&self, verdicts: Vec<Verdict>) -> Vec<Verdict> {
+        let ids: Vec<_> = (0..verdicts.len()).map(|index| index.to_string()).collect();
+        let all = || ids.iter().map(String::as_str).zip(&verdicts);
+        let successful = all().filter(|it| *it.1 == Verdict::Stored).map(|it| it.0);
+        let failed = all().rev().filter_map(|(id, verdict)| match verdict {
+            Verdict::Stored => None,
+            Verdict::Failed(code) => Some((id, code.as_str(), false)),
+            Verdict::Refused(code) => Some((id, code.as_str(), true)),
+        });
+        sns::verdicts(ids.len(), successful, failed)
+    }
+
+    /// Of equal messages, it is the newest that was answered for.
+    fn acknowledge(&self, entry: &Notification) {
+        let mut state = self.state();
+        let unanswered = |it: &&mut Message| !it.is_acknowledged && it.notification == *entry;
+        if let Some(message) = state.iter_mut().rev().find(unanswered) {
+            message.is_acknowledged = true;
+        }
+    }
+}

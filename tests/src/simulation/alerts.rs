@@ -1,0 +1,217 @@
+//! Alerts: the rules of a simulation, its invocations, and whether each message beyond the first of an
+//! alert had a reason.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use serde_json::Value;
+use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
+use tributary_core::rule::Rules;
+use tributary_sim::service::{Change, ChangeKind, SimTable, SimTopic};
+
+use super::oracle::Verdict;
+
+/// Rules beside those that are compiled in: many events of one alert, in one batch and in several
+/// shards at once.
+const MORE: &str = r#"
+[[rules]]
+id = "warm"
+dataset = "telemetry"
+severity = "warning"
+when = "event.measures.temperature_c >= 20.0"
+title = "{measures.temperature_c} °C at {entity}"
+key = "{entity}"
+cooldown = "1h"
+
+[[rules]]
+id = "water"
+dataset = "flood"
+severity = "info"
+when = "true"
+title = "The rivers have water"
+key = "{dataset}"
+cooldown = "15m"
+"#;
+
+/// The rules of a simulation.
+pub(super) fn rules() -> Result<Rules, ConfigError> {
+    Rules::compile(&AlertsConfig::from_toml(&format!("{ALERTS}\n{MORE}"))?)
+}
+
+/// The invocations of `alerts` by name, and which of them ended by themselves. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Invocations(Rc<RefCell<(u64, BTreeSet<String>)>>);
+
+impl Invocations {
+    /// The name of one that begins.
+    pub(super) fn begin(&self) -> String {
+        let begun = &mut self.0.borrow_mut().0;
+        *begun += 1;
+        format!("invocation-{begun}")
+    }
+
+    /// It ended, and was not killed.
+    pub(super) fn end(&self, name: String) {
+        self.0.borrow_mut().1.insert(name);
+    }
+
+    fn was_cut_off(&self, name: &str) -> bool {
+        !self.0.borrow().1.contains(name)
+    }
+}
+
+/// What happened to one alert, at the table and at the topic.
+enum Step {
+    Change(Change),
+    Published { is_acknowledged: bool },
+}
+
+/// How one alert stands while its history is told.
+#[derive(Default)]
+struct Alert {
+    is_settled: bool,
+    /// Who may send it.
+    holder: Option<String>,
+    /// Whether its holder learnt that it was sent.
+    is_known: bool,
+    /// Whether its holder set out to note that.
+    is_settling: bool,
+}
+
+/// How often each alert was sent. Each message must be one that its sender held a claim for and did not
+/// know of yet; a claim passes to another only where the one before had no message to know of, was cut
+/// off, or could not note it.
+pub(super) fn judge(
+    verdict: &mut Verdict,
+    table: &SimTable,
+    topic: &SimTopic,
+    invocations: &Invocations,
+) -> BTreeMap<String, usize> {
+    let mut histories: BTreeMap<String, BTreeMap<u64, Step>> = BTreeMap::new();
+    for change in table.changes() {
+        let history = histories.entry(change.alert_id.clone()).or_default();
+        history.insert(change.stamp, Step::Change(change));
+    }
+    let mut sent: BTreeMap<String, usize> = BTreeMap::new();
+    for message in topic.messages() {
+        let text = &message.notification.message;
+        let json: Value = serde_json::from_str(text).unwrap_or_default();
+        let id = json["alert_id"].as_str().unwrap_or_default().to_owned();
+        let step = Step::Published { is_acknowledged: message.is_acknowledged };
+        histories.entry(id.clone()).or_default().insert(message.stamp, step);
+        *sent.entry(id).or_default() += 1;
+    }
+    for (id, history) in histories {
+        let mut alert = Alert::default();
+        let faults = history.into_values().filter_map(|step| alert.step(step, invocations));
+        verdict.doubles.extend(faults.map(|fault| format!("alert {id} {fault}")));
+    }
+    sent
+}
+
+impl Alert {
+    /// Takes a step; what is wrong with it.
+    fn step(&mut self, step: Step, invocations: &Invocations) -> Option<String> {
+        let change = match step {
+            Step::Published { is_acknowledged } => {
+                let fault = match &self.holder {
+                    None => Some("was sent by one who did not hold it".to_owned()),
+                    Some(_) if self.is_settled => Some("was sent after that was noted".to_owned()),
+                    Some(by) if self.is_known => Some(format!("was sent twice by {by}, who knew")),
+                    Some(_) => None,
+                };
+                self.is_known |= is_acknowledged;
+                return fault;
+            }
+            Step::Change(change) => change,
+        };
+        let is_holder = self.holder.as_ref() == Some(&change.owner);
+        let by = change.owner;
+        match change.kind {
+            ChangeKind::Claimed => {
+                let fault = match &self.holder {
+                    _ if self.is_settled => Some(format!("was claimed by {by} after it was sent")),
+                    Some(last) if self.is_known && !self.is_settling => (!invocations
+                        .was_cut_off(last))
+                    .then(|| format!("passed from {last}, who sent it, to {by}")),
+                    _ => None,
+                };
+                *self = Self { holder: Some(by), ..Self::default() };
+                fault
+            }
+            ChangeKind::Settling => {
+                self.is_settling |= is_holder;
+                let is_early = is_holder && !self.is_known;
+                is_early.then(|| format!("was to be noted as sent by {by}, who did not know"))
+            }
+            ChangeKind::Settled => {
+                self.is_settled = true;
+                None
+            }
+            ChangeKind::Released => {
+                let is_sent = is_holder && self.is_known;
+                if is_holder {
+                    self.holder = None;
+                }
+                is_sent.then(|| format!("was given back by {by}, who sent it"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a history: `c` claimed, `p` published, `a` the same and acknowledged, `s` to
+    /// be settled, `n` noted as settled, `r` released; each by the owner named by a digit.
+    fn fault(history: &str, ended: &[&str]) -> Option<String> {
+        let invocations = Invocations::default();
+        for name in ended {
+            invocations.end((*name).to_owned());
+        }
+        let mut alert = Alert::default();
+        history.split(' ').find_map(|step| {
+            let (kind, owner) = step.split_at(1);
+            let change = |kind| {
+                let (alert_id, owner) = (String::new(), owner.to_owned());
+                Step::Change(Change { stamp: 0, alert_id, owner, kind })
+            };
+            let step = match kind {
+                "c" => change(ChangeKind::Claimed),
+                "s" => change(ChangeKind::Settling),
+                "n" => change(ChangeKind::Settled),
+                "r" => change(ChangeKind::Released),
+                kind => Step::Published { is_acknowledged: kind == "a" },
+            };
+            alert.step(step, &invocations)
+        })
+    }
+
+    #[test]
+    fn a_second_message_needs_a_reason() {
+        let both = &["1", "2"];
+        for history in [
+            "c1 a1 s1 n1",
+            "c1 p1 a1 s1 n1",
+            "c1 r1 c2 a2 s2 n2",
+            "c1 p1 r1 c2 a2 s2 n2",
+            "c1 a1 s1 c2 a2 s2 n2",
+        ] {
+            assert_eq!(fault(history, both), None, "{history}");
+        }
+        assert_eq!(fault("c1 a1 c2 a2 s2 n2", &["2"]), None, "the first was killed");
+        for history in [
+            "a1 c1 s1 n1",
+            "c1 a1 a1 s1 n1",
+            "c1 a1 s1 n1 a1",
+            "c1 a1 c2",
+            "c1 s1 a1 n1",
+            "c1 a1 r1",
+            "c1 a1 s1 n1 c2",
+        ] {
+            assert!(fault(history, both).is_some(), "{history}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The functions of the deployment: the handlers that `main.rs` runs, over services in memory.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use alerts::handler::Alerts;
+use ingest_http::handler::IngestHttp;
+use ingest_kafka::config::Topics;
+use ingest_kafka::handler::IngestKafka;
+use ingest_s3::handler::IngestS3;
+use jiff::SignedDuration;
+use metrics::handler::Metrics;
+use serde::Serialize;
+use serde_json::Value;
+use transform::handler::Transform;
+use tributary_aws::aggregating::Aggregating;
+use tributary_aws::claims::Claimant;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::error::InvocationError;
+use tributary_aws::log::Journal;
+use tributary_aws::producer::Producer;
+use tributary_core::config::ConfigError;
+use tributary_core::rows::Limits;
+use tributary_core::transform::Transformer;
+use tributary_sim::lambda::{Answer, Lambda};
+use tributary_sim::service::{
+    SimBucket, SimDelivery, SimMetrics, SimObjects, SimQueue, SimSink, SimStream, SimTable,
+    SimTopic, Store,
+};
+use tributary_sim::{Faults, clock};
+
+use super::alerts::{Invocations, rules};
+use super::plan::Plan;
+use super::world::pipeline;
+
+pub(super) struct Functions {
+    pub ingest_s3: Lambda,
+    pub ingest_http: Lambda,
+    pub ingest_kafka: Lambda,
+    pub transform: Lambda,
+    pub metrics: Lambda,
+    pub alerts: Lambda,
+}
+
+impl Functions {
+    pub(super) fn all(&self) -> [&Lambda; 6] {
+        let Self { ingest_s3, ingest_http, ingest_kafka, transform, metrics, alerts } = self;
+        [ingest_s3, ingest_http, ingest_kafka, transform, metrics, alerts]
+    }
+}
+
+/// An answer as Lambda's runtime returns it.
+fn json_of<T: Serialize>(answer: Result<T, InvocationError>) -> Answer {
+    let answer = answer.map_err(|error| error.to_string())?;
+    serde_json::to_string(&answer).map_err(|error| error.to_string())
+}
+
+/// What functions are made of.
+pub(super) struct Parts<'a> {
+    pub plan: &'a Plan,
+    pub faults: &'a Faults,
+    pub books: &'a Arc<Mutex<Vec<Value>>>,
+    pub source: Arc<SimBucket>,
+    pub raw: Arc<SimStream>,
+    pub events: Arc<SimStream>,
+    pub quarantine: Arc<SimDelivery>,
+    pub topic: Arc<SimTopic>,
+    pub claims: SimTable,
+    pub invocations: Invocations,
+    pub metrics: Arc<SimMetrics>,
+    pub queue: SimQueue,
+}
+
+impl Parts<'_> {
+    fn sink<S: Store>(&self, store: &Arc<S>) -> SimSink<S> {
+        SimSink::new(store.clone(), self.faults.clone())
+    }
+
+    fn producer<S: Store>(&self, store: &Arc<S>) -> Producer<SimSink<S>> {
+        let producer = Producer::new(self.sink(store)).with_jitter_seed(self.plan.seed);
+        producer.in_order(self.plan.order)
+    }
+
+    fn journal(&self, name: &'static str) -> Journal {
+        let books = self.books.clone();
+        Journal::new(name, "Tributary/simulated".into()).written_to(move |line| {
+            books.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+        })
+    }
+
+    fn lambda<F: Future<Output = Answer> + 'static>(
+        &self,
+        name: &'static str,
+        seconds: u64,
+        handler: impl Fn(String, Deadline) -> F + 'static,
+    ) -> Lambda {
+        let template = Duration::from_secs(seconds);
+        let timeout = match self.plan.timeout {
+            // With less it would only hand objects on.
+            Some(timeout) if name == "ingest-s3" => timeout.max(Duration::from_secs(20)),
+            Some(timeout) => timeout,
+            None => template,
+        };
+        let lambda = Lambda::new(name, timeout, self.faults.clone(), handler);
+        if let Some((_, invocation, awaits)) = self.plan.kill.filter(|kill| kill.0 == name) {
+            lambda.kill_at(invocation, awaits);
+        }
+        lambda
+    }
+
+    pub(super) fn functions(&self) -> Result<Functions, ConfigError> {
+        let pipeline = pipeline()?;
+        let ingest_s3 = Rc::new(IngestS3 {
+            objects: SimObjects::new(self.source.clone(), self.faults.clone()),
+            raw: Producer::new(Aggregating::new(self.sink(&self.raw), self.plan.aggregates))
+                .with_jitter_seed(self.plan.seed)
+                .in_order(self.plan.order),
+            quarantine: self.producer(&self.quarantine),
+            queue: self.queue.clone(),
+            limits: Limits::default(),
+            segment_bytes: self.plan.segment_bytes,
+            journal: self.journal("ingest-s3"),
+            clock: clock::now,
+        });
+        let ingest_http = Rc::new(IngestHttp {
+            raw: self.producer(&self.raw),
+            transformer: Transformer::compile(&pipeline)?,
+            journal: self.journal("ingest-http"),
+            clock: clock::now,
+        });
+        let ingest_kafka = Rc::new(IngestKafka {
+            raw: self.producer(&self.raw),
+            quarantine: self.producer(&self.quarantine),
+            topics: Topics::default(),
+            journal: self.journal("ingest-kafka"),
+            clock: clock::now,
+        });
+        let transform = Rc::new(Transform {
+            events: self.producer(&self.events),
+            quarantine: self.producer(&self.quarantine),
+            transformer: Transformer::compile(&pipeline)?,
+            journal: self.journal("transform"),
+            clock: clock::now,
+        });
+        let metrics = Rc::new(Metrics {
+            metrics: self.producer(&self.metrics),
+            quarantine: self.producer(&self.quarantine),
+            specs: pipeline.metrics,
+            journal: self.journal("metrics"),
+            clock: clock::now,
+        });
+        let invocations = self.invocations.clone();
+        let claims = Claimant::new(self.claims.clone()).with_jitter_seed(self.plan.seed);
+        let alerts = Rc::new(Alerts {
+            claims,
+            topic: self.producer(&self.topic),
+            quarantine: self.producer(&self.quarantine),
+            rules: rules()?,
+            memory: SignedDuration::from_hours(31 * 24),
+            journal: self.journal("alerts"),
+            clock: clock::now,
+        });
+        // The time-outs are those of the template.
+        Ok(Functions {
+            ingest_s3: self.lambda("ingest-s3", 300, move |payload, deadline| {
+                let function = ingest_s3.clone();
+                async move {
+                    let event = serde_json::from_str(&payload).map_err(|it| it.to_string())?;
+                    json_of(function.handle(event, deadline).await)
+                }
+            }),
+            ingest_http: self.lambda("ingest-http", 30, move |payload, deadline| {
+                let function = ingest_http.clone();
+                async move { json_of(function.handle(&payload, deadline).await) }
+            }),
+            ingest_kafka: self.lambda("ingest-kafka", 120, move |payload, deadline| {
+                let function = ingest_kafka.clone();
+                async move { json_of(function.handle(&payload, deadline).await) }
+            }),
+            transform: self.lambda("transform", 120, move |payload, deadline| {
+                let function = transform.clone();
+                async move { json_of(function.handle(&payload, deadline).await) }
+            }),
+            metrics: self.lambda("metrics", 60, move |payload, deadline| {
+                let function = metrics.clone();
+                async move { json_of(function.handle(&payload, deadline).await) }
+            }),
+            alerts: self.lambda("alerts", 60, move |payload, deadline| {
+                let (function, invocations) = (alerts.clone(), invocations.clone());
+                async move {
+                    let owner = invocations.begin();
+                    let answer = json_of(function.handle(&payload, &owner, deadline).await);
+                    invocations.end(owner);
+                    answer
+                }
+            }),
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! What goes in: rows of every dataset, good and bad, and what each of them must become.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tributary_core::datasets;
+use tributary_core::transform::{Outcome, Transformer};
+use tributary_simulate::random::Sequence;
+use tributary_simulate::{FeedKind, Settings, Simulation};
+
+const FEEDS: [FeedKind; 4] =
+    [FeedKind::Accidents, FeedKind::Covid, FeedKind::Flood, FeedKind::Telemetry];
+
+/// One row of one dataset, as one line of JSON.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    /// The dataset.
+    pub dataset: &'static str,
+    /// The line, without its end.
+    pub line: Vec<u8>,
+}
+
+/// What a row must end as, by a reference that asks the core alone.
+#[derive(Clone, Debug)]
+pub(super) enum Expected {
+    /// An event, without `received_at`.
+    Event {
+        /// Its id.
+        event_id: String,
+        /// The event.
+        event: Value,
+    },
+    /// A bad row.
+    Bad,
+}
+
+/// Rows without end, from a seed.
+pub(super) struct Rows {
+    feeds: Vec<(FeedKind, Simulation)>,
+    chance: Sequence,
+    bad: f64,
+}
+
+impl Rows {
+    /// The rows of a seed, of which a share of `bad` is bad.
+    #[must_use]
+    pub(super) fn new(seed: u64, bad: f64) -> Self {
+        let feed = |kind: FeedKind| {
+            let settings = Settings { seed, ..Settings::of(kind) };
+            Simulation::new(kind, &settings).ok().map(|simulation| (kind, simulation))
+        };
+        let feeds = FEEDS.into_iter().filter_map(feed).collect();
+        Self { feeds, chance: Sequence::new(seed, 0x0b5), bad }
+    }
+
+    /// A number below `bound`.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        (self.chance.bits() % bound.max(1) as u64) as usize
+    }
+
+    /// Whether something of this rate happens.
+    pub(super) fn chance(&mut self, rate: f64) -> bool {
+        self.chance.chance(rate)
+    }
+
+    /// The next rows, all of one dataset.
+    pub(super) fn take(&mut self, count: usize) -> Vec<Row> {
+        let feed = self.below(self.feeds.len());
+        (0..count).filter_map(|_| self.next_of(feed)).collect()
+    }
+
+    fn next_of(&mut self, feed: usize) -> Option<Row> {
+        let is_bad = self.chance.chance(self.bad);
+        let way = self.below(6);
+        let (kind, simulation) = self.feeds.get_mut(feed)?;
+        let dataset = kind.name();
+        let mut line = simulation.next()?.json.to_vec();
+        if is_bad {
+            spoil(&mut line, way);
+        }
+        Some(Row { dataset, line })
+    }
+}
+
+/// Makes a good row bad, in one of the ways that the world knows. Never an empty line: that is no row.
+fn spoil(line: &mut Vec<u8>, way: usize) {
+    match way {
+        0 => line.truncate(line.len() / 2),
+        1 => line.insert(2, 0xff),
+        2 => *line = b"[1, 2, 3]".to_vec(),
+        3 => *line = b"{\"sensor_id\":\"nobody\"}".to_vec(),
+        4 => {
+            // A field twice.
+            if let Some(end) = line.iter().position(|byte| *byte == b',') {
+                let field = line[1..=end].to_vec();
+                line.splice(1..1, field);
+            }
+        }
+        _ => *line = b"not JSON at all".to_vec(),
+    }
+}
+
+/// What `line` of `dataset` must become.
+#[must_use]
+pub(super) fn expected(transformer: &Transformer, dataset: &str, line: &[u8]) -> Expected {
+    let of_text = |text: &str| {
+        serde_json::from_str::<serde_json::Map<String, Value>>(text).ok()?;
+        let dataset = datasets::by_name(dataset)?;
+        match transformer.payload(dataset, text, None) {
+            Ok(Outcome::Event(event)) => {
+                let event_id = event.event_id.clone().into_owned();
+                let event = without_receipt(serde_json::to_value(&event).ok()?);
+                Some(Expected::Event { event_id, event })
+            }
+            _ => None,
+        }
+    };
+    str::from_utf8(line).ok().and_then(of_text).unwrap_or(Expected::Bad)
+}
+
+/// An event but for when it was received, which is no function of the input.
+#[must_use]
+pub(super) fn without_receipt(mut event: Value) -> Value {
+    if let Some(fields) = event.as_object_mut() {
+        fields.remove("received_at");
+    }
+    event
+}
+
+/// A file of rows as JSON Lines, and the offset of each.
+#[must_use]
+pub(super) fn json_lines(rows: &[Row]) -> (Vec<u8>, BTreeMap<u64, Row>) {
+    let (mut file, mut offsets) = (Vec::new(), BTreeMap::new());
+    for row in rows {
+        offsets.insert(file.len() as u64, row.clone());
+        file.extend_from_slice(&row.line);
+        file.push(b'\n');
+    }
+    (file, offsets)
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_core::config::{PIPELINE, PipelineConfig};
+
+    use super::*;
+
+    #[test]
+    fn rows_are_of_every_dataset_and_both_kinds() {
+        let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap_or_default();
+        let Ok(transformer) = Transformer::compile(&pipeline) else { unreachable!() };
+        let mut rows = Rows::new(7, 0.3);
+        let mut seen: BTreeMap<_, [usize; 2]> = BTreeMap::new();
+        for row in (0..100).flat_map(|_| rows.take(10)) {
+            let is_bad = matches!(expected(&transformer, row.dataset, &row.line), Expected::Bad);
+            seen.entry(row.dataset).or_default()[usize::from(is_bad)] += 1;
+        }
+
+        assert_eq!(seen.len(), 4);
+        assert!(seen.values().all(|[good, bad]| *good > 100 && *bad > 30), "{seen:?}");
+    }
+}

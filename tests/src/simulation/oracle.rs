@@ -1,0 +1,249 @@
+//! The oracle: what must be true when a simulation is over, whatever went wrong in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tributary_aws::producer::Order;
+use tributary_core::config::ConfigError;
+use tributary_core::event::Event;
+use tributary_core::kpl;
+use tributary_core::raw::RawRecord;
+use tributary_core::transform::Transformer;
+
+use super::alerts;
+use super::input::{Expected, expected, without_receipt};
+use super::world::{World, pipeline};
+
+/// What the oracle found.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// Records, or alerts, that ended nowhere.
+    pub losses: Vec<String>,
+    /// Records that ended in two ways, alerts that were sent once more than a failure can explain.
+    pub doubles: Vec<String>,
+    /// Whatever else is wrong.
+    pub faults: Vec<String>,
+}
+
+/// What came out, by id.
+struct Found {
+    raw: BTreeSet<String>,
+    events: BTreeMap<String, Value>,
+    /// Bytes of bad rows by record id, and the sources of bad rows by code.
+    bad: BTreeMap<String, Vec<u8>>,
+    bad_bytes: BTreeSet<Vec<u8>>,
+    missing: BTreeSet<String>,
+}
+
+impl Verdict {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.losses.is_empty() && self.doubles.is_empty() && self.faults.is_empty()
+    }
+
+    /// Judges a simulation that is over.
+    ///
+    /// # Errors
+    ///
+    /// When the compiled-in configuration is wrong.
+    pub(super) fn of(world: &World) -> Result<Self, ConfigError> {
+        let mut verdict = Self::default();
+        let transformer = Transformer::compile(&pipeline()?)?;
+        let found = verdict.found(world);
+        let accepted = world.lock();
+
+        let mut wanted = BTreeMap::new();
+        for (id, row) in &accepted.rows {
+            let is_excused = || {
+                let object = accepted.deleted.get(id);
+                object.is_some_and(|object| found.missing.contains(object))
+            };
+            match expected(&transformer, row.dataset, &row.line) {
+                Expected::Event { event_id, event } => {
+                    match found.events.get(&event_id) {
+                        Some(got) if *got == event => {}
+                        Some(got) => verdict.faults.push(format!("{event} became {got}")),
+                        None if is_excused() => {}
+                        None => verdict.losses.push(format!("record {id}: no event {event_id}")),
+                    }
+                    if found.bad.contains_key(id) {
+                        verdict.doubles.push(format!("record {id}: an event, and quarantined"));
+                    }
+                    wanted.insert(event_id, event);
+                }
+                Expected::Bad => match found.bad.get(id) {
+                    Some(bytes) if holds(bytes, &row.line) => {}
+                    Some(bytes) => verdict.faults.push(format!(
+                        "record {id}: {} was quarantined as {}",
+                        String::from_utf8_lossy(&row.line),
+                        String::from_utf8_lossy(bytes)
+                    )),
+                    None if is_excused() => {}
+                    None => verdict.losses.push(format!("record {id}: bad, not quarantined")),
+                },
+            }
+        }
+        for bytes in &accepted.poison {
+            if !found.bad_bytes.contains(bytes) {
+                verdict.losses.push(format!("poison {}", String::from_utf8_lossy(bytes)));
+            }
+        }
+        verdict.nothing_invented(&found, &wanted, &accepted);
+        verdict.alerts(world, &found)?;
+        verdict.metrics(world, &found);
+        verdict.books(world);
+        if world.plan.order == Order::PerKey {
+            verdict.order(world, &accepted);
+        }
+        Ok(verdict)
+    }
+
+    fn found(&mut self, world: &World) -> Found {
+        let mut raw = BTreeSet::new();
+        for record in world.raw.all() {
+            let records = match kpl::user_records(&record.data) {
+                None => vec![record.data.as_slice()],
+                Some(Ok(records)) => records.into_iter().map(|it| it.data).collect(),
+                Some(Err(_)) => Vec::new(),
+            };
+            let records = records.into_iter().filter_map(|data| RawRecord::from_json(data).ok());
+            raw.extend(records.map(|record| record.record_id.into_owned()));
+        }
+        let mut events: BTreeMap<String, Value> = BTreeMap::new();
+        for record in world.events.all() {
+            let Ok(event) = Event::from_json(&record.data) else { continue };
+            let id = event.event_id.into_owned();
+            let event = serde_json::from_slice(&record.data).unwrap_or_default();
+            let event = without_receipt(event);
+            if events.insert(id.clone(), event.clone()).is_some_and(|other| other != event) {
+                self.doubles.push(format!("two different events {id}"));
+            }
+        }
+        let mut found = Found {
+            raw,
+            events,
+            bad: BTreeMap::new(),
+            bad_bytes: BTreeSet::new(),
+            missing: BTreeSet::new(),
+        };
+        for line in world.quarantine.lines() {
+            let Ok(row) = serde_json::from_slice::<Value>(&line) else {
+                self.faults.push(format!("quarantine: {}", String::from_utf8_lossy(&line)));
+                continue;
+            };
+            let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            if text("code") == "object_missing" {
+                let object = text("source").split('#').next().unwrap_or_default().to_owned();
+                found.missing.insert(object);
+                continue;
+            }
+            let bytes = base64_simd::STANDARD.decode_to_vec(text("payload_base64"));
+            let bytes = bytes.unwrap_or_default();
+            found.bad_bytes.insert(bytes.clone());
+            found.bad.insert(text("record_id"), bytes);
+        }
+        found
+    }
+
+    fn nothing_invented(
+        &mut self,
+        found: &Found,
+        wanted: &BTreeMap<String, Value>,
+        accepted: &super::world::Accepted,
+    ) {
+        let strange = found.raw.iter().filter(|id| !accepted.rows.contains_key(*id));
+        self.faults.extend(strange.map(|id| format!("raw record {id} is of nobody")));
+        let strange = found.events.keys().filter(|id| !wanted.contains_key(*id));
+        self.faults.extend(strange.map(|id| format!("event {id} is of nobody")));
+        let is_known = |(id, bytes): &(&String, &Vec<u8>)| {
+            accepted.rows.contains_key(*id) || accepted.poison.contains(*bytes)
+        };
+        let strange = found.bad.iter().filter(|row| !is_known(row));
+        self.faults.extend(strange.map(|(id, _)| format!("bad row {id} is of nobody")));
+    }
+
+    /// Each alert at least once; more often only where [`alerts::judge`] finds a reason.
+    fn alerts(&mut self, world: &World, found: &Found) -> Result<(), ConfigError> {
+        let rules = alerts::rules()?;
+        let mut wanted = BTreeSet::new();
+        for event in found.events.values() {
+            let mut event = event.clone();
+            event["received_at"] = "2026-11-20T10:00:00Z".into();
+            let json = event.to_string();
+            if let Ok(event) = Event::from_json(json.as_bytes()) {
+                let alerts = rules.alerts(&event).0;
+                wanted.extend(alerts.iter().map(|alert| alert.alert_id.to_string()));
+            }
+        }
+        let sent = alerts::judge(self, &world.claims, &world.topic, &world.invocations);
+        for id in &wanted {
+            if !sent.contains_key(id) {
+                self.losses.push(format!("alert {id} was never sent"));
+            }
+        }
+        let strange = sent.keys().filter(|id| !wanted.contains(*id));
+        self.faults.extend(strange.map(|id| format!("alert {id} is of nobody")));
+        Ok(())
+    }
+
+    /// No record of a key is stored before an earlier one of the same key and source.
+    fn order(&mut self, world: &World, accepted: &super::world::Accepted) {
+        // Where the first copy of each record is, and under which key.
+        let mut first: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for stored in world.raw.all() {
+            let Ok(record) = RawRecord::from_json(&stored.data) else { continue };
+            let place = (stored.sequence_number.clone(), stored.partition_key.clone());
+            let slot = first.entry(record.record_id.into_owned()).or_insert_with(|| place.clone());
+            if place.0 < slot.0 {
+                *slot = place;
+            }
+        }
+        for (source, ids) in &accepted.sequences {
+            let mut last: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+            for id in ids {
+                let Some((number, key)) = first.get(id) else { continue };
+                if let Some((before, earlier)) = last.insert(key, (number, id))
+                    && before > number.as_str()
+                {
+                    let text = format!("{source}: record {id} of key {key} overtook {earlier}");
+                    self.faults.push(text);
+                }
+            }
+        }
+    }
+
+    /// Metrics count each event once or more.
+    fn metrics(&mut self, world: &World, found: &Found) {
+        let of_accidents = |event: &&Value| event["dataset"] == "accidents";
+        let events = found.events.values().filter(of_accidents).count();
+        let data = world.metrics.data();
+        let by_severity = data.iter().filter(|datum| {
+            datum.name == "accidents" && datum.dimensions.iter().any(|it| it.0 == "severity")
+        });
+        let counted: f64 = by_severity.flat_map(|datum| &datum.counts).sum();
+        #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+        let events = events as f64;
+        if counted < events {
+            self.losses.push(format!("{events} accidents, but {counted} in the metrics"));
+        }
+    }
+
+    /// `in = out + quarantined + filtered + late + undelivered`, batch by batch.
+    fn books(&mut self, world: &World) {
+        let books = world.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for line in books.iter().filter(|line| line["message"] == "batch") {
+            let count = |name: &str| line[name].as_u64().unwrap_or(u64::MAX / 8);
+            let ended = ["out", "quarantined", "filtered", "late", "undelivered"].map(count);
+            if count("in") != ended.iter().sum::<u64>() {
+                self.faults.push(format!("books that do not balance: {line}"));
+            }
+        }
+    }
+}
+
+/// Whether the bytes of a bad row are those of the line, or of a raw record that holds it.
+fn holds(bytes: &[u8], line: &[u8]) -> bool {
+    let of_record = || RawRecord::from_json(bytes).ok().map(|it| it.payload.get().as_bytes());
+    bytes == line || of_record().is_some_and(|payload| payload == line)
+}

@@ -1,0 +1,238 @@
+//! The deployment in memory: the handlers that `main.rs` runs, the services around them, the mappings
+//! between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+use tributary_core::config::{ConfigError, PIPELINE, PipelineConfig};
+use tributary_sim::lambda::Lambda;
+use tributary_sim::mapping::Reported;
+use tributary_sim::mapping::kafka::KafkaMapping;
+use tributary_sim::mapping::kinesis::KinesisMapping;
+use tributary_sim::mapping::sqs::SqsMapping;
+use tributary_sim::service::{
+    SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic,
+};
+use tributary_sim::{Fault, Faults, clock};
+
+use super::alerts::Invocations;
+use super::functions::{Functions, Parts};
+use super::input::Row;
+use super::plan::Plan;
+
+const MAX_RECORD_BYTES: usize = 1024 * 1024;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The longest that a simulation may take on its own clock until nothing is left to do.
+const PATIENCE: Duration = Duration::from_hours(12);
+
+/// Everything there is.
+pub(super) struct World {
+    pub plan: Plan,
+    pub faults: Faults,
+    pub source: Arc<SimBucket>,
+    pub parked: Arc<SimBucket>,
+    pub raw: Arc<SimStream>,
+    pub events: Arc<SimStream>,
+    pub quarantine: Arc<SimDelivery>,
+    pub topic: Arc<SimTopic>,
+    pub claims: SimTable,
+    pub invocations: Invocations,
+    pub metrics: Arc<SimMetrics>,
+    pub queue: SimQueue,
+    pub functions: Functions,
+    pub streams: Vec<Rc<KinesisMapping>>,
+    pub messages: Rc<SqsMapping>,
+    pub topics: Rc<KafkaMapping>,
+    pub books: Arc<Mutex<Vec<Value>>>,
+    pub accepted: Mutex<Accepted>,
+}
+
+/// What has been taken in and must not be lost.
+#[derive(Default)]
+pub(super) struct Accepted {
+    /// Rows by record id.
+    pub rows: BTreeMap<String, Row>,
+    /// For rows of an object that was deleted, the name of that object.
+    pub deleted: BTreeMap<String, String>,
+    /// Records that nobody can read, by their bytes.
+    pub poison: BTreeSet<Vec<u8>>,
+    /// Record ids in the order of their source: an object, a request, a partition of a topic.
+    pub sequences: BTreeMap<String, Vec<String>>,
+    /// Requests that are still to be answered.
+    pub unanswered: usize,
+}
+
+/// The configuration that is compiled into the functions.
+pub(super) fn pipeline() -> Result<PipelineConfig, ConfigError> {
+    PipelineConfig::from_toml(PIPELINE)
+}
+
+impl World {
+    pub(super) fn build(plan: Plan) -> Result<Rc<Self>, ConfigError> {
+        clock::begin();
+        let faults = Faults::new(plan.seed, plan.rates.clone());
+        let books = Arc::new(Mutex::new(Vec::new()));
+        let parked = Arc::new(SimBucket::default());
+        let lake = Arc::new(SimBucket::default());
+        let raw = Arc::new(SimStream::new(plan.shards, MAX_RECORD_BYTES));
+        let events = Arc::new(SimStream::new(plan.shards, MAX_RECORD_BYTES));
+        let quarantine = Arc::new(SimDelivery::new(lake, "quarantine/"));
+        let queue = SimQueue::new(faults.clone(), 1_800 * SECOND, 5);
+        let parts = Parts {
+            plan: &plan,
+            faults: &faults,
+            books: &books,
+            source: Arc::new(SimBucket::default()),
+            raw: raw.clone(),
+            events: events.clone(),
+            quarantine: quarantine.clone(),
+            topic: Arc::default(),
+            claims: SimTable::new(faults.clone()),
+            invocations: Invocations::default(),
+            metrics: Arc::default(),
+            queue: queue.clone(),
+        };
+        let functions = parts.functions()?;
+        let mapping = |uuid, stream: &Arc<SimStream>, lambda: &Lambda| {
+            let settings = plan.mapping.clone();
+            KinesisMapping::new(uuid, stream.clone(), lambda.clone(), settings, parked.clone())
+        };
+        let streams = vec![
+            mapping("transform", &raw, &functions.transform),
+            mapping("metrics", &events, &functions.metrics),
+            mapping("alerts", &events, &functions.alerts),
+        ];
+        let messages = SqsMapping::new(queue.clone(), functions.ingest_s3.clone(), 1);
+        let batch_size = plan.mapping.batch_size;
+        let topics = KafkaMapping::new(functions.ingest_kafka.clone(), batch_size);
+        let (source, topic, metrics) = (parts.source, parts.topic, parts.metrics);
+        let (claims, invocations) = (parts.claims, parts.invocations);
+        Ok(Rc::new(Self {
+            faults,
+            source,
+            parked,
+            raw,
+            events,
+            quarantine,
+            topic,
+            claims,
+            invocations,
+            metrics,
+            queue,
+            functions,
+            streams,
+            messages,
+            topics,
+            books,
+            accepted: Mutex::default(),
+            plan,
+        }))
+    }
+
+    /// Runs it to its end: input and faults at once, then calm, then whatever was set aside is brought
+    /// back. Whether there was an end.
+    pub(super) async fn run(self: &Rc<Self>) -> bool {
+        for mapping in &self.streams {
+            spawn_local(mapping.clone().run());
+        }
+        self.messages.run(2);
+        spawn_local(self.topics.clone().run());
+        spawn_local(self.clone().reshard());
+        self.clone().feed().await;
+        // Faults go on for a while after the last input.
+        sleep(120 * SECOND).await;
+        self.faults.calm_down();
+        let is_done = self.settle().await;
+        let is_fresh = is_done && self.takes_a_fresh_record().await;
+        self.streams.iter().for_each(|mapping| mapping.stop());
+        self.messages.stop();
+        self.topics.stop();
+        is_done && is_fresh
+    }
+
+    /// Waits until nothing is left to do, and brings back what was given up.
+    async fn settle(&self) -> bool {
+        let until = clock::elapsed() + PATIENCE;
+        while clock::elapsed() < until {
+            sleep(5 * SECOND).await;
+            if !self.is_quiet() {
+                continue;
+            }
+            // A batch that comes late does so within two minutes.
+            sleep(150 * SECOND).await;
+            if self.is_quiet() && !self.bring_back().await {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.lock().unanswered == 0
+            && self.messages.is_drained()
+            && self.topics.is_drained()
+            && self.streams.iter().all(|mapping| mapping.is_drained())
+    }
+
+    /// What an operator does: the invocations that were given up are made again, dead letters go back
+    /// to their queue. Whether there was any.
+    async fn bring_back(&self) -> bool {
+        let mut any = false;
+        for (key, object) in self.parked.list("aws/lambda/") {
+            any = true;
+            let parked: Value = serde_json::from_slice(&object).unwrap_or_default();
+            let payload = parked["payload"].as_str().unwrap_or_default().to_owned();
+            let uuid = key.split('/').nth(2).unwrap_or_default();
+            let function = self.functions.all().into_iter().find(|it| it.name() == uuid);
+            if let Some(function) = function {
+                let answer = function.invoke(payload).await.unwrap_or_else(|_| "-".to_owned());
+                if Reported::by(&answer) == Reported::Nothing {
+                    self.parked.delete(&key, 0);
+                }
+            }
+        }
+        for message in self.queue.take_dead_letters() {
+            any = true;
+            self.queue.push(message.body, Duration::ZERO);
+        }
+        any
+    }
+
+    /// Splits and merges shards now and then.
+    async fn reshard(self: Rc<Self>) {
+        while !self.faults.is_calm() {
+            sleep(SECOND).await;
+            for stream in [&self.raw, &self.events] {
+                if self.faults.strikes(Fault::Reshard) {
+                    let open = stream.open_shards();
+                    let chosen = self.faults.below(open.len());
+                    let next = (chosen + 1) % open.len();
+                    if self.faults.below(2) == 0 || !stream.merge(open[chosen], open[next]) {
+                        stream.split(open[chosen]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// After all that, a new record goes through in the time that it usually takes.
+    async fn takes_a_fresh_record(self: &Rc<Self>) -> bool {
+        let line = br#"{"sensor_id":"fresh","timestamp":"2026-11-21T00:00:00Z","temperature":20.5,"humidity":40}"#;
+        let row = Row { dataset: "telemetry", line: line.to_vec() };
+        let before = self.events.all().len();
+        self.lock().unanswered += 1;
+        self.clone().send(vec![row], None).await;
+        sleep(30 * SECOND).await;
+        self.events.all().len() > before && self.is_quiet()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Accepted> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

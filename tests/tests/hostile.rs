@@ -1,0 +1,169 @@
+//! Input that means harm: it costs bounded memory, and gets a clear code.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::alloc::System;
+use std::io::Write;
+use std::sync::Mutex;
+
+use cap::Cap;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tributary_core::bad_row::Code;
+use tributary_core::config::{PIPELINE, PipelineConfig};
+use tributary_core::datasets;
+use tributary_core::ingest::{Feed, Step};
+use tributary_core::rows::Limits;
+use tributary_core::transform::{Outcome, Transformer, read_raw};
+
+#[global_allocator]
+static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Memory is counted for the process: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const MIB: usize = 1024 * 1024;
+
+/// What an object became: the codes of its bad rows, and how many events.
+#[derive(Debug, Default, PartialEq)]
+struct Came {
+    codes: Vec<Code>,
+    events: usize,
+}
+
+/// Reads an object of `dataset` that comes in `pieces`, with the limits of a function, in less than
+/// `most` bytes of memory beyond the pieces.
+fn read(dataset: &str, pieces: impl IntoIterator<Item = Vec<u8>>, most: usize) -> Came {
+    let _alone = ALONE.lock().unwrap();
+    let transformer = Transformer::compile(&PipelineConfig::from_toml(PIPELINE).unwrap()).unwrap();
+    let limits = Limits { max_row_bytes: MIB, max_gzip_ratio: 200, ..Limits::default() };
+    let mut feed = Feed::new(datasets::by_name(dataset), limits);
+    let mut pieces = pieces.into_iter();
+    let mut came = Came::default();
+    let mut payload = Vec::new();
+    let before = MEMORY.allocated();
+    let mut peak = 0;
+    loop {
+        peak = peak.max(MEMORY.allocated().saturating_sub(before));
+        match feed.step() {
+            Ok(Step::NeedInput) => match pieces.next() {
+                Some(piece) => feed.push(&piece),
+                None => feed.finish(),
+            },
+            Ok(Step::Begun) => {}
+            Ok(Step::Row(row)) => {
+                payload.clear();
+                row.write_payload(&mut payload);
+                let text = str::from_utf8(&payload).unwrap();
+                match transformer.payload(row.dataset(), text, None) {
+                    Ok(Outcome::Event(_)) => came.events += 1,
+                    Ok(Outcome::Filtered) => unreachable!("no filter is shipped"),
+                    Err(rejection) => came.codes.push(rejection.code),
+                }
+            }
+            Ok(Step::Bad(_, rejection, _)) => came.codes.push(rejection.code),
+            Ok(Step::End) => break,
+            Err(refused) => {
+                came.codes.push(refused.rejection.code);
+                break;
+            }
+        }
+    }
+    assert!(peak < most, "{} KiB of {} KiB", peak / 1024, most / 1024);
+    came
+}
+
+fn gzip(pieces: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    pieces.into_iter().for_each(|piece| encoder.write_all(&piece).unwrap());
+    encoder.finish().unwrap()
+}
+
+const GOOD: &str =
+    r#"{"sensor_id":"s","location":"Weir","water_level":1.5,"timestamp":"2030-01-01T00:00:00Z"}"#;
+
+#[test]
+fn a_gzip_bomb_is_refused_before_it_is_unpacked() {
+    let line = format!("{GOOD}\n").into_bytes();
+    let zeros = std::iter::repeat_n(vec![b' '; MIB], 100);
+    let bomb = gzip([line].into_iter().chain(zeros));
+    assert!(bomb.len() < MIB / 4);
+
+    let came = read("flood", bomb.chunks(64 * 1024).map(<[u8]>::to_vec), 16 * MIB);
+
+    assert_eq!(came.codes, [Code::GzipRatio]);
+}
+
+#[test]
+fn a_row_of_many_mib_costs_itself_and_no_memory() {
+    for open in ["{\"sensor_id\":\"", "s,\"", "s,"] {
+        let is_json = open.starts_with('{');
+        let header = if is_json { "" } else { "sensor_id,location,water_level,timestamp\n" };
+        let good = if is_json { GOOD } else { "s,Weir,1.5,2030-01-01T00:00:00Z" };
+        let pieces = [format!("{header}{good}\n{open}").into_bytes()]
+            .into_iter()
+            .chain(std::iter::repeat_n(vec![b'x'; MIB], 12))
+            .chain([format!("\n{good}\n").into_bytes()]);
+
+        let came = read("flood", pieces, 8 * MIB);
+
+        assert_eq!(came, Came { codes: vec![Code::RowTooLarge], events: 2 }, "{open}");
+    }
+}
+
+#[test]
+fn json_that_is_nested_without_end_is_one_bad_row() {
+    let transformer = Transformer::compile(&PipelineConfig::default()).unwrap();
+    for deep in [
+        format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000)),
+        format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)),
+        "{\"a\":".repeat(100_000),
+    ] {
+        let came = read("flood", [format!("{deep}\n{GOOD}\n").into_bytes()], 8 * MIB);
+        assert_eq!(came, Came { codes: vec![Code::InvalidJson], events: 1 });
+
+        let raw = format!(
+            r#"{{"dataset":"flood","record_id":"r","source":"s","received_at":"2030-01-01T00:00:00Z","payload":{deep}}}"#
+        );
+        let rejection = read_raw(raw.as_bytes()).and_then(|raw| transformer.record(&raw)).err();
+        let code = rejection.map(|it| it.code).unwrap();
+        assert!([Code::InvalidJson, Code::MissingField].contains(&code), "{code}");
+    }
+}
+
+#[test]
+fn a_million_columns_are_refused_in_a_header_and_a_bad_row_below_one() {
+    let columns = "c,".repeat(1_000_000);
+    let header = "sensor_id,location,water_level,timestamp";
+    let good = "s,Weir,1.5,2030-01-01T00:00:00Z";
+
+    let came = read("flood", [columns.into_bytes()], 8 * MIB);
+    assert_eq!(came.codes, [Code::HeaderTooLarge]);
+
+    let commas = ",".repeat(1_000_000);
+    let file = format!("{header}\n{good}\n{commas}\n{good}\n");
+    let came = read("flood", [file.into_bytes()], 32 * MIB);
+    assert_eq!(came, Came { codes: vec![Code::WrongColumnCount], events: 2 });
+}
+
+#[test]
+fn fields_that_are_there_twice_and_numbers_beyond_all_bounds_have_their_codes() {
+    let huge = "9".repeat(400);
+    for (field, code) in [
+        (r#""water_level":1,"water_level":2"#.to_owned(), Code::DuplicateField),
+        (format!(r#""water_level":{huge}"#), Code::InvalidJson),
+        (format!(r#""water_level":"{huge}""#), Code::InvalidNumber),
+        (r#""water_level":"1e400""#.to_owned(), Code::InvalidNumber),
+        (r#""water_level":1e300"#.to_owned(), Code::OutOfRange),
+        (r#""water_level":"NaN""#.to_owned(), Code::InvalidNumber),
+        (format!(r#""water_level":1,"timestamp":{huge}"#), Code::InvalidJson),
+    ] {
+        let line = format!(
+            r#"{{"sensor_id":"s","location":"Weir",{field},"timestamp":"2030-01-01T00:00:00Z"}}"#
+        );
+
+        let came = read("flood", [line.clone().into_bytes()], 4 * MIB);
+
+        assert_eq!(came.codes, [code], "{}", &line[..line.len().min(120)]);
+    }
+}

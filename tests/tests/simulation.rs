@@ -1,0 +1,87 @@
+//! The whole in memory, with everything going wrong that can. `make sim` runs many more seeds.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeMap;
+
+use tributary_aws::producer::Order;
+use tributary_sim::Fault;
+use tributary_tests::simulation::{Outcome, Plan, run};
+
+fn outcome(plan: Plan) -> Outcome {
+    run(plan).unwrap()
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_doubles_whatever_fails() {
+    let mut struck: BTreeMap<Fault, u64> = BTreeMap::new();
+    for seed in 1..=25 {
+        let outcome = outcome(Plan::of(seed));
+        assert!(outcome.verdict.is_good(), "seed {seed}: {:#?}", outcome.verdict);
+        for (fault, count) in outcome.faults {
+            *struck.entry(fault).or_default() += count;
+        }
+    }
+    let never: Vec<_> = Fault::ALL.into_iter().filter(|it| !struck.contains_key(it)).collect();
+    assert!(never.is_empty(), "these faults never happened: {never:?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_simulation() {
+    let told = |seed| {
+        let outcome = outcome(Plan::of(seed));
+        (outcome.records, outcome.invocations, outcome.redelivered, outcome.seconds, outcome.faults)
+    };
+
+    assert_eq!(told(3), told(3));
+    assert_ne!(told(3), told(4));
+}
+
+#[test]
+fn a_function_may_be_killed_at_each_of_its_awaits() {
+    let plan = |seed, kill| {
+        let plan = Plan::without_faults(seed);
+        Plan { objects: 2, requests: 2, produced: 2, rows: 8, bad: 0.3, kill, ..plan }
+    };
+    // The first seed whose input is such that every function has something to wait for.
+    let is_busy = |outcome: &Outcome| outcome.awaits.values().all(|awaits| *awaits >= 2);
+    let calm = (1..200).map(|seed| (seed, outcome(plan(seed, None))));
+    let (seed, calm) = calm.into_iter().find(|(_, outcome)| is_busy(outcome)).unwrap();
+    assert!(calm.verdict.is_good(), "{:#?}", calm.verdict);
+    let plan = |kill| plan(seed, kill);
+    for (function, awaits) in calm.awaits {
+        for at in 0..awaits {
+            // The first invocations are small, later ones see more.
+            for invocation in [1, 2] {
+                let outcome = outcome(plan(Some((function, invocation, at))));
+                let verdict = outcome.verdict;
+                assert!(
+                    verdict.is_good(),
+                    "{function}, invocation {invocation}, await {at}: {verdict:#?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn without_faults_nothing_comes_twice() {
+    let outcome = outcome(Plan { aggregates: false, ..Plan::without_faults(5) });
+
+    assert!(outcome.verdict.is_good(), "{:#?}", outcome.verdict);
+    assert_eq!((outcome.redelivered, outcome.parked), (0, 0));
+    assert!(outcome.records > 20 && outcome.faults.is_empty());
+}
+
+#[test]
+fn per_key_no_record_is_stored_before_an_earlier_one() {
+    let often = |fault| (fault, 0.3);
+    let rates = [Fault::PartialFailure, Fault::TimeOutAfter, Fault::ShortAnswer, Fault::Kill];
+    for seed in 1..=10 {
+        let plan = Plan { rates: rates.map(often).into(), aggregates: false, ..Plan::of(seed) };
+
+        let outcome = outcome(Plan { order: Order::PerKey, ..plan });
+
+        assert!(outcome.verdict.is_good(), "seed {seed}: {:#?}", outcome.verdict);
+    }
+}

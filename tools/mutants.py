@@ -1,0 +1,206 @@
+"""Breaks the code on purpose, one mistake at a time, and sees the simulator notice each.
+
+    python -m tools.mutants [NAME ...] [--seeds N]
+
+Each mutant is a copy of the repository beneath target/mutants with one place changed. It is built, and
+simulated seed by seed until a seed fails. A mutant that every seed forgives is a hole in the simulator,
+and the exit code is 1; so is a place that is no longer there.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / "target" / "mutants"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake: in `path`, `old` is replaced by `new`."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+
+
+MUTANTS = [
+    Mutant(
+        "highest-number", "crates/aws/src/batch.rs",
+        "let first_undelivered = undelivered.into_iter().min();",
+        "let first_undelivered = undelivered.into_iter().max();",
+    ),
+    Mutant(
+        "half-failed-put-is-done", "crates/aws/src/producer.rs",
+        "                delivery.last_error = Some(code);\n                unstored.push(outbound);",
+        "                delivery.last_error = Some(code);",
+    ),
+    Mutant(
+        "quarantine-after-the-checkpoint", "crates/aws/src/delivery.rs",
+        "self.quarantined.undelivered.iter().chain(undelivered).copied()",
+        "undelivered.iter().copied()",
+    ),
+    Mutant(
+        "quarantine-failure-swallowed", "crates/aws/src/quarantine.rs",
+        "quarantine.send(&self.0, deadline.half_way()).await",
+        "let _ = quarantine.send(&self.0, deadline.half_way()).await;\n        Ok(Delivery::default())",
+    ),
+    Mutant(
+        "unstable-ids", "functions/ingest-s3/src/object.rs",
+        "let record_id = source.record_id(row.position()).to_string();",
+        "let record_id = SourceName::file(received_at).record_id(row.position()).to_string();",
+    ),
+    Mutant(
+        "sns-failures-ignored", "crates/aws/src/sns.rs",
+        "set(id, if is_final { Verdict::Refused(code) } else { Verdict::Failed(code) });",
+        "let _ = (is_final, code);\n        set(id, Verdict::Stored);",
+    ),
+    Mutant(
+        "alert-published-before-its-claim", "functions/alerts/src/once.rs",
+        "        let standings = self.claims.claim(",
+        "        let early = group.iter().map(|wanted| wanted.notification.clone()).enumerate();\n"
+        "        let early: Vec<_> = early.map(|(position, entry)| Outbound { position, entry }).collect();\n"
+        "        let _ = self.topic.attempt(&early, deadline.half_way()).await;\n"
+        "        let standings = self.claims.claim(",
+    ),
+    Mutant(
+        "alert-noted-before-it-is-published", "functions/alerts/src/once.rs",
+        "        let (delivery, set_up) = self.topic.attempt(",
+        "        let early: Vec<_> = claimed.iter().map(|it| it.1.clone()).collect();\n"
+        "        self.settle(&early, deadline, sent).await;\n"
+        "        let (delivery, set_up) = self.topic.attempt(",
+    ),
+    Mutant(
+        "alert-never-noted", "functions/alerts/src/once.rs",
+        "        self.settle(&published, deadline, sent).await;\n",
+        "",
+    ),
+    Mutant(
+        "held-alert-is-done", "functions/alerts/src/once.rs",
+        "                sent.undelivered.extend(again.alerts.iter().map(|wanted| wanted.position));\n",
+        "",
+    ),
+    Mutant(
+        "unknown-claim-is-ours", "functions/alerts/src/once.rs",
+        "                Ok(Standing::Claimed) => {",
+        "                Ok(Standing::Claimed) | Err(CallError::Plumbing { .. }) => {",
+    ),
+    Mutant(
+        "lease-ends-before-its-holder", "functions/alerts/src/once.rs",
+        "let lease = left.saturating_add(LEASE_MARGIN);",
+        "let lease = (left / 30).min(LEASE_MARGIN);",
+    ),
+    Mutant(
+        "short-answer-trusted", "crates/aws/src/producer.rs",
+        "Ok(verdicts) if verdicts.len() == pending.len() => verdicts,",
+        "Ok(verdicts) if verdicts.len() <= pending.len() => verdicts,",
+    ),
+    Mutant(
+        "time-out-is-success", "crates/aws/src/producer.rs",
+        "            delivery.last_error = Some(error.to_string());\n            return pending;",
+        "            delivery.last_error = Some(error.to_string());\n            return Vec::new();",
+    ),
+    Mutant(
+        "order-of-keys-ignored", "crates/aws/src/producer.rs",
+        "        if self.order == Order::Throughput {\n            return std::mem::take(pending);\n        }\n",
+        "        if self.order != Order::Throughput || pending.len() < usize::MAX {\n            return std::mem::take(pending);\n        }\n",
+    ),
+    Mutant(
+        "rest-of-object-forgotten", "functions/ingest-s3/src/handler.rs",
+        "            if let Err(error) = self.hand_on(body, &work.task).await? {\n                return Ok(Err(error));\n            }",
+        "            let _ = self.hand_on(body, &work.task).await;",
+    ),
+    Mutant(
+        "kafka-partition-not-reported", "functions/ingest-kafka/src/handler.rs",
+        "        undelivered.extend(&sent.undelivered);\n",
+        "",
+    ),
+    Mutant(
+        "sender-told-too-much", "functions/ingest-http/src/handler.rs",
+        "for &position in &delivery.undelivered {",
+        "for &position in delivery.undelivered.iter().skip(1) {",
+    ),
+]
+
+
+def copy_tree(tree):
+    """The tracked files, and those not yet tracked, as they are; times kept, so that little is built anew."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    wanted = {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+    for name in wanted:
+        here, there = ROOT / name, tree / name
+        if not there.exists() or there.read_bytes() != here.read_bytes():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(here, there)
+    for path in [path for path in tree.rglob("*") if path.is_file()]:
+        if str(path.relative_to(tree)) not in wanted:
+            path.unlink()
+
+
+def first_failure(tree, seeds):
+    """The lowest seed that fails and what it says, None where none of `seeds` does; an error where it does not build."""
+    # A directory of its own: cargo takes two copies of a workspace in one directory for the same.
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(HOME / "build")}
+    done = subprocess.run(
+        ["cargo", "run", "--quiet", "--locked", "--package", "tributary-tests", "--bin", "sim", "--",
+         "--seeds", str(seeds), "--until-failure", "--json"],
+        cwd=tree, env=environment, capture_output=True, text=True)
+    try:
+        figures = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        return None, done.stderr.strip()
+    failed = sorted((int(seed), lines) for seed, lines in figures["failed"].items())
+    return (failed[0] if failed else None), None
+
+
+def judge(mutant, tree, seeds):
+    """One line about a mutant, and whether it was noticed."""
+    path = tree / mutant.path
+    text = path.read_text()
+    if mutant.old not in text:
+        return "the place it changes is gone", False
+    path.write_text(text.replace(mutant.old, mutant.new))
+    try:
+        failure, error = first_failure(tree, seeds)
+    finally:
+        path.write_text(text)
+    if error:
+        return f"does not build: {error.splitlines()[0]}", False
+    if failure is None:
+        return f"NOT NOTICED in {seeds} seeds", False
+    seed, lines = failure
+    return f"seed {seed:>4}  {lines[0][:90]}", True
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="some of them only")
+    parser.add_argument("--seeds", type=int, default=400)
+    arguments = parser.parse_args()
+    known = [mutant.name for mutant in MUTANTS]
+    strange = sorted(set(arguments.names) - set(known))
+    if strange:
+        parser.error(f"no mutant {', '.join(strange)}; there are {', '.join(known)}")
+    tree = HOME / "tree"
+    tree.mkdir(parents=True, exist_ok=True)
+    copy_tree(tree)
+    missed = 0
+    for mutant in MUTANTS:
+        if arguments.names and mutant.name not in arguments.names:
+            continue
+        said, noticed = judge(mutant, tree, arguments.seeds)
+        missed += not noticed
+        print(f"{mutant.name:<34}{said}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
