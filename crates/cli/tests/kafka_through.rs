@@ -20,6 +20,7 @@ use kafka_poller::invoke::{InProcess, InvokeError};
 use kafka_poller::payload::MOST_BYTES;
 use kafka_poller::poller::{Poller, Report, Settings};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr};
@@ -207,7 +208,7 @@ fn counter(address: &str) -> BaseConsumer {
 fn written(counter: &BaseConsumer) -> usize {
     let brief = Duration::from_millis(500);
     let Ok(metadata) = counter.fetch_metadata(Some(TOPIC), brief) else { return 0 };
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     let ends = partitions.filter_map(|it| counter.fetch_watermarks(TOPIC, it.id(), brief).ok());
     usize::try_from(ends.map(|(_, end)| end.max(0)).sum::<i64>()).unwrap()
 }
