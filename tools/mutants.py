@@ -198,7 +198,7 @@ def main():
             continue
         said, noticed = judge(mutant, tree, arguments.seeds)
         missed += not noticed
-        print(f"{mutant.name:<34}{said}", flush=True)
+        print(f"{mutant.name:<36}{said}", flush=True)
     return 1 if missed else 0
 
 

@@ -218,7 +218,8 @@ where
             return Ok(true);
         }
         let length = if self.offset == 0 { FIRST_RANGE } else { RANGE };
-        let range = self.offset..self.offset + length;
+        // What lies beyond the segment is for the next message to read.
+        let range = self.offset..self.offset + length.min(self.handler.segment_bytes);
         let read = self.handler.objects.read(&self.task.object, range);
         let answer = tokio::time::timeout(self.deadline.remaining(), read).await;
         let position = self.feed.position();
