@@ -3,10 +3,12 @@
 mod output;
 mod pace;
 mod progress;
+mod quarantine;
 mod replay;
 mod report;
 mod run;
 mod simulate;
+mod stack;
 mod stop;
 mod summary;
 mod tap;
@@ -35,6 +37,8 @@ enum Verb {
     Replay(replay::Arguments),
     /// Shows the records of a stream as they come
     Tap(tap::Arguments),
+    /// Lists, shows and replays bad rows
+    Quarantine(quarantine::Arguments),
 }
 
 /// Exit codes: 0 when the books balance or all was delivered, 1 when not, 2 for what cannot be read,
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Tap(arguments) => tap::run(&arguments),
+        Verb::Quarantine(arguments) => quarantine::run(&arguments),
     };
     match result {
         Ok(code) => code,

@@ -1,0 +1,44 @@
+//! What a deployed stack says of itself.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, anyhow};
+use aws_sdk_cloudformation::error::{DisplayErrorContext, ProvideErrorMetadata as _};
+use tributary_aws::clients::SdkConfig;
+
+/// The outputs of a stack.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    pub name: String,
+    outputs: BTreeMap<String, String>,
+}
+
+impl Stack {
+    /// Asks `CloudFormation` for the outputs of the stack `name`.
+    pub(crate) async fn read(config: &SdkConfig, name: &str) -> Result<Self> {
+        let client = aws_sdk_cloudformation::Client::new(config);
+        let answer =
+            client.describe_stacks().stack_name(name).send().await.map_err(|error| match error
+                .as_service_error()
+                .and_then(|error| error.message())
+            {
+                Some(message) => anyhow!("stack {name} cannot be asked for its outputs: {message}"),
+                None => anyhow!(
+                    "stack {name} cannot be asked for its outputs: {}",
+                    DisplayErrorContext(&error)
+                ),
+            })?;
+        let outputs = answer.stacks.into_iter().flatten().filter_map(|stack| stack.outputs);
+        let pair = |output: aws_sdk_cloudformation::types::Output| {
+            Some((output.output_key?, output.output_value?))
+        };
+        let outputs: BTreeMap<_, _> = outputs.flatten().filter_map(pair).collect();
+        Ok(Self { name: name.to_owned(), outputs })
+    }
+
+    /// The value of an output.
+    pub(crate) fn output(&self, key: &str) -> Result<&str> {
+        let value = self.outputs.get(key).map(String::as_str);
+        value.with_context(|| format!("stack {} has no output {key}", self.name))
+    }
+}
