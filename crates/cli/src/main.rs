@@ -1,9 +1,11 @@
 //! The `tributary` command.
 
+mod lines;
 mod output;
 mod pace;
 mod progress;
 mod quarantine;
+mod redrive;
 mod replay;
 mod report;
 mod run;
@@ -39,6 +41,8 @@ enum Verb {
     Tap(tap::Arguments),
     /// Lists, shows and replays bad rows
     Quarantine(quarantine::Arguments),
+    /// Brings back what Lambda, Firehose and SQS gave up on; a dry run unless --yes
+    Redrive(redrive::Arguments),
 }
 
 /// Exit codes: 0 when the books balance or all was delivered, 1 when not, 2 for what cannot be read,
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Tap(arguments) => tap::run(&arguments),
         Verb::Quarantine(arguments) => quarantine::run(&arguments),
+        Verb::Redrive(arguments) => redrive::run(&arguments),
     };
     match result {
         Ok(code) => code,

@@ -20,6 +20,7 @@ pub mod ingest;
 pub mod kpl;
 pub mod metric;
 pub mod pairs;
+pub mod parked;
 pub mod quarantine;
 pub mod raw;
 pub mod rows;

@@ -6,9 +6,10 @@ use anyhow::{Result, bail};
 use jiff::Timestamp;
 use tributary_core::quarantine::QuarantinedRow;
 
-use super::layer::{Layer, Unreadable, bad_rows};
+use super::layer::{Layer, bad_rows};
 use super::marks::{Marks, State};
 use super::which::Which;
+use crate::lines::Unreadable;
 use crate::progress::Steps;
 
 /// The rows of a quarantine.

@@ -8,26 +8,17 @@ use jiff::{Timestamp, ToSpan as _};
 use tokio::task::JoinHandle;
 use tributary_aws::bucket::{Bucket, Entry};
 use tributary_core::quarantine::QuarantinedRow;
-use tributary_core::rows::{Format, Limits, Next, ObjectReader};
+
+use crate::lines::{Unreadable, lines};
 
 /// So many objects are fetched at once: a local AWS writes one for each row.
 const AHEAD: usize = 8;
-
-/// So many unreadable lines are told; the others are counted.
-const MOST_TOLD: u64 = 3;
 
 /// The objects below a prefix, those of a day below `dt=<day>/`.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub bucket: Bucket,
     pub prefix: String,
-}
-
-/// Lines that are no bad rows.
-#[derive(Debug, Default)]
-pub(super) struct Unreadable {
-    pub count: u64,
-    is_silent: bool,
 }
 
 impl Layer {
@@ -98,42 +89,6 @@ impl Fetch {
     }
 }
 
-/// Gives each JSON line of an object, plain or gzip; what is no line of JSON is told and counted.
-pub(super) fn lines(
-    key: &str,
-    bytes: &[u8],
-    unreadable: &mut Unreadable,
-    mut each: impl FnMut(&[u8]) -> Result<(), String>,
-) {
-    // More than gzip can make of a byte: the layer is our own.
-    let limits = Limits { max_gzip_ratio: 2_000, ..Limits::default() };
-    let mut reader = ObjectReader::new(limits);
-    reader.push(bytes);
-    reader.finish();
-    loop {
-        let (offset, fault) = match reader.next() {
-            Ok(Next::Header(header)) if header.format() == Format::JsonLines => continue,
-            Ok(Next::Header(_)) => {
-                unreadable.tell(key, 0, "is no JSON");
-                return;
-            }
-            Ok(Next::Row(row)) => match each(row.bytes) {
-                Ok(()) => continue,
-                Err(fault) => (row.position.offset, fault),
-            },
-            Ok(Next::Broken(broken)) => (broken.position.offset, broken.message),
-            Ok(Next::NeedInput | Next::End) => return,
-            Err(refusal) => {
-                if !bytes.is_empty() {
-                    unreadable.tell(key, refusal.position.offset, &refusal.message);
-                }
-                return;
-            }
-        };
-        unreadable.tell(key, offset, &fault);
-    }
-}
-
 /// Gives each bad row of an object of the quarantine.
 pub(super) fn bad_rows(
     key: &str,
@@ -147,19 +102,4 @@ pub(super) fn bad_rows(
         each(line, &row);
         Ok(())
     });
-}
-
-impl Unreadable {
-    /// Of lines that were told already.
-    pub(super) fn silent() -> Self {
-        Self { is_silent: true, ..Self::default() }
-    }
-
-    #[expect(clippy::print_stderr, reason = "the first of them are told")]
-    fn tell(&mut self, key: &str, offset: u64, fault: &str) {
-        self.count += 1;
-        if self.count <= MOST_TOLD && !self.is_silent {
-            eprintln!("tributary: {key}, byte {offset}: {fault}");
-        }
-    }
 }

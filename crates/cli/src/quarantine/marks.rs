@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use tributary_core::id::Id;
 use tributary_core::time::{as_millis, millis};
 
-use super::layer::{Layer, Unreadable, day, lines};
+use super::layer::{Layer, day};
+use crate::lines::{Unreadable, lines};
 
 /// A replay of one bad row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,10 +19,11 @@ use tributary_aws::clients::{self, SdkConfig};
 use tributary_core::quarantine::QuarantinedRow;
 
 use self::index::Index;
-use self::layer::{Unreadable, bad_rows};
+use self::layer::bad_rows;
 use self::list::Listing;
 use self::show::Decoded;
 use self::which::{Place, Which};
+use crate::lines::Unreadable;
 use crate::summary::Format;
 
 #[derive(clap::Args)]

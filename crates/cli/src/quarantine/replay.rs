@@ -23,10 +23,11 @@ use tributary_core::transform::Transformer;
 
 use super::headers::Headers;
 use super::index::Index;
-use super::layer::{Layer, Unreadable, bad_rows};
+use super::layer::{Layer, bad_rows};
 use super::marks::{Mark, Marks, State};
 use super::outcome::Outcome;
 use super::which::{Place, Which};
+use crate::lines::Unreadable;
 use crate::output::{Lines, is_stdout};
 use crate::progress::Steps;
 use crate::stop::Stop;

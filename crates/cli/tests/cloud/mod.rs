@@ -1,7 +1,7 @@
-//! An account on this machine, as far as an operator's commands can tell: buckets, a stream that takes
-//! records, the outputs of one stack.
+//! An account on this machine, as far as an operator's commands can tell: buckets, streams that take
+//! records, queues, functions, the outputs of one stack.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,18 +20,20 @@ pub(crate) struct Put {
     pub(crate) data: Vec<u8>,
 }
 
-impl Put {
-    pub(crate) fn record(&self) -> Value {
-        serde_json::from_slice(&self.data).unwrap()
-    }
-}
-
 #[derive(Default)]
 pub(crate) struct State {
     /// By bucket, `/` and key.
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     /// What the stream `raw` has taken.
     pub(crate) records: Vec<Put>,
+    /// What the delivery stream `again` has taken.
+    pub(crate) delivered: Vec<Vec<u8>>,
+    /// The messages of each queue, by its name, and when each was sent, in milliseconds.
+    pub(crate) queues: BTreeMap<String, Vec<(String, i64)>>,
+    /// What functions answer, in this order, and then that all is done: the kind of their error, and
+    /// their payload. And what they were invoked with.
+    pub(crate) answers: VecDeque<(Option<&'static str>, &'static str)>,
+    pub(crate) invoked: Vec<(String, Value)>,
     /// Where nothing can be written, once so many objects have been.
     pub(crate) full: Option<(&'static str, usize)>,
     /// So many requests are not answered.
@@ -110,6 +112,11 @@ impl State {
             let body: Value = serde_json::from_slice(&request.body).unwrap();
             let (status, body) = match target.rsplit('.').next().unwrap() {
                 "PutRecords" => self.put_records(&body),
+                "PutRecordBatch" => self.put_record_batch(&body),
+                "GetQueueAttributes" => (200, self.queue_attributes(&body)),
+                "SendMessage" => (200, self.send_message(&body)),
+                "ReceiveMessage" => (200, self.receive_message(&body)),
+                "DeleteMessage" => (200, self.delete_message(&body)),
                 other => unreachable!("{other}"),
             };
             return Answer::of(status, body.to_string())
@@ -120,6 +127,9 @@ impl State {
             return describe_stacks(&String::from_utf8_lossy(&request.body));
         }
         let path = decoded(path.trim_start_matches('/'));
+        if let Some(function) = path.strip_prefix("2015-03-31/functions/") {
+            return self.invoke(function, &request.body);
+        }
         match request.method.as_str() {
             "GET" if query.contains("list-type=2") => self.list(path.trim_end_matches('/'), query),
             "GET" => self.get(&path, query, request.headers.get("range")),
@@ -149,6 +159,64 @@ impl State {
         let answers: Vec<_> =
             records.iter().map(|_| json!({ "SequenceNumber": "1", "ShardId": "s" })).collect();
         (200, json!({ "FailedRecordCount": 0, "Records": answers }))
+    }
+
+    fn put_record_batch(&mut self, body: &Value) -> (u16, Value) {
+        assert_eq!(body["DeliveryStreamName"], "again");
+        let records = body["Records"].as_array().unwrap();
+        for record in records {
+            let data = record["Data"].as_str().unwrap();
+            self.delivered.push(base64_simd::STANDARD.decode_to_vec(data).unwrap());
+        }
+        let answers: Vec<_> = records.iter().map(|_| json!({ "RecordId": "1" })).collect();
+        (200, json!({ "FailedPutCount": 0, "RequestResponses": answers }))
+    }
+
+    fn queue(&mut self, body: &Value) -> &mut Vec<(String, i64)> {
+        let name = body["QueueUrl"].as_str().unwrap().rsplit('/').next().unwrap();
+        self.queues.entry(name.to_owned()).or_default()
+    }
+
+    fn queue_attributes(&mut self, body: &Value) -> Value {
+        let waiting = self.queue(body).len().to_string();
+        json!({ "Attributes": { "ApproximateNumberOfMessages": waiting,
+            "ApproximateNumberOfMessagesNotVisible": "0" } })
+    }
+
+    fn send_message(&mut self, body: &Value) -> Value {
+        let message = body["MessageBody"].as_str().unwrap().to_owned();
+        self.queue(body).push((message, 0));
+        json!({ "MessageId": "m" })
+    }
+
+    /// The receipt of a message is what it says. One that was sent in the future is received once.
+    fn receive_message(&mut self, body: &Value) -> Value {
+        let queue = self.queue(body);
+        let page: Vec<_> = queue.iter().take(10).cloned().collect();
+        queue.retain(|(_, sent)| *sent < 2_000_000_000_000);
+        let message = |(text, sent): &(String, i64)| {
+            json!({ "MessageId": "m", "Body": text, "ReceiptHandle": text,
+                "Attributes": { "SentTimestamp": sent.to_string() } })
+        };
+        json!({ "Messages": page.iter().map(message).collect::<Vec<_>>() })
+    }
+
+    fn delete_message(&mut self, body: &Value) -> Value {
+        let receipt = body["ReceiptHandle"].as_str().unwrap().to_owned();
+        self.queue(body).retain(|(text, _)| *text != receipt);
+        json!({})
+    }
+
+    fn invoke(&mut self, function: &str, body: &[u8]) -> Answer {
+        let function = function.strip_suffix("/invocations").unwrap().to_owned();
+        self.invoked.push((function, serde_json::from_slice(body).unwrap()));
+        let (error, text) =
+            self.answers.pop_front().unwrap_or((None, r#"{"batchItemFailures":[]}"#));
+        let answer = Answer::of(200, text);
+        match error {
+            Some(kind) => answer.with("X-Amz-Function-Error", kind),
+            None => answer,
+        }
     }
 
     fn list(&mut self, bucket: &str, query: &str) -> Answer {
@@ -238,14 +306,23 @@ fn describe_stacks(body: &str) -> Answer {
     let output = |(key, value): (&str, &str)| {
         format!("<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>")
     };
-    let outputs: String =
-        [("RawBucketName", "lake"), ("RawStreamName", "raw")].into_iter().map(output).collect();
-    Answer::of(200, format!(
-        "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>dev</StackName>\
-         <CreationTime>2026-11-20T10:00:00Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus>\
-         <Outputs>{outputs}</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
-    ))
-    .with("Content-Type", "text/xml")
+    let outputs = [
+        ("RawBucketName", "lake"),
+        ("AnalyticsBucketName", "analytics"),
+        ("RawStreamName", "raw"),
+        ("EventsRedeliveryStreamName", "again"),
+        ("IngestQueueUrl", "http://sqs.us-east-1.localhost/1/ingest"),
+        ("IngestDeadLetterQueueUrl", "http://sqs.us-east-1.localhost/1/dead-letters"),
+    ];
+    let outputs: String = outputs.into_iter().map(output).collect();
+    let stack = format!(
+        "<StackName>dev</StackName><CreationTime>2026-11-20T10:00:00Z</CreationTime>\
+         <StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs>"
+    );
+    let stacks = format!("<Stacks><member>{stack}</member></Stacks>");
+    let result = format!("<DescribeStacksResult>{stacks}</DescribeStacksResult>");
+    Answer::of(200, format!("<DescribeStacksResponse>{result}</DescribeStacksResponse>"))
+        .with("Content-Type", "text/xml")
 }
 
 /// `%xx` as bytes.
