@@ -1,5 +1,6 @@
 //! The `tributary` command.
 
+mod books;
 mod lines;
 mod output;
 mod pace;
@@ -41,6 +42,8 @@ enum Verb {
     Tap(tap::Arguments),
     /// Lists, shows and replays bad rows
     Quarantine(quarantine::Arguments),
+    /// Settles the books of all functions of a stack
+    Books(books::Arguments),
     /// Brings back what Lambda, Firehose and SQS gave up on; a dry run unless --yes
     Redrive(redrive::Arguments),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Tap(arguments) => tap::run(&arguments),
         Verb::Quarantine(arguments) => quarantine::run(&arguments),
+        Verb::Books(arguments) => books::run(&arguments),
         Verb::Redrive(arguments) => redrive::run(&arguments),
     };
     match result {

@@ -36,6 +36,20 @@ impl Stack {
         Ok(Self { name: name.to_owned(), outputs })
     }
 
+    /// The functions of the stack: each by its name in books, and by its name in AWS.
+    pub(crate) fn functions(&self) -> Vec<(String, String)> {
+        let names = self.outputs.iter().filter(|(key, _)| key.ends_with("FunctionName"));
+        let prefix = format!("{}-", self.name);
+        let mut found: Vec<_> = names
+            .map(|(_, name)| (name.strip_prefix(&prefix).unwrap_or(name).to_owned(), name.clone()))
+            .collect();
+        // As a record meets them.
+        let order = ["ingest-s3", "ingest-http", "ingest-kafka", "transform"];
+        let place = |name: &str| order.iter().position(|it| *it == name).unwrap_or(order.len());
+        found.sort_by_key(|(name, _)| place(name));
+        found
+    }
+
     /// The value of an output.
     pub(crate) fn output(&self, key: &str) -> Result<&str> {
         let value = self.outputs.get(key).map(String::as_str);

@@ -8,6 +8,7 @@
 
 pub mod alert;
 pub mod bad_row;
+pub mod balance;
 pub mod books;
 pub mod cell;
 pub mod config;

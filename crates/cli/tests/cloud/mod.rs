@@ -34,6 +34,8 @@ pub(crate) struct State {
     /// their payload. And what they were invoked with.
     pub(crate) answers: VecDeque<(Option<&'static str>, &'static str)>,
     pub(crate) invoked: Vec<(String, Value)>,
+    /// The lines of each log, and when each was written, in milliseconds.
+    pub(crate) logs: BTreeMap<String, Vec<(i64, String)>>,
     /// Where nothing can be written, once so many objects have been.
     pub(crate) full: Option<(&'static str, usize)>,
     /// So many requests are not answered.
@@ -117,6 +119,7 @@ impl State {
                 "SendMessage" => (200, self.send_message(&body)),
                 "ReceiveMessage" => (200, self.receive_message(&body)),
                 "DeleteMessage" => (200, self.delete_message(&body)),
+                "FilterLogEvents" => self.filter_log_events(&body),
                 other => unreachable!("{other}"),
             };
             return Answer::of(status, body.to_string())
@@ -205,6 +208,27 @@ impl State {
         let receipt = body["ReceiptHandle"].as_str().unwrap().to_owned();
         self.queue(body).retain(|(text, _)| *text != receipt);
         json!({})
+    }
+
+    /// Three lines a page.
+    fn filter_log_events(&self, body: &Value) -> (u16, Value) {
+        let Some(lines) = self.logs.get(body["logGroupName"].as_str().unwrap()) else {
+            return (
+                400,
+                json!({ "__type": "ResourceNotFoundException", "message": "no such log" }),
+            );
+        };
+        let (start, end) = (body["startTime"].as_i64().unwrap(), body["endTime"].as_i64().unwrap());
+        let word = body["filterPattern"].as_str().unwrap();
+        let is_wanted =
+            |(at, line): &&(i64, String)| (start..end).contains(at) && line.contains(word);
+        let found: Vec<_> = lines.iter().filter(is_wanted).collect();
+        let first: usize = body["nextToken"].as_str().map_or(0, |token| token.parse().unwrap());
+        let page = &found[first..found.len().min(first + 3)];
+        let events: Vec<_> =
+            page.iter().map(|(at, line)| json!({ "timestamp": at, "message": line })).collect();
+        let next = (first + 3 < found.len()).then(|| (first + 3).to_string());
+        (200, json!({ "events": events, "nextToken": next }))
     }
 
     fn invoke(&mut self, function: &str, body: &[u8]) -> Answer {
@@ -311,6 +335,11 @@ fn describe_stacks(body: &str) -> Answer {
         ("AnalyticsBucketName", "analytics"),
         ("RawStreamName", "raw"),
         ("EventsRedeliveryStreamName", "again"),
+        ("IngestS3FunctionName", "dev-ingest-s3"),
+        ("TransformFunctionName", "dev-transform"),
+        ("MetricsFunctionName", "dev-metrics"),
+        ("AlertsFunctionName", "dev-alerts"),
+        ("MetricsNamespace", "Tributary/dev"),
         ("IngestQueueUrl", "http://sqs.us-east-1.localhost/1/ingest"),
         ("IngestDeadLetterQueueUrl", "http://sqs.us-east-1.localhost/1/dead-letters"),
     ];
