@@ -1,9 +1,10 @@
 //! What a deployed stack says of itself.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 
 use anyhow::{Context as _, Result, anyhow};
-use aws_sdk_cloudformation::error::{DisplayErrorContext, ProvideErrorMetadata as _};
+use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use tributary_aws::clients::SdkConfig;
 
 /// The outputs of a stack.
@@ -17,17 +18,9 @@ impl Stack {
     /// Asks `CloudFormation` for the outputs of the stack `name`.
     pub(crate) async fn read(config: &SdkConfig, name: &str) -> Result<Self> {
         let client = aws_sdk_cloudformation::Client::new(config);
-        let answer =
-            client.describe_stacks().stack_name(name).send().await.map_err(|error| match error
-                .as_service_error()
-                .and_then(|error| error.message())
-            {
-                Some(message) => anyhow!("stack {name} cannot be asked for its outputs: {message}"),
-                None => anyhow!(
-                    "stack {name} cannot be asked for its outputs: {}",
-                    DisplayErrorContext(&error)
-                ),
-            })?;
+        let answer = client.describe_stacks().stack_name(name).send().await.map_err(|error| {
+            anyhow!("stack {name} cannot be asked for its outputs: {}", why(&error))
+        })?;
         let outputs = answer.stacks.into_iter().flatten().filter_map(|stack| stack.outputs);
         let pair = |output: aws_sdk_cloudformation::types::Output| {
             Some((output.output_key?, output.output_value?))
@@ -55,4 +48,22 @@ impl Stack {
         let value = self.outputs.get(key).map(String::as_str);
         value.with_context(|| format!("stack {} has no output {key}", self.name))
     }
+}
+
+/// Why a call failed: what the service says, or else what happened on the way to it.
+pub(crate) fn why<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: std::fmt::Debug,
+{
+    if let Some(message) = error.as_service_error().and_then(ProvideErrorMetadata::message) {
+        return message.to_owned();
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.extend([": ", &error.to_string()]);
+        source = error.source();
+    }
+    text
 }

@@ -457,3 +457,18 @@ fn what_cannot_be_done_is_one_line_and_exit_code_2() {
     }
     assert!(cloud.paths("lake/quarantine-replayed").is_empty());
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let cloud = three();
+    let out = std::process::Stdio::piped();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tributary"));
+    let command = command.args(["quarantine", "list", "--bucket", "lake"]).stdout(out);
+    let command = command.env("AWS_ENDPOINT_URL", &cloud.url).env("AWS_REGION", "us-east-1");
+    let command = command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    let mut child = command.spawn().unwrap();
+
+    drop(child.stdout.take());
+
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

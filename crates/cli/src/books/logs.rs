@@ -2,7 +2,6 @@
 
 use anyhow::{Result, anyhow};
 use aws_sdk_cloudwatchlogs::Client;
-use aws_sdk_cloudwatchlogs::error::{DisplayErrorContext, ProvideErrorMetadata as _};
 use aws_sdk_cloudwatchlogs::operation::filter_log_events::FilterLogEventsError;
 use jiff::Timestamp;
 use tributary_aws::clients::SdkConfig;
@@ -10,7 +9,7 @@ use tributary_core::balance::{FunctionBooks, Window, batch_line};
 use tributary_core::books::Books;
 
 use crate::progress::Steps;
-use crate::stack::Stack;
+use crate::stack::{Stack, why};
 
 /// A word of every line that is wanted, and of few others.
 const BATCH: &str = "batch";
@@ -58,9 +57,7 @@ async fn points(
                     // A function that was never invoked may have no log.
                     return Ok(points);
                 }
-                let message = service.and_then(|it| it.message()).map(str::to_owned);
-                let why = message.unwrap_or_else(|| DisplayErrorContext(&error).to_string());
-                return Err(anyhow!("the log {group} cannot be read: {why}"));
+                return Err(anyhow!("the log {group} cannot be read: {}", why(&error)));
             }
         };
         let messages = page.events.into_iter().flatten().filter_map(|event| event.message);

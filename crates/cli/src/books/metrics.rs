@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, anyhow};
 use aws_sdk_cloudwatch::Client;
-use aws_sdk_cloudwatch::error::DisplayErrorContext;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +11,7 @@ use tributary_aws::clients::SdkConfig;
 use tributary_core::balance::{FunctionBooks, MappingBooks, MappingCounts, Window};
 use tributary_core::books::Books;
 
-use crate::stack::Stack;
+use crate::stack::{Stack, why};
 
 /// What a `GetMetricData` call takes.
 ///
@@ -126,8 +125,7 @@ async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, Mapp
         let mut pages = request.into_paginator().items().send();
         while let Some(mapping) = pages.next().await {
             let mapping = mapping.map_err(|error| {
-                let why = DisplayErrorContext(&error);
-                anyhow!("the mappings of {function} cannot be listed: {why}")
+                anyhow!("the mappings of {function} cannot be listed: {}", why(&error))
             })?;
             let Some(uuid) = mapping.uuid else { continue };
             // Of self-managed Kafka there is no ARN, but there are topics.
@@ -163,9 +161,8 @@ async fn values(
         let mut pages = request.into_paginator().send();
         let numbers: HashMap<_, _> = (0..part.len()).map(|number| (id(number), number)).collect();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| {
-                anyhow!("the metrics cannot be read: {}", DisplayErrorContext(&error))
-            })?;
+            let page =
+                page.map_err(|error| anyhow!("the metrics cannot be read: {}", why(&error)))?;
             for result in page.metric_data_results.unwrap_or_default() {
                 let number = result.id.as_ref().and_then(|id| numbers.get(id));
                 let Some(number) = number else { continue };

@@ -14,6 +14,7 @@ use tokio::runtime;
 use tributary_aws::clients;
 use tributary_core::balance::{Balance, FunctionBooks, MappingBooks, Window};
 
+use crate::output::say;
 use crate::stack::Stack;
 use crate::summary::Format;
 use crate::units;
@@ -58,17 +59,16 @@ enum From {
 }
 
 /// Exit codes: 0 when the books balance, 1 when they do not, 2 for what cannot be read or asked for.
-#[expect(clippy::print_stdout, reason = "the command's result")]
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let window = arguments.window(Timestamp::now())?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("nothing can be read")?;
     let (functions, mappings) = runtime.block_on(arguments.read(window))?;
     let balance = Balance::of(&functions, &mappings, window);
-    match arguments.format {
-        Format::Table => println!("{}", table::table(&balance, arguments, window)),
-        Format::Json => println!("{}", serde_json::to_string(&balance)?),
-    }
+    say(&match arguments.format {
+        Format::Table => table::table(&balance, arguments, window),
+        Format::Json => serde_json::to_string(&balance)?,
+    })?;
     Ok(if balance.is_even() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -24,6 +24,7 @@ use self::list::Listing;
 use self::show::Decoded;
 use self::which::{Place, Which};
 use crate::lines::Unreadable;
+use crate::output::say;
 use crate::summary::Format;
 
 #[derive(clap::Args)]
@@ -92,20 +93,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 impl List {
-    #[expect(clippy::print_stdout, reason = "the command's result")]
     async fn run(&self, config: &SdkConfig) -> Result<ExitCode> {
         let (layer, _) = self.place.open(config).await?;
         let listing = Listing::of(&Index::read(&layer, &self.which).await?);
-        match self.format {
-            Format::Table => println!("{}", listing.table()),
-            Format::Json => println!("{}", listing.json()?),
-        }
+        say(&match self.format {
+            Format::Table => listing.table(),
+            Format::Json => listing.json()?,
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Show {
-    #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command's result")]
+    #[expect(clippy::print_stderr, reason = "what is not shown is told")]
     async fn run(&self, config: &SdkConfig) -> Result<ExitCode> {
         let mut which = self.which.clone();
         which.record_ids.extend(self.ids.iter().cloned());
@@ -134,10 +134,10 @@ impl Show {
                 let row = QuarantinedRow::from_json(line)?;
                 let state = index.marks.state(&row.record_id, row.rejected_at);
                 let decoded = Decoded::of(&row, state, None);
-                match self.format {
-                    Format::Table => println!("{}", decoded.text()?),
-                    Format::Json => println!("{}", serde_json::to_string(&decoded)?),
-                }
+                say(&match self.format {
+                    Format::Table => decoded.text()?,
+                    Format::Json => serde_json::to_string(&decoded)?,
+                })?;
             }
         }
         if more > 0 {

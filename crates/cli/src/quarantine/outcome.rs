@@ -9,6 +9,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 use tributary_core::quarantine::QuarantinedRow;
 
+use crate::output::say;
 use crate::summary::Format;
 
 /// So many rows that are left out are told one by one.
@@ -64,7 +65,7 @@ impl Outcome {
     }
 
     /// Shows it: on standard error where rows went to standard output. The exit code is 0 where every row that was asked for is, or would be, sent.
-    #[expect(clippy::print_stderr, clippy::print_stdout, reason = "the command's result")]
+    #[expect(clippy::print_stderr, reason = "what is left is told")]
     pub(super) fn show(&self, format: Format, data_on_stdout: bool) -> Result<ExitCode> {
         if self.told > MOST_TOLD {
             let more = HumanCount(self.told - MOST_TOLD);
@@ -77,7 +78,7 @@ impl Outcome {
         if data_on_stdout {
             eprintln!("{text}");
         } else {
-            println!("{text}");
+            say(&text)?;
         }
         if self.undelivered > 0 {
             let why = self.last_error.as_deref().unwrap_or("no answer");
@@ -119,6 +120,6 @@ impl Outcome {
         } else {
             format!("{sent} of {to_send} rows sent, {mended} mended, in {seconds:.2} s")
         };
-        format!("{table}\n\n {end}{stopped}")
+        format!("{}\n\n {end}{stopped}", table.trim_fmt())
     }
 }

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use crate::output::say;
 use crate::summary::Format;
 
 /// So many of what is left are told one by one.
@@ -62,15 +63,15 @@ impl Outcome {
     }
 
     /// Shows it. The exit code is 0 where nothing is left.
-    #[expect(clippy::print_stderr, clippy::print_stdout, reason = "the command's result")]
+    #[expect(clippy::print_stderr, reason = "what is left is told")]
     pub(super) fn show(&self, format: Format) -> Result<ExitCode> {
         if self.told > MOST_TOLD {
             eprintln!("left: {} more", HumanCount(self.told - MOST_TOLD));
         }
-        match format {
-            Format::Json => println!("{}", serde_json::to_string(self)?),
-            Format::Table => println!("{}", self.table()),
-        }
+        say(&match format {
+            Format::Json => serde_json::to_string(self)?,
+            Format::Table => self.table(),
+        })?;
         let is_left = |line: &Line| line.waiting > line.redriven;
         let is_done = !self.lines.iter().any(is_left) && !self.is_stopped;
         Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -95,7 +96,13 @@ impl Outcome {
             }
         }
         let stopped = if self.is_stopped { "; stopped before the end" } else { "" };
-        let end = if self.is_dry_run { "nothing was sent: --yes does it" } else { "done" };
+        let sum = |of: fn(&Line) -> u64| HumanCount(self.lines.iter().map(of).sum());
+        let (redriven, left) = (sum(|line| line.redriven), sum(|line| line.left));
+        let end = if self.is_dry_run {
+            "nothing was sent: --yes does it".to_owned()
+        } else {
+            format!("{redriven} redriven, {left} left")
+        };
         let seconds = self.seconds;
         format!("{}\n\n {end}{stopped}, in {seconds:.2} s", table.trim_fmt())
     }

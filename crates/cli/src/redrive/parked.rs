@@ -6,13 +6,13 @@ use anyhow::Result;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
-use aws_sdk_lambda::error::{DisplayErrorContext, ProvideErrorMetadata as _};
 use aws_sdk_lambda::primitives::Blob;
 use tributary_aws::clients::SdkConfig;
 use tributary_core::parked::{ParkedBatch, failures};
 
 use super::Redrive;
 use crate::progress::Steps;
+use crate::stack::why;
 
 /// Where Lambda parks batches: `aws/lambda/<mapping>/<shard>/…`.
 const PARKED: &str = "aws/lambda/";
@@ -97,11 +97,7 @@ fn client(config: &SdkConfig) -> Client {
 async fn invoke(lambda: &Client, batch: &ParkedBatch<'_>) -> Result<(), String> {
     let payload = Blob::new(batch.payload.as_bytes());
     let call = lambda.invoke().function_name(batch.function_arn.as_ref()).payload(payload);
-    let answer = call.send().await.map_err(|error| {
-        let message = error.as_service_error().and_then(|error| error.message());
-        let message = message.map(str::to_owned);
-        message.unwrap_or_else(|| DisplayErrorContext(&error).to_string())
-    })?;
+    let answer = call.send().await.map_err(|error| why(&error))?;
     let text = answer.payload.map(Blob::into_inner).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     if let Some(kind) = answer.function_error {
