@@ -21,6 +21,7 @@ use tributary_aws::sns::{self, Notification};
 use tributary_aws::{cloudwatch, firehose};
 use tributary_core::config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
 use tributary_core::metric::Datum;
+use tributary_core::quarantine::{Fixes, Mended, QuarantinedRow, Remade, Replayer, Verdict};
 use tributary_core::rows;
 use tributary_core::rule::Rules;
 use tributary_core::transform::Transformer;
@@ -74,6 +75,23 @@ fn lines(lines: &[Vec<u8>]) -> Vec<Value> {
     lines.iter().map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
 
+fn transformer() -> Transformer {
+    Transformer::compile(&PipelineConfig::from_toml(PIPELINE).unwrap()).unwrap()
+}
+
+/// What `transform` makes of raw records: events, and bad rows.
+async fn transform(raw: &[StreamRecord]) -> (Vec<StreamRecord>, Vec<Vec<u8>>) {
+    let transform = Transform {
+        events: stream(),
+        quarantine: bad_rows(),
+        transformer: transformer(),
+        journal: journal("transform"),
+        clock: now,
+    };
+    transform.handle(&batch(raw), minute()).await.unwrap();
+    (transform.events.target().stored(), transform.quarantine.target().stored())
+}
+
 async fn take(key: &str, bytes: Vec<u8>) -> Came {
     let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap();
     let ingest = IngestS3 {
@@ -91,16 +109,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
     let message = json!({"Records": [{"messageId": "m", "body": notification.to_string()}]});
     ingest.handle(serde_json::from_value(message).unwrap(), minute()).await.unwrap();
     let raw = ingest.raw.target().stored();
-
-    let transform = Transform {
-        events: stream(),
-        quarantine: bad_rows(),
-        transformer: Transformer::compile(&pipeline).unwrap(),
-        journal: journal("transform"),
-        clock: now,
-    };
-    transform.handle(&batch(&raw), minute()).await.unwrap();
-    let events = transform.events.target().stored();
+    let (events, rejected_by_transform) = transform(&raw).await;
 
     let alerts = Alerts {
         claims: Claimant::new(SimTable::new(Faults::none(1))),
@@ -125,7 +134,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
     metrics.handle(&batch(&events), minute()).await.unwrap();
 
     let mut rejected = lines(&ingest.quarantine.target().stored());
-    rejected.extend(lines(&transform.quarantine.target().stored()));
+    rejected.extend(lines(&rejected_by_transform));
     let data: Vec<_> = events.into_iter().map(|event| event.data).collect();
     Came {
         raw,
@@ -191,5 +200,99 @@ async fn each_bad_row_of_every_dataset_is_quarantined_with_its_bytes() {
         assert_eq!(came.events, Vec::<Value>::new(), "{name}");
         assert!(!came.bad_rows.is_empty(), "{name}");
         assert!(came.bad_rows.iter().all(|row| row["payload_base64"].is_string()), "{name}");
+    }
+}
+
+/// What a person would make of a bad row of the demo: the row of `good` in place of one that cannot
+/// be read, its values in place of those that are wrong.
+fn mended(row: &QuarantinedRow<'_>, good: &Value, id: &Value) -> Mended {
+    let bytes = row.bytes().unwrap();
+    let mut payload = match (&row.field, serde_json::from_slice::<Value>(&bytes)) {
+        (Some(_), Ok(record)) => record["payload"].clone(),
+        _ => good.clone(),
+    };
+    if let Some(field) = &row.field {
+        payload[field.as_ref()] = good[field.as_ref()].clone();
+    }
+    payload["ID"] = id.clone();
+    Mended { payload: Some(serde_json::value::to_raw_value(&payload).unwrap()), row: None }
+}
+
+/// The record of a row that becomes an event.
+fn event(verdict: Verdict) -> Option<Remade> {
+    match verdict {
+        Verdict::Event(remade) => Some(remade),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_bad_row_of_a_run_becomes_an_event_once_it_is_mended_and_once_only() {
+    let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
+    let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
+    let expected: Value = serde_json::from_slice(&expected).unwrap();
+    let came = take("accidents/demo.csv", bytes).await;
+    let ids = |events: &[Value]| -> BTreeSet<String> {
+        events.iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let good: Value = serde_json::from_slice(&came.raw[0].data).unwrap();
+    let judge = Replayer::new(transformer(), STREAM.entry_bytes);
+
+    let remade: Vec<_> = came
+        .bad_rows
+        .iter()
+        .map(|line| {
+            let line = line.to_string();
+            let row = QuarantinedRow::from_json(line.as_bytes()).unwrap();
+            let rows = expected["bad_by_line"].as_array().unwrap();
+            let place = |bad: &&Value| row.source.contains(&format!("#offset={}&", bad["offset"]));
+            let number = rows.iter().find(place).unwrap()["row"].as_u64().unwrap();
+            // As its maker numbers them; one of the bad rows has lost it.
+            let id = json!(format!("A-{}", 9_100_000 + number));
+            let by_hand = mended(&row, &good["payload"], &id);
+            let remade = event(judge.judge(&row, None, &by_hand)).unwrap();
+            StreamRecord::new(&remade.partition_key, remade.data)
+        })
+        .collect();
+    let (replayed, rejected) = transform(&remade).await;
+    let (again, _) = transform(&remade).await;
+
+    assert_eq!((remade.len(), rejected.len()), (24, 0));
+    let of = |events: Vec<StreamRecord>| {
+        ids(&lines(&events.into_iter().map(|event| event.data).collect::<Vec<_>>()))
+    };
+    let (before, replayed, again) = (ids(&came.events), of(replayed), of(again));
+    assert_eq!((replayed.len(), &again), (24, &replayed));
+    assert!(before.is_disjoint(&replayed));
+    assert_eq!(before.len() + replayed.len(), 300);
+    let record_ids =
+        |data: &Vec<u8>| serde_json::from_slice::<Value>(data).unwrap()["record_id"].clone();
+    let sent: Vec<_> = remade.iter().map(|record| record_ids(&record.data)).collect();
+    let kept: Vec<_> = came.bad_rows.iter().map(|row| row["record_id"].clone()).collect();
+    assert_eq!(sent, kept);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_fix_mends_all_rows_with_one_fault() {
+    let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
+    let came = take("accidents/demo.csv", bytes).await;
+    let field = "Temperature(F)";
+    let set = [format!("{field}=payload['{field}'].replace(',', '.')")];
+    let replayer = Replayer {
+        fixes: Fixes::compile(None, None, &set).unwrap(),
+        ..Replayer::new(transformer(), STREAM.entry_bytes)
+    };
+    let commas: Vec<_> = came
+        .bad_rows
+        .iter()
+        .filter(|row| row["field"] == field && row["message"].as_str().unwrap().contains(','))
+        .map(Value::to_string)
+        .collect();
+    assert!(!commas.is_empty());
+
+    for line in &commas {
+        let row = QuarantinedRow::from_json(line.as_bytes()).unwrap();
+        let remade = event(replayer.judge(&row, None, &Mended::default()));
+        assert!(remade.unwrap().is_mended);
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod aggregating;
 pub mod batch;
+pub mod bucket;
 pub mod claims;
 pub mod clients;
 pub mod cloudwatch;

@@ -1,8 +1,11 @@
-//! SQS queues: where an ingest function hands the rest of an object to itself.
+//! SQS queues: where an ingest function hands the rest of an object to itself, and where an operator
+//! finds the messages that nothing could be done with.
 
 use std::future::Future;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use jiff::Timestamp;
 
 use crate::error::CallError;
 
@@ -14,6 +17,16 @@ pub trait Queue: Send + Sync {
     ///
     /// When the queue did not take it.
     fn send(&self, body: String) -> impl Future<Output = Result<(), CallError>> + Send;
+}
+
+/// A message that was received. It comes again unless it is [removed](SqsQueue::remove).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// What it says.
+    pub body: String,
+    /// When it was sent to its first queue; a dead-letter queue keeps that.
+    pub sent_at: Option<Timestamp>,
+    receipt: String,
 }
 
 /// One queue of SQS.
@@ -28,6 +41,62 @@ impl SqsQueue {
     #[must_use]
     pub fn new(client: Client, url: String) -> Self {
         Self { client, url }
+    }
+
+    /// About how many messages are in it: those that wait, and those that somebody works on.
+    ///
+    /// # Errors
+    ///
+    /// Why the queue cannot be asked.
+    pub async fn waiting(&self) -> Result<u64, CallError> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let request = self.client.get_queue_attributes().queue_url(&self.url);
+        let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
+        let answer = answer
+            .map_err(|error| CallError::from_sdk("sqs:GetQueueAttributes", &self.url, &error))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let count = |name| attributes.get(name).and_then(|count| count.parse::<u64>().ok());
+        Ok(names.iter().filter_map(count).sum())
+    }
+
+    /// Receives up to ten messages, which nobody else receives for some time. Waits for the first one
+    /// no longer than a second.
+    ///
+    /// # Errors
+    ///
+    /// Why the queue cannot be asked.
+    pub async fn receive(&self) -> Result<Vec<Received>, CallError> {
+        let request = self.client.receive_message().queue_url(&self.url);
+        let request = request.max_number_of_messages(10).wait_time_seconds(1);
+        let sent = MessageSystemAttributeName::SentTimestamp;
+        let answer = request.message_system_attribute_names(sent.clone()).send().await;
+        let answer =
+            answer.map_err(|error| CallError::from_sdk("sqs:ReceiveMessage", &self.url, &error))?;
+        let received = |message: aws_sdk_sqs::types::Message| {
+            let sent_at = message.attributes.as_ref().and_then(|attributes| attributes.get(&sent));
+            let sent_at = sent_at.and_then(|millis| millis.parse().ok());
+            Some(Received {
+                body: message.body?,
+                sent_at: sent_at.and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+                receipt: message.receipt_handle?,
+            })
+        };
+        Ok(answer.messages.unwrap_or_default().into_iter().filter_map(received).collect())
+    }
+
+    /// Removes a message that was received.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be removed: then it comes again.
+    pub async fn remove(&self, message: &Received) -> Result<(), CallError> {
+        let request = self.client.delete_message().queue_url(&self.url);
+        let removed = request.receipt_handle(&message.receipt).send().await;
+        removed.map_err(|error| CallError::from_sdk("sqs:DeleteMessage", &self.url, &error))?;
+        Ok(())
     }
 }
 

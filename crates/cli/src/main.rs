@@ -1,12 +1,17 @@
 //! The `tributary` command.
 
+mod books;
+mod lines;
 mod output;
 mod pace;
 mod progress;
+mod quarantine;
+mod redrive;
 mod replay;
 mod report;
 mod run;
 mod simulate;
+mod stack;
 mod stop;
 mod summary;
 mod tap;
@@ -35,6 +40,12 @@ enum Verb {
     Replay(replay::Arguments),
     /// Shows the records of a stream as they come
     Tap(tap::Arguments),
+    /// Lists, shows and replays bad rows
+    Quarantine(quarantine::Arguments),
+    /// Settles the books of all functions of a stack
+    Books(books::Arguments),
+    /// Brings back what Lambda, Firehose and SQS gave up on; a dry run unless --yes
+    Redrive(redrive::Arguments),
 }
 
 /// Exit codes: 0 when the books balance or all was delivered, 1 when not, 2 for what cannot be read,
@@ -55,6 +66,9 @@ fn main() -> ExitCode {
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Tap(arguments) => tap::run(&arguments),
+        Verb::Quarantine(arguments) => quarantine::run(&arguments),
+        Verb::Books(arguments) => books::run(&arguments),
+        Verb::Redrive(arguments) => redrive::run(&arguments),
     };
     match result {
         Ok(code) => code,

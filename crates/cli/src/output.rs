@@ -48,6 +48,13 @@ impl Lines {
     }
 }
 
+/// Says something on standard output. Its reader may have seen enough: that is an error, and no panic.
+pub(crate) fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")
+}
+
 /// Whether a path stands for standard input or output.
 pub(crate) fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"

@@ -109,6 +109,45 @@ impl FeedProgress {
     }
 }
 
+/// Shows how many of a known number of things are done.
+pub(crate) struct Steps {
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+    unit: &'static str,
+    count: u64,
+    done: u64,
+}
+
+impl Steps {
+    /// Progress towards `count` things called `unit`.
+    pub(crate) fn new(count: u64, unit: &'static str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let template = "{bar:30} {percent:>3} %  {human_pos} of {human_len} {msg}  {eta} left";
+            ProgressBar::new(count).with_style(style(template)).with_message(unit)
+        });
+        Self { bar, last_line: Instant::now(), unit, count, done: 0 }
+    }
+
+    /// So many more are done.
+    #[expect(clippy::print_stderr, reason = "progress in a log")]
+    pub(crate) fn advance(&mut self, steps: u64) {
+        self.done += steps;
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            eprintln!("{} of {} {}", HumanCount(self.done), HumanCount(self.count), self.unit);
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -70,6 +70,15 @@ fn time(text: &str) -> Option<Timestamp> {
     midnight().or_else(|| text.parse().ok())
 }
 
+/// A time as above, or `2h` or `-2h`, a span before now.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    let span = || length(text.strip_prefix('-').unwrap_or(text)).ok();
+    let before_now = || Timestamp::now().checked_sub(span()?).ok();
+    before_now()
+        .or_else(|| time(text))
+        .ok_or_else(|| format!("{text:?} is no time: write 2h, 2026-01-31 or 2026-01-31T08:00:00Z"))
+}
+
 /// Where reading of a stream begins: `latest`, `start`, a time as above, or `-15m`, a span before now.
 pub(crate) fn from(text: &str) -> Result<tail::Start, String> {
     let before_now = || Timestamp::now().checked_sub(length(text.strip_prefix('-')?).ok()?).ok();
@@ -123,6 +132,19 @@ mod tests {
         assert!((900..960).contains(&before), "{before}");
         for text in ["", "-", "15m", "-x", "-9999999999d", "end"] {
             assert!(from(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_a_span_before_now() {
+        assert_eq!(moment("2026-11-20"), Ok("2026-11-20T00:00:00Z".parse().unwrap()));
+        for text in ["2h", "-2h", "7200"] {
+            let moment = moment(text).unwrap();
+            let before = Timestamp::now().duration_since(moment).as_secs();
+            assert!((7_200..7_260).contains(&before), "{text}: {before}");
+        }
+        for text in ["", "now", "-", "2w", "9999999999d"] {
+            assert!(moment(text).is_err(), "{text}");
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::ops::AddAssign;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Counts of one batch, or the sum of many.
 ///
 /// They balance when every record that came in is one of the others. A record the function did not
 /// get to, or could not deliver, is `undelivered`: the checkpoint stays before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     /// Records received; those in a KPL aggregate one by one.
     #[serde(rename = "in")]
@@ -30,8 +30,13 @@ impl Books {
     /// Whether `in = out + quarantined + filtered + late + undelivered`.
     #[must_use]
     pub fn balance(&self) -> bool {
-        self.received
-            == self.delivered + self.quarantined + self.filtered + self.late + self.undelivered
+        self.received == self.ends()
+    }
+
+    /// `out + quarantined + filtered + late + undelivered`: the records whose end is known.
+    #[must_use]
+    pub fn ends(&self) -> u64 {
+        self.delivered + self.quarantined + self.filtered + self.late + self.undelivered
     }
 }
 

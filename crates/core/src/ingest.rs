@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::bad_row::Rejection;
 use crate::datasets::{self, Dataset};
 use crate::id::Id;
-use crate::rows::{Format, Limits, Next, ObjectReader, Position, Row};
+use crate::rows::{Format, Limits, Next, ObjectReader, Position, Row, object_field};
 
 /// What an object is called in the records made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,6 +225,15 @@ impl FeedRow<'_> {
     pub fn write_payload(&self, out: &mut Vec<u8>) {
         self.row.write_json(out);
     }
+}
+
+/// The partition key of the raw record of a payload: the value of the first of the dataset's partition
+/// columns that it has one in. Without one, the record's id is the key.
+#[must_use]
+pub fn partition_key(dataset: &dyn Dataset, payload: &str) -> Option<String> {
+    let columns = dataset.partition_columns().iter();
+    let keys = columns.filter_map(|column| object_field(payload, column));
+    keys.map(|key| key.trim().to_owned()).find(|key| !key.is_empty())
 }
 
 /// The dataset of the first line of a JSON Lines file.

@@ -8,6 +8,7 @@
 
 pub mod alert;
 pub mod bad_row;
+pub mod balance;
 pub mod books;
 pub mod cell;
 pub mod config;
@@ -20,6 +21,8 @@ pub mod ingest;
 pub mod kpl;
 pub mod metric;
 pub mod pairs;
+pub mod parked;
+pub mod quarantine;
 pub mod raw;
 pub mod rows;
 pub mod rule;

@@ -6,8 +6,9 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_core::bad_row::{Code, Rejection};
 use tributary_core::datasets::Dataset;
 use tributary_core::id::Id;
+use tributary_core::ingest::partition_key;
 use tributary_core::raw::RawRecordWriter;
-use tributary_core::rows::{object_fault, object_field};
+use tributary_core::rows::object_fault;
 use tributary_core::time::millis;
 use tributary_core::transform::Transformer;
 
@@ -159,11 +160,4 @@ impl<'s> Judge<'s> {
 /// stand between tokens, where they mean nothing.
 fn on_one_line(text: &str) -> Vec<u8> {
     text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect()
-}
-
-/// The value of the first of the dataset's partition columns that the item has one in.
-fn partition_key(dataset: &dyn Dataset, text: &str) -> Option<String> {
-    let columns = dataset.partition_columns().iter();
-    let keys = columns.filter_map(|column| object_field(text, column));
-    keys.map(|key| key.trim().to_owned()).find(|key| !key.is_empty())
 }

@@ -11,7 +11,7 @@ use tributary_core::bad_row::{Code, Origin, Rejection, shown};
 use tributary_core::datasets::{self, Dataset};
 use tributary_core::id::Id;
 use tributary_core::raw::RawRecordWriter;
-use tributary_core::rows::object_fault;
+use tributary_core::rows::json_object;
 use tributary_core::time::millis;
 
 use crate::config::Topics;
@@ -190,18 +190,7 @@ fn object(value: &[u8], most: usize) -> Result<&str, Rejection> {
     if value.len() > most {
         return Err(too_large(value.len(), most));
     }
-    let text = str::from_utf8(value).map_err(|error| {
-        let message = format!("byte {} of the value is not UTF-8", error.valid_up_to());
-        Rejection::row(Code::NotUtf8, message)
-    })?;
-    if let Some(at) = value.iter().position(|byte| *byte == 0) {
-        return Err(Rejection::row(Code::NulByte, format!("byte {at} of the value is NUL")));
-    }
-    let text = text.trim_matches([' ', '\t', '\r', '\n']);
-    match object_fault(text) {
-        Some(fault) => Err(Rejection::row(Code::InvalidJson, fault)),
-        None => Ok(text),
-    }
+    json_object(value, "value")
 }
 
 /// The raw layer has one record on a line, and so no line ends inside of one. In JSON they can only

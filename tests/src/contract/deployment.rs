@@ -19,6 +19,7 @@ pub const OUTPUTS: &[&str] = &[
     "QuarantineDeliveryStreamName",
     "RawDeliveryStreamName",
     "EventsDeliveryStreamName",
+    "EventsRedeliveryStreamName",
     "AlertsTopicArn",
     "AlertClaimsTableName",
     "OpsTopicArn",

@@ -1,15 +1,18 @@
-//! CEL over an event: the `when` of a rule, the `drop_when` of a filter, and a [`crate::filter`].
+//! CEL over an event: the `when` of a rule, the `drop_when` of a filter, and a [`crate::filter`]. And
+//! over a row: what mends it in a [`crate::quarantine`].
 //!
 //! The language: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>.
 
 mod fields;
 mod json;
 mod strangers;
+mod value;
 
 use std::sync::{Arc, LazyLock};
 
+use cel::common::types::CelString;
 use cel::common::value::Val;
-use cel::{Context, Env, ExecutionError, Program, Value};
+use cel::{Context, Env, ExecutionError, Program, Value, extensions};
 
 use crate::config::ConfigError;
 use crate::event::Event;
@@ -20,7 +23,18 @@ use self::json::Json;
 /// The standard functions, built once a process.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-/// A compiled expression over the variable `event`.
+/// With functions on text, for what an operator writes: `replace`, `split`, `trim` and their like.
+static TEXT_ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    // What it declares is declared once.
+    let _ = env.add_extension(extensions::strings);
+    Arc::new(env)
+});
+
+/// What an expression about a row can name.
+const ROW_NAMES: [&str; 2] = ["payload", "row"];
+
+/// A compiled expression over the variable `event`, or over `payload` and `row`.
 #[derive(Debug)]
 pub(crate) struct Expression {
     program: Program,
@@ -42,6 +56,17 @@ impl<'e> Scope<'e> {
         Self::with(Box::new(Json(object)))
     }
 
+    /// The scope of a row: its text as it was received, and the JSON object that it is read as, where
+    /// it can be read.
+    pub(crate) fn of_row(row: &'e str, payload: Option<&'e str>) -> Self {
+        let mut context = Context::with_env(Arc::clone(&TEXT_ENV));
+        context.add_variable_as_val("row", Box::new(CelString::from(row)));
+        if let Some(payload) = payload {
+            context.add_variable_as_val("payload", Box::new(Json(payload)));
+        }
+        Self { context }
+    }
+
     fn with(event: Box<dyn Val + 'e>) -> Self {
         let mut context = Context::with_env(Arc::clone(&ENV));
         context.add_variable_as_val("event", event);
@@ -56,16 +81,40 @@ impl Expression {
     ///
     /// When it does not parse, with line and column, or names a variable other than `event`.
     pub(crate) fn compile(owner: &str, text: &str) -> Result<Self, ConfigError> {
-        let program = ENV
+        Self::over(&ENV, &["event"], owner, text)
+    }
+
+    /// Compiles `text` as [`compile`](Self::compile) does, over the variables `payload` and `row`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`compile`](Self::compile).
+    pub(crate) fn compile_for_row(owner: &str, text: &str) -> Result<Self, ConfigError> {
+        Self::over(&TEXT_ENV, &ROW_NAMES, owner, text)
+    }
+
+    fn over(env: &Env, names: &[&str], owner: &str, text: &str) -> Result<Self, ConfigError> {
+        let program = env
             .compile(text)
             .map_err(|errors| ConfigError::new(owner, format!("does not parse: {errors}")))?;
-        let strangers = strangers::strangers(program.expression());
+        let strangers = strangers::strangers(program.expression(), names);
         if strangers.is_empty() {
-            Ok(Self { program })
-        } else {
-            let message = format!("names {}, and only `event` is there", strangers.join(", "));
-            Err(ConfigError::new(owner, message))
+            return Ok(Self { program });
         }
+        let (strangers, known) = (strangers.join(", "), names.join("` and `"));
+        let is = if names.len() == 1 { "is" } else { "are" };
+        let message = format!("names {strangers}, and only `{known}` {is} there");
+        Err(ConfigError::new(owner, message))
+    }
+
+    /// What the expression comes to.
+    ///
+    /// # Errors
+    ///
+    /// When it asks for a field that is not there, cannot be worked out, or is nothing that JSON has.
+    pub(crate) fn value(&self, scope: &Scope<'_>) -> Result<serde_json::Value, String> {
+        let value = self.program.execute(&scope.context).map_err(|error| error.to_string())?;
+        value::json(&value)
     }
 
     /// Whether the expression holds. A field the event does not have makes it false, as an absent

@@ -3,11 +3,11 @@
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr};
 
-/// The names of `expression` that are neither `event` nor bound by a macro such as `exists`, in the
+/// The names of `expression` that are neither `known` nor bound by a macro such as `exists`, in the
 /// order they come, each once.
-pub(super) fn strangers(expression: &IdedExpr) -> Vec<&str> {
+pub(super) fn strangers<'e>(expression: &'e IdedExpr, known: &[&'e str]) -> Vec<&'e str> {
     let mut found = Vec::new();
-    walk(expression, &mut vec!["event"], &mut found);
+    walk(expression, &mut known.to_vec(), &mut found);
     found
 }
 

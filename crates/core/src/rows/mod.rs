@@ -70,7 +70,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::bad_row::Code;
+use crate::bad_row::{Code, Rejection};
 
 pub use header::Header;
 pub use reader::ObjectReader;
@@ -185,6 +185,27 @@ pub enum Next<'a> {
 #[must_use]
 pub fn object_fault(text: &str) -> Option<String> {
     json_lines::fault(text)
+}
+
+/// The one JSON object that bytes must be, without the blanks around it; `what` says in a message what
+/// they are. Of several faults the most specific is told, as for the rows of a file.
+///
+/// # Errors
+///
+/// [`Code::NotUtf8`], [`Code::NulByte`] or [`Code::InvalidJson`].
+pub fn json_object<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, Rejection> {
+    let text = str::from_utf8(bytes).map_err(|error| {
+        let message = format!("byte {} of the {what} is not UTF-8", error.valid_up_to());
+        Rejection::row(Code::NotUtf8, message)
+    })?;
+    if let Some(at) = memchr::memchr(0, bytes) {
+        return Err(Rejection::row(Code::NulByte, format!("byte {at} of the {what} is NUL")));
+    }
+    let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    match object_fault(text) {
+        Some(fault) => Err(Rejection::row(Code::InvalidJson, fault)),
+        None => Ok(text),
+    }
 }
 
 /// A top-level string or number of a JSON object as text; of several with that name, the last.

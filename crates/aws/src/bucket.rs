@@ -1,0 +1,109 @@
+//! A bucket as an operator needs it: what is below a prefix, and whole objects.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::ByteStream;
+use jiff::Timestamp;
+
+use crate::error::CallError;
+
+/// A bucket of S3.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    client: Client,
+    name: String,
+}
+
+/// An object that is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// When it was written.
+    pub written_at: Option<Timestamp>,
+}
+
+impl Bucket {
+    /// The bucket `name`, through `client`.
+    #[must_use]
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The objects below `prefix` in the order of their keys, those whose keys sort after `after`.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be listed.
+    pub async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Entry>, CallError> {
+        let mut found = Vec::new();
+        let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+        let mut pages = request.set_start_after(after.map(str::to_owned)).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| {
+                CallError::from_sdk("s3:ListObjectsV2", &self.url(prefix), &error)
+            })?;
+            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+                let written_at = object
+                    .last_modified
+                    .and_then(|time| Timestamp::from_nanosecond(time.as_nanos()).ok());
+                let bytes = u64::try_from(object.size.unwrap_or(0)).unwrap_or(0);
+                Some(Entry { key: object.key?, bytes, written_at })
+            }));
+        }
+        // A store that does not know where to start lists all.
+        found.retain(|entry| after.is_none_or(|after| entry.key.as_str() > after));
+        Ok(found)
+    }
+
+    /// The bytes of an object.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub async fn get(&self, key: &str) -> Result<Vec<u8>, CallError> {
+        let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
+        let answer =
+            answer.map_err(|error| CallError::from_sdk("s3:GetObject", &self.url(key), &error))?;
+        let bytes = answer.body.collect().await.map_err(|error| CallError::Plumbing {
+            operation: "s3:GetObject",
+            code: "response".into(),
+            message: error.to_string(),
+        })?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Writes an object.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be written.
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), CallError> {
+        let body = ByteStream::from(bytes);
+        let put = self.client.put_object().bucket(&self.name).key(key).body(body).send().await;
+        put.map_err(|error| CallError::from_sdk("s3:PutObject", &self.url(key), &error))?;
+        Ok(())
+    }
+
+    /// Removes an object. In a bucket with versions its bytes stay, as an older version.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be removed.
+    pub async fn remove(&self, key: &str) -> Result<(), CallError> {
+        let removed = self.client.delete_object().bucket(&self.name).key(key).send().await;
+        removed.map_err(|error| CallError::from_sdk("s3:DeleteObject", &self.url(key), &error))?;
+        Ok(())
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.name)
+    }
+}

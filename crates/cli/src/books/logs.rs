@@ -1,0 +1,68 @@
+//! The books as functions log them: one line a batch, exact.
+
+use anyhow::{Result, anyhow};
+use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::operation::filter_log_events::FilterLogEventsError;
+use jiff::Timestamp;
+use tributary_aws::clients::SdkConfig;
+use tributary_core::balance::{FunctionBooks, Window, batch_line};
+use tributary_core::books::Books;
+
+use crate::progress::Steps;
+use crate::stack::{Stack, why};
+
+/// A word of every line that is wanted, and of few others.
+const BATCH: &str = "batch";
+
+/// A line may reach the log this long, in milliseconds, after the time that it bears.
+const LATE_MS: i64 = 60_000;
+
+/// Reads the lines of all functions.
+pub(super) async fn read(
+    config: &SdkConfig,
+    stack: &Stack,
+    window: Window,
+) -> Result<Vec<FunctionBooks>> {
+    let client = Client::new(config);
+    let functions = stack.functions();
+    let mut progress = Steps::new(functions.len() as u64, "logs");
+    let mut found = Vec::new();
+    for (name, function) in functions {
+        let points = points(&client, &format!("/aws/lambda/{function}"), &name, window).await?;
+        found.push(FunctionBooks { name, points });
+        progress.advance(1);
+    }
+    progress.finish();
+    Ok(found)
+}
+
+async fn points(
+    client: &Client,
+    group: &str,
+    name: &str,
+    window: Window,
+) -> Result<Vec<(Timestamp, Books)>> {
+    let first = window.since.checked_sub(window.slack).unwrap_or(window.since);
+    let request = client.filter_log_events().log_group_name(group).filter_pattern(BATCH);
+    let request = request.start_time(first.as_millisecond());
+    let request = request.end_time(window.until.as_millisecond() + LATE_MS);
+    let mut pages = request.into_paginator().send();
+    let mut points = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                let service = error.as_service_error();
+                if service.is_some_and(FilterLogEventsError::is_resource_not_found_exception) {
+                    // A function that was never invoked may have no log.
+                    return Ok(points);
+                }
+                return Err(anyhow!("the log {group} cannot be read: {}", why(&error)));
+            }
+        };
+        let messages = page.events.into_iter().flatten().filter_map(|event| event.message);
+        let lines = messages.filter_map(|message| batch_line(&message));
+        points.extend(lines.filter(|(it, ..)| it == name).map(|(_, at, books)| (at, books)));
+    }
+    Ok(points)
+}

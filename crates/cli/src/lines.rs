@@ -1,0 +1,64 @@
+//! The lines of objects that are JSON Lines, whatever wrote them.
+
+use tributary_core::rows::{Format, Limits, Next, ObjectReader};
+
+/// So many unreadable lines are told; the others are counted.
+const MOST_TOLD: u64 = 3;
+
+/// Lines that are not what they should be.
+#[derive(Debug, Default)]
+pub(crate) struct Unreadable {
+    pub count: u64,
+    is_silent: bool,
+}
+
+/// Gives each JSON line of an object, plain or gzip; what is no line of JSON is told and counted.
+pub(crate) fn lines(
+    key: &str,
+    bytes: &[u8],
+    unreadable: &mut Unreadable,
+    mut each: impl FnMut(&[u8]) -> Result<(), String>,
+) {
+    // More than gzip can make of a byte: the layer is our own.
+    let limits = Limits { max_gzip_ratio: 2_000, ..Limits::default() };
+    let mut reader = ObjectReader::new(limits);
+    reader.push(bytes);
+    reader.finish();
+    loop {
+        let (offset, fault) = match reader.next() {
+            Ok(Next::Header(header)) if header.format() == Format::JsonLines => continue,
+            Ok(Next::Header(_)) => {
+                unreadable.tell(key, 0, "is no JSON");
+                return;
+            }
+            Ok(Next::Row(row)) => match each(row.bytes) {
+                Ok(()) => continue,
+                Err(fault) => (row.position.offset, fault),
+            },
+            Ok(Next::Broken(broken)) => (broken.position.offset, broken.message),
+            Ok(Next::NeedInput | Next::End) => return,
+            Err(refusal) => {
+                if !bytes.is_empty() {
+                    unreadable.tell(key, refusal.position.offset, &refusal.message);
+                }
+                return;
+            }
+        };
+        unreadable.tell(key, offset, &fault);
+    }
+}
+
+impl Unreadable {
+    /// Of lines that were told already.
+    pub(crate) fn silent() -> Self {
+        Self { is_silent: true, ..Self::default() }
+    }
+
+    #[expect(clippy::print_stderr, reason = "the first of them are told")]
+    fn tell(&mut self, key: &str, offset: u64, fault: &str) {
+        self.count += 1;
+        if self.count <= MOST_TOLD && !self.is_silent {
+            eprintln!("tributary: {key}, byte {offset}: {fault}");
+        }
+    }
+}

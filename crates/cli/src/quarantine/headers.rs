@@ -1,0 +1,82 @@
+//! The columns of the objects that bad rows are from, each read once.
+
+use std::collections::HashMap;
+
+use tributary_aws::clients::{self, SdkConfig};
+use tributary_aws::s3::{ObjectName, ObjectStore as _, S3};
+use tributary_core::quarantine::{ObjectPlace, Unable};
+use tributary_core::rows::{Format, Limits, Next, ObjectReader};
+
+/// So much is read at a time until the header is there.
+const RANGE: u64 = 256 * 1024;
+
+/// The columns of objects. `None` where an object is JSON Lines and has none.
+#[derive(Debug)]
+pub(super) struct Headers {
+    s3: S3,
+    known: HashMap<ObjectKey, Result<Option<Vec<String>>, Unable>>,
+}
+
+type ObjectKey = (String, String, Option<String>, Option<String>);
+
+impl Headers {
+    pub(super) fn new(config: &SdkConfig) -> Self {
+        Self { s3: S3::new(clients::s3(config)), known: HashMap::new() }
+    }
+
+    /// The columns of the very version that a row is from.
+    pub(super) async fn of(
+        &mut self,
+        place: &ObjectPlace<'_>,
+    ) -> Result<Option<&[String]>, Unable> {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let key = (
+            place.bucket.to_owned(),
+            place.key.to_owned(),
+            owned(place.version_id),
+            owned(place.etag),
+        );
+        if !self.known.contains_key(&key) {
+            let (bucket, name, version_id, etag) = key.clone();
+            let object = ObjectName { bucket, key: name, version_id, etag };
+            let columns = read(&self.s3, &object).await.map_err(|why| {
+                let (bucket, key) = (&object.bucket, &object.key);
+                let message = format!("the header of s3://{bucket}/{key} is not to be had: {why}");
+                Unable::new("no_header", message)
+            });
+            self.known.insert(key.clone(), columns);
+        }
+        match self.known.get(&key) {
+            Some(Ok(columns)) => Ok(columns.as_deref()),
+            Some(Err(unable)) => Err(unable.clone()),
+            None => Ok(None),
+        }
+    }
+}
+
+async fn read(s3: &S3, object: &ObjectName) -> Result<Option<Vec<String>>, String> {
+    let mut reader = ObjectReader::new(Limits::default());
+    let mut offset = 0;
+    loop {
+        match reader.next() {
+            Ok(Next::Header(header)) => {
+                let is_csv = header.format() == Format::Csv;
+                return Ok(is_csv.then(|| header.columns().to_vec()));
+            }
+            Ok(Next::NeedInput) => {
+                let piece = s3.read(object, offset..offset + RANGE).await;
+                let piece = piece.map_err(|error| error.to_string())?;
+                offset += piece.bytes.len() as u64;
+                if piece.bytes.is_empty() {
+                    reader.finish();
+                } else {
+                    reader.push(&piece.bytes);
+                }
+            }
+            Ok(Next::Row(_) | Next::Broken(_) | Next::End) => {
+                return Err("it has none".to_owned());
+            }
+            Err(refusal) => return Err(refusal.message),
+        }
+    }
+}

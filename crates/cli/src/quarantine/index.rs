@@ -1,0 +1,113 @@
+//! What is in quarantine, row by row: of the lines of one row the latest counts.
+
+use std::collections::{BTreeSet, HashMap};
+
+use anyhow::{Result, bail};
+use jiff::Timestamp;
+use tributary_core::quarantine::QuarantinedRow;
+
+use super::layer::{Layer, bad_rows};
+use super::marks::{Marks, State};
+use super::which::Which;
+use crate::lines::Unreadable;
+use crate::progress::Steps;
+
+/// The rows of a quarantine.
+#[derive(Debug)]
+pub(super) struct Index {
+    /// By record id.
+    pub rows: HashMap<String, Seen>,
+    /// The kinds that there are.
+    pub kinds: Vec<Kind>,
+    /// The keys of the objects.
+    pub objects: Vec<String>,
+    pub lines: u64,
+    pub unreadable: u64,
+    pub marks: Marks,
+}
+
+/// The latest line of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub rejected_at: Timestamp,
+    /// Which of the objects it is in.
+    pub object: usize,
+    /// Which of the kinds it is of.
+    pub kind: usize,
+    pub is_wanted: bool,
+}
+
+/// What rows are counted by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Kind {
+    pub dataset: Option<String>,
+    pub code: String,
+    pub field: Option<String>,
+}
+
+impl Index {
+    /// Reads the whole of a quarantine, or what of it may be wanted.
+    pub(super) async fn read(layer: &Layer, which: &Which) -> Result<Self> {
+        let mut unreadable = Unreadable::default();
+        let marks = Marks::read(layer, which.since, &mut unreadable).await?;
+        let objects = layer.objects(which.since, which.until).await?;
+        let objects: Vec<_> = objects.into_iter().map(|entry| entry.key).collect();
+        let mut index = Self {
+            rows: HashMap::new(),
+            kinds: Vec::new(),
+            objects,
+            lines: 0,
+            unreadable: 0,
+            marks,
+        };
+        let mut kinds = HashMap::new();
+        let mut progress = Steps::new(index.objects.len() as u64, "objects");
+        let mut fetch = layer.fetch(index.objects.clone());
+        let mut object = 0;
+        while let Some((key, bytes)) = fetch.next().await? {
+            bad_rows(&key, &bytes, &mut unreadable, |_, row| {
+                index.lines += 1;
+                let kind = Kind::of(row);
+                let known = index.kinds.len();
+                let kind = *kinds.entry(kind).or_insert_with_key(|kind| {
+                    index.kinds.push(kind.clone());
+                    known
+                });
+                let (rejected_at, is_wanted) = (row.rejected_at, which.takes(row));
+                let seen = Seen { rejected_at, object, kind, is_wanted };
+                match index.rows.get_mut(row.record_id.as_ref()) {
+                    Some(before) if before.rejected_at >= rejected_at => {}
+                    Some(before) => *before = seen,
+                    None => drop(index.rows.insert(row.record_id.clone().into_owned(), seen)),
+                }
+            });
+            object += 1;
+            progress.advance(1);
+        }
+        progress.finish();
+        index.unreadable = unreadable.count;
+        let found: BTreeSet<_> = index.rows.keys().map(String::as_str).collect();
+        let missing = which.missing(&found);
+        if !missing.is_empty() {
+            bail!("there is no row {} in quarantine", missing.join(", "));
+        }
+        Ok(index)
+    }
+
+    /// The rows that were asked for, and what became of each.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (&str, &Seen, State)> {
+        let wanted = self.rows.iter().filter(|(_, seen)| seen.is_wanted);
+        wanted.map(|(id, seen)| (id.as_str(), seen, self.marks.state(id, seen.rejected_at)))
+    }
+}
+
+impl Kind {
+    fn of(row: &QuarantinedRow<'_>) -> Self {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Self {
+            dataset: owned(row.dataset.as_deref()),
+            code: row.code.clone().into_owned(),
+            field: owned(row.field.as_deref()),
+        }
+    }
+}

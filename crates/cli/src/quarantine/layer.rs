@@ -1,0 +1,105 @@
+//! The objects of the quarantine, and the lines in them.
+
+use std::collections::VecDeque;
+
+use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use tokio::task::JoinHandle;
+use tributary_aws::bucket::{Bucket, Entry};
+use tributary_core::quarantine::QuarantinedRow;
+
+use crate::lines::{Unreadable, lines};
+
+/// So many objects are fetched at once: a local AWS writes one for each row.
+const AHEAD: usize = 8;
+
+/// The objects below a prefix, those of a day below `dt=<day>/`.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub bucket: Bucket,
+    pub prefix: String,
+}
+
+impl Layer {
+    pub(super) fn new(bucket: Bucket, prefix: &str) -> Self {
+        let prefix = prefix.trim_matches('/');
+        Self { bucket, prefix: format!("{prefix}/") }
+    }
+
+    /// A layer beside this one.
+    pub(super) fn beside(&self, suffix: &str) -> Self {
+        let prefix = format!("{}{suffix}/", self.prefix.trim_end_matches('/'));
+        Self { bucket: self.bucket.clone(), prefix }
+    }
+
+    /// Its objects, in the order of their days. An object is of the day on which its first line
+    /// arrived, so that a line may be of the day before or after; a day more is looked at, either way.
+    pub(super) async fn objects(
+        &self,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Result<Vec<Entry>> {
+        let first = since.and_then(|since| since.checked_sub(24.hours()).ok()).map(day);
+        let last = until.and_then(|until| until.checked_add(24.hours()).ok()).map(day);
+        let after = first.map(|first| format!("{}dt={first}", self.prefix));
+        let mut found = self.bucket.list(&self.prefix, after.as_deref()).await?;
+        let is_before = |entry: &Entry| match (self.day_of(&entry.key), &last) {
+            (Some(day), Some(last)) => day <= last.as_str(),
+            _ => true,
+        };
+        found.retain(is_before);
+        Ok(found)
+    }
+
+    fn day_of<'k>(&self, key: &'k str) -> Option<&'k str> {
+        key.strip_prefix(&self.prefix)?.strip_prefix("dt=")?.get(..10)
+    }
+
+    /// Fetches objects, some ahead of the one that is wanted.
+    pub(super) fn fetch(&self, keys: Vec<String>) -> Fetch {
+        Fetch { bucket: self.bucket.clone(), keys: keys.into_iter(), fetching: VecDeque::new() }
+    }
+}
+
+/// The day of a time, in UTC.
+pub(super) fn day(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string()
+}
+
+/// Objects on their way.
+pub(super) struct Fetch {
+    bucket: Bucket,
+    keys: std::vec::IntoIter<String>,
+    fetching: VecDeque<(String, JoinHandle<Result<Vec<u8>>>)>,
+}
+
+impl Fetch {
+    /// The next object: its key and its bytes.
+    pub(super) async fn next(&mut self) -> Result<Option<(String, Vec<u8>)>> {
+        while self.fetching.len() < AHEAD {
+            let Some(key) = self.keys.next() else { break };
+            let (bucket, wanted) = (self.bucket.clone(), key.clone());
+            let fetched = async move { Ok(bucket.get(&wanted).await?) };
+            self.fetching.push_back((key, tokio::spawn(fetched)));
+        }
+        let Some((key, fetched)) = self.fetching.pop_front() else { return Ok(None) };
+        let bytes = fetched.await.context("an object was lost")??;
+        Ok(Some((key, bytes)))
+    }
+}
+
+/// Gives each bad row of an object of the quarantine.
+pub(super) fn bad_rows(
+    key: &str,
+    bytes: &[u8],
+    unreadable: &mut Unreadable,
+    mut each: impl FnMut(&[u8], &QuarantinedRow<'_>),
+) {
+    lines(key, bytes, unreadable, |line| {
+        let row =
+            QuarantinedRow::from_json(line).map_err(|error| format!("is no bad row: {error}"))?;
+        each(line, &row);
+        Ok(())
+    });
+}

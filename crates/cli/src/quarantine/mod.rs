@@ -1,0 +1,148 @@
+//! `tributary quarantine`: what was set aside, and how it comes back.
+
+mod headers;
+mod index;
+mod layer;
+mod list;
+mod marks;
+mod outcome;
+mod replay;
+mod show;
+mod which;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+use tokio::runtime;
+use tributary_aws::clients::{self, SdkConfig};
+use tributary_core::quarantine::QuarantinedRow;
+
+use self::index::Index;
+use self::layer::bad_rows;
+use self::list::Listing;
+use self::show::Decoded;
+use self::which::{Place, Which};
+use crate::lines::Unreadable;
+use crate::output::say;
+use crate::summary::Format;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Counts what is in quarantine, by dataset, code and field
+    List(List),
+    /// Shows bad rows, decoded
+    Show(Show),
+    /// Sends bad rows into RAW again, mended or not; a dry run unless --yes
+    Replay(Box<replay::Arguments>),
+}
+
+#[derive(clap::Args)]
+struct List {
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    which: Which,
+
+    /// How the counts are shown
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(clap::Args)]
+struct Show {
+    /// Record ids, as --record-id
+    #[arg(value_name = "RECORD_ID")]
+    ids: Vec<String>,
+
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    which: Which,
+
+    /// How many rows at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    limit: usize,
+
+    /// How rows are shown; json is one object a line
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Exit codes: 0 when what was asked for is done, 1 when rows are left, 2 for what cannot be read,
+/// written or asked for.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("nothing can be read")?;
+    runtime.block_on(async {
+        let config = clients::load().await;
+        match &arguments.verb {
+            Verb::List(arguments) => arguments.run(&config).await,
+            Verb::Show(arguments) => arguments.run(&config).await,
+            Verb::Replay(arguments) => replay::run(arguments, &config).await,
+        }
+    })
+}
+
+impl List {
+    async fn run(&self, config: &SdkConfig) -> Result<ExitCode> {
+        let (layer, _) = self.place.open(config).await?;
+        let listing = Listing::of(&Index::read(&layer, &self.which).await?);
+        say(&match self.format {
+            Format::Table => listing.table(),
+            Format::Json => listing.json()?,
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Show {
+    #[expect(clippy::print_stderr, reason = "what is not shown is told")]
+    async fn run(&self, config: &SdkConfig) -> Result<ExitCode> {
+        let mut which = self.which.clone();
+        which.record_ids.extend(self.ids.iter().cloned());
+        let (layer, _) = self.place.open(config).await?;
+        let index = Index::read(&layer, &which).await?;
+        let mut wanted: Vec<_> = index.wanted().map(|(id, seen, _)| (seen.object, id)).collect();
+        wanted.sort_unstable();
+        let more = wanted.len().saturating_sub(self.limit);
+        wanted.truncate(self.limit);
+        let mut objects: Vec<_> = wanted.iter().map(|(object, _)| *object).collect();
+        objects.dedup();
+
+        let mut left: std::collections::HashSet<_> = wanted.into_iter().map(|(_, id)| id).collect();
+        let mut fetch = layer.fetch(objects.iter().map(|at| index.objects[*at].clone()).collect());
+        while let Some((key, bytes)) = fetch.next().await? {
+            let mut lines = Vec::new();
+            bad_rows(&key, &bytes, &mut Unreadable::silent(), |line, row| {
+                let id = row.record_id.as_ref();
+                let is_latest =
+                    index.rows.get(id).is_some_and(|seen| seen.rejected_at == row.rejected_at);
+                if is_latest && left.remove(id) {
+                    lines.push(line.to_vec());
+                }
+            });
+            for line in &lines {
+                let row = QuarantinedRow::from_json(line)?;
+                let state = index.marks.state(&row.record_id, row.rejected_at);
+                let decoded = Decoded::of(&row, state, None);
+                say(&match self.format {
+                    Format::Table => decoded.text()?,
+                    Format::Json => serde_json::to_string(&decoded)?,
+                })?;
+            }
+        }
+        if more > 0 {
+            eprintln!("tributary: {more} more rows; --limit shows more of them");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,391 @@
+//! `tributary quarantine replay`: bad rows go back into RAW.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tributary_aws::clients::{self, SdkConfig};
+use tributary_aws::deadline::Deadline;
+use tributary_aws::kinesis::{MAX_ENTRIES, Stream, StreamRecord};
+use tributary_aws::producer::{Outbound, Producer};
+use tributary_core::config::{PIPELINE, PipelineConfig};
+use tributary_core::datasets;
+use tributary_core::quarantine::{
+    Fixes, Home, Mended, QuarantinedRow, Remade, Replayer, Unable, Verdict,
+};
+use tributary_core::transform::Transformer;
+
+use super::headers::Headers;
+use super::index::Index;
+use super::layer::{Layer, bad_rows};
+use super::marks::{Mark, Marks, State};
+use super::outcome::Outcome;
+use super::which::{Place, Which};
+use crate::lines::Unreadable;
+use crate::output::{Lines, is_stdout};
+use crate::progress::Steps;
+use crate::stop::Stop;
+use crate::summary::Format;
+
+/// How long a batch is tried before the replay ends: throttling passes, a missing network does not.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a stream takes unless its limit has been raised.
+const MAX_RECORD_BYTES: usize = 1024 * 1024;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    which: Which,
+
+    /// Sends them; without it the rows are judged, and nothing is sent or marked
+    #[arg(long)]
+    yes: bool,
+
+    /// The stream of raw records, in place of what the stack says
+    #[arg(long, value_name = "NAME")]
+    raw_stream: Option<String>,
+
+    /// Sets a field of the row to what an expression over `payload` and `row` says; null takes it
+    /// away. Can be given more than once
+    #[arg(long = "set", value_name = "FIELD=CEL")]
+    sets: Vec<String>,
+
+    /// Changes the row as a JSON patch (an array, RFC 6902) or merge patch (an object, RFC 7396) says
+    #[arg(long, value_name = "FILE")]
+    patch: Option<PathBuf>,
+
+    /// The text of the row before it is read, as an expression over `row`
+    #[arg(long = "row", value_name = "CEL")]
+    row: Option<String>,
+
+    /// Replays only the rows of this file, as it has them: JSON Lines with `record_id` and `payload`
+    /// or `row`, as `show --format json` and --left-out write them
+    #[arg(long, value_name = "FILE")]
+    mended: Option<PathBuf>,
+
+    /// The dataset of rows whose own is none that there is
+    #[arg(long = "as", value_name = "DATASET")]
+    dataset_if_none: Option<String>,
+
+    /// Sends what would be rejected again, too
+    #[arg(long)]
+    force: bool,
+
+    /// Replays what was replayed already, too
+    #[arg(long)]
+    again: bool,
+
+    /// How many rows at most
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+
+    /// Where rows go that are left out, one JSON object a line, with why; - is standard output
+    #[arg(long, value_name = "FILE")]
+    left_out: Option<PathBuf>,
+
+    /// The most bytes of a record, as the functions have it
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_RECORD_BYTES)]
+    max_record_bytes: usize,
+
+    /// How the summary is shown
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// A line of the file of `--mended`; `show` writes more into it.
+#[derive(Deserialize)]
+struct MendedLine {
+    record_id: String,
+    payload: Option<Box<RawValue>>,
+    row: Option<String>,
+}
+
+/// A replay as it goes.
+struct Replay<'a> {
+    arguments: &'a Arguments,
+    replayer: Replayer,
+    mended: Option<HashMap<String, Mended>>,
+    headers: Headers,
+    /// Where rows are sent; `None` in a dry run.
+    raw: Option<Producer<Stream>>,
+    marks: Marks,
+    /// What is judged and not sent yet.
+    pending: Vec<Pending>,
+    left_out: Lines,
+    outcome: Outcome,
+}
+
+struct Pending {
+    remade: Remade,
+    mark: Mark,
+}
+
+/// Replays the rows that were asked for, and says what became of them.
+pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<ExitCode> {
+    let started = Instant::now();
+    let stop = Stop::on_signal()?;
+    let replayer = replayer(arguments)?;
+    let mended = arguments.mended.as_deref().map(mended_rows).transpose()?;
+    let left_out = Lines::open(arguments.left_out.as_deref())?;
+    let (layer, stack) = arguments.place.open(config).await?;
+    let raw_stream = match (&arguments.raw_stream, &stack) {
+        (Some(stream), _) => Some(stream.as_str()),
+        (None, Some(stack)) => Some(stack.output("RawStreamName")?),
+        (None, None) => None,
+    };
+    let raw = match raw_stream {
+        _ if !arguments.yes => None,
+        Some(stream) => {
+            let most = arguments.max_record_bytes;
+            Some(Producer::new(Stream::new(clients::kinesis(config), stream.to_owned(), most)))
+        }
+        None => bail!("--stack or --raw-stream says where rows go"),
+    };
+
+    let index = Index::read(&layer, &arguments.which).await?;
+    let mut outcome = Outcome { is_dry_run: !arguments.yes, ..Outcome::default() };
+    let selection = Selection::of(&index, arguments, mended.as_ref(), &mut outcome);
+    let Index { marks, objects, .. } = index;
+    let mut replay = Replay {
+        arguments,
+        replayer,
+        mended,
+        headers: Headers::new(config),
+        raw,
+        marks,
+        pending: Vec::new(),
+        left_out,
+        outcome,
+    };
+    replay.objects(&layer, &objects, selection, &stop).await?;
+    let Replay { left_out, mut outcome, .. } = replay;
+    left_out.finish()?;
+    outcome.seconds = (started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+    let on_stdout = arguments.left_out.as_deref().is_some_and(is_stdout);
+    outcome.show(arguments.format, on_stdout)
+}
+
+/// Which lines are replayed.
+struct Selection {
+    /// Of each row the time at which it was rejected.
+    rows: HashMap<String, Timestamp>,
+    /// How many of them each object has.
+    by_object: Vec<usize>,
+}
+
+impl Selection {
+    fn of(
+        index: &Index,
+        arguments: &Arguments,
+        mended: Option<&HashMap<String, Mended>>,
+        outcome: &mut Outcome,
+    ) -> Self {
+        let mut chosen = Vec::new();
+        for (id, seen, state) in index.wanted() {
+            if mended.is_some_and(|mended| !mended.contains_key(id)) {
+                continue;
+            }
+            outcome.rows += 1;
+            if state == State::Replayed && !arguments.again {
+                outcome.already_replayed += 1;
+            } else {
+                chosen.push((seen.object, id, seen.rejected_at));
+            }
+        }
+        chosen.sort_unstable();
+        let limit = arguments.limit.unwrap_or(usize::MAX);
+        outcome.beyond_limit = chosen.len().saturating_sub(limit) as u64;
+        chosen.truncate(limit);
+        let mut by_object = vec![0; index.objects.len()];
+        for (object, ..) in &chosen {
+            by_object[*object] += 1;
+        }
+        let rows = chosen.into_iter().map(|(_, id, time)| (id.to_owned(), time)).collect();
+        Self { rows, by_object }
+    }
+}
+
+impl Replay<'_> {
+    /// Goes through the objects that hold rows of the selection.
+    async fn objects(
+        &mut self,
+        layer: &Layer,
+        objects: &[String],
+        mut selection: Selection,
+        stop: &Stop,
+    ) -> Result<()> {
+        let has_rows = objects.iter().zip(&selection.by_object).filter(|(_, rows)| **rows > 0);
+        let mut fetch = layer.fetch(has_rows.map(|(key, _)| key.clone()).collect());
+        let mut progress = Steps::new(selection.rows.len() as u64, "rows");
+        'rows: while let Some((key, bytes)) = fetch.next().await? {
+            let mut lines = Vec::new();
+            // What is unreadable was told when it was read first.
+            bad_rows(&key, &bytes, &mut Unreadable::silent(), |line, row| {
+                if selection.rows.get(row.record_id.as_ref()) == Some(&row.rejected_at) {
+                    selection.rows.remove(row.record_id.as_ref());
+                    lines.push(line.to_vec());
+                }
+            });
+            for line in lines {
+                if stop.is_wanted() {
+                    self.outcome.is_stopped = true;
+                    break 'rows;
+                }
+                self.row(&QuarantinedRow::from_json(&line)?).await?;
+                progress.advance(1);
+                if self.pending.len() >= MAX_ENTRIES {
+                    self.flush().await?;
+                }
+                if self.outcome.undelivered > 0 {
+                    break 'rows;
+                }
+            }
+        }
+        progress.finish();
+        self.flush().await
+    }
+
+    /// Judges one row.
+    async fn row(&mut self, row: &QuarantinedRow<'_>) -> Result<()> {
+        let own = Mended::default();
+        let by_hand = self.mended.as_ref().and_then(|mended| mended.get(row.record_id.as_ref()));
+        let mended = by_hand.unwrap_or(&own);
+        let columns = match row.home() {
+            Home::Object(place) if Replayer::needs_columns(row, mended) => {
+                self.headers.of(&place).await
+            }
+            _ => Ok(None),
+        };
+        let verdict = match columns {
+            Ok(columns) => self.replayer.judge(row, columns, mended),
+            Err(unable) => Verdict::Unable(unable),
+        };
+        match verdict {
+            Verdict::Event(remade) => {
+                self.outcome.events += 1;
+                self.send_later(row, remade);
+            }
+            Verdict::Filtered(remade) => {
+                self.outcome.filtered += 1;
+                self.send_later(row, remade);
+            }
+            Verdict::Rejected(rejection, remade) => {
+                let code = rejection.code.as_str();
+                *self.outcome.rejected.entry(code).or_default() += 1;
+                match remade {
+                    Some(remade) if self.arguments.force => self.send_later(row, remade),
+                    _ => {
+                        let field = rejection.field.map(|field| format!(" of {field}"));
+                        let field = field.unwrap_or_default();
+                        let why = format!("{code}{field}: {}", rejection.message);
+                        self.leave_out(row, &why)?;
+                    }
+                }
+            }
+            Verdict::Unable(Unable { code, message }) => {
+                *self.outcome.unable.entry(code).or_default() += 1;
+                self.leave_out(row, &message)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_later(&mut self, row: &QuarantinedRow<'_>, remade: Remade) {
+        self.outcome.to_send += 1;
+        if remade.is_mended {
+            self.outcome.mended += 1;
+        }
+        if self.raw.is_none() {
+            return;
+        }
+        let mark = Mark {
+            record_id: row.record_id.clone().into_owned(),
+            rejected_at: row.rejected_at,
+            code: row.code.clone().into_owned(),
+            replayed_at: Timestamp::now(),
+            mended: remade.is_mended,
+        };
+        self.pending.push(Pending { remade, mark });
+    }
+
+    fn leave_out(&mut self, row: &QuarantinedRow<'_>, why: &str) -> Result<()> {
+        self.outcome.leave_out(row, why);
+        if self.arguments.left_out.is_some() {
+            let state = self.marks.state(&row.record_id, row.rejected_at);
+            let decoded = super::show::Decoded::of(row, state, Some(why.to_owned()));
+            self.left_out.value(&decoded)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is pending, and marks what has arrived. Killed in between, the rows are sent once
+    /// more the next time, under the same ids.
+    async fn flush(&mut self) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        let (Some(raw), false) = (&self.raw, pending.is_empty()) else { return Ok(()) };
+        let (mut records, mut marks) = (Vec::new(), Vec::new());
+        for (position, Pending { remade, mark }) in pending.into_iter().enumerate() {
+            let entry = StreamRecord::new(&remade.partition_key, remade.data);
+            records.push(Outbound { position, entry });
+            marks.push(Some(mark));
+        }
+        let delivery = raw.send(&records, Deadline::after(PATIENCE)).await?;
+        for position in &delivery.undelivered {
+            marks[*position] = None;
+        }
+        let marks: Vec<_> = marks.into_iter().flatten().collect();
+        self.outcome.undelivered += delivery.undelivered.len() as u64;
+        self.outcome.last_error = delivery.last_error.or(self.outcome.last_error.take());
+        self.outcome.sent += marks.len() as u64;
+        self.marks.write(&marks).await.with_context(|| {
+            format!("{} rows were sent and could not be marked as replayed", marks.len())
+        })
+    }
+}
+
+fn replayer(arguments: &Arguments) -> Result<Replayer> {
+    let transformer = Transformer::compile(&PipelineConfig::from_toml(PIPELINE)?)?;
+    let patch = match &arguments.patch {
+        Some(path) => Some(read(path)?),
+        None => None,
+    };
+    let fixes = Fixes::compile(arguments.row.as_deref(), patch.as_deref(), &arguments.sets)?;
+    let dataset = match &arguments.dataset_if_none {
+        Some(name) => Some(
+            datasets::by_name(name)
+                .with_context(|| format!("--as: {name:?} is none of {}", datasets::names()))?,
+        ),
+        None => None,
+    };
+    Ok(Replayer { fixes, dataset, ..Replayer::new(transformer, arguments.max_record_bytes) })
+}
+
+/// The rows of a file of `--mended`, by their ids.
+fn mended_rows(path: &Path) -> Result<HashMap<String, Mended>> {
+    let text = read(path)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let row = |(number, line): (usize, &str)| {
+        let MendedLine { record_id, payload, row } = serde_json::from_str(line)
+            .with_context(|| format!("{}, line {}", path.display(), number + 1))?;
+        if payload.is_none() && row.is_none() {
+            let name = path.display();
+            bail!("{name}, line {}: has neither `payload` nor `row`", number + 1);
+        }
+        Ok((record_id, Mended { payload, row }))
+    };
+    lines.map(row).collect()
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+}

@@ -1,0 +1,181 @@
+//! Records that Firehose could not deliver: each goes into the layer that it is missing in, and nowhere
+//! else.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+use tributary_aws::bucket::{Bucket, Entry};
+use tributary_aws::clients;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::firehose::DeliveryStream;
+use tributary_aws::producer::{Outbound, Producer};
+use tributary_core::event::Event;
+use tributary_core::id::Id;
+use tributary_core::parked::UndeliveredRecord;
+
+use super::Redrive;
+use crate::lines::{Unreadable, lines};
+use crate::progress::Steps;
+
+/// How long one object is tried before the redrive leaves it.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A delivery whose records are set aside below `errors/<name>/`.
+#[derive(Clone, Copy)]
+struct Delivery {
+    name: &'static str,
+    bucket: &'static str,
+    into: Into,
+}
+
+/// How records get into their layer.
+#[derive(Clone, Copy, PartialEq)]
+enum Into {
+    /// By a delivery stream that converts, as the one did that could not.
+    Conversion,
+    /// As the lines of an object that is compressed, or as it is.
+    Object { day: &'static str, is_gzip: bool },
+}
+
+const DELIVERIES: [Delivery; 3] = [
+    Delivery {
+        name: "raw",
+        bucket: "RawBucketName",
+        into: Into::Object { day: "raw/dt=%Y-%m-%d/hour=%H/", is_gzip: true },
+    },
+    Delivery {
+        name: "quarantine",
+        bucket: "RawBucketName",
+        into: Into::Object { day: "quarantine/dt=%Y-%m-%d/", is_gzip: false },
+    },
+    Delivery { name: "events", bucket: "AnalyticsBucketName", into: Into::Conversion },
+];
+
+impl Redrive<'_> {
+    /// Goes through the error prefixes of all deliveries.
+    pub(super) async fn deliveries(&mut self) -> Result<()> {
+        for delivery in DELIVERIES {
+            let bucket = self.bucket(delivery.bucket)?;
+            let prefix = format!("errors/{}/", delivery.name);
+            let (objects, done) = self.objects(&bucket, &prefix).await?;
+            let mut progress = Steps::new(objects.len() as u64, "objects");
+            for entry in objects {
+                if self.stop.is_wanted() {
+                    break;
+                }
+                progress.advance(1);
+                let object = bucket.get(&entry.key).await?;
+                let is_done = done.contains(&entry.key);
+                self.undelivered(delivery, &bucket, &entry, object, is_done).await?;
+            }
+            progress.finish();
+        }
+        Ok(())
+    }
+
+    /// Redrives the records of one object, and puts it away when all of them are in their layer.
+    async fn undelivered(
+        &mut self,
+        delivery: Delivery,
+        bucket: &Bucket,
+        entry: &Entry,
+        object: Vec<u8>,
+        is_done: bool,
+    ) -> Result<()> {
+        let mut unreadable = Unreadable::default();
+        let mut records = Vec::new();
+        lines(&entry.key, &object, &mut unreadable, |line| {
+            records.push(UndeliveredRecord::from_json(line)?);
+            Ok(())
+        });
+        let line = self.outcome.line("deliveries", delivery.name);
+        line.waiting += 1;
+        line.records += records.len() as u64;
+        if !self.arguments.yes {
+            return Ok(());
+        }
+        let sent = match delivery.into {
+            _ if is_done => Ok(()),
+            _ if unreadable.count > 0 => Err(format!("{} lines are unreadable", unreadable.count)),
+            Into::Conversion => self.convert(entry, &records).await?,
+            Into::Object { day, is_gzip } => {
+                let key = key(day, entry, &records);
+                bucket.put(&key, body(&records, is_gzip)?).await?;
+                Ok(())
+            }
+        };
+        match sent {
+            Ok(()) => {
+                self.put_away(bucket, &entry.key, object).await?;
+                self.outcome.line("deliveries", delivery.name).redriven += 1;
+            }
+            Err(why) => {
+                self.outcome.line("deliveries", delivery.name).left += 1;
+                self.outcome.tell(&entry.key, &why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends events to the delivery stream that puts them into the analytics layer and shows them to
+    /// nobody else. What is no event can never be converted; `metrics` and `alerts` have put it into
+    /// quarantine.
+    async fn convert(
+        &mut self,
+        entry: &Entry,
+        records: &[UndeliveredRecord],
+    ) -> Result<Result<(), String>> {
+        let name = self.stack.output("EventsRedeliveryStreamName")?.to_owned();
+        let stream = DeliveryStream::new(clients::firehose(self.config), name);
+        let mut events = Vec::new();
+        let mut strangers = 0;
+        for record in records {
+            if Event::from_json(&record.data).is_err() {
+                strangers += 1;
+                continue;
+            }
+            let mut line = record.data.trim_ascii_end().to_vec();
+            line.push(b'\n');
+            events.push(Outbound { position: events.len(), entry: line });
+        }
+        if strangers > 0 {
+            let why = format!("{strangers} of its records are no events; quarantine has them");
+            self.outcome.tell(&entry.key, &why);
+        }
+        let sent = Producer::new(stream).send(&events, Deadline::after(PATIENCE)).await?;
+        Ok(match sent.undelivered.len() {
+            0 => Ok(()),
+            count => {
+                let why = sent.last_error.unwrap_or_default();
+                Err(format!("{count} of {} records were not delivered: {why}", events.len()))
+            }
+        })
+    }
+}
+
+/// The key of the object in the layer: the same for the same records, so that they are there once.
+fn key(day: &str, entry: &Entry, records: &[UndeliveredRecord]) -> String {
+    let arrived = records.iter().find_map(|record| record.arrived_at_ms);
+    let arrived = arrived.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    let time = arrived.or(entry.written_at).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{}redriven-{}", time.strftime(day), Id::of_text(&[&entry.key]))
+}
+
+/// The records as lines.
+fn body(records: &[UndeliveredRecord], is_gzip: bool) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for record in records {
+        text.extend_from_slice(record.data.trim_ascii_end());
+        text.push(b'\n');
+    }
+    if !is_gzip {
+        return Ok(text);
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&text)?;
+    Ok(encoder.finish()?)
+}

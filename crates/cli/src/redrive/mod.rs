@@ -1,0 +1,144 @@
+//! `tributary redrive`: what Lambda, Firehose and SQS gave up on.
+
+mod deliveries;
+mod letters;
+mod outcome;
+mod parked;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use jiff::Timestamp;
+use tokio::runtime;
+use tributary_aws::bucket::{Bucket, Entry};
+use tributary_aws::clients::{self, SdkConfig};
+
+use self::outcome::Outcome;
+use crate::stack::Stack;
+use crate::stop::Stop;
+use crate::summary::Format;
+use crate::units;
+
+/// What was redriven is kept below this prefix, under the key that it had.
+const REDRIVEN: &str = "redriven/";
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The stack, whose outputs name buckets, queues and streams
+    #[arg(long, value_name = "NAME")]
+    stack: String,
+
+    /// Only this kind; can be given more than once
+    #[arg(long, value_enum, value_name = "KIND")]
+    only: Vec<Kind>,
+
+    /// Does it; without it, what there is is counted, and nothing is sent or moved
+    #[arg(long)]
+    yes: bool,
+
+    /// Of parked batches those of this function, with or without the name of the stack
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
+
+    /// Only what was set aside since then: a time, or a span such as 2h before now
+    #[arg(long, value_name = "WHEN", value_parser = units::moment)]
+    since: Option<Timestamp>,
+
+    /// Only what was set aside before then: a time, or a span such as 2h before now
+    #[arg(long, value_name = "WHEN", value_parser = units::moment)]
+    until: Option<Timestamp>,
+
+    /// How the summary is shown
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// What was set aside, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Kind {
+    /// Batches that Lambda gave up on
+    Parked,
+    /// Records that Firehose could not deliver
+    Deliveries,
+    /// Messages in the dead-letter queue of the ingest queue
+    DeadLetters,
+}
+
+/// A redrive as it goes.
+struct Redrive<'a> {
+    arguments: &'a Arguments,
+    config: &'a SdkConfig,
+    stack: Stack,
+    stop: Stop,
+    outcome: Outcome,
+}
+
+/// Exit codes: 0 when nothing is left of what was asked for, 1 when something is, 2 for what cannot be
+/// read, written or asked for.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let started = Instant::now();
+    let stop = Stop::on_signal()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("nothing can be read")?;
+    runtime.block_on(async {
+        let config = clients::load().await;
+        let stack = Stack::read(&config, &arguments.stack).await?;
+        let outcome = Outcome { is_dry_run: !arguments.yes, ..Outcome::default() };
+        let mut redrive = Redrive { arguments, config: &config, stack, stop, outcome };
+        for kind in [Kind::Parked, Kind::Deliveries, Kind::DeadLetters] {
+            match kind {
+                _ if !redrive.is_wanted(kind) => {}
+                Kind::Parked => redrive.parked().await?,
+                Kind::Deliveries => redrive.deliveries().await?,
+                Kind::DeadLetters => redrive.dead_letters().await?,
+            }
+        }
+        let mut outcome = redrive.outcome;
+        outcome.is_stopped = redrive.stop.is_wanted();
+        outcome.seconds = (started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        outcome.show(arguments.format)
+    })
+}
+
+impl Redrive<'_> {
+    fn is_wanted(&self, kind: Kind) -> bool {
+        let is_asked_for = self.arguments.only.is_empty() || self.arguments.only.contains(&kind);
+        // Nothing but a batch is of a function.
+        is_asked_for && (self.arguments.function.is_none() || kind == Kind::Parked)
+    }
+
+    fn bucket(&self, output: &str) -> Result<Bucket> {
+        let name = self.stack.output(output)?.to_owned();
+        Ok(Bucket::new(clients::s3(self.config), name))
+    }
+
+    /// The objects below a prefix that were written in time, and the keys of those that were redriven
+    /// and could not be removed then.
+    async fn objects(
+        &self,
+        bucket: &Bucket,
+        prefix: &str,
+    ) -> Result<(Vec<Entry>, BTreeSet<String>)> {
+        let Arguments { since, until, .. } = self.arguments;
+        let mut found = bucket.list(prefix, None).await?;
+        found.retain(|entry| {
+            let is_after = |since: &Timestamp| entry.written_at.is_none_or(|time| time >= *since);
+            let is_before = |until: &Timestamp| entry.written_at.is_none_or(|time| time < *until);
+            since.as_ref().is_none_or(is_after) && until.as_ref().is_none_or(is_before)
+        });
+        let done = bucket.list(&format!("{REDRIVEN}{prefix}"), None).await?;
+        let key = |entry: Entry| entry.key.strip_prefix(REDRIVEN).map(str::to_owned);
+        Ok((found, done.into_iter().filter_map(key).collect()))
+    }
+
+    /// Keeps an object that is done with under another key, and removes it from where it waited. Where
+    /// the first succeeds and the second does not, the next run only removes it.
+    async fn put_away(&self, bucket: &Bucket, key: &str, bytes: Vec<u8>) -> Result<()> {
+        bucket.put(&format!("{REDRIVEN}{key}"), bytes).await?;
+        bucket.remove(key).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! What a redrive came to.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::HumanCount;
+use serde::Serialize;
+
+use crate::output::say;
+use crate::summary::Format;
+
+/// So many of what is left are told one by one.
+const MOST_TOLD: u64 = 10;
+
+/// The counts of a redrive.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Outcome {
+    #[serde(rename = "dry_run")]
+    pub is_dry_run: bool,
+    pub lines: Vec<Line>,
+    /// Whether somebody stopped it.
+    #[serde(rename = "stopped")]
+    pub is_stopped: bool,
+    pub seconds: f64,
+    #[serde(skip)]
+    pub told: u64,
+}
+
+/// What was set aside in one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Line {
+    /// The function whose batches, the delivery whose records, the queue whose messages.
+    pub place: String,
+    pub kind: &'static str,
+    /// Batches, objects or messages that there were.
+    pub waiting: u64,
+    /// The records in them, where that is known.
+    pub records: u64,
+    pub redriven: u64,
+    /// Those that are still there after it was tried.
+    pub left: u64,
+}
+
+impl Outcome {
+    /// The line of a place.
+    pub(super) fn line(&mut self, kind: &'static str, place: &str) -> &mut Line {
+        let found = self.lines.iter().position(|line| line.kind == kind && line.place == place);
+        let at = found.unwrap_or_else(|| {
+            self.lines.push(Line { place: place.to_owned(), kind, ..Line::default() });
+            self.lines.len() - 1
+        });
+        &mut self.lines[at]
+    }
+
+    /// Tells the first of what is left.
+    #[expect(clippy::print_stderr, reason = "what is left is told")]
+    pub(super) fn tell(&mut self, what: &str, why: &str) {
+        self.told += 1;
+        if self.told <= MOST_TOLD {
+            eprintln!("left: {what}: {why}");
+        }
+    }
+
+    /// Shows it. The exit code is 0 where nothing is left.
+    #[expect(clippy::print_stderr, reason = "what is left is told")]
+    pub(super) fn show(&self, format: Format) -> Result<ExitCode> {
+        if self.told > MOST_TOLD {
+            eprintln!("left: {} more", HumanCount(self.told - MOST_TOLD));
+        }
+        say(&match format {
+            Format::Json => serde_json::to_string(self)?,
+            Format::Table => self.table(),
+        })?;
+        let is_left = |line: &Line| line.waiting > line.redriven;
+        let is_done = !self.lines.iter().any(is_left) && !self.is_stopped;
+        Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn table(&self) -> String {
+        if self.lines.is_empty() {
+            return " nothing was set aside".to_owned();
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["kind", "of", "waiting", "records", "redriven", "left"]);
+        for line in &self.lines {
+            let mut row = vec![line.kind.to_owned(), line.place.clone()];
+            let counts = [line.waiting, line.records, line.redriven, line.left];
+            row.extend(counts.map(|count| HumanCount(count).to_string()));
+            table.add_row(row);
+        }
+        for column in 2..6 {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let stopped = if self.is_stopped { "; stopped before the end" } else { "" };
+        let sum = |of: fn(&Line) -> u64| HumanCount(self.lines.iter().map(of).sum());
+        let (redriven, left) = (sum(|line| line.redriven), sum(|line| line.left));
+        let end = if self.is_dry_run {
+            "nothing was sent: --yes does it".to_owned()
+        } else {
+            format!("{redriven} redriven, {left} left")
+        };
+        let seconds = self.seconds;
+        format!("{}\n\n {end}{stopped}, in {seconds:.2} s", table.trim_fmt())
+    }
+}

@@ -1,0 +1,118 @@
+//! Batches that Lambda gave up on: the very function is invoked with the very payload once more.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::timeout::TimeoutConfig;
+use aws_sdk_lambda::primitives::Blob;
+use tributary_aws::clients::SdkConfig;
+use tributary_core::parked::{ParkedBatch, failures};
+
+use super::Redrive;
+use crate::progress::Steps;
+use crate::stack::why;
+
+/// Where Lambda parks batches: `aws/lambda/<mapping>/<shard>/…`.
+const PARKED: &str = "aws/lambda/";
+
+/// The longest a function may run, and some time for the way there and back.
+const INVOCATION: Duration = Duration::from_secs(910);
+
+/// Connecting takes milliseconds.
+const CONNECT: Duration = Duration::from_secs(2);
+
+impl Redrive<'_> {
+    /// Invokes the functions of parked batches, in the order in which each shard's were parked.
+    pub(super) async fn parked(&mut self) -> Result<()> {
+        let bucket = self.bucket("RawBucketName")?;
+        let (objects, done) = self.objects(&bucket, PARKED).await?;
+        let lambda = client(self.config);
+        let mut progress = Steps::new(objects.len() as u64, "parked batches");
+        for entry in objects {
+            if self.stop.is_wanted() {
+                break;
+            }
+            progress.advance(1);
+            let key = entry.key;
+            let object = bucket.get(&key).await?;
+            let batch = match ParkedBatch::from_json(&object) {
+                Ok(batch) => batch,
+                Err(error) => {
+                    let line = self.outcome.line("parked", "unreadable");
+                    (line.waiting, line.left) = (line.waiting + 1, line.left + 1);
+                    self.outcome.tell(&key, &format!("is no batch that Lambda parked: {error}"));
+                    continue;
+                }
+            };
+            if !self.is_of_function(batch.function()) {
+                continue;
+            }
+            let line = self.outcome.line("parked", batch.function());
+            line.waiting += 1;
+            line.records += records(&batch.payload);
+            if !self.arguments.yes {
+                continue;
+            }
+            // It was done, and only not removed.
+            let invoked = if done.contains(&key) { Ok(()) } else { invoke(&lambda, &batch).await };
+            let function = batch.function().to_owned();
+            match invoked {
+                Ok(()) => {
+                    self.put_away(&bucket, &key, object).await?;
+                    self.outcome.line("parked", &function).redriven += 1;
+                }
+                Err(why) => {
+                    self.outcome.line("parked", &function).left += 1;
+                    self.outcome.tell(&key, &why);
+                }
+            }
+        }
+        progress.finish();
+        Ok(())
+    }
+
+    /// Whether batches of this function were asked for: `transform` is `dev-transform` too.
+    fn is_of_function(&self, name: &str) -> bool {
+        let in_stack = |wanted: &str| name == format!("{}-{wanted}", self.stack.name);
+        let wanted = self.arguments.function.as_deref();
+        wanted.is_none_or(|wanted| name == wanted || in_stack(wanted))
+    }
+}
+
+/// A client that waits for as long as a function may run, and does not call twice by itself.
+fn client(config: &SdkConfig) -> Client {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(INVOCATION)
+        .build();
+    let config = aws_sdk_lambda::config::Builder::from(config).timeout_config(timeouts);
+    Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
+}
+
+/// Invokes the function, and reads its answer: only one that names no failure says that all is done.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
+async fn invoke(lambda: &Client, batch: &ParkedBatch<'_>) -> Result<(), String> {
+    let payload = Blob::new(batch.payload.as_bytes());
+    let call = lambda.invoke().function_name(batch.function_arn.as_ref()).payload(payload);
+    let answer = call.send().await.map_err(|error| why(&error))?;
+    let text = answer.payload.map(Blob::into_inner).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    if let Some(kind) = answer.function_error {
+        return Err(format!("{} failed ({kind}): {text}", batch.function()));
+    }
+    match failures(&text)? {
+        0 => Ok(()),
+        count => Err(format!("{} reports {count} batch item failures", batch.function())),
+    }
+}
+
+/// How many records a payload has: of a stream in a list, of topics in one for each partition.
+fn records(payload: &str) -> u64 {
+    let payload: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
+    let length = |list: &serde_json::Value| list.as_array().map_or(0, Vec::len) as u64;
+    let partitions = payload["records"].as_object();
+    length(&payload["Records"]) + partitions.map_or(0, |it| it.values().map(length).sum())
+}

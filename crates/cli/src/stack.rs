@@ -1,0 +1,69 @@
+//! What a deployed stack says of itself.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use anyhow::{Context as _, Result, anyhow};
+use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
+use tributary_aws::clients::SdkConfig;
+
+/// The outputs of a stack.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    pub name: String,
+    outputs: BTreeMap<String, String>,
+}
+
+impl Stack {
+    /// Asks `CloudFormation` for the outputs of the stack `name`.
+    pub(crate) async fn read(config: &SdkConfig, name: &str) -> Result<Self> {
+        let client = aws_sdk_cloudformation::Client::new(config);
+        let answer = client.describe_stacks().stack_name(name).send().await.map_err(|error| {
+            anyhow!("stack {name} cannot be asked for its outputs: {}", why(&error))
+        })?;
+        let outputs = answer.stacks.into_iter().flatten().filter_map(|stack| stack.outputs);
+        let pair = |output: aws_sdk_cloudformation::types::Output| {
+            Some((output.output_key?, output.output_value?))
+        };
+        let outputs: BTreeMap<_, _> = outputs.flatten().filter_map(pair).collect();
+        Ok(Self { name: name.to_owned(), outputs })
+    }
+
+    /// The functions of the stack: each by its name in books, and by its name in AWS.
+    pub(crate) fn functions(&self) -> Vec<(String, String)> {
+        let names = self.outputs.iter().filter(|(key, _)| key.ends_with("FunctionName"));
+        let prefix = format!("{}-", self.name);
+        let mut found: Vec<_> = names
+            .map(|(_, name)| (name.strip_prefix(&prefix).unwrap_or(name).to_owned(), name.clone()))
+            .collect();
+        // As a record meets them.
+        let order = ["ingest-s3", "ingest-http", "ingest-kafka", "transform"];
+        let place = |name: &str| order.iter().position(|it| *it == name).unwrap_or(order.len());
+        found.sort_by_key(|(name, _)| place(name));
+        found
+    }
+
+    /// The value of an output.
+    pub(crate) fn output(&self, key: &str) -> Result<&str> {
+        let value = self.outputs.get(key).map(String::as_str);
+        value.with_context(|| format!("stack {} has no output {key}", self.name))
+    }
+}
+
+/// Why a call failed: what the service says, or else what happened on the way to it.
+pub(crate) fn why<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: std::fmt::Debug,
+{
+    if let Some(message) = error.as_service_error().and_then(ProvideErrorMetadata::message) {
+        return message.to_owned();
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.extend([": ", &error.to_string()]);
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,208 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_795_168_800 + second).unwrap()
+}
+
+fn window() -> Window {
+    Window { since: at(0), until: at(3_600), slack: SignedDuration::from_secs(300) }
+}
+
+fn books(received: u64, delivered: u64, quarantined: u64) -> Books {
+    Books { received, delivered, quarantined, ..Books::default() }
+}
+
+fn function(name: &str, points: &[(i64, Books)]) -> FunctionBooks {
+    let points = points.iter().map(|(second, books)| (at(*second), *books)).collect();
+    FunctionBooks { name: name.to_owned(), points }
+}
+
+/// 300 rows through all functions, half an hour into the window.
+fn run() -> Vec<FunctionBooks> {
+    vec![
+        function("ingest-s3", &[(1_800, books(300, 294, 6))]),
+        function("transform", &[(1_805, books(294, 276, 18))]),
+        function("metrics", &[(1_810, books(276, 276, 0))]),
+        function("alerts", &[(1_811, books(276, 276, 0))]),
+    ]
+}
+
+fn faults(functions: &[FunctionBooks]) -> Vec<String> {
+    Balance::of(functions, &[], window()).faults
+}
+
+#[test]
+fn a_run_balances_and_is_told_stream_by_stream() {
+    let balance = Balance::of(&run(), &[], window());
+
+    assert!(balance.is_even() && balance.notes.is_empty(), "{balance:?}");
+    let stream =
+        |stream, consumer, put| StreamTotal { stream, consumer, put, under_way: 0, taken: put };
+    assert_eq!(
+        balance.streams,
+        [
+            stream("RAW", "transform", 294),
+            stream("EVENTS", "metrics", 276),
+            stream("EVENTS", "alerts", 276)
+        ]
+    );
+    assert_eq!(balance.functions[1].books, books(294, 276, 18));
+}
+
+#[test]
+fn a_batch_that_does_not_balance_is_a_fault() {
+    let mut functions = run();
+    functions[1].points[0].1.quarantined = 17;
+
+    assert_eq!(faults(&functions), ["transform: 294 in, and 293 are accounted for"]);
+}
+
+#[test]
+fn a_record_that_a_consumer_never_took_is_a_fault_once_the_slack_is_over() {
+    let mut functions = run();
+    functions[3].points[0].1 = books(275, 275, 0);
+    assert_eq!(
+        faults(&functions),
+        ["EVENTS: 276 were put before the last 300 s, and alerts took 275: 1 are missing"]
+    );
+
+    for point in functions.iter_mut().flat_map(|it| &mut it.points) {
+        point.0 = at(3_400);
+    }
+    let balance = Balance::of(&functions, &[], window());
+    assert!(balance.is_even());
+    assert_eq!(balance.streams[2].under_way, 276);
+}
+
+#[test]
+fn what_comes_over_the_edges_of_the_window_is_no_fault() {
+    let mut functions = run();
+    for (place, second) in [(0, -10), (1, -5), (2, 1), (3, 2)] {
+        functions[place].points[0].0 = at(second);
+    }
+    let before = Balance::of(&functions, &[], window());
+    for (place, second) in [(0, 3_590), (1, 3_599), (2, 3_601), (3, 3_602)] {
+        functions[place].points[0].0 = at(second);
+    }
+    let after = Balance::of(&functions, &[], window());
+
+    assert!(before.is_even() && before.notes.is_empty(), "{before:?}");
+    assert!(after.is_even() && after.notes.is_empty(), "{after:?}");
+}
+
+#[test]
+fn what_is_delivered_again_is_odd_and_no_fault() {
+    let mut functions = run();
+    let undelivered = Books { received: 276, undelivered: 276, ..Books::default() };
+    functions[2].points.push((at(1_806), undelivered));
+    functions[3].points.push((at(1_820), books(10, 10, 0)));
+
+    let balance = Balance::of(&functions, &[], window());
+
+    assert!(balance.is_even());
+    assert_eq!(
+        balance.notes,
+        [
+            "metrics: 276 undelivered, which come again",
+            "EVENTS: alerts took 10 more than functions put: delivered again, replayed, or put by others"
+        ]
+    );
+}
+
+#[test]
+fn what_mappings_give_up_is_a_fault() {
+    let mapping = |counts| MappingBooks {
+        function: "transform".to_owned(),
+        source: "dev-raw".to_owned(),
+        points: vec![(at(1_805), counts)],
+    };
+    let fine = MappingCounts { polled: 294, invoked: 300, failed: 6, ..MappingCounts::default() };
+    let of = |counts| Balance::of(&run(), &[mapping(counts)], window()).faults;
+
+    assert_eq!(of(fine), Vec::<String>::new());
+    assert_eq!(
+        of(MappingCounts { dropped: 3, ..fine }),
+        ["transform of dev-raw: 3 events dropped: they are nowhere"]
+    );
+    assert_eq!(
+        of(MappingCounts { parked: 3, ..fine }),
+        ["transform of dev-raw: 3 events parked: `tributary redrive` brings them back"]
+    );
+    assert_eq!(
+        of(MappingCounts { invoked: 290, ..fine }),
+        ["transform of dev-raw: 294 events polled, and transform invoked with 290"]
+    );
+    assert_eq!(
+        of(MappingCounts { invoked: 301, ..fine }),
+        ["transform of dev-raw: invoked with 301 events, and its books have 294, 6 failed"]
+    );
+    assert_eq!(
+        of(MappingCounts {
+            polled: 300,
+            filtered_out: 6,
+            invoked: 294,
+            ..MappingCounts::default()
+        }),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn messages_of_a_queue_are_not_compared_with_rows() {
+    let mapping = MappingBooks {
+        function: "ingest-s3".to_owned(),
+        source: "dev-ingest".to_owned(),
+        points: vec![(
+            at(1_800),
+            MappingCounts { polled: 400, invoked: 400, ..MappingCounts::default() },
+        )],
+    };
+
+    assert!(Balance::of(&run(), &[mapping], window()).is_even());
+}
+
+#[test]
+fn a_line_of_a_batch_is_read_and_any_other_is_not() {
+    let line = r#"{"_aws":{"Timestamp":1795168800000,"CloudWatchMetrics":[]},"level":"INFO","function":"transform",
+        "in":3,"out":2,"quarantined":1,"filtered":0,"late":0,"undelivered":0,"retried":0,"message":"batch","duration_ms":12}"#;
+
+    assert_eq!(batch_line(line), Some(("transform".to_owned(), at(0), books(3, 2, 1))));
+    for line in [
+        "",
+        "{}",
+        "START RequestId",
+        r#"{"message":"batch"}"#,
+        r#"{"_aws":{"Timestamp":1},"function":"transform","code":"x","quarantined":1,"message":"bad rows"}"#,
+    ] {
+        assert_eq!(batch_line(line), None, "{line}");
+    }
+}
+
+proptest! {
+    /// Whatever is delivered late, twice and in any order: if each record was taken within the slack,
+    /// the books balance; if one of the window never was, they do not.
+    #[test]
+    fn records_that_are_taken_in_time_balance_and_one_that_is_not_does_not(
+        records in proptest::collection::vec((-600_i64..3_000, 0_i64..300), 1..60),
+        lost in any::<proptest::sample::Index>(),
+    ) {
+        let of = |records: &[(i64, i64)], lost: Option<usize>| {
+            let put: Vec<_> = records.iter().map(|(second, _)| (*second, books(1, 1, 0))).collect();
+            let taken = records.iter().enumerate().filter(|(index, _)| Some(*index) != lost);
+            let taken: Vec<_> =
+                taken.map(|(_, (second, later))| (second + later, books(1, 1, 0))).collect();
+            let functions = [function("ingest-s3", &put), function("transform", &taken)];
+            Balance::of(&functions, &[], window())
+        };
+
+        let balance = of(&records, None);
+        prop_assert!(balance.is_even() && balance.notes.is_empty(), "{:?}", balance);
+
+        // Put and taken within the window, so that no record from before it stands for the lost one.
+        let within: Vec<_> =
+            records.iter().map(|(second, later)| (second.rem_euclid(3_000), *later)).collect();
+        prop_assert!(!of(&within, Some(lost.index(within.len()))).is_even());
+    }
+}
