@@ -126,7 +126,9 @@ fn a_call_that_fails_brings_its_whole_batch_again_after_a_pause() {
         });
 
     let calls = calls.lock().unwrap();
-    assert!(calls[0].iter().all(|record| calls[3].contains(record)));
+    // In the next call, unless a partition was assigned anew in between, and comes a little later.
+    let again: Vec<_> = calls[3..].iter().flatten().collect();
+    assert!(calls[0].iter().all(|record| again.contains(&record)));
     // 100, 200 and 400 ms.
     assert!(begun.elapsed() > Duration::from_millis(700));
     assert_eq!(
