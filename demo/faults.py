@@ -22,8 +22,8 @@ ALARM_SECONDS = 60
 class Killer(threading.Thread):
     """Sends SIGKILL to the processes of the chosen functions, `times` for each of them.
 
-    Bounded, because the local AWS redelivers for ever: with a kill a second and no end, a batch that
-    takes longer than that would never be done. And below the five receipts after which the queue
+    Bounded, because the local AWS redelivers for ever: a batch that takes longer than the time between
+    two kills would never be done, which is why `transform` gets small ones then. And below the five receipts after which the queue
     parks an object's message among the dead letters.
     """
 

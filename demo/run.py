@@ -105,6 +105,8 @@ def _measure(running, feeds, kill, alarm_function, seconds):
     feed.shorten_redelivery(running, sum(one.row_count for one in feeds))
     killer = faults.Killer(running, *kill) if kill else None
     if killer:
+        # An invocation must fit between two kills, or nothing is ever done.
+        running.small_batches(max(1, min(stack.RECORDS_AT_ONCE, int(10 * kill[1]))))
         killer.start()
     for one in feeds:
         with step(one.verb, seconds, f"{one.verb}_{one.name}") as say:

@@ -105,9 +105,9 @@ class Stack:
             raise StackError(f"sam deploy failed{_tail(log)}")
         self.read_outputs()
         self._allow_publish_batch()
-        self._small_batches(AGGREGATES_AT_ONCE if parameters.get("AggregateRecords") == "true" else RECORDS_AT_ONCE)
+        self.small_batches(AGGREGATES_AT_ONCE if parameters.get("AggregateRecords") == "true" else RECORDS_AT_ONCE)
 
-    def _small_batches(self, size):
+    def small_batches(self, size):
         """Has MiniStack hand `transform` so many records at once, and not 1,000 as AWS does.
 
         It writes a Parquet object for each event before it answers PutRecords, some 13 ms each and more
