@@ -34,6 +34,9 @@ ALARM ?=
 # make sim: how many seeds, or which one.
 SEEDS ?= 200
 SEED ?=
+# make fuzz: how many seconds for each target, and which ones.
+TIME ?= 60
+TARGET ?=
 # make replay-events: one function or one case only.
 CASE ?=
 option = $(if $($(1)),$(2) '$($(1))')
@@ -112,6 +115,10 @@ test-kafka: ## A feed through a real Kafka broker that is killed twice; needs ja
 .PHONY: sim
 sim: ## The whole in memory with everything going wrong that can [SEEDS=n, or SEED=n for one in full]
 	@cargo run --release --locked --quiet --package tributary-tests --bin sim -- $(if $(SEED),--seed '$(SEED)',--seeds '$(SEEDS)')
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## Inputs that libFuzzer makes up against each target of fuzz/ [TIME=seconds for each] [TARGET=names]
+	@python -m tools.fuzz --time '$(TIME)' $(TARGET)
 
 .PHONY: mutants
 mutants: $(STAMP) ## Mistakes made on purpose, each of which the simulator must notice

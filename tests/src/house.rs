@@ -15,7 +15,8 @@ const NOT_OURS: &[&str] =
     &["target", ".venv", ".aws-sam", "node_modules", ".git", ".local", "__pycache__"];
 
 /// What a package of the workspace may depend on of the workspace, and what its tests may besides.
-/// Packages that are not here (the command, the tests) may use everything.
+/// Packages that are not here (the command, the tests, the fuzz targets) may use everything, and are
+/// used by none of these.
 const MAY_USE: &[(&str, &[&str], &[&str])] = &[
     ("tributary-core", &[], &[]),
     ("tributary-simulate", &[], &[]),

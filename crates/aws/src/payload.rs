@@ -46,7 +46,21 @@ impl<'a> KinesisPayload<'a> {
     ///
     /// When it is no Kinesis payload at all, or a record has no sequence number to report it by.
     pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
+        object(text)
+    }
+}
+
+/// Reads a payload that is a JSON object. Serde would read the fields of a struct from an array, too,
+/// and `[]` for a batch without records.
+///
+/// # Errors
+///
+/// When the text is no JSON object, or not of this shape.
+pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    if text.trim_ascii_start().starts_with('{') {
         serde_json::from_str(text)
+    } else {
+        Err(serde::de::Error::custom("not an object"))
     }
 }
 
@@ -138,6 +152,14 @@ mod tests {
         let payload = KinesisPayload::from_json(&text).unwrap();
 
         assert_eq!(payload.records[0].decode_into(&mut Vec::new()), Err("§§ not base64"));
+    }
+
+    #[test]
+    fn what_is_no_object_is_no_batch() {
+        for text in ["[]", "[[]]", "7", "", "{"] {
+            assert!(KinesisPayload::from_json(text).is_err(), "{text}");
+        }
+        assert!(KinesisPayload::from_json(" {\"Records\": []}").unwrap().records.is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use serde::Serialize;
 
+use crate::bad_row::first_chars;
 use crate::event::Event;
 use crate::id::Id;
 use crate::rule::Severity;
@@ -11,6 +12,9 @@ use crate::rule::Severity;
 ///
 /// See <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>.
 pub const MAX_BYTES: usize = 255 * 1024;
+
+/// How much of a text is kept in a message whose event is too large for it.
+const MAX_TEXT_CHARS: usize = 1024;
 
 /// One alert of one rule.
 #[derive(Clone, Debug)]
@@ -62,12 +66,18 @@ impl Alert {
             Message { alert_id, rule, entity: &event.entity, severity, title: &title, event };
         let mut message = to_json(&head);
         if message.len() > MAX_BYTES {
-            let event = EventReference {
-                dataset: &event.dataset,
-                event_id: &event.event_id,
-                event_time: event.event_time.to_string(),
-            };
-            message = to_json(&head.with_event(event));
+            message = to_json(&Message {
+                alert_id,
+                rule,
+                entity: first_chars(&event.entity, MAX_TEXT_CHARS),
+                severity,
+                title: first_chars(&title, MAX_TEXT_CHARS),
+                event: EventReference {
+                    dataset: &event.dataset,
+                    event_id: first_chars(&event.event_id, MAX_TEXT_CHARS),
+                    event_time: event.event_time.to_string(),
+                },
+            });
         }
         Self {
             alert_id,
@@ -78,13 +88,6 @@ impl Alert {
             title,
             message,
         }
-    }
-}
-
-impl<'a, E> Message<'a, E> {
-    fn with_event<F>(&self, event: F) -> Message<'a, F> {
-        let Self { alert_id, rule, entity, severity, title, .. } = *self;
-        Message { alert_id, rule, entity, severity, title, event }
     }
 }
 

@@ -14,6 +14,10 @@ use crate::time::as_millis;
 /// See <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>.
 pub const MAX_BYTES: usize = 1_000 * 1024 - 1;
 
+/// How much of a name is kept where a bad row would be too large even without its bytes: only a
+/// record that none of our functions wrote has names of that kind.
+const MAX_NAME_CHARS: usize = 1024;
+
 /// Why a row is bad. The list is closed, because a code is a metric dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
@@ -241,7 +245,8 @@ impl<'a> BadRow<'a> {
     }
 
     /// The bad row as one line of at most [`MAX_BYTES`] and a newline. Where the bytes would make
-    /// it longer they are left out: `source` says where they are.
+    /// it longer they are left out: `source` says where they are. Where that is too long itself, it
+    /// is cut: a line that Firehose does not take would hold up its whole shard.
     #[must_use]
     pub fn to_line(mut self) -> Vec<u8> {
         let mut line = self.to_json();
@@ -249,8 +254,23 @@ impl<'a> BadRow<'a> {
             self.payload_base64 = None;
             line = self.to_json();
         }
+        if line.len() > MAX_BYTES {
+            self.cut_names();
+            line = self.to_json();
+        }
         line.push(b'\n');
         line
+    }
+
+    fn cut_names(&mut self) {
+        let cut = |name| first_chars(name, MAX_NAME_CHARS);
+        self.message = cut(self.message);
+        self.source = cut(self.source);
+        self.record_id = cut(self.record_id);
+        self.field = self.field.map(cut);
+        self.dataset = self.dataset.map(cut);
+        self.shard_id = self.shard_id.map(cut);
+        self.sequence_number = self.sequence_number.map(cut);
     }
 
     fn to_json(&self) -> Vec<u8> {
@@ -278,10 +298,15 @@ mod optional_millis {
 #[must_use]
 pub fn shown(value: &str) -> String {
     const LONGEST: usize = 64;
-    match value.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{:?}…", &value[..end]),
-        None => format!("{value:?}"),
+    match first_chars(value, LONGEST) {
+        all if all.len() == value.len() => format!("{all:?}"),
+        some => format!("{some:?}…"),
     }
+}
+
+/// No more than the first `most` characters.
+pub(crate) fn first_chars(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]
@@ -311,6 +336,25 @@ mod tests {
 
         assert!(line.get("payload_base64").is_none());
         assert_eq!(line["source"], "kinesis:shardId-000000000000#42");
+    }
+
+    #[test]
+    fn names_that_do_not_fit_a_firehose_record_are_cut() {
+        let rejection = Rejection::row(Code::InvalidJson, "is no JSON");
+        let long = "\u{1}ü".repeat(MAX_BYTES / 8);
+        let origin = Origin {
+            dataset: Some(&long),
+            source: long.as_str().into(),
+            record_id: long.as_str().into(),
+            ..Origin::default()
+        };
+
+        let line = BadRow::new(&rejection, &origin, Some(b"x"), Timestamp::UNIX_EPOCH).to_line();
+
+        assert!(line.len() <= MAX_BYTES);
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(line["source"], "\u{1}ü".repeat(512));
+        assert_eq!(line["code"], "invalid_json");
     }
 
     #[test]

@@ -143,7 +143,6 @@ impl Feed {
     ///
     /// [`Refused`] when the rest of the object cannot be read, or is of no dataset.
     pub fn step(&mut self) -> Result<Step<'_>, Refused> {
-        let position = self.reader.position();
         let next = self.reader.next().map_err(|refusal| Refused {
             position: refusal.position,
             rejection: Rejection::row(refusal.code, refusal.message),
@@ -153,6 +152,7 @@ impl Feed {
                 // Each line of JSON Lines has its own fields: the first tells, where nothing else does.
                 if header.format() == Format::Csv {
                     let columns: Vec<_> = header.columns().iter().map(String::as_str).collect();
+                    let position = Position { offset: header.offset(), row: 1 };
                     let dataset = datasets::of_columns(self.dataset, &columns)
                         .map_err(|rejection| Refused { position, rejection })?;
                     let partition = dataset.partition_columns().iter();
@@ -260,6 +260,26 @@ mod tests {
                 Ok(Step::Begun | Step::NeedInput) => {}
                 Ok(Step::End) | Err(_) => return rows,
             }
+        }
+    }
+
+    #[test]
+    fn a_header_of_no_dataset_is_where_it_is_however_the_object_is_cut() {
+        let object = b"\xef\xbb\xbf\r\n \r\nno,columns\n1,2\n";
+        for size in 1..=object.len() {
+            let mut feed = Feed::new(None, Limits::default());
+            let mut pieces = object.chunks(size);
+            let refused = loop {
+                match feed.step() {
+                    Ok(Step::NeedInput) => match pieces.next() {
+                        Some(piece) => feed.push(piece),
+                        None => feed.finish(),
+                    },
+                    Ok(_) => unreachable!("there is no dataset"),
+                    Err(refused) => break refused,
+                }
+            };
+            assert_eq!(refused.position, Position { offset: 8, row: 1 }, "{size}");
         }
     }
 

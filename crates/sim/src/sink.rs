@@ -83,6 +83,14 @@ impl<E> MemorySink<E> {
         self.state().calls.clone()
     }
 
+    /// Starts again with another script, and gives what was stored so far.
+    pub fn restart(&self, script: impl IntoIterator<Item = Answer>) -> Vec<E> {
+        let mut state = self.state();
+        state.script = Script::new(script);
+        state.calls.clear();
+        std::mem::take(&mut state.stored)
+    }
+
     fn state(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

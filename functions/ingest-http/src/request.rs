@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use tributary_aws::payload::object;
 use tributary_core::bad_row::shown;
 use tributary_core::datasets::{self, Dataset};
 use tributary_core::pairs::Pairs;
@@ -88,7 +89,7 @@ impl<'a> Payload<'a> {
     ///
     /// When it is no request to a function URL.
     pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+        object(text)
     }
 
     /// What the request asks for. The body has not been looked at.
@@ -260,7 +261,13 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_no_payload() {
-        for text in ["7", "{}", r#"{"Records":[]}"#, r#"{"rawPath":"/","requestContext":{}}"#] {
+        for text in [
+            "7",
+            "{}",
+            "[\"/\",{},[[\"POST\"]]]",
+            r#"{"Records":[]}"#,
+            r#"{"rawPath":"/","requestContext":{}}"#,
+        ] {
             assert!(Payload::from_json(text).is_err(), "{text}");
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tributary_aws::payload::object;
 
 /// What Lambda hands a function for a batch of topics, borrowed from the payload's text.
 #[derive(Debug, Default)]
@@ -81,10 +82,10 @@ impl<'a> KafkaPayload<'a> {
     ///
     /// When it is no Kafka payload at all.
     pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
-        let payload = match serde_json::from_str::<Payload<'a, KafkaRecord<'a>>>(text) {
+        let payload = match object::<Payload<'a, KafkaRecord<'a>>>(text) {
             Ok(payload) => Self::new(payload, Received::Record),
             // A second reading, record by record, is for those that need it.
-            Err(_) => Self::new(serde_json::from_str(text)?, received),
+            Err(_) => Self::new(object(text)?, received),
         };
         Ok(payload)
     }
@@ -110,10 +111,10 @@ fn received(json: &RawValue) -> Received<'_> {
     }
 
     let json = json.get();
-    match serde_json::from_str(json) {
+    match object(json) {
         Ok(record) => Received::Record(record),
         Err(_) => {
-            let offset = serde_json::from_str(json).map(|Position { offset }| offset);
+            let offset = object(json).map(|Position { offset }| offset);
             Received::Unreadable(json, offset.ok())
         }
     }
@@ -288,9 +289,14 @@ mod tests {
 
     #[test]
     fn what_is_no_kafka_payload_is_refused() {
-        for text in
-            ["7", "{}", r#"{"Records": []}"#, r#"{"records": []}"#, r#"{"records": {"t-0": {}}}"#]
-        {
+        for text in [
+            "7",
+            "{}",
+            "[{}]",
+            r#"{"Records": []}"#,
+            r#"{"records": []}"#,
+            r#"{"records": {"t-0": {}}}"#,
+        ] {
             assert!(KafkaPayload::from_json(text).is_err(), "{text}");
         }
         assert!(KafkaPayload::from_json(r#"{"records": {}}"#).unwrap().partitions.is_empty());

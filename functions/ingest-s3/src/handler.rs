@@ -142,6 +142,17 @@ where
             }
         };
         for task in tasks {
+            let task = match task {
+                Ok(task) => task,
+                Err(rejection) => {
+                    let id = message.message_id.as_deref().unwrap_or_default();
+                    let told = self.quarantine_message(id, body, &rejection, deadline, totals);
+                    match told.await? {
+                        Ok(()) => continue,
+                        Err(error) => return Ok(Err(error)),
+                    }
+                }
+            };
             let mut work = Work::new(self, task, deadline);
             let ended = work.run().await?;
             totals.objects += 1;

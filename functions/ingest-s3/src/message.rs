@@ -1,9 +1,11 @@
 //! What a message of the queue asks for: objects that S3 told of, or the rest of one.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
+use tributary_aws::payload::object;
 use tributary_aws::s3::ObjectName;
 use tributary_core::bad_row::{Code, Rejection};
 use tributary_core::datasets::{self, Dataset};
@@ -76,7 +78,8 @@ struct Continuation<'a> {
 
 const CONTINUATION: &str = "continuation";
 
-/// The tasks of a message's body.
+/// The tasks of a message's body; where the key of one object cannot be read, its [`Rejection`]
+/// alone, in its place.
 ///
 /// The `s3:TestEvent` that S3 sends when a notification is set up asks for nothing, and so does the
 /// removal of an object.
@@ -84,33 +87,33 @@ const CONTINUATION: &str = "continuation";
 /// # Errors
 ///
 /// A [`Rejection`] where the body is neither a notification nor a continuation.
-pub fn tasks(body: &str) -> Result<Vec<Task>, Rejection> {
-    if let Ok(rest) = serde_json::from_str::<Continuation<'_>>(body)
+pub fn tasks(body: &str) -> Result<Vec<Result<Task, Rejection>>, Rejection> {
+    if let Ok(rest) = object::<Continuation<'_>>(body)
         && rest.tributary == CONTINUATION
     {
-        return Ok(vec![rest.into_task()]);
+        return Ok(vec![Ok(rest.into_task())]);
     }
     if is_test_event(body) {
         return Ok(Vec::new());
     }
-    let notification: Notification<'_> =
-        serde_json::from_str(body).map_err(|_| not_a_notification())?;
-    notification
-        .records
-        .into_iter()
-        .filter(|record| record.event_name.starts_with("ObjectCreated"))
-        .map(|record| {
-            let NotificationEntity { bucket, object } = record.s3;
-            let bucket = bucket.name.into_owned();
-            let key = decoded(&object.key)?;
-            let dataset = key.split_once('/').and_then(|(folder, _)| datasets::by_name(folder));
-            let version_id = object.version_id.filter(|id| !id.is_empty()).map(Cow::into_owned);
-            // The notification's entity tag is not asked for: in a bucket without versions the
-            // object may rightly be newer than the notification, and then both tell of the new one.
-            let object = ObjectName { bucket, key, version_id, etag: None };
-            Ok(Task { object, dataset, start: None })
-        })
-        .collect()
+    let notification: Notification<'_> = object(body).map_err(|_| not_a_notification())?;
+    let created = |record: &NotificationRecord<'_>| record.event_name.starts_with("ObjectCreated");
+    let records = notification.records.into_iter().filter(created);
+    Ok(records.map(|record| record.s3.into_task()).collect())
+}
+
+impl NotificationEntity<'_> {
+    fn into_task(self) -> Result<Task, Rejection> {
+        let Self { bucket, object } = self;
+        let key = decoded(&object.key)?;
+        let dataset = key.split_once('/').and_then(|(folder, _)| datasets::by_name(folder));
+        let version_id = object.version_id.filter(|id| !id.is_empty()).map(Cow::into_owned);
+        // The notification's entity tag is not asked for: in a bucket without versions the object
+        // may rightly be newer than the notification, and then both tell of the new one.
+        let bucket = bucket.name.into_owned();
+        let object = ObjectName { bucket, key, version_id, etag: None };
+        Ok(Task { object, dataset, start: None })
+    }
 }
 
 /// The body of a message that asks for the rest of `task` from `position`.
@@ -129,6 +132,16 @@ pub fn continuation(task: &Task, position: Option<Position>) -> String {
     };
     // Strings and numbers: there is nothing JSON could not hold.
     serde_json::to_string(&message).unwrap_or_default()
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("object", &self.object)
+            .field("dataset", &self.dataset.map(Dataset::name))
+            .field("start", &self.start)
+            .finish()
+    }
 }
 
 impl Continuation<'_> {
@@ -152,7 +165,7 @@ struct TestEvent<'a> {
 }
 
 fn is_test_event(body: &str) -> bool {
-    serde_json::from_str::<TestEvent<'_>>(body).is_ok_and(|test| test.event == "s3:TestEvent")
+    object::<TestEvent<'_>>(body).is_ok_and(|test| test.event == "s3:TestEvent")
 }
 
 /// S3 writes keys as forms do: `+` is a space, and `%` begins a byte.
@@ -180,9 +193,14 @@ mod tests {
         )
     }
 
+    /// The tasks of a body of which every key can be read.
+    fn all(body: &str) -> Vec<Task> {
+        tasks(body).unwrap().into_iter().map(|task| task.ok().unwrap()).collect()
+    }
+
     #[test]
     fn keys_are_decoded_and_their_folder_names_the_dataset() {
-        let tasks = tasks(&notification("accidents/a+b%2B%C3%BC.csv")).ok().unwrap();
+        let tasks = all(&notification("accidents/a+b%2B%C3%BC.csv"));
 
         assert_eq!(tasks.len(), 1);
         assert_eq!(tasks[0].object.key, "accidents/a b+ü.csv");
@@ -191,19 +209,36 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_no_text_costs_its_own_object_only() {
+        let record = |key: &str| {
+            let body = notification(key);
+            body[r#"{"Records":["#.len()..body.len() - "]}".len()].to_owned()
+        };
+        let keys = ["flood/a.csv", "flood/%FF.csv", "flood/b.csv"];
+        let body = format!("{{\"Records\":[{}]}}", keys.map(record).join(","));
+
+        let tasks = tasks(&body).unwrap();
+
+        let key =
+            |task: Result<Task, Rejection>| task.map(|it| it.object.key).map_err(|it| it.code);
+        let keys: Vec<_> = tasks.into_iter().map(key).collect();
+        assert_eq!(keys, [Ok("flood/a.csv".into()), Err(Code::NotUtf8), Ok("flood/b.csv".into())]);
+    }
+
+    #[test]
     fn another_folder_names_no_dataset() {
-        let tasks = tasks(&notification("uploads/accidents.csv")).ok().unwrap();
+        let tasks = all(&notification("uploads/accidents.csv"));
 
         assert!(tasks[0].dataset.is_none());
     }
 
     #[test]
     fn a_continuation_is_read_back_as_it_was_sent() {
-        let mut task = tasks(&notification("accidents/a%22.csv")).ok().unwrap().remove(0);
+        let mut task = all(&notification("accidents/a%22.csv")).remove(0);
         task.object.etag = Some("\"e\"".into());
         let position = Position { offset: 1 << 40, row: 7_000_000 };
 
-        let read = tasks(&continuation(&task, Some(position))).ok().unwrap();
+        let read = all(&continuation(&task, Some(position)));
 
         assert_eq!(read[0].object, task.object);
         assert_eq!(read[0].start, Some(position));
@@ -214,12 +249,14 @@ mod tests {
     fn a_test_event_asks_for_nothing() {
         let body = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}"#;
 
-        assert_eq!(tasks(body).map(|tasks| tasks.len()), Ok(0));
+        assert!(all(body).is_empty());
     }
 
     #[test]
     fn what_is_no_notification_is_a_bad_row() {
-        for body in ["", "{}", "[]", r#"{"Records":[{"s3":{}}]}"#, "Records", "{\"Records\":7}"] {
+        for body in
+            ["", "{}", "[]", r#"{"Records":[{"s3":{}}]}"#, "Records", "{\"Records\":7}", "[[]]"]
+        {
             assert!(tasks(body).is_err(), "{body}");
         }
     }

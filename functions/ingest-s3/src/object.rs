@@ -112,10 +112,14 @@ where
         }
     }
 
-    /// Reads the object until it ends, the time is up, or a sink takes nothing more.
+    /// Reads the object until it ends, the time is up, or a sink takes nothing more. The task then
+    /// knows what was learnt of the object: a continuation takes that along.
     pub(crate) async fn run(&mut self) -> Result<Ended, SetUpError> {
         let start = self.task.start;
-        match self.read().await {
+        let read = self.read().await;
+        // The first line of JSON Lines tells the dataset; the line where the rest begins may not.
+        self.task.dataset = self.task.dataset.or(self.feed.dataset());
+        match read {
             Ok(None) => Ok(Ended::Done),
             Ok(Some(rest)) => Ok(Ended::Rest(rest)),
             Err(Stop::SetUp(error)) => Err(error),

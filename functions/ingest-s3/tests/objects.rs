@@ -358,6 +358,36 @@ async fn ids_do_not_depend_on_how_the_object_was_cut() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_rest_of_json_lines_is_of_the_dataset_that_the_first_line_told() {
+    let key = "uploads/file.jsonl";
+    let first = json!({"ID": "A-1", "Severity": 2, "Start_Time": "2016-02-08 05:46:00",
+        "Start_Lat": 39.8, "Start_Lng": -84.0, "State": "OH"});
+    let rest = (2..=600).map(|n| json!({"ID": format!("A-{n}"), "Description": "x".repeat(1_000)}));
+    let lines: Vec<_> = [first].into_iter().chain(rest).map(|line| line.to_string()).collect();
+    let mut ingest = ingest(MemoryObjects::with(key, lines.join("\n")));
+    ingest.segment_bytes = 1;
+
+    let continuations = run(&ingest, key, MINUTE).await;
+
+    assert!(continuations > 0);
+    assert_eq!(ids(&ingest), numbered(1..=600));
+    assert!(codes(&ingest).is_empty(), "{:?}", codes(&ingest));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_no_text_costs_its_own_object_only() {
+    let record = |key| json!({"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": key}}});
+    let body = json!({"Records": [record("%FF"), record(KEY)]}).to_string();
+    let ingest = ingest(MemoryObjects::with(KEY, csv(2)));
+
+    let response = handle(&ingest, &[body], MINUTE).await.unwrap();
+
+    assert_eq!(response, BatchResponse::default());
+    assert_eq!(ids(&ingest), numbered(1..=2));
+    assert_eq!(codes(&ingest), ["not_utf8"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_that_would_make_too_large_a_record_is_a_bad_row() {
     let text = csv(1) + &row(2, &"x".repeat(2_000)) + &row(3, "a");
     let mut ingest = ingest(MemoryObjects::with(KEY, text));

@@ -7,6 +7,7 @@ use super::Format;
 /// What is known of an object before its first row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    offset: u64,
     format: Format,
     columns: Vec<String>,
     index: HashMap<String, usize>,
@@ -17,6 +18,13 @@ pub struct Header {
 }
 
 impl Header {
+    /// Bytes of decompressed input before it, or before the first row of JSON Lines: a byte order mark
+    /// and blank lines.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// How rows are written in the object.
     #[must_use]
     pub fn format(&self) -> Format {
@@ -40,12 +48,18 @@ impl Header {
     /// What stands before the first row of JSON Lines: nothing.
     pub(super) fn json_lines() -> Self {
         Self {
+            offset: 0,
             format: Format::JsonLines,
             columns: Vec::new(),
             index: HashMap::new(),
             keys: Vec::new(),
             key_ends: Vec::new(),
         }
+    }
+
+    /// The same header, `offset` bytes into the object.
+    pub(super) fn at(self, offset: u64) -> Self {
+        Self { offset, ..self }
     }
 
     /// Names the columns of a CSV file, or returns the name that is there twice.

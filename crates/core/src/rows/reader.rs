@@ -31,6 +31,8 @@ pub struct ObjectReader {
     /// What is known of the format before the first byte.
     format: Option<Format>,
     header: Option<Header>,
+    /// Where the header begins, or the first row of JSON Lines.
+    header_offset: u64,
     /// Where the header ends.
     first: Position,
     /// Where the next row will start.
@@ -92,6 +94,7 @@ impl ObjectReader {
             phase: Phase::ByteOrderMark,
             format: None,
             header: None,
+            header_offset: 0,
             first: start,
             next: start,
             scan: Scan::default(),
@@ -338,7 +341,7 @@ impl ObjectReader {
     }
 
     fn begin(&mut self, header: Header) -> Step {
-        self.header = Some(header);
+        self.header = Some(header.at(self.header_offset));
         self.phase = Phase::Rows;
         let here = Position { offset: self.buffer.offset(), row: 1 };
         self.first = here;
@@ -367,8 +370,9 @@ impl ObjectReader {
                     return Err(fault::header_too_large(self.limits.max_header_bytes));
                 }
                 Some(blank) => {
+                    self.header_offset = self.buffer.offset();
                     if self.discard_to.is_none() {
-                        self.next.offset = self.buffer.offset();
+                        self.next.offset = self.header_offset;
                     }
                     let told = match pending[seen + blank] {
                         b'{' => Format::JsonLines,

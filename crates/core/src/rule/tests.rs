@@ -108,6 +108,20 @@ fn an_event_too_large_for_a_message_is_named_instead() {
 }
 
 #[test]
+fn an_entity_too_large_for_a_message_is_cut() {
+    let rules = rules(&rule(&[("title", "{entity} {attributes.city}")])).unwrap();
+    let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}))
+        .replace("OH/", &"\u{fc}".repeat(crate::alert::MAX_BYTES));
+
+    let alert = alerts(&rules, &event).remove(0);
+
+    let message: serde_json::Value = serde_json::from_str(&alert.message).unwrap();
+    assert_eq!(message["entity"], "\u{fc}".repeat(1024));
+    assert_eq!(message["title"], message["entity"]);
+    assert_eq!(message["event"]["event_id"], "e1");
+}
+
+#[test]
 fn a_wrong_rule_is_named_with_what_is_wrong() {
     for (changes, expected) in [
         (vec![("when", "event.measures.")], "rule hot: does not parse"),

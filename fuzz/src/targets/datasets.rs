@@ -1,0 +1,66 @@
+//! A payload, which each dataset takes for one of its rows.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use tributary_core::bad_row::Rejection;
+use tributary_core::datasets::{self, Dataset};
+use tributary_core::event::Event;
+use tributary_core::pairs::Pairs;
+use tributary_core::transform::Outcome;
+
+use super::judged::{check_event, check_rejection, with_transformer};
+use crate::bench::{now, swollen};
+use crate::{Target, seeds};
+
+pub(super) const TARGET: Target = Target { name: "datasets", check, seeds: seeds::payloads };
+
+fn check(input: &[u8]) {
+    let input = swollen(input);
+    let Ok(payload) = str::from_utf8(&input) else { return };
+    for &dataset in datasets::ALL {
+        let received = judged(dataset, payload, Some(now()));
+        let read = judged(dataset, payload, None);
+
+        match (&received, &read) {
+            (Ok(received), Ok(read)) => {
+                assert_eq!(received.received_at, now());
+                assert_eq!(read.received_at, read.event_time);
+                let same = Event { received_at: now(), ..read.clone() };
+                assert_eq!(*received, same, "when a row was received changes nothing else");
+            }
+            (received, read) => assert_eq!(received.as_ref().err(), read.as_ref().err()),
+        }
+        if let Some(payload) = rewritten(payload) {
+            let same = judged(dataset, &payload, Some(now()));
+            let code = |it: Rejection| (it.code, it.field);
+            assert_eq!(received.map_err(code), same.map_err(code), "blanks and escapes of names");
+        }
+    }
+}
+
+fn judged<'p>(
+    dataset: &dyn Dataset,
+    payload: &'p str,
+    received_at: Option<jiff::Timestamp>,
+) -> Result<Event<'p>, Rejection> {
+    let outcome = with_transformer(|it| it.payload(dataset, payload, received_at));
+    match outcome {
+        Ok(Outcome::Event(event)) => {
+            assert_eq!(event.dataset, dataset.name());
+            check_event(&event);
+            Ok(*event)
+        }
+        Ok(Outcome::Filtered) => unreachable!("no filter is shipped"),
+        Err(rejection) => {
+            check_rejection(&rejection);
+            Err(rejection)
+        }
+    }
+}
+
+/// The same object with each value as it was and everything between them written anew.
+fn rewritten(payload: &str) -> Option<String> {
+    let fields: Pairs<Cow<'_, str>, &RawValue> = serde_json::from_str(payload).ok()?;
+    serde_json::to_string(&fields).ok()
+}

@@ -1,0 +1,196 @@
+//! A batch of the EVENTS stream, as `metrics` and `alerts` take it. The records of an input stand
+//! between lines of two hyphens.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use alerts::handler::Alerts;
+use jiff::SignedDuration;
+use metrics::handler::Metrics;
+use serde_json::Value;
+use tributary_aws::claims::Claimant;
+use tributary_aws::payload::BatchResponse;
+use tributary_aws::producer::Producer;
+use tributary_aws::put::Limits;
+use tributary_aws::sns::{self, Notification};
+use tributary_core::bad_row::Code;
+use tributary_core::event::Event;
+use tributary_core::kpl;
+use tributary_core::metric::{Datum, MAX_VALUES};
+use tributary_sim::service::SimTable;
+use tributary_sim::{Faults, MemorySink};
+
+use super::judged::{check_on_the_wire, rules};
+use crate::bench::{
+    Ledger, Lines, PIPELINE_CONFIG, bad_lines, delivery_stream, failing, invoke, kinesis, now,
+    picked, records,
+};
+use crate::{Target, seeds};
+
+pub(super) const TARGET: Target = Target { name: "events", check, seeds: seeds::event_records };
+
+/// An event that makes an alert, whatever stands beside it.
+const GOOD: &str = r#"{"kind":"reading","dataset":"accidents","event_id":"00000000000000000000000000000000","entity":"OH/Good","event_time":"2026-11-20T09:00:00Z","received_at":"2026-11-20T10:00:00.000Z","measures":{"severity":4.0},"attributes":{"id":"A-1","state":"OH"},"tags":[]}"#;
+
+/// What PutMetricData takes of one call, counted in data.
+const CALL: Limits = Limits { entries: 1_000, bytes: 1_000, entry_bytes: 1 };
+
+type Sender = Alerts<SimTable, MemorySink<Notification>, Lines>;
+
+thread_local! {
+    static LEDGER: Ledger = Ledger::default();
+    static METRICS: Metrics<MemorySink<Datum>, Lines> = Metrics {
+        metrics: Producer::new(MemorySink::new(CALL, |_: &Datum| 1)).with_jitter_seed(0),
+        quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
+        specs: PIPELINE_CONFIG.metrics.clone(),
+        journal: LEDGER.with(|ledger| ledger.journal("metrics")),
+        clock: now,
+    };
+    static ALERTS: RefCell<Sender> = RefCell::new(Alerts {
+        claims: Claimant::new(SimTable::new(Faults::none(0))).with_jitter_seed(0),
+        topic: Producer::new(MemorySink::new(sns::LIMITS, |it: &Notification| it.message.len()))
+            .with_jitter_seed(0),
+        quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
+        rules: rules(),
+        memory: SignedDuration::from_hours(24),
+        journal: LEDGER.with(|ledger| ledger.journal("alerts")),
+        clock: now,
+    });
+}
+
+fn check(input: &[u8]) {
+    let mut records = records(input);
+    records.push(GOOD.into());
+    let user_records: Vec<_> = records.iter().flat_map(|record| user_records_of(record)).collect();
+    let read = |record: &&Result<&[u8], &[u8]>| record.is_ok_and(|it| Event::from_json(it).is_ok());
+    let events: Vec<_> = user_records
+        .iter()
+        .filter(read)
+        .filter_map(|record| Event::from_json(record.ok()?).ok())
+        .collect();
+    events.iter().for_each(check_on_the_wire);
+    let bad: Vec<_> = user_records.iter().filter(|record| !read(record)).collect();
+    let payload = kinesis(records.iter().map(Vec::as_slice));
+
+    METRICS.with(|metrics| {
+        metrics.metrics.target().restart([]);
+        metrics.quarantine.target().restart([]);
+        let answer = invoke(|deadline| metrics.handle(&payload, deadline)).unwrap();
+        assert_eq!(answer, BatchResponse::default());
+        events_add_up(&metrics.metrics.target().restart([]), &events);
+        bad_records_are_told(metrics.quarantine.target().restart([]), &bad);
+        books_are_of(events.len(), bad.len());
+    });
+    ALERTS.with_borrow_mut(|alerts| {
+        alerts.topic.target().restart([]);
+        alerts.quarantine.target().restart([]);
+        alerts.claims = Claimant::new(SimTable::new(Faults::none(0))).with_jitter_seed(0);
+        let first = all_is_told(alerts, &payload, &events, &bad);
+        assert!(first.iter().any(|it| it.message.contains("OH/Good")), "the good one is there");
+        let again = all_is_told(alerts, &payload, &events, &bad);
+        assert!(again.is_empty(), "delivered again, nothing is sent again");
+
+        // Of each call some messages fail, over and over; then none does.
+        alerts.claims = Claimant::new(SimTable::new(Faults::none(0))).with_jitter_seed(0);
+        alerts.topic.target().restart(failing(picked(input, 3)));
+        let answer = invoke(|deadline| alerts.handle(&payload, "one", deadline)).unwrap();
+        assert!(answer.batch_item_failures.len() <= 1, "the lowest number alone");
+        let is_done = LEDGER.with(Ledger::books).undelivered == 0;
+        assert_eq!(is_done, answer == BatchResponse::default());
+        let mut told = alerts.topic.target().restart([]);
+        alerts.quarantine.target().restart([]);
+        told.extend(all_is_told(alerts, &payload, &events, &bad));
+        let ids = |told: &[Notification]| told.iter().map(alert_id).collect::<BTreeSet<_>>();
+        assert_eq!((told.len(), ids(&told)), (first.len(), ids(&first)), "in the end, each once");
+    });
+}
+
+/// The messages of one invocation in which nothing fails.
+fn all_is_told(
+    alerts: &Sender,
+    payload: &str,
+    events: &[Event<'_>],
+    bad: &[&Result<&[u8], &[u8]>],
+) -> Vec<Notification> {
+    let answer = invoke(|deadline| alerts.handle(payload, "two", deadline)).unwrap();
+    assert_eq!(answer, BatchResponse::default());
+    let told = alerts.topic.target().restart([]);
+    alerts_fit(&told);
+    bad_records_are_told(alerts.quarantine.target().restart([]), bad);
+    books_are_of(events.len(), bad.len());
+    told
+}
+
+fn alert_id(notification: &Notification) -> String {
+    let message: Value = serde_json::from_str(&notification.message).unwrap();
+    message["alert_id"].as_str().unwrap().to_owned()
+}
+
+/// The user records of a record, or its bytes where it is a broken aggregate.
+fn user_records_of(record: &[u8]) -> Vec<Result<&[u8], &[u8]>> {
+    match kpl::user_records(record) {
+        None => vec![Ok(record)],
+        Some(Ok(user_records)) => user_records.into_iter().map(|it| Ok(it.data)).collect(),
+        Some(Err(_)) => vec![Err(record)],
+    }
+}
+
+fn books_are_of(events: usize, bad: usize) {
+    let books = LEDGER.with(Ledger::books);
+    assert_eq!((books.delivered, books.quarantined), (events as u64, bad as u64));
+}
+
+/// Each event is in each metric of its dataset once.
+fn events_add_up(data: &[Datum], events: &[Event<'_>]) {
+    for spec in &PIPELINE_CONFIG.metrics {
+        let counted = |event: &&Event<'_>| {
+            event.dataset == spec.dataset
+                && spec.measure.as_ref().is_none_or(|name| event.measures.get(name).is_some())
+        };
+        let expected = events.iter().filter(counted).count();
+        let data = data.iter().filter(|it| it.name == spec.name);
+        let same = PIPELINE_CONFIG.metrics.iter().filter(|it| it.name == spec.name).count();
+        let counts: f64 = data.flat_map(|datum| &datum.counts).sum();
+        if same == 1 {
+            // The sum of nothing is -0.
+            assert_eq!((counts + 0.0).to_string(), expected.to_string(), "{}", spec.name);
+        }
+    }
+    for datum in data {
+        assert!((1..=MAX_VALUES).contains(&datum.values.len()));
+        assert_eq!(datum.values.len(), datum.counts.len());
+        assert!(datum.values.iter().all(|value| value.is_finite()));
+        assert!(datum.values.is_sorted() && datum.time <= now());
+        for (_, value) in &datum.dimensions {
+            assert!((1..=1024).contains(&value.len()) && !value.trim().is_empty(), "{value:?}");
+            assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{value:?}");
+        }
+    }
+}
+
+fn alerts_fit(notifications: &[Notification]) {
+    for Notification { subject, message, attributes } in notifications {
+        assert!((1..=100).contains(&subject.len()), "{subject:?}");
+        assert!(subject.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{subject:?}");
+        assert!(!subject.starts_with(' '), "{subject:?}");
+        assert!(message.len() + 512 <= sns::LIMITS.entry_bytes, "{} bytes", message.len());
+        assert!(attributes.iter().all(|(_, value)| !value.is_empty()));
+        let message: Value = serde_json::from_str(message).unwrap();
+        assert!(message["event"]["event_id"].is_string());
+    }
+    let ids: BTreeSet<_> = notifications.iter().map(alert_id).collect();
+    assert_eq!(ids.len(), notifications.len(), "each alert once");
+}
+
+fn bad_records_are_told(lines: Vec<Vec<u8>>, bad: &[&Result<&[u8], &[u8]>]) {
+    let lines = bad_lines(lines);
+    assert_eq!(lines.len(), bad.len(), "each bad record is one line");
+    for (line, record) in lines.iter().zip(bad) {
+        let (code, bytes) = match record {
+            Ok(bytes) => (Code::NotAnEvent, bytes),
+            Err(bytes) => (Code::BrokenAggregate, bytes),
+        };
+        assert_eq!(line.code, code.as_str());
+        assert!(line.payload.as_ref().is_none_or(|it| it == bytes), "the bytes are exact");
+    }
+}

@@ -1,0 +1,44 @@
+//! A filter of `tributary tap`: the first line of an input is the expression, the rest a record.
+
+use tributary_core::filter::Filter;
+
+use crate::{Target, seeds};
+
+pub(super) const TARGET: Target = Target { name: "filters", check, seeds: seeds::filters };
+
+/// Who writes a filter runs it: what is longer than this is not an attack but a mistake.
+const LONGEST: usize = 400;
+
+thread_local! {
+    /// No record makes both of a pair hold, and what cannot be compared cannot be for either.
+    static OPPOSITES: Vec<[Filter; 2]> = [
+        ["event.dataset == 'flood'", "event.dataset != 'flood'"],
+        ["event.payload.water_level > 3.0", "event.payload.water_level <= 3.0"],
+        ["has(event.payload)", "!has(event.payload)"],
+        ["event.payload.list[1] == null", "event.payload.list[1] != null"],
+    ]
+    .map(|pair| pair.map(|text| Filter::compile("--where", text).unwrap()))
+    .into();
+}
+
+fn check(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    let (expression, record) = text.split_once('\n').unwrap_or((text, ""));
+    OPPOSITES.with(|pairs| {
+        for pair in pairs {
+            let [one, other] = pair.each_ref().map(|filter| filter.holds(record));
+            assert!(!(one == Ok(true) && other == Ok(true)), "{pair:?}");
+            assert_eq!(one.is_err(), other.is_err(), "{pair:?}");
+        }
+    });
+    if expression.len() > LONGEST {
+        return;
+    }
+    match Filter::compile("--where", expression) {
+        Ok(filter) => {
+            let held = filter.holds(record);
+            assert_eq!(held, filter.holds(record), "asked again, it says the same");
+        }
+        Err(error) => assert!(error.to_string().starts_with("--where: "), "{error}"),
+    }
+}

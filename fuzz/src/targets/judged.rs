@@ -1,0 +1,105 @@
+//! What holds for every event, every rejection and every alert, whatever they were made of.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tributary_aws::kinesis::StreamRecord;
+use tributary_core::alert;
+use tributary_core::bad_row::Rejection;
+use tributary_core::config::{ALERTS, AlertsConfig};
+use tributary_core::datasets;
+use tributary_core::event::{Event, Kind};
+use tributary_core::rule::Rules;
+use tributary_core::transform::{Outcome, Transformer, read_raw};
+
+use crate::bench::transformer;
+
+/// The longest message: a bad row is read by a person, and its bytes are beside it.
+const MOST_MESSAGE_BYTES: usize = 1024;
+
+thread_local! {
+    static TRANSFORMER: Transformer = transformer();
+    static RULES: OnceCell<Rules> = const { OnceCell::new() };
+}
+
+/// The rules that are deployed.
+pub(super) fn rules() -> Rules {
+    Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
+}
+
+/// Hands over the step from rows to events, as deployed.
+pub(super) fn with_transformer<T>(run: impl FnOnce(&Transformer) -> T) -> T {
+    TRANSFORMER.with(run)
+}
+
+/// The event of a raw record, as text, or why it is none; both are as they should be.
+pub(super) fn outcome_of(record: &[u8]) -> Result<String, Rejection> {
+    let outcome = read_raw(record).and_then(|raw| {
+        let outcome = with_transformer(|transformer| transformer.record(&raw))?;
+        let Outcome::Event(event) = outcome else { unreachable!("no filter is shipped") };
+        assert_eq!(event.received_at, raw.received_at);
+        check_event(&event);
+        Ok(serde_json::to_string(&event).unwrap())
+    });
+    outcome.inspect_err(check_rejection)
+}
+
+/// A rejection says in few words, on one line, what is wrong.
+pub(super) fn check_rejection(rejection: &Rejection) {
+    let Rejection { code, field, message } = rejection;
+    assert!(!message.is_empty() && message.len() <= MOST_MESSAGE_BYTES, "{code}: {message}");
+    assert!(!message.contains('\n'), "{code}: {message}");
+    assert!(!message.ends_with('.'), "{code}: {message}");
+    assert_ne!(field.as_deref(), Some(""), "{code}: {message}");
+}
+
+/// An event from `transform` has the shape that the contract says.
+pub(super) fn check_event(event: &Event<'_>) {
+    assert_eq!(event.kind, Kind::Reading);
+    assert!(datasets::by_name(&event.dataset).is_some(), "{}", event.dataset);
+    let is_hex = |id: &str| id.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
+    assert!(event.event_id.len() == 32 && is_hex(&event.event_id), "{}", event.event_id);
+    assert!(!event.entity.is_empty(), "an event is of something");
+    assert_eq!(event.window, None);
+    assert!(event.measures.iter().all(|(name, value)| !name.is_empty() && value.is_finite()));
+    assert!(is_unique(event.measures.iter().map(|(name, _)| name)));
+    assert!(!event.attributes.is_empty(), "the natural key is among the attributes");
+    for (name, value) in event.attributes.iter() {
+        assert!(!name.is_empty() && !value.is_empty(), "{name}: absent values are left out");
+    }
+    assert!(is_unique(event.attributes.iter().map(|(name, _)| name)));
+    assert!(is_unique(event.tags.iter().map(AsRef::as_ref)));
+    if let Some(place) = &event.location {
+        assert!((-90.0..=90.0).contains(&place.lat) && (-180.0..=180.0).contains(&place.lon));
+        assert!(place.cell.len() == 15 && is_hex(&place.cell), "{}", place.cell);
+    }
+    check_on_the_wire(event);
+    check_alerts(event);
+}
+
+/// Any event is one line of JSON, and the one that is read from it is the same.
+pub(super) fn check_on_the_wire(event: &Event<'_>) {
+    let json = serde_json::to_vec(event).unwrap();
+    assert!(!json.contains(&b'\n'));
+    let read = Event::from_json(&json).unwrap();
+    assert_eq!(serde_json::to_vec(&read).unwrap(), json, "written and read, it stays the same");
+    let record = StreamRecord::new(&event.entity, json);
+    assert!(!record.partition_key.is_empty() && record.partition_key.chars().count() <= 256);
+}
+
+/// Each shipped rule can be asked of any event, and its alert fits SNS.
+fn check_alerts(event: &Event<'_>) {
+    let (alerts, errors) = RULES.with(|slot| slot.get_or_init(rules).alerts(event));
+    assert_eq!(errors, [], "a shipped rule can be asked");
+    for alert in alerts {
+        assert!(alert.message.len() <= alert::MAX_BYTES, "{} bytes", alert.message.len());
+        let message: Value = serde_json::from_str(&alert.message).unwrap();
+        assert_eq!(message["alert_id"], alert.alert_id.to_string());
+    }
+}
+
+fn is_unique<'n>(names: impl IntoIterator<Item = &'n str>) -> bool {
+    let mut seen = BTreeSet::new();
+    names.into_iter().all(|name| seen.insert(name))
+}

@@ -1,0 +1,77 @@
+//! What Lambda hands the functions behind a stream: the text of a batch.
+
+use serde_json::{Value, json};
+use tributary_aws::batch::Fate;
+use tributary_aws::events;
+use tributary_aws::payload::{KinesisPayload, KinesisRecord};
+use tributary_aws::unpack::unpack;
+use tributary_core::time::millis;
+use tributary_core::transform::read_raw;
+
+use super::raw_records::GOOD;
+use crate::bench::now;
+use crate::{Target, seeds};
+
+pub(super) const TARGET: Target =
+    Target { name: "kinesis-payloads", check, seeds: seeds::kinesis_payloads };
+
+/// What is read of a record: its number and shard, and its data or the text that is no base64.
+type Known = (String, String, Result<Vec<u8>, String>);
+
+fn check(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    let Ok(payload) = KinesisPayload::from_json(text) else { return };
+    let known: Vec<_> = payload.records.iter().map(known).collect();
+    for record in &payload.records {
+        // A day that can be written down, whatever number came.
+        let arrived = millis(record.arrival_time());
+        assert!(arrived.parse::<jiff::Timestamp>().is_ok(), "{arrived}");
+    }
+    each_user_record_is_given_once(&payload.records);
+
+    // Written otherwise, the same is read, and one more record is one more.
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else { return };
+    let Some(records) = value["Records"].as_array_mut() else { return };
+    let data = base64_simd::STANDARD.encode_to_string(GOOD);
+    records.push(json!({"kinesis": {"sequenceNumber": "good", "data": data}}));
+    let text = value.to_string();
+    let again = KinesisPayload::from_json(&text).unwrap();
+    let (good, rest) = again.records.split_last().unwrap();
+    assert_eq!(rest.iter().map(self::known).collect::<Vec<_>>(), known);
+    let mut last = false;
+    unpack(&again.records, |place, data| {
+        last =
+            place.record.sequence_number() == "good" && data.is_ok_and(|it| read_raw(it).is_ok());
+        Fate::Out
+    });
+    assert!(last && good.shard_id().is_empty(), "a good record is read, whatever comes before it");
+}
+
+fn known(record: &KinesisRecord<'_>) -> Known {
+    let mut bytes = b"what another record left".to_vec();
+    let data = match record.decode_into(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(text) => Err(text.to_owned()),
+    };
+    (record.sequence_number().to_owned(), record.shard_id().to_owned(), data)
+}
+
+/// Each record is one user record, or those of its aggregate; each has one fate and one origin.
+fn each_user_record_is_given_once(records: &[KinesisRecord<'_>]) {
+    let mut places = Vec::new();
+    let fates = unpack(records, |place, _| {
+        let origin = place.origin();
+        places.push((place.position, origin.source.into_owned()));
+        Fate::Out
+    });
+    assert_eq!(fates.len(), places.len());
+    assert!(places.iter().enumerate().all(|(index, (position, _))| index == *position));
+    for position in 0..fates.len() {
+        assert!(fates.record_of(position) < records.len());
+        assert!(fates.redelivered_from(position) <= position);
+    }
+
+    let mut seen = 0;
+    let (fates, bad_rows) = events::read(records, now(), |_, _, _| seen += 1);
+    assert_eq!(fates.len(), seen + bad_rows.len(), "an event or a bad row");
+}

@@ -1,0 +1,68 @@
+//! The body of a message in the queue of `ingest-s3`: a notification of S3, or the rest of an object.
+
+use ingest_s3::message::{Task, continuation, tasks};
+use serde_json::{Value, json};
+use tributary_core::bad_row::Code;
+use tributary_core::datasets::Dataset;
+use tributary_core::rows::Position;
+
+use super::judged::check_rejection;
+use crate::bench::picked;
+use crate::{Target, seeds};
+
+pub(super) const TARGET: Target =
+    Target { name: "queue-messages", check, seeds: seeds::queue_messages };
+
+fn check(input: &[u8]) {
+    let Ok(body) = str::from_utf8(input) else { return };
+    let asked = match tasks(body) {
+        Ok(asked) => asked,
+        Err(rejection) => {
+            check_rejection(&rejection);
+            assert_eq!(rejection.code, Code::InvalidJson, "nothing of it can be read");
+            return;
+        }
+    };
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
+    let records = value["Records"].as_array().map_or(usize::from(!value.is_null()), Vec::len);
+    assert!(value.is_null() || asked.len() <= records, "a record asks for one object at most");
+    for task in asked.iter().flatten() {
+        let position = Position { offset: 1 + picked(input, 9_999) as u64, row: 7 };
+        the_rest_is_read_back(task, Some(position));
+        the_rest_is_read_back(task, None);
+    }
+    for rejection in asked.iter().filter_map(|it| it.as_ref().err()) {
+        check_rejection(rejection);
+        assert_eq!(rejection.code, Code::NotUtf8, "a key that is no text");
+    }
+
+    // Written otherwise, it asks for the same; one more object is one more.
+    let Some(records) = value["Records"].as_array() else { return };
+    let again: Vec<_> = tasks(&value.to_string()).unwrap().into_iter().map(known).collect();
+    let asked: Vec<_> = asked.into_iter().map(known).collect();
+    assert_eq!(again, asked);
+    if value["tributary"].is_string() || value["Event"].is_string() {
+        return;
+    }
+    let good = json!({"eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "b"}, "object": {"key": "flood/good.csv"}}});
+    let records: Vec<_> = records.iter().chain([&good]).collect();
+    let more = tasks(&json!({ "Records": records }).to_string()).unwrap();
+    let more: Vec<_> = more.into_iter().map(known).collect();
+    assert_eq!(more[..more.len() - 1], asked);
+    assert!(more.last().unwrap().as_ref().is_ok_and(|it| it.contains("flood/good.csv")));
+}
+
+fn known(task: Result<Task, tributary_core::bad_row::Rejection>) -> Result<String, Code> {
+    let task = task.map_err(|rejection| rejection.code)?;
+    let dataset = task.dataset.map(Dataset::name);
+    Ok(format!("{:?} {dataset:?} {:?}", task.object, task.start))
+}
+
+fn the_rest_is_read_back(task: &Task, position: Option<Position>) {
+    let body = continuation(task, position);
+    let mut read = tasks(&body).unwrap();
+    assert_eq!(read.len(), 1);
+    let expected = Task { start: position, ..task.clone() };
+    assert_eq!(known(read.remove(0)), known(Ok(expected)));
+}

@@ -1,0 +1,126 @@
+//! A batch of the RAW stream, as `transform` takes it. The records of an input stand between lines
+//! of two hyphens; some may be KPL aggregates.
+
+use transform::handler::Transform;
+use tributary_aws::payload::BatchResponse;
+use tributary_aws::producer::Producer;
+use tributary_core::bad_row::Code;
+use tributary_core::event::Event;
+use tributary_core::kpl;
+
+use super::judged::outcome_of;
+use crate::bench::{
+    Ledger, Lines, Records, bad_lines, delivery_stream, failing, invoke, kinesis, now, picked,
+    records, stream, transformer,
+};
+use crate::{Target, seeds};
+
+pub(super) const TARGET: Target = Target { name: "raw-records", check, seeds: seeds::raw_records };
+
+/// A record that becomes an event, whatever stands beside it.
+pub(super) const GOOD: &str = r#"{"dataset":"flood","record_id":"good","source":"good","received_at":"2026-11-20T10:00:00.000Z","payload":{"sensor_id":"good","water_level":"1.5","timestamp":"2026-11-20T10:00:00Z","location":"Weir"}}"#;
+
+type Step = Transform<Records, Lines>;
+
+thread_local! {
+    static LEDGER: Ledger = Ledger::default();
+    static TRANSFORM: Step = Transform {
+        events: Producer::new(stream()).with_jitter_seed(0),
+        quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
+        transformer: transformer(),
+        journal: LEDGER.with(|ledger| ledger.journal("transform")),
+        clock: now,
+    };
+}
+
+/// What one user record is to become: the event, or the code of its fault and its bytes.
+type Expected = Result<String, (Code, Vec<u8>)>;
+
+fn check(input: &[u8]) {
+    let mut records = records(input);
+    records.insert(0, GOOD.into());
+    records.push(GOOD.into());
+    let payload = kinesis(records.iter().map(Vec::as_slice));
+    let expected: Vec<_> = records.iter().map(|record| user_records_of(record)).collect();
+    TRANSFORM.with(|step| {
+        all_have_their_end(step, &payload, &expected.concat());
+        what_fails_is_reported(step, &payload, &expected, input);
+    });
+}
+
+fn user_records_of(record: &[u8]) -> Vec<Expected> {
+    let bad = |code| Err((code, record.to_vec()));
+    match kpl::user_records(record) {
+        None => vec![expected_of(record)],
+        Some(Ok(user_records)) => user_records.iter().map(|it| expected_of(it.data)).collect(),
+        Some(Err(rejection)) => vec![bad(rejection.code)],
+    }
+}
+
+fn expected_of(record: &[u8]) -> Expected {
+    outcome_of(record).map_err(|rejection| (rejection.code, record.to_vec()))
+}
+
+fn all_have_their_end(step: &Step, payload: &str, expected: &[Expected]) {
+    let (answer, events, lines) = run(step, payload, None);
+
+    assert_eq!(answer, BatchResponse::default());
+    let good = expected.iter().filter_map(|it| it.as_ref().ok());
+    assert!(good.eq(&events), "each good record is its event, in order");
+    let bad: Vec<_> = expected.iter().filter_map(|it| it.as_ref().err()).collect();
+    let lines = bad_lines(lines);
+    assert_eq!(lines.len(), bad.len(), "each bad record is one line");
+    for (line, (code, bytes)) in lines.iter().zip(bad) {
+        assert_eq!(line.code, code.as_str());
+        // Beyond Firehose's limit the source says where they are.
+        assert!(line.payload.as_ref().is_none_or(|it| it == bytes), "the bytes are exact");
+        assert!(line.payload.is_some() || bytes.len() > 512 * 1024, "and they are there");
+        assert!(!line.source.is_empty() || bytes.len() > 512 * 1024 || line.payload.is_some());
+    }
+    let books = LEDGER.with(Ledger::books);
+    assert_eq!(books.received, expected.len() as u64);
+    assert_eq!((books.delivered, books.undelivered), (events.len() as u64, 0));
+}
+
+/// Of each call some entries fail, over and over: everything before what is reported is stored.
+fn what_fails_is_reported(step: &Step, payload: &str, expected: &[Vec<Expected>], input: &[u8]) {
+    let is_quarantine = picked(input, 4) == 0;
+    let (answer, events, lines) = run(step, payload, Some((is_quarantine, picked(input, 3))));
+
+    let books = LEDGER.with(Ledger::books);
+    let Some(failure) = answer.batch_item_failures.first() else {
+        assert_eq!(books.undelivered, 0);
+        return;
+    };
+    assert_eq!(answer.batch_item_failures.len(), 1, "the lowest number alone");
+    let first = failure.item_identifier.parse::<usize>().unwrap() - 1;
+    let done = expected[..first].concat();
+    let count = |is_event: bool| done.iter().filter(|it| it.is_ok() == is_event).count();
+    assert_eq!((books.delivered, books.quarantined), (count(true) as u64, count(false) as u64));
+    for event in done.iter().flatten() {
+        assert!(events.contains(event), "what is behind the checkpoint is stored");
+    }
+    assert!(lines.len() >= count(false), "and quarantined");
+}
+
+/// The answer, the events and the lines of quarantine; `fault` is which sink fails and where.
+fn run(
+    step: &Step,
+    payload: &str,
+    fault: Option<(bool, usize)>,
+) -> (BatchResponse, Vec<String>, Vec<Vec<u8>>) {
+    step.events.target().restart([]);
+    step.quarantine.target().restart([]);
+    match fault {
+        Some((true, index)) => drop(step.quarantine.target().restart(failing(index))),
+        Some((false, index)) => drop(step.events.target().restart(failing(index))),
+        None => {}
+    }
+    let answer = invoke(|deadline| step.handle(payload, deadline)).unwrap();
+    let event = |record: tributary_aws::kinesis::StreamRecord| {
+        assert!(Event::from_json(&record.data).is_ok());
+        String::from_utf8(record.data).unwrap()
+    };
+    let events = step.events.target().restart([]).into_iter().map(event).collect();
+    (answer, events, step.quarantine.target().restart([]))
+}

@@ -1,0 +1,195 @@
+//! The bytes of an object, as the reader of rows takes them.
+
+use std::io::{Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+use tributary_core::bad_row::Code;
+use tributary_core::rows::{Format, Header, Limits, Next, ObjectReader, Position, Refusal, Row};
+
+use crate::bench::picked;
+use crate::{Target, seeds};
+
+pub(super) const TARGET: Target = Target { name: "rows", check, seeds: seeds::objects };
+
+const GZIP: &[u8] = b"\x1f\x8b";
+
+/// Small enough to be met by short inputs.
+const SMALL: Limits =
+    Limits { max_row_bytes: 80, max_header_bytes: 60, max_columns: 8, max_gzip_ratio: 200 };
+
+/// A row or a broken row, kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Given {
+    position: Position,
+    bytes: Vec<u8>,
+    /// The row's JSON, or what is wrong: code, message, field, complete.
+    result: Result<String, (Code, String, Option<String>, bool)>,
+}
+
+/// All that came out of an object.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Read {
+    header: Option<Header>,
+    rows: Vec<Given>,
+    /// Where the reader stood before each row and after the last.
+    positions: Vec<Position>,
+    refusal: Option<Refusal>,
+}
+
+fn check(input: &[u8]) {
+    for limits in [SMALL, Limits::default()] {
+        let whole = read(&limits, &[input]);
+
+        numbers_and_positions_ascend(&whole);
+        let pieces: Vec<_> = input.chunks(1 + picked(input, 13)).collect();
+        assert_eq!(whole, read(&limits, &pieces), "how an object is cut changes nothing");
+        any_row_is_a_place_to_go_on(&limits, input, &whole);
+        if input.starts_with(GZIP) {
+            gzip_is_what_it_inflates_to(&limits, input, &whole);
+        } else {
+            every_byte_is_in_a_row_or_in_a_blank_line(input, &whole);
+            let compressed = gzip(input);
+            // The header of the stream stands before that of the object: it is refused in its place.
+            assert_eq!(whole, read(&limits, &[&compressed]), "compressed, it reads the same");
+        }
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn read(limits: &Limits, pieces: &[&[u8]]) -> Read {
+    drain(&mut ObjectReader::new(limits.clone()), pieces)
+}
+
+/// Takes all that the reader gives, in no more calls than what it gives explains.
+fn drain(reader: &mut ObjectReader, pieces: &[&[u8]]) -> Read {
+    let mut pieces = pieces.iter();
+    let mut read = Read { header: reader.header().cloned(), ..Read::default() };
+    loop {
+        let given = match reader.next() {
+            Ok(Next::Header(header)) => {
+                assert_eq!(read.header.replace(header.clone()), None, "a header comes once");
+                continue;
+            }
+            Ok(Next::Row(row)) => {
+                let result = Ok(json_of(&row));
+                Given { position: row.position, bytes: row.bytes.to_vec(), result }
+            }
+            Ok(Next::Broken(row)) => {
+                let result = Err((row.code, row.message, row.field, row.complete));
+                Given { position: row.position, bytes: row.bytes.to_vec(), result }
+            }
+            Ok(Next::NeedInput) => {
+                match pieces.next() {
+                    Some(piece) => reader.push(piece),
+                    None => reader.finish(),
+                }
+                continue;
+            }
+            Ok(Next::End) => break,
+            Err(refusal) => {
+                read.refusal = Some(refusal);
+                break;
+            }
+        };
+        read.positions.push(given.position);
+        read.rows.push(given);
+    }
+    read.positions.push(reader.position());
+    assert_eq!(reader.next().err(), read.refusal, "an end is final");
+    read
+}
+
+/// The JSON of a row: it can be read, and says what the cells say.
+fn json_of(row: &Row<'_>) -> String {
+    let mut json = Vec::new();
+    row.write_json(&mut json);
+    let json = String::from_utf8(json).unwrap();
+    let fields: serde_json::Map<String, Value> = serde_json::from_str(&json).unwrap();
+    if row.header().format() == Format::Csv {
+        let columns = row.header().columns().iter().enumerate();
+        let cells = columns.filter_map(|(at, name)| Some((name, row.cell(at)?)));
+        let cells: Vec<_> = cells.map(|(name, cell)| (name.as_str(), cell)).collect();
+        let fields: Vec<_> =
+            fields.iter().map(|(name, it)| (name.as_str(), it.as_str().unwrap().into())).collect();
+        assert_eq!(cells, fields);
+        for (name, cell) in cells {
+            assert_eq!(row.field(name), Some(cell));
+        }
+    } else {
+        for (name, value) in &fields {
+            match (value, row.field(name)) {
+                (Value::String(text), field) => assert_eq!(field.as_deref(), Some(text.as_str())),
+                (Value::Number(_), field) => assert!(field.is_some()),
+                (_, field) => assert_eq!(field, None),
+            }
+        }
+    }
+    json
+}
+
+fn numbers_and_positions_ascend(read: &Read) {
+    let numbers = read.rows.iter().map(|row| row.position.row);
+    assert!(numbers.eq(1..=read.rows.len() as u64), "rows are counted from 1");
+    assert!(read.rows.is_sorted_by(|a, b| a.position.offset < b.position.offset));
+    assert!(read.positions.is_sorted());
+}
+
+fn every_byte_is_in_a_row_or_in_a_blank_line(input: &[u8], read: &Read) {
+    let (Some(_), None) = (&read.header, &read.refusal) else { return };
+    let is_blank = |bytes: &[u8]| bytes.iter().all(|it| b" \t\r\n".contains(it));
+    let mut at = read.positions[0].offset as usize;
+    let mut skipping = false;
+    for row in &read.rows {
+        let offset = row.position.offset as usize;
+        // The bytes of a row that is too large are told by where the next one begins.
+        assert!(skipping || is_blank(&input[at..offset]), "lost: {at}..{offset}");
+        at = offset + row.bytes.len();
+        assert_eq!(&input[offset..at], &row.bytes[..]);
+        skipping = row.result.as_ref().is_err_and(|fault| !fault.3);
+    }
+    assert!(skipping || is_blank(&input[at..]), "lost: from {at}");
+}
+
+fn any_row_is_a_place_to_go_on(limits: &Limits, input: &[u8], whole: &Read) {
+    if whole.header.is_none() {
+        return;
+    }
+    let row = picked(input, whole.positions.len());
+    let mut reader = ObjectReader::new(limits.clone());
+    reader.push(input);
+    reader.finish();
+    assert!(matches!(reader.next(), Ok(Next::Header(_))));
+
+    let rest = match reader.seek(whole.positions[row]) {
+        Some(offset) => drain(&mut reader, &[&input[offset as usize..]]),
+        None => drain(&mut reader, &[]),
+    };
+
+    assert_eq!(rest.rows, whole.rows[row..], "from row {row} on");
+    assert_eq!(rest.refusal, whole.refusal);
+}
+
+/// What is read of a whole gzip stream is what another decoder makes of it.
+fn gzip_is_what_it_inflates_to(limits: &Limits, input: &[u8], whole: &Read) {
+    let codes = [Code::TruncatedGzip, Code::CorruptGzip, Code::GzipRatio];
+    if whole.refusal.as_ref().is_some_and(|refusal| codes.contains(&refusal.code)) {
+        return;
+    }
+    let mut inflated = Vec::new();
+    let most = 200 * (input.len() as u64 + 10_000);
+    let end = MultiGzDecoder::new(input).take(most).read_to_end(&mut inflated);
+    // What is read to its end can only have zeros after its last member, which it calls an error. What
+    // is refused for its header may be damaged behind that.
+    let is_whole = end.is_ok() || whole.refusal.is_none();
+    if is_whole && !inflated.starts_with(GZIP) {
+        assert_eq!(*whole, read(limits, &[&inflated]), "inflated, it reads the same");
+    }
+}
