@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::time::{sleep, timeout};
 
 use crate::deadline::Deadline;
 use crate::error::CallError;
-use crate::producer::{CALL_TIMEOUT, LONGEST_DELAY, SHORTEST_CALL, delays_of};
+use crate::insist::Insistence;
 
 pub use table::ClaimsTable;
 
@@ -85,20 +84,20 @@ pub trait Claims: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Claimant<C> {
     claims: C,
-    jitter_seed: Option<u64>,
+    insistence: Insistence,
 }
 
 impl<C: Claims> Claimant<C> {
     /// A claimant at `claims`.
     pub fn new(claims: C) -> Self {
-        Self { claims, jitter_seed: None }
+        Self { claims, insistence: Insistence::new(OPERATION) }
     }
 
     /// The same, whose delays come from a seed, as
     /// [`Producer::with_jitter_seed`](crate::producer::Producer::with_jitter_seed).
     #[must_use]
     pub fn with_jitter_seed(self, seed: u64) -> Self {
-        Self { jitter_seed: Some(seed), ..self }
+        Self { insistence: self.insistence.with_jitter_seed(seed), ..self }
     }
 
     /// The store behind it.
@@ -108,7 +107,7 @@ impl<C: Claims> Claimant<C> {
 
     /// Delays between one look at what others hold and the next, for ever.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<C> {
-        delays_of(self.jitter_seed)
+        self.insistence.delays()
     }
 
     /// Claims all of these; how each stands, in order. `clock` is asked before every call.
@@ -118,48 +117,22 @@ impl<C: Claims> Claimant<C> {
         clock: fn() -> Timestamp,
         deadline: Deadline,
     ) -> Vec<Result<Standing, CallError>> {
-        let one = |claim| self.insist(deadline, move || self.claims.claim(claim, clock()));
+        let one =
+            |claim| self.insistence.insist(deadline, move || self.claims.claim(claim, clock()));
         join_all(claims.iter().map(one)).await
     }
 
     /// Settles all of these; what became of each, in order.
     pub async fn settle(&self, claims: &[Claim], deadline: Deadline) -> Vec<Result<(), CallError>> {
-        let one = |claim| self.insist(deadline, move || self.claims.settle(claim));
+        let one = |claim| self.insistence.insist(deadline, move || self.claims.settle(claim));
         join_all(claims.iter().map(one)).await
     }
 
     /// Releases all of these, as far as one call each does: a lease ends by itself.
     pub async fn release(&self, claims: &[Claim], deadline: Deadline) {
-        join_all(claims.iter().map(|claim| call(deadline, self.claims.release(claim)))).await;
+        join_all(
+            claims.iter().map(|claim| self.insistence.once(deadline, self.claims.release(claim))),
+        )
+        .await;
     }
-
-    /// Calls until there is an answer that another call would not change.
-    async fn insist<T, F: Future<Output = Result<T, CallError>>>(
-        &self,
-        deadline: Deadline,
-        attempt: impl Fn() -> F,
-    ) -> Result<T, CallError> {
-        let mut delays = delays_of(self.jitter_seed);
-        let mut last = CallError::time_out(OPERATION);
-        while deadline.remaining() > SHORTEST_CALL {
-            match call(deadline, attempt()).await {
-                Err(error @ CallError::Plumbing { .. }) => last = error,
-                answer => return answer,
-            }
-            let delay = delays.next().unwrap_or(LONGEST_DELAY);
-            if deadline.remaining() < delay + SHORTEST_CALL {
-                break;
-            }
-            sleep(delay).await;
-        }
-        Err(last)
-    }
-}
-
-async fn call<T>(
-    deadline: Deadline,
-    attempt: impl Future<Output = Result<T, CallError>>,
-) -> Result<T, CallError> {
-    let longest = deadline.remaining().min(CALL_TIMEOUT);
-    timeout(longest, attempt).await.unwrap_or_else(|_| Err(CallError::time_out(OPERATION)))
 }

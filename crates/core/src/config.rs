@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::metric::MetricSpec;
 use crate::rule::RuleSpec;
 use crate::transform::FilterSpec;
+use crate::window::WindowSpec;
 
 /// The text of `config/pipeline.toml`.
 pub const PIPELINE: &str = include_str!("../../../config/pipeline.toml");
@@ -55,6 +56,9 @@ pub struct PipelineConfig {
     /// Which metrics the events add up to.
     #[serde(default)]
     pub metrics: Vec<MetricSpec>,
+    /// Which windows readings come to.
+    #[serde(default)]
+    pub windows: Vec<WindowSpec>,
 }
 
 /// `alerts.toml`.

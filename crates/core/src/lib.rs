@@ -1,7 +1,7 @@
 //! What Tributary decides, without touching the world.
 //!
 //! Rows become [events](event::Event) or [bad rows](bad_row::BadRow), events meet [rules](rule)
-//! and add up to [metrics](metric). Nothing here does I/O, reads a clock, an environment variable
+//! and add up to [metrics](metric) and [windows](window). Nothing here does I/O, reads a clock, an environment variable
 //! or a random number: bytes and times come in as arguments, values go out.
 //!
 //! What must **not** go here: anything that names an AWS service's API, anything `async`.
@@ -28,3 +28,4 @@ pub mod rows;
 pub mod rule;
 pub mod time;
 pub mod transform;
+pub mod window;

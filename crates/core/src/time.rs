@@ -1,6 +1,37 @@
 //! Times in and out: RFC 3339 in UTC on the wire, [`Timestamp`] inside.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+/// A length of time as people write it: `15m`, `1h 30m`, `0s`; never negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Length(SignedDuration);
+
+impl Length {
+    /// This long; nothing where it is negative.
+    #[must_use]
+    pub fn new(length: SignedDuration) -> Self {
+        Self(length.max(SignedDuration::ZERO))
+    }
+
+    /// How long.
+    #[must_use]
+    pub fn get(self) -> SignedDuration {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Length {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.parse::<SignedDuration>() {
+            Ok(length) if !length.is_negative() => Ok(Self(length)),
+            _ => Err(format!("{text:?} is no length of time such as 15m or 1h")),
+        }
+    }
+}
 
 /// A time as records show it: `2026-11-20T10:00:00.123Z`, milliseconds always there, so that
 /// arrival times sort as text.

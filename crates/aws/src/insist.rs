@@ -1,0 +1,77 @@
+//! Calls that are made again until they are answered, within the time that is left.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::deadline::Deadline;
+use crate::error::CallError;
+use crate::producer::{CALL_TIMEOUT, LONGEST_DELAY, SHORTEST_CALL, delays_of};
+
+/// Makes calls of one operation again, after jittered delays that grow.
+#[derive(Clone, Copy, Debug)]
+pub struct Insistence {
+    operation: &'static str,
+    jitter_seed: Option<u64>,
+}
+
+impl Insistence {
+    /// With calls of `operation`, as messages name it.
+    #[must_use]
+    pub fn new(operation: &'static str) -> Self {
+        Self { operation, jitter_seed: None }
+    }
+
+    /// The same, whose delays come from a seed, as
+    /// [`Producer::with_jitter_seed`](crate::producer::Producer::with_jitter_seed).
+    #[must_use]
+    pub fn with_jitter_seed(self, seed: u64) -> Self {
+        Self { jitter_seed: Some(seed), ..self }
+    }
+
+    /// Delays between one attempt and the next, for ever.
+    pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
+        delays_of(self.jitter_seed)
+    }
+
+    /// Calls until there is an answer that another call would not change.
+    ///
+    /// # Errors
+    ///
+    /// Broken set-up at once; the last broken plumbing, or that there was no time for a call.
+    pub async fn insist<T, F: Future<Output = Result<T, CallError>>>(
+        &self,
+        deadline: Deadline,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, CallError> {
+        let mut delays = self.delays();
+        let mut last = CallError::time_out(self.operation);
+        while deadline.remaining() > SHORTEST_CALL {
+            match self.once(deadline, attempt()).await {
+                Err(error @ CallError::Plumbing { .. }) => last = error,
+                answer => return answer,
+            }
+            let delay = delays.next().unwrap_or(LONGEST_DELAY);
+            if deadline.remaining() < delay + SHORTEST_CALL {
+                break;
+            }
+            sleep(delay).await;
+        }
+        Err(last)
+    }
+
+    /// Makes one call, for as long as a call may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of the call, and that it took too long.
+    pub async fn once<T>(
+        &self,
+        deadline: Deadline,
+        attempt: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let longest = deadline.remaining().min(CALL_TIMEOUT);
+        timeout(longest, attempt).await.unwrap_or_else(|_| Err(CallError::time_out(self.operation)))
+    }
+}
