@@ -14,8 +14,11 @@ pub enum Fate {
     Out,
     /// It is a bad row.
     Quarantined(Code),
-    /// A declared filter dropped it, or it only says that a key is gone.
+    /// A declared filter dropped it, or it only says that a key is gone, or it is not for this
+    /// function.
     Filtered,
+    /// It is too late for a window, and a bad row for it.
+    Late,
 }
 
 /// What became of each user record of a batch, and in which record of the stream it came.
@@ -109,6 +112,7 @@ impl Settled {
             match fate {
                 Fate::Out => books.delivered += 1,
                 Fate::Filtered => books.filtered += 1,
+                Fate::Late => books.late += 1,
                 Fate::Quarantined(code) => {
                     books.quarantined += 1;
                     *settled.codes.entry(*code).or_default() += 1;

@@ -49,6 +49,18 @@ pub enum InvocationError {
     /// The deployment is wrong.
     #[error(transparent)]
     SetUp(#[from] SetUpError),
+    /// A service did not do what it should, and nothing of the invocation can be reported otherwise.
+    #[error("{0}")]
+    Plumbing(CallError),
+}
+
+impl From<CallError> for InvocationError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::SetUp(error) => Self::SetUp(error),
+            plumbing @ CallError::Plumbing { .. } => Self::Plumbing(plumbing),
+        }
+    }
 }
 
 impl InvocationError {
@@ -58,6 +70,7 @@ impl InvocationError {
         match self {
             Self::Payload(_) => "Payload",
             Self::SetUp(_) => "SetUp",
+            Self::Plumbing(_) => "Plumbing",
         }
     }
 }

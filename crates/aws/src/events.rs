@@ -1,37 +1,42 @@
-//! Reading events from a batch of the EVENTS stream: what `metrics` and `alerts` have in common.
+//! Reading events from a batch of the EVENTS stream: what its consumers have in common.
 
 use jiff::Timestamp;
-use tributary_core::bad_row::{Code, Rejection};
+use tributary_core::bad_row::{Code, Origin, Rejection};
 use tributary_core::event::Event;
 
 use crate::batch::{Fate, Fates};
 use crate::payload::KinesisRecord;
 use crate::quarantine::BadRows;
-use crate::unpack::{Broken, unpack};
+use crate::unpack::{Broken, Place, unpack};
 
-/// Gives each event of `records` to `each`, with its position and the record it came in. What is no
-/// event becomes a bad row.
+/// Gives each event of `records` to `each`, with its place, which says what becomes of it. What is no
+/// event, and what `each` rejects, becomes a bad row.
 pub fn read(
     records: &[KinesisRecord<'_>],
     now: Timestamp,
-    mut each: impl FnMut(usize, &Event<'_>, &KinesisRecord<'_>),
+    mut each: impl FnMut(&Place<'_>, &Event<'_>) -> Result<Fate, Rejection>,
 ) -> (Fates, BadRows) {
     let mut bad_rows = BadRows::default();
     let fates = unpack(records, |place, data| {
-        let event = data.and_then(|bytes| {
-            Event::from_json(bytes).map_err(|error| {
-                let message = format!("is no event, at column {}", error.column());
-                Broken { rejection: Rejection::row(Code::NotAnEvent, message), bytes }
-            })
-        });
-        match event {
-            Ok(event) => {
-                each(place.position, &event, place.record);
-                Fate::Out
+        let mut reject = |rejection: &Rejection, origin: &Origin<'_>, bytes: &[u8]| {
+            bad_rows.push(place.position, rejection, origin, Some(bytes), now);
+            match rejection.code {
+                Code::Late => Fate::Late,
+                code => Fate::Quarantined(code),
             }
-            Err(Broken { rejection, bytes }) => {
-                bad_rows.push(place.position, &rejection, &place.origin(), Some(bytes), now);
-                Fate::Quarantined(rejection.code)
+        };
+        let bytes = match data {
+            Ok(bytes) => bytes,
+            Err(Broken { rejection, bytes }) => return reject(&rejection, &place.origin(), bytes),
+        };
+        match Event::from_json(bytes) {
+            Ok(event) => each(place, &event).unwrap_or_else(|rejection| {
+                let origin = Origin { dataset: Some(&event.dataset), ..place.origin() };
+                reject(&rejection, &origin, bytes)
+            }),
+            Err(error) => {
+                let message = format!("is no event, at column {}", error.column());
+                reject(&Rejection::row(Code::NotAnEvent, message), &place.origin(), bytes)
             }
         }
     });

@@ -73,6 +73,8 @@ pub enum Code {
     CorruptGzip,
     /// The gzip stream expands beyond the configured ratio.
     GzipRatio,
+    /// A reading is too late for a window it belongs to.
+    Late,
 }
 
 impl Code {
@@ -106,6 +108,7 @@ impl Code {
             Self::TruncatedGzip => "truncated_gzip",
             Self::CorruptGzip => "corrupt_gzip",
             Self::GzipRatio => "gzip_ratio",
+            Self::Late => "late",
         }
     }
 }

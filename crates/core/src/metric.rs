@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::{ConfigError, PipelineConfig};
 use crate::datasets;
-use crate::event::Event;
+use crate::event::{Event, Kind};
 
 /// The most distinct values one CloudWatch datum carries.
 ///
@@ -134,7 +134,11 @@ impl<'s> Aggregator<'s> {
     /// Adds one event that arrived at `arrival_time`.
     ///
     /// Metric time is arrival time: event times may be years old, and CloudWatch takes two weeks.
+    /// Of readings only: what windows say was counted before.
     pub fn add(&mut self, event: &Event<'_>, arrival_time: Timestamp) {
+        if event.kind != Kind::Reading {
+            return;
+        }
         for (index, spec) in self.specs.iter().enumerate() {
             if spec.dataset != event.dataset {
                 continue;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tracing::error;
+use tributary_aws::batch::Fate;
 use tributary_aws::claims::{Claimant, Claims, ClaimsTable};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
@@ -92,12 +93,12 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
         let payload = KinesisPayload::from_json(payload)?;
         let mut wanted = Vec::new();
         let mut rule_errors = Vec::new();
-        let (fates, bad_rows) =
-            events::read(&payload.records, (self.clock)(), |position, event, _| {
-                let (alerts, errors) = self.rules.alerts(event);
-                wanted.extend(alerts.into_iter().map(|alert| self.wanted(position, alert)));
-                rule_errors.extend(errors);
-            });
+        let (fates, bad_rows) = events::read(&payload.records, (self.clock)(), |place, event| {
+            let (alerts, errors) = self.rules.alerts(event);
+            wanted.extend(alerts.into_iter().map(|alert| self.wanted(place.position, alert)));
+            rule_errors.extend(errors);
+            Ok(Fate::Out)
+        });
         if let Some(first) = rule_errors.first() {
             let (rule, message) = (&first.rule, &first.message);
             error!(rule, message, batch.rule_errors = rule_errors.len(), "a rule fails on events");

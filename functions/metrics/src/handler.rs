@@ -5,7 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::warn;
-use tributary_aws::batch::Fates;
+use tributary_aws::batch::{Fate, Fates};
 use tributary_aws::clients;
 use tributary_aws::cloudwatch::Namespace;
 use tributary_aws::deadline::Deadline;
@@ -107,8 +107,9 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
     fn add_up(&self, records: &[KinesisRecord<'_>]) -> (Fates, BadRows, Vec<Datum>) {
         let now = (self.clock)();
         let mut aggregator = Aggregator::new(&self.specs);
-        let (fates, bad_rows) = events::read(records, now, |_, event, record| {
-            aggregator.add(event, record.arrival_time());
+        let (fates, bad_rows) = events::read(records, now, |place, event| {
+            aggregator.add(event, place.record.arrival_time());
+            Ok(Fate::Out)
         });
         (fates, bad_rows, aggregator.finish(now))
     }

@@ -19,20 +19,24 @@ use tributary_aws::aggregating::Aggregating;
 use tributary_aws::claims::Claimant;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
+use tributary_aws::insist::Insistence;
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
+use tributary_aws::windows::OPERATION;
 use tributary_core::config::ConfigError;
 use tributary_core::rows::Limits;
 use tributary_core::transform::Transformer;
 use tributary_sim::lambda::{Answer, Lambda};
 use tributary_sim::service::{
-    SimBucket, SimDelivery, SimMetrics, SimObjects, SimQueue, SimSink, SimStream, SimTable,
-    SimTopic, Store,
+    SimBucket, SimDelivery, SimMetrics, SimObjects, SimQueue, SimShards, SimSink, SimStream,
+    SimTable, SimTopic, SimWindows, Store,
 };
 use tributary_sim::{Faults, clock};
+use windows::handler::Windows;
 
 use super::alerts::{Invocations, rules};
 use super::plan::Plan;
+use super::windows::specs;
 use super::world::pipeline;
 
 pub(super) struct Functions {
@@ -42,12 +46,14 @@ pub(super) struct Functions {
     pub transform: Lambda,
     pub metrics: Lambda,
     pub alerts: Lambda,
+    pub windows: Lambda,
 }
 
 impl Functions {
-    pub(super) fn all(&self) -> [&Lambda; 6] {
-        let Self { ingest_s3, ingest_http, ingest_kafka, transform, metrics, alerts } = self;
-        [ingest_s3, ingest_http, ingest_kafka, transform, metrics, alerts]
+    pub(super) fn all(&self) -> [&Lambda; 7] {
+        let Self { ingest_s3, ingest_http, ingest_kafka, transform, metrics, alerts, windows } =
+            self;
+        [ingest_s3, ingest_http, ingest_kafka, transform, metrics, alerts, windows]
     }
 }
 
@@ -71,6 +77,7 @@ pub(super) struct Parts<'a> {
     pub invocations: Invocations,
     pub metrics: Arc<SimMetrics>,
     pub queue: SimQueue,
+    pub windows: SimWindows,
 }
 
 impl Parts<'_> {
@@ -162,6 +169,16 @@ impl Parts<'_> {
             journal: self.journal("alerts"),
             clock: clock::now,
         });
+        let windows = Rc::new(Windows {
+            store: self.windows.clone(),
+            shards: SimShards::new(self.events.clone(), self.faults.clone()),
+            events: self.producer(&self.events),
+            quarantine: self.producer(&self.quarantine),
+            specs: specs()?,
+            journal: self.journal("windows"),
+            clock: clock::now,
+            insistence: Insistence::new(OPERATION).with_jitter_seed(self.plan.seed),
+        });
         // The time-outs are those of the template.
         Ok(Functions {
             ingest_s3: self.lambda("ingest-s3", 300, move |payload, deadline| {
@@ -195,6 +212,10 @@ impl Parts<'_> {
                     invocations.end(owner);
                     answer
                 }
+            }),
+            windows: self.lambda("windows", 60, move |payload, deadline| {
+                let function = windows.clone();
+                async move { json_of(function.handle(&payload, deadline).await) }
             }),
         })
     }

@@ -6,6 +6,7 @@ mod functions;
 mod input;
 mod oracle;
 mod plan;
+mod windows;
 mod world;
 
 use std::collections::BTreeMap;

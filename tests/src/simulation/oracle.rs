@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use tributary_aws::producer::Order;
 use tributary_core::config::ConfigError;
-use tributary_core::event::Event;
+use tributary_core::event::{Event, Kind};
 use tributary_core::kpl;
 use tributary_core::raw::RawRecord;
 use tributary_core::transform::Transformer;
 
 use super::alerts;
 use super::input::{Expected, expected, without_receipt};
+use super::windows;
 use super::world::{World, pipeline};
 
 /// What the oracle found.
@@ -26,9 +27,13 @@ pub struct Verdict {
 }
 
 /// What came out, by id.
-struct Found {
+pub(super) struct Found {
     raw: BTreeSet<String>,
-    events: BTreeMap<String, Value>,
+    pub(super) events: BTreeMap<String, Value>,
+    /// What windows say, by id.
+    pub(super) windows: BTreeMap<String, Value>,
+    /// Readings that were too late, and what was said of them, by the id of the event.
+    pub(super) late: BTreeMap<String, Vec<String>>,
     /// Bytes of bad rows by record id, and the sources of bad rows by code.
     bad: BTreeMap<String, Vec<u8>>,
     bad_bytes: BTreeSet<Vec<u8>>,
@@ -92,6 +97,7 @@ impl Verdict {
         verdict.nothing_invented(&found, &wanted, &accepted);
         verdict.alerts(world, &found)?;
         verdict.metrics(world, &found);
+        windows::judge(&mut verdict, world, &found)?;
         verdict.books(world);
         if world.plan.order == Order::PerKey {
             verdict.order(world, &accepted);
@@ -111,10 +117,18 @@ impl Verdict {
             raw.extend(records.map(|record| record.record_id.into_owned()));
         }
         let mut events: BTreeMap<String, Value> = BTreeMap::new();
+        let mut windows: BTreeMap<String, Value> = BTreeMap::new();
         for record in world.events.all() {
             let Ok(event) = Event::from_json(&record.data) else { continue };
-            let id = event.event_id.into_owned();
-            let event = serde_json::from_slice(&record.data).unwrap_or_default();
+            let (kind, id) = (event.kind, event.event_id.into_owned());
+            let event: Value = serde_json::from_slice(&record.data).unwrap_or_default();
+            if kind == Kind::Window {
+                // All of it: a revision that is told twice says the same twice.
+                if windows.insert(id.clone(), event.clone()).is_some_and(|other| other != event) {
+                    self.doubles.push(format!("two different window events {id}"));
+                }
+                continue;
+            }
             let event = without_receipt(event);
             if events.insert(id.clone(), event.clone()).is_some_and(|other| other != event) {
                 self.doubles.push(format!("two different events {id}"));
@@ -123,6 +137,8 @@ impl Verdict {
         let mut found = Found {
             raw,
             events,
+            windows,
+            late: BTreeMap::new(),
             bad: BTreeMap::new(),
             bad_bytes: BTreeSet::new(),
             missing: BTreeSet::new(),
@@ -140,6 +156,12 @@ impl Verdict {
             }
             let bytes = base64_simd::STANDARD.decode_to_vec(text("payload_base64"));
             let bytes = bytes.unwrap_or_default();
+            if text("code") == "late" {
+                let event: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+                let id = event["event_id"].as_str().unwrap_or_default().to_owned();
+                found.late.entry(id).or_default().push(text("message"));
+                continue;
+            }
             found.bad_bytes.insert(bytes.clone());
             found.bad.insert(text("record_id"), bytes);
         }
@@ -167,7 +189,7 @@ impl Verdict {
     fn alerts(&mut self, world: &World, found: &Found) -> Result<(), ConfigError> {
         let rules = alerts::rules()?;
         let mut wanted = BTreeSet::new();
-        for event in found.events.values() {
+        for event in found.events.values().chain(found.windows.values()) {
             let mut event = event.clone();
             event["received_at"] = "2026-11-20T10:00:00Z".into();
             let json = event.to_string();

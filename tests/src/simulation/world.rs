@@ -1,22 +1,23 @@
 //! The deployment in memory: the handlers that `main.rs` runs, the services around them, the mappings
 //! between them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tributary_core::config::{ConfigError, PIPELINE, PipelineConfig};
 use tributary_sim::lambda::Lambda;
 use tributary_sim::mapping::Reported;
 use tributary_sim::mapping::kafka::KafkaMapping;
-use tributary_sim::mapping::kinesis::KinesisMapping;
+use tributary_sim::mapping::kinesis::{KinesisMapping, Settings};
 use tributary_sim::mapping::sqs::SqsMapping;
 use tributary_sim::service::{
-    SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic,
+    SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic, SimWindows,
 };
 use tributary_sim::{Fault, Faults, clock};
 
@@ -24,6 +25,7 @@ use super::alerts::Invocations;
 use super::functions::{Functions, Parts};
 use super::input::Row;
 use super::plan::Plan;
+use super::windows;
 
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,12 +47,15 @@ pub(super) struct World {
     pub invocations: Invocations,
     pub metrics: Arc<SimMetrics>,
     pub queue: SimQueue,
+    pub windows: SimWindows,
     pub functions: Functions,
     pub streams: Vec<Rc<KinesisMapping>>,
     pub messages: Rc<SqsMapping>,
     pub topics: Rc<KafkaMapping>,
     pub books: Arc<Mutex<Vec<Value>>>,
     pub accepted: Mutex<Accepted>,
+    /// Whether it has come to its end.
+    pub is_over: Cell<bool>,
 }
 
 /// What has been taken in and must not be lost.
@@ -97,22 +102,36 @@ impl World {
             invocations: Invocations::default(),
             metrics: Arc::default(),
             queue: queue.clone(),
+            windows: SimWindows::new(faults.clone()),
         };
         let functions = parts.functions()?;
         let mapping = |uuid, stream: &Arc<SimStream>, lambda: &Lambda| {
             let settings = plan.mapping.clone();
             KinesisMapping::new(uuid, stream.clone(), lambda.clone(), settings, parked.clone())
         };
+        // As in the template: readings only, and one batch of a shard at a time.
+        let windows = KinesisMapping::new(
+            "windows",
+            events.clone(),
+            functions.windows.clone(),
+            Settings {
+                parallelization_factor: 1,
+                filter: Some(json!({"kind": ["reading"]})),
+                ..plan.mapping.clone()
+            },
+            parked.clone(),
+        );
         let streams = vec![
             mapping("transform", &raw, &functions.transform),
             mapping("metrics", &events, &functions.metrics),
             mapping("alerts", &events, &functions.alerts),
+            windows,
         ];
         let messages = SqsMapping::new(queue.clone(), functions.ingest_s3.clone(), 1);
         let batch_size = plan.mapping.batch_size;
         let topics = KafkaMapping::new(functions.ingest_kafka.clone(), batch_size);
         let (source, topic, metrics) = (parts.source, parts.topic, parts.metrics);
-        let (claims, invocations) = (parts.claims, parts.invocations);
+        let (claims, invocations, windows) = (parts.claims, parts.invocations, parts.windows);
         Ok(Rc::new(Self {
             faults,
             source,
@@ -125,12 +144,14 @@ impl World {
             invocations,
             metrics,
             queue,
+            windows,
             functions,
             streams,
             messages,
             topics,
             books,
             accepted: Mutex::default(),
+            is_over: Cell::new(false),
             plan,
         }))
     }
@@ -144,6 +165,7 @@ impl World {
         self.messages.run(2);
         spawn_local(self.topics.clone().run());
         spawn_local(self.clone().reshard());
+        spawn_local(self.clone().close_windows());
         self.clone().feed().await;
         // Faults go on for a while after the last input.
         sleep(120 * SECOND).await;
@@ -151,6 +173,7 @@ impl World {
         let is_done = self.settle().await;
         let is_fresh = is_done && self.takes_a_fresh_record().await;
         self.streams.iter().for_each(|mapping| mapping.stop());
+        self.is_over.set(true);
         self.messages.stop();
         self.topics.stop();
         is_done && is_fresh
@@ -178,6 +201,16 @@ impl World {
             && self.messages.is_drained()
             && self.topics.is_drained()
             && self.streams.iter().all(|mapping| mapping.is_drained())
+            && windows::are_told(&self.windows)
+    }
+
+    /// The schedule: once a minute, whatever became of the last time.
+    async fn close_windows(self: Rc<Self>) {
+        let scheduled = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+        while !self.is_over.get() {
+            sleep(60 * SECOND).await;
+            let _ = self.functions.windows.invoke(scheduled.to_string()).await;
+        }
     }
 
     /// What an operator does: the invocations that were given up are made again, dead letters go back
@@ -229,7 +262,10 @@ impl World {
         self.lock().unanswered += 1;
         self.clone().send(vec![row], None).await;
         sleep(30 * SECOND).await;
-        self.events.all().len() > before && self.is_quiet()
+        let is_through = self.events.all().len() > before && self.is_quiet();
+        // Its windows end after that.
+        sleep(600 * SECOND).await;
+        is_through && self.is_quiet()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Accepted> {

@@ -368,7 +368,8 @@ impl KinesisMapping {
     }
 }
 
-fn shard_id(shard: usize) -> String {
+/// The id of a shard.
+pub(crate) fn shard_id(shard: usize) -> String {
     format!("shardId-{shard:012}")
 }
 

@@ -7,6 +7,7 @@ mod queue;
 mod stream;
 mod table;
 mod topic;
+mod windows;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use queue::{Message, SimQueue};
 pub use stream::{Shard, SimStream, Stored};
 pub use table::{Change, ChangeKind, SimTable};
 pub use topic::{Message as TopicMessage, SimTopic};
+pub use windows::{SimShards, SimWindows};
 
 use crate::fault::{Fault, Faults};
 use crate::line::Line;

@@ -1,0 +1,108 @@
+//! Windows that are over: closed, told, and then noted as told.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tributary_aws::error::CallError;
+use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::put::BatchPut;
+use tributary_aws::windows::{BUCKETS, ItemKey, WindowStore, Written};
+use tributary_core::window::{Phase, Spec};
+
+use crate::keeper::{Keeper, Kept, Tally, kept_of};
+
+/// How many windows are looked at in one go.
+const PAGE: usize = 100;
+
+impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
+    /// Closes the windows of a spec that end at `until` or before, and tells what is pending. Whether
+    /// all of it was done; the rest is found by whoever looks next.
+    pub(crate) async fn close_due(
+        &self,
+        spec: usize,
+        until: Timestamp,
+        tally: &mut Tally,
+    ) -> Result<bool, CallError> {
+        let mut is_whole = true;
+        for bucket in 0..BUCKETS {
+            is_whole &= self.close_bucket(spec, bucket, until, tally).await?;
+        }
+        Ok(is_whole)
+    }
+
+    async fn close_bucket(
+        &self,
+        spec: usize,
+        bucket: u8,
+        until: Timestamp,
+        tally: &mut Tally,
+    ) -> Result<bool, CallError> {
+        let mut looked_at = BTreeSet::new();
+        let mut is_whole = true;
+        loop {
+            let id = &self.specs[spec].id;
+            let due = || self.store.due(id, bucket, until, PAGE);
+            let mut keys = self.insistence.insist(self.deadline, due).await?;
+            let is_full = keys.len() >= PAGE;
+            // The index shows what was closed a moment ago for a while.
+            keys.retain(|key| looked_at.insert(key.clone()));
+            if keys.is_empty() {
+                return Ok(is_whole);
+            }
+            let mut pending = Vec::new();
+            for kept in self.close(spec, &keys, until).await {
+                match kept {
+                    Ok(Some((kept, is_closed))) => {
+                        tally.closed += usize::from(is_closed);
+                        pending.push(kept);
+                    }
+                    Ok(None) => {}
+                    Err(CallError::Plumbing { .. }) => is_whole = false,
+                    Err(error) => return Err(error),
+                }
+            }
+            is_whole &= self.emit(pending, tally).await?;
+            if !is_full {
+                return Ok(is_whole);
+            }
+        }
+    }
+
+    /// Fixes the first revision of these windows; those with a revision to tell, and whether it was
+    /// fixed here.
+    async fn close(
+        &self,
+        spec: usize,
+        keys: &[ItemKey],
+        until: Timestamp,
+    ) -> Vec<Result<Option<(Kept, bool)>, CallError>> {
+        let found = match self.read(keys).await {
+            Ok(found) => found,
+            Err(error) => return vec![Err(error)],
+        };
+        let items = found.into_iter().flatten();
+        join_all(items.map(async |item| {
+            let mut kept = kept_of(spec, &item)?;
+            if kept.window.phase() == Phase::Open && kept.window.span().end <= until {
+                kept.window.close((self.clock)());
+                if self.write(&mut kept).await? == Written::Stored {
+                    return Ok(Some((kept, true)));
+                }
+                // Somebody else was faster, or it was this very write.
+                let found = self.read(std::slice::from_ref(&kept.key)).await?.pop().flatten();
+                let Some(item) = found else { return Ok(None) };
+                kept = kept_of(spec, &item)?;
+            }
+            Ok((kept.window.phase() == Phase::Pending).then_some((kept, false)))
+        }))
+        .await
+    }
+}
+
+/// Whether a watermark that went from one time to another passed the end of a window: if not, there is
+/// nothing to look for.
+pub(crate) fn passes_an_end(spec: &Spec, before: Option<Timestamp>, after: Timestamp) -> bool {
+    let end = |time| spec.closes_until(time).as_second().div_euclid(spec.hop.as_secs());
+    before.is_none_or(|before| end(before) < end(after))
+}

@@ -1,0 +1,304 @@
+//! Windows read, changed and written, and what they say put onto the stream.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::insist::Insistence;
+use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::producer::{Outbound, Producer};
+use tributary_aws::put::BatchPut;
+use tributary_aws::windows::{Item, ItemKey, MAX_KEYS, OPERATION, WindowStore, Written};
+use tributary_core::window::seen::Place;
+use tributary_core::window::{Phase, Spec, Window};
+
+use crate::arrivals::{Arrivals, Arrived};
+
+/// How many windows are written at once.
+const AT_ONCE: usize = 32;
+
+/// The store and the stream, for one invocation.
+pub(crate) struct Keeper<'a, S, E> {
+    /// Where windows are kept.
+    pub store: &'a S,
+    /// Where windows are told.
+    pub events: &'a Producer<E>,
+    /// How calls are made again.
+    pub insistence: Insistence,
+    /// The specs.
+    pub specs: &'a [Spec],
+    /// The time of day.
+    pub clock: fn() -> Timestamp,
+    /// When to stop.
+    pub deadline: Deadline,
+}
+
+/// A window as it is in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// Which of the specs.
+    pub spec: usize,
+    /// Its key.
+    pub key: ItemKey,
+    /// The version in the store.
+    pub version: u64,
+    /// The window.
+    pub window: Window,
+}
+
+/// What was done, for the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Windows that were opened.
+    pub opened: usize,
+    /// Windows that were closed for the first time.
+    pub closed: usize,
+    /// Windows of which a further revision was fixed.
+    pub revised: usize,
+    /// Window events that the stream took.
+    pub emitted: usize,
+    /// Readings that were in their windows already.
+    pub duplicates: usize,
+    /// Writes that found the window changed by somebody else.
+    pub conflicts: usize,
+}
+
+/// What became of the windows of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// Positions of readings that are not in the store.
+    pub undelivered: Vec<usize>,
+    /// Windows with a revision that is still to be emitted.
+    pub pending: Vec<Kept>,
+    /// What the store or the stream said last when it did not take something.
+    pub last_error: Option<String>,
+}
+
+/// Where the records of a batch were, by position.
+pub(crate) type Places<'a> = &'a (dyn Fn(usize) -> Option<Place<'a>> + Sync);
+
+impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
+    /// The windows of these keys, in their order.
+    pub(crate) async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, CallError> {
+        let read = |keys| self.insistence.insist(self.deadline, move || self.store.read(keys));
+        let found = join_all(keys.chunks(MAX_KEYS).map(read)).await;
+        let found: Result<Vec<_>, _> = found.into_iter().collect();
+        Ok(found?.into_iter().flatten().collect())
+    }
+
+    /// Adds what a batch brings to its windows, each in one write. What is there already adds nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SetUpError`] when the store or the stream says that it can never work.
+    pub(crate) async fn apply(
+        &self,
+        arrivals: &Arrivals,
+        places: Places<'_>,
+        watermarks: &BTreeMap<usize, Timestamp>,
+        tally: &mut Tally,
+    ) -> Result<Applied, SetUpError> {
+        let mut applied = Applied::default();
+        let windows: Vec<_> = arrivals.windows.iter().collect();
+        for some in windows.chunks(MAX_KEYS) {
+            let keys: Vec<_> = some.iter().map(|(key, _)| (*key).clone()).collect();
+            let found = match self.read(&keys).await {
+                Ok(found) => found,
+                Err(CallError::SetUp(error)) => return Err(error),
+                Err(error) => {
+                    applied.last_error = Some(error.to_string());
+                    let positions = some.iter().flat_map(|it| arrivals.positions(it.1));
+                    applied.undelivered.extend(positions);
+                    continue;
+                }
+            };
+            let mut found = some.iter().copied().zip(found).peekable();
+            while found.peek().is_some() {
+                let group = found.by_ref().take(AT_ONCE);
+                let (of, at_once): (Vec<_>, Vec<_>) = group
+                    .map(|((key, arrived), item)| {
+                        let watermark = watermarks.get(&arrived.spec).copied();
+                        let one = self.apply_one(key, arrived, item, arrivals, places, watermark);
+                        (arrived, one)
+                    })
+                    .unzip();
+                for (arrived, done) in of.into_iter().zip(join_all(at_once).await) {
+                    match done {
+                        Ok(one) => {
+                            tally.add(one.tally);
+                            applied.pending.extend(one.pending);
+                        }
+                        Err(CallError::SetUp(error)) => return Err(error),
+                        Err(error) => {
+                            applied.last_error = Some(error.to_string());
+                            applied.undelivered.extend(arrivals.positions(arrived));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(applied)
+    }
+
+    async fn apply_one(
+        &self,
+        key: &ItemKey,
+        arrived: &Arrived,
+        mut found: Option<Item>,
+        arrivals: &Arrivals,
+        places: Places<'_>,
+        watermark: Option<Timestamp>,
+    ) -> Result<AppliedOne, CallError> {
+        let spec = &self.specs[arrived.spec];
+        let mut one = AppliedOne::default();
+        loop {
+            let mut kept = match &found {
+                Some(item) => kept_of(arrived.spec, item)?,
+                None => Kept::new(arrived, key),
+            };
+            if kept.window.phase() == Phase::Pending {
+                // Its revision is fixed: it goes out before anything is added.
+                self.emit_one(&kept, &mut one.tally).await?;
+                kept.window.mark_emitted();
+            }
+            let now = (self.clock)();
+            let samples = arrived.samples.iter().map(|&index| {
+                let (position, sample) = &arrivals.samples[index];
+                (sample, places(*position))
+            });
+            let added = kept.window.apply(spec, samples, now);
+            if added == 0 {
+                one.tally.duplicates += arrived.samples.len();
+                return Ok(one);
+            }
+            let is_over = watermark.is_some_and(|it| arrived.span.end <= spec.closes_until(it));
+            let is_closed = is_over && kept.window.close(now);
+            match self.write(&mut kept).await? {
+                Written::Conflict => {
+                    one.tally.conflicts += 1;
+                    found = self.read(std::slice::from_ref(key)).await?.pop().flatten();
+                }
+                Written::Stored => {
+                    one.tally.duplicates += arrived.samples.len() - added;
+                    one.tally.opened += usize::from(kept.version == 1);
+                    one.tally.closed += usize::from(is_closed);
+                    if kept.window.phase() == Phase::Pending {
+                        one.tally.revised += usize::from(!is_closed);
+                        one.pending = Some(kept);
+                    }
+                    return Ok(one);
+                }
+            }
+        }
+    }
+
+    /// Writes a window over the version it was read in.
+    pub(crate) async fn write(&self, kept: &mut Kept) -> Result<Written, CallError> {
+        let is_closed = kept.window.phase() == Phase::Closed;
+        let keep = self.specs[kept.spec].keep;
+        let expires_at = (self.clock)().checked_add(keep).unwrap_or(Timestamp::MAX);
+        let item = Item {
+            key: kept.key.clone(),
+            version: kept.version + 1,
+            due: kept.window.due(),
+            expires_at: is_closed.then_some(expires_at),
+            body: kept.window.to_json(),
+        };
+        let item = &item;
+        let written = self.insistence.insist(self.deadline, move || self.store.write(item)).await?;
+        if written == Written::Stored {
+            kept.version += 1;
+        }
+        Ok(written)
+    }
+
+    fn record(&self, kept: &Kept) -> StreamRecord {
+        let event = kept.window.event(&self.specs[kept.spec], &kept.key.group);
+        // Strings and finite numbers: there is nothing that JSON could not hold.
+        StreamRecord::new(&event.entity, serde_json::to_vec(&event).unwrap_or_default())
+    }
+
+    async fn emit_one(&self, kept: &Kept, tally: &mut Tally) -> Result<(), CallError> {
+        let outbound = [Outbound { position: 0, entry: self.record(kept) }];
+        let sent = self.events.send(&outbound, self.deadline).await?;
+        if sent.undelivered.is_empty() {
+            tally.emitted += 1;
+            return Ok(());
+        }
+        let message = sent.last_error.unwrap_or_default();
+        Err(CallError::Plumbing { operation: E::OPERATION, code: "undelivered".into(), message })
+    }
+
+    /// Puts pending revisions onto the stream, then notes that they are there: in this order, so that
+    /// one whose function ends in between is told again rather than never. Whether all got there and
+    /// were noted; what was not is found by whoever looks next.
+    pub(crate) async fn emit(
+        &self,
+        pending: Vec<Kept>,
+        tally: &mut Tally,
+    ) -> Result<bool, SetUpError> {
+        let entry = |(position, kept)| Outbound { position, entry: self.record(kept) };
+        let outbound: Vec<_> = pending.iter().enumerate().map(entry).collect();
+        let sent = self.events.send(&outbound, self.deadline).await?;
+        tally.emitted += outbound.len() - sent.undelivered.len();
+
+        let is_there = |position: &usize| sent.undelivered.binary_search(position).is_err();
+        let mut there = pending.into_iter().enumerate().filter(|(position, _)| is_there(position));
+        let mut is_whole = sent.undelivered.is_empty();
+        loop {
+            let group: Vec<_> = there.by_ref().take(AT_ONCE).map(|(_, kept)| kept).collect();
+            if group.is_empty() {
+                return Ok(is_whole);
+            }
+            let mark = async |mut kept: Kept| {
+                kept.window.mark_emitted();
+                // In a conflict somebody else has noted it, and maybe more.
+                self.write(&mut kept).await
+            };
+            for marked in join_all(group.into_iter().map(mark)).await {
+                match marked {
+                    Ok(_) => {}
+                    Err(CallError::SetUp(error)) => return Err(error),
+                    Err(CallError::Plumbing { .. }) => is_whole = false,
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct AppliedOne {
+    pending: Option<Kept>,
+    tally: Tally,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.opened += other.opened;
+        self.closed += other.closed;
+        self.revised += other.revised;
+        self.emitted += other.emitted;
+        self.duplicates += other.duplicates;
+        self.conflicts += other.conflicts;
+    }
+}
+
+impl Kept {
+    /// A window that is in no store yet.
+    fn new(arrived: &Arrived, key: &ItemKey) -> Self {
+        let window = Window::open(arrived.span);
+        Self { spec: arrived.spec, key: key.clone(), version: 0, window }
+    }
+}
+
+/// The window of an item.
+pub(crate) fn kept_of(spec: usize, item: &Item) -> Result<Kept, CallError> {
+    let window = Window::from_json(&item.body).map_err(|error| {
+        let ItemKey { spec, group, start } = &item.key;
+        let resource = format!("the window {spec} of {group} at {start}");
+        SetUpError::request(OPERATION, &resource, &error)
+    })?;
+    Ok(Kept { spec, key: item.key.clone(), version: item.version, window })
+}

@@ -1,0 +1,209 @@
+//! What windows must come to: a simple reference over every event that was not too late.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tributary_aws::windows::{Item, ItemKey};
+use tributary_core::config::{ConfigError, PipelineConfig};
+use tributary_core::event::Event;
+use tributary_core::window::{self, Phase, Spec, TimeBasis, Window};
+use tributary_sim::clock;
+use tributary_sim::service::SimWindows;
+
+use super::oracle::{Found, Verdict};
+use super::world::{World, pipeline};
+
+/// Windows that overlap, and that hardly wait: so that much is late, and much is revised.
+const OVERLAPPING: &str = r#"
+[[windows]]
+id = "overlapping"
+dataset = "telemetry"
+key = ["entity", "status"]
+size = "2m"
+hop = "30s"
+lateness = "1m"
+keep = "24h"
+measures = ["temperature_c", "humidity_pct"]
+count_by = ["status"]
+"#;
+
+/// How long after its end a window may stay open when no shard brings anything: the idle time, a round
+/// of the schedule, and some.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The windows that are shipped, and those above.
+pub(super) fn specs() -> Result<Vec<Spec>, ConfigError> {
+    let mut config = pipeline()?;
+    config.windows.extend(PipelineConfig::from_toml(OVERLAPPING)?.windows);
+    window::compile(&config)
+}
+
+/// Whether nothing is left to be closed, told or noted.
+pub(super) fn are_told(store: &SimWindows) -> bool {
+    let limit = clock::now() - PATIENCE;
+    store.items().iter().all(|item| item.due.is_none_or(|due| due > limit))
+}
+
+/// What one measure of one window comes to, the simple way.
+#[derive(Debug, Default)]
+struct Reference {
+    count: usize,
+    values: BTreeMap<String, Vec<(Timestamp, f64)>>,
+}
+
+/// Judges the windows of a simulation that is over.
+pub(super) fn judge(
+    verdict: &mut Verdict,
+    world: &World,
+    found: &Found,
+) -> Result<(), ConfigError> {
+    let specs = specs()?;
+    let wanted = reference(world, found, &specs);
+    let mut stored = BTreeMap::new();
+    for Item { key, body, .. } in world.windows.items() {
+        match Window::from_json(&body) {
+            Ok(window) => {
+                stored.insert(key, window);
+            }
+            Err(error) => verdict.faults.push(format!("a window that cannot be read: {error}")),
+        }
+    }
+    let mut told = BTreeMap::new();
+    for event in found.windows.values() {
+        let id = |window: &Value| {
+            let text = |name: &str| window[name].as_str().unwrap_or_default().to_owned();
+            let group = event["entity"].as_str().unwrap_or_default().to_owned();
+            let start = text("start").parse().unwrap_or(Timestamp::MIN);
+            let key = ItemKey { spec: text("spec"), group, start };
+            (key, window["revision"].as_u64().unwrap_or(u64::MAX))
+        };
+        let ((key, revision), event) = (id(&event["window"]), event);
+        match stored.get(&key) {
+            Some(window) if revision <= u64::from(window.revision()) => {}
+            Some(_) => verdict.faults.push(format!("{key:?}: revision {revision} is of nobody")),
+            None => verdict.faults.push(format!("a window event of no window: {key:?}")),
+        }
+        told.insert((key, revision), event);
+    }
+    for (key, reference) in &wanted {
+        let Some(window) = stored.get(key) else {
+            verdict.losses.push(format!("there is no window {key:?}"));
+            continue;
+        };
+        let Some(spec) = specs.iter().find(|spec| spec.id == key.spec) else { continue };
+        let event = window.event(spec, &key.group);
+        let count = event.measures.get("count").copied();
+        if let Some(wrong) = differs(reference, &event) {
+            let text = format!("{key:?} has {count:?} of {} events: {wrong}", reference.count);
+            let is_more = count.is_some_and(|count| count > exact(reference.count));
+            if is_more { &mut verdict.doubles } else { &mut verdict.losses }.push(text);
+        }
+        let is_over = key_end(spec, key) < clock::now() - PATIENCE;
+        match window.phase() {
+            Phase::Pending => verdict.faults.push(format!("{key:?} is pending for ever")),
+            Phase::Open if is_over => verdict.faults.push(format!("{key:?} was never closed")),
+            Phase::Open => {}
+            Phase::Closed => {
+                for revision in 0..=u64::from(window.revision()) {
+                    if !told.contains_key(&(key.clone(), revision)) {
+                        verdict.losses.push(format!("{key:?}: revision {revision} was never told"));
+                    }
+                }
+                let last = told.get(&(key.clone(), u64::from(window.revision())));
+                let said = last.map(|event| event["measures"].clone());
+                if said.is_some_and(|said| said != serde_json::json!(event.measures)) {
+                    verdict.faults.push(format!("{key:?} says else than it holds"));
+                }
+            }
+        }
+    }
+    let strange = stored.keys().filter(|key| !wanted.contains_key(*key));
+    verdict.faults.extend(strange.map(|key| format!("the window {key:?} is of nobody")));
+    Ok(())
+}
+
+fn key_end(spec: &Spec, key: &ItemKey) -> Timestamp {
+    key.start.checked_add(spec.size).unwrap_or(Timestamp::MAX)
+}
+
+/// Every event of the stream once a window, but for those that were too late for it.
+fn reference(world: &World, found: &Found, specs: &[Spec]) -> BTreeMap<ItemKey, Reference> {
+    let mut windows: BTreeMap<ItemKey, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
+    for record in world.events.all() {
+        let Ok(event) = Event::from_json(&record.data) else { continue };
+        if event.window.is_some() {
+            continue;
+        }
+        for spec in specs.iter().filter(|spec| spec.dataset == event.dataset) {
+            let time = match spec.time {
+                TimeBasis::Event => event.event_time,
+                TimeBasis::Received => event.received_at,
+            };
+            let part = |name: &String| match name.as_str() {
+                "entity" => event.entity.clone().into_owned(),
+                _ => event.attributes.get(name).map_or("unknown".into(), ToString::to_string),
+            };
+            let group = spec.key.iter().map(part).collect::<Vec<_>>().join("/");
+            let (size, hop) = (spec.size.as_secs(), spec.hop.as_secs());
+            let second = time.as_second();
+            let mut start = second - second % hop;
+            while start + size > second {
+                let key = ItemKey {
+                    spec: spec.id.clone(),
+                    group: group.clone(),
+                    start: Timestamp::from_second(start).unwrap_or(Timestamp::MIN),
+                };
+                let late = found.late.get(event.event_id.as_ref());
+                let of_this = format!(" {} from {}", key.spec, key.start);
+                if !late.is_some_and(|late| late.iter().any(|said| said.contains(&of_this))) {
+                    let events = windows.entry(key).or_default();
+                    events.insert(event.event_id.to_string(), record.data.clone());
+                }
+                start -= hop;
+            }
+        }
+    }
+    let refer = |(key, events): (ItemKey, BTreeMap<String, Vec<u8>>)| {
+        let mut reference = Reference { count: events.len(), ..Reference::default() };
+        let spec = specs.iter().find(|spec| spec.id == key.spec)?;
+        for data in events.values() {
+            let event = Event::from_json(data).ok()?;
+            for name in &spec.measures {
+                if let Some(value) = event.measures.get(name) {
+                    let values = reference.values.entry(name.clone()).or_default();
+                    values.push((event.event_time, *value));
+                }
+            }
+        }
+        Some((key, reference))
+    };
+    windows.into_iter().filter_map(refer).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+fn exact(count: usize) -> f64 {
+    count as f64
+}
+
+/// What a window event says wrong.
+fn differs(reference: &Reference, event: &Event<'_>) -> Option<String> {
+    let mut wanted = vec![("count".to_owned(), exact(reference.count))];
+    for (name, values) in &reference.values {
+        let n = exact(values.len());
+        let sum: f64 = values.iter().map(|(_, value)| value).sum();
+        let mean = sum / n;
+        let square: f64 = values.iter().map(|(_, value)| (value - mean).powi(2)).sum();
+        let by = |fold: fn(f64, f64) -> f64| values.iter().map(|it| it.1).reduce(fold);
+        wanted.push((format!("{name}_sum"), sum));
+        wanted.push((format!("{name}_mean"), mean));
+        wanted.push((format!("{name}_std"), (square / n).sqrt()));
+        wanted.push((format!("{name}_min"), by(f64::min)?));
+        wanted.push((format!("{name}_max"), by(f64::max)?));
+    }
+    wanted.into_iter().find_map(|(name, wanted)| {
+        let got = event.measures.get(&name).copied();
+        let is_alike = got.is_some_and(|got| (got - wanted).abs() <= 1e-9 * wanted.abs().max(1.0));
+        (!is_alike).then(|| format!("{name} is {got:?} where {wanted} is right"))
+    })
+}
