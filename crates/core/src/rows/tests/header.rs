@@ -70,7 +70,7 @@ fn a_name_must_not_be_there_twice() {
 fn a_name_of_any_length_that_is_there_twice_makes_a_short_message_on_one_line() {
     let long = format!("\"{}\n{}\"", "a".repeat(10), "b".repeat(30_000));
 
-    let refusal = read(&format!("{long},{long}\n")).refusal.unwrap();
+    let refusal = read(format!("{long},{long}\n")).refusal.unwrap();
 
     let shown = format!("{}\\n{}", "a".repeat(10), "b".repeat(53));
     let message = format!("the header has the column \"{shown}\"… twice, at byte 0 (row 1)");
