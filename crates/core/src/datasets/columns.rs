@@ -1,7 +1,9 @@
 //! Which dataset a header, or the fields of a first line, are of.
 
+use std::borrow::Cow;
+
 use super::{ALL, Dataset, names};
-use crate::bad_row::{Code, Rejection};
+use crate::bad_row::{Code, Rejection, shown};
 
 /// How many columns a message names.
 const SHOWN: usize = 5;
@@ -62,12 +64,20 @@ fn unknown(columns: &[&str]) -> Rejection {
         let messages: Vec<_> = nearest.map(|dataset| requires(dataset, columns)).collect();
         return Rejection::row(Code::MissingColumn, messages.join("; "));
     }
-    let mut seen = columns.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let mut seen =
+        columns.iter().take(SHOWN).map(|name| named(name)).collect::<Vec<_>>().join(", ");
     if columns.len() > SHOWN {
         seen.push_str(", …");
     }
     let message = format!("no dataset has the columns {seen}; there are {}", names());
     Rejection::row(Code::UnknownDataset, message)
+}
+
+/// A column as a message names it: as it is, unless it is none that anybody would give.
+fn named(column: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 64;
+    let is_plain = column.len() <= LONGEST && !column.contains(char::is_control);
+    if is_plain { Cow::Borrowed(column) } else { Cow::Owned(shown(column)) }
 }
 
 #[cfg(test)]
@@ -126,6 +136,15 @@ mod tests {
             format!("no dataset has the columns sensor_id, a, b, c, d, …; there are {names}");
 
         assert_eq!(of("sensor_id,a,b,c,d,e"), Err((Code::UnknownDataset, message)));
+    }
+
+    #[test]
+    fn a_column_of_any_length_makes_a_short_message_on_one_line() {
+        let (_, message) = of(&format!("{},a\nb", "x".repeat(60_000))).unwrap_err();
+
+        let long = "x".repeat(64);
+        let start = format!("no dataset has the columns \"{long}\"…, \"a\\nb\"; there are ");
+        assert!(message.starts_with(&start), "{message}");
     }
 
     #[test]

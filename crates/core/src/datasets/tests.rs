@@ -265,6 +265,18 @@ proptest! {
     }
 
     #[test]
+    fn a_measure_is_read_as_it_was_written(temperature in -50.0..50.0_f64) {
+        let payload =
+            format!("{{\"sensor_id\":\"s\",\"timestamp\":1762344000,\"temperature\":{temperature}}}");
+        let event = by_name("telemetry").unwrap().event(&payload, None).unwrap();
+        prop_assert_eq!(event.measures.get("temperature_c"), Some(&temperature));
+
+        let json = serde_json::to_vec(&event).unwrap();
+
+        prop_assert_eq!(Event::from_json(&json).unwrap(), event);
+    }
+
+    #[test]
     fn the_spellings_of_one_instant_give_one_id(
         micros in 946_684_800_000_000..4_102_444_800_000_000_i64, offset_minutes in -1_439..1_440_i32,
     ) {

@@ -11,7 +11,7 @@ use super::gzip::{self, Inflater};
 use super::json_lines::LineScan;
 use super::row::text_of;
 use super::{BrokenRow, Format, Header, Limits, Next, Position, Refusal, Row, is_blank};
-use crate::bad_row::Code;
+use crate::bad_row::{Code, shown};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -334,7 +334,8 @@ impl ObjectReader {
         let cells =
             csv::cells(self.scan.ends()).map(|cell| text_of(text, cell).unwrap_or_default());
         let header = Header::csv(cells).map_err(|name| {
-            (Code::DuplicateColumn, format!("the header has the column {name:?} twice"))
+            let name = shown(&name);
+            (Code::DuplicateColumn, format!("the header has the column {name} twice"))
         })?;
         self.buffer.consume(line.next);
         Ok(Some(self.begin(header)))

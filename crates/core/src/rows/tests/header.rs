@@ -67,6 +67,17 @@ fn a_name_must_not_be_there_twice() {
 }
 
 #[test]
+fn a_name_of_any_length_that_is_there_twice_makes_a_short_message_on_one_line() {
+    let long = format!("\"{}\n{}\"", "a".repeat(10), "b".repeat(30_000));
+
+    let refusal = read(format!("{long},{long}\n")).refusal.unwrap();
+
+    let shown = format!("{}\\n{}", "a".repeat(10), "b".repeat(53));
+    let message = format!("the header has the column \"{shown}\"… twice, at byte 0 (row 1)");
+    assert_eq!((refusal.code, refusal.to_string()), (Code::DuplicateColumn, message));
+}
+
+#[test]
 fn a_header_has_limits() {
     let fits = "a".repeat(SMALL.max_header_bytes);
     for end in ["", "\n", "\r\n", "\r"] {
