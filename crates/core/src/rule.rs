@@ -120,7 +120,9 @@ impl Rule {
         }
         let condition = match (&spec.when, spec.absent) {
             (Some(when), _) => Condition::Holds(Expression::compile(&owner, when)?, spec.sustained),
-            (None, length) => Condition::Absent(length.map_or(SignedDuration::ZERO, |it| it.get())),
+            (None, length) => {
+                Condition::Absent(length.map_or(SignedDuration::ZERO, SignedDurationText::get))
+            }
         };
         Ok(Self {
             id: spec.id.clone(),
