@@ -13,6 +13,7 @@ pub mod books;
 pub mod cell;
 pub mod config;
 pub mod datasets;
+pub mod domain;
 pub mod event;
 mod expression;
 pub mod filter;

@@ -18,6 +18,7 @@ use serde::Deserialize;
 pub(crate) use self::columns::of_columns;
 use crate::bad_row::{Code, Rejection};
 use crate::config::ConfigError;
+use crate::domain::Fields;
 use crate::event::Event;
 use crate::id::Id;
 
@@ -34,6 +35,10 @@ pub trait Dataset: Sync {
     /// record: what must keep its order where rows have one, the natural key where they do not, so
     /// that load spreads.
     fn partition_columns(&self) -> &'static [&'static str];
+
+    /// What an event of this dataset can hold: every measure, attribute and tag, and what each can be
+    /// by physics or by a closed list. Rules are held against it.
+    fn fields(&self) -> Fields;
 
     /// Whether what is compiled in for this dataset can be used: asked once, before any row.
     ///

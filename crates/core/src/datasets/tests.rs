@@ -159,6 +159,30 @@ fn each_shipped_range_and_metric_is_of_a_measure_that_its_dataset_gives() {
 }
 
 #[test]
+fn each_field_that_is_declared_is_one_of_an_event_and_the_other_way_round() {
+    let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap();
+    for dataset in ALL {
+        let fields = Fields::of_dataset(*dataset, &pipeline);
+        let mut seen = BTreeSet::new();
+        let mut files = valid_files(dataset.name());
+        if dataset.name() == "accidents" {
+            files.extend(["demo.csv", "older-49-columns.csv", "shuffled-columns.csv"]);
+        }
+        for event in files.iter().flat_map(|file| outcomes(dataset.name(), file)).flatten() {
+            let json = event.to_string();
+            let event = Event::from_json(json.as_bytes()).unwrap();
+            assert_eq!(fields.strange(&event), None, "{}: {json}", dataset.name());
+            seen.extend(event.measures.iter().map(|(name, _)| name.to_string()));
+            seen.extend(event.attributes.iter().map(|(name, _)| name.to_string()));
+            seen.extend(event.tags.iter().map(ToString::to_string));
+        }
+        let declared = fields.measures().chain(fields.attributes()).chain(fields.tags());
+        let unseen: Vec<_> = declared.filter(|name| !seen.contains(*name)).collect();
+        assert_eq!(unseen, Vec::<&str>::new(), "{}", dataset.name());
+    }
+}
+
+#[test]
 fn each_shipped_rule_fires_on_a_row_of_a_fixture_and_not_on_all_of_them() {
     let config = AlertsConfig::from_toml(ALERTS).unwrap();
     let rules = Rules::compile(&config).unwrap();
@@ -257,6 +281,7 @@ proptest! {
             if let Ok(event) = dataset.event(&payload, None) {
                 prop_assert!(event.measures.iter().all(|(_, value)| value.is_finite()), "{}", payload);
                 prop_assert!(!event.entity.is_empty());
+                prop_assert_eq!(dataset.fields().strange(&event), None, "{}", payload);
                 let json = serde_json::to_vec(&event).unwrap();
                 let again = serde_json::to_vec(&Event::from_json(&json).unwrap()).unwrap();
                 prop_assert_eq!(again, json);

@@ -87,6 +87,16 @@ pub(super) fn state(code_or_name: &str) -> Option<(&'static str, &'static str)> 
     Some((code, name))
 }
 
+/// The codes of all states and territories.
+pub(super) fn codes() -> impl Iterator<Item = &'static str> {
+    STATES.iter().map(|(code, ..)| *code)
+}
+
+/// The names of all states and territories.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    STATES.iter().map(|(_, name, _)| *name)
+}
+
 /// The zone of an IANA name, links such as `US/Eastern` included.
 pub(super) fn zone(name: &str) -> Option<TimeZone> {
     match ZONES.iter().find(|(known, _)| *known == name) {

@@ -139,3 +139,104 @@ fn a_wrong_rule_is_named_with_what_is_wrong() {
     let error = rules(&(rule(&[]) + &rule(&[]))).unwrap_err().to_string();
     assert_eq!(error, "rule hot: is there twice");
 }
+
+const SUSTAINED: &str = r#"
+[[rules]]
+id = "heat"
+dataset = "telemetry"
+window = "telemetry-1m"
+severity = "warning"
+when = "event.measures.temperature_c_mean > 30.0"
+for = 3
+title = "{entity} has been hot since {window.start}, until {window.end}"
+key = "{entity}"
+cooldown = "1h"
+digest = 10
+"#;
+
+const ABSENT: &str = r#"
+[[rules]]
+id = "silent"
+dataset = "telemetry"
+severity = "warning"
+absent = "5m"
+title = "{entity} is silent"
+key = "{entity}"
+cooldown = "1h"
+"#;
+
+fn window(spec: &str) -> String {
+    json!({"kind": "window", "dataset": "telemetry", "event_id": "w1", "entity": "device-01",
+        "event_time": "2026-11-20T10:00:00Z", "received_at": "2026-11-20T10:03:00Z",
+        "measures": {"count": 4, "temperature_c_mean": 31.5}, "attributes": {}, "tags": [],
+        "window": {"spec": spec, "start": "2026-11-20T10:00:00Z", "end": "2026-11-20T10:01:00Z",
+        "revision": 0}})
+    .to_string()
+}
+
+fn matches(rules: &Rules, event: &str) -> Vec<String> {
+    let (matches, errors) = rules.matches(&Event::from_json(event.as_bytes()).unwrap());
+    assert_eq!(errors, []);
+    matches.iter().map(|rule| rule.id().to_owned()).collect()
+}
+
+#[test]
+fn a_rule_with_a_window_is_asked_about_windows_of_that_spec_and_any_other_about_readings() {
+    let of_windows = rules(SUSTAINED).unwrap();
+    assert_eq!(matches(&of_windows, &window("telemetry-1m")), ["heat"]);
+    assert_eq!(matches(&of_windows, &window("telemetry-5m")), Vec::<String>::new());
+    let reading = window("telemetry-1m").replace("\"window\",", "\"reading\",");
+    assert_eq!(matches(&of_windows, &reading), Vec::<String>::new());
+
+    let of_readings = rules(&rule(&[("when", "true")])).unwrap();
+    let reading = event("2026-11-20T10:00:00Z", &json!({}));
+    assert_eq!(matches(&of_readings, &reading), ["hot"]);
+    for kind in ["window", "heartbeat"] {
+        let other = reading.replace("\"reading\"", &format!("\"{kind}\""));
+        assert_eq!(matches(&of_readings, &other), Vec::<String>::new(), "{kind}");
+    }
+}
+
+#[test]
+fn what_needs_more_than_one_event_makes_no_alert_of_one() {
+    let rules = rules(&format!("{SUSTAINED}{ABSENT}")).unwrap();
+
+    assert!(alerts(&rules, &window("telemetry-1m")).is_empty());
+    let [heat, silent] = &rules.iter().collect::<Vec<_>>()[..] else { panic!("two rules") };
+    assert_eq!(
+        (heat.window(), heat.sustained(), heat.absent()),
+        (Some("telemetry-1m"), Some(3), None)
+    );
+    assert_eq!((heat.digest(), heat.cooldown()), (Some(10), SignedDuration::from_hours(1)));
+    assert_eq!((silent.window(), silent.sustained()), (None, None));
+    assert_eq!((silent.absent(), silent.digest()), (Some(SignedDuration::from_mins(5)), None));
+}
+
+#[test]
+fn a_title_can_say_which_window_it_is() {
+    let rules = rules(SUSTAINED).unwrap();
+    let window = window("telemetry-1m");
+
+    let alert = rules.iter().next().unwrap().alert(&Event::from_json(window.as_bytes()).unwrap());
+
+    let times = "since 2026-11-20T10:00:00Z, until 2026-11-20T10:01:00Z";
+    assert_eq!(alert.title, format!("device-01 has been hot {times}"));
+}
+
+#[test]
+fn fields_that_contradict_each_other_are_refused() {
+    for (text, from, to, expected) in [
+        (ABSENT, "absent = ", "when = \"true\"\nabsent = ", "`absent`: excludes `when`"),
+        (ABSENT, "absent = \"5m\"", "", "rule silent: has neither `when` nor `absent`"),
+        (ABSENT, "\"5m\"", "\"0s\"", "`absent`: is no time"),
+        (ABSENT, "absent = ", "for = 3\nabsent = ", "`for`: counts windows in which `when` holds"),
+        (SUSTAINED, "window = \"telemetry-1m\"", "", "`for`: counts windows, and no `window`"),
+        (SUSTAINED, "for = 3", "for = 1", "`for`: 1 is not 2 to 1000 windows in a row"),
+        (SUSTAINED, "for = 3", "for = 1001", "`for`: 1001 is not 2 to 1000 windows in a row"),
+        (SUSTAINED, "for = 3", "for = -1", "alerts.toml: TOML parse error at line"),
+        (SUSTAINED, "digest = 10", "digest = 0", "`digest`: 0 messages would tell nobody"),
+    ] {
+        let error = rules(&text.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -18,6 +18,7 @@ use self::clock::LocalClock;
 use self::row::Row;
 use super::{Dataset, rounded, us};
 use crate::bad_row::{Code, Rejection, shown};
+use crate::domain::{Fields, Numbers};
 use crate::event::{Attributes, Event, Kind, Location, Measures, Text};
 use crate::id::Id;
 
@@ -39,6 +40,32 @@ impl Dataset for Accidents {
     // would put nine records of ten on one shard.
     fn partition_columns(&self) -> &'static [&'static str] {
         &["ID"]
+    }
+
+    fn fields(&self) -> Fields {
+        let at_least = |low, names: &[&'static str]| -> Vec<_> {
+            names.iter().map(|name| (*name, Numbers::at_least(low))).collect()
+        };
+        let mut measures = at_least(-273.15, &["temperature_c", "wind_chill_c"]);
+        measures.extend(at_least(
+            0.0,
+            &[
+                "pressure_hpa",
+                "visibility_km",
+                "wind_speed_kph",
+                "precipitation_mm",
+                "distance_km",
+                "duration_min",
+            ],
+        ));
+        measures.push(("severity", Numbers::whole(1.0, 4.0)));
+        measures.push(("humidity_pct", Numbers::between(0.0, 100.0)));
+        measures.push(("end_lat_deg", Numbers::between(-90.0, 90.0)));
+        measures.push(("end_lon_deg", Numbers::between(-180.0, 180.0)));
+        let times = ["dst_gap", "dst_fold", "timezone_from_state", "weekend", "rush_hour"];
+        let tags = row::FLAGS.into_iter().chain(weather::tags()).chain(times);
+        let tags = tags.chain(row::DAY_OR_NIGHT.iter().map(|(_, tag)| *tag));
+        Fields::of_readings(NAME, measures, row::attributes(), tags)
     }
 
     fn event<'a>(

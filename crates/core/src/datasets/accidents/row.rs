@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use crate::bad_row::Rejection;
 use crate::cell::Cell;
+use crate::datasets::us;
+use crate::domain::Texts;
 use crate::event::{Attributes, Text};
 
 /// One row: every column of every edition that is known.
@@ -113,7 +115,52 @@ pub(super) struct Row<'a> {
     astronomical_twilight: Cell<'a>,
 }
 
-const DAY_OR_NIGHT: &[(&str, &str)] = &[("Day", "day"), ("Night", "night")];
+pub(super) const DAY_OR_NIGHT: &[(&str, &str)] = &[("Day", "day"), ("Night", "night")];
+
+/// The tags of points of interest.
+pub(super) const FLAGS: [&str; 13] = [
+    "amenity",
+    "bump",
+    "crossing",
+    "give_way",
+    "junction",
+    "no_exit",
+    "railway",
+    "roundabout",
+    "station",
+    "stop",
+    "traffic_calming",
+    "traffic_signal",
+    "turning_loop",
+];
+
+/// The attributes that [`Row::into_attributes`] gives, and what each can be.
+pub(super) fn attributes() -> impl Iterator<Item = (&'static str, Texts)> {
+    let open = [
+        "id",
+        "city",
+        "county",
+        "zipcode",
+        "country",
+        "street_number",
+        "street",
+        "side",
+        "timezone",
+        "airport_code",
+        "weather_time",
+        "weather_condition",
+        "wind_direction",
+        "source",
+        "tmc",
+        "description",
+    ];
+    let twilights = ["civil_twilight", "nautical_twilight", "astronomical_twilight"];
+    let day_or_night = || Texts::one_of(DAY_OR_NIGHT.iter().map(|(_, name)| *name));
+    open.map(|name| (name, Texts::any()))
+        .into_iter()
+        .chain(twilights.map(|name| (name, day_or_night())))
+        .chain([("state", Texts::one_of(us::codes()))])
+}
 
 impl<'a> Row<'a> {
     /// Adds a tag for each point of interest that is true.

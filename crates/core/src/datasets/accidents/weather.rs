@@ -26,6 +26,11 @@ pub(super) fn tag(condition: &str) -> &'static str {
         .map_or("weather_other", |(tag, _)| tag)
 }
 
+/// Every tag.
+pub(super) fn tags() -> impl Iterator<Item = &'static str> {
+    CLASSES.iter().map(|(tag, _)| *tag)
+}
+
 #[cfg(test)]
 mod tests {
     use super::tag;

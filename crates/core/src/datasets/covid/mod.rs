@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::{Dataset, rounded, times, us};
 use crate::bad_row::{Code, Rejection, shown};
 use crate::cell::{Cell, missing};
+use crate::domain::{Fields, Numbers, Texts};
 use crate::event::{Attributes, Event, Kind, Measures, Text};
 use crate::id::Id;
 
@@ -58,6 +59,21 @@ impl Dataset for Covid {
     // The counts of a county grow from day to day, so its rows keep their order.
     fn partition_columns(&self) -> &'static [&'static str] {
         &["fips", "county"]
+    }
+
+    fn fields(&self) -> Fields {
+        let counts = || Numbers::whole(0.0, MOST);
+        // More deaths than cases is legal.
+        let fatality = Numbers::between(0.0, 100.0 * MOST);
+        let measures = [("cases", counts()), ("deaths", counts()), ("case_fatality_pct", fatality)];
+        let attributes = [
+            ("date", Texts::any()),
+            ("county", Texts::any()),
+            ("state", Texts::one_of(us::codes())),
+            ("state_name", Texts::one_of(us::names())),
+            ("fips", Texts::any()),
+        ];
+        Fields::of_readings(NAME, measures, attributes, []).without_location()
     }
 
     fn event<'a>(

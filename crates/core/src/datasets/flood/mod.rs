@@ -10,12 +10,13 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use self::stations::stations;
+use self::stations::{Stage, stations};
 use super::place::{Place, place};
 use super::{Dataset, reading_id, rounded, times};
 use crate::bad_row::Rejection;
 use crate::cell::{Cell, as_it_stands, missing};
 use crate::config::ConfigError;
+use crate::domain::{Fields, Numbers, Texts};
 use crate::event::{Attributes, Event, Kind, Location, Measures};
 
 /// The dataset; see the [module](self).
@@ -66,6 +67,16 @@ impl Dataset for Flood {
         stations().as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
+    fn fields(&self) -> Fields {
+        let attributes = [
+            ("sensor_id", Texts::any()),
+            ("location", Texts::any()),
+            ("stage", Texts::one_of(Stage::ALL.map(Stage::as_str))),
+        ];
+        let measures = [("water_level_m", Numbers::any())];
+        Fields::of_readings(NAME, measures, attributes, Stage::ALL.map(Stage::tag))
+    }
+
     fn event<'a>(
         &self,
         payload: &'a str,
@@ -94,7 +105,7 @@ fn event(row: Row<'_>, received_at: Option<Timestamp>) -> Result<Event<'_>, Reje
     let mut attributes = Attributes::with_capacity(3);
     attributes.push("sensor_id", sensor_id.clone());
     attributes.push_some("location", name);
-    attributes.push_some("stage", stage.map(stations::Stage::as_str));
+    attributes.push_some("stage", stage.map(Stage::as_str));
 
     Ok(Event {
         kind: Kind::Reading,

@@ -46,6 +46,8 @@ struct File {
 }
 
 impl Stage {
+    pub(super) const ALL: [Self; 4] = [Self::Normal, Self::Watch, Self::Warning, Self::Danger];
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Normal => "normal",

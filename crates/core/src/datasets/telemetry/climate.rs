@@ -3,6 +3,8 @@
 //! Each is there only where its formula is valid. Outside, a formula still gives a number, and the
 //! number is wrong.
 
+use crate::domain::Numbers;
+
 /// The range of air temperature, °C, in which the saturation vapour pressure over water is valid.
 const OVER_WATER_C: std::ops::RangeInclusive<f64> = -45.0..=60.0;
 
@@ -22,6 +24,17 @@ pub(super) fn dew_point_c(temperature_c: f64, humidity_pct: f64) -> Option<f64> 
     let vapour = (humidity_pct / 100.0).ln() + saturation;
     let dew_point_c = OFFSET_C * vapour / (SLOPE - vapour);
     OVER_WATER_C.contains(&dew_point_c).then_some(dew_point_c)
+}
+
+/// What [`dew_point_c`] can be.
+pub(super) fn dew_points_c() -> Numbers {
+    Numbers::between(*OVER_WATER_C.start(), *OVER_WATER_C.end())
+}
+
+/// What [`heat_index_c`] can be: the regression falls somewhat below the 80 °F it begins at, in dry
+/// air.
+pub(super) fn heat_indices_c() -> Numbers {
+    Numbers::between(25.0, 58.7)
 }
 
 /// How hot it feels in the shade, °C, by Rothfusz's regression with the adjustments of the National
@@ -64,6 +77,26 @@ pub(super) fn heat_index_c(temperature_c: f64, humidity_pct: f64) -> Option<f64>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_declared_holds_for_any_weather() {
+        let mut seen = [(f64::MAX, f64::MIN); 2];
+        for step in -900..=1000 {
+            for humidity in 0..=100 {
+                let (t, rh) = (f64::from(step) / 10.0, f64::from(humidity));
+                let values = [dew_point_c(t, rh), heat_index_c(t, rh)];
+                for ((low, high), value) in seen.iter_mut().zip(values) {
+                    *low = value.map_or(*low, |value| low.min(value));
+                    *high = value.map_or(*high, |value| high.max(value));
+                }
+            }
+        }
+        for ((low, high), declared) in seen.into_iter().zip([dew_points_c(), heat_indices_c()]) {
+            assert!(declared.contains(low) && declared.contains(high), "{low} to {high}");
+            let (from, to) = declared.hull().unwrap();
+            assert!(low - from < 1.5 && to - high < 1.5, "{low} to {high} is not {declared}");
+        }
+    }
 
     fn celsius(fahrenheit: f64) -> f64 {
         (fahrenheit - 32.0) / 1.8

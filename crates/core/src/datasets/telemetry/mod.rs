@@ -14,6 +14,7 @@ use super::place::{Place, place};
 use super::{Dataset, reading_id, rounded, times};
 use crate::bad_row::{Code, Rejection};
 use crate::cell::{Cell, as_it_stands, missing};
+use crate::domain::{Fields, Numbers, Texts};
 use crate::event::{Attributes, Event, Kind, Measures, Text};
 
 /// The dataset; see the [module](self).
@@ -75,6 +76,23 @@ impl Dataset for Telemetry {
 
     fn partition_columns(&self) -> &'static [&'static str] {
         &["sensor_id", "device_id"]
+    }
+
+    fn fields(&self) -> Fields {
+        let measures = [
+            ("temperature_c", Numbers::at_least(ABSOLUTE_ZERO_C)),
+            ("humidity_pct", Numbers::between(0.0, 100.0)),
+            ("pressure_hpa", Numbers::at_least(0.0)),
+            ("dew_point_c", climate::dew_points_c()),
+            ("heat_index_c", climate::heat_indices_c()),
+        ];
+        let attributes = [
+            ("sensor_id", Texts::any()),
+            ("device_id", Texts::any()),
+            ("location", Texts::any()),
+            ("status", Texts::one_of(STATUS.iter().map(|(_, status)| *status))),
+        ];
+        Fields::of_readings(NAME, measures, attributes, [])
     }
 
     fn event<'a>(

@@ -1,0 +1,65 @@
+use super::*;
+use crate::config::PIPELINE;
+use crate::datasets;
+
+fn pipeline() -> PipelineConfig {
+    PipelineConfig::from_toml(PIPELINE).unwrap()
+}
+
+fn shown(fields: &Fields, path: &str) -> String {
+    match fields.domain(path) {
+        Some(Domain::Number(numbers, _)) => numbers.to_string(),
+        Some(Domain::Text(texts)) => texts.to_string(),
+        Some(Domain::Tags | Domain::Object) => "an object".to_owned(),
+        None => "not there".to_owned(),
+    }
+}
+
+#[test]
+fn a_dataset_declares_what_its_fields_can_be_within_the_ranges_of_its_devices() {
+    let fields = |name| Fields::of_dataset(datasets::by_name(name).unwrap(), &pipeline());
+    for (dataset, path, expected) in [
+        ("accidents", "measures.severity", "1 to 4"),
+        ("accidents", "measures.temperature_c", "at least -273.15"),
+        ("accidents", "attributes.civil_twilight", "day or night"),
+        ("accidents", "attributes.city", "any text"),
+        ("accidents", "kind", "reading"),
+        ("accidents", "window.spec", "not there"),
+        ("telemetry", "measures.temperature_c", "-90 to 100"),
+        ("telemetry", "attributes.status", "failure, inactive, ok or warning"),
+        ("flood", "measures.water_level_m", "-10 to 100"),
+        ("flood", "attributes.stage", "danger, normal, warning or watch"),
+        ("covid", "location.lat", "not there"),
+        ("covid", "measures.cases", "0 to 10000000000"),
+    ] {
+        assert_eq!(shown(&fields(dataset), path), expected, "{dataset} {path}");
+    }
+}
+
+#[test]
+fn a_window_has_what_follows_from_its_readings() {
+    let windows = Windows::of(&pipeline());
+    for (spec, path, expected) in [
+        ("telemetry-1m", "measures.temperature_c_mean", "-90 to 100"),
+        ("telemetry-1m", "measures.temperature_c_std", "0 to 190"),
+        ("telemetry-1m", "measures.temperature_c_sum", "any number"),
+        ("telemetry-1m", "measures.humidity_pct_sum", "at least 0"),
+        ("telemetry-1m", "measures.temperature_c_mean_z", "-10000 to 10000"),
+        ("telemetry-1m", "measures.count", "at least 1"),
+        ("telemetry-1m", "measures.temperature_c", "not there"),
+        ("telemetry-1m", "measures.temperature_c_per_h", "not there"),
+        ("telemetry-1m", "attributes.entity", "any text"),
+        ("telemetry-1m", "window.spec", "telemetry-1m"),
+        ("flood-15m", "measures.water_level_m_per_h", "any number"),
+        ("accidents-1h", "measures.count_severity_4", "at least 0"),
+        ("accidents-1h", "measures.count_severity_5", "not there"),
+        ("accidents-1h", "measures.temperature_c_first", "at least -273.15"),
+        ("covid-1d", "attributes.state", "one of 57 texts"),
+        ("covid-1d", "location", "not there"),
+    ] {
+        assert_eq!(shown(windows.get(spec).unwrap(), path), expected, "{spec} {path}");
+    }
+    assert_eq!(windows.names("accidents"), "accidents-1h, accidents-5s");
+    let tags: Vec<_> = windows.get("telemetry-1m").unwrap().tags().collect();
+    assert!(tags.contains(&"anomaly:temperature_c_mean") && tags.contains(&"anomaly_kind:stuck"));
+}

@@ -1,0 +1,104 @@
+//! A rule as `alerts.toml` states it, and what of it cannot be meant.
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// How urgent an alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Look at it today.
+    Warning,
+    /// Look at it now.
+    Critical,
+}
+
+impl Severity {
+    /// The name in alerts and in their SNS attributes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// A rule as `alerts.toml` states it; the file explains each field.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the configuration file explains its fields where users read them")]
+pub struct RuleSpec {
+    pub id: String,
+    pub dataset: String,
+    pub window: Option<String>,
+    pub severity: Severity,
+    pub when: Option<String>,
+    #[serde(rename = "for")]
+    pub sustained: Option<u32>,
+    pub absent: Option<SignedDurationText>,
+    pub title: String,
+    pub key: String,
+    pub cooldown: SignedDurationText,
+    pub digest: Option<u32>,
+}
+
+/// The most windows in a row that a rule can wait for.
+pub const MOST_SUSTAINED: u32 = 1_000;
+
+impl RuleSpec {
+    /// What is wrong with the fields together, and of which field it is to be said: all that is known
+    /// without what the rule asks about.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<(&'static str, String)> {
+        let wrong = |field, message: &str| Some((field, message.to_owned()));
+        match (&self.when, &self.absent) {
+            (Some(_), Some(_)) => return wrong("absent", "excludes `when`: nothing has no fields"),
+            (None, None) => return wrong("id", "has neither `when` nor `absent`"),
+            (None, Some(length)) if length.get().is_zero() => {
+                return wrong("absent", "is no time: everything is absent for 0s");
+            }
+            _ => {}
+        }
+        if let Some(count) = self.sustained {
+            if self.absent.is_some() {
+                return wrong("for", "counts windows in which `when` holds, and there is `absent`");
+            }
+            if self.window.is_none() {
+                return wrong("for", "counts windows, and no `window` says which");
+            }
+            if !(2..=MOST_SUSTAINED).contains(&count) {
+                let message = format!("{count} is not 2 to {MOST_SUSTAINED} windows in a row");
+                return Some(("for", message));
+            }
+        }
+        (self.digest == Some(0)).then(|| ("digest", "0 messages would tell nobody".to_owned()))
+    }
+}
+
+/// A length of time as people write it: `15m`, `1h 30m`, `0s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SignedDurationText(SignedDuration);
+
+impl SignedDurationText {
+    /// The length.
+    #[must_use]
+    pub fn get(self) -> SignedDuration {
+        self.0
+    }
+}
+
+impl TryFrom<String> for SignedDurationText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.parse::<SignedDuration>() {
+            Ok(length) if !length.is_negative() => Ok(Self(length)),
+            _ => Err(format!("{text:?} is no length of time such as 15m or 1h")),
+        }
+    }
+}
