@@ -7,6 +7,7 @@
 //! What must **not** go here: anything that names an AWS service's API, anything `async`.
 
 pub mod alert;
+pub mod anomaly;
 pub mod bad_row;
 pub mod balance;
 pub mod books;

@@ -1,0 +1,379 @@
+//! One measure of one key: what is known of it, and the judgement of its next value.
+
+use serde::{Deserialize, Serialize};
+
+use super::season::Season;
+use super::{AnomalyKind, AnomalySpec, MAX_Z};
+
+/// What values are cut to, so that no arithmetic on them can overflow.
+const LARGEST: f64 = 1e15;
+
+/// Forecast errors enter variance and level cut to this many usual ones.
+const BOUND: f64 = 3.0;
+
+/// How much of the level is always within what is usual: a series that never changed yet.
+const LEAST_PART: f64 = 1e-4;
+
+/// Smaller numbers are 0.
+const SMALLEST: f64 = 1e-9;
+
+/// Two means of the same readings can differ in their last digits.
+const SAME: f64 = 1e-9;
+
+/// A run of equal values that comes by chance less often than this is a stuck sensor.
+const LN_CHANCE: f64 = -13.815_510_557_964_274; // one in a million
+
+/// The shortest such run, in windows after the first.
+const SHORTEST_RUN: u32 = 3;
+
+/// How often values repeat, before any has been seen, and the weight of a new one in the long run.
+const FIRST_REPEATS: f32 = 0.1;
+const REPEATS_RATE: f64 = 1e-3;
+
+/// From the how manyeth outlier on one side its shape is told.
+const SHAPED: u32 = 3;
+
+/// Outliers that went on by more than this part of their distance are on the move.
+const MOVED: f64 = 0.35;
+
+/// The numbers of a spec as they are used.
+#[derive(Clone, Debug)]
+pub(super) struct Tuning {
+    step_s: i64,
+    warm_up: u32,
+    memory: u32,
+    accept: u32,
+    z: f64,
+    drift_z: f64,
+    floor: f64,
+    is_seasonal: bool,
+    /// The weight of a new value in the level, in the variance and in the usual trend.
+    alpha: f64,
+    scale_rate: f64,
+    trend_rate: f64,
+    /// From the difference of the two means to the trend, a window.
+    to_trend: f64,
+    /// The deviation of the trend that noise of deviation 1 alone would make.
+    noise_trend: f64,
+}
+
+impl Tuning {
+    pub(super) fn new(spec: &AnomalySpec, step_s: i64, floor: f64) -> Self {
+        let rate = |half_life: f64| 1.0 - (-std::f64::consts::LN_2 / half_life).exp();
+        let alpha = rate(spec.half_life);
+        Self {
+            step_s,
+            warm_up: spec.warm_up,
+            memory: spec.memory,
+            accept: spec.accept,
+            z: spec.z,
+            drift_z: spec.drift_z,
+            floor,
+            is_seasonal: spec.seasonal.is_some(),
+            alpha,
+            scale_rate: rate(f64::from(spec.warm_up)),
+            trend_rate: rate(f64::from(spec.memory)),
+            to_trend: alpha / (1.0 - alpha),
+            noise_trend: (2.0 * alpha.powi(3) / (2.0 - alpha).powi(3)).sqrt(),
+        }
+    }
+}
+
+/// What is known of a measure. The names on the wire are short: there is one of these in the item
+/// of each window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
+    /// Windows seen.
+    n: u32,
+    /// The start of the last one, in seconds since 1970.
+    t: i64,
+    /// Its value.
+    x: f64,
+    /// The exponentially weighted mean of the values, without the season.
+    a: f64,
+    /// The exponentially weighted mean of `a`.
+    b: f64,
+    /// The variance of forecast errors.
+    v: f32,
+    /// The variance of trends.
+    w: f32,
+    /// How often a value is that of the window before, 0 to 1.
+    r: f32,
+    /// How many windows in a row had the value of the one before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    run: u32,
+    /// How many windows in a row had a trend beyond what is usual, and which way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    drift: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    out: Option<Outliers>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    season: Option<Season>,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
+}
+
+/// Outliers in a row, all on one side: by how much they missed the forecast.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Outliers {
+    n: u32,
+    /// The second: the first window may have the old level in its beginning.
+    from: f64,
+    /// The sum from the second on.
+    sum: f64,
+}
+
+impl Outliers {
+    fn after(before: Option<Self>, residual: f64, was: f64) -> Self {
+        match before.filter(|_| was * residual > 0.0) {
+            None => Self { n: 1, from: residual, sum: 0.0 },
+            Some(Self { n: 1, .. }) => Self { n: 2, from: residual, sum: residual },
+            Some(Self { n, from, sum }) => {
+                Self { n: n.saturating_add(1), from, sum: sum + residual }
+            }
+        }
+    }
+
+    fn mean(self) -> f64 {
+        self.sum / f64::from(self.n.saturating_sub(1).max(1))
+    }
+
+    fn kind(self, residual: f64) -> AnomalyKind {
+        if self.n < SHAPED {
+            AnomalyKind::Spike
+        } else if (residual - self.from) * residual.signum() > MOVED * self.mean().abs() {
+            AnomalyKind::Drift
+        } else {
+            AnomalyKind::LevelShift
+        }
+    }
+}
+
+/// A score, and what is wrong; `None` where nothing can be said.
+pub(super) type Verdict = Option<(f64, Option<AnomalyKind>)>;
+
+/// A value beside what it was expected to be.
+struct Expected {
+    /// The value without the season.
+    value: f64,
+    residual: f64,
+    /// What the residual usually is.
+    spread: f64,
+    z: f64,
+}
+
+impl Tuning {
+    /// Judges the finite `value` of the window that begins at `second`.
+    pub(super) fn judge(
+        &self,
+        before: Option<&State>,
+        second: i64,
+        value: f64,
+    ) -> (Verdict, State) {
+        let (verdict, mut state) = self.next(before, second, value);
+        for number in [&mut state.x, &mut state.a, &mut state.b] {
+            *number = short(*number);
+        }
+        if let Some(out) = &mut state.out {
+            (out.from, out.sum) = (short(out.from), short(out.sum));
+        }
+        (verdict, state)
+    }
+
+    fn next(&self, before: Option<&State>, second: i64, value: f64) -> (Verdict, State) {
+        let x = value.clamp(-LARGEST, LARGEST);
+        let Some(before) = before.filter(|before| before.n > 0) else {
+            return (None, self.first(second, x));
+        };
+        let mut state = before.clone();
+        state.n = before.n.saturating_add(1);
+        state.t = before.t.max(second);
+        state.x = x;
+        let missed = self.missed(before.t, second);
+
+        let is_same = (x - before.x).abs() <= SAME * x.abs().max(before.x.abs());
+        let was_stuck = self.is_stuck(before);
+        state.run = if is_same { before.run.saturating_add(1) } else { 0 };
+        let rate = (1.0 / (f64::from(before.n) + 2.0)).max(REPEATS_RATE);
+        state.r += (rate * (f64::from(u8::from(is_same)) - f64::from(before.r))) as f32;
+
+        // Nobody knows where the level went meanwhile, nor what a stuck sensor did not show.
+        if missed > f64::from(self.warm_up) || (was_stuck && !is_same) {
+            Self::begin_again(&mut state, second);
+            return (None, state);
+        }
+        let expected = self.expect(before, second, x, missed);
+        let is_ripe = before.n >= self.warm_up;
+        let verdict = |kind| is_ripe.then_some((expected.z, kind));
+
+        if self.is_stuck(&state) {
+            (state.out, state.drift) = (None, 0);
+            return (verdict(Some(AnomalyKind::Stuck)), state);
+        }
+        if is_ripe && expected.z.abs() > self.z {
+            let kind = self.outlier(before, &mut state, &expected);
+            return (verdict(Some(kind)), state);
+        }
+        state.out = None;
+        // A value that repeats may be a stuck sensor's: it must not make the errors look small.
+        let may_be_stuck = state.run > 1 && state.r < 0.5;
+        self.follow(before, &mut state, &expected, may_be_stuck);
+        let drifts = state.drift.unsigned_abs() >= self.accept;
+        if let Some(season) = &mut state.season
+            && !drifts
+        {
+            learn(season, &mut state.a, &mut state.b, second, x, self.step_s);
+        }
+        (verdict(drifts.then_some(AnomalyKind::Drift)), state)
+    }
+
+    fn first(&self, second: i64, x: f64) -> State {
+        let mut season = self.is_seasonal.then(Season::default);
+        if let Some(season) = &mut season {
+            season.learn(second, x, self.step_s);
+        }
+        State {
+            n: 1,
+            t: second,
+            x,
+            a: x,
+            b: x,
+            v: 0.0,
+            w: 0.0,
+            r: FIRST_REPEATS,
+            run: 0,
+            drift: 0,
+            out: None,
+            season,
+        }
+    }
+
+    /// Takes the value at hand for the level; what is usual otherwise stays.
+    fn begin_again(state: &mut State, second: i64) {
+        let level = state.x - season_at(state.season.as_ref(), second);
+        (state.a, state.b) = (level, level);
+        (state.out, state.drift) = (None, 0);
+    }
+
+    /// How many windows there are between two starts: 0 where the later one is the next, or not later.
+    fn missed(&self, before: i64, second: i64) -> f64 {
+        let steps = second.saturating_sub(before) / self.step_s;
+        #[expect(clippy::cast_precision_loss, reason = "a count of windows")]
+        let missed = steps.saturating_sub(1).max(0) as f64;
+        missed
+    }
+
+    fn is_stuck(&self, state: &State) -> bool {
+        state.n > self.warm_up
+            && state.run >= SHORTEST_RUN
+            && f64::from(state.run) * f64::from(state.r).clamp(1e-3, 1.0).ln() < LN_CHANCE
+    }
+
+    fn expect(&self, before: &State, second: i64, x: f64, missed: f64) -> Expected {
+        let value = x - season_at(before.season.as_ref(), second);
+        let trend = (before.a - before.b) * self.to_trend;
+        let level = 2.0 * before.a - before.b;
+        let residual = value - (level + trend);
+        let spread = self.spread(before) + missed * f64::from(before.w).sqrt();
+        let z = (residual / spread).clamp(-MAX_Z, MAX_Z);
+        Expected { value, residual, spread, z }
+    }
+
+    /// What a forecast is usually off by; above 0.
+    fn spread(&self, state: &State) -> f64 {
+        let least = (LEAST_PART * state.a.abs()).max(self.floor).max(f64::from(f32::MIN_POSITIVE));
+        f64::from(state.v).sqrt().max(least)
+    }
+
+    /// What an outlier is, and what it changes: the forecast stands for it, until it is one of so many.
+    fn outlier(&self, before: &State, state: &mut State, expected: &Expected) -> AnomalyKind {
+        let residual = expected.residual;
+        let was = before.out.map_or(0.0, |out| out.from);
+        let out = Outliers::after(before.out, residual, was);
+        let kind = out.kind(residual);
+        if out.n == 1 {
+            // Outliers on either side in turn are a series that has become wilder: that is learned.
+            Self::widen(state, expected, self.scale_rate);
+        }
+        state.a += self.alpha * (expected.value - residual - state.a);
+        state.b += self.alpha * (state.a - state.b);
+        state.drift = 0;
+        if out.n < self.accept {
+            state.out = Some(out);
+            return kind;
+        }
+        state.out = None;
+        if kind == AnomalyKind::Drift {
+            // The two means whose level is the value and whose trend is that of the outliers.
+            let trend = (residual - out.from) / f64::from(out.n - 2);
+            state.a = expected.value - trend / self.to_trend;
+            state.b = state.a - trend / self.to_trend;
+            state.drift = self.accept.cast_signed() * residual.signum() as i32;
+        } else {
+            state.a += out.mean();
+            state.b += out.mean();
+        }
+        state.a = state.a.clamp(-LARGEST, LARGEST);
+        state.b = state.b.clamp(-LARGEST, LARGEST);
+        kind
+    }
+
+    /// Takes a value into level, trend and what is usual of both.
+    fn follow(&self, before: &State, state: &mut State, expected: &Expected, may_be_stuck: bool) {
+        let Expected { value, residual, spread, .. } = *expected;
+        let known = f64::from(before.n);
+        let cut =
+            if before.n < 8 { residual } else { residual.clamp(-BOUND * spread, BOUND * spread) };
+        let value = value - residual + cut;
+        state.a += self.alpha * (value - state.a);
+        state.b += self.alpha * (state.a - state.b);
+        if !may_be_stuck {
+            Self::widen(state, expected, self.scale_rate.max(1.0 / known));
+        }
+
+        let trend = (state.a - state.b) * self.to_trend;
+        let usual = f64::from(before.w);
+        let noise = self.noise_trend * self.spread(before);
+        let score = trend / usual.sqrt().max(noise);
+        let is_ripe = before.n >= self.memory;
+        state.drift = if !is_ripe || score.abs() <= self.drift_z {
+            0
+        } else if (score > 0.0) == (before.drift > 0) {
+            before.drift.saturating_add(score.signum() as i32)
+        } else {
+            score.signum() as i32
+        };
+        let rate = self.trend_rate.max(1.0 / known);
+        let bound = if is_ripe { BOUND * BOUND * usual.max(noise * noise) } else { f64::INFINITY };
+        state.w += (rate * ((trend * trend).min(bound) - usual)) as f32;
+    }
+
+    /// Takes a forecast error into the variance.
+    fn widen(state: &mut State, expected: &Expected, rate: f64) {
+        let bound = if state.n < 8 { f64::INFINITY } else { (BOUND * expected.spread).powi(2) };
+        let square = expected.residual.powi(2).min(bound);
+        state.v += (rate * (square - f64::from(state.v))) as f32;
+    }
+}
+
+/// With twelve digits: as text it is short, and read again it is the same number.
+fn short(number: f64) -> f64 {
+    if number.abs() < SMALLEST { 0.0 } else { format!("{number:.11e}").parse().unwrap_or(number) }
+}
+
+fn season_at(season: Option<&Season>, second: i64) -> f64 {
+    season.map_or(0.0, |season| season.at(second))
+}
+
+/// Teaches the season, and keeps the level where it is when the season begins to be used.
+fn learn(season: &mut Season, a: &mut f64, b: &mut f64, second: i64, x: f64, step_s: i64) {
+    let was_ripe = season.is_ripe();
+    season.learn(second, x, step_s);
+    if season.is_ripe() && !was_ripe {
+        let at = season.at(second);
+        *a -= at;
+        *b -= at;
+    }
+}
