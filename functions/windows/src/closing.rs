@@ -1,13 +1,13 @@
 //! Windows that are over: closed, told, and then noted as told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tributary_aws::error::CallError;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::put::BatchPut;
-use tributary_aws::windows::{BUCKETS, ItemKey, WindowStore, Written};
+use tributary_aws::windows::{BUCKETS, Item, ItemKey, WindowStore, Written};
 use tributary_core::window::{Phase, Spec};
 
 use crate::keeper::{Keeper, Kept, Tally, kept_of};
@@ -81,22 +81,45 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
             Ok(found) => found,
             Err(error) => return vec![Err(error)],
         };
-        let items = found.into_iter().flatten();
-        join_all(items.map(async |item| {
-            let mut kept = kept_of(spec, &item)?;
-            if kept.window.phase() == Phase::Open && kept.window.span().end <= until {
-                kept.window.close((self.clock)());
-                if self.write(&mut kept).await? == Written::Stored {
-                    return Ok(Some((kept, true)));
-                }
-                // Somebody else was faster, or it was this very write.
-                let found = self.read(std::slice::from_ref(&kept.key)).await?.pop().flatten();
-                let Some(item) = found else { return Ok(None) };
-                kept = kept_of(spec, &item)?;
+        // Those of one group in order, because what is usual for one is what was before it.
+        let mut groups: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+        for item in found.into_iter().flatten() {
+            groups.entry(item.key.group.clone()).or_default().push(item);
+        }
+        let of_group = async |mut items: Vec<Item>| {
+            items.sort_by_key(|item| item.key.start);
+            let mut closed = Vec::new();
+            for item in &items {
+                closed.push(self.close_one(spec, item, until).await);
             }
-            Ok((kept.window.phase() == Phase::Pending).then_some((kept, false)))
-        }))
-        .await
+            closed
+        };
+        join_all(groups.into_values().map(of_group)).await.into_iter().flatten().collect()
+    }
+
+    async fn close_one(
+        &self,
+        spec: usize,
+        item: &Item,
+        until: Timestamp,
+    ) -> Result<Option<(Kept, bool)>, CallError> {
+        let mut kept = kept_of(spec, item)?;
+        if kept.window.phase() == Phase::Open && kept.window.span().end <= until {
+            kept.window.close((self.clock)());
+            let spec_of = &self.specs[spec];
+            if spec_of.detector.is_some() {
+                let before = self.baseline(&kept).await?;
+                kept.window.judge(spec_of, &before);
+            }
+            if self.write(&mut kept).await? == Written::Stored {
+                return Ok(Some((kept, true)));
+            }
+            // Somebody else was faster, or it was this very write.
+            let found = self.read(std::slice::from_ref(&kept.key)).await?.pop().flatten();
+            let Some(item) = found else { return Ok(None) };
+            kept = kept_of(spec, &item)?;
+        }
+        Ok((kept.window.phase() == Phase::Pending).then_some((kept, false)))
     }
 }
 

@@ -10,7 +10,8 @@ use tributary_aws::insist::Insistence;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
-use tributary_aws::windows::{Item, ItemKey, MAX_KEYS, OPERATION, WindowStore, Written};
+use tributary_aws::windows::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
+use tributary_core::anomaly::Baseline;
 use tributary_core::window::seen::Place;
 use tributary_core::window::{Phase, Spec, Window};
 
@@ -18,6 +19,10 @@ use crate::arrivals::{Arrivals, Arrived};
 
 /// How many windows are written at once.
 const AT_ONCE: usize = 32;
+
+/// Among how many windows before one, the latest that was judged is looked for: one that was opened
+/// when it was over already may be open still.
+const BEFORE: usize = 3;
 
 /// The store and the stream, for one invocation.
 pub(crate) struct Keeper<'a, S, E> {
@@ -175,6 +180,10 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
             }
             let is_over = watermark.is_some_and(|it| arrived.span.end <= spec.closes_until(it));
             let is_closed = is_over && kept.window.close(now);
+            if kept.window.phase() == Phase::Pending && spec.detector.is_some() {
+                let before = self.baseline(&kept).await?;
+                kept.window.judge(spec, &before);
+            }
             match self.write(&mut kept).await? {
                 Written::Conflict => {
                     one.tally.conflicts += 1;
@@ -192,6 +201,21 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
                 }
             }
         }
+    }
+
+    /// What was usual for a group before a window.
+    pub(crate) async fn baseline(&self, kept: &Kept) -> Result<Baseline, CallError> {
+        let ItemKey { spec, group, start } = &kept.key;
+        let range = Range { from: Timestamp::MIN, until: *start, limit: BEFORE };
+        let range = || self.store.range(spec, group, range);
+        let found = self.insistence.insist(self.deadline, range).await?;
+        for item in &found {
+            let before = kept_of(kept.spec, item)?.window;
+            if !before.baseline().is_empty() {
+                return Ok(before.baseline().clone());
+            }
+        }
+        Ok(Baseline::default())
     }
 
     /// Writes a window over the version it was read in.

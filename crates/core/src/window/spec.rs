@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
+use crate::anomaly::{AnomalySpec, Detector};
 use crate::bad_row::first_chars;
 use crate::config::{ConfigError, PipelineConfig};
 use crate::datasets;
@@ -48,6 +49,8 @@ pub struct WindowSpec {
     pub count_by: Vec<String>,
     #[serde(default = "default_distinct")]
     pub distinct: usize,
+    #[serde(default)]
+    pub anomaly: Option<AnomalySpec>,
 }
 
 fn two_minutes() -> Length {
@@ -79,7 +82,7 @@ pub struct Span {
 }
 
 /// A compiled window spec.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Spec {
     /// Names it, in window events and in the store.
     pub id: String,
@@ -112,6 +115,8 @@ pub struct Spec {
     pub count_by: Vec<String>,
     /// How many events of one window are known by their ids.
     pub distinct: usize,
+    /// What says whether a window is as usual.
+    pub detector: Option<Detector>,
 }
 
 /// Compiles the windows of a configuration.
@@ -161,7 +166,10 @@ impl Spec {
         if let Some(message) = message {
             return Err(refuse(message));
         }
+        let owner = format!("window {}", spec.id);
+        let detector = |anomaly| Detector::compile(anomaly, hop, &owner);
         Ok(Self {
+            detector: spec.anomaly.as_ref().map(detector).transpose()?,
             id: spec.id.clone(),
             dataset: spec.dataset.clone(),
             key: spec.key.clone(),

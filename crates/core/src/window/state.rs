@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::aggregate::{Aggregate, Sample};
 use super::seen::{Place, Seen};
 use super::spec::{Span, Spec};
+use crate::anomaly::Baseline;
 use crate::event::{Attributes, Event, Kind, WindowSpan};
 use crate::id::Id;
 
@@ -43,6 +44,23 @@ pub struct Window {
     closed_at: Option<Timestamp>,
     aggregate: Aggregate,
     seen: Seen,
+    #[serde(default, skip_serializing_if = "Judgement::is_empty")]
+    judgement: Judgement,
+}
+
+/// What the detector of the spec said of the revision that was fixed last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Judgement {
+    scores: Vec<(String, f64)>,
+    tags: Vec<String>,
+    /// What is usual after this window.
+    baseline: Baseline,
+}
+
+impl Judgement {
+    fn is_empty(&self) -> bool {
+        self.baseline.is_empty()
+    }
 }
 
 mod as_optional_millis {
@@ -79,6 +97,7 @@ impl Window {
             closed_at: None,
             aggregate: Aggregate::default(),
             seen: Seen::default(),
+            judgement: Judgement::default(),
         }
     }
 
@@ -187,6 +206,24 @@ impl Window {
         self.closed_at = Some(now);
     }
 
+    /// Holds the revision that is about to be written against what was usual `before`, which is the
+    /// [`Window::baseline`] of the latest earlier window of the group. Only where the spec says so.
+    pub fn judge(&mut self, spec: &Spec, before: &Baseline) {
+        if let Some(detector) = &spec.detector {
+            let measures = self.aggregate.results(spec);
+            let (findings, baseline) =
+                detector.judge(before, self.start, |name| measures.get(name).copied());
+            let (scores, tags) = (findings.measures().collect(), findings.tags());
+            self.judgement = Judgement { scores, tags, baseline };
+        }
+    }
+
+    /// What is usual after this window; empty where nobody judged it.
+    #[must_use]
+    pub fn baseline(&self) -> &Baseline {
+        &self.judgement.baseline
+    }
+
     /// Says that the pending revision is in the stream.
     pub fn mark_emitted(&mut self) {
         if self.phase == Phase::Pending {
@@ -205,10 +242,13 @@ impl Window {
         let event_id = Id::of_text(&[&spec.id, group, &begin, &revision.to_string()]).to_string();
         let mut attributes = Attributes::with_capacity(1);
         attributes.push(spec.key.join("/"), group);
-        let mut tags = Vec::new();
+        let Judgement { scores, tags, .. } = &self.judgement;
+        let mut tags: Vec<_> = tags.iter().cloned().map(Cow::Owned).collect();
         if self.seen.is_approximate() {
             tags.push(Cow::Borrowed("approximate"));
         }
+        let mut measures = self.aggregate.results(spec);
+        scores.iter().for_each(|(name, score)| measures.push(name.clone(), *score));
         Event {
             kind: Kind::Window,
             dataset: Cow::Borrowed(&spec.dataset),
@@ -217,7 +257,7 @@ impl Window {
             event_time: start,
             received_at: self.closed_at.unwrap_or(start),
             location: None,
-            measures: self.aggregate.results(spec),
+            measures,
             attributes,
             tags,
             window: Some(WindowSpan { spec: Cow::Borrowed(&spec.id), start, end, revision }),
