@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 # One stamp for each content of requirements.txt: a changed pin installs again, an unchanged one does not.
 STAMP := $(VENV)/installed-$(firstword $(shell cksum requirements.txt))
-FUNCTIONS := ingest-s3 ingest-http ingest-kafka transform metrics alerts
+FUNCTIONS := ingest-s3 ingest-http ingest-kafka transform metrics alerts windows
 MACHETE_VERSION := 0.9.2
 MACHETE := target/tools/bin/cargo-machete
 

@@ -23,6 +23,7 @@ FUNCTIONS = {
     "Transform": "transform",
     "Metrics": "metrics",
     "Alerts": "alerts",
+    "Windows": "windows",
 }
 
 

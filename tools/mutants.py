@@ -126,6 +126,50 @@ MUTANTS = [
         "for &position in &delivery.undelivered {",
         "for &position in delivery.undelivered.iter().skip(1) {",
     ),
+    Mutant(
+        "window-marked-before-it-is-emitted", "functions/windows/src/keeper.rs",
+        "        let sent = self.events.send(&outbound, self.deadline).await?;\n        tally.emitted",
+        "        for mut kept in pending.clone() {\n            kept.window.mark_emitted();\n"
+        "            let _ = self.write(&mut kept).await;\n        }\n"
+        "        let sent = self.events.send(&outbound, self.deadline).await?;\n        tally.emitted",
+    ),
+    Mutant(
+        "window-adds-what-it-has", "crates/core/src/window/state.rs",
+        "if !self.seen.contains(sample.id, place) && ids.insert(sample.id) {",
+        "if ids.insert(sample.id) {",
+    ),
+    Mutant(
+        "window-by-sequence-numbers-alone", "crates/core/src/window/seen.rs",
+        "|| self.has_more && place.is_some_and",
+        "|| place.is_some_and",
+    ),
+    Mutant(
+        "window-conflict-ignored", "functions/windows/src/keeper.rs",
+        "                    one.tally.conflicts += 1;\n",
+        "                    one.tally.conflicts += 1;\n                    if kept.version > 0 {\n"
+        "                        return Ok(one);\n                    }\n",
+    ),
+    Mutant(
+        "window-changed-while-pending", "functions/windows/src/keeper.rs",
+        "                self.emit_one(&kept, &mut one.tally).await?;\n"
+        "                kept.window.mark_emitted();\n",
+        "",
+    ),
+    Mutant(
+        "window-revised-under-one-number", "crates/core/src/window/state.rs",
+        "            self.revision += 1;\n",
+        "",
+    ),
+    Mutant(
+        "unwritten-window-not-reported", "functions/windows/src/keeper.rs",
+        "                            applied.undelivered.extend(arrivals.positions(arrived));\n",
+        "",
+    ),
+    Mutant(
+        "late-though-it-was-in-time", "functions/windows/src/handler.rs",
+        "if window.as_ref().is_some_and(|it| it.window.contains(sample.id, place)) {",
+        "if window.is_none() && place.is_none() {",
+    ),
 ]
 
 

@@ -9,8 +9,8 @@ use tributary_tests::contract::{environment, functions, mappings, roles};
 
 type Check = fn(&Template) -> Vec<String>;
 
-const CRATES: [&str; 6] =
-    ["alerts", "ingest-http", "ingest-kafka", "ingest-s3", "metrics", "transform"];
+const CRATES: [&str; 7] =
+    ["alerts", "ingest-http", "ingest-kafka", "ingest-s3", "metrics", "transform", "windows"];
 
 const ARE_THE_CRATES: Check =
     |template| functions::are_the_crates(template, &CRATES.map(str::to_owned));
@@ -34,10 +34,10 @@ fn a_crate_without_its_function() {
         ]
     );
     assert_eq!(
-        ARE_THE_CRATES(&with(binary, json!("windows"))),
+        ARE_THE_CRATES(&with(binary, json!("widows"))),
         [
             "functions/alerts: no function has it as its Binary",
-            "Alerts: its Binary \"windows\" is no crate of functions/",
+            "Alerts: its Binary \"widows\" is no crate of functions/",
         ]
     );
 }

@@ -47,6 +47,9 @@ struct Figures {
     invocations: u64,
     redelivered: u64,
     parked: u64,
+    windows: u64,
+    revisions: u64,
+    late: u64,
     simulated_seconds: u64,
     losses: u64,
     doubles: u64,
@@ -62,6 +65,9 @@ impl Figures {
         self.invocations += outcome.invocations;
         self.redelivered += outcome.redelivered;
         self.parked += outcome.parked;
+        self.windows += outcome.windows;
+        self.revisions += outcome.revisions;
+        self.late += outcome.late;
         self.simulated_seconds += outcome.seconds;
         self.losses += outcome.verdict.losses.len() as u64;
         self.doubles += outcome.verdict.doubles.len() as u64;
@@ -157,6 +163,7 @@ fn as_json(figures: &Figures, seconds: f64) -> serde_json::Value {
     json!({
         "seeds": figures.seeds, "records": figures.records, "invocations": figures.invocations,
         "redelivered": figures.redelivered, "parked": figures.parked, "faults": faults,
+        "windows": figures.windows, "revisions": figures.revisions, "late": figures.late,
         "simulated_seconds": figures.simulated_seconds, "seconds": seconds,
         "losses": figures.losses, "doubles": figures.doubles, "failed": figures.failed,
     })
@@ -178,6 +185,9 @@ fn show(figures: &Figures, seconds: f64, shown: usize) -> std::io::Result<()> {
         ("invocations", figures.invocations),
         ("redelivered", figures.redelivered),
         ("given up, brought back", figures.parked),
+        ("windows", figures.windows),
+        ("revisions of them", figures.revisions),
+        ("readings too late", figures.late),
         ("simulated hours", hours),
     ] {
         writeln!(out, "{name:<24}{count:>10}")?;

@@ -22,6 +22,7 @@ pub const OUTPUTS: &[&str] = &[
     "EventsRedeliveryStreamName",
     "AlertsTopicArn",
     "AlertClaimsTableName",
+    "WindowsTableName",
     "OpsTopicArn",
     "GlueDatabaseName",
     "AthenaWorkGroupName",
@@ -34,6 +35,7 @@ pub const OUTPUTS: &[&str] = &[
     "TransformFunctionName",
     "MetricsFunctionName",
     "AlertsFunctionName",
+    "WindowsFunctionName",
 ];
 
 /// The types that the local AWS does not know, each of which would fail the whole stack.

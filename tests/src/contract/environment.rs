@@ -37,6 +37,7 @@ pub const READERS: &[Reader] = &[
     },
     Reader { binary: "metrics", read: |from| done(metrics::config::Config::from_look_up(from)) },
     Reader { binary: "alerts", read: |from| done(alerts::config::Config::from_look_up(from)) },
+    Reader { binary: "windows", read: |from| done(windows::config::Config::from_look_up(from)) },
 ];
 
 fn done<T, E: ToString>(read: Result<T, E>) -> Result<(), String> {

@@ -32,6 +32,12 @@ pub struct Outcome {
     pub redelivered: u64,
     /// Records that were given up and brought back.
     pub parked: u64,
+    /// Windows that were kept.
+    pub windows: u64,
+    /// Revisions of them that were told after the first.
+    pub revisions: u64,
+    /// Readings that were too late for a window.
+    pub late: u64,
     /// How often each fault happened.
     pub faults: BTreeMap<Fault, u64>,
     /// How long it took, on its own clock, in seconds.
@@ -57,13 +63,16 @@ pub fn run(plan: Plan) -> Result<Outcome, Box<dyn std::error::Error>> {
         let functions = world.functions.all();
         let redelivered = world.streams.iter().map(|mapping| mapping.redelivered()).sum::<u64>();
         Ok(Outcome {
-            verdict,
             records: world.lock().rows.len() as u64,
             invocations: functions.iter().map(|function| function.invocations()).sum(),
             redelivered: redelivered + world.messages.redelivered() + world.topics.redelivered(),
+            windows: world.windows.items().len() as u64,
+            revisions: verdict.revisions,
+            late: verdict.late,
             parked: world.streams.iter().map(|mapping| mapping.parked()).sum(),
             faults: world.faults.counts(),
             seconds: clock::elapsed().as_secs(),
+            verdict,
             awaits: functions.iter().map(|function| (function.name(), function.awaits())).collect(),
         })
     })

@@ -24,6 +24,10 @@ pub struct Verdict {
     pub doubles: Vec<String>,
     /// Whatever else is wrong.
     pub faults: Vec<String>,
+    /// Revisions of windows that were told after the first: nothing is wrong with them.
+    pub revisions: u64,
+    /// Readings that were too late for a window: nor with these.
+    pub late: u64,
 }
 
 /// What came out, by id.

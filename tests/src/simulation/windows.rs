@@ -69,6 +69,7 @@ pub(super) fn judge(
             Err(error) => verdict.faults.push(format!("a window that cannot be read: {error}")),
         }
     }
+    verdict.late = found.late.len() as u64;
     let mut told = BTreeMap::new();
     for event in found.windows.values() {
         let id = |window: &Value| {
@@ -84,6 +85,7 @@ pub(super) fn judge(
             Some(_) => verdict.faults.push(format!("{key:?}: revision {revision} is of nobody")),
             None => verdict.faults.push(format!("a window event of no window: {key:?}")),
         }
+        verdict.revisions += u64::from(revision > 0);
         told.insert((key, revision), event);
     }
     for (key, reference) in &wanted {

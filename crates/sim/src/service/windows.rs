@@ -4,7 +4,7 @@
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.Writes> for the
 //! index, which is brought up to date after the fact.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,17 +33,15 @@ pub struct SimWindows {
 
 #[derive(Debug, Default)]
 struct State {
-    items: BTreeMap<ItemKey, Row>,
+    items: BTreeMap<ItemKey, Item>,
+    /// The index as it is when it has caught up.
+    due: BTreeMap<(String, u8), BTreeSet<(Timestamp, ItemKey)>>,
+    /// What changed of late: what the index still shows, and until when it may.
+    recent: VecDeque<(Duration, ItemKey, Option<Timestamp>)>,
     clocks: BTreeMap<String, Clock>,
     expiries: BTreeMap<(String, String), Timestamp>,
-}
-
-#[derive(Debug)]
-struct Row {
-    item: Item,
-    /// What the index shows until it has caught up: when it was due before the last change.
-    was_due: Option<Timestamp>,
-    changed: Duration,
+    /// When something is forgotten next.
+    next_expiry: Option<Timestamp>,
 }
 
 impl SimWindows {
@@ -56,7 +54,7 @@ impl SimWindows {
     /// Every window that is there.
     #[must_use]
     pub fn items(&self) -> Vec<Item> {
-        self.state().items.values().map(|row| row.item.clone()).collect()
+        self.state().items.values().cloned().collect()
     }
 
     /// The clock of this name, as it is.
@@ -80,7 +78,10 @@ impl SimWindows {
 
 impl State {
     fn forget(&mut self, now: Timestamp) {
-        self.items.retain(|_, row| row.item.expires_at.is_none_or(|at| at > now));
+        if now < self.next_expiry.unwrap_or(Timestamp::MAX) {
+            return;
+        }
+        self.items.retain(|_, item| item.expires_at.is_none_or(|at| at > now));
         let expiries = &self.expiries;
         for (name, clock) in &mut self.clocks {
             let is_kept = |shard: &Shard| {
@@ -88,17 +89,69 @@ impl State {
             };
             clock.shards.retain(is_kept);
         }
+        let times = self.items.values().filter_map(|item| item.expires_at);
+        let shards = expiries.values().copied().filter(|at| *at > now);
+        self.next_expiry = times.chain(shards).min();
+    }
+
+    fn expires(&mut self, at: Timestamp) {
+        self.next_expiry = Some(self.next_expiry.map_or(at, |next| next.min(at)));
     }
 
     fn write(&mut self, item: &Item) -> Written {
         let before = self.items.get(&item.key);
-        if before.map_or(0, |row| row.item.version) + 1 != item.version {
+        if before.map_or(0, |item| item.version) + 1 != item.version {
             return Written::Conflict;
         }
-        let was_due = before.and_then(|row| row.item.due);
-        let row = Row { item: item.clone(), was_due, changed: clock::elapsed() };
-        self.items.insert(item.key.clone(), row);
+        let was_due = before.and_then(|item| item.due);
+        let key = &item.key;
+        let index = self.due.entry((key.spec.clone(), key.bucket())).or_default();
+        if let Some(due) = was_due {
+            index.remove(&(due, key.clone()));
+        }
+        if let Some(due) = item.due {
+            index.insert((due, key.clone()));
+        }
+        self.recent.push_back((clock::elapsed() + LAG, key.clone(), was_due));
+        if let Some(at) = item.expires_at {
+            self.expires(at);
+        }
+        self.items.insert(key.clone(), item.clone());
         Written::Stored
+    }
+
+    /// What the index shows: with what changed of late as it was before, where it lags.
+    fn shown(
+        &mut self,
+        spec: &str,
+        bucket: u8,
+        until: Timestamp,
+        limit: usize,
+        lags: bool,
+    ) -> Vec<ItemKey> {
+        let now = clock::elapsed();
+        while self.recent.front().is_some_and(|(caught_up, ..)| *caught_up <= now) {
+            self.recent.pop_front();
+        }
+        let mut before = BTreeMap::new();
+        if lags {
+            // The first change says what it was before all of them.
+            for (_, key, was_due) in self.recent.iter().rev() {
+                before.insert(key, *was_due);
+            }
+        }
+        let index = self.due.get(&(spec.to_owned(), bucket)).into_iter().flatten();
+        let up_to_date = index
+            .take_while(|(due, _)| *due <= until)
+            .filter(|(_, key)| !before.contains_key(key))
+            .cloned();
+        let lagging = before.iter().filter_map(|(key, was_due)| {
+            let is_here = key.spec == spec && key.bucket() == bucket;
+            let due = was_due.filter(|due| is_here && *due <= until)?;
+            Some((due, (*key).clone()))
+        });
+        let found: BTreeSet<_> = up_to_date.take(limit).chain(lagging).collect();
+        found.into_iter().map(|(_, key)| key).take(limit).collect()
     }
 
     fn put_shard(&mut self, name: &str, shard: &Shard, expires_at: Timestamp, is_new: bool) {
@@ -109,6 +162,7 @@ impl State {
         clock.shards.retain(|other| other.id != shard.id);
         clock.shards.push(shard.clone());
         self.expiries.insert((name.to_owned(), shard.id.clone()), expires_at);
+        self.expires(expires_at);
     }
 }
 
@@ -116,7 +170,7 @@ impl WindowStore for SimWindows {
     async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, CallError> {
         debug_assert!(keys.len() <= MAX_KEYS, "the service takes no more");
         let read = |state: &mut State| {
-            let item = |key| state.items.get(key).map(|row: &Row| row.item.clone());
+            let item = |key| state.items.get(key).cloned();
             keys.iter().map(item).collect()
         };
         self.call(read).await
@@ -133,21 +187,8 @@ impl WindowStore for SimWindows {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<ItemKey>, CallError> {
-        let lag = LAG * self.line.faults().below(2) as u32;
-        self.call(|state| {
-            let due = |row: &Row| {
-                let lags = clock::elapsed() < row.changed + lag;
-                if lags { row.was_due } else { row.item.due }
-            };
-            let of_bucket =
-                state.items.iter().filter(|(key, _)| key.spec == spec && key.bucket() == bucket);
-            let mut found: Vec<_> = of_bucket
-                .filter_map(|(key, row)| Some((due(row).filter(|at| *at <= until)?, key.clone())))
-                .collect();
-            found.sort();
-            found.into_iter().map(|(_, key)| key).take(limit).collect()
-        })
-        .await
+        let lags = self.line.faults().below(2) == 0;
+        self.call(|state| state.shown(spec, bucket, until, limit, lags)).await
     }
 
     async fn range(&self, spec: &str, group: &str, range: Range) -> Result<Vec<Item>, CallError> {
@@ -157,7 +198,7 @@ impl WindowStore for SimWindows {
                 return Vec::new();
             }
             let rows = state.items.range(key(range.from)..key(range.until));
-            rows.rev().take(range.limit).map(|(_, row)| row.item.clone()).collect()
+            rows.rev().take(range.limit).map(|(_, item)| item.clone()).collect()
         })
         .await
     }
