@@ -1,5 +1,6 @@
 //! Rules: which events make an alert.
 
+pub mod check;
 mod spec;
 mod template;
 
