@@ -67,6 +67,8 @@ def load(path=place.ROOT / "config" / "alerts.toml"):
     judged, unjudged = {}, []
     for spec in tomllib.loads(path.read_text()).get("rules", []):
         try:
+            if {"window", "for", "absent"} & spec.keys():
+                raise Unjudged(spec["id"])
             judged[spec["id"]] = Rule(
                 spec["id"], spec["dataset"], parse(spec["when"]), spec["key"], _seconds(spec["cooldown"]))
         except Unjudged:

@@ -95,6 +95,12 @@ impl Fields {
         fields
     }
 
+    /// The dataset.
+    #[must_use]
+    pub fn dataset(&self) -> &str {
+        &self.dataset
+    }
+
     /// The window spec, for windows.
     #[must_use]
     pub fn spec(&self) -> Option<&str> {

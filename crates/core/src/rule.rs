@@ -1,5 +1,8 @@
 //! Rules: which events make an alert.
 
+pub mod check;
+pub mod examples;
+pub mod follow;
 mod spec;
 mod template;
 
@@ -221,16 +224,21 @@ impl Rule {
         self.key.render(event)
     }
 
-    /// The alert about `event`. Whether one is due is not asked here.
+    /// The id of the alert about `event`: hash of rule, key and cooldown period.
     #[must_use]
-    pub fn alert(&self, event: &Event<'_>) -> Alert {
-        let key = self.key(event);
+    pub fn alert_id(&self, event: &Event<'_>) -> Id {
         // Event time, so that a replay finds the period that the first delivery found.
         let period = match self.cooldown.as_secs() {
             0 => String::new(),
             seconds => event.event_time.as_second().div_euclid(seconds).to_string(),
         };
-        let alert_id = Id::of_text(&[&self.id, &key, &period]);
+        Id::of_text(&[&self.id, &self.key(event), &period])
+    }
+
+    /// The alert about `event`. Whether one is due is not asked here.
+    #[must_use]
+    pub fn alert(&self, event: &Event<'_>) -> Alert {
+        let alert_id = self.alert_id(event);
         let title = self.title.render(event);
         Alert::new(alert_id, self.cooldown, &self.id, self.severity, title, event)
     }

@@ -256,6 +256,7 @@ mod tests {
 
     const ALL: [Comparison; 6] = [Equal, NotEqual, Less, LessOrEqual, Greater, GreaterOrEqual];
 
+    #[expect(clippy::float_cmp, reason = "it is the same number or it is not")]
     fn holds(comparison: Comparison, one: f64, other: f64) -> bool {
         match comparison {
             Equal => one == other,

@@ -30,7 +30,7 @@ struct Shape {
 }
 
 /// The specs of `pipeline.toml`.
-const SHIPPED: [Shape; 6] = [
+const SHIPPED: [Shape; 7] = [
     Shape {
         id: "telemetry-1m",
         dataset: "telemetry",
@@ -85,6 +85,16 @@ const SHIPPED: [Shape; 6] = [
         id: "covid-1d",
         dataset: "covid",
         key: &["state"],
+        measures: &["cases", "deaths"],
+        quantiles: &[],
+        rate: &[],
+        count_by: &[],
+        anomaly: &[],
+    },
+    Shape {
+        id: "covid-7d",
+        dataset: "covid",
+        key: &["entity"],
         measures: &["cases", "deaths"],
         quantiles: &[],
         rate: &[],

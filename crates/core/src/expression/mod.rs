@@ -93,6 +93,28 @@ impl Expression {
         Self::over(&TEXT_ENV, &ROW_NAMES, owner, text)
     }
 
+    /// Parses `text` and says where it is wrong: the byte of it, and what is wrong there.
+    ///
+    /// # Errors
+    ///
+    /// The first of what does not parse.
+    pub(crate) fn parse(text: &str) -> Result<Program, (usize, String)> {
+        ENV.compile(text).map_err(|errors| {
+            let Some(first) = errors.errors.first() else {
+                return (0, "does not parse".to_owned());
+            };
+            let (line, column) = first.pos;
+            let lines = text.split_inclusive('\n');
+            let before: usize =
+                lines.take(usize::try_from(line - 1).unwrap_or_default()).map(str::len).sum();
+            let offset = before + usize::try_from(column - 1).unwrap_or_default();
+            // What it could have been instead is a list of every operator.
+            let message = first.msg.lines().next().unwrap_or_default();
+            let message = message.split(" expecting {").next().unwrap_or_default();
+            (offset.min(text.len()), format!("does not parse: {message}"))
+        })
+    }
+
     fn over(env: &Env, names: &[&str], owner: &str, text: &str) -> Result<Self, ConfigError> {
         let program = env
             .compile(text)

@@ -3,6 +3,15 @@
 use crate::config::ConfigError;
 use crate::event::Event;
 
+/// The fields that can be in braces.
+pub(super) const FIELDS: &str = "{dataset}, {event_id}, {entity}, {event_time}, {attributes.…}, \
+                                 {measures.…}, {window.start}, {window.end}";
+
+/// Whether `name` can be in braces.
+pub(super) fn is_field(name: &str) -> bool {
+    Field::named(name).is_some()
+}
+
 /// Text with `{fields}` of an event in it.
 #[derive(Debug)]
 pub(super) struct Template(Vec<Piece>);
@@ -39,10 +48,7 @@ impl Template {
                 return Err(ConfigError::new(owner, format!("{text:?} lacks a closing brace")));
             };
             let field = Field::named(name).ok_or_else(|| {
-                let message = format!(
-                    "{{{name}}} is none of {{dataset}}, {{event_id}}, {{entity}}, {{event_time}}, \
-                     {{attributes.…}}, {{measures.…}}, {{window.start}}, {{window.end}}"
-                );
+                let message = format!("{{{name}}} is none of {FIELDS}");
                 ConfigError::new(owner, message)
             })?;
             pieces.push(Piece::Text(before.to_owned()));

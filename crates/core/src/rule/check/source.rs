@@ -1,0 +1,184 @@
+//! Where in the text of an `alerts.toml` a rule, a field or a part of an expression is.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::Deserialize;
+use toml::{Spanned, Value};
+
+/// The text of a file of rules, and where its rules are.
+pub(super) struct Source<'t> {
+    text: &'t str,
+    rules: Vec<Located>,
+}
+
+/// A rule: the bytes of its keys and of its values, by key.
+struct Located {
+    id: Option<String>,
+    span: Range<usize>,
+    fields: BTreeMap<String, (Range<usize>, Range<usize>)>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    rules: Vec<Spanned<BTreeMap<Spanned<String>, Spanned<Value>>>>,
+}
+
+impl<'t> Source<'t> {
+    /// Finds the rules of `text`; none in what is no TOML or has another shape.
+    pub(super) fn new(text: &'t str) -> Self {
+        let file: File = toml::from_str(text).unwrap_or(File { rules: Vec::new() });
+        let rules = file.rules.into_iter().map(|rule| {
+            let span = rule.span();
+            let rule = rule.into_inner();
+            let id = rule.get("id").and_then(|id| Some(id.get_ref().as_str()?.to_owned()));
+            let fields = rule.into_iter();
+            let fields = fields.map(|(key, value)| {
+                let spans = (key.span(), value.span());
+                (key.into_inner(), spans)
+            });
+            Located { id, span, fields: fields.collect() }
+        });
+        Self { text, rules: rules.collect() }
+    }
+
+    /// The id of a rule.
+    pub(super) fn id(&self, rule: usize) -> Option<String> {
+        self.rules.get(rule)?.id.clone()
+    }
+
+    /// Line and column of a byte, both from 1; the column counts characters.
+    pub(super) fn place(&self, offset: usize) -> (usize, usize) {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = &self.text[..offset];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (1 + before.matches('\n').count(), 1 + before[line_start..].chars().count())
+    }
+
+    /// The first byte of a field's key, or of the rule where it has no such field.
+    pub(super) fn key(&self, rule: usize, field: &str) -> usize {
+        let Some(rule) = self.rules.get(rule) else { return 0 };
+        rule.fields.get(field).map_or(rule.span.start, |(key, _)| key.start)
+    }
+
+    /// The first byte of a field's value, or of the rule where it has no such field.
+    pub(super) fn value(&self, rule: usize, field: &str) -> usize {
+        let Some(rule) = self.rules.get(rule) else { return 0 };
+        rule.fields.get(field).map_or(rule.span.start, |(_, value)| value.start)
+    }
+
+    /// The byte of the file where the byte `offset` of a field's text is written.
+    pub(super) fn inside(&self, rule: usize, field: &str, offset: usize) -> usize {
+        let spans = self.rules.get(rule).and_then(|rule| rule.fields.get(field));
+        let Some((_, value)) = spans else { return self.value(rule, field) };
+        let Some(written) = self.text.get(value.clone()) else { return value.start };
+        value.start + written_at(written, offset)
+    }
+
+    /// The id of the rule that a byte is in, as it is written.
+    pub(super) fn rule_at(&self, offset: usize) -> Option<usize> {
+        let starts = self.rules.iter().map(|rule| {
+            let fields = rule.fields.values().flat_map(|(key, value)| [key.start, value.end]);
+            let end = fields.chain([rule.span.end]).max().unwrap_or_default();
+            rule.span.start..=end
+        });
+        starts.into_iter().position(|span| span.contains(&offset))
+    }
+}
+
+/// The byte of a TOML string, quotes and escapes included, at which the byte `offset` of its value is
+/// written.
+///
+/// The forms: <https://toml.io/en/v1.1.0#string>.
+fn written_at(written: &str, offset: usize) -> usize {
+    let (quotes, is_basic) = match written.as_bytes() {
+        [b'"', b'"', b'"', ..] => (3, true),
+        [b'\'', b'\'', b'\'', ..] => (3, false),
+        [b'"', ..] => (1, true),
+        _ => (1, false),
+    };
+    let mut at = quotes;
+    if quotes == 3 {
+        // A newline right after the quotes is no part of the value.
+        let rest = &written[at..];
+        at += if rest.starts_with("\r\n") { 2 } else { usize::from(rest.starts_with('\n')) };
+    }
+    if !is_basic {
+        return at + offset;
+    }
+    let mut value = 0;
+    while value < offset && at < written.len() {
+        let rest = &written[at..];
+        let (length, stands_for) = match rest.strip_prefix('\\') {
+            Some(escape) => escaped(escape),
+            None => {
+                let length = rest.chars().next().map_or(1, char::len_utf8);
+                (length, length)
+            }
+        };
+        at += length;
+        value += stands_for;
+    }
+    at
+}
+
+/// How long an escape is, its backslash included, and how many bytes it stands for.
+fn escaped(escape: &str) -> (usize, usize) {
+    let digits = match escape.as_bytes().first() {
+        Some(b'x') => 2,
+        Some(b'u') => 4,
+        Some(b'U') => 8,
+        // A line that goes on: what is blank up to the next text is no part of the value.
+        Some(byte) if byte.is_ascii_whitespace() => {
+            return (1 + escape.len() - escape.trim_start().len(), 0);
+        }
+        _ => return (2, 1),
+    };
+    let code = escape.get(1..=digits).and_then(|code| u32::from_str_radix(code, 16).ok());
+    (2 + digits, code.and_then(char::from_u32).map_or(1, char::len_utf8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_byte_of_a_value_is_found_where_it_is_written() {
+        for written in [
+            "'a == \"b\" && MARK'",
+            "\"a == \\\"b\\\" && \\u00b0 MARK\"",
+            "\"\\x41\\t\\U0001F600 ° MARK\"",
+            "'''\na &&\n  MARK'''",
+            "\"\"\"a && \\\n     b && MARK\"\"\"",
+            "\"\"\"\n\\\"MARK\"\"\"",
+            "'MARK'",
+        ] {
+            let text = format!("[[rules]]\nid = 'é'\nwhen = {written} # MARK\n");
+            let value = text.parse::<toml::Table>().unwrap();
+            let value = value["rules"][0]["when"].as_str().unwrap();
+            let source = Source::new(&text);
+
+            let at = source.inside(0, "when", value.find("MARK").unwrap());
+
+            assert_eq!(&text[at..at + 4], "MARK", "{written}");
+            assert_eq!(at, text.find("MARK").unwrap(), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_line_and_a_column_of_characters() {
+        let text = "[[rules]]\nid = 'é' # x\n\n[[rules]]\nid = 'b'\n";
+        let source = Source::new(text);
+
+        assert_eq!(source.place(0), (1, 1));
+        assert_eq!(source.place(text.find('x').unwrap()), (2, 12));
+        assert_eq!(source.place(source.key(1, "id")), (5, 1));
+        assert_eq!(source.place(source.value(1, "id")), (5, 6));
+        assert_eq!(source.place(source.key(1, "when")).0, 4);
+        assert_eq!(source.rule_at(text.find("'b'").unwrap()), Some(1));
+    }
+}

@@ -1,0 +1,134 @@
+//! When rules fire over events in order: also those that need more than one event.
+//!
+//! This is for what is read as a whole, examples and files. It keeps what it has seen of each entity,
+//! and takes events in the order of [`Event::received_at`]; an older one changes nothing that has fired.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use super::{Rule, RuleError, Rules};
+use crate::event::Event;
+use crate::id::Id;
+
+/// One time that a rule fired.
+#[derive(Clone, Debug)]
+pub struct Firing<'r> {
+    /// The rule.
+    pub rule: &'r Rule,
+    /// The alert: firings that share it are one, told once.
+    pub alert_id: Id,
+    /// What it fired about.
+    pub entity: String,
+    /// When: the time of the event, or the end of a silence.
+    pub at: Timestamp,
+}
+
+/// Rules, and what they have seen.
+#[derive(Debug)]
+pub struct Follow<'r> {
+    rules: &'r Rules,
+    followed: Vec<Followed<'r>>,
+}
+
+#[derive(Debug)]
+struct Followed<'r> {
+    rule: &'r Rule,
+    /// By entity, the starts of the windows in which `when` held.
+    held: HashMap<String, BTreeSet<Timestamp>>,
+    /// By entity, what came last.
+    last: HashMap<String, Last>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    at: Timestamp,
+    alert_id: Id,
+}
+
+impl<'r> Follow<'r> {
+    /// Rules that have seen nothing.
+    #[must_use]
+    pub fn new(rules: &'r Rules) -> Self {
+        let followed = |rule| Followed { rule, held: HashMap::new(), last: HashMap::new() };
+        Self { rules, followed: rules.iter().map(followed).collect() }
+    }
+
+    /// The rules that fire when `event` comes, a silence that it ends included; and those that fail
+    /// on it.
+    pub fn event(&mut self, event: &Event<'_>) -> (Vec<Firing<'r>>, Vec<RuleError>) {
+        let (matches, errors) = self.rules.matches(event);
+        let matches: BTreeSet<_> = matches.into_iter().map(Rule::id).collect();
+        let mut firings = Vec::new();
+        for followed in self.followed.iter_mut().filter(|it| it.rule.asks_about(event)) {
+            let holds = matches.contains(followed.rule.id());
+            let fires = match (followed.rule.sustained(), followed.rule.absent()) {
+                (_, Some(_)) => {
+                    firings.extend(followed.comes(event));
+                    false
+                }
+                (Some(count), None) => followed.runs(event, holds, count),
+                (None, None) => holds,
+            };
+            if fires {
+                firings.push(Firing {
+                    rule: followed.rule,
+                    alert_id: followed.rule.alert_id(event),
+                    entity: event.entity.clone().into_owned(),
+                    at: event.event_time,
+                });
+            }
+        }
+        (firings, errors)
+    }
+
+    /// The silences that have lasted long enough at `now`, where nothing more comes.
+    #[must_use]
+    pub fn until(&self, now: Timestamp) -> Vec<Firing<'r>> {
+        let mut firings = Vec::new();
+        for followed in &self.followed {
+            for (entity, last) in &followed.last {
+                firings.extend(followed.silence(entity, *last, now));
+            }
+        }
+        firings.sort_by(|one, other| (one.at, &one.entity).cmp(&(other.at, &other.entity)));
+        firings
+    }
+}
+
+impl<'r> Followed<'r> {
+    /// Whether `when` has held in `count` windows in a row of which that of `event` is the last. A
+    /// window that is not there breaks the row; a later revision stands for its window.
+    fn runs(&mut self, event: &Event<'_>, holds: bool, count: u32) -> bool {
+        let Some(window) = &event.window else { return false };
+        let held = self.held.entry(event.entity.clone().into_owned()).or_default();
+        if !holds {
+            held.remove(&window.start);
+            return false;
+        }
+        held.insert(window.start);
+        let size = window.end.duration_since(window.start);
+        (1..count).all(|back| {
+            let start = i32::try_from(back)
+                .ok()
+                .and_then(|back| window.start.checked_sub(size.checked_mul(back)?).ok());
+            start.is_some_and(|start| held.contains(&start))
+        })
+    }
+
+    /// Notes that an event came; the silence before it, where that was long enough.
+    fn comes(&mut self, event: &Event<'_>) -> Option<Firing<'r>> {
+        let last = Last { at: event.received_at, alert_id: self.rule.alert_id(event) };
+        let before = self.last.get(event.entity.as_ref()).copied();
+        if before.is_none_or(|before| before.at <= last.at) {
+            self.last.insert(event.entity.clone().into_owned(), last);
+        }
+        self.silence(&event.entity, before?, event.received_at)
+    }
+
+    fn silence(&self, entity: &str, last: Last, now: Timestamp) -> Option<Firing<'r>> {
+        let at = last.at.checked_add(self.rule.absent()?).ok().filter(|at| *at <= now)?;
+        let entity = entity.to_owned();
+        Some(Firing { rule: self.rule, alert_id: last.alert_id, entity, at })
+    }
+}
