@@ -32,8 +32,11 @@ pub struct Rule {
     title: Template,
     key: Template,
     cooldown: SignedDuration,
-    digest: Option<usize>,
+    digest: usize,
 }
+
+/// The most messages of a rule that one batch makes, where the rule does not say it.
+pub const MOST_MESSAGES: u32 = 10;
 
 /// What a rule waits for.
 #[derive(Debug)]
@@ -133,7 +136,7 @@ impl Rule {
             title: Template::compile(&owner, &spec.title)?,
             key: Template::compile(&owner, &spec.key)?,
             cooldown: spec.cooldown.get(),
-            digest: spec.digest.map(|most| most as usize),
+            digest: spec.digest.unwrap_or(MOST_MESSAGES) as usize,
         })
     }
 
@@ -185,9 +188,10 @@ impl Rule {
         self.cooldown
     }
 
-    /// The most messages of this rule that one batch makes; the rest is told in one more.
+    /// The most messages of this rule that one batch makes: where there are more alerts, the rest of
+    /// them are told in digests, which are among these.
     #[must_use]
-    pub fn digest(&self) -> Option<usize> {
+    pub fn digest(&self) -> usize {
         self.digest
     }
 
@@ -232,7 +236,7 @@ impl Rule {
         };
         let alert_id = Id::of_text(&[&self.id, &key, &period]);
         let title = self.title.render(event);
-        Alert::new(alert_id, self.cooldown, &self.id, self.severity, title, event)
+        Alert::new(alert_id, self, key, title, event)
     }
 }
 
