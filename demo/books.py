@@ -68,8 +68,13 @@ class Seen:
         self.events[event["event_id"]] = event
         self.event_deliveries += 1
 
-    def add_alert(self, alert):
-        self.alerts[alert["rule"], alert["event"]["event_id"]] = alert
+    def add_alert(self, message):
+        """Adds the alert of a message, or all of those that a digest names."""
+        named = [(key["key"], alert_id) for key in message.get("keys", []) for alert_id in key["alert_ids"]]
+        for key, alert_id in named:
+            self.alerts[message["rule"], alert_id] = {"rule": message["rule"], "title": f"{key}, in a digest"}
+        if not named:
+            self.alerts[message["rule"], message["alert_id"]] = message
         self.alert_messages += 1
 
     def progress(self):
@@ -273,12 +278,10 @@ def _alerts(seen, rules):
     Alerts of a rule that this driver cannot judge are counted as they came.
     """
     expected = rules.expected(seen.events.values())
-    came = {
-        rules.group(rule, seen.events[event_id]) if rule in rules.judged else (rule, event_id)
-        for rule, event_id in seen.alerts if event_id in seen.events}
-    problems = _some(
-        "alerts are about no event", sorted(event_id for _, event_id in seen.alerts if event_id not in seen.events))
-    came_by_rule = {group for group in came if group[0] in rules.judged}
+    came = set(seen.alerts)
+    told = [alert["event"]["event_id"] for alert in seen.alerts.values() if "event" in alert]
+    problems = _some("alerts are about no event", sorted(event_id for event_id in told if event_id not in seen.events))
+    came_by_rule = {alert for alert in came if alert[0] in rules.judged}
     unjudged = came - came_by_rule
     if came_by_rule != expected:
         problems.append(

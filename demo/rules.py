@@ -5,6 +5,7 @@ and numbers, text and fields of `event`. A rule that needs more is not judged, a
 """
 
 import ast
+import hashlib
 import operator
 import re
 import tomllib
@@ -37,10 +38,14 @@ class Rule:
     key: str
     cooldown_s: int
 
-    def group(self, event):
-        """What one alert is about: alerts of one group share an id."""
-        period = datasets.instant(event["event_time"]) // 10**9 // self.cooldown_s if self.cooldown_s else None
-        return self.id, re.sub(r"\{([^}]*)\}", lambda field: str(_path(event, field[1].split("."))), self.key), period
+    def alert_id(self, event):
+        """The id of the alert about an event: a hash of rule, key and period, each with its length before it."""
+        period = datasets.instant(event["event_time"]) // 10**9 // self.cooldown_s if self.cooldown_s else ""
+        key = re.sub(r"\{([^}]*)\}", lambda field: str(_path(event, field[1].split("."))), self.key)
+        digest = hashlib.sha256()
+        for part in (self.id.encode(), key.encode(), str(period).encode()):
+            digest.update(len(part).to_bytes(8, "little") + part)
+        return digest.hexdigest()[:32]
 
 
 @dataclass
@@ -51,15 +56,12 @@ class Rules:
     unjudged: list
 
     def expected(self, events):
-        """The groups that the events must have raised an alert for."""
+        """The alerts that the events must have raised, by rule and id."""
         return {
-            rule.group(event)
+            (rule.id, rule.alert_id(event))
             for event in events for rule in self.judged.values()
             if rule.dataset == event["dataset"] and holds(rule.when, event)
         }
-
-    def group(self, rule, event):
-        return self.judged[rule].group(event)
 
 
 def load(path=place.ROOT / "config" / "alerts.toml"):

@@ -64,7 +64,7 @@ MUTANTS = [
     Mutant(
         "alert-published-before-its-claim", "functions/alerts/src/once.rs",
         "        let standings = self.claims.claim(",
-        "        let early = group.iter().map(|wanted| wanted.notification.clone()).enumerate();\n"
+        "        let early = group.iter().map(|wanted| message::of_alert(&wanted.alert)).enumerate();\n"
         "        let early: Vec<_> = early.map(|(position, entry)| Outbound { position, entry }).collect();\n"
         "        let _ = self.topic.attempt(&early, deadline.half_way()).await;\n"
         "        let standings = self.claims.claim(",
@@ -72,7 +72,7 @@ MUTANTS = [
     Mutant(
         "alert-noted-before-it-is-published", "functions/alerts/src/once.rs",
         "        let (delivery, set_up) = self.topic.attempt(",
-        "        let early: Vec<_> = claimed.iter().map(|it| it.1.clone()).collect();\n"
+        "        let early: Vec<_> = letters.claimed.iter().map(|it| it.1.clone()).collect();\n"
         "        self.settle(&early, deadline, sent).await;\n"
         "        let (delivery, set_up) = self.topic.attempt(",
     ),
@@ -83,18 +83,38 @@ MUTANTS = [
     ),
     Mutant(
         "held-alert-is-done", "functions/alerts/src/once.rs",
-        "                sent.undelivered.extend(again.alerts.iter().map(|wanted| wanted.position));\n",
-        "",
+        "                    sent.lose(wanted);\n",
+        "                    sent.note(&wanted.alert, End::Undelivered);\n",
     ),
     Mutant(
         "unknown-claim-is-ours", "functions/alerts/src/once.rs",
-        "                Ok(Standing::Claimed) => {",
-        "                Ok(Standing::Claimed) | Err(CallError::Plumbing { .. }) => {",
+        "                Ok(Standing::Claimed) =>",
+        "                Ok(Standing::Claimed) | Err(CallError::Plumbing { .. }) =>",
     ),
     Mutant(
         "lease-ends-before-its-holder", "functions/alerts/src/once.rs",
         "let lease = left.saturating_add(LEASE_MARGIN);",
         "let lease = (left / 30).min(LEASE_MARGIN);",
+    ),
+    Mutant(
+        "digest-not-taken-is-done", "functions/alerts/src/once.rs",
+        "let is_taken = delivery.undelivered.binary_search(&index).is_err();",
+        "let is_taken = is_digest || delivery.undelivered.binary_search(&index).is_err();",
+    ),
+    Mutant(
+        "digest-settles-its-first-alert-only", "functions/alerts/src/once.rs",
+        "                    published.push(claim);\n",
+        "                    if published.len() <= index {\n                        published.push(claim);\n                    }\n",
+    ),
+    Mutant(
+        "storm-without-limit", "functions/alerts/src/once.rs",
+        "filter(|(_, (alerts, messages))| alerts > messages)",
+        "filter(|(_, (alerts, messages))| *alerts > messages + 1_000)",
+    ),
+    Mutant(
+        "cooled-alerts-are-in-no-book", "functions/alerts/src/once.rs",
+        "Ok(Standing::Sent) => sent.note(&wanted.alert, End::Cooled),",
+        "Ok(Standing::Sent) => {}",
     ),
     Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",

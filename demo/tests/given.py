@@ -36,7 +36,8 @@ def event(key, severity=2.0):
 
 
 def alert(key):
-    return {"rule": "severe", "title": "t", "event": {"event_id": f"e-{key}"}}
+    alert_id = RULES.judged["severe"].alert_id(event(key))
+    return {"alert_id": alert_id, "rule": "severe", "title": "t", "event": {"event_id": f"e-{key}"}}
 
 
 def a_good_run():

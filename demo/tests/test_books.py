@@ -33,6 +33,17 @@ class Balanced(unittest.TestCase):
 
         self.assertEqual(settle(seen), settle(a_good_run()))
 
+    def test_an_alert_in_a_digest_has_come(self):
+        seen = a_good_run()
+        (told,) = seen.alerts.values()
+        seen.alerts.clear()
+        digest = {"rule": "severe", "alerts": 1, "keys": [{"key": "e-A-4", "events": 1, "alert_ids": [told["alert_id"]]}]}
+        seen.add_alert(digest)
+
+        settled = settle(seen)
+
+        self.assertEqual((settled.problems, settled.alerts, settled.alerts_expected), ([], 1, 1))
+
     def test_rows_with_the_same_key_are_one_event_and_counted_apart(self):
         seen = a_good_run()
         seen.add_raw(raw(5, 500, "A-3"))

@@ -51,7 +51,13 @@ class Alerts(unittest.TestCase):
         self.assertEqual(len(found.expected([EVENT, later])), 1)
         self.assertEqual(len(found.expected([EVENT, later, after])), 2)
         self.assertEqual(found.expected([{**EVENT, "dataset": "covid"}]), set())
-        self.assertEqual(rule.group(EVENT)[1], "river-1/danger")
+
+    def test_an_alert_has_the_id_that_the_functions_give_it(self):
+        rule = rules.Rule("hot", "accidents", rules.parse("true"), "{entity}", 3600)
+        event = {**EVENT, "entity": "OH/Montgomery", "event_time": "2026-11-20T10:00:00Z"}
+
+        # That of the snapshot of `an_alert_says_what_people_need`.
+        self.assertEqual(rule.alert_id(event), "ea89f0412838048fa34f7e61e9083bc1")
 
 
 if __name__ == "__main__":

@@ -4,19 +4,19 @@
 //! claim has a lease, so that of an owner who ends between claim and message nothing is left behind:
 //! after the lease somebody else takes it. Sent is for ever, until the table forgets the item.
 //!
-//! [`Claims`] is one call to the store; [`Claimant`] insists, within the time that is left.
+//! [`Claims`] is one call to the store; [`Claimant`] insists, within the time that is left, of many at
+//! once.
 
 mod table;
 
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use crate::deadline::Deadline;
 use crate::error::CallError;
-use crate::insist::Insistence;
+use crate::insist::{Insistence, all_of};
 
 pub use table::ClaimsTable;
 
@@ -119,20 +119,17 @@ impl<C: Claims> Claimant<C> {
     ) -> Vec<Result<Standing, CallError>> {
         let one =
             |claim| self.insistence.insist(deadline, move || self.claims.claim(claim, clock()));
-        join_all(claims.iter().map(one)).await
+        all_of(claims, one).await
     }
 
     /// Settles all of these; what became of each, in order.
     pub async fn settle(&self, claims: &[Claim], deadline: Deadline) -> Vec<Result<(), CallError>> {
         let one = |claim| self.insistence.insist(deadline, move || self.claims.settle(claim));
-        join_all(claims.iter().map(one)).await
+        all_of(claims, one).await
     }
 
     /// Releases all of these, as far as one call each does: a lease ends by itself.
     pub async fn release(&self, claims: &[Claim], deadline: Deadline) {
-        join_all(
-            claims.iter().map(|claim| self.insistence.once(deadline, self.claims.release(claim))),
-        )
-        .await;
+        all_of(claims, |claim| self.insistence.once(deadline, self.claims.release(claim))).await;
     }
 }

@@ -3,11 +3,23 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use tokio::time::{sleep, timeout};
 
 use crate::deadline::Deadline;
 use crate::error::CallError;
 use crate::producer::{CALL_TIMEOUT, LONGEST_DELAY, SHORTEST_CALL, delays_of};
+
+/// The most calls that are under way at the same time. A table that is asked on demand takes 4,000
+/// writes a second when it is new, and each call takes some milliseconds: see
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html>.
+///
+/// `TransactWriteItems` has the same conditions, of 100 items a call; each counts as two writes, and
+/// two functions at the same alerts cancel each other's. `BatchWriteItem` has no conditions.
+pub const CONCURRENCY: usize = 64;
+
+/// The code of an error that stands for a call which was never made, for want of time.
+pub const NOT_CALLED: &str = "not_called";
 
 /// Makes calls of one operation again, after jittered delays that grow.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +58,11 @@ impl Insistence {
         attempt: impl Fn() -> F,
     ) -> Result<T, CallError> {
         let mut delays = self.delays();
-        let mut last = CallError::time_out(self.operation);
+        let mut last = CallError::Plumbing {
+            operation: self.operation,
+            code: NOT_CALLED.to_owned(),
+            message: "no time was left for it".to_owned(),
+        };
         while deadline.remaining() > SHORTEST_CALL {
             match self.once(deadline, attempt()).await {
                 Err(error @ CallError::Plumbing { .. }) => last = error,
@@ -74,4 +90,17 @@ impl Insistence {
         let longest = deadline.remaining().min(CALL_TIMEOUT);
         timeout(longest, attempt).await.unwrap_or_else(|_| Err(CallError::time_out(self.operation)))
     }
+}
+
+/// The answers of all, in order, [`CONCURRENCY`] of them at a time.
+pub async fn all_of<'i, I, T, F: Future<Output = T>>(
+    items: &'i [I],
+    one: impl Fn(&'i I) -> F,
+) -> Vec<T> {
+    let numbered = items.iter().map(&one).enumerate();
+    let numbered = numbered.map(|(index, answer)| async move { (index, answer.await) });
+    // In order of their ends, so that a slow one holds back no other.
+    let mut answers: Vec<_> = stream::iter(numbered).buffer_unordered(CONCURRENCY).collect().await;
+    answers.sort_by_key(|(index, _)| *index);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }

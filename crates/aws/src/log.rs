@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tributary_core::alert::AlertBooks;
 use tributary_core::bad_row::Code;
 use tributary_core::books::Books;
 
@@ -53,6 +54,28 @@ impl Journal {
         self.rejected_lines(codes, now).iter().for_each(|line| (self.write)(line));
     }
 
+    /// Writes one line for each rule that matched, with the books of its alerts. The metrics have the
+    /// dimension `function`; `alerts_matched` also has `rule`.
+    pub fn alerts(&self, books: &BTreeMap<String, AlertBooks>, now: Timestamp) {
+        self.alerts_lines(books, now).iter().for_each(|line| (self.write)(line));
+    }
+
+    fn alerts_lines(&self, books: &BTreeMap<String, AlertBooks>, now: Timestamp) -> Vec<Value> {
+        let line = |(rule, books): (&String, &AlertBooks)| {
+            let counts = json!(books);
+            let mut line = self.line(&[&["function"]], names_of(&counts), now);
+            let by_rule = self.line(&[&["function", "rule"]], vec!["alerts_matched".into()], now);
+            if let Some(directives) = line["_aws"]["CloudWatchMetrics"].as_array_mut() {
+                directives.push(by_rule["_aws"]["CloudWatchMetrics"][0].clone());
+            }
+            merge(&mut line, counts);
+            line["message"] = json!("alerts");
+            line["rule"] = json!(rule);
+            line
+        };
+        books.iter().map(line).collect()
+    }
+
     fn rejected_lines(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) -> Vec<Value> {
         let line = |(code, count): (&Code, &u64)| {
             let dimensions: [&[&str]; 2] = [&["function"], &["function", "code"]];
@@ -74,8 +97,7 @@ impl Journal {
         now: Timestamp,
     ) -> Vec<Value> {
         let counts = json!(books);
-        let names: Vec<_> = counts.as_object().into_iter().flat_map(Map::keys).cloned().collect();
-        let mut line = self.line(&[&["function"]], names, now);
+        let mut line = self.line(&[&["function"]], names_of(&counts), now);
         merge(&mut line, counts);
         merge(&mut line, extra);
         line["message"] = json!("batch");
@@ -111,6 +133,10 @@ impl Journal {
     }
 }
 
+fn names_of(counts: &Value) -> Vec<String> {
+    counts.as_object().into_iter().flat_map(Map::keys).cloned().collect()
+}
+
 fn merge(line: &mut Value, fields: Value) {
     if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
         line.extend(fields);
@@ -130,6 +156,17 @@ mod tests {
 
         let lines =
             journal.lines(&books, &codes, took, json!({"retried": 0}), Timestamp::UNIX_EPOCH);
+
+        insta::assert_json_snapshot!(lines);
+    }
+
+    #[test]
+    fn the_books_of_alerts_count_by_function_and_their_matches_by_rule_too() {
+        let journal = Journal::new("alerts", "Tributary/dev".into());
+        let books = AlertBooks { matched: 12, sent: 4, digested: 8, ..AlertBooks::default() };
+        let books = BTreeMap::from([("severe-accident".to_owned(), books)]);
+
+        let lines = journal.alerts_lines(&books, Timestamp::UNIX_EPOCH);
 
         insta::assert_json_snapshot!(lines);
     }

@@ -1,12 +1,17 @@
 //! Alerts: what a rule says to people about one event.
 
-use jiff::SignedDuration;
+mod books;
+pub mod digest;
+
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::bad_row::first_chars;
 use crate::event::Event;
 use crate::id::Id;
-use crate::rule::Severity;
+use crate::rule::{Rule, Severity};
+
+pub use self::books::{AlertBooks, End};
 
 /// The most bytes of an SNS message with its attributes, which take far less than 1 KiB.
 ///
@@ -29,6 +34,16 @@ pub struct Alert {
     pub severity: Severity,
     /// The dataset of the event.
     pub dataset: String,
+    /// What it is about: one key has one alert within a cooldown.
+    pub key: String,
+    /// The most messages of its rule that one batch makes.
+    pub digest: usize,
+    /// How many events it stands for.
+    pub events: u64,
+    /// Event time of the earliest of them.
+    pub from: Timestamp,
+    /// Event time of the latest of them.
+    pub to: Timestamp,
     /// One line for a person.
     pub title: String,
     /// The message: a JSON object of `alert_id, rule, entity, severity, title, event`.
@@ -56,19 +71,19 @@ struct EventReference<'a> {
 impl Alert {
     pub(crate) fn new(
         alert_id: Id,
-        cooldown: SignedDuration,
-        rule: &str,
-        severity: Severity,
+        rule: &Rule,
+        key: String,
         title: String,
         event: &Event<'_>,
     ) -> Self {
-        let head =
-            Message { alert_id, rule, entity: &event.entity, severity, title: &title, event };
+        let severity = rule.severity();
+        let (rule_id, entity) = (rule.id(), &event.entity);
+        let head = Message { alert_id, rule: rule_id, entity, severity, title: &title, event };
         let mut message = to_json(&head);
         if message.len() > MAX_BYTES {
             message = to_json(&Message {
                 alert_id,
-                rule,
+                rule: rule_id,
                 entity: first_chars(&event.entity, MAX_TEXT_CHARS),
                 severity,
                 title: first_chars(&title, MAX_TEXT_CHARS),
@@ -81,13 +96,25 @@ impl Alert {
         }
         Self {
             alert_id,
-            cooldown,
-            rule: rule.to_owned(),
+            cooldown: rule.cooldown(),
+            rule: rule_id.to_owned(),
             severity,
             dataset: event.dataset.clone().into_owned(),
+            key,
+            digest: rule.digest(),
+            events: 1,
+            from: event.event_time,
+            to: event.event_time,
             title,
             message,
         }
+    }
+
+    /// Takes in another event of the same alert.
+    pub fn merge(&mut self, other: &Self) {
+        self.events += other.events;
+        self.from = self.from.min(other.from);
+        self.to = self.to.max(other.to);
     }
 }
 

@@ -35,8 +35,11 @@ pub struct Rule {
     title: Template,
     key: Template,
     cooldown: SignedDuration,
-    digest: Option<usize>,
+    digest: usize,
 }
+
+/// The most messages of a rule that one batch makes, where the rule does not say it.
+pub const MOST_MESSAGES: u32 = 10;
 
 /// What a rule waits for.
 #[derive(Debug)]
@@ -136,7 +139,7 @@ impl Rule {
             title: Template::compile(&owner, &spec.title)?,
             key: Template::compile(&owner, &spec.key)?,
             cooldown: spec.cooldown.get(),
-            digest: spec.digest.map(|most| most as usize),
+            digest: spec.digest.unwrap_or(MOST_MESSAGES) as usize,
         })
     }
 
@@ -188,9 +191,10 @@ impl Rule {
         self.cooldown
     }
 
-    /// The most messages of this rule that one batch makes; the rest is told in one more.
+    /// The most messages of this rule that one batch makes: where there are more alerts, the rest of
+    /// them are told in digests, which are among these.
     #[must_use]
-    pub fn digest(&self) -> Option<usize> {
+    pub fn digest(&self) -> usize {
         self.digest
     }
 
@@ -240,7 +244,7 @@ impl Rule {
     pub fn alert(&self, event: &Event<'_>) -> Alert {
         let alert_id = self.alert_id(event);
         let title = self.title.render(event);
-        Alert::new(alert_id, self.cooldown, &self.id, self.severity, title, event)
+        Alert::new(alert_id, self, key, title, event)
     }
 }
 

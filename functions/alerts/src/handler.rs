@@ -1,5 +1,6 @@
 //! Batch orchestration: the core asks the rules, one topic at the edge tells people, each thing once.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +19,7 @@ use tributary_aws::payload::{BatchResponse, KinesisPayload};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::sns::{Notification, Topic};
-use tributary_core::alert::Alert;
+use tributary_core::alert::{Alert, AlertBooks, End};
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
 use tributary_core::rule::Rules;
 
@@ -92,10 +93,14 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
         let started = Instant::now();
         let payload = KinesisPayload::from_json(payload)?;
         let mut wanted = Vec::new();
+        let mut books: BTreeMap<String, AlertBooks> = BTreeMap::new();
         let mut rule_errors = Vec::new();
         let (fates, bad_rows) = events::read(&payload.records, (self.clock)(), |place, event| {
             let (alerts, errors) = self.rules.alerts(event);
-            wanted.extend(alerts.into_iter().map(|alert| self.wanted(place.position, alert)));
+            for alert in alerts {
+                books.entry(alert.rule.clone()).or_default().matched += 1;
+                wanted.push(self.wanted(place.position, alert));
+            }
             rule_errors.extend(errors);
             Ok(Fate::Out)
         });
@@ -105,15 +110,19 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
         }
 
         let safe = Safe::deliver(&fates, &bad_rows, &self.quarantine, deadline).await?;
-        wanted.retain(|wanted| wanted.position < safe.end);
+        let ready = wanted.partition_point(|wanted| wanted.position < safe.end);
+        let beyond = wanted.split_off(ready);
         let outbox =
             Outbox { claims: &self.claims, topic: &self.topic, owner, clock: self.clock, deadline };
-        let sent = outbox.send(wanted).await?;
+        let mut sent = outbox.send(wanted).await?;
+        for wanted in &beyond {
+            sent.note(&wanted.alert, End::Undelivered);
+        }
 
         let settled = safe.settle(&fates, &sent.undelivered, sent.last_error.as_deref());
         let extra = json!({
-            "alerts": sent.published,
-            "suppressed": sent.suppressed,
+            "messages": sent.messages,
+            "digests": sent.digests,
             "held": sent.held,
             "unsettled": sent.unsettled,
             "rule_errors": rule_errors.len(),
@@ -121,27 +130,14 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
         });
         let now = (self.clock)();
         self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
+        for (rule, ends) in sent.books {
+            *books.entry(rule).or_default() += ends;
+        }
+        self.journal.alerts(&books, now);
         Ok(fates.response(&settled, &payload.records))
     }
 
     fn wanted(&self, position: usize, alert: Alert) -> Wanted {
-        Wanted {
-            position,
-            alert_id: alert.alert_id.to_string(),
-            memory: alert.cooldown.saturating_add(self.memory),
-            notification: notification(alert),
-        }
-    }
-}
-
-fn notification(alert: Alert) -> Notification {
-    Notification {
-        subject: Notification::subject_of(&alert.title),
-        message: alert.message,
-        attributes: vec![
-            ("severity", alert.severity.as_str().to_owned()),
-            ("dataset", alert.dataset),
-            ("rule", alert.rule),
-        ],
+        Wanted { position, memory: alert.cooldown.saturating_add(self.memory), alert }
     }
 }

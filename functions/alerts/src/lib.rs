@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod handler;
+pub mod message;
 pub mod once;

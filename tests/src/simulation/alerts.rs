@@ -1,5 +1,5 @@
-//! Alerts: the rules of a simulation, its invocations, and whether each message beyond the first of an
-//! alert had a reason.
+//! Alerts: the rules of a simulation, its invocations, whether each message beyond the first of an
+//! alert had a reason, and whether a rule made no more messages of a batch than it may.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use serde_json::Value;
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
-use tributary_core::rule::Rules;
+use tributary_core::rule::{Rule, Rules};
 use tributary_sim::service::{Change, ChangeKind, SimTable, SimTopic};
 
 use super::oracle::Verdict;
 
 /// Rules beside those that are compiled in: many events of one alert, in one batch and in several
-/// shards at once.
+/// shards at once; and many alerts of one rule.
 const MORE: &str = r#"
 [[rules]]
 id = "warm"
@@ -32,6 +32,16 @@ when = "true"
 title = "The rivers have water"
 key = "{dataset}"
 cooldown = "15m"
+
+[[rules]]
+id = "storm"
+dataset = "telemetry"
+severity = "info"
+when = "true"
+title = "{entity} is there"
+key = "{event_id}"
+cooldown = "0s"
+digest = 2
 "#;
 
 /// The rules of a simulation.
@@ -87,6 +97,7 @@ pub(super) fn judge(
     table: &SimTable,
     topic: &SimTopic,
     invocations: &Invocations,
+    rules: &Rules,
 ) -> BTreeMap<String, usize> {
     let mut histories: BTreeMap<String, BTreeMap<u64, Step>> = BTreeMap::new();
     for change in table.changes() {
@@ -94,13 +105,29 @@ pub(super) fn judge(
         history.insert(change.stamp, Step::Change(change));
     }
     let mut sent: BTreeMap<String, usize> = BTreeMap::new();
+    let mut known: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for message in topic.messages() {
-        let text = &message.notification.message;
-        let json: Value = serde_json::from_str(text).unwrap_or_default();
-        let id = json["alert_id"].as_str().unwrap_or_default().to_owned();
-        let step = Step::Published { is_acknowledged: message.is_acknowledged };
-        histories.entry(id.clone()).or_default().insert(message.stamp, step);
-        *sent.entry(id).or_default() += 1;
+        let json: Value = serde_json::from_str(&message.notification.message).unwrap_or_default();
+        let ids = told_by(&json);
+        if let Some(holder) = ids.first().and_then(|id| holder(histories.get(id)?, message.stamp))
+            && message.is_acknowledged
+        {
+            let rule = json["rule"].as_str().unwrap_or_default().to_owned();
+            known.entry((holder, rule)).or_default().insert(message.notification.message.clone());
+        }
+        for id in ids {
+            let step = Step::Published { is_acknowledged: message.is_acknowledged };
+            histories.entry(id.clone()).or_default().insert(message.stamp, step);
+            *sent.entry(id).or_default() += 1;
+        }
+    }
+    // What its sender does not know of may be told in a message more.
+    for ((holder, rule), messages) in known {
+        let most = rules.iter().find(|it| it.id() == rule).map_or(0, Rule::digest);
+        if messages.len() > most {
+            let text = format!("{holder} sent {} messages of {rule}, not {most}", messages.len());
+            verdict.faults.push(text);
+        }
     }
     for (id, history) in histories {
         let mut alert = Alert::default();
@@ -108,6 +135,26 @@ pub(super) fn judge(
         verdict.doubles.extend(faults.map(|fault| format!("alert {id} {fault}")));
     }
     sent
+}
+
+/// The ids of the alerts that a message tells.
+fn told_by(message: &Value) -> Vec<String> {
+    let text = |id: &Value| id.as_str().unwrap_or_default().to_owned();
+    match message["keys"].as_array() {
+        None => vec![text(&message["alert_id"])],
+        Some(keys) => {
+            let ids = keys.iter().filter_map(|key| key["alert_ids"].as_array());
+            ids.flatten().map(text).collect()
+        }
+    }
+}
+
+/// Who held an alert of this history when the clock stamped that.
+fn holder(history: &BTreeMap<u64, Step>, stamp: u64) -> Option<String> {
+    history.range(..stamp).rev().find_map(|(_, step)| match step {
+        Step::Change(Change { kind: ChangeKind::Claimed, owner, .. }) => Some(owner.clone()),
+        _ => None,
+    })
 }
 
 impl Alert {

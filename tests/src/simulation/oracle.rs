@@ -202,7 +202,7 @@ impl Verdict {
                 wanted.extend(alerts.iter().map(|alert| alert.alert_id.to_string()));
             }
         }
-        let sent = alerts::judge(self, &world.claims, &world.topic, &world.invocations);
+        let sent = alerts::judge(self, &world.claims, &world.topic, &world.invocations, &rules);
         for id in &wanted {
             if !sent.contains_key(id) {
                 self.losses.push(format!("alert {id} was never sent"));
@@ -255,13 +255,22 @@ impl Verdict {
         }
     }
 
-    /// `in = out + quarantined + filtered + late + undelivered`, batch by batch.
+    /// `in = out + quarantined + filtered + late + undelivered`, batch by batch; and, of the alerts of
+    /// a rule, `matched = sent + cooled + digested + undelivered`.
     fn books(&mut self, world: &World) {
         let books = world.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for line in books.iter().filter(|line| line["message"] == "batch") {
-            let count = |name: &str| line[name].as_u64().unwrap_or(u64::MAX / 8);
-            let ended = ["out", "quarantined", "filtered", "late", "undelivered"].map(count);
-            if count("in") != ended.iter().sum::<u64>() {
+        let of_records = ["in", "out", "quarantined", "filtered", "late", "undelivered"];
+        let of_alerts = ["matched", "sent", "cooled", "digested", "undelivered"];
+        let of_alerts = of_alerts.map(|name| format!("alerts_{name}"));
+        let of_alerts = of_alerts.each_ref().map(String::as_str);
+        for line in books.iter() {
+            let names = match line["message"].as_str() {
+                Some("batch") => of_records.as_slice(),
+                Some("alerts") => of_alerts.as_slice(),
+                _ => continue,
+            };
+            let count = |name: &&str| line[*name].as_u64().unwrap_or(u64::MAX / 8);
+            if count(&names[0]) != names[1..].iter().map(count).sum::<u64>() {
                 self.faults.push(format!("books that do not balance: {line}"));
             }
         }

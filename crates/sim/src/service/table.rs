@@ -119,8 +119,7 @@ impl State {
 
     fn claim(&mut self, claim: &Claim, now: Timestamp) -> Standing {
         let today = clock::now();
-        self.items.retain(|_, item| item.expires_at > today);
-        match self.items.get(&claim.alert_id) {
+        match self.items.get(&claim.alert_id).filter(|item| item.expires_at > today) {
             Some(Item { is_sent: true, .. }) => return Standing::Sent,
             Some(item) if item.owner != claim.owner && item.lease_until > now => {
                 return Standing::Held { until: item.lease_until };

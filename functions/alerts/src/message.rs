@@ -1,0 +1,30 @@
+//! What goes to the topic, with what subscribers filter by.
+
+use tributary_aws::sns::Notification;
+use tributary_core::alert::Alert;
+use tributary_core::alert::digest::Digest;
+
+/// The message of one alert.
+#[must_use]
+pub fn of_alert(alert: &Alert) -> Notification {
+    notification(alert, "alert", &alert.title, alert.message.clone())
+}
+
+/// The message of many alerts of one rule, of which `first` is one.
+#[must_use]
+pub fn of_digest(digest: &Digest, first: &Alert) -> Notification {
+    notification(first, "digest", &digest.title, digest.message.clone())
+}
+
+fn notification(alert: &Alert, form: &str, title: &str, message: String) -> Notification {
+    Notification {
+        subject: Notification::subject_of(title),
+        message,
+        attributes: vec![
+            ("severity", alert.severity.as_str().to_owned()),
+            ("dataset", alert.dataset.clone()),
+            ("rule", alert.rule.clone()),
+            ("form", form.to_owned()),
+        ],
+    }
+}
