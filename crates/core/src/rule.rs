@@ -244,7 +244,7 @@ impl Rule {
     pub fn alert(&self, event: &Event<'_>) -> Alert {
         let alert_id = self.alert_id(event);
         let title = self.title.render(event);
-        Alert::new(alert_id, self, key, title, event)
+        Alert::new(alert_id, self, self.key(event), title, event)
     }
 }
 
