@@ -390,6 +390,32 @@ def alerts():
     }
 
 
+def windows():
+    def reading(device, second, celsius):
+        at = datetime(2026, 11, 20, 9, 58, tzinfo=timezone.utc) + timedelta(seconds=second)
+        identity = hex32(f"{device} {second}")
+        return dict(
+            telemetry(), event_id=identity, entity=device, event_time=utc_text(at),
+            measures={"temperature_c": celsius, "humidity_pct": 40.0}, attributes={"sensor_id": device, "status": "ok"})
+
+    # Two devices, a reading each every 20 s for two minutes; one comes twice.
+    readings = [reading(f"device-0{device}", second, 20.0 + device + second / 60) for second in range(0, 121, 20) for device in (1, 2)]
+    scheduled = {
+        "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event", "source": "aws.events",
+        "account": ACCOUNT, "time": utc_text(ARRIVED), "region": REGION,
+        "resources": [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}-WindowsSchedule"], "detail": {},
+    }
+
+    def batch(*items):
+        return kinesis("events", "windows", items)
+
+    return {
+        "two-minutes": batch(*readings, readings[3]),
+        "broken-base64": batch(readings[0], "this is *not* base64", readings[1]),
+        "scheduled": scheduled,
+    }
+
+
 def committed():
     made = {}
     for case, (payload, expected) in http_requests.cases(ACCOUNT, REGION, ARRIVED).items():
@@ -397,7 +423,7 @@ def committed():
             made[f"ingest-http/{name}"] = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
     batches = {
         "ingest-s3": ingest_s3(), "ingest-kafka": ingest_kafka(), "transform": transform(), "metrics": metrics(),
-        "alerts": alerts(),
+        "alerts": alerts(), "windows": windows(),
     }
     for function, cases in batches.items():
         for case, payload in cases.items():

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tributary_aws::producer::Order;
 use tributary_sim::Fault;
@@ -41,27 +42,36 @@ fn the_same_seed_is_the_same_simulation() {
 fn a_function_may_be_killed_at_each_of_its_awaits() {
     let plan = |seed, kill| {
         let plan = Plan::without_faults(seed);
-        Plan { objects: 2, requests: 2, produced: 2, rows: 8, bad: 0.3, kill, ..plan }
+        Plan { objects: 2, requests: 2, produced: 2, rows: 4, bad: 0.3, kill, ..plan }
     };
     // The first seed whose input is such that every function has something to wait for.
     let is_busy = |outcome: &Outcome| outcome.awaits.values().all(|awaits| *awaits >= 2);
     let calm = (1..200).map(|seed| (seed, outcome(plan(seed, None))));
     let (seed, calm) = calm.into_iter().find(|(_, outcome)| is_busy(outcome)).unwrap();
     assert!(calm.verdict.is_good(), "{:#?}", calm.verdict);
-    let plan = |kill| plan(seed, kill);
-    for (function, awaits) in calm.awaits {
-        for at in 0..awaits {
-            // The first invocations are small, later ones see more.
-            for invocation in [1, 2] {
-                let outcome = outcome(plan(Some((function, invocation, at))));
-                let verdict = outcome.verdict;
-                assert!(
-                    verdict.is_good(),
-                    "{function}, invocation {invocation}, await {at}: {verdict:#?}"
-                );
-            }
+    // The first invocations are small, later ones see more.
+    let kills: Vec<_> = calm
+        .awaits
+        .iter()
+        .flat_map(|(function, awaits)| (0..*awaits).map(move |at| (*function, at)))
+        .flat_map(|(function, at)| [1, 2].map(|invocation| (function, invocation, at)))
+        .collect();
+    assert!(kills.len() > 100, "{}", kills.len());
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(kill) = kills.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let verdict = outcome(plan(seed, Some(*kill))).verdict;
+                    assert!(
+                        verdict.is_good(),
+                        "function, invocation, await {kill:?}: {verdict:#?}"
+                    );
+                }
+            });
         }
-    }
+    });
 }
 
 #[test]
