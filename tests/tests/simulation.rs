@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tributary_aws::producer::Order;
@@ -57,17 +58,44 @@ fn a_function_may_be_killed_at_each_of_its_awaits() {
         .flat_map(|(function, at)| [1, 2].map(|invocation| (function, invocation, at)))
         .collect();
     assert!(kills.len() > 100, "{}", kills.len());
+    in_parallel(&kills, |kill| {
+        let verdict = outcome(plan(seed, Some(*kill))).verdict;
+        assert!(verdict.is_good(), "function, invocation, await {kill:?}: {verdict:#?}");
+    });
+}
+
+/// The oracle holds every window against a reference that is computed from all events but the late ones.
+#[test]
+fn windows_equal_those_of_a_simple_reference_over_fifty_disordered_seeds() {
+    let seeds: Vec<_> = (1_001..=1_050).collect();
+    let sums = Mutex::new([0; 6]);
+    in_parallel(&seeds, |seed| {
+        let mut plan = Plan { disorder: 0.3, bad: 0.0, rows: 20, objects: 2, ..Plan::of(*seed) };
+        plan.rates.insert(Fault::Reshard, 0.05);
+        plan.rates.insert(Fault::Kill, 0.1);
+        plan.rates.insert(Fault::DuplicateBatch, 0.1);
+        let outcome = outcome(plan);
+        assert!(outcome.verdict.is_good(), "seed {seed}: {:#?}", outcome.verdict);
+        let fault = |fault| outcome.faults.get(&fault).copied().unwrap_or_default();
+        let Outcome { windows, revisions, late, .. } = outcome;
+        let [reshards, kills] = [Fault::Reshard, Fault::Kill].map(fault);
+        let figures = [windows, revisions, late, outcome.redelivered, reshards, kills];
+        let mut sums = sums.lock().unwrap();
+        sums.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure);
+    });
+    let sums = sums.into_inner().unwrap();
+    assert!(sums.into_iter().all(|sum| sum > 20), "windows, revisions, late, …: {sums:?}");
+}
+
+/// Does something with each of these, on every core.
+fn in_parallel<T: Sync>(of: &[T], each: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(kill) = kills.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let verdict = outcome(plan(seed, Some(*kill))).verdict;
-                    assert!(
-                        verdict.is_good(),
-                        "function, invocation, await {kill:?}: {verdict:#?}"
-                    );
+                while let Some(one) = of.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    each(one);
                 }
             });
         }

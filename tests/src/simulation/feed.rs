@@ -27,7 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 impl World {
     /// All input: objects, requests, and what a stranger puts into the streams.
     pub(super) async fn feed(self: Rc<Self>) {
-        let mut rows = Rows::new(self.plan.seed, self.plan.bad);
+        let mut rows = Rows::new(self.plan.seed, self.plan.bad, self.plan.disorder);
         self.queue
             .push(json!({"Service": "Amazon S3", "Event": "s3:TestEvent"}).to_string(), SECOND);
         let Plan { objects, requests, produced, .. } = self.plan;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tributary_core::datasets;
 use tributary_core::transform::{Outcome, Transformer};
 use tributary_simulate::random::Sequence;
-use tributary_simulate::{FeedKind, Settings, Simulation};
+use tributary_simulate::{FeedKind, Rates, Settings, Simulation};
 
 const FEEDS: [FeedKind; 4] =
     [FeedKind::Accidents, FeedKind::Covid, FeedKind::Flood, FeedKind::Telemetry];
@@ -42,11 +42,14 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// The rows of a seed, of which a share of `bad` is bad.
+    /// The rows of a seed, of which a share of `bad` is bad, and a share of `disorder` is sent late, and
+    /// twice.
     #[must_use]
-    pub(super) fn new(seed: u64, bad: f64) -> Self {
+    pub(super) fn new(seed: u64, bad: f64, disorder: f64) -> Self {
         let feed = |kind: FeedKind| {
-            let settings = Settings { seed, ..Settings::of(kind) };
+            let usual = Settings::of(kind);
+            let rates = Rates { late: disorder, duplicate: disorder, ..usual.rates };
+            let settings = Settings { seed, rates, ..usual };
             Simulation::new(kind, &settings).ok().map(|simulation| (kind, simulation))
         };
         let feeds = FEEDS.into_iter().filter_map(feed).collect();
@@ -149,7 +152,7 @@ mod tests {
     fn rows_are_of_every_dataset_and_both_kinds() {
         let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap_or_default();
         let Ok(transformer) = Transformer::compile(&pipeline) else { unreachable!() };
-        let mut rows = Rows::new(7, 0.3);
+        let mut rows = Rows::new(7, 0.3, 0.1);
         let mut seen: BTreeMap<_, [usize; 2]> = BTreeMap::new();
         for row in (0..100).flat_map(|_| rows.take(10)) {
             let is_bad = matches!(expected(&transformer, row.dataset, &row.line), Expected::Bad);

@@ -38,6 +38,8 @@ pub struct Plan {
     pub order: Order,
     /// The settings of the mappings of streams.
     pub mapping: Settings,
+    /// Share of readings that devices send late, and share that they send twice.
+    pub disorder: f64,
     /// Kills the n-th invocation of a function at the await of this number, and nothing else: function,
     /// invocation from 1, await from 0.
     pub kill: Option<(&'static str, u64, usize)>,
@@ -90,6 +92,8 @@ impl Plan {
                 reports_failures: true,
                 filter: None,
             },
+            #[expect(clippy::cast_precision_loss, reason = "a small number")]
+            disorder: pick(&[1, 1, 10, 30]) as f64 / 100.0,
             kill: None,
         }
     }

@@ -248,7 +248,9 @@ impl Window {
             tags.push(Cow::Borrowed("approximate"));
         }
         let mut measures = self.aggregate.results(spec);
-        scores.iter().for_each(|(name, score)| measures.push(name.clone(), *score));
+        for (name, score) in scores {
+            measures.push(name.clone(), *score);
+        }
         Event {
             kind: Kind::Window,
             dataset: Cow::Borrowed(&spec.dataset),
