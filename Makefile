@@ -84,6 +84,12 @@ demo: build feed-tools ## A feed through the whole pipeline on a local AWS [FEED
 	@python -m demo demo $(call option,FEED,--feed) $(if $(filter true,$(AGGREGATE)),--aggregate) $(call option,DATA,--data) $(call option,ROWS,--rows) $(call option,KILL,--kill) \
 		$(call option,KILL_EVERY,--kill-every) $(call option,KILL_TIMES,--kill-times) $(call option,ALARM,--alarm)
 
+.PHONY: demo-operate
+demo-operate: export FEED := flood
+demo-operate: build ## What an operator does: bad rows mended and replayed, dead letters redriven, the books, on a local AWS
+	@$(MAKE) --no-print-directory feed-tools
+	@python -m demo operate
+
 .PHONY: up
 up: build ## The same stack, to play with; says what to try
 	@python -m demo up
