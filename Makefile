@@ -118,6 +118,12 @@ test-kafka: export PYTHON := $(PYTHON)
 test-kafka: ## A feed through a real Kafka broker that is killed twice; needs java 17 and mvn, else it says "skipped"
 	cargo test --locked --quiet -p tributary-cli --test kafka_through -- --ignored
 
+# Its jars too, into target/cassandra.
+.PHONY: test-cassandra
+test-cassandra: export PYTHON := $(PYTHON)
+test-cassandra: ## The store of windows on a real Cassandra that is killed; needs java 17 and mvn, else it says "skipped"
+	cargo test --locked --quiet -p tributary-cassandra --test windows -- --include-ignored
+
 .PHONY: sim
 sim: ## The whole in memory with everything going wrong that can [SEEDS=n, or SEED=n for one in full]
 	@cargo run --release --locked --quiet --package tributary-tests --bin sim -- $(if $(SEED),--seed '$(SEED)',--seeds '$(SEEDS)')
