@@ -34,7 +34,9 @@ fn folder(name: &str) -> PathBuf {
 fn the_shipped_rules_are_right_and_pass_their_examples() {
     let checked = tributary(&["rules", "check"]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked));
-    assert!(text(&checked).contains("config/alerts.toml: ") && text(&checked).contains("no errors"));
+    assert!(
+        text(&checked).contains("config/alerts.toml: ") && text(&checked).contains("no errors")
+    );
 
     let tested = tributary(&["rules", "test"]);
     assert_eq!(tested.status.code(), Some(0), "{}", text(&tested));
@@ -60,7 +62,8 @@ fn each_bad_example_is_refused_with_file_rule_and_column() {
         let shown = text(&output);
         let line = shown.lines().find(|line| line.contains("error") && line.contains(id)).unwrap();
         let place = line.split_whitespace().next().unwrap().strip_prefix(&file).unwrap();
-        let numbers: Vec<_> = place.trim_start_matches(':').split(':').map(str::parse::<u32>).collect();
+        let numbers: Vec<_> =
+            place.trim_start_matches(':').split(':').map(str::parse::<u32>).collect();
         assert!(matches!(numbers[..], [Ok(1..), Ok(1..)]), "{line}");
     }
     assert!(refused > 10, "{refused}");
@@ -68,7 +71,8 @@ fn each_bad_example_is_refused_with_file_rule_and_column() {
 
 #[test]
 fn findings_are_one_object_for_programs() {
-    let output = tributary(&["rules", "check", "examples/bad-rules/dead-rule.toml", "--format", "json"]);
+    let output =
+        tributary(&["rules", "check", "examples/bad-rules/dead-rule.toml", "--format", "json"]);
 
     let found = json(&output);
     assert_eq!((&found["rules"], &found["errors"]), (&1.into(), &1.into()));
@@ -119,7 +123,8 @@ fn a_backtest_counts_before_and_after_the_cooldown_by_day_and_by_entity() {
     let mut rows = "sensor_id,timestamp,temperature,humidity,status\n".to_owned();
     // Hot for two hours from noon, each minute; then an hour of silence, and mild.
     for minute in 0..120 {
-        rows += &format!("s-1,2026-11-05T{:02}:{:02}:00Z,31,40,ok\n", 12 + minute / 60, minute % 60);
+        rows +=
+            &format!("s-1,2026-11-05T{:02}:{:02}:00Z,31,40,ok\n", 12 + minute / 60, minute % 60);
     }
     rows += "s-1,2026-11-05T15:00:00Z,20,40,ok\ns-2,2026-11-06T09:00:00Z,35,40,warning\n";
     rows += "s-2,2026-11-06T09:01:00Z,hot,40,ok\n";
@@ -131,8 +136,10 @@ fn a_backtest_counts_before_and_after_the_cooldown_by_day_and_by_entity() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let found = json(&output);
     assert_eq!((&found["events"], &found["left_out"]), (&122.into(), &1.into()));
-    let of = |id: &str| found["rules"].as_array().unwrap().iter().find(|it| it["rule"] == id).unwrap();
-    let count = |value: &Value| (value["fired"].as_u64().unwrap(), value["alerts"].as_u64().unwrap());
+    let of =
+        |id: &str| found["rules"].as_array().unwrap().iter().find(|it| it["rule"] == id).unwrap();
+    let count =
+        |value: &Value| (value["fired"].as_u64().unwrap(), value["alerts"].as_u64().unwrap());
     let hot = of("high-temperature");
     assert_eq!(count(hot), (121, 3), "an hour's cooldown");
     assert_eq!(count(&hot["by_day"]["2026-11-05"]), (120, 2));

@@ -1,13 +1,16 @@
 //! `tributary rules backtest`.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use indicatif::HumanCount;
 use jiff::Timestamp;
 use serde::Serialize;
+use tributary_core::anomaly::Baseline;
 use tributary_core::config::AlertsConfig;
 use tributary_core::datasets::Dataset;
 use tributary_core::event::Event;
@@ -17,6 +20,8 @@ use tributary_core::rule::Rules;
 use tributary_core::rule::check::check;
 use tributary_core::rule::follow::Follow;
 use tributary_core::transform::{Outcome, Transformer};
+use tributary_core::window::aggregate::Sample;
+use tributary_core::window::{self, Spec, Window};
 
 use super::tally::Tally;
 use crate::output::{is_stdout, say};
@@ -59,6 +64,8 @@ struct Summary<'a> {
 #[derive(Default, Serialize)]
 struct Seen {
     events: u64,
+    /// Windows that rules were asked about, computed from the readings.
+    windows: u64,
     /// Rows that are no events: bad, or filtered.
     left_out: u64,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
@@ -75,8 +82,13 @@ fn as_text<S: serde::Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::O
     }
 }
 
+/// The windows of one spec, by start and group.
+type OfSpec = BTreeMap<(Timestamp, String), Window>;
+
 /// Rules over the events of a file.
 struct Backtest<'r> {
+    /// The specs that a rule asks about, with their windows so far.
+    windows: Vec<(Spec, OfSpec)>,
     follow: Follow<'r>,
     tally: Tally,
     seen: Seen,
@@ -93,8 +105,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let rules = Rules::compile(&AlertsConfig::from_toml(&text)?)?;
     let dataset = arguments.dataset.as_deref().map(named).transpose()?;
+    let mut specs = window::compile(&pipeline)?;
+    let follow = Follow::new(&rules, &specs);
+    specs.retain(|spec| rules.iter().any(|rule| rule.window() == Some(spec.id.as_str())));
     let mut backtest = Backtest {
-        follow: Follow::new(&rules),
+        windows: specs.into_iter().map(|spec| (spec, OfSpec::new())).collect(),
+        follow,
         tally: Tally::new(&rules),
         seen: Seen::default(),
         last_received: None,
@@ -109,6 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let transformer = Transformer::compile(&pipeline)?;
         backtest.rows(input, &arguments.file, dataset, &transformer)?;
     }
+    backtest.close()?;
     // Where the file ends, silence can be told up to there.
     if let Some(last) = backtest.last_received {
         for firing in backtest.follow.until(last) {
@@ -129,10 +146,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let day = |time: Timestamp| time.to_string().chars().take(10).collect::<String>();
         let span = seen.from.zip(seen.to);
         let span = span.map(|(from, to)| format!(" from {} to {}", day(from), day(to)));
-        let events = seen.events;
+        let (events, windows) = (HumanCount(seen.events), HumanCount(seen.windows));
         let text = tally.table();
         let span = span.unwrap_or_default();
-        say(&format!("{text}\n {name}: {events} events{span}{left_out}; rules of {rules_file}"))?;
+        say(&format!(
+            "{text}\n {name}: {events} events{span}, {windows} windows{left_out}; rules of {rules_file}"
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -225,8 +244,42 @@ impl Backtest<'_> {
         }
     }
 
-    /// Asks the rules about one event.
+    /// Takes in one event of the file: a reading is also in its windows.
     fn event(&mut self, event: &Event<'_>) -> Result<()> {
+        for (spec, windows) in self.windows.iter_mut().filter(|(spec, _)| spec.takes(event)) {
+            let sample = Sample::of(event, spec);
+            for span in spec.windows_of(sample.time) {
+                let group = (span.start, spec.key_of(event));
+                let window = windows.entry(group).or_insert_with(|| Window::open(span));
+                window.apply(spec, [(&sample, None)], span.end);
+            }
+        }
+        let time = event.event_time;
+        self.seen.events += 1;
+        self.seen.from = Some(self.seen.from.map_or(time, |from| from.min(time)));
+        self.seen.to = Some(self.seen.to.map_or(time, |to| to.max(time)));
+        self.last_received = self.last_received.max(Some(event.received_at));
+        self.ask(event)
+    }
+
+    /// Closes all windows, in order of time: each is as if nothing had come late.
+    fn close(&mut self) -> Result<()> {
+        for (spec, windows) in std::mem::take(&mut self.windows) {
+            let mut baselines: HashMap<String, Baseline> = HashMap::new();
+            for ((_, group), mut window) in windows {
+                window.close(window.span().end);
+                let before = baselines.entry(group.clone()).or_default();
+                window.judge(&spec, before);
+                before.clone_from(window.baseline());
+                self.seen.windows += 1;
+                self.ask(&window.event(&spec, &group))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the rules about one event.
+    fn ask(&mut self, event: &Event<'_>) -> Result<()> {
         let (firings, errors) = self.follow.event(event);
         if let Some(error) = errors.first() {
             bail!("rule {}: {}", error.rule, error.message);
@@ -234,11 +287,6 @@ impl Backtest<'_> {
         for firing in firings {
             self.tally.count(firing);
         }
-        let time = event.event_time;
-        self.seen.events += 1;
-        self.seen.from = Some(self.seen.from.map_or(time, |from| from.min(time)));
-        self.seen.to = Some(self.seen.to.map_or(time, |to| to.max(time)));
-        self.last_received = self.last_received.max(Some(event.received_at));
         Ok(())
     }
 }

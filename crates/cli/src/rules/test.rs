@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let rules = Rules::compile(&AlertsConfig::from_toml(&text)?)?;
-    let examples = Examples::new(&pipeline);
+    let examples = Examples::new(&pipeline)?;
     let mut all = Vec::new();
     for rule in rules.iter() {
         all.push(tested(&arguments.examples, &examples, &rules, rule.id())?);
