@@ -182,3 +182,13 @@ fn rules_that_are_not_right_are_not_asked() {
     let missing = tributary(&["rules", "check", "no-such-file.toml"]);
     assert_eq!(missing.status.code(), Some(2));
 }
+
+#[test]
+fn the_rule_that_is_explained_is_right_and_passes_its_examples() {
+    let examples = ["--examples", "examples/rules"];
+    for verb in ["check", "test"] {
+        let output =
+            tributary(&[&["rules", verb, "examples/rules/frost.toml"][..], &examples].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    }
+}

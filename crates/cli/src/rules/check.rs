@@ -61,11 +61,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// How many examples there are in which a rule fires, and in which it does not.
 fn count(folder: &Path, rule: &str) -> Result<(usize, usize)> {
-    let files = super::examples(folder, rule)?;
-    let names = files.iter().filter_map(|file| file.file_name()?.to_str());
-    let shows: Vec<_> = names.filter_map(Shows::of_name).collect();
-    let fires = shows.iter().filter(|shows| **shows == Shows::Fires).count();
-    Ok((fires, shows.len() - fires))
+    let paths = super::examples(folder, rule)?;
+    let names = paths.iter().filter_map(|file| file.file_name()?.to_str());
+    let all: Vec<_> = names.filter_map(Shows::of_name).collect();
+    let fires = all.iter().filter(|shows| **shows == Shows::Fires).count();
+    Ok((fires, all.len() - fires))
 }
 
 /// Tells what a check found.

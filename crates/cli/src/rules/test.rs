@@ -84,9 +84,9 @@ fn tested(folder: &Path, examples: &Examples<'_>, rules: &Rules, rule: &str) -> 
     let mut tested =
         Tested { rule: rule.to_owned(), fires: 0, silent: 0, passed: false, faults: Vec::new() };
     for file in super::examples(folder, rule)? {
-        let shown = file.display().to_string();
+        let path = file.display().to_string();
         let mut fault = |message: &str| {
-            tested.faults.push(Fault { file: shown.clone(), message: message.to_owned() });
+            tested.faults.push(Fault { file: path.clone(), message: message.to_owned() });
         };
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let Some(shows) = Shows::of_name(name) else {
@@ -94,7 +94,7 @@ fn tested(folder: &Path, examples: &Examples<'_>, rules: &Rules, rule: &str) -> 
             continue;
         };
         let text =
-            std::fs::read_to_string(&file).with_context(|| format!("{shown} cannot be read"))?;
+            std::fs::read_to_string(&file).with_context(|| format!("{path} cannot be read"))?;
         match (examples.fires(rules, rule, &text), shows) {
             (Ok(true), Shows::Fires) => tested.fires += 1,
             (Ok(false), Shows::Silent) => tested.silent += 1,
