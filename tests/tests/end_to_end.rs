@@ -117,7 +117,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
             entry.message.len()
         })),
         quarantine: bad_rows(),
-        rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap(),
+        rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap().into(),
         memory: SignedDuration::from_hours(24),
         journal: journal("alerts"),
         clock: now,

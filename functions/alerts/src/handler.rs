@@ -18,6 +18,7 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::{BatchResponse, KinesisPayload};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
+use tributary_aws::s3::S3;
 use tributary_aws::sns::{Notification, Topic};
 use tributary_core::alert::{Alert, AlertBooks, End};
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
@@ -25,6 +26,7 @@ use tributary_core::rule::Rules;
 
 use crate::config::Config;
 use crate::once::{Outbox, Wanted};
+use crate::rulebook::Rulebook;
 
 /// How long an alert is remembered beyond the retention of the stream: what Lambda parked may be
 /// brought back so much later and finds it sent.
@@ -38,8 +40,8 @@ pub struct Alerts<C, T, Q> {
     pub topic: Producer<T>,
     /// Where records that are no events go.
     pub quarantine: Producer<Q>,
-    /// The rules, compiled.
-    pub rules: Rules,
+    /// The rules in use.
+    pub rules: Rulebook,
     /// How long an alert is remembered, beside its cooldown.
     pub memory: SignedDuration,
     /// Where the books go.
@@ -60,11 +62,15 @@ impl Alerts<ClaimsTable, Topic, DeliveryStream> {
         let claims = ClaimsTable::new(clients::dynamodb(sdk), config.claims_table);
         let retention = i64::try_from(config.stream_retention_hours).unwrap_or(i64::MAX / 3_600);
         let retention = SignedDuration::from_secs(retention.saturating_mul(3_600));
+        let mut rules = Rulebook::from(Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?);
+        if let Some(by) = config.rules_override {
+            rules = rules.overridden(by, S3::new(clients::s3(sdk)))?;
+        }
         Ok(Self {
             claims: Claimant::new(claims),
             topic: Producer::new(Topic::new(clients::sns(sdk), config.alerts_topic_arn)),
             quarantine: Producer::new(quarantine),
-            rules: Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?,
+            rules,
             memory: MEMORY.saturating_add(retention),
             journal: Journal::new("alerts", config.metrics_namespace),
             clock: Timestamp::now,
@@ -92,11 +98,12 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
     ) -> Result<BatchResponse, InvocationError> {
         let started = Instant::now();
         let payload = KinesisPayload::from_json(payload)?;
+        let (rules, look) = self.rules.current((self.clock)(), deadline).await;
         let mut wanted = Vec::new();
         let mut books: BTreeMap<String, AlertBooks> = BTreeMap::new();
         let mut rule_errors = Vec::new();
         let (fates, bad_rows) = events::read(&payload.records, (self.clock)(), |place, event| {
-            let (alerts, errors) = self.rules.alerts(event);
+            let (alerts, errors) = rules.alerts(event);
             for alert in alerts {
                 books.entry(alert.rule.clone()).or_default().matched += 1;
                 wanted.push(self.wanted(place.position, alert));
@@ -134,6 +141,9 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
             *books.entry(rule).or_default() += ends;
         }
         self.journal.alerts(&books, now);
+        if let Some(name) = look.metric() {
+            self.journal.counted("rules", name, now);
+        }
         Ok(fates.response(&settled, &payload.records))
     }
 

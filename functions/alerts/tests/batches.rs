@@ -29,7 +29,7 @@ fn alerts(script: impl IntoIterator<Item = Answer>) -> Alerts<SimTable, Topic, Q
         claims: Claimant::new(SimTable::new(Faults::none(1))),
         topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        rules: Rules::compile(&AlertsConfig::from_toml(&roomy()).unwrap()).unwrap(),
+        rules: Rules::compile(&AlertsConfig::from_toml(&roomy()).unwrap()).unwrap().into(),
         memory: SignedDuration::from_hours(24),
         journal: Journal::new("alerts", "Tributary/test".into()),
         clock: clock::now,

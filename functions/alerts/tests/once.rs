@@ -80,7 +80,7 @@ impl World {
             claims: Claimant::new(table).with_jitter_seed(1),
             topic: Producer::new(self.topic.clone()).with_jitter_seed(1),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-            rules: Rules::compile(&AlertsConfig::from_toml(rules).unwrap()).unwrap(),
+            rules: Rules::compile(&AlertsConfig::from_toml(rules).unwrap()).unwrap().into(),
             memory: SignedDuration::from_hours(24),
             journal: journal.written_to(move |line| lines.lock().unwrap().push(line.clone())),
             clock: clock::now,

@@ -55,7 +55,7 @@ impl World {
             claims: Claimant::new(table).with_jitter_seed(1),
             topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-            rules: Rules::compile(&AlertsConfig::from_toml(&rule).unwrap()).unwrap(),
+            rules: Rules::compile(&AlertsConfig::from_toml(&rule).unwrap()).unwrap().into(),
             memory: SignedDuration::from_hours(24),
             journal: journal.written_to(move |line| written.lock().unwrap().push(line.clone())),
             clock: clock::now,

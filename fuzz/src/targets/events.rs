@@ -51,7 +51,7 @@ thread_local! {
         topic: Producer::new(MemorySink::new(sns::LIMITS, |it: &Notification| it.message.len()))
             .with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
-        rules: rules(),
+        rules: rules().into(),
         memory: SignedDuration::from_hours(24),
         journal: LEDGER.with(|ledger| ledger.journal("alerts")),
         clock: now,

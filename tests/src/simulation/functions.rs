@@ -164,7 +164,7 @@ impl Parts<'_> {
             claims,
             topic: self.producer(&self.topic),
             quarantine: self.producer(&self.quarantine),
-            rules: rules()?,
+            rules: rules()?.into(),
             memory: SignedDuration::from_hours(31 * 24),
             journal: self.journal("alerts"),
             clock: clock::now,
