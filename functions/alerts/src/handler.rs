@@ -6,6 +6,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tracing::error;
+use tributary_aws::alert_state::{AlertState, AlertStateTable};
 use tributary_aws::batch::Fate;
 use tributary_aws::claims::{Claimant, Claims, ClaimsTable};
 use tributary_aws::clients;
@@ -20,18 +21,20 @@ use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::sns::{Notification, Topic};
 use tributary_core::alert::{Alert, AlertBooks, End};
-use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
+use tributary_core::config::{ALERTS, AlertsConfig, ConfigError, PIPELINE, PipelineConfig};
 use tributary_core::rule::Rules;
+use tributary_core::window;
 
 use crate::config::Config;
 use crate::once::{Outbox, Wanted};
+use crate::sustained::Memory;
 
 /// How long an alert is remembered beyond the retention of the stream: what Lambda parked may be
 /// brought back so much later and finds it sent.
 const MEMORY: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The function, over any sinks.
-pub struct Alerts<C, T, Q> {
+pub struct Alerts<C, S, T, Q> {
     /// Who sends which alert.
     pub claims: Claimant<C>,
     /// Where alerts go.
@@ -40,6 +43,8 @@ pub struct Alerts<C, T, Q> {
     pub quarantine: Producer<Q>,
     /// The rules, compiled.
     pub rules: Rules,
+    /// What rules remember from one batch to the next.
+    pub state: Memory<S>,
     /// How long an alert is remembered, beside its cooldown.
     pub memory: SignedDuration,
     /// Where the books go.
@@ -48,16 +53,18 @@ pub struct Alerts<C, T, Q> {
     pub clock: fn() -> Timestamp,
 }
 
-impl Alerts<ClaimsTable, Topic, DeliveryStream> {
+impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
     /// The function over AWS.
     ///
     /// # Errors
     ///
-    /// When the compiled-in `alerts.toml` is wrong.
+    /// When the compiled-in `alerts.toml` or `pipeline.toml` is wrong.
     pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
         let quarantine =
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         let claims = ClaimsTable::new(clients::dynamodb(sdk), config.claims_table);
+        let state = AlertStateTable::new(clients::dynamodb(sdk), config.state_table);
+        let specs = window::compile(&PipelineConfig::from_toml(PIPELINE)?)?;
         let retention = i64::try_from(config.stream_retention_hours).unwrap_or(i64::MAX / 3_600);
         let retention = SignedDuration::from_secs(retention.saturating_mul(3_600));
         Ok(Self {
@@ -65,6 +72,7 @@ impl Alerts<ClaimsTable, Topic, DeliveryStream> {
             topic: Producer::new(Topic::new(clients::sns(sdk), config.alerts_topic_arn)),
             quarantine: Producer::new(quarantine),
             rules: Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?,
+            state: Memory::new(state, &specs),
             memory: MEMORY.saturating_add(retention),
             journal: Journal::new("alerts", config.metrics_namespace),
             clock: Timestamp::now,
@@ -72,10 +80,17 @@ impl Alerts<ClaimsTable, Topic, DeliveryStream> {
     }
 }
 
-impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>> Alerts<C, T, Q> {
+impl<C, S, T, Q> Alerts<C, S, T, Q>
+where
+    C: Claims,
+    S: AlertState,
+    T: BatchPut<Entry = Notification>,
+    Q: BatchPut<Entry = Vec<u8>>,
+{
     /// Processes one batch of events as `owner`, a name that no other invocation has.
     ///
-    /// Each alert is claimed, then published, then noted as sent: see [`Outbox`]. One that was sent
+    /// What windows say to rules with `for` is noted first; where that fails the window is reported, as
+    /// whoever notes it next finds the same. Each alert is claimed, then published, then noted as sent: see [`Outbox`]. One that was sent
     /// before is done. The earliest record with an alert that is neither is reported, also where the
     /// topic refused it for good: Lambda then parks the record in the on-failure destination after
     /// its retries, and nobody's alert is lost in silence.
@@ -92,14 +107,16 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
     ) -> Result<BatchResponse, InvocationError> {
         let started = Instant::now();
         let payload = KinesisPayload::from_json(payload)?;
-        let mut wanted = Vec::new();
-        let mut books: BTreeMap<String, AlertBooks> = BTreeMap::new();
+        let (mut wanted, mut signs) = (Vec::new(), Vec::new());
         let mut rule_errors = Vec::new();
         let (fates, bad_rows) = events::read(&payload.records, (self.clock)(), |place, event| {
-            let (alerts, errors) = self.rules.alerts(event);
-            for alert in alerts {
-                books.entry(alert.rule.clone()).or_default().matched += 1;
-                wanted.push(self.wanted(place.position, alert));
+            let (verdicts, errors) = self.rules.verdicts(event);
+            for (rule, holds) in verdicts {
+                if rule.sustained().is_some() {
+                    signs.extend(self.state.sign(place.position, rule, event, holds));
+                } else if holds {
+                    wanted.push(self.wanted(place.position, rule.alert(event)));
+                }
             }
             rule_errors.extend(errors);
             Ok(Fate::Out)
@@ -110,6 +127,18 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
         }
 
         let safe = Safe::deliver(&fates, &bad_rows, &self.quarantine, deadline).await?;
+        // What follows of windows is found out before anything is told, and in the same order.
+        signs.retain(|sign| sign.position < safe.end);
+        let expires_at = (self.clock)().checked_add(self.memory).unwrap_or(Timestamp::MAX);
+        let noted = self.state.note(&signs, expires_at, deadline.half_way()).await?;
+        let due = noted.alerts.into_iter();
+        wanted.extend(due.map(|(position, alert)| self.wanted(position, alert)));
+        wanted.sort_by_key(|wanted| wanted.position);
+        let mut books: BTreeMap<String, AlertBooks> = BTreeMap::new();
+        for Wanted { alert, .. } in &wanted {
+            books.entry(alert.rule.clone()).or_default().matched += 1;
+        }
+
         let ready = wanted.partition_point(|wanted| wanted.position < safe.end);
         let beyond = wanted.split_off(ready);
         let outbox =
@@ -118,6 +147,8 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
         for wanted in &beyond {
             sent.note(&wanted.alert, End::Undelivered);
         }
+        sent.undelivered.extend(noted.unknown);
+        sent.last_error = sent.last_error.or(noted.last_error);
 
         let settled = safe.settle(&fates, &sent.undelivered, sent.last_error.as_deref());
         let extra = json!({
@@ -125,6 +156,7 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
             "digests": sent.digests,
             "held": sent.held,
             "unsettled": sent.unsettled,
+            "windows": noted.marks,
             "rule_errors": rule_errors.len(),
             "retried": safe.quarantined.retried + sent.retried,
         });

@@ -4,3 +4,4 @@ pub mod config;
 pub mod handler;
 pub mod message;
 pub mod once;
+pub mod sustained;

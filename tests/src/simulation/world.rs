@@ -17,7 +17,8 @@ use tributary_sim::mapping::kafka::KafkaMapping;
 use tributary_sim::mapping::kinesis::{KinesisMapping, Settings};
 use tributary_sim::mapping::sqs::SqsMapping;
 use tributary_sim::service::{
-    SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic, SimWindows,
+    SimAlertState, SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic,
+    SimWindows,
 };
 use tributary_sim::{Fault, Faults, clock};
 
@@ -99,6 +100,7 @@ impl World {
             quarantine: quarantine.clone(),
             topic: Arc::default(),
             claims: SimTable::new(faults.clone()),
+            alert_state: SimAlertState::new(faults.clone()),
             invocations: Invocations::default(),
             metrics: Arc::default(),
             queue: queue.clone(),
