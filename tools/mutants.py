@@ -137,6 +137,18 @@ MUTANTS = [
         "let last = self.stretch(number);",
     ),
     Mutant(
+        "silence-noted-before-it-is-told", "functions/alerts/src/handler.rs",
+        "        let mut books = matched(&wanted);\n        // Several",
+        "        let early: Vec<_> = due.iter().map(|(_, watched)| watched.clone()).collect();\n"
+        "        self.state.told(&early, deadline).await;\n"
+        "        let mut books = matched(&wanted);\n        // Several",
+    ),
+    Mutant(
+        "sign-of-life-not-noted-is-done", "functions/alerts/src/handler.rs",
+        "        sent.undelivered.extend(seen.unknown);\n",
+        "        let _ = seen.unknown;\n",
+    ),
+    Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",
         "Ok(verdicts) if verdicts.len() == pending.len() => verdicts,",
         "Ok(verdicts) if verdicts.len() <= pending.len() => verdicts,",

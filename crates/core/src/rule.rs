@@ -6,6 +6,7 @@ pub mod follow;
 pub mod series;
 mod spec;
 mod template;
+pub mod watch;
 
 use std::collections::BTreeSet;
 

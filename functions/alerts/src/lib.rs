@@ -1,5 +1,6 @@
 //! `alerts`: events in, messages to people out. See the README beside this crate.
 
+pub mod absent;
 pub mod config;
 pub mod handler;
 pub mod message;

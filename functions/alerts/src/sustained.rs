@@ -1,6 +1,7 @@
 //! Rules with `for`: what a window says is noted, and where it completes a row, that is an alert.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use tributary_aws::alert_state::{AlertState, OPERATION};
@@ -22,6 +23,8 @@ pub struct Memory<S> {
     pub insistence: Insistence,
     /// By window spec, the time from the start of a window to that of the next.
     pub hops: BTreeMap<String, SignedDuration>,
+    /// By item, when a sign of life was last written by this process.
+    pub(crate) written: Arc<Mutex<HashMap<String, Timestamp>>>,
 }
 
 /// What a window says to a rule with `for`.
@@ -54,7 +57,8 @@ impl<S: AlertState> Memory<S> {
     /// A memory in `store` for rules about windows of these specs.
     pub fn new(store: S, specs: &[Spec]) -> Self {
         let hops = specs.iter().map(|spec| (spec.id.clone(), spec.hop)).collect();
-        Self { store, insistence: Insistence::new(OPERATION), hops }
+        let insistence = Insistence::new(OPERATION);
+        Self { store, insistence, hops, written: Arc::default() }
     }
 
     /// What a window event says to a rule with `for`; `None` where there is nothing to note.

@@ -5,18 +5,21 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
 use tributary_core::event::Event;
+use tributary_core::rule::watch::Watched;
 use tributary_core::rule::{Rule, Rules};
 use tributary_core::window::Spec;
-use tributary_sim::service::{Change, ChangeKind, SimTable, SimTopic};
+use tributary_sim::clock;
+use tributary_sim::service::{Change, ChangeKind, SimAlertState, SimTable, SimTopic};
 
 use super::oracle::Verdict;
 
 /// Rules beside those that are compiled in: many events of one alert, in one batch and in several
-/// shards at once; many alerts of one rule; and one about several windows in a row, that is true of a
-/// window as long as it is young.
+/// shards at once; many alerts of one rule; one about several windows in a row, that is true of a
+/// window as long as it is young; and one about silences that are over soon.
 const MORE: &str = r#"
 [[rules]]
 id = "warm"
@@ -56,7 +59,27 @@ for = 3
 title = "Little of {entity}"
 key = "{entity}"
 cooldown = "10m"
+
+[[rules]]
+id = "silent"
+dataset = "telemetry"
+severity = "warning"
+absent = "1m"
+title = "Nothing from {entity}"
+key = "{entity}"
+cooldown = "0s"
+digest = 2
 "#;
+
+/// How long after it is due a silence may be untold: rounds of the schedule, some that fail, and those
+/// that a batch from the past makes cautious.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Whether no silence is left to be told.
+pub(super) fn silences_are_told(store: &SimAlertState) -> bool {
+    let limit = clock::now() - PATIENCE;
+    store.watched().iter().all(|(_, due)| due.is_none_or(|due| due > limit))
+}
 
 /// The rules of a simulation.
 pub(super) fn rules() -> Result<Rules, ConfigError> {
@@ -69,6 +92,9 @@ pub(super) fn rules() -> Result<Rules, ConfigError> {
 pub(super) struct Due {
     pub must: BTreeSet<String>,
     pub may: BTreeSet<String>,
+    /// Of each of these, one at least: a silence is known by when something last came, and that may not
+    /// have been written if something had come before.
+    pub one_of: Vec<BTreeSet<String>>,
 }
 
 impl Due {
@@ -102,6 +128,33 @@ impl Due {
         }
         due.may.extend(due.must.iter().cloned());
         Ok(due)
+    }
+
+    /// What follows of when something came, by every copy of every event there is.
+    pub(super) fn of_silences<'e>(
+        &mut self,
+        records: impl Iterator<Item = &'e [u8]>,
+        rules: &Rules,
+    ) {
+        let mut signs: BTreeMap<String, (&Rule, Vec<Watched>)> = BTreeMap::new();
+        for event in records.filter_map(|record| Event::from_json(record).ok()) {
+            for rule in rules.iter() {
+                if let Some(watched) = rule.sighting(&event) {
+                    let of_item = signs.entry(watched.item.clone());
+                    of_item.or_insert((rule, Vec::new())).1.push(watched);
+                }
+            }
+        }
+        for (rule, signs) in signs.into_values() {
+            let id = |watched: &Watched| rule.silence(watched).alert_id.to_string();
+            let end = |it: &Watched| rule.end_of_silence(it, it.seen_at).alert_id.to_string();
+            self.may.extend(signs.iter().flat_map(|watched| [id(watched), end(watched)]));
+            let Some(last) = signs.iter().map(|watched| watched.seen_at).max() else { continue };
+            if rule.due(last) + PATIENCE < clock::now() {
+                let is_late = |watched: &&Watched| watched.seen_at + rule.rest() >= last;
+                self.one_of.push(signs.iter().filter(is_late).map(id).collect());
+            }
+        }
     }
 
     /// What a rule says of the windows of one group, the simple way: every window, and whether those

@@ -193,11 +193,18 @@ impl Verdict {
     fn alerts(&mut self, world: &World, found: &Found) -> Result<(), ConfigError> {
         let rules = alerts::rules()?;
         let events = found.events.values().chain(found.windows.values());
-        let due = Due::of(events, &windows::specs()?)?;
+        let mut due = Due::of(events, &windows::specs()?)?;
+        let records = world.events.all();
+        due.of_silences(records.iter().map(|record| &record.data[..]), &rules);
         let sent = alerts::judge(self, &world.claims, &world.topic, &world.invocations, &rules);
         for id in &due.must {
             if !sent.contains_key(id) {
                 self.losses.push(format!("alert {id} was never sent"));
+            }
+        }
+        for ids in &due.one_of {
+            if ids.iter().all(|id| !sent.contains_key(id)) {
+                self.losses.push(format!("of a silence none was sent: {ids:?}"));
             }
         }
         let strange = sent.keys().filter(|id| !due.may.contains(*id));

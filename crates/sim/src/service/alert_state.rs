@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tributary_aws::alert_state::{AlertState, OPERATION};
 use tributary_aws::error::CallError;
 use tributary_core::rule::series::{Mark, Marks};
+use tributary_core::rule::watch::Watched;
 
 use crate::clock;
 use crate::fault::Faults;
@@ -22,6 +23,9 @@ pub struct SimAlertState {
 #[derive(Debug, Default)]
 struct State {
     marks: BTreeMap<String, (Marks, Timestamp)>,
+    /// With when the silence is due.
+    watched: BTreeMap<String, (Watched, Option<Timestamp>)>,
+    behind: BTreeMap<String, Timestamp>,
     calls: usize,
 }
 
@@ -36,6 +40,12 @@ impl SimAlertState {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.state().calls
+    }
+
+    /// The entities that are watched, each with when its silence is to be told, where it was not.
+    #[must_use]
+    pub fn watched(&self) -> Vec<(Watched, Option<Timestamp>)> {
+        self.state().watched.values().cloned().collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -61,10 +71,82 @@ impl State {
         }
         marks.clone()
     }
+
+    fn see(&mut self, watched: &Watched, due: Timestamp) -> Watched {
+        let known = self.watched.entry(watched.item.clone());
+        let (known, known_due) = known.or_insert_with(|| (watched.clone(), Some(due)));
+        if known.seen_at < watched.seen_at {
+            *known = Watched { silent_since: known.silent_since, ..watched.clone() };
+            *known_due = Some(due);
+        }
+        known.clone()
+    }
+
+    fn due(&self, bucket: u8, now: Timestamp, limit: usize) -> Vec<Watched> {
+        let is_due = |due: &Option<Timestamp>| due.is_some_and(|due| due <= now);
+        let all = self.watched.values().filter(|(it, due)| it.bucket() == bucket && is_due(due));
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|(_, due)| *due);
+        all.into_iter().take(limit).map(|(watched, _)| watched.clone()).collect()
+    }
+
+    fn told(&mut self, told: &Watched) {
+        if let Some((known, due)) = self.watched.get_mut(&told.item) {
+            known.silent_since = known.silent_since.max(Some(told.seen_at));
+            if known.seen_at == told.seen_at {
+                *due = None;
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: &Watched) {
+        if let Some((known, _)) = self.watched.get_mut(&ended.item)
+            && known.silent_since == ended.silent_since
+        {
+            known.silent_since = None;
+        }
+    }
 }
 
 impl AlertState for SimAlertState {
     async fn raise(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
         self.call(|state| state.raise(mark, expires_at)).await
+    }
+
+    async fn see(
+        &self,
+        watched: &Watched,
+        due: Timestamp,
+        _: Timestamp,
+    ) -> Result<Watched, CallError> {
+        self.call(|state| state.see(watched, due)).await
+    }
+
+    async fn due(
+        &self,
+        bucket: u8,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Watched>, CallError> {
+        self.call(|state| state.due(bucket, now, limit)).await
+    }
+
+    async fn told(&self, watched: &Watched) -> Result<(), CallError> {
+        self.call(|state| state.told(watched)).await
+    }
+
+    async fn ended(&self, watched: &Watched) -> Result<(), CallError> {
+        self.call(|state| state.ended(watched)).await
+    }
+
+    async fn fall_behind(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
+        self.call(|state| {
+            state.behind.insert(shard.to_owned(), until);
+        })
+        .await
+    }
+
+    async fn is_behind(&self, now: Timestamp) -> Result<bool, CallError> {
+        self.call(|state| state.behind.values().any(|until| *until > now)).await
     }
 }
