@@ -71,7 +71,7 @@ struct Scheduled<'a> {
     detail_type: &'a str,
 }
 
-/// Whether a payload is what a schedule of EventBridge sends.
+/// Whether a payload is what a schedule of `EventBridge` sends.
 #[must_use]
 pub fn is_scheduled(payload: &str) -> bool {
     let scheduled = object::<Scheduled<'_>>(payload);
