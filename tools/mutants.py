@@ -117,6 +117,38 @@ MUTANTS = [
         "Ok(Standing::Sent) => {}",
     ),
     Mutant(
+        "window-not-noted-is-done", "functions/alerts/src/handler.rs",
+        "        sent.undelivered.extend(noted.unknown);\n",
+        "        let _ = noted.unknown;\n",
+    ),
+    Mutant(
+        "row-of-one-too-few", "crates/core/src/rule/series.rs",
+        "(end - self.needed + 1..=*end).all(holds)",
+        "(end - self.needed + 2..=*end).all(holds)",
+    ),
+    Mutant(
+        "older-revision-brings-a-window-back", "crates/core/src/rule/series.rs",
+        "let value = 2 * u64::from(window.revision) + u64::from(holds);",
+        "let value = u64::from(holds);",
+    ),
+    Mutant(
+        "row-over-a-border-forgotten", "crates/core/src/rule/series.rs",
+        "let last = self.stretch(number + self.needed - 1);",
+        "let last = self.stretch(number);",
+    ),
+    Mutant(
+        "silence-noted-before-it-is-told", "functions/alerts/src/handler.rs",
+        "        let mut books = matched(&wanted);\n        // Several",
+        "        let early: Vec<_> = due.iter().map(|(_, watched)| watched.clone()).collect();\n"
+        "        self.state.told(&early, deadline).await;\n"
+        "        let mut books = matched(&wanted);\n        // Several",
+    ),
+    Mutant(
+        "sign-of-life-not-noted-is-done", "functions/alerts/src/handler.rs",
+        "        sent.undelivered.extend(seen.unknown);\n",
+        "        let _ = seen.unknown;\n",
+    ),
+    Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",
         "Ok(verdicts) if verdicts.len() == pending.len() => verdicts,",
         "Ok(verdicts) if verdicts.len() <= pending.len() => verdicts,",

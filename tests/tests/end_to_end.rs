@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use alerts::handler::Alerts;
+use alerts::sustained::Memory;
 use ingest_s3::handler::IngestS3;
 use jiff::SignedDuration;
 use metrics::handler::Metrics;
@@ -25,7 +26,7 @@ use tributary_core::quarantine::{Fixes, Mended, QuarantinedRow, Remade, Replayer
 use tributary_core::rows;
 use tributary_core::rule::Rules;
 use tributary_core::transform::Transformer;
-use tributary_sim::service::SimTable;
+use tributary_sim::service::{SimAlertState, SimTable};
 use tributary_sim::{Faults, MemoryObjects, MemoryQueue, MemorySink};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/datasets");
@@ -118,6 +119,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
         })),
         quarantine: bad_rows(),
         rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap().into(),
+        state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
         memory: SignedDuration::from_hours(24),
         journal: journal("alerts"),
         clock: now,

@@ -42,6 +42,12 @@ impl Insistence {
         Self { jitter_seed: Some(seed), ..self }
     }
 
+    /// The same, with calls of another operation.
+    #[must_use]
+    pub fn of(self, operation: &'static str) -> Self {
+        Self { operation, ..self }
+    }
+
     /// Delays between one attempt and the next, for ever.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
         delays_of(self.jitter_seed)

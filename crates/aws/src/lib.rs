@@ -8,6 +8,7 @@
 //! environment other than through [`env::Env`].
 
 pub mod aggregating;
+pub mod alert_state;
 pub mod batch;
 pub mod bucket;
 pub mod claims;

@@ -64,6 +64,20 @@ pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Er
     }
 }
 
+/// What a schedule sends: <https://docs.aws.amazon.com/eventbridge/latest/ref/events-structure.html>.
+#[derive(Deserialize)]
+struct Scheduled<'a> {
+    #[serde(rename = "detail-type")]
+    detail_type: &'a str,
+}
+
+/// Whether a payload is what a schedule of `EventBridge` sends.
+#[must_use]
+pub fn is_scheduled(payload: &str) -> bool {
+    let scheduled = object::<Scheduled<'_>>(payload);
+    scheduled.is_ok_and(|it| it.detail_type == "Scheduled Event")
+}
+
 impl KinesisRecord<'_> {
     /// The number that names the record in its shard.
     #[must_use]

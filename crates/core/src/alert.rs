@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::bad_row::first_chars;
 use crate::event::Event;
 use crate::id::Id;
+use crate::rule::watch::Watched;
 use crate::rule::{Rule, Severity};
 
 pub use self::books::{AlertBooks, End};
@@ -34,6 +35,8 @@ pub struct Alert {
     pub severity: Severity,
     /// The dataset of the event.
     pub dataset: String,
+    /// Whether something began or is over.
+    pub form: Form,
     /// What it is about: one key has one alert within a cooldown.
     pub key: String,
     /// The most messages of its rule that one batch makes.
@@ -46,8 +49,38 @@ pub struct Alert {
     pub to: Timestamp,
     /// One line for a person.
     pub title: String,
-    /// The message: a JSON object of `alert_id, rule, entity, severity, title, event`.
+    /// The message: a JSON object of `alert_id, rule, entity, severity, title, event`. Of a silence there
+    /// is no event, but `dataset`, `silent_since` and, at its end, `silent_until`.
     pub message: String,
+}
+
+/// Whether an alert says that something began or that it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It began, or happened.
+    Alert,
+    /// It is over.
+    End,
+}
+
+impl Form {
+    /// The name in SNS attributes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::End => "end",
+        }
+    }
+}
+
+/// A time in which nothing came from an entity, by arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// When the last reading before it was received.
+    pub since: Timestamp,
+    /// When the first reading after it was received.
+    pub until: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -58,6 +91,19 @@ struct Message<'a, E> {
     severity: Severity,
     title: &'a str,
     event: E,
+}
+
+#[derive(Serialize)]
+struct SilenceMessage<'a> {
+    alert_id: Id,
+    rule: &'a str,
+    entity: &'a str,
+    severity: Severity,
+    title: &'a str,
+    dataset: &'a str,
+    silent_since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent_until: Option<String>,
 }
 
 /// What stands for an event that is too large for a message: enough to find it in the lake.
@@ -100,11 +146,52 @@ impl Alert {
             rule: rule_id.to_owned(),
             severity,
             dataset: event.dataset.clone().into_owned(),
+            form: Form::Alert,
             key,
             digest: rule.digest(),
             events: 1,
             from: event.event_time,
             to: event.event_time,
+            title,
+            message,
+        }
+    }
+
+    pub(crate) fn of_silence(
+        alert_id: Id,
+        rule: &Rule,
+        watched: &Watched,
+        silence: Silence,
+    ) -> Self {
+        let severity = rule.severity();
+        let title = first_chars(&watched.title, MAX_TEXT_CHARS);
+        let (form, title) = match silence.until {
+            None => (Form::Alert, title.to_owned()),
+            Some(_) => (Form::End, format!("Over: {title}")),
+        };
+        let to = silence.until.unwrap_or(silence.since);
+        let message = to_json(&SilenceMessage {
+            alert_id,
+            rule: rule.id(),
+            entity: first_chars(&watched.entity, MAX_TEXT_CHARS),
+            severity,
+            title: &title,
+            dataset: rule.dataset(),
+            silent_since: silence.since.to_string(),
+            silent_until: silence.until.map(|until| until.to_string()),
+        });
+        Self {
+            alert_id,
+            cooldown: rule.cooldown(),
+            rule: rule.id().to_owned(),
+            severity,
+            dataset: rule.dataset().to_owned(),
+            form,
+            key: watched.key.clone(),
+            digest: rule.digest(),
+            events: 1,
+            from: silence.since,
+            to,
             title,
             message,
         }

@@ -3,12 +3,14 @@
 pub mod check;
 pub mod examples;
 pub mod follow;
+pub mod series;
 mod spec;
 mod template;
+pub mod watch;
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::alert::Alert;
 use crate::config::{AlertsConfig, ConfigError};
@@ -36,6 +38,8 @@ pub struct Rule {
     key: Template,
     cooldown: SignedDuration,
     digest: usize,
+    /// Hash of what it waits for: what is remembered is of this rule and of no other.
+    definition: Id,
 }
 
 /// The most messages of a rule that one batch makes, where the rule does not say it.
@@ -86,20 +90,28 @@ impl Rules {
     ///
     /// A rule that fails on the event is told and does not keep the others from being asked.
     pub fn matches(&self, event: &Event<'_>) -> (Vec<&Rule>, Vec<RuleError>) {
-        let (mut matches, mut errors) = (Vec::new(), Vec::new());
+        let (verdicts, errors) = self.verdicts(event);
+        let matches = verdicts.into_iter().filter_map(|(rule, holds)| holds.then_some(rule));
+        (matches.collect(), errors)
+    }
+
+    /// The rules that are asked about `event`, each with whether its `when` holds.
+    ///
+    /// A rule that fails on the event is told and does not keep the others from being asked.
+    pub fn verdicts(&self, event: &Event<'_>) -> (Vec<(&Rule, bool)>, Vec<RuleError>) {
+        let (mut verdicts, mut errors) = (Vec::new(), Vec::new());
         let mut rules = self.0.iter().filter(|rule| rule.asks_about(event)).peekable();
         if rules.peek().is_none() {
-            return (matches, errors);
+            return (verdicts, errors);
         }
         let scope = Scope::of(event);
         for rule in rules {
             match rule.when(&scope) {
-                Ok(true) => matches.push(rule),
-                Ok(false) => {}
+                Ok(holds) => verdicts.push((rule, holds)),
                 Err(message) => errors.push(RuleError { rule: rule.id.clone(), message }),
             }
         }
-        (matches, errors)
+        (verdicts, errors)
     }
 
     /// The alerts that `event` makes by itself, in the order of the rules: those of rules with `for`
@@ -140,6 +152,7 @@ impl Rule {
             key: Template::compile(&owner, &spec.key)?,
             cooldown: spec.cooldown.get(),
             digest: spec.digest.unwrap_or(MOST_MESSAGES) as usize,
+            definition: spec.definition(),
         })
     }
 
@@ -232,9 +245,13 @@ impl Rule {
     #[must_use]
     pub fn alert_id(&self, event: &Event<'_>) -> Id {
         // Event time, so that a replay finds the period that the first delivery found.
+        self.alert_id_at(event, event.event_time)
+    }
+
+    fn alert_id_at(&self, event: &Event<'_>, time: Timestamp) -> Id {
         let period = match self.cooldown.as_secs() {
             0 => String::new(),
-            seconds => event.event_time.as_second().div_euclid(seconds).to_string(),
+            seconds => time.as_second().div_euclid(seconds).to_string(),
         };
         Id::of_text(&[&self.id, &self.key(event), &period])
     }
@@ -242,7 +259,13 @@ impl Rule {
     /// The alert about `event`. Whether one is due is not asked here.
     #[must_use]
     pub fn alert(&self, event: &Event<'_>) -> Alert {
-        let alert_id = self.alert_id(event);
+        self.alert_at(event, event.event_time)
+    }
+
+    /// The alert about `event` of the period that `time` is in, where that is not of the event itself.
+    #[must_use]
+    pub fn alert_at(&self, event: &Event<'_>, time: Timestamp) -> Alert {
+        let alert_id = self.alert_id_at(event, time);
         let title = self.title.render(event);
         Alert::new(alert_id, self, self.key(event), title, event)
     }

@@ -14,6 +14,8 @@ pub struct Config {
     pub alerts_topic_arn: String,
     /// Name of the table of claims.
     pub claims_table: String,
+    /// Name of the table of what rules remember.
+    pub state_table: String,
     /// Hours for which the stream of events keeps a record.
     pub stream_retention_hours: usize,
     /// CloudWatch namespace of the books.
@@ -36,6 +38,7 @@ impl Config {
             quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
             alerts_topic_arn: env.text("ALERTS_TOPIC_ARN"),
             claims_table: env.text("CLAIMS_TABLE"),
+            state_table: env.text("STATE_TABLE"),
             stream_retention_hours: env.number("STREAM_RETENTION_HOURS"),
             metrics_namespace: env.text("METRICS_NAMESPACE"),
             rules_override: env.parsed("RULES_OBJECT", |text| override_of(text, every)),

@@ -1,39 +1,43 @@
 //! Batch orchestration: the core asks the rules, one topic at the edge tells people, each thing once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tracing::error;
+use tracing::{error, info};
+use tributary_aws::alert_state::{AlertState, AlertStateTable, OPERATION};
 use tributary_aws::batch::Fate;
 use tributary_aws::claims::{Claimant, Claims, ClaimsTable};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::delivery::Safe;
-use tributary_aws::error::InvocationError;
+use tributary_aws::error::{CallError, InvocationError};
 use tributary_aws::events;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::log::Journal;
-use tributary_aws::payload::{BatchResponse, KinesisPayload};
+use tributary_aws::payload::{BatchResponse, KinesisPayload, is_scheduled};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::s3::S3;
 use tributary_aws::sns::{Notification, Topic};
-use tributary_core::alert::{Alert, AlertBooks, End};
-use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
+use tributary_core::alert::{Alert, AlertBooks};
+use tributary_core::config::{ALERTS, AlertsConfig, ConfigError, PIPELINE, PipelineConfig};
 use tributary_core::rule::Rules;
+use tributary_core::window;
 
+use crate::absent::Sightings;
 use crate::config::Config;
 use crate::once::{Outbox, Wanted};
 use crate::rulebook::Rulebook;
+use crate::sustained::Memory;
 
 /// How long an alert is remembered beyond the retention of the stream: what Lambda parked may be
 /// brought back so much later and finds it sent.
 const MEMORY: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The function, over any sinks.
-pub struct Alerts<C, T, Q> {
+pub struct Alerts<C, S, T, Q> {
     /// Who sends which alert.
     pub claims: Claimant<C>,
     /// Where alerts go.
@@ -42,6 +46,8 @@ pub struct Alerts<C, T, Q> {
     pub quarantine: Producer<Q>,
     /// The rules in use.
     pub rules: Rulebook,
+    /// What rules remember from one batch to the next.
+    pub state: Memory<S>,
     /// How long an alert is remembered, beside its cooldown.
     pub memory: SignedDuration,
     /// Where the books go.
@@ -50,16 +56,18 @@ pub struct Alerts<C, T, Q> {
     pub clock: fn() -> Timestamp,
 }
 
-impl Alerts<ClaimsTable, Topic, DeliveryStream> {
+impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
     /// The function over AWS.
     ///
     /// # Errors
     ///
-    /// When the compiled-in `alerts.toml` is wrong.
+    /// When the compiled-in `alerts.toml` or `pipeline.toml` is wrong.
     pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
         let quarantine =
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         let claims = ClaimsTable::new(clients::dynamodb(sdk), config.claims_table);
+        let state = AlertStateTable::new(clients::dynamodb(sdk), config.state_table);
+        let specs = window::compile(&PipelineConfig::from_toml(PIPELINE)?)?;
         let retention = i64::try_from(config.stream_retention_hours).unwrap_or(i64::MAX / 3_600);
         let retention = SignedDuration::from_secs(retention.saturating_mul(3_600));
         let mut rules = Rulebook::from(Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?);
@@ -71,6 +79,7 @@ impl Alerts<ClaimsTable, Topic, DeliveryStream> {
             topic: Producer::new(Topic::new(clients::sns(sdk), config.alerts_topic_arn)),
             quarantine: Producer::new(quarantine),
             rules,
+            state: Memory::new(state, &specs),
             memory: MEMORY.saturating_add(retention),
             journal: Journal::new("alerts", config.metrics_namespace),
             clock: Timestamp::now,
@@ -78,19 +87,39 @@ impl Alerts<ClaimsTable, Topic, DeliveryStream> {
     }
 }
 
-impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>> Alerts<C, T, Q> {
-    /// Processes one batch of events as `owner`, a name that no other invocation has.
-    ///
-    /// Each alert is claimed, then published, then noted as sent: see [`Outbox`]. One that was sent
-    /// before is done. The earliest record with an alert that is neither is reported, also where the
-    /// topic refused it for good: Lambda then parks the record in the on-failure destination after
-    /// its retries, and nobody's alert is lost in silence.
+impl<C, S, T, Q> Alerts<C, S, T, Q>
+where
+    C: Claims,
+    S: AlertState,
+    T: BatchPut<Entry = Notification>,
+    Q: BatchPut<Entry = Vec<u8>>,
+{
+    /// Processes one batch of events, or a round of the schedule, as `owner`: a name that no other
+    /// invocation has.
     ///
     /// # Errors
     ///
-    /// When the payload is no Kinesis payload, or a service says that it can never work: Lambda then
-    /// delivers the whole batch again.
+    /// When the payload is neither, or a service says that it can never work: Lambda then delivers the
+    /// whole batch again.
     pub async fn handle(
+        &self,
+        payload: &str,
+        owner: &str,
+        deadline: Deadline,
+    ) -> Result<BatchResponse, InvocationError> {
+        if is_scheduled(payload) {
+            self.round(owner, deadline).await?;
+            return Ok(BatchResponse::default());
+        }
+        self.batch(payload, owner, deadline).await
+    }
+
+    /// A batch: what rules have to remember is noted first; where that fails the event is reported, and
+    /// whoever notes it next finds the same. Each alert is claimed, then published, then noted as sent:
+    /// see [`Outbox`]. One that was sent before is done. The earliest record with an alert that is
+    /// neither is reported, also where the topic refused it for good: Lambda then parks the record in
+    /// the on-failure destination after its retries, and nobody's alert is lost in silence.
+    async fn batch(
         &self,
         payload: &str,
         owner: &str,
@@ -99,14 +128,23 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
         let started = Instant::now();
         let payload = KinesisPayload::from_json(payload)?;
         let (rules, look) = self.rules.current((self.clock)(), deadline).await;
-        let mut wanted = Vec::new();
-        let mut books: BTreeMap<String, AlertBooks> = BTreeMap::new();
+        let (mut wanted, mut signs) = (Vec::new(), Vec::new());
+        let mut sightings = Sightings::default();
         let mut rule_errors = Vec::new();
+        let watching: Vec<_> = rules.iter().filter(|rule| rule.absent().is_some()).collect();
         let (fates, bad_rows) = events::read(&payload.records, (self.clock)(), |place, event| {
-            let (alerts, errors) = rules.alerts(event);
-            for alert in alerts {
-                books.entry(alert.rule.clone()).or_default().matched += 1;
-                wanted.push(self.wanted(place.position, alert));
+            for rule in &watching {
+                if let Some(watched) = rule.sighting(event) {
+                    sightings.add(place.position, rule, watched);
+                }
+            }
+            let (verdicts, errors) = rules.verdicts(event);
+            for (rule, holds) in verdicts {
+                if rule.sustained().is_some() {
+                    signs.extend(self.state.sign(place.position, rule, event, holds));
+                } else if holds {
+                    wanted.push(self.wanted(place.position, rule.alert(event)));
+                }
             }
             rule_errors.extend(errors);
             Ok(Fate::Out)
@@ -116,15 +154,39 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
             error!(rule, message, batch.rule_errors = rule_errors.len(), "a rule fails on events");
         }
 
+        // That they came is true, whatever becomes of the batch.
+        if let Some(last) = payload.records.last().filter(|_| !watching.is_empty()) {
+            let now = (self.clock)();
+            self.state.note_lag(last.shard_id(), last.arrival_time(), now, deadline).await;
+        }
+        let seen = self.state.see(sightings, self.memory, deadline.half_way()).await?;
         let safe = Safe::deliver(&fates, &bad_rows, &self.quarantine, deadline).await?;
+        // What follows of windows is found out before anything is told, and in the same order.
+        signs.retain(|sign| sign.position < safe.end);
+        let expires_at = (self.clock)().checked_add(self.memory).unwrap_or(Timestamp::MAX);
+        let noted = self.state.note(&signs, expires_at, deadline.half_way()).await?;
+        let due = noted.alerts.into_iter();
+        wanted.extend(due.map(|(position, alert)| self.wanted(position, alert)));
+        let over: Vec<_> =
+            seen.ends.iter().map(|end| (end.position, end.watched.clone())).collect();
+        let ends = seen.ends.into_iter();
+        wanted.extend(ends.map(|end| self.wanted(end.position, end.alert)));
+        wanted.sort_by_key(|wanted| wanted.position);
+
+        let mut books = matched(&wanted);
         let ready = wanted.partition_point(|wanted| wanted.position < safe.end);
         let beyond = wanted.split_off(ready);
-        let outbox =
-            Outbox { claims: &self.claims, topic: &self.topic, owner, clock: self.clock, deadline };
-        let mut sent = outbox.send(wanted).await?;
+        let mut sent = self.outbox(owner, deadline).send(wanted).await?;
         for wanted in &beyond {
-            sent.note(&wanted.alert, End::Undelivered);
+            sent.lose(wanted);
         }
+        let is_told = |position: &usize| !sent.undelivered.contains(position);
+        let over = over.into_iter().filter(|(position, _)| is_told(position));
+        let over: Vec<_> = over.map(|(_, watched)| watched).collect();
+        self.state.ended(&over, deadline).await;
+        sent.undelivered.extend(noted.unknown);
+        sent.undelivered.extend(seen.unknown);
+        sent.last_error = sent.last_error.or(noted.last_error).or(seen.last_error);
 
         let settled = safe.settle(&fates, &sent.undelivered, sent.last_error.as_deref());
         let extra = json!({
@@ -132,14 +194,14 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
             "digests": sent.digests,
             "held": sent.held,
             "unsettled": sent.unsettled,
+            "windows": noted.marks,
+            "seen": seen.written,
             "rule_errors": rule_errors.len(),
             "retried": safe.quarantined.retried + sent.retried,
         });
         let now = (self.clock)();
         self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
-        for (rule, ends) in sent.books {
-            *books.entry(rule).or_default() += ends;
-        }
+        add(&mut books, sent.books);
         self.journal.alerts(&books, now);
         if let Some(name) = look.metric() {
             self.journal.counted("rules", name, now);
@@ -147,7 +209,61 @@ impl<C: Claims, T: BatchPut<Entry = Notification>, Q: BatchPut<Entry = Vec<u8>>>
         Ok(fates.response(&settled, &payload.records))
     }
 
+    /// What the schedule is for: nobody sends an event that says that there is none. Silences that are
+    /// due are told as alerts are and then noted as told; what is not told is due in the next round.
+    async fn round(&self, owner: &str, deadline: Deadline) -> Result<(), InvocationError> {
+        let (rules, _) = self.rules.current((self.clock)(), deadline).await;
+        if rules.iter().all(|rule| rule.absent().is_none()) {
+            return Ok(());
+        }
+        let now = (self.clock)();
+        let due = self.state.due(&rules, now, deadline.half_way()).await?;
+        let wanted: Vec<_> = due
+            .iter()
+            .enumerate()
+            .map(|(position, (rule, watched))| self.wanted(position, rule.silence(watched)))
+            .collect();
+        let mut books = matched(&wanted);
+        // Several entities may share a key, and with it an alert.
+        let ids: Vec<_> = wanted.iter().map(|wanted| wanted.alert.alert_id).collect();
+        let sent = self.outbox(owner, deadline).send(wanted).await?;
+        let untold: BTreeSet<_> = sent.undelivered.iter().map(|&position| ids[position]).collect();
+        let told = due.into_iter().zip(&ids).filter(|(_, id)| !untold.contains(*id));
+        let told: Vec<_> = told.map(|((_, watched), _)| watched).collect();
+        self.state.told(&told, deadline).await;
+
+        info!(silences.told = told.len(), silences.untold = untold.len(), "a round of silences");
+        add(&mut books, sent.books);
+        self.journal.alerts(&books, (self.clock)());
+        match sent.last_error.filter(|_| !untold.is_empty()) {
+            None => Ok(()),
+            Some(message) => {
+                let code = "undelivered".to_owned();
+                Err(CallError::Plumbing { operation: OPERATION, code, message }.into())
+            }
+        }
+    }
+
+    fn outbox<'a>(&'a self, owner: &'a str, deadline: Deadline) -> Outbox<'a, C, T> {
+        Outbox { claims: &self.claims, topic: &self.topic, owner, clock: self.clock, deadline }
+    }
+
     fn wanted(&self, position: usize, alert: Alert) -> Wanted {
         Wanted { position, memory: alert.cooldown.saturating_add(self.memory), alert }
+    }
+}
+
+/// By rule, how many alerts are wanted.
+fn matched(wanted: &[Wanted]) -> BTreeMap<String, AlertBooks> {
+    let mut books: BTreeMap<String, AlertBooks> = BTreeMap::new();
+    for Wanted { alert, .. } in wanted {
+        books.entry(alert.rule.clone()).or_default().matched += alert.events;
+    }
+    books
+}
+
+fn add(books: &mut BTreeMap<String, AlertBooks>, ends: BTreeMap<String, AlertBooks>) {
+    for (rule, ends) in ends {
+        *books.entry(rule).or_default() += ends;
     }
 }

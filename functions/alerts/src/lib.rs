@@ -1,7 +1,9 @@
 //! `alerts`: events in, messages to people out. See the README beside this crate.
 
+pub mod absent;
 pub mod config;
 pub mod handler;
 pub mod message;
 pub mod once;
 pub mod rulebook;
+pub mod sustained;

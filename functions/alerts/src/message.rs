@@ -7,7 +7,7 @@ use tributary_core::alert::digest::Digest;
 /// The message of one alert.
 #[must_use]
 pub fn of_alert(alert: &Alert) -> Notification {
-    notification(alert, "alert", &alert.title, alert.message.clone())
+    notification(alert, alert.form.as_str(), &alert.title, alert.message.clone())
 }
 
 /// The message of many alerts of one rule, of which `first` is one.

@@ -59,12 +59,12 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Notes what became of an alert.
-    pub fn note(&mut self, alert: &Alert, end: End) {
+    fn note(&mut self, alert: &Alert, end: End) {
         self.books.entry(alert.rule.clone()).or_default().note(end, alert.events);
     }
 
-    fn lose(&mut self, wanted: &Wanted) {
+    /// Notes that an alert is not known to be told.
+    pub fn lose(&mut self, wanted: &Wanted) {
         self.undelivered.push(wanted.position);
         self.note(&wanted.alert, End::Undelivered);
     }

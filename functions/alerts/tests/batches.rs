@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use alerts::handler::Alerts;
+use alerts::sustained::Memory;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tributary_aws::claims::Claimant;
@@ -17,19 +18,22 @@ use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
 use tributary_core::config::{ALERTS, AlertsConfig};
 use tributary_core::rule::Rules;
-use tributary_sim::service::SimTable;
+use tributary_sim::service::{SimAlertState, SimTable};
 use tributary_sim::{Answer, Faults, MemorySink, aggregated, clock};
 
 type Topic = MemorySink<Notification>;
 type Quarantine = MemorySink<Vec<u8>>;
 
-fn alerts(script: impl IntoIterator<Item = Answer>) -> Alerts<SimTable, Topic, Quarantine> {
+fn alerts(
+    script: impl IntoIterator<Item = Answer>,
+) -> Alerts<SimTable, SimAlertState, Topic, Quarantine> {
     let size = |entry: &Notification| entry.message.len();
     Alerts {
         claims: Claimant::new(SimTable::new(Faults::none(1))),
         topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         rules: Rules::compile(&AlertsConfig::from_toml(&roomy()).unwrap()).unwrap().into(),
+        state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
         memory: SignedDuration::from_hours(24),
         journal: Journal::new("alerts", "Tributary/test".into()),
         clock: clock::now,
@@ -46,7 +50,10 @@ fn case(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-async fn handle(alerts: &Alerts<SimTable, Topic, Quarantine>, payload: &str) -> BatchResponse {
+async fn handle(
+    alerts: &Alerts<SimTable, SimAlertState, Topic, Quarantine>,
+    payload: &str,
+) -> BatchResponse {
     alerts.handle(payload, "one", Deadline::after(Duration::from_secs(5))).await.unwrap()
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alerts::handler::Alerts;
+use alerts::sustained::Memory;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -21,7 +22,7 @@ use tributary_aws::put::{BatchPut, Limits, Verdict};
 use tributary_aws::sns::{self, Notification};
 use tributary_core::config::{ALERTS, AlertsConfig};
 use tributary_core::rule::Rules;
-use tributary_sim::service::SimTable;
+use tributary_sim::service::{SimAlertState, SimTable};
 use tributary_sim::{Answer, Fault, Faults, MemorySink, clock};
 
 /// A topic that several functions publish to.
@@ -56,7 +57,7 @@ struct World {
     lines: Arc<Mutex<Vec<Value>>>,
 }
 
-type Function = Alerts<SimTable, Topic, MemorySink<Vec<u8>>>;
+type Function = Alerts<SimTable, SimAlertState, Topic, MemorySink<Vec<u8>>>;
 
 impl World {
     fn new(script: impl IntoIterator<Item = Answer>) -> Self {
@@ -81,6 +82,7 @@ impl World {
             topic: Producer::new(self.topic.clone()).with_jitter_seed(1),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
             rules: Rules::compile(&AlertsConfig::from_toml(rules).unwrap()).unwrap().into(),
+            state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
             memory: SignedDuration::from_hours(24),
             journal: journal.written_to(move |line| lines.lock().unwrap().push(line.clone())),
             clock: clock::now,

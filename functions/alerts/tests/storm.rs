@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alerts::handler::Alerts;
+use alerts::sustained::Memory;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -20,10 +21,10 @@ use tributary_aws::sns::{self, Notification};
 use tributary_core::alert::AlertBooks;
 use tributary_core::config::AlertsConfig;
 use tributary_core::rule::Rules;
-use tributary_sim::service::SimTable;
+use tributary_sim::service::{SimAlertState, SimTable};
 use tributary_sim::{Answer, Faults, MemorySink, aggregated, clock};
 
-type Function = Alerts<SimTable, MemorySink<Notification>, MemorySink<Vec<u8>>>;
+type Function = Alerts<SimTable, SimAlertState, MemorySink<Notification>, MemorySink<Vec<u8>>>;
 
 /// A function of one rule, and the books of its alerts.
 struct World {
@@ -56,6 +57,7 @@ impl World {
             topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
             rules: Rules::compile(&AlertsConfig::from_toml(&rule).unwrap()).unwrap().into(),
+            state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
             memory: SignedDuration::from_hours(24),
             journal: journal.written_to(move |line| written.lock().unwrap().push(line.clone())),
             clock: clock::now,

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 use serde_json::json;
 use tracing::{info, warn};
 use tributary_aws::batch::{Fate, Fates};
@@ -18,7 +17,7 @@ use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::insist::Insistence;
 use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::Journal;
-use tributary_aws::payload::{BatchResponse, KinesisPayload, KinesisRecord, object};
+use tributary_aws::payload::{BatchResponse, KinesisPayload, KinesisRecord, is_scheduled};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
@@ -56,13 +55,6 @@ pub struct Windows<S, L, E, Q> {
     pub clock: fn() -> Timestamp,
     /// How calls to the store are made again.
     pub insistence: Insistence,
-}
-
-/// What the schedule sends: <https://docs.aws.amazon.com/eventbridge/latest/ref/events-structure.html>.
-#[derive(Deserialize)]
-struct Scheduled {
-    #[serde(rename = "detail-type")]
-    detail_type: String,
 }
 
 /// The readings of a batch that are too late.
@@ -123,8 +115,7 @@ where
         payload: &str,
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
-        let scheduled = object::<Scheduled>(payload);
-        if scheduled.is_ok_and(|it| it.detail_type == "Scheduled Event") {
+        if is_scheduled(payload) {
             self.round(deadline).await?;
             return Ok(BatchResponse::default());
         }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use alerts::handler::Alerts;
+use alerts::sustained::Memory;
 use jiff::SignedDuration;
 use metrics::handler::Metrics;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use tributary_core::bad_row::Code;
 use tributary_core::event::Event;
 use tributary_core::kpl;
 use tributary_core::metric::{Datum, MAX_VALUES};
-use tributary_sim::service::SimTable;
+use tributary_sim::service::{SimAlertState, SimTable};
 use tributary_sim::{Faults, MemorySink};
 
 use super::judged::{check_on_the_wire, rules};
@@ -35,7 +36,7 @@ const GOOD: &str = r#"{"kind":"reading","dataset":"accidents","event_id":"000000
 /// What PutMetricData takes of one call, counted in data.
 const CALL: Limits = Limits { entries: 1_000, bytes: 1_000, entry_bytes: 1 };
 
-type Sender = Alerts<SimTable, MemorySink<Notification>, Lines>;
+type Sender = Alerts<SimTable, SimAlertState, MemorySink<Notification>, Lines>;
 
 thread_local! {
     static LEDGER: Ledger = Ledger::default();

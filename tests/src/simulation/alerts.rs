@@ -5,15 +5,21 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
+use tributary_core::event::Event;
+use tributary_core::rule::watch::Watched;
 use tributary_core::rule::{Rule, Rules};
-use tributary_sim::service::{Change, ChangeKind, SimTable, SimTopic};
+use tributary_core::window::Spec;
+use tributary_sim::clock;
+use tributary_sim::service::{Change, ChangeKind, SimAlertState, SimTable, SimTopic};
 
 use super::oracle::Verdict;
 
 /// Rules beside those that are compiled in: many events of one alert, in one batch and in several
-/// shards at once; and many alerts of one rule.
+/// shards at once; many alerts of one rule; one about several windows in a row, that is true of a
+/// window as long as it is young; and one about silences that are over soon.
 const MORE: &str = r#"
 [[rules]]
 id = "warm"
@@ -42,11 +48,140 @@ title = "{entity} is there"
 key = "{event_id}"
 cooldown = "0s"
 digest = 2
+
+[[rules]]
+id = "thin"
+dataset = "telemetry"
+window = "overlapping"
+severity = "info"
+when = "event.measures.count < 3.0"
+for = 3
+title = "Little of {entity}"
+key = "{entity}"
+cooldown = "10m"
+
+[[rules]]
+id = "silent"
+dataset = "telemetry"
+severity = "warning"
+absent = "1m"
+title = "Nothing from {entity}"
+key = "{entity}"
+cooldown = "0s"
+digest = 2
 "#;
+
+/// How long after it is due a silence may be untold: rounds of the schedule, some that fail, and those
+/// that a batch from the past makes cautious.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Whether no silence is left to be told.
+pub(super) fn silences_are_told(store: &SimAlertState) -> bool {
+    let limit = clock::now() - PATIENCE;
+    store.watched().iter().all(|(_, due)| due.is_none_or(|due| due > limit))
+}
 
 /// The rules of a simulation.
 pub(super) fn rules() -> Result<Rules, ConfigError> {
     Rules::compile(&AlertsConfig::from_toml(&format!("{ALERTS}\n{MORE}"))?)
+}
+
+/// The ids of the alerts that there must be, and of those that there may be: a window that held, and by
+/// a later revision does not, may have been told.
+#[derive(Default)]
+pub(super) struct Due {
+    pub must: BTreeSet<String>,
+    pub may: BTreeSet<String>,
+    /// Of each of these, one at least: a silence is known by when something last came, and that may not
+    /// have been written if something had come before.
+    pub one_of: Vec<BTreeSet<String>>,
+}
+
+impl Due {
+    /// What follows of these events, each with any time of receipt.
+    pub(super) fn of<'e>(
+        events: impl Iterator<Item = &'e Value>,
+        specs: &[Spec],
+    ) -> Result<Self, ConfigError> {
+        let rules = rules()?;
+        let mut due = Self::default();
+        let mut windows: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
+        for event in events {
+            let mut event = event.clone();
+            event["received_at"] = "2026-11-20T10:00:00Z".into();
+            let json = event.to_string();
+            let Ok(read) = Event::from_json(json.as_bytes()) else { continue };
+            let alerts = rules.alerts(&read).0;
+            due.must.extend(alerts.iter().map(|alert| alert.alert_id.to_string()));
+            if let Some(window) = &read.window {
+                let series = (window.spec.clone().into_owned(), read.entity.clone().into_owned());
+                windows.entry(series).or_default().push(event);
+            }
+        }
+        for ((spec, _), events) in &windows {
+            let hop = specs.iter().find(|it| it.id == *spec).map_or(1, |it| it.hop.as_secs());
+            for rule in rules.iter().filter(|rule| rule.window() == Some(spec)) {
+                if let Some(needed) = rule.sustained() {
+                    due.of_rows(&rules, rule, i64::from(needed), hop, events);
+                }
+            }
+        }
+        due.may.extend(due.must.iter().cloned());
+        Ok(due)
+    }
+
+    /// What follows of when something came, by every copy of every event there is.
+    pub(super) fn of_silences<'e>(
+        &mut self,
+        records: impl Iterator<Item = &'e [u8]>,
+        rules: &Rules,
+    ) {
+        let mut signs: BTreeMap<String, (&Rule, Vec<Watched>)> = BTreeMap::new();
+        for event in records.filter_map(|record| Event::from_json(record).ok()) {
+            for rule in rules.iter() {
+                if let Some(watched) = rule.sighting(&event) {
+                    let of_item = signs.entry(watched.item.clone());
+                    of_item.or_insert((rule, Vec::new())).1.push(watched);
+                }
+            }
+        }
+        for (rule, signs) in signs.into_values() {
+            let id = |watched: &Watched| rule.silence(watched).alert_id.to_string();
+            let end = |it: &Watched| rule.end_of_silence(it, it.seen_at).alert_id.to_string();
+            self.may.extend(signs.iter().flat_map(|watched| [id(watched), end(watched)]));
+            let Some(last) = signs.iter().map(|watched| watched.seen_at).max() else { continue };
+            if rule.due(last) + PATIENCE < clock::now() {
+                let is_late = |watched: &&Watched| watched.seen_at + rule.rest() >= last;
+                self.one_of.push(signs.iter().filter(is_late).map(id).collect());
+            }
+        }
+    }
+
+    /// What a rule says of the windows of one group, the simple way: every window, and whether those
+    /// before it held, by their last revisions and by any.
+    fn of_rows(&mut self, rules: &Rules, rule: &Rule, needed: i64, hop: i64, events: &[Value]) {
+        let mut known: BTreeMap<i64, Vec<(u32, bool, String)>> = BTreeMap::new();
+        for event in events {
+            let json = event.to_string();
+            let Ok(read) = Event::from_json(json.as_bytes()) else { continue };
+            let Some(window) = &read.window else { continue };
+            let holds = rules.matches(&read).0.iter().any(|it| it.id() == rule.id());
+            let alert = rule.alert(&read).alert_id.to_string();
+            let words = known.entry(window.start.as_second()).or_default();
+            words.push((window.revision, holds, alert));
+        }
+        let last = |words: &Vec<(u32, bool, String)>| words.iter().max().is_some_and(|it| it.1);
+        let ever = |words: &Vec<(u32, bool, String)>| words.iter().any(|it| it.1);
+        for (start, words) in &known {
+            let row = || (0..needed).map(|back| known.get(&(start - back * hop)));
+            let ids = words.iter().map(|word| word.2.clone());
+            if row().all(|words| words.is_some_and(last)) {
+                self.must.extend(ids);
+            } else if row().all(|words| words.is_some_and(ever)) {
+                self.may.extend(ids);
+            }
+        }
+    }
 }
 
 /// The invocations of `alerts` by name, and which of them ended by themselves. Clones are the same.

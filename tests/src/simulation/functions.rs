@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alerts::handler::Alerts;
+use alerts::sustained::Memory;
 use ingest_http::handler::IngestHttp;
 use ingest_kafka::config::Topics;
 use ingest_kafka::handler::IngestKafka;
@@ -28,8 +29,8 @@ use tributary_core::rows::Limits;
 use tributary_core::transform::Transformer;
 use tributary_sim::lambda::{Answer, Lambda};
 use tributary_sim::service::{
-    SimBucket, SimDelivery, SimMetrics, SimObjects, SimQueue, SimShards, SimSink, SimStream,
-    SimTable, SimTopic, SimWindows, Store,
+    SimAlertState, SimBucket, SimDelivery, SimMetrics, SimObjects, SimQueue, SimShards, SimSink,
+    SimStream, SimTable, SimTopic, SimWindows, Store,
 };
 use tributary_sim::{Faults, clock};
 use windows::handler::Windows;
@@ -74,6 +75,7 @@ pub(super) struct Parts<'a> {
     pub quarantine: Arc<SimDelivery>,
     pub topic: Arc<SimTopic>,
     pub claims: SimTable,
+    pub alert_state: SimAlertState,
     pub invocations: Invocations,
     pub metrics: Arc<SimMetrics>,
     pub queue: SimQueue,
@@ -160,11 +162,14 @@ impl Parts<'_> {
         });
         let invocations = self.invocations.clone();
         let claims = Claimant::new(self.claims.clone()).with_jitter_seed(self.plan.seed);
+        let mut state = Memory::new(self.alert_state.clone(), &specs()?);
+        state.insistence = state.insistence.with_jitter_seed(self.plan.seed);
         let alerts = Rc::new(Alerts {
             claims,
             topic: self.producer(&self.topic),
             quarantine: self.producer(&self.quarantine),
             rules: rules()?.into(),
+            state,
             memory: SignedDuration::from_hours(31 * 24),
             journal: self.journal("alerts"),
             clock: clock::now,

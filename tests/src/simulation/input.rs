@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tributary_core::datasets;
 use tributary_core::transform::{Outcome, Transformer};
+use tributary_sim::clock;
 use tributary_simulate::random::Sequence;
 use tributary_simulate::{FeedKind, Rates, Settings, Simulation};
 
@@ -47,7 +48,11 @@ impl Rows {
     #[must_use]
     pub(super) fn new(seed: u64, bad: f64, disorder: f64) -> Self {
         let feed = |kind: FeedKind| {
-            let usual = Settings::of(kind);
+            let mut usual = Settings::of(kind);
+            if kind == FeedKind::Telemetry {
+                // Of the present: the past would say nothing of who is silent.
+                usual.start_ms = clock::now().as_millisecond();
+            }
             let rates = Rates { late: disorder, duplicate: disorder, ..usual.rates };
             let settings = Settings { seed, rates, ..usual };
             Simulation::new(kind, &settings).ok().map(|simulation| (kind, simulation))

@@ -10,7 +10,7 @@ use tributary_core::kpl;
 use tributary_core::raw::RawRecord;
 use tributary_core::transform::Transformer;
 
-use super::alerts;
+use super::alerts::{self, Due};
 use super::input::{Expected, expected, without_receipt};
 use super::windows;
 use super::world::{World, pipeline};
@@ -192,23 +192,22 @@ impl Verdict {
     /// Each alert at least once; more often only where [`alerts::judge`] finds a reason.
     fn alerts(&mut self, world: &World, found: &Found) -> Result<(), ConfigError> {
         let rules = alerts::rules()?;
-        let mut wanted = BTreeSet::new();
-        for event in found.events.values().chain(found.windows.values()) {
-            let mut event = event.clone();
-            event["received_at"] = "2026-11-20T10:00:00Z".into();
-            let json = event.to_string();
-            if let Ok(event) = Event::from_json(json.as_bytes()) {
-                let alerts = rules.alerts(&event).0;
-                wanted.extend(alerts.iter().map(|alert| alert.alert_id.to_string()));
-            }
-        }
+        let events = found.events.values().chain(found.windows.values());
+        let mut due = Due::of(events, &windows::specs()?)?;
+        let records = world.events.all();
+        due.of_silences(records.iter().map(|record| &record.data[..]), &rules);
         let sent = alerts::judge(self, &world.claims, &world.topic, &world.invocations, &rules);
-        for id in &wanted {
+        for id in &due.must {
             if !sent.contains_key(id) {
                 self.losses.push(format!("alert {id} was never sent"));
             }
         }
-        let strange = sent.keys().filter(|id| !wanted.contains(*id));
+        for ids in &due.one_of {
+            if ids.iter().all(|id| !sent.contains_key(id)) {
+                self.losses.push(format!("of a silence none was sent: {ids:?}"));
+            }
+        }
+        let strange = sent.keys().filter(|id| !due.may.contains(*id));
         self.faults.extend(strange.map(|id| format!("alert {id} is of nobody")));
         Ok(())
     }

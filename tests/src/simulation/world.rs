@@ -17,11 +17,12 @@ use tributary_sim::mapping::kafka::KafkaMapping;
 use tributary_sim::mapping::kinesis::{KinesisMapping, Settings};
 use tributary_sim::mapping::sqs::SqsMapping;
 use tributary_sim::service::{
-    SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic, SimWindows,
+    SimAlertState, SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic,
+    SimWindows,
 };
 use tributary_sim::{Fault, Faults, clock};
 
-use super::alerts::Invocations;
+use super::alerts::{self, Invocations};
 use super::functions::{Functions, Parts};
 use super::input::Row;
 use super::plan::Plan;
@@ -44,6 +45,7 @@ pub(super) struct World {
     pub quarantine: Arc<SimDelivery>,
     pub topic: Arc<SimTopic>,
     pub claims: SimTable,
+    pub alert_state: SimAlertState,
     pub invocations: Invocations,
     pub metrics: Arc<SimMetrics>,
     pub queue: SimQueue,
@@ -99,6 +101,7 @@ impl World {
             quarantine: quarantine.clone(),
             topic: Arc::default(),
             claims: SimTable::new(faults.clone()),
+            alert_state: SimAlertState::new(faults.clone()),
             invocations: Invocations::default(),
             metrics: Arc::default(),
             queue: queue.clone(),
@@ -131,7 +134,8 @@ impl World {
         let batch_size = plan.mapping.batch_size;
         let topics = KafkaMapping::new(functions.ingest_kafka.clone(), batch_size);
         let (source, topic, metrics) = (parts.source, parts.topic, parts.metrics);
-        let (claims, invocations, windows) = (parts.claims, parts.invocations, parts.windows);
+        let (claims, alert_state) = (parts.claims, parts.alert_state);
+        let (invocations, windows) = (parts.invocations, parts.windows);
         Ok(Rc::new(Self {
             faults,
             source,
@@ -141,6 +145,7 @@ impl World {
             quarantine,
             topic,
             claims,
+            alert_state,
             invocations,
             metrics,
             queue,
@@ -165,7 +170,9 @@ impl World {
         self.messages.run(2);
         spawn_local(self.topics.clone().run());
         spawn_local(self.clone().reshard());
-        spawn_local(self.clone().close_windows());
+        for function in [&self.functions.windows, &self.functions.alerts] {
+            spawn_local(self.clone().call_each_minute(function.clone()));
+        }
         self.clone().feed().await;
         // Faults go on for a while after the last input.
         sleep(120 * SECOND).await;
@@ -202,14 +209,15 @@ impl World {
             && self.topics.is_drained()
             && self.streams.iter().all(|mapping| mapping.is_drained())
             && windows::are_told(&self.windows)
+            && alerts::silences_are_told(&self.alert_state)
     }
 
-    /// The schedule: once a minute, whatever became of the last time.
-    async fn close_windows(self: Rc<Self>) {
+    /// A schedule: once a minute, whatever became of the last time.
+    async fn call_each_minute(self: Rc<Self>, function: Lambda) {
         let scheduled = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
         while !self.is_over.get() {
             sleep(60 * SECOND).await;
-            let _ = self.functions.windows.invoke(scheduled.to_string()).await;
+            let _ = function.invoke(scheduled.to_string()).await;
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Alert, MAX_BYTES, to_json};
+use super::{Alert, Form, MAX_BYTES, to_json};
 use crate::bad_row::first_chars;
 use crate::id::Id;
 use crate::rule::Severity;
@@ -149,9 +149,13 @@ fn message(alerts: &[&Alert], part: usize, parts: usize) -> (String, String) {
     let title = |alert: &Alert| first_chars(&alert.title, MAX_TEXT_CHARS).to_owned();
     let examples: Vec<_> = alerts.iter().take(EXAMPLES).map(|alert| title(alert)).collect();
     let (rule, dataset) = (first_chars(&first.rule, MAX_TEXT_CHARS), &first.dataset);
+    let what = match first.form {
+        Form::Alert => "alerts",
+        Form::End => "ends",
+    };
     let title = match keys.len() {
-        1 => format!("{} alerts of {rule}, all of one key", alerts.len()),
-        keys => format!("{} alerts of {rule}, of {keys} keys", alerts.len()),
+        1 => format!("{} {what} of {rule}, all of one key", alerts.len()),
+        keys => format!("{} {what} of {rule}, of {keys} keys", alerts.len()),
     };
     let message = to_json(&Message {
         digest_id: Id::of(parts_of_id.map(str::as_bytes)),

@@ -3,6 +3,8 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use crate::id::Id;
+
 /// How urgent an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -50,6 +52,17 @@ pub struct RuleSpec {
 pub const MOST_SUSTAINED: u32 = 1_000;
 
 impl RuleSpec {
+    /// Hash of what the rule waits for; not of what it says to whom.
+    #[must_use]
+    pub(crate) fn definition(&self) -> Id {
+        let absent = self.absent.map(|length| length.get().as_secs().to_string());
+        let sustained = self.sustained.map(|count| count.to_string());
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (window, when) = (text(&self.window), text(&self.when));
+        let (sustained, absent) = (text(&sustained), text(&absent));
+        Id::of_text(&[&self.id, &self.dataset, &window, &when, &sustained, &absent])
+    }
+
     /// What is wrong with the fields together, and of which field it is to be said: all that is known
     /// without what the rule asks about.
     #[must_use]

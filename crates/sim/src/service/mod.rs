@@ -1,5 +1,6 @@
 //! The services that handlers put to, behind lines that fail.
 
+mod alert_state;
 mod delivery;
 mod metrics;
 mod objects;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use tributary_aws::error::{CallError, SetUpError};
 use tributary_aws::put::{BatchPut, Limits, Verdict};
 
+pub use alert_state::SimAlertState;
 pub use delivery::SimDelivery;
 pub use metrics::SimMetrics;
 pub use objects::{SimBucket, SimObjects};

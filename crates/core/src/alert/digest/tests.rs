@@ -15,6 +15,7 @@ fn alert(index: usize, key: &str) -> Alert {
         rule: "severe-accident".to_owned(),
         severity: Severity::Critical,
         dataset: "accidents".to_owned(),
+        form: Form::Alert,
         key: key.to_owned(),
         digest: 10,
         events: 1 + index as u64 % 3,

@@ -1,0 +1,290 @@
+//! What rules remember, in a `DynamoDB` table.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use jiff::Timestamp;
+use tributary_core::rule::series::{Mark, Marks};
+use tributary_core::rule::watch::Watched;
+
+use super::{AlertState, OPERATION, QUERY};
+use crate::error::{CallError, SetUpError};
+
+/// What the name of an attribute that holds a mark begins with.
+const WINDOW: &str = "w";
+
+/// The index of what somebody has to look at: partition key `due_in`, sort key `due` (milliseconds), with
+/// all attributes. An item without `due_in` is not in it.
+const DUE_INDEX: &str = "due";
+
+/// Which part of the index the shards are in with which the function is behind.
+const BEHIND: &str = "behind";
+
+/// The attributes of an entity that is watched. Some are reserved words of `DynamoDB`.
+const NAMES: [&str; 8] =
+    ["rule", "entity", "key", "title", "seen_at", "silent_since", "due_in", "due"];
+
+type Item = HashMap<String, AttributeValue>;
+
+/// A table with the partition key `item`, text, whose items expire by `expires_at` (seconds since 1970),
+/// with the index `due`.
+///
+/// An item of marks has an attribute `w<number>` for each window, a number. Raising one is an
+/// `UpdateItem` whose condition is that it is lower; whether it was or not, the answer has the item. See
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html>.
+///
+/// An entity that is watched has `rule, entity, key, title`, `seen_at` in milliseconds, `due_in`
+/// (`watch#<bucket>`) and `due` until its silence was told, and from then until its end was told
+/// `silent_since` in milliseconds. A shard that the function is behind with has `due_in` = `behind`.
+#[derive(Clone, Debug)]
+pub struct AlertStateTable {
+    client: Client,
+    name: String,
+}
+
+impl AlertStateTable {
+    /// The table `name`.
+    #[must_use]
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+}
+
+impl AlertStateTable {
+    fn update(&self, item: &str, expression: &str) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .key("item", text(item))
+            .update_expression(expression)
+    }
+
+    /// The same, of an entity that is watched; names that the expressions do not use are an error.
+    fn update_watched(
+        &self,
+        item: &str,
+        expression: &str,
+        condition: &str,
+    ) -> UpdateItemFluentBuilder {
+        let is_used = |name: &&str| {
+            let name = format!("#{name}");
+            // `#due` is in `#due_in`, too.
+            let is_in = |text: &str| text.split(|it: char| !is_of_name(it)).any(|it| it == name);
+            is_in(expression) || is_in(condition)
+        };
+        let mut request = self.update(item, expression).condition_expression(condition);
+        for name in NAMES.iter().filter(|name| is_used(name)) {
+            request = request.expression_attribute_names(format!("#{name}"), *name);
+        }
+        request
+    }
+
+    /// The item after an update or, where its condition failed, as it is: `None` where there is none.
+    async fn updated(&self, request: UpdateItemFluentBuilder) -> Result<Updated, CallError> {
+        let request = request
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(answer) => Ok(Updated { is_met: true, item: answer.attributes }),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Updated { is_met: false, item: failed.item().cloned() })
+                }
+                _ => Err(CallError::from_sdk(OPERATION, &self.name, &error)),
+            },
+        }
+    }
+
+    fn due_in(&self, part: String) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .index_name(DUE_INDEX)
+            .expression_attribute_names("#due_in", "due_in")
+            .expression_attribute_names("#due", "due")
+            .expression_attribute_values(":due_in", AttributeValue::S(part))
+    }
+
+    fn watched(&self, item: &Item) -> Result<Watched, CallError> {
+        let string = |name: &str| item.get(name)?.as_s().ok().cloned();
+        let time = |name: &str| {
+            let milliseconds = item.get(name)?.as_n().ok()?.parse().ok()?;
+            Timestamp::from_millisecond(milliseconds).ok()
+        };
+        let read = || {
+            Some(Watched {
+                item: string("item")?,
+                rule: string("rule")?,
+                entity: string("entity")?,
+                key: string("key")?,
+                title: string("title")?,
+                seen_at: time("seen_at")?,
+                silent_since: time("silent_since"),
+            })
+        };
+        read().ok_or_else(|| {
+            let item = string("item").unwrap_or_default();
+            CallError::SetUp(SetUpError {
+                operation: OPERATION,
+                resource: self.name.clone(),
+                code: "client".to_owned(),
+                message: format!("the item {item} is none that this program wrote"),
+            })
+        })
+    }
+}
+
+/// What became of an update.
+struct Updated {
+    is_met: bool,
+    item: Option<Item>,
+}
+
+impl AlertState for AlertStateTable {
+    async fn raise(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
+        let request = self
+            .update(&mark.item, "SET #window = :value, expires_at = :expires_at")
+            .condition_expression("attribute_not_exists(#window) OR #window < :value")
+            .expression_attribute_names("#window", format!("{WINDOW}{}", mark.window))
+            .expression_attribute_values(":value", AttributeValue::N(mark.value.to_string()))
+            .expression_attribute_values(":expires_at", number(expires_at.as_second()));
+        self.updated(request).await?.item.as_ref().map(marks).ok_or_else(no_item)
+    }
+
+    async fn see(
+        &self,
+        watched: &Watched,
+        due: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Watched, CallError> {
+        let request = self
+            .update_watched(
+                &watched.item,
+                "SET #rule = :rule, #entity = :entity, #key = :key, #title = :title, \
+                 #seen_at = :seen_at, #due_in = :due_in, #due = :due, expires_at = :expires_at",
+                "attribute_not_exists(#seen_at) OR #seen_at < :seen_at",
+            )
+            .expression_attribute_values(":rule", text(&watched.rule))
+            .expression_attribute_values(":entity", text(&watched.entity))
+            .expression_attribute_values(":key", text(&watched.key))
+            .expression_attribute_values(":title", text(&watched.title))
+            .expression_attribute_values(":seen_at", number(watched.seen_at.as_millisecond()))
+            .expression_attribute_values(":due_in", AttributeValue::S(part(watched.bucket())))
+            .expression_attribute_values(":due", number(due.as_millisecond()))
+            .expression_attribute_values(":expires_at", number(expires_at.as_second()));
+        let item = self.updated(request).await?.item.ok_or_else(no_item)?;
+        self.watched(&item)
+    }
+
+    async fn due(
+        &self,
+        bucket: u8,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Watched>, CallError> {
+        let request = self
+            .due_in(part(bucket))
+            .key_condition_expression("#due_in = :due_in AND #due <= :now")
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| CallError::from_sdk(QUERY, &self.name, &error))?;
+        answer.items().iter().map(|item| self.watched(item)).collect()
+    }
+
+    async fn told(&self, watched: &Watched) -> Result<(), CallError> {
+        let seen_at = || number(watched.seen_at.as_millisecond());
+        let request = self
+            .update_watched(
+                &watched.item,
+                "SET #silent_since = :seen_at REMOVE #due_in, #due",
+                "#seen_at = :seen_at",
+            )
+            .expression_attribute_values(":seen_at", seen_at());
+        let updated = self.updated(request).await?;
+        if updated.is_met || updated.item.is_none() {
+            return Ok(());
+        }
+        // Something came meanwhile: what comes next finds a silence whose end is to be told.
+        let request = self
+            .update_watched(
+                &watched.item,
+                "SET #silent_since = :seen_at",
+                "#seen_at > :seen_at AND \
+                 (attribute_not_exists(#silent_since) OR #silent_since < :seen_at)",
+            )
+            .expression_attribute_values(":seen_at", seen_at());
+        self.updated(request).await.map(|_| ())
+    }
+
+    async fn ended(&self, watched: &Watched) -> Result<(), CallError> {
+        let Some(since) = watched.silent_since else { return Ok(()) };
+        let request = self
+            .update_watched(&watched.item, "REMOVE #silent_since", "#silent_since = :since")
+            .expression_attribute_values(":since", number(since.as_millisecond()));
+        self.updated(request).await.map(|_| ())
+    }
+
+    async fn fall_behind(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
+        let request = self
+            .update(
+                &format!("{BEHIND}#{shard}"),
+                "SET #due_in = :due_in, #due = :until, expires_at = :expires_at",
+            )
+            .expression_attribute_names("#due_in", "due_in")
+            .expression_attribute_names("#due", "due")
+            .expression_attribute_values(":due_in", text(BEHIND))
+            .expression_attribute_values(":until", number(until.as_millisecond()))
+            .expression_attribute_values(":expires_at", number(until.as_second() + 1));
+        self.updated(request).await.map(|_| ())
+    }
+
+    async fn is_behind(&self, now: Timestamp) -> Result<bool, CallError> {
+        let request = self
+            .due_in(BEHIND.to_owned())
+            .key_condition_expression("#due_in = :due_in AND #due > :now")
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .limit(1);
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| CallError::from_sdk(QUERY, &self.name, &error))?;
+        Ok(!answer.items().is_empty())
+    }
+}
+
+fn part(bucket: u8) -> String {
+    format!("watch#{bucket}")
+}
+
+fn is_of_name(it: char) -> bool {
+    it == '#' || it == '_' || it.is_ascii_alphanumeric()
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The marks of an item. What is none of them is not ours to read.
+fn marks(item: &Item) -> Marks {
+    let mark = |(name, value): (&String, &AttributeValue)| {
+        let window = name.strip_prefix(WINDOW)?.parse().ok()?;
+        Some((window, value.as_n().ok()?.parse().ok()?))
+    };
+    item.iter().filter_map(mark).collect()
+}
+
+/// It was written a moment ago, and the next call finds out.
+fn no_item() -> CallError {
+    CallError::Plumbing {
+        operation: OPERATION,
+        code: "no_item".to_owned(),
+        message: "an answer without the item that it is about".to_owned(),
+    }
+}

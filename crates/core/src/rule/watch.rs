@@ -1,0 +1,120 @@
+//! `absent`: rules about entities from which nothing comes any more.
+//!
+//! An entity is watched by arrival time, `received_at`: event times are what devices say, and a replay
+//! of a year is over in minutes. What comes from the past is no sign of life: a reading counts where its
+//! event time is at most [`FRESH`] (or `absent`, where that is longer) before its time of receipt.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Rule;
+use crate::alert::{Alert, Silence};
+use crate::event::Event;
+use crate::id::Id;
+
+/// How old a reading may be when it is received and still say that its entity is there.
+pub const FRESH: SignedDuration = SignedDuration::from_hours(1);
+
+/// The longest that a sign of life may go unwritten because there was one before.
+const LONGEST_REST: SignedDuration = SignedDuration::from_mins(5);
+
+/// In how many parts entities are watched: no part of the index takes all writes.
+pub const BUCKETS: u8 = 8;
+
+/// An entity that a rule watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The item that holds it: a hash of the rule as it is and the entity.
+    pub item: String,
+    /// The id of the rule.
+    pub rule: String,
+    /// Whom it is about.
+    pub entity: String,
+    /// What an alert is about, with the fields of the last reading in it.
+    pub key: String,
+    /// What an alert says, with the same fields in it.
+    pub title: String,
+    /// When the last reading was received, as far as it was written: at most [`Rule::rest`] before it
+    /// was.
+    pub seen_at: Timestamp,
+    /// Since when it had been silent when that was last told; the end of that was not told yet.
+    pub silent_since: Option<Timestamp>,
+}
+
+impl Watched {
+    /// In which part of the index it is.
+    #[must_use]
+    pub fn bucket(&self) -> u8 {
+        self.item.bytes().last().unwrap_or_default() % BUCKETS
+    }
+}
+
+impl Rule {
+    /// What a reading says to a rule with `absent`: that its entity is there. `None` for other rules, and
+    /// for readings of the past.
+    #[must_use]
+    pub fn sighting(&self, event: &Event<'_>) -> Option<Watched> {
+        let absent = self.absent()?;
+        let age = event.received_at.duration_since(event.event_time);
+        if !self.asks_about(event) || age > absent.max(FRESH) {
+            return None;
+        }
+        Some(Watched {
+            item: self.item_of(&event.entity),
+            rule: self.id.clone(),
+            entity: event.entity.clone().into_owned(),
+            key: self.key(event),
+            title: self.title.render(event),
+            seen_at: event.received_at,
+            silent_since: None,
+        })
+    }
+
+    /// The item of an entity. Another definition of the rule makes another item.
+    #[must_use]
+    pub fn item_of(&self, entity: &str) -> String {
+        Id::of_text(&["absent", &self.definition.to_string(), entity]).to_string()
+    }
+
+    /// How long a sign of life need not be written after another: one write a reading would be many.
+    #[must_use]
+    pub fn rest(&self) -> SignedDuration {
+        (self.absent().unwrap_or_default() / 4).min(LONGEST_REST)
+    }
+
+    /// When the silence of an entity that was last seen then is to be told: a sign of life may have gone
+    /// unwritten for [`Rule::rest`] after it.
+    #[must_use]
+    pub fn due(&self, seen_at: Timestamp) -> Timestamp {
+        let length = self.absent().unwrap_or_default().saturating_add(self.rest());
+        seen_at.checked_add(length).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The alert that an entity is silent: one for each silence, or for each cooldown that silences begin
+    /// in.
+    #[must_use]
+    pub fn silence(&self, watched: &Watched) -> Alert {
+        let since = watched.seen_at;
+        let alert_id = self.id_of_silence(&watched.key, since);
+        Alert::of_silence(alert_id, self, watched, Silence { since, until: None })
+    }
+
+    /// The message that a silence which was told is over.
+    #[must_use]
+    pub fn end_of_silence(&self, watched: &Watched, since: Timestamp) -> Alert {
+        let alert_id = self.id_of_silence(&watched.key, since).to_string();
+        let alert_id = Id::of_text(&["end", &alert_id]);
+        let until = Some(watched.seen_at);
+        Alert::of_silence(alert_id, self, watched, Silence { since, until })
+    }
+
+    fn id_of_silence(&self, key: &str, since: Timestamp) -> Id {
+        let period = match self.cooldown.as_secs() {
+            0 => since.as_millisecond(),
+            seconds => since.as_second().div_euclid(seconds),
+        };
+        Id::of_text(&["silence", &self.id, key, &period.to_string()])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+use serde_json::json;
+
+use super::*;
+use crate::config::AlertsConfig;
+use crate::rule::Rules;
+
+const RULE: &str = r#"
+[[rules]]
+id = "silent"
+dataset = "telemetry"
+severity = "warning"
+absent = "8m"
+title = "Nothing from {entity}, which was {attributes.status}"
+key = "{entity}"
+cooldown = "0s"
+"#;
+
+fn rules(text: &str) -> Rules {
+    Rules::compile(&AlertsConfig::from_toml(text).unwrap()).unwrap()
+}
+
+/// A reading that happened and was received then.
+fn reading(happened: &str, received: &str) -> String {
+    json!({"kind": "reading", "dataset": "telemetry", "event_id": "e", "entity": "device-01",
+        "event_time": happened, "received_at": received, "measures": {},
+        "attributes": {"status": "OK"}, "tags": []})
+    .to_string()
+}
+
+fn seen(rules: &Rules, happened: &str, received: &str) -> Option<Watched> {
+    let json = reading(happened, received);
+    rules.iter().next().unwrap().sighting(&Event::from_json(json.as_bytes()).unwrap())
+}
+
+#[test]
+fn a_reading_says_that_its_entity_is_there_when_it_was_received() {
+    let rules = rules(RULE);
+    let watched = seen(&rules, "2026-11-20T09:50:00Z", "2026-11-20T10:00:00Z").unwrap();
+
+    assert_eq!((&watched.entity[..], &watched.key[..]), ("device-01", "device-01"));
+    assert_eq!(watched.title, "Nothing from device-01, which was OK");
+    assert_eq!(watched.seen_at.to_string(), "2026-11-20T10:00:00Z");
+    let rule = rules.iter().next().unwrap();
+    assert_eq!(
+        rule.due(watched.seen_at).to_string(),
+        "2026-11-20T10:10:00Z",
+        "8 min and a quarter"
+    );
+    assert!(watched.bucket() < BUCKETS);
+}
+
+#[test]
+fn a_replay_of_the_past_watches_nobody_and_a_clock_ahead_does() {
+    let rules = rules(RULE);
+
+    assert_eq!(seen(&rules, "2025-11-20T10:00:00Z", "2026-11-20T10:00:00Z"), None);
+    assert_eq!(seen(&rules, "2026-11-20T08:59:59Z", "2026-11-20T10:00:00Z"), None);
+    assert!(seen(&rules, "2026-11-20T09:00:00Z", "2026-11-20T10:00:00Z").is_some());
+    assert!(seen(&rules, "2027-11-20T10:00:00Z", "2026-11-20T10:00:00Z").is_some());
+}
+
+#[test]
+fn what_is_slower_than_an_hour_may_be_as_old_as_it_is_slow() {
+    let rules = rules(&RULE.replace("8m", "26h"));
+
+    assert!(seen(&rules, "2026-11-19T10:00:00Z", "2026-11-20T10:00:00Z").is_some());
+    assert_eq!(rules.iter().next().unwrap().rest(), SignedDuration::from_mins(5));
+}
+
+#[test]
+fn each_silence_is_one_alert_and_each_end_another() {
+    let (rules, cooled) = (rules(RULE), rules(&RULE.replace("\"0s\"", "\"1h\"")));
+    let at = |received| seen(&rules, received, received).unwrap();
+    let first = at("2026-11-20T10:00:00Z");
+    let second = at("2026-11-20T10:30:00Z");
+    let id = |rules: &Rules, watched| rules.iter().next().unwrap().silence(watched).alert_id;
+
+    assert_eq!(id(&rules, &first), id(&rules, &first));
+    assert_ne!(id(&rules, &first), id(&rules, &second));
+    assert_eq!(id(&cooled, &first), id(&cooled, &second), "they began within one cooldown");
+    let end = rules.iter().next().unwrap().end_of_silence(&second, first.seen_at);
+    assert_ne!(end.alert_id, id(&rules, &first));
+    let message: serde_json::Value = serde_json::from_str(&end.message).unwrap();
+    insta::assert_json_snapshot!(message);
+}
+
+#[test]
+fn another_length_watches_anew() {
+    assert_ne!(
+        rules(RULE).iter().next().unwrap().item_of("a"),
+        rules(&RULE.replace("8m", "9m")).iter().next().unwrap().item_of("a")
+    );
+}

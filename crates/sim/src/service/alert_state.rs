@@ -1,0 +1,152 @@
+//! What rules remember: one table, with its conditional writes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tributary_aws::alert_state::{AlertState, OPERATION};
+use tributary_aws::error::CallError;
+use tributary_core::rule::series::{Mark, Marks};
+use tributary_core::rule::watch::Watched;
+
+use crate::clock;
+use crate::fault::Faults;
+use crate::line::Line;
+
+/// One table, at the end of a line. Clones are the same table.
+#[derive(Clone, Debug)]
+pub struct SimAlertState {
+    line: Line,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    marks: BTreeMap<String, (Marks, Timestamp)>,
+    /// With when the silence is due.
+    watched: BTreeMap<String, (Watched, Option<Timestamp>)>,
+    behind: BTreeMap<String, Timestamp>,
+    calls: usize,
+}
+
+impl SimAlertState {
+    /// An empty table, as it is reached with these faults.
+    #[must_use]
+    pub fn new(faults: Faults) -> Self {
+        Self { line: Line::new(OPERATION, faults), state: Arc::default() }
+    }
+
+    /// How many calls were made, with an effect or without.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.state().calls
+    }
+
+    /// The entities that are watched, each with when its silence is to be told, where it was not.
+    #[must_use]
+    pub fn watched(&self) -> Vec<(Watched, Option<Timestamp>)> {
+        self.state().watched.values().cloned().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
+        self.state().calls += 1;
+        self.line.call(|| effect(&mut self.state())).await
+    }
+}
+
+impl State {
+    fn raise(&mut self, mark: &Mark, expires_at: Timestamp) -> Marks {
+        let now = clock::now();
+        let (marks, expiry) = self.marks.entry(mark.item.clone()).or_default();
+        if !marks.is_empty() && *expiry <= now {
+            marks.clear();
+        }
+        if marks.get(&mark.window).is_none_or(|value| *value < mark.value) {
+            marks.insert(mark.window, mark.value);
+            *expiry = expires_at;
+        }
+        marks.clone()
+    }
+
+    fn see(&mut self, watched: &Watched, due: Timestamp) -> Watched {
+        let known = self.watched.entry(watched.item.clone());
+        let (known, known_due) = known.or_insert_with(|| (watched.clone(), Some(due)));
+        if known.seen_at < watched.seen_at {
+            *known = Watched { silent_since: known.silent_since, ..watched.clone() };
+            *known_due = Some(due);
+        }
+        known.clone()
+    }
+
+    fn due(&self, bucket: u8, now: Timestamp, limit: usize) -> Vec<Watched> {
+        let is_due = |due: &Option<Timestamp>| due.is_some_and(|due| due <= now);
+        let all = self.watched.values().filter(|(it, due)| it.bucket() == bucket && is_due(due));
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|(_, due)| *due);
+        all.into_iter().take(limit).map(|(watched, _)| watched.clone()).collect()
+    }
+
+    fn told(&mut self, told: &Watched) {
+        if let Some((known, due)) = self.watched.get_mut(&told.item) {
+            known.silent_since = known.silent_since.max(Some(told.seen_at));
+            if known.seen_at == told.seen_at {
+                *due = None;
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: &Watched) {
+        if let Some((known, _)) = self.watched.get_mut(&ended.item)
+            && known.silent_since == ended.silent_since
+        {
+            known.silent_since = None;
+        }
+    }
+}
+
+impl AlertState for SimAlertState {
+    async fn raise(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
+        self.call(|state| state.raise(mark, expires_at)).await
+    }
+
+    async fn see(
+        &self,
+        watched: &Watched,
+        due: Timestamp,
+        _: Timestamp,
+    ) -> Result<Watched, CallError> {
+        self.call(|state| state.see(watched, due)).await
+    }
+
+    async fn due(
+        &self,
+        bucket: u8,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Watched>, CallError> {
+        self.call(|state| state.due(bucket, now, limit)).await
+    }
+
+    async fn told(&self, watched: &Watched) -> Result<(), CallError> {
+        self.call(|state| state.told(watched)).await
+    }
+
+    async fn ended(&self, watched: &Watched) -> Result<(), CallError> {
+        self.call(|state| state.ended(watched)).await
+    }
+
+    async fn fall_behind(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
+        self.call(|state| {
+            state.behind.insert(shard.to_owned(), until);
+        })
+        .await
+    }
+
+    async fn is_behind(&self, now: Timestamp) -> Result<bool, CallError> {
+        self.call(|state| state.behind.values().any(|until| *until > now)).await
+    }
+}
