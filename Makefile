@@ -128,6 +128,10 @@ test-cassandra: ## The store of windows on a real Cassandra that is killed; need
 sim: ## The whole in memory with everything going wrong that can [SEEDS=n, or SEED=n for one in full]
 	@cargo run --release --locked --quiet --package tributary-tests --bin sim -- $(if $(SEED),--seed '$(SEED)',--seeds '$(SEEDS)')
 
+.PHONY: bench-anomaly
+bench-anomaly: ## Precision, recall and F1 of anomaly detection by kind of fault, beside two plain rules
+	@cargo run --release --locked --quiet --package tributary-benches --bin bench-anomaly
+
 .PHONY: fuzz
 fuzz: $(STAMP) ## Inputs that libFuzzer makes up against each target of fuzz/ [TIME=seconds for each] [TARGET=names]
 	@python -m tools.fuzz --time '$(TIME)' $(TARGET)

@@ -2,6 +2,7 @@
 
 mod books;
 mod lines;
+mod offline;
 mod output;
 mod pace;
 mod progress;
@@ -18,6 +19,7 @@ mod summary;
 mod tap;
 mod target;
 mod units;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ enum Verb {
     Replay(replay::Arguments),
     /// Shows the records of a stream as they come
     Tap(tap::Arguments),
+    /// Shows the windows of a group from the store, newest first
+    Windows(windows::Arguments),
     /// Lists, shows and replays bad rows
     Quarantine(quarantine::Arguments),
     /// Settles the books of all functions of a stack
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Tap(arguments) => tap::run(&arguments),
+        Verb::Windows(arguments) => windows::run(&arguments),
         Verb::Quarantine(arguments) => quarantine::run(&arguments),
         Verb::Books(arguments) => books::run(&arguments),
         Verb::Rules(arguments) => rules::run(&arguments),

@@ -19,6 +19,9 @@ pub(crate) struct Report {
     pub filtered: u64,
     /// Alerts that the events made.
     pub alerts: u64,
+    /// Windows that the events came to, where somebody asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<u64>,
     /// Bad rows by code.
     pub bad_rows_by_code: BTreeMap<&'static str, u64>,
     /// Alerts by rule.
@@ -55,6 +58,9 @@ impl Report {
         row("alerts", self.alerts);
         for (rule, count) in &self.alerts_by_rule {
             row(&format!("  {rule}"), *count);
+        }
+        if let Some(windows) = self.windows {
+            table.add_row(["windows".to_owned(), HumanCount(windows).to_string()]);
         }
         if let Some(column) = table.column_mut(1) {
             column.set_cell_alignment(CellAlignment::Right);

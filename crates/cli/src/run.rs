@@ -17,6 +17,7 @@ use tributary_core::rows::{Limits, Position};
 use tributary_core::rule::Rules;
 use tributary_core::transform::{Outcome, Transformer};
 
+use crate::offline::Windows;
 use crate::output::{Lines, is_stdout};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -46,6 +47,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     alerts: Option<PathBuf>,
 
+    /// Where windows go, one JSON object a line, by spec, key and start; - is standard output. All
+    /// input is taken as in time. A row that nobody received counts as received when it happened
+    #[arg(long, value_name = "FILE")]
+    windows: Option<PathBuf>,
+
     /// How the books are shown: on standard output, or on standard error where lines go there
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -64,6 +70,8 @@ struct Run {
     events: Lines,
     bad_rows: Lines,
     alerts: Lines,
+    /// Where somebody asked for them.
+    windows: Option<Windows>,
     report: Report,
     /// The payload of the row at hand.
     payload: Vec<u8>,
@@ -76,14 +84,17 @@ struct Unreadable(String);
 #[expect(clippy::print_stderr, clippy::print_stdout, reason = "the command's result")]
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let started = Instant::now();
-    let outputs = [&arguments.events, &arguments.bad_rows, &arguments.alerts];
+    let outputs = [&arguments.events, &arguments.bad_rows, &arguments.alerts, &arguments.windows];
     let on_stdout = outputs.into_iter().flatten().filter(|path| is_stdout(path)).count();
     if on_stdout > 1 {
-        bail!("only one of --events, --bad-rows and --alerts can go to standard output");
+        bail!("only one of --events, --bad-rows, --alerts and --windows can go to standard output");
     }
     let dataset = arguments.dataset.as_deref().map(named).transpose()?;
+    let pipeline = PipelineConfig::from_toml(PIPELINE)?;
+    let mut windows = Lines::open(arguments.windows.as_deref())?;
     let mut run = Run {
-        transformer: Transformer::compile(&PipelineConfig::from_toml(PIPELINE)?)?,
+        transformer: Transformer::compile(&pipeline)?,
+        windows: windows.wanted().then(|| Windows::new(&pipeline)).transpose()?,
         rules: Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?,
         events: Lines::open(arguments.events.as_deref())?,
         bad_rows: Lines::open(arguments.bad_rows.as_deref())?,
@@ -101,7 +112,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     progress.finish();
     let Run { events, bad_rows, alerts, mut report, .. } = run;
-    for lines in [events, bad_rows, alerts] {
+    report.windows = run.windows.map(|all| all.write(&mut windows)).transpose()?;
+    for lines in [events, bad_rows, alerts, windows] {
         lines.finish()?;
     }
 
@@ -226,6 +238,9 @@ impl Run {
         self.report.rows += 1;
         self.report.events += 1;
         self.events.value(&event)?;
+        if let Some(windows) = &mut self.windows {
+            windows.add(&event);
+        }
 
         let (alerts, errors) = self.rules.alerts(&event);
         if let Some(error) = errors.first() {

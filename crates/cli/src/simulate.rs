@@ -1,6 +1,7 @@
 //! `tributary simulate`: a made-up feed, to a file, a stream or a function.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
+use tributary_core::time::millis;
 use tributary_simulate::{FeedKind, Rates, Settings, Simulation};
 
+use crate::output::{Lines, is_stdout};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
 use crate::stop::Stop;
@@ -66,6 +69,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     chances: Chances,
 
+    /// Where the truth about faulty sensors goes, one JSON object for each fault (telemetry, flood)
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+
     /// How the summary is shown
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -121,6 +128,20 @@ struct Chances {
     /// The share of readings whose value jumps away for once [default: 0.001]
     #[arg(long, value_name = "SHARE")]
     spike_rate: Option<f64>,
+
+    /// Telemetry: times a day that a device's readings are off by 1 to 4 °C for 1 to 3 hours
+    /// [default: 0]
+    #[arg(long, value_name = "N")]
+    shift_rate: Option<f64>,
+
+    /// Telemetry: times a day that a device's sensor runs away, by 4 to 12 °C an hour for half an
+    /// hour or more [default: 0]
+    #[arg(long, value_name = "N")]
+    fast_drift_rate: Option<f64>,
+
+    /// Telemetry: times a day that a device's sensor is stuck for half an hour or more [default: 0]
+    #[arg(long, value_name = "N")]
+    stuck_rate: Option<f64>,
 }
 
 impl Chances {
@@ -134,6 +155,9 @@ impl Chances {
             late: self.late_rate.unwrap_or(usual.late),
             duplicate: self.duplicate_rate.unwrap_or(usual.duplicate),
             spike: self.spike_rate.unwrap_or(usual.spike),
+            shift: self.shift_rate.unwrap_or(usual.shift),
+            fast_drift: self.fast_drift_rate.unwrap_or(usual.fast_drift),
+            stuck: self.stuck_rate.unwrap_or(usual.stuck),
         }
     }
 }
@@ -177,6 +201,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let settings = settings(arguments, kind)?;
     let mut simulation = Simulation::new(kind, &settings)?;
+    let mut labels = Labels::open(arguments, kind, &mut simulation)?;
     let mut target = arguments.to.open(None)?;
     let stop = Stop::on_signal()?;
 
@@ -194,6 +219,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let origin = Origin::Simulation { seed: arguments.seed, number: sent };
         let item = Item { dataset: kind.name(), key: record.key, payload: record.json, origin };
         target.send(&item)?;
+        labels.write(&mut simulation)?;
         progress.sent(sent, target.as_ref());
         if sent.is_multiple_of(LOOK_EVERY) && target.status().undelivered > 0 {
             break;
@@ -201,6 +227,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     target.settle()?;
     progress.finish();
+    labels.lines.finish()?;
 
     let counts = simulation.counts();
     let status = target.status();
@@ -241,6 +268,61 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(summary::outcome(target.as_ref()))
 }
 
+/// Where labels go.
+struct Labels {
+    lines: Lines,
+    /// The measure of the events that is wrong.
+    measure: &'static str,
+}
+
+impl Labels {
+    fn open(arguments: &Arguments, kind: FeedKind, simulation: &mut Simulation) -> Result<Self> {
+        let path = arguments.labels.as_deref();
+        if path.is_some_and(is_stdout) && arguments.to.name == TargetName::Stdout {
+            bail!("records go to standard output: --labels needs a file");
+        }
+        if path.is_some() && !simulation.keep_labels() {
+            bail!("{} has no sensors whose faults could be labelled", kind.name());
+        }
+        let measure = match kind {
+            FeedKind::Telemetry => "temperature_c",
+            _ => "water_level_m",
+        };
+        Ok(Self { lines: Lines::open(path)?, measure })
+    }
+
+    /// Writes what has become known.
+    fn write(&mut self, simulation: &mut Simulation) -> Result<()> {
+        if !self.lines.wanted() {
+            return Ok(());
+        }
+        for label in simulation.take_labels() {
+            let time = |ms: i64| Timestamp::from_millisecond(ms).map(millis);
+            self.lines.value(&Line {
+                entity: &label.device,
+                measure: self.measure,
+                kind: label.kind.as_str(),
+                from: time(label.from_ms)?,
+                to: label.to_ms.map(time).transpose()?,
+                size: (label.size * 1e3).round() / 1e3,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A label as it is written.
+#[derive(Serialize)]
+struct Line<'a> {
+    entity: &'a str,
+    measure: &'static str,
+    kind: &'static str,
+    from: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    size: f64,
+}
+
 fn tempo(arguments: &Arguments) -> Tempo {
     match (arguments.rate, arguments.speed, arguments.start) {
         (Some(rate), ..) => Tempo::Rate(rate),
@@ -252,19 +334,19 @@ fn tempo(arguments: &Arguments) -> Tempo {
 
 fn settings(arguments: &Arguments, kind: FeedKind) -> Result<Settings> {
     let usual = Settings::of(kind);
-    let millis = |length: Duration| {
+    let in_millis = |length: Duration| {
         i64::try_from(length.as_millis()).context("a length of time is far too long")
     };
     Ok(Settings {
         seed: arguments.seed,
         devices: arguments.devices.unwrap_or(usual.devices),
-        interval_ms: arguments.interval.map_or(Ok(usual.interval_ms), millis)?,
+        interval_ms: arguments.interval.map_or(Ok(usual.interval_ms), in_millis)?,
         start_ms: match arguments.start {
             None => usual.start_ms,
             Some(Start::At(time)) => time.as_millisecond(),
             Some(Start::Now) => Timestamp::now().as_millisecond(),
         },
-        duration_ms: arguments.duration.map(millis).transpose()?,
+        duration_ms: arguments.duration.map(in_millis).transpose()?,
         rates: arguments.chances.rates(),
     })
 }

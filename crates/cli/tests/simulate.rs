@@ -146,6 +146,32 @@ fn what_is_simulated_goes_through_the_core() {
 }
 
 #[test]
+fn labels_say_what_is_wrong_with_which_sensor_and_when() {
+    let folder = folder("simulate-labels");
+    let labels = folder.join("labels.ndjson");
+    let feed =
+        "simulate telemetry --devices 3 --duration 2d --interval 60s --seed 5 --drift-rate 0";
+    let faults = "--shift-rate 1 --fast-drift-rate 1 --stuck-rate 2";
+
+    let text = stdout(&format!("{feed} {faults} --labels {}", labels.display()));
+
+    assert_ne!(text, stdout(feed));
+    assert_eq!(text, stdout(&format!("{feed} {faults}")));
+    let written = std::fs::read_to_string(&labels).unwrap();
+    let mut kinds = BTreeSet::new();
+    for line in written.lines() {
+        let label: Value = serde_json::from_str(line).unwrap();
+        let time = |name: &str| label[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        assert!(time("from") < time("to"), "{label}");
+        assert_eq!(label["measure"], "temperature_c");
+        assert!(text.contains(label["entity"].as_str().unwrap()));
+        kinds.insert(label["kind"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["drift", "level_shift", "spike", "stuck"]);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_rate_is_kept_by_the_clock() {
     let started = Instant::now();
 
@@ -253,6 +279,10 @@ fn bad_options_are_one_line_and_exit_code_2() {
         ("simulate flood --rate 0", "is no rate"),
         ("simulate flood --rate 1 --speed 2", "cannot be used with"),
         ("simulate flood --wind-rate 1", "--wind-rate"),
+        ("simulate flood --stuck-rate 1", "flood has no sensors that"),
+        ("simulate telemetry --stuck-rate 5", "stuck rate is 0 to 4 a day"),
+        ("simulate covid --count 1 --to file:/dev/null --labels /dev/null", "covid has no sensors"),
+        ("simulate flood --labels -", "--labels needs a file"),
     ] {
         let output = tributary(arguments);
 

@@ -17,6 +17,7 @@
 //!
 //! What must **not** go here: the clock, files, streams, and how fast records go out.
 
+mod faults;
 mod held;
 mod model;
 mod places;
@@ -26,6 +27,7 @@ mod simulation;
 mod text;
 mod weather;
 
+pub use faults::{FaultKind, Label};
 pub use settings::{FeedKind, Rates, Settings, SettingsError};
 pub use simulation::{Counts, Record, Simulation};
 

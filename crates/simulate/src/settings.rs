@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::DAY_MS;
+use crate::faults::MOST_A_DAY;
 use crate::places::PLACES;
 
 /// Midnight of 2026-01-01, UTC.
@@ -48,7 +49,7 @@ impl FeedKind {
     }
 }
 
-/// How often things happen. All but `storm` are shares from 0 to 1.
+/// How often things happen. Shares from 0 to 1, but for `storm`, `shift`, `fast_drift` and `stuck`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rates {
     /// Storms, for each day and region.
@@ -65,6 +66,12 @@ pub struct Rates {
     pub duplicate: f64,
     /// Readings whose value jumps away for once, within what a sensor can show.
     pub spike: f64,
+    /// Times that readings are off by as much for an hour or more, for each day and device.
+    pub shift: f64,
+    /// Times that a sensor runs away within an hour or so, for each day and device.
+    pub fast_drift: f64,
+    /// Times that a sensor is stuck for an hour or more, for each day and device.
+    pub stuck: f64,
 }
 
 impl Default for Rates {
@@ -77,6 +84,9 @@ impl Default for Rates {
             late: 0.01,
             duplicate: 0.005,
             spike: 0.001,
+            shift: 0.0,
+            fast_drift: 0.0,
+            stuck: 0.0,
         }
     }
 }
@@ -149,6 +159,22 @@ impl Settings {
         }
         if !(0.0..=4.0).contains(&rates.storm) {
             return Err(SettingsError("the storm rate is 0 to 4 a day".to_owned()));
+        }
+        let faults =
+            [("shift", rates.shift), ("fast drift", rates.fast_drift), ("stuck", rates.stuck)];
+        for (name, rate) in faults {
+            if !(0.0..=MOST_A_DAY).contains(&rate) {
+                return Err(SettingsError(format!("the {name} rate is 0 to {MOST_A_DAY} a day")));
+            }
+        }
+        let all = faults.iter().map(|(_, rate)| rate).sum::<f64>();
+        if all > MOST_A_DAY {
+            let message = "the shift, fast drift and stuck rates are 4 a day together at most";
+            return Err(SettingsError(message.to_owned()));
+        }
+        if all > 0.0 && kind != FeedKind::Telemetry {
+            let message = format!("{} has no sensors that shift, drift fast or stick", kind.name());
+            return Err(SettingsError(message));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::DAY_MS;
+use crate::faults::{Episode, FaultKind, Faults, Label};
 use crate::held::Held;
 use crate::model::{self, Model, Reading};
 use crate::random::{Sequence, bell, hash, signed, unit};
@@ -50,6 +51,10 @@ pub struct Simulation {
     /// How many more readings each device leaves out.
     silent: Vec<u32>,
     held: Held,
+    faults: Faults,
+    /// What is wrong with the sensors, where somebody asked; and which fault of each device was told
+    /// last, by its beginning.
+    labels: Option<(Vec<Label>, Vec<Option<i64>>)>,
     chances: Chances,
     counts: Counts,
     /// The record at hand, and where its key is.
@@ -80,6 +85,8 @@ impl Simulation {
             step: 0,
             silent: vec![0; settings.devices as usize],
             held: Held::default(),
+            faults: Faults::new(settings),
+            labels: None,
             chances: Chances {
                 noise: sequence(1),
                 dropout: sequence(2),
@@ -98,6 +105,23 @@ impl Simulation {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// From now on faults of sensors are labelled; whether this feed has sensors that can fail.
+    ///
+    /// Whoever asks for labels takes them from time to time: until then they are in memory.
+    pub fn keep_labels(&mut self) -> bool {
+        let has_sensors = self.model.units().is_some();
+        if has_sensors {
+            self.labels = Some((Vec::new(), vec![None; self.settings.devices as usize]));
+        }
+        has_sensors
+    }
+
+    /// The labels of the faults that readings have shown since the last call, in the order of the
+    /// first reading that shows each.
+    pub fn take_labels(&mut self) -> Vec<Label> {
+        self.labels.as_mut().map(|(labels, _)| std::mem::take(labels)).unwrap_or_default()
     }
 
     /// The next record; `None` when the duration is over and all late ones have been given.
@@ -173,18 +197,24 @@ impl Simulation {
             return false;
         }
 
+        let episode = self.faults.at(device, time_ms);
+        let is_stuck = episode.is_some_and(|episode| episode.kind == FaultKind::Stuck);
+        let spike = spike && !is_stuck;
         let reading = Reading {
             device,
             time_ms,
             noise: if has_noise { noise } else { [0.0; 3] },
-            drift: drift(&self.settings, device, time_ms),
+            drift: drift(&self.settings, device, in_months(&self.settings, time_ms)),
             spike: if spike { size.signum() * (0.5 + 0.5 * size.abs()) } else { 0.0 },
+            offset: episode.map_or(0.0, |episode| episode.offset(time_ms)),
+            is_stuck,
         };
         self.json.clear();
         let Some(key) = self.model.write(&reading, &mut self.json) else { return false };
         self.key = key;
 
         counts.spikes += u64::from(spike);
+        self.label(&reading, episode);
         let interval = in_units(self.settings.interval_ms, 1);
         let mut sent_ms = time_ms;
         if is_late {
@@ -201,6 +231,37 @@ impl Simulation {
     }
 }
 
+impl Simulation {
+    /// Labels what is wrong with the reading that was just written.
+    fn label(&mut self, reading: &Reading, episode: Option<Episode>) {
+        let Some((labels, told)) = &mut self.labels else { return };
+        let Some((a_spike, a_month)) = self.model.units() else { return };
+        let device = || {
+            let key = self.json.get(self.key.clone()).unwrap_or_default();
+            String::from_utf8_lossy(key).into_owned()
+        };
+        let from_ms = reading.time_ms;
+        let told = &mut told[reading.device];
+        let slow = drift(&self.settings, reading.device, 1.0);
+        if told.is_none() && slow != 0.0 {
+            let kind = FaultKind::SlowDrift;
+            let size = slow * a_month;
+            labels.push(Label { device: device(), kind, from_ms, to_ms: None, size });
+        }
+        let begun = told.get_or_insert(i64::MIN);
+        if let Some(Episode { kind, from_ms, to_ms, size }) = episode
+            && from_ms > *begun
+        {
+            *begun = from_ms;
+            labels.push(Label { device: device(), kind, from_ms, to_ms: Some(to_ms), size });
+        }
+        if reading.spike != 0.0 {
+            let (to_ms, size) = (Some(from_ms.saturating_add(1)), reading.spike * a_spike);
+            labels.push(Label { device: device(), kind: FaultKind::Spike, from_ms, to_ms, size });
+        }
+    }
+}
+
 /// Whether a device that sends falls silent now, and for how many readings.
 fn falls_silent(chances: &mut Sequence, rates: &Rates) -> (bool, u32) {
     // So that of all readings the share `dropout` falls into a spell.
@@ -211,13 +272,18 @@ fn falls_silent(chances: &mut Sequence, rates: &Rates) -> (bool, u32) {
     (falls, spell)
 }
 
-/// How far a device's sensor has drifted, in parts of what its model takes for a month's drift.
-fn drift(settings: &Settings, device: usize, time_ms: i64) -> f64 {
+/// For how long sensors have drifted: half a year at most.
+fn in_months(settings: &Settings, time_ms: i64) -> f64 {
+    in_units(time_ms - settings.start_ms, 30 * DAY_MS).min(6.0)
+}
+
+/// How far a device's sensor has drifted in so many months, in parts of what its model takes for a
+/// month's drift.
+fn drift(settings: &Settings, device: usize, months: f64) -> f64 {
     let bits = |what| hash([settings.seed, 3, what, device as u64]);
     if unit(bits(0)) >= settings.rates.drift {
         return 0.0;
     }
     let speed = signed(bits(1));
-    let months = in_units(time_ms - settings.start_ms, 30 * DAY_MS).min(6.0);
     speed.signum() * (0.5 + 0.5 * speed.abs()) * months
 }

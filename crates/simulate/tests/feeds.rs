@@ -22,6 +22,9 @@ const CALM: Rates = Rates {
     late: 0.0,
     duplicate: 0.0,
     spike: 0.0,
+    shift: 0.0,
+    fast_drift: 0.0,
+    stuck: 0.0,
 };
 
 struct Sent {
@@ -371,6 +374,9 @@ fn settings_that_cannot_be_say_why_in_one_line() {
         (FeedKind::Flood, with(FeedKind::Flood, Rates { spike: f64::NAN, ..CALM })),
         (FeedKind::Flood, with(FeedKind::Flood, Rates { dropout: 1.0, ..CALM })),
         (FeedKind::Flood, with(FeedKind::Flood, Rates { storm: -1.0, ..CALM })),
+        (FeedKind::Flood, with(FeedKind::Flood, Rates { stuck: 1.0, ..CALM })),
+        (FeedKind::Telemetry, with(FeedKind::Telemetry, Rates { shift: 4.1, ..CALM })),
+        (FeedKind::Telemetry, with(FeedKind::Telemetry, Rates { shift: 3.0, stuck: 2.0, ..CALM })),
     ];
     for (kind, settings) in wrong {
         let error = Simulation::new(kind, &settings).err().unwrap().to_string();

@@ -30,6 +30,9 @@ const SHORTEST_RUN: u32 = 3;
 const FIRST_REPEATS: f32 = 0.1;
 const REPEATS_RATE: f64 = 1e-3;
 
+/// While a series may drift, its usual trend is learned at this part of the pace.
+const PATIENCE: f64 = 0.25;
+
 /// From the how manyeth outlier on one side its shape is told.
 const SHAPED: u32 = 3;
 
@@ -47,7 +50,7 @@ pub(super) struct Tuning {
     drift_z: f64,
     floor: f64,
     is_seasonal: bool,
-    /// The weight of a new value in the level, in the variance and in the usual trend.
+    /// The weight of a new value in the level, in the variance and in that of the trend.
     alpha: f64,
     scale_rate: f64,
     trend_rate: f64,
@@ -95,13 +98,18 @@ pub(super) struct State {
     b: f64,
     /// The variance of forecast errors.
     v: f32,
-    /// The variance of trends.
+    /// The usual trend, a window.
+    c: f32,
+    /// The variance of how far trends are from it.
     w: f32,
     /// How often a value is that of the window before, 0 to 1.
     r: f32,
     /// How many windows in a row had the value of the one before.
     #[serde(default, skip_serializing_if = "is_zero")]
     run: u32,
+    /// Whether a stuck sensor moved again in this window.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    back: bool,
     /// How many windows in a row had a trend beyond what is usual, and which way.
     #[serde(default, skip_serializing_if = "is_zero")]
     drift: i32,
@@ -200,8 +208,11 @@ impl Tuning {
         state.r += (rate * (f64::from(u8::from(is_same)) - f64::from(before.r))) as f32;
 
         // Nobody knows where the level went meanwhile, nor what a stuck sensor did not show.
-        if missed > f64::from(self.warm_up) || (was_stuck && !is_same) {
-            Self::begin_again(&mut state, second);
+        // The window in which that one moves again is in part still the old value: the next one too.
+        let is_back = was_stuck && !is_same;
+        state.back = is_back;
+        if missed > f64::from(self.warm_up) || is_back || before.back {
+            self.begin_again(&mut state, second);
             return (None, state);
         }
         let expected = self.expect(before, second, x, missed);
@@ -220,7 +231,7 @@ impl Tuning {
         // A value that repeats may be a stuck sensor's: it must not make the errors look small.
         let may_be_stuck = state.run > 1 && state.r < 0.5;
         self.follow(before, &mut state, &expected, may_be_stuck);
-        let drifts = state.drift.unsigned_abs() >= self.accept;
+        let drifts = self.is_drift(state.drift);
         if let Some(season) = &mut state.season
             && !drifts
         {
@@ -241,9 +252,11 @@ impl Tuning {
             a: x,
             b: x,
             v: 0.0,
+            c: 0.0,
             w: 0.0,
             r: FIRST_REPEATS,
             run: 0,
+            back: false,
             drift: 0,
             out: None,
             season,
@@ -251,9 +264,9 @@ impl Tuning {
     }
 
     /// Takes the value at hand for the level; what is usual otherwise stays.
-    fn begin_again(state: &mut State, second: i64) {
+    fn begin_again(&self, state: &mut State, second: i64) {
         let level = state.x - season_at(state.season.as_ref(), second);
-        (state.a, state.b) = (level, level);
+        self.set(state, level, f64::from(state.c));
         (state.out, state.drift) = (None, 0);
     }
 
@@ -299,25 +312,29 @@ impl Tuning {
         }
         state.a += self.alpha * (expected.value - residual - state.a);
         state.b += self.alpha * (state.a - state.b);
-        state.drift = 0;
         if out.n < self.accept {
             state.out = Some(out);
             return kind;
         }
         state.out = None;
+        let trend = (before.a - before.b) * self.to_trend;
         if kind == AnomalyKind::Drift {
-            // The two means whose level is the value and whose trend is that of the outliers.
-            let trend = (residual - out.from) / f64::from(out.n - 2);
-            state.a = expected.value - trend / self.to_trend;
-            state.b = state.a - trend / self.to_trend;
+            let faster = (residual - out.from) / f64::from(out.n - 2);
+            self.set(state, expected.value, trend + faster);
             state.drift = self.accept.cast_signed() * residual.signum() as i32;
         } else {
-            state.a += out.mean();
-            state.b += out.mean();
+            // At a new level there is no reason for the trend that a drift had.
+            let trend = if before.drift == 0 { trend } else { f64::from(before.c) };
+            self.set(state, 2.0 * state.a - state.b + out.mean(), trend);
+            state.drift = 0;
         }
-        state.a = state.a.clamp(-LARGEST, LARGEST);
-        state.b = state.b.clamp(-LARGEST, LARGEST);
         kind
+    }
+
+    /// Sets the two means to what gives this level and trend.
+    fn set(&self, state: &mut State, level: f64, trend: f64) {
+        state.a = (level - trend / self.to_trend).clamp(-LARGEST, LARGEST);
+        state.b = (state.a - trend / self.to_trend).clamp(-LARGEST, LARGEST);
     }
 
     /// Takes a value into level, trend and what is usual of both.
@@ -334,20 +351,36 @@ impl Tuning {
         }
 
         let trend = (state.a - state.b) * self.to_trend;
+        let bend = trend - f64::from(before.c);
         let usual = f64::from(before.w);
         let noise = self.noise_trend * self.spread(before);
-        let score = trend / usual.sqrt().max(noise);
         let is_ripe = before.n >= self.memory;
-        state.drift = if !is_ripe || score.abs() <= self.drift_z {
-            0
-        } else if (score > 0.0) == (before.drift > 0) {
-            before.drift.saturating_add(score.signum() as i32)
-        } else {
-            score.signum() as i32
-        };
-        let rate = self.trend_rate.max(1.0 / known);
+        state.drift =
+            if is_ripe { self.bent(before.drift, bend / usual.sqrt().max(noise)) } else { 0 };
+        // While it may drift, what is usual follows slowly: it must not be learned at once.
+        let haste = if state.drift == 0 { 1.0 } else { PATIENCE };
+        state.c += (haste * self.scale_rate.max(1.0 / known) * bend) as f32;
         let bound = if is_ripe { BOUND * BOUND * usual.max(noise * noise) } else { f64::INFINITY };
-        state.w += (rate * ((trend * trend).min(bound) - usual)) as f32;
+        let rate = haste * self.trend_rate.max(1.0 / known);
+        state.w += (rate * ((bend * bend).min(bound) - usual)) as f32;
+    }
+
+    /// How many windows in a row the trend has been bent beyond what is usual, and which way. Once
+    /// that is a drift, it takes half as much to stay one.
+    fn bent(&self, before: i32, score: f64) -> i32 {
+        let bar = if self.is_drift(before) { self.drift_z / 2.0 } else { self.drift_z };
+        let sign = score.signum() as i32;
+        if score.abs() <= bar {
+            0
+        } else if sign == before.signum() {
+            before.saturating_add(sign)
+        } else {
+            sign
+        }
+    }
+
+    fn is_drift(&self, windows: i32) -> bool {
+        windows.unsigned_abs() >= self.accept
     }
 
     /// Takes a forecast error into the variance.

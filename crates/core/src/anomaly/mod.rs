@@ -17,9 +17,9 @@
 //! - **Spikes and level shifts** differ by what follows, as in C. Chen and L.-M. Liu, *Joint
 //!   Estimation of Model Parameters and Outlier Effects in Time Series*, JASA 88 (1993): outliers on
 //!   one side, `accept` windows in a row, are the new level.
-//! - **Drifts** are a trend that is large for *this* series: the tracking signal of D. W. Trigg,
-//!   *Monitoring a Forecasting System*, Operational Research Quarterly 15 (1964), held against the
-//!   exponentially weighted variance of all trends there were.
+//! - **Drifts** are a trend that bends away from the usual one, far for *this* series: the tracking
+//!   signal of D. W. Trigg, *Monitoring a Forecasting System*, Operational Research Quarterly 15
+//!   (1964), held against the exponentially weighted variance of all such bends.
 //! - **Stuck sensors** repeat a value that does not repeat by chance: the probability of a run of
 //!   equal values, at the rate at which this series usually repeats itself, is below
 //!   one in a million.
@@ -88,7 +88,7 @@ fn default_z() -> f64 {
 }
 
 fn default_drift_z() -> f64 {
-    4.0
+    6.0
 }
 
 fn default_accept() -> u32 {

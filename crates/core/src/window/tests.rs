@@ -232,6 +232,16 @@ fn assert_alike(one: &Window, other: &Window) {
     }
 }
 
+#[test]
+fn the_example_that_is_explained_line_by_line_is_a_spec() {
+    let text = include_str!("../../../../examples/window.toml");
+
+    let specs = compile(&PipelineConfig::from_toml(text).unwrap()).unwrap();
+
+    assert_eq!(specs[0].windows_of(noon()).count(), 3);
+    assert_eq!(specs[0].detector.as_ref().unwrap().measures().count(), 1);
+}
+
 proptest! {
     /// However the events of a window are divided into batches, ordered and repeated, it comes to the
     /// same: merging is associative and commutative, and what was merged adds nothing.

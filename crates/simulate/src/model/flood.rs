@@ -16,6 +16,10 @@ const GAUGES: usize = 6;
 /// The lowest and highest level that a gauge can show, in metres.
 const RANGE_M: (f64, f64) = (0.0, 15.0);
 
+/// A spike, and a month of drift, in metres.
+const SPIKE_M: f64 = 3.0;
+const DRIFT_M: f64 = 0.15;
+
 struct River {
     source: Spot,
     region: Region,
@@ -77,6 +81,10 @@ impl Flood {
 }
 
 impl Model for Flood {
+    fn units(&self) -> Option<(f64, f64)> {
+        Some((SPIKE_M, DRIFT_M))
+    }
+
     fn write(&mut self, reading: &Reading, out: &mut Vec<u8>) -> Option<Range<usize>> {
         let gauge = &self.gauges[reading.device];
         let river = &mut self.rivers[reading.device / GAUGES];
@@ -89,8 +97,8 @@ impl Model for Flood {
             + 0.015 * river.source.daily(time_ms)
             + gauge.share * river.reach_m * wave
             + 0.008 * reading.noise[0]
-            + 0.15 * reading.drift
-            + 3.0 * reading.spike;
+            + DRIFT_M * reading.drift
+            + SPIKE_M * reading.spike;
 
         out.extend_from_slice(b"{\"sensor_id\":\"");
         let key = push_key(out, gauge.sensor_id.as_bytes());

@@ -22,10 +22,20 @@ pub(crate) struct Reading {
     pub(crate) drift: f64,
     /// 0, or a jump of 0.5 to 1, either way.
     pub(crate) spike: f64,
+    /// How far a failing sensor is off, in its unit.
+    pub(crate) offset: f64,
+    /// Whether the sensor shows what it showed before.
+    pub(crate) is_stuck: bool,
 }
 
 /// Writes what a device sends.
 pub(crate) trait Model: Send {
+    /// What a spike of 1 and a month's drift are in the unit of the sensor that they are of; `None`
+    /// where they are of no sensor.
+    fn units(&self) -> Option<(f64, f64)> {
+        None
+    }
+
     /// Appends the record of a reading: one JSON object. Returns where in `out`, which is empty
     /// before, the partition key is; `None` where there is nothing to report.
     fn write(&mut self, reading: &Reading, out: &mut Vec<u8>) -> Option<Range<usize>>;

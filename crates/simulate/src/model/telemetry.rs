@@ -24,7 +24,13 @@ struct Station {
     mean_c: f64,
     /// From the mean to the warmest month, in °C.
     season_c: f64,
+    /// What the thermometer showed last.
+    last_c: Option<f64>,
 }
+
+/// A spike, and a month of drift, in °C.
+const SPIKE_C: f64 = 30.0;
+const DRIFT_C: f64 = 1.5;
 
 pub(super) struct Telemetry {
     weather: Weather,
@@ -57,6 +63,7 @@ impl Telemetry {
                 region,
                 mean_c: 25.0 - 0.75 * north - 0.002 * place.elevation_ft + signed(draw(3, device)),
                 season_c: 5.0 + 0.45 * north,
+                last_c: None,
             }
         };
         let stations = (0..settings.devices as usize).map(station).collect();
@@ -66,8 +73,12 @@ impl Telemetry {
 }
 
 impl Model for Telemetry {
+    fn units(&self) -> Option<(f64, f64)> {
+        Some((SPIKE_C, DRIFT_C))
+    }
+
     fn write(&mut self, reading: &Reading, out: &mut Vec<u8>) -> Option<Range<usize>> {
-        let station = &self.stations[reading.device];
+        let station = &mut self.stations[reading.device];
         let time_ms = reading.time_ms;
         let front = self.weather.front(station.spot, time_ms);
         let rain = self.regions[station.region].rain(time_ms);
@@ -79,11 +90,16 @@ impl Model for Telemetry {
             + 5.0 * front
             - 4.0 * rain
             + 0.12 * reading.noise[0]
-            + 1.5 * reading.drift
-            + 30.0 * reading.spike;
+            + DRIFT_C * reading.drift
+            + SPIKE_C * reading.spike
+            + reading.offset;
         let humidity = 62.0 - 14.0 * day + 12.0 * front + 30.0 * rain + 0.8 * reading.noise[1];
         let pressure = 1014.0 - 11.0 * front - 9.0 * rain + 0.15 * reading.noise[2];
-        let temperature = temperature.clamp(TEMPERATURE.0, TEMPERATURE.1);
+        let temperature = station
+            .last_c
+            .filter(|_| reading.is_stuck)
+            .unwrap_or_else(|| temperature.clamp(TEMPERATURE.0, TEMPERATURE.1));
+        station.last_c = Some(temperature);
         let humidity = humidity.clamp(HUMIDITY.0, HUMIDITY.1);
 
         // A station that notices a jump says so, some of the time; heat and damp are for the people.

@@ -1,0 +1,139 @@
+//! The methods: ours, and the two that people write first. Each sees a window's past only.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use tributary_core::anomaly::{AnomalyKind, AnomalySpec, Baseline, Detector};
+use tributary_core::config::ConfigError;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `core::anomaly` with its defaults.
+    Ours,
+    /// More than 3 standard deviations from the mean of the last so many windows.
+    ThreeSigma(usize),
+    /// More than 3 scaled median deviations from the median of the last so many windows (F. R.
+    /// Hampel, *The Influence Curve and its Role in Robust Estimation*, JASA 69, 1974).
+    MovingMedian(usize),
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ours => f.write_str("tributary"),
+            Self::ThreeSigma(length) => write!(f, "3 sigma, {length} windows"),
+            Self::MovingMedian(length) => write!(f, "median, {length} windows"),
+        }
+    }
+}
+
+/// From median deviations to standard ones, where values are normal.
+const SCALE: f64 = 1.4826;
+
+/// What a method says of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) is_anomaly: bool,
+    /// Of what kind, by a method that tells.
+    pub(super) kind: Option<AnomalyKind>,
+}
+
+impl Method {
+    /// What it says of each window.
+    pub(super) fn tell(self, means: &[Option<f64>]) -> Vec<Told> {
+        match self {
+            Self::Ours => ours(means).unwrap_or_default(),
+            Self::ThreeSigma(length) => beyond(means, length, mean_and_deviation),
+            Self::MovingMedian(length) => beyond(means, length, median_and_deviation),
+        }
+    }
+}
+
+fn ours(means: &[Option<f64>]) -> Result<Vec<Told>, ConfigError> {
+    let spec: AnomalySpec = toml::from_str("measures = ['mean']")
+        .map_err(|error| ConfigError::new("bench", error.to_string()))?;
+    let detector = Detector::compile(&spec, SignedDuration::from_mins(1), "bench")?;
+    let mut baseline = Baseline::default();
+    let mut second = 0;
+    let told = means.iter().map(|&mean| {
+        let start = Timestamp::from_second(second).unwrap_or_default();
+        second += 60;
+        let Some(mean) = mean else { return Told::default() };
+        let (findings, after) = detector.judge(&baseline, start, |_| Some(mean));
+        baseline = after;
+        let kind = findings.all().first().and_then(|finding| finding.kind);
+        Told { is_anomaly: kind.is_some(), kind }
+    });
+    Ok(told.collect())
+}
+
+/// Whether each value is more than three deviations from the centre of the `length` before it.
+fn beyond(
+    means: &[Option<f64>],
+    length: usize,
+    centre_and_deviation: fn(&VecDeque<f64>) -> (f64, f64),
+) -> Vec<Told> {
+    let mut past = VecDeque::with_capacity(length + 1);
+    let tell = |mean: &Option<f64>| {
+        let Some(mean) = *mean else { return Told::default() };
+        let is_anomaly = past.len() == length && {
+            let (centre, deviation) = centre_and_deviation(&past);
+            (mean - centre).abs() > 3.0 * deviation
+        };
+        past.push_back(mean);
+        if past.len() > length {
+            past.pop_front();
+        }
+        Told { is_anomaly, kind: None }
+    };
+    means.iter().map(tell).collect()
+}
+
+fn mean_and_deviation(past: &VecDeque<f64>) -> (f64, f64) {
+    #[expect(clippy::cast_precision_loss, reason = "some hundred windows")]
+    let count = past.len() as f64;
+    let mean = past.iter().sum::<f64>() / count;
+    let variance = past.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    (mean, variance.sqrt())
+}
+
+fn median_and_deviation(past: &VecDeque<f64>) -> (f64, f64) {
+    let mut values: Vec<f64> = past.iter().copied().collect();
+    let middle = median(&mut values);
+    for value in &mut values {
+        *value = (*value - middle).abs();
+    }
+    (middle, SCALE * median(&mut values))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(method: Method, last: f64) -> bool {
+        let past = [3.0, 1.0, 2.0, 4.0, 5.0, 90.0, 3.0];
+        let means: Vec<_> = past.into_iter().chain([last]).map(Some).collect();
+        method.tell(&means).last().is_some_and(|told| told.is_anomaly)
+    }
+
+    #[test]
+    fn one_outlier_blinds_the_mean_and_not_the_median() {
+        assert!(!told(Method::ThreeSigma(7), 80.0));
+        assert!(told(Method::MovingMedian(7), 80.0));
+        assert!(told(Method::ThreeSigma(7), 130.0));
+        // The median is 3, the median deviation 1.
+        assert!(told(Method::MovingMedian(7), 7.5) && !told(Method::MovingMedian(7), 7.4));
+    }
+
+    #[test]
+    fn nothing_is_told_before_the_past_is_long_enough() {
+        assert!(!told(Method::ThreeSigma(8), 1e6) && !told(Method::MovingMedian(8), 1e6));
+    }
+}

@@ -1,0 +1,3 @@
+//! How well Tributary does: what `make bench-*` prints, and what tests hold.
+
+pub mod anomaly;

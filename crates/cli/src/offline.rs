@@ -1,0 +1,87 @@
+//! The windows of a whole input: what the store would hold if everything had come in time.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use anyhow::Result;
+use tributary_core::anomaly::Baseline;
+use tributary_core::config::PipelineConfig;
+use tributary_core::event::Event;
+use tributary_core::window::aggregate::Sample;
+use tributary_core::window::{self, Spec, Window};
+
+use crate::output::Lines;
+
+/// So many samples of a window are put off, because a window takes many at once better than each by
+/// itself.
+const PUT_OFF: usize = 256;
+
+/// All windows so far, in the order in which they are told.
+pub(crate) struct Windows {
+    /// Sorted by id.
+    specs: Vec<Spec>,
+    windows: BTreeMap<Key, (Window, Vec<Sample>)>,
+}
+
+/// Spec, group, and start in seconds.
+type Key = (usize, String, i64);
+
+impl Windows {
+    /// The windows of `config`, none of which holds anything yet.
+    pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
+        let mut specs = window::compile(config)?;
+        specs.sort_by(|a, b| a.id.cmp(&b.id));
+        for spec in &mut specs {
+            // No shard says what came again here: all events of a window are known by their ids.
+            spec.distinct = usize::MAX;
+        }
+        Ok(Self { specs, windows: BTreeMap::new() })
+    }
+
+    /// Adds an event to the windows that it is in.
+    pub(crate) fn add(&mut self, event: &Event<'_>) {
+        for (number, spec) in self.specs.iter().enumerate().filter(|(_, spec)| spec.takes(event)) {
+            let sample = Sample::of(event, spec);
+            let group = spec.key_of(event);
+            for span in spec.windows_of(sample.time) {
+                let (window, samples) = self
+                    .windows
+                    .entry((number, group.clone(), span.start.as_second()))
+                    .or_insert_with(|| (Window::open(span), Vec::new()));
+                samples.push(sample.clone());
+                if samples.len() >= PUT_OFF {
+                    apply(window, spec, samples);
+                }
+            }
+        }
+    }
+
+    /// Closes all windows and writes their events: by spec, group and start, revision 0, received at
+    /// their end. How many there are.
+    pub(crate) fn write(self, lines: &mut Lines) -> io::Result<u64> {
+        let count = self.windows.len() as u64;
+        let mut last: Option<(usize, String)> = None;
+        let mut baseline = Baseline::default();
+        for ((number, group, _), (mut window, mut samples)) in self.windows {
+            let spec = &self.specs[number];
+            apply(&mut window, spec, &mut samples);
+            window.close(window.span().end);
+            let of = Some((number, group));
+            if of != last {
+                baseline = Baseline::default();
+                last = of;
+            }
+            window.judge(spec, &baseline);
+            baseline = window.baseline().clone();
+            if let Some((_, group)) = &last {
+                lines.value(&window.event(spec, group))?;
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn apply(window: &mut Window, spec: &Spec, samples: &mut Vec<Sample>) {
+    window.apply(spec, samples.iter().map(|sample| (sample, None)), window.span().end);
+    samples.clear();
+}

@@ -1,0 +1,182 @@
+//! `tributary windows`: the windows of one group, from the store.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use comfy_table::{CellAlignment, Table, presets};
+use jiff::Timestamp;
+use tokio::runtime;
+use tributary_aws::clients::{self, SdkConfig};
+use tributary_aws::windows::{Range, WindowStore, WindowTable};
+use tributary_core::config::{PIPELINE, PipelineConfig};
+use tributary_core::event::Event;
+use tributary_core::window::{self, Phase, Spec, Window};
+
+use crate::output::say;
+use crate::run::named;
+use crate::stack::Stack;
+use crate::summary::Format;
+use crate::units;
+
+/// The most windows that are asked for at once: they are all in memory.
+const MOST: usize = 100_000;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The dataset
+    dataset: String,
+
+    /// The group: a device, a state; the parts of a key of several joined by /
+    key: String,
+
+    /// Which windows, by the id of their spec [default: the shortest windows of the dataset]
+    #[arg(long, value_name = "ID")]
+    spec: Option<String>,
+
+    /// No window that begins before: a date or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = units::start)]
+    from: Option<units::Start>,
+
+    /// No window that begins then or later: a date or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = units::start)]
+    to: Option<units::Start>,
+
+    /// How many at most, the newest
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+
+    /// The stack whose table is read
+    #[arg(long, value_name = "NAME", required_unless_present = "table", conflicts_with = "table")]
+    stack: Option<String>,
+
+    /// The table, where there is no stack to ask
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+
+    /// How windows are shown; json is one event a line
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Exit codes: 0, windows or not; 2 for what cannot be read or asked for.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let specs = window::compile(&PipelineConfig::from_toml(PIPELINE)?)?;
+    let spec = choose(&specs, arguments)?;
+    let range = range(arguments)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("nothing can be read")?;
+    runtime.block_on(async {
+        let config = clients::load().await;
+        let store = WindowTable::new(clients::dynamodb(&config), table(arguments, &config).await?);
+        show(&store, spec, range, arguments).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The spec that was asked for, or the one with the shortest windows.
+fn choose<'s>(specs: &'s [Spec], arguments: &Arguments) -> Result<&'s Spec> {
+    let dataset = named(&arguments.dataset)?.name();
+    let mut specs: Vec<_> = specs.iter().filter(|spec| spec.dataset == dataset).collect();
+    specs.sort_by_key(|spec| spec.size);
+    let ids: Vec<_> = specs.iter().map(|spec| spec.id.as_str()).collect();
+    let Some(wanted) = &arguments.spec else {
+        return specs.first().copied().with_context(|| format!("{dataset} has no windows"));
+    };
+    let found = specs.iter().copied().find(|spec| spec.id == *wanted);
+    found.with_context(|| {
+        format!("{wanted:?} is no window spec of {dataset}; there are {}", ids.join(", "))
+    })
+}
+
+fn range(arguments: &Arguments) -> Result<Range> {
+    let time = |start: Option<units::Start>, otherwise| match start {
+        None => otherwise,
+        Some(units::Start::At(time)) => time,
+        Some(units::Start::Now) => Timestamp::now(),
+    };
+    let from = time(arguments.from, Timestamp::MIN);
+    let until = time(arguments.to, Timestamp::MAX);
+    if from >= until {
+        bail!("--from is not before --to");
+    }
+    if arguments.limit == 0 || arguments.limit > MOST {
+        bail!("--limit is 1 to {MOST}");
+    }
+    Ok(Range { from, until, limit: arguments.limit })
+}
+
+async fn table(arguments: &Arguments, config: &SdkConfig) -> Result<String> {
+    match (&arguments.table, &arguments.stack) {
+        (Some(table), _) => Ok(table.clone()),
+        (None, Some(stack)) => {
+            Ok(Stack::read(config, stack).await?.output("WindowsTableName")?.to_owned())
+        }
+        (None, None) => bail!("--stack or --table says where windows are"),
+    }
+}
+
+async fn show<S: WindowStore>(
+    store: &S,
+    spec: &Spec,
+    range: Range,
+    arguments: &Arguments,
+) -> Result<()> {
+    let group = arguments.key.as_str();
+    let items = store.range(&spec.id, group, range).await.map_err(|error| anyhow!("{error}"))?;
+    let mut windows = Vec::with_capacity(items.len());
+    for item in &items {
+        let window = Window::from_json(&item.body)
+            .with_context(|| format!("the window of {} is none", item.key.start))?;
+        windows.push(window);
+    }
+    match arguments.format {
+        Format::Json => {
+            for window in &windows {
+                say(&serde_json::to_string(&window.event(spec, group))?)?;
+            }
+        }
+        Format::Table => say(&as_table(spec, group, &windows))?,
+    }
+    Ok(())
+}
+
+/// For a person: one line for each window, with the mean of each measure, and what is unusual.
+fn as_table(spec: &Spec, group: &str, windows: &[Window]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let means = || spec.measures.iter().map(|measure| format!("{measure}_mean"));
+    let rates = || spec.rate.iter().map(|measure| format!("{measure}_per_h"));
+    let names: Vec<_> = means().chain(rates()).collect();
+    let head = ["start", "is", "count"].map(str::to_owned);
+    table.set_header(head.into_iter().chain(names.iter().cloned()).chain(["tags".to_owned()]));
+    for window in windows {
+        let event = window.event(spec, group);
+        let number = |name: &str| match event.measures.get(name) {
+            Some(value) => format!("{value:.3}"),
+            None => "-".to_owned(),
+        };
+        let is = match (window.phase(), window.revision()) {
+            (Phase::Open, _) => "open".to_owned(),
+            (_, 0) => "closed".to_owned(),
+            (_, revision) => format!("revision {revision}"),
+        };
+        let count = event.measures.get("count").map_or(0.0, |count| *count);
+        let mut row = vec![event.event_time.to_string(), is, format!("{count}")];
+        row.extend(names.iter().map(|name| number(name)));
+        row.push(tags(&event));
+        table.add_row(row);
+    }
+    for column in 2..3 + names.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let count = windows.len();
+    let text = format!(" {count} windows of {} for {group}, newest first", spec.id);
+    if windows.is_empty() { text } else { format!("{}\n\n{text}", table.trim_fmt()) }
+}
+
+fn tags(event: &Event<'_>) -> String {
+    let kinds = event.tags.iter().filter(|tag| **tag != "anomaly");
+    kinds.map(AsRef::as_ref).collect::<Vec<_>>().join(" ")
+}
