@@ -84,6 +84,12 @@ demo: build feed-tools ## A feed through the whole pipeline on a local AWS [FEED
 	@python -m demo demo $(call option,FEED,--feed) $(if $(filter true,$(AGGREGATE)),--aggregate) $(call option,DATA,--data) $(call option,ROWS,--rows) $(call option,KILL,--kill) \
 		$(call option,KILL_EVERY,--kill-every) $(call option,KILL_TIMES,--kill-times) $(call option,ALARM,--alarm)
 
+.PHONY: demo-operate
+demo-operate: export FEED := flood
+demo-operate: build ## What an operator does: bad rows mended and replayed, dead letters redriven, the books, on a local AWS
+	@$(MAKE) --no-print-directory feed-tools
+	@python -m demo operate
+
 .PHONY: up
 up: build ## The same stack, to play with; says what to try
 	@python -m demo up
@@ -111,6 +117,12 @@ test: $(STAMP) ## All tests: Rust, and the Python of demo and tools
 test-kafka: export PYTHON := $(PYTHON)
 test-kafka: ## A feed through a real Kafka broker that is killed twice; needs java 17 and mvn, else it says "skipped"
 	cargo test --locked --quiet -p tributary-cli --test kafka_through -- --ignored
+
+# Its jars too, into target/cassandra.
+.PHONY: test-cassandra
+test-cassandra: export PYTHON := $(PYTHON)
+test-cassandra: ## The store of windows on a real Cassandra that is killed; needs java 17 and mvn, else it says "skipped"
+	cargo test --locked --quiet -p tributary-cassandra --test windows -- --include-ignored
 
 .PHONY: sim
 sim: ## The whole in memory with everything going wrong that can [SEEDS=n, or SEED=n for one in full]

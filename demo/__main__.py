@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import datasets, feed, play, replay, run, stack
+from . import datasets, feed, operate, play, replay, run, stack
 
 
 def parser():
@@ -24,6 +24,7 @@ def parser():
         "--alarm", default="transform", metavar="FUNCTION",
         help="the function that is made to fail at the end, to see its alarm (transform; none for no such check)")
 
+    verbs.add_parser("operate", help="bad rows mended and replayed, dead letters redriven, the books, on a stack of its own")
     verbs.add_parser("up", help="start a stack that stays")
     verbs.add_parser("down", help="end the stack of `up`")
     watch = verbs.add_parser("watch", help="cargo lambda watch with the environment of `up`")
@@ -74,6 +75,8 @@ def dispatch(given):
             kill = (given.kill, given.kill_every, given.kill_times) if given.kill else None
             alarm = None if given.alarm == "none" else given.alarm
             return run.demo(run.feeds_of(given.feed, given.data, given.rows), kill, alarm, given.aggregate)
+        case "operate":
+            return operate.operate()
         case "up":
             return run.up()
         case "down":

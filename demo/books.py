@@ -47,6 +47,8 @@ class Seen:
     bad: dict = field(default_factory=dict)
     events: dict = field(default_factory=dict)
     alerts: dict = field(default_factory=dict)
+    late: list = field(default_factory=list)
+    windows: set = field(default_factory=set)
     raw_deliveries: int = 0
     event_deliveries: int = 0
     bad_deliveries: int = 0
@@ -58,12 +60,17 @@ class Seen:
         self.raw_deliveries += 1
 
     def add_bad(self, row):
+        if row["code"] == "late":
+            # Of a reading that is an event all the same, and too late for a window only.
+            self.late.append(row)
+            return
         self.bad[row["record_id"]] = BadRow(
             row["code"], row["source"], "sequence_number" not in row, row.get("payload_base64"))
         self.bad_deliveries += 1
 
     def add_event(self, event):
         if event.get("kind") != "reading":
+            self.windows.add(event["event_id"])
             return
         self.events[event["event_id"]] = event
         self.event_deliveries += 1
@@ -131,7 +138,7 @@ def settle(feeds, seen, filtered_in_logs, rules):
     """
     event_of, problems = _events_by_key(seen)
     owned, strangers = _by_feed(feeds, seen)
-    problems += _some("records or bad rows are of no feed of this run", strangers)
+    problems += some("records or bad rows are of no feed of this run", strangers)
     lines, refused, lost_rows, lost_records, claimed = [], {}, [], [], set()
     for feed in feeds:
         found = owned[feed.name]
@@ -143,7 +150,7 @@ def settle(feeds, seen, filtered_in_logs, rules):
 
         present = found.identities + feed.rejected
         missing, strange = list((expected - present).elements()), list((present - expected).elements())
-        problems += _some(f"rows were found that {feed.name} did not put in", strange)
+        problems += some(f"rows were found that {feed.name} did not put in", strange)
 
         passed = {key: seen.raw[key] for key in found.raw if key not in seen.bad}
         arrived = [event_of[record.natural] for record in passed.values() if record.natural in event_of]
@@ -159,15 +166,15 @@ def settle(feeds, seen, filtered_in_logs, rules):
         lost_records += nowhere[line.filtered:]
         problems += _line_problems(line) + _wrong_codes(feed, found) + feed.contradictions(found.raw)
         lines.append(line)
-    problems += _some("events come from no raw record", sorted(set(seen.events) - claimed))
-    problems += _some("records are in quarantine and an event too", _ended_twice(seen, event_of))
+    problems += some("events come from no raw record", sorted(set(seen.events) - claimed))
+    problems += some("records are in quarantine and an event too", _ended_twice(seen, event_of))
     total = Line("total", "", **{name: sum(getattr(line, name) for line in lines) for name in COUNTS})
     alerts, expected_alerts, about_alerts = _alerts(seen, rules)
     return Books(
         lines, total, alerts, expected_alerts, refused, lost_rows, lost_records, problems + about_alerts)
 
 
-def _some(text, found):
+def some(text, found):
     return [f"{len(found)} {text}: {', '.join(str(one) for one in found[:SHOWN])}"] if found else []
 
 
@@ -178,7 +185,7 @@ def _events_by_key(seen):
         for key in datasets.event_keys(event):
             if found.setdefault(key, event_id) != event_id:
                 twice.append(key)
-    return found, _some("natural keys have two events", twice)
+    return found, some("natural keys have two events", twice)
 
 
 @dataclass
@@ -260,7 +267,7 @@ def _wrong_codes(feed, found):
     wrong = [
         f"{place} {at} is {told.get((place, at), 'no bad row')} and should be {feed.bad.get((place, at), 'none')}"
         for place, at in {**feed.bad, **told} if feed.bad.get((place, at)) != told.get((place, at))]
-    return _some(f"rows of {feed.name} are not as bad as they should be", wrong)
+    return some(f"rows of {feed.name} are not as bad as they should be", wrong)
 
 
 def _ended_twice(seen, event_of):
@@ -280,7 +287,7 @@ def _alerts(seen, rules):
     expected = rules.expected(seen.events.values())
     came = set(seen.alerts)
     told = [alert["event"]["event_id"] for alert in seen.alerts.values() if "event" in alert]
-    problems = _some("alerts are about no event", sorted(event_id for event_id in told if event_id not in seen.events))
+    problems = some("alerts are about no event", sorted(event_id for event_id in told if event_id not in seen.events and event_id not in seen.windows))
     came_by_rule = {alert for alert in came if alert[0] in rules.judged}
     unjudged = came - came_by_rule
     if came_by_rule != expected:

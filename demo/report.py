@@ -10,10 +10,10 @@ from . import books, datasets, place, probe
 TOP = 5
 DATASETS_SQL = """\
 SELECT dataset, count(DISTINCT event_id) AS events, count(*) AS rows_stored
-FROM events GROUP BY 1 ORDER BY 1"""
+FROM events WHERE kind = 'reading' GROUP BY 1 ORDER BY 1"""
 BREAKDOWN_SQL = """\
 SELECT try({column}) AS value, count(DISTINCT event_id) AS events
-FROM events WHERE dataset = '{dataset}' GROUP BY 1 ORDER BY 1"""
+FROM events WHERE kind = 'reading' AND dataset = '{dataset}' GROUP BY 1 ORDER BY 1"""
 
 
 @dataclass
@@ -46,6 +46,9 @@ class Report:
     functions: dict
     failures: dict
     seconds: dict = field(default_factory=dict)
+    windows: dict = field(default_factory=dict)
+    newest_windows: list = field(default_factory=list)
+    late: int = 0
     kills: dict = field(default_factory=dict)
     alarm: dict = field(default_factory=dict)
     lost_rows: list = field(default_factory=list)
@@ -53,6 +56,12 @@ class Report:
     notes: list = field(default_factory=list)
     problems: list = field(default_factory=list)
     balanced: bool = False
+
+    def add_windows(self, by_spec, newest, late, wrong):
+        """What the table of windows has, and what is wrong with it."""
+        self.windows, self.newest_windows, self.late = by_spec, newest, late
+        self.problems += books.some("windows are not what their readings come to", wrong)
+        self.balanced = not self.problems
 
 
 def collect(stack, watcher, feeds, rules):

@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from . import books, datasets, devices, faults, feed, follow, kafka, place, probe, report, rules, show, stack
+from . import books, datasets, devices, faults, feed, follow, kafka, place, probe, report, rules, show, stack, windows
 
 ALERTS_SHOWN = 3
 # What `all` runs together; `python -m demo demo --feed` knows them too.
@@ -116,8 +116,12 @@ def _measure(running, feeds, kill, alarm_function, seconds):
         say("every row is accounted for" if accounted else "quiet, with rows still open")
     if killer:
         killer.stop()
+    with step("windows", seconds, "windows") as say:
+        kept, wrong = windows.settle(running, watcher.seen, watcher.poll)
+        say("each holds what its readings come to" if not wrong else "not what the readings come to")
     with step("measure", seconds, "measure") as say:
         result = report.collect(running, watcher, feeds, due)
+        result.add_windows(windows.summary(kept), windows.newest(running, kept), len(watcher.seen.late), wrong)
         say("Athena, CloudWatch, layers, logs")
     if killer:
         result.kills = {"by_function": killer.kills, "in_mid_run": killer.in_mid_run()}

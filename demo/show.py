@@ -12,7 +12,7 @@ SHOWN_VALUES = 6
 
 def show(report, alerts_shown, out=print):
     """The books and what came out at the other end, in a form that fits a screen."""
-    for part in (_books, _athena, _metrics, _layers, _functions):
+    for part in (_books, _athena, _windows, _metrics, _layers, _functions):
         part(report, out)
     _alerts(report, alerts_shown, out)
 
@@ -76,6 +76,21 @@ def _values(found, out):
         out(f"    {found['by'] + ' ' + value:<32}{count:>8}")
     if len(values) > SHOWN_VALUES:
         out(f"    and {len(values) - SHOWN_VALUES} more")
+
+
+def _windows(report, out):
+    if not report.windows:
+        return
+    _title("Windows, read back from the table", out)
+    for spec, line in report.windows.items():
+        out(
+            f"  {spec:<16}{line['windows']:>6} windows of {line['groups']} groups, {line['closed']} closed,"
+            f" {line['revised']} revised, {line['readings']} readings")
+    if report.late:
+        out(f"  {'readings too late, in quarantine':<34}{report.late:>8}")
+    for one in report.newest_windows:
+        values = "".join(f"   {start[11:16]} {value:g}" for start, value in one["values"])
+        out(f"    {one['spec']} {one['group']} {one['measure']}, newest first{values}")
 
 
 def _metrics(report, out):

@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str], &[&str])] = &[
     ("tributary-simulate", &[], &[]),
     ("tributary-aws", &["tributary-core"], &[]),
     ("tributary-sim", &["tributary-core", "tributary-aws", "tributary-simulate"], &[]),
+    ("tributary-cassandra", &["tributary-core", "tributary-aws"], &["tributary-sim"]),
     ("kafka-poller", &["tributary-aws"], &[]),
 ];
 const FUNCTIONS_MAY_USE: (&[&str], &[&str]) =

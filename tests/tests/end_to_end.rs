@@ -118,7 +118,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
             entry.message.len()
         })),
         quarantine: bad_rows(),
-        rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap(),
+        rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap().into(),
         routes: BTreeMap::new(),
         state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
         memory: SignedDuration::from_hours(24),

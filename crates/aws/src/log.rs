@@ -60,6 +60,14 @@ impl Journal {
         self.alerts_lines(books, now).iter().for_each(|line| (self.write)(line));
     }
 
+    /// Writes a line with the metric `name`, which counts one, with the dimension `function`.
+    pub fn counted(&self, message: &str, name: &str, now: Timestamp) {
+        let mut line = self.line(&[&["function"]], vec![name.to_owned()], now);
+        line["message"] = json!(message);
+        line[name] = json!(1);
+        (self.write)(&line);
+    }
+
     fn alerts_lines(&self, books: &BTreeMap<String, AlertBooks>, now: Timestamp) -> Vec<Value> {
         let line = |(rule, books): (&String, &AlertBooks)| {
             let counts = json!(books);
@@ -146,6 +154,22 @@ fn merge(line: &mut Value, fields: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happened_once_counts_one() {
+        let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let written = lines.clone();
+        let journal = Journal::new("alerts", "Tributary/test".into());
+        let journal = journal.written_to(move |line| written.lock().unwrap().push(line.clone()));
+
+        journal.counted("rules", "rules_refused", Timestamp::UNIX_EPOCH);
+
+        let line = lines.lock().unwrap().remove(0);
+        assert_eq!((&line["message"], &line["rules_refused"]), (&json!("rules"), &json!(1)));
+        let metrics = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(metrics["Metrics"], json!([{"Name": "rules_refused", "Unit": "Count"}]));
+        assert_eq!(metrics["Dimensions"], json!([["function"]]));
+    }
 
     #[test]
     fn a_line_is_a_log_record_and_a_metric() {

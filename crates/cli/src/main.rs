@@ -9,6 +9,7 @@ mod quarantine;
 mod redrive;
 mod replay;
 mod report;
+mod rules;
 mod run;
 mod simulate;
 mod stack;
@@ -44,6 +45,8 @@ enum Verb {
     Quarantine(quarantine::Arguments),
     /// Settles the books of all functions of a stack
     Books(books::Arguments),
+    /// Checks alert rules, runs their examples, and asks them about a file
+    Rules(rules::Arguments),
     /// Brings back what Lambda, Firehose and SQS gave up on; a dry run unless --yes
     Redrive(redrive::Arguments),
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Tap(arguments) => tap::run(&arguments),
         Verb::Quarantine(arguments) => quarantine::run(&arguments),
         Verb::Books(arguments) => books::run(&arguments),
+        Verb::Rules(arguments) => rules::run(&arguments),
         Verb::Redrive(arguments) => redrive::run(&arguments),
     };
     match result {

@@ -19,6 +19,7 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::{BatchResponse, KinesisPayload, is_scheduled};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
+use tributary_aws::s3::S3;
 use tributary_aws::sns::{Notification, Topic};
 use tributary_core::alert::{Alert, AlertBooks};
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError, PIPELINE, PipelineConfig};
@@ -28,6 +29,7 @@ use tributary_core::window;
 use crate::absent::Sightings;
 use crate::config::Config;
 use crate::once::{Outbox, Wanted};
+use crate::rulebook::{Look, Rulebook};
 use crate::sustained::Memory;
 
 /// How long an alert is remembered beyond the retention of the stream: what Lambda parked may be
@@ -44,8 +46,8 @@ pub struct Alerts<C, S, T, Q> {
     pub routes: BTreeMap<Severity, Producer<T>>,
     /// Where records that are no events go.
     pub quarantine: Producer<Q>,
-    /// The rules, compiled.
-    pub rules: Rules,
+    /// The rules in use.
+    pub rules: Rulebook,
     /// What rules remember from one batch to the next.
     pub state: Memory<S>,
     /// How long an alert is remembered, beside its cooldown.
@@ -70,6 +72,10 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
         let specs = window::compile(&PipelineConfig::from_toml(PIPELINE)?)?;
         let retention = i64::try_from(config.stream_retention_hours).unwrap_or(i64::MAX / 3_600);
         let retention = SignedDuration::from_secs(retention.saturating_mul(3_600));
+        let mut rules = Rulebook::from(Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?);
+        if let Some(by) = config.rules_override {
+            rules = rules.overridden(by, S3::new(clients::s3(sdk)))?;
+        }
         let topic = |arn: &String| Producer::new(Topic::new(clients::sns(sdk), arn.clone()));
         let routes = [
             (Severity::Critical, &config.critical_alerts_topic_arn),
@@ -82,7 +88,7 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
             topic: topic(&config.alerts_topic_arn),
             routes: routes.map(|(severity, arn)| (severity, topic(arn))).collect(),
             quarantine: Producer::new(quarantine),
-            rules: Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?,
+            rules,
             state: Memory::new(state, &specs),
             memory: MEMORY.saturating_add(retention),
             journal: Journal::new("alerts", config.metrics_namespace),
@@ -131,17 +137,18 @@ where
     ) -> Result<BatchResponse, InvocationError> {
         let started = Instant::now();
         let payload = KinesisPayload::from_json(payload)?;
+        let (rules, look) = self.rules.current((self.clock)(), deadline).await;
         let (mut wanted, mut signs) = (Vec::new(), Vec::new());
         let mut sightings = Sightings::default();
         let mut rule_errors = Vec::new();
-        let watching: Vec<_> = self.rules.iter().filter(|rule| rule.absent().is_some()).collect();
+        let watching: Vec<_> = rules.iter().filter(|rule| rule.absent().is_some()).collect();
         let (fates, bad_rows) = events::read(&payload.records, (self.clock)(), |place, event| {
             for rule in &watching {
                 if let Some(watched) = rule.sighting(event) {
                     sightings.add(place.position, rule, watched);
                 }
             }
-            let (verdicts, errors) = self.rules.verdicts(event);
+            let (verdicts, errors) = rules.verdicts(event);
             for (rule, holds) in verdicts {
                 if rule.sustained().is_some() {
                     signs.extend(self.state.sign(place.position, rule, event, holds));
@@ -176,7 +183,7 @@ where
         wanted.extend(ends.map(|end| self.wanted(end.position, end.alert)));
         wanted.sort_by_key(|wanted| wanted.position);
         let now = (self.clock)();
-        let damped = self.state.damp(&self.rules, wanted, now, deadline.half_way()).await?;
+        let damped = self.state.damp(&rules, wanted, now, deadline.half_way()).await?;
         let mut wanted = damped.wanted;
 
         let mut books = matched(&wanted);
@@ -213,23 +220,26 @@ where
         self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
         add(&mut books, sent.books);
         self.journal.alerts(&books, now);
+        self.told_of(look);
         Ok(fates.response(&settled, &payload.records))
     }
 
     /// What the schedule is for: nobody sends an event that says that there is none. Silences that are
     /// due are told as alerts are and then noted as told; what is not told is due in the next round.
     async fn round(&self, owner: &str, deadline: Deadline) -> Result<(), InvocationError> {
-        if self.rules.iter().all(|rule| rule.absent().is_none()) {
+        let now = (self.clock)();
+        let (rules, look) = self.rules.current(now, deadline).await;
+        self.told_of(look);
+        if rules.iter().all(|rule| rule.absent().is_none()) {
             return Ok(());
         }
-        let now = (self.clock)();
-        let due = self.state.due(&self.rules, now, deadline.half_way()).await?;
+        let due = self.state.due(&rules, now, deadline.half_way()).await?;
         let wanted: Vec<_> = due
             .iter()
             .enumerate()
             .map(|(position, (rule, watched))| self.wanted(position, rule.silence(watched)))
             .collect();
-        let damped = self.state.damp(&self.rules, wanted, now, deadline.half_way()).await?;
+        let damped = self.state.damp(&rules, wanted, now, deadline.half_way()).await?;
         let wanted = damped.wanted;
         let mut books = matched(&wanted);
         // Several entities may share a key, and with it an alert.
@@ -253,6 +263,13 @@ where
                 let code = "undelivered".to_owned();
                 Err(CallError::Plumbing { operation: OPERATION, code, message }.into())
             }
+        }
+    }
+
+    /// Counts what became of a look at the rules.
+    fn told_of(&self, look: Look) {
+        if let Some(name) = look.metric() {
+            self.journal.counted("rules", name, (self.clock)());
         }
     }
 

@@ -6,4 +6,5 @@ pub mod damping;
 pub mod handler;
 pub mod message;
 pub mod once;
+pub mod rulebook;
 pub mod sustained;

@@ -45,7 +45,7 @@ fn function(claims: SimTable, store: SimAlertState) -> Function {
         claims: Claimant::new(claims).with_jitter_seed(1),
         topic: Producer::new(MemorySink::new(sns::LIMITS, size)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        rules: Rules::compile(&AlertsConfig::from_toml(RULE).unwrap()).unwrap(),
+        rules: Rules::compile(&AlertsConfig::from_toml(RULE).unwrap()).unwrap().into(),
         routes: BTreeMap::new(),
         state: Memory::new(store, &[]),
         memory: SignedDuration::from_hours(24),

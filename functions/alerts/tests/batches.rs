@@ -32,7 +32,7 @@ fn alerts(
         claims: Claimant::new(SimTable::new(Faults::none(1))),
         topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        rules: Rules::compile(&AlertsConfig::from_toml(&roomy()).unwrap()).unwrap(),
+        rules: Rules::compile(&AlertsConfig::from_toml(&roomy()).unwrap()).unwrap().into(),
         routes: BTreeMap::new(),
         state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
         memory: SignedDuration::from_hours(24),

@@ -53,7 +53,7 @@ thread_local! {
             .with_jitter_seed(0),
         routes: BTreeMap::new(),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
-        rules: rules(),
+        rules: rules().into(),
         state: Memory::new(SimAlertState::new(Faults::none(0)), &[]),
         memory: SignedDuration::from_hours(24),
         journal: LEDGER.with(|ledger| ledger.journal("alerts")),

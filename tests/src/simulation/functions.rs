@@ -169,7 +169,7 @@ impl Parts<'_> {
             claims,
             topic: self.producer(&self.topic),
             quarantine: self.producer(&self.quarantine),
-            rules: rules()?,
+            rules: rules()?.into(),
             routes: BTreeMap::new(),
             state,
             memory: SignedDuration::from_hours(31 * 24),

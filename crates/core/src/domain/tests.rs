@@ -1,6 +1,8 @@
 use super::*;
 use crate::config::PIPELINE;
 use crate::datasets;
+use crate::window::Window;
+use crate::window::aggregate::Sample;
 
 fn pipeline() -> PipelineConfig {
     PipelineConfig::from_toml(PIPELINE).unwrap()
@@ -48,6 +50,8 @@ fn a_window_has_what_follows_from_its_readings() {
         ("telemetry-1m", "measures.count", "at least 1"),
         ("telemetry-1m", "measures.temperature_c", "not there"),
         ("telemetry-1m", "measures.temperature_c_per_h", "not there"),
+        ("telemetry-5m", "measures.temperature_c_p95", "-90 to 100"),
+        ("telemetry-5m", "measures.temperature_c_mean_z", "not there"),
         ("telemetry-1m", "attributes.entity", "any text"),
         ("telemetry-1m", "window.spec", "telemetry-1m"),
         ("flood-15m", "measures.water_level_m_per_h", "any number"),
@@ -62,4 +66,35 @@ fn a_window_has_what_follows_from_its_readings() {
     assert_eq!(windows.names("accidents"), "accidents-1h, accidents-5s");
     let tags: Vec<_> = windows.get("telemetry-1m").unwrap().tags().collect();
     assert!(tags.contains(&"anomaly:temperature_c_mean") && tags.contains(&"anomaly_kind:stuck"));
+}
+
+/// The readings of a fixture.
+fn fixture(dataset: &str) -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/datasets");
+    std::fs::read_to_string(format!("{root}/{dataset}/valid.jsonl")).unwrap()
+}
+
+#[test]
+fn each_window_of_the_readings_of_each_fixture_is_as_declared() {
+    let pipeline = pipeline();
+    let windows = Windows::of(&pipeline);
+    for spec in crate::window::compile(&pipeline).unwrap() {
+        let rows = fixture(&spec.dataset);
+        let dataset = datasets::by_name(&spec.dataset).unwrap();
+        let mut open: BTreeMap<(String, i64), Window> = BTreeMap::new();
+        for row in rows.lines() {
+            let reading = dataset.event(row, None).unwrap();
+            for span in spec.windows_of(spec.time_of(&reading)) {
+                let key = (spec.key_of(&reading), span.start.as_second());
+                let window = open.entry(key).or_insert_with(|| Window::open(span));
+                window.apply(&spec, [(&Sample::of(&reading, &spec), None)], span.end);
+            }
+        }
+        assert!(!open.is_empty(), "{}", spec.id);
+        for ((group, _), mut window) in open {
+            window.judge(&spec, &crate::anomaly::Baseline::default());
+            let event = window.event(&spec, &group);
+            assert_eq!(windows.get(&spec.id).unwrap().strange(&event), None, "{event:?}");
+        }
+    }
 }

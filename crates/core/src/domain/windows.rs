@@ -3,105 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fields, Numbers, Texts};
+use crate::anomaly::{AnomalyKind, MAX_Z};
 use crate::config::PipelineConfig;
 use crate::datasets;
 use crate::event::Kind;
+use crate::window::WindowSpec;
+use crate::window::aggregate::percent;
 
 /// The most values of a field that are counted one by one.
 const MOST_COUNTED: usize = 100;
-
-/// The most that a score of an anomaly is, either way.
-const MOST_Z: f64 = 1e4;
-
-/// The kinds of anomalies.
-const KINDS: [&str; 4] = ["spike", "level_shift", "drift", "stuck"];
-
-/// What of a window spec decides the fields of its windows.
-struct Shape {
-    id: &'static str,
-    dataset: &'static str,
-    key: &'static [&'static str],
-    measures: &'static [&'static str],
-    quantiles: &'static [f64],
-    rate: &'static [&'static str],
-    count_by: &'static [&'static str],
-    /// Measures of the window in which anomalies are looked for.
-    anomaly: &'static [&'static str],
-}
-
-/// The specs of `pipeline.toml`.
-const SHIPPED: [Shape; 7] = [
-    Shape {
-        id: "telemetry-1m",
-        dataset: "telemetry",
-        key: &["entity"],
-        measures: &["temperature_c", "humidity_pct"],
-        quantiles: &[],
-        rate: &[],
-        count_by: &[],
-        anomaly: &["temperature_c_mean", "humidity_pct_mean"],
-    },
-    Shape {
-        id: "telemetry-5m",
-        dataset: "telemetry",
-        key: &["entity"],
-        measures: &["temperature_c", "humidity_pct"],
-        quantiles: &[],
-        rate: &[],
-        count_by: &[],
-        anomaly: &[],
-    },
-    Shape {
-        id: "flood-15m",
-        dataset: "flood",
-        key: &["entity"],
-        measures: &["water_level_m"],
-        quantiles: &[],
-        rate: &["water_level_m"],
-        count_by: &[],
-        anomaly: &[],
-    },
-    Shape {
-        id: "accidents-5s",
-        dataset: "accidents",
-        key: &["state"],
-        measures: &["temperature_c"],
-        quantiles: &[],
-        rate: &[],
-        count_by: &["severity"],
-        anomaly: &[],
-    },
-    Shape {
-        id: "accidents-1h",
-        dataset: "accidents",
-        key: &["state"],
-        measures: &["temperature_c"],
-        quantiles: &[],
-        rate: &[],
-        count_by: &["severity"],
-        anomaly: &[],
-    },
-    Shape {
-        id: "covid-1d",
-        dataset: "covid",
-        key: &["state"],
-        measures: &["cases", "deaths"],
-        quantiles: &[],
-        rate: &[],
-        count_by: &[],
-        anomaly: &[],
-    },
-    Shape {
-        id: "covid-7d",
-        dataset: "covid",
-        key: &["entity"],
-        measures: &["cases", "deaths"],
-        quantiles: &[],
-        rate: &[],
-        count_by: &[],
-        anomaly: &[],
-    },
-];
 
 /// The fields of the windows of each spec.
 #[derive(Clone, Debug)]
@@ -111,11 +21,11 @@ impl Windows {
     /// Those of a configuration.
     #[must_use]
     pub fn of(pipeline: &PipelineConfig) -> Self {
-        let fields = |shape: &Shape| {
-            let readings = Fields::of_dataset(datasets::by_name(shape.dataset)?, pipeline);
-            Some((shape.id.to_owned(), shape.fields(&readings)))
+        let fields = |spec: &WindowSpec| {
+            let readings = Fields::of_dataset(datasets::by_name(&spec.dataset)?, pipeline);
+            Some((spec.id.clone(), of_windows(spec, &readings)))
         };
-        Self(SHIPPED.iter().filter_map(fields).collect())
+        Self(pipeline.windows.iter().filter_map(fields).collect())
     }
 
     /// The fields of the windows of a spec.
@@ -132,61 +42,61 @@ impl Windows {
     }
 }
 
-impl Shape {
-    fn fields(&self, readings: &Fields) -> Fields {
-        let mut measures =
-            BTreeMap::from([("count".to_owned(), Numbers::whole(1.0, f64::INFINITY))]);
-        for &name in self.measures {
-            let Some(numbers) = readings.measure(name) else { continue };
-            let (low, high) = numbers.hull().unwrap_or_default();
-            let mut put = |suffix: &str, numbers: Numbers| {
-                measures.insert(format!("{name}_{suffix}"), numbers);
-            };
-            put("mean", Numbers::between(low, high));
-            for suffix in ["min", "max", "first", "last"] {
-                put(suffix, numbers.clone());
-            }
-            put("sum", sum(low, high));
-            put("std", Numbers::between(0.0, high - low));
-            for quantile in self.quantiles {
-                put(&format!("p{}", 100.0 * quantile), Numbers::between(low, high));
-            }
-            if self.rate.contains(&name) {
-                put("per_h", Numbers::any());
-            }
-        }
-        for &name in self.anomaly {
-            measures.insert(format!("{name}_z"), Numbers::between(-MOST_Z, MOST_Z));
-        }
-        let mut counted = Vec::new();
-        for name in self.count_by {
-            match values(readings, name) {
-                Some(values) => measures.extend(values.into_iter().map(|value| {
-                    (format!("count_{name}_{value}"), Numbers::whole(0.0, f64::INFINITY))
-                })),
-                None => counted.push(format!("count_{name}_")),
-            }
-        }
-        let mut tags = BTreeSet::from(["approximate".to_owned()]);
-        if !self.anomaly.is_empty() {
-            tags.insert("anomaly".to_owned());
-            tags.extend(self.anomaly.iter().map(|measure| format!("anomaly:{measure}")));
-            tags.extend(KINDS.iter().map(|kind| format!("anomaly_kind:{kind}")));
-        }
-        let attribute = |name: &&str| {
-            let texts = readings.attributes.get(*name).cloned().unwrap_or_else(Texts::any);
-            ((*name).to_owned(), texts.or(&Texts::one_of(["unknown"])))
+fn of_windows(spec: &WindowSpec, readings: &Fields) -> Fields {
+    let count = || Numbers::whole(0.0, f64::INFINITY);
+    let mut measures = BTreeMap::from([("count".to_owned(), Numbers::whole(1.0, f64::INFINITY))]);
+    for name in &spec.measures {
+        let Some(numbers) = readings.measure(name) else { continue };
+        let (low, high) = numbers.hull().unwrap_or_default();
+        let mut put = |suffix: &str, numbers: Numbers| {
+            measures.insert(format!("{name}_{suffix}"), numbers);
         };
-        Fields {
-            dataset: readings.dataset.clone(),
-            kind: Kind::Window,
-            spec: Some(self.id.to_owned()),
-            measures,
-            counted,
-            attributes: self.key.iter().map(attribute).collect(),
-            tags,
-            has_location: false,
+        put("mean", Numbers::between(low, high));
+        for suffix in ["min", "max", "first", "last"] {
+            put(suffix, numbers.clone());
         }
+        put("sum", sum(low, high));
+        put("std", Numbers::between(0.0, high - low));
+        for quantile in &spec.quantiles {
+            put(&format!("p{}", percent(*quantile)), Numbers::between(low, high));
+        }
+        if spec.rate.contains(name) {
+            put("per_h", Numbers::any());
+        }
+    }
+    let mut counted = Vec::new();
+    for name in &spec.count_by {
+        match values(readings, name) {
+            Some(values) => {
+                let named = |value| (format!("count_{name}_{value}"), count());
+                measures.extend(values.into_iter().map(named));
+            }
+            None => counted.push(format!("count_{name}_")),
+        }
+    }
+    let mut tags = BTreeSet::from(["approximate".to_owned()]);
+    if let Some(anomaly) = &spec.anomaly {
+        tags.insert("anomaly".to_owned());
+        tags.extend(AnomalyKind::ALL.map(|kind| format!("anomaly_kind:{}", kind.as_str())));
+        for measure in &anomaly.measures {
+            measures.insert(format!("{measure}_z"), Numbers::between(-MAX_Z, MAX_Z));
+            tags.insert(format!("anomaly:{measure}"));
+        }
+    }
+    // The group is one attribute, by the names of its parts.
+    let group = match &spec.key[..] {
+        [name] => readings.attributes.get(name).map(|texts| texts.or(&Texts::one_of(["unknown"]))),
+        _ => None,
+    };
+    Fields {
+        dataset: readings.dataset.clone(),
+        kind: Kind::Window,
+        spec: Some(spec.id.clone()),
+        measures,
+        counted,
+        attributes: BTreeMap::from([(spec.key.join("/"), group.unwrap_or_else(Texts::any))]),
+        tags,
+        has_location: false,
     }
 }
 

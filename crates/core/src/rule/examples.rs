@@ -11,11 +11,12 @@ use serde_json::value::RawValue;
 
 use super::Rules;
 use super::follow::Follow;
-use crate::config::PipelineConfig;
+use crate::config::{ConfigError, PipelineConfig};
 use crate::datasets;
 use crate::domain::{Fields, Windows};
 use crate::event::Event;
 use crate::time::as_rfc3339;
+use crate::window::{self, Spec};
 
 /// What an example shows, by the beginning of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +56,18 @@ struct Until(#[serde(deserialize_with = "as_rfc3339::deserialize")] Timestamp);
 pub struct Examples<'c> {
     pipeline: &'c PipelineConfig,
     windows: Windows,
+    specs: Vec<Spec>,
 }
 
 impl<'c> Examples<'c> {
     /// For a configuration.
-    #[must_use]
-    pub fn new(pipeline: &'c PipelineConfig) -> Self {
-        Self { pipeline, windows: Windows::of(pipeline) }
+    ///
+    /// # Errors
+    ///
+    /// When its windows do not compile.
+    pub fn new(pipeline: &'c PipelineConfig) -> Result<Self, ConfigError> {
+        let specs = window::compile(pipeline)?;
+        Ok(Self { pipeline, windows: Windows::of(pipeline), specs })
     }
 
     /// Whether the rule `id` of `rules` fires in the example `text`.
@@ -73,7 +79,7 @@ impl<'c> Examples<'c> {
     pub fn fires(&self, rules: &Rules, id: &str, text: &str) -> Result<bool, String> {
         let rule = rules.iter().find(|rule| rule.id() == id).ok_or("there is no such rule")?;
         let sequence = sequence(text)?;
-        let mut follow = Follow::new(rules);
+        let mut follow = Follow::new(rules, &self.specs);
         let (mut fires, mut is_asked) = (false, false);
         for (index, raw) in sequence.events.iter().enumerate() {
             let event = Event::from_json(raw.get().as_bytes())

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Rule, RuleError, Rules};
 use crate::event::Event;
 use crate::id::Id;
+use crate::window::Spec;
 
 /// One time that a rule fired.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Follow<'r> {
 #[derive(Debug)]
 struct Followed<'r> {
     rule: &'r Rule,
+    /// From the start of one window of a row to the start of the next.
+    hop: Option<SignedDuration>,
     /// By entity, the starts of the windows in which `when` held.
     held: HashMap<String, BTreeSet<Timestamp>>,
     /// By entity, what came last.
@@ -47,10 +50,14 @@ struct Last {
 }
 
 impl<'r> Follow<'r> {
-    /// Rules that have seen nothing.
+    /// Rules that have seen nothing; `specs` say how far apart the windows of a row are.
     #[must_use]
-    pub fn new(rules: &'r Rules) -> Self {
-        let followed = |rule| Followed { rule, held: HashMap::new(), last: HashMap::new() };
+    pub fn new(rules: &'r Rules, specs: &[Spec]) -> Self {
+        let followed = |rule: &'r Rule| {
+            let spec = specs.iter().find(|spec| Some(spec.id.as_str()) == rule.window());
+            let hop = spec.map(|spec| spec.hop);
+            Followed { rule, hop, held: HashMap::new(), last: HashMap::new() }
+        };
         Self { rules, followed: rules.iter().map(followed).collect() }
     }
 
@@ -107,11 +114,11 @@ impl<'r> Followed<'r> {
             return false;
         }
         held.insert(window.start);
-        let size = window.end.duration_since(window.start);
+        let hop = self.hop.unwrap_or_else(|| window.end.duration_since(window.start));
         (1..count).all(|back| {
             let start = i32::try_from(back)
                 .ok()
-                .and_then(|back| window.start.checked_sub(size.checked_mul(back)?).ok());
+                .and_then(|back| window.start.checked_sub(hop.checked_mul(back)?).ok());
             start.is_some_and(|start| held.contains(&start))
         })
     }

@@ -243,7 +243,7 @@ fn count(counts: &mut BTreeMap<String, u64>, value: &str, more: u64) {
 }
 
 /// A quantile as it is named: `50`, `99.9`.
-fn percent(quantile: f64) -> String {
+pub(crate) fn percent(quantile: f64) -> String {
     let percent = (quantile * 100_000.0).round() / 1_000.0;
     percent.to_string()
 }

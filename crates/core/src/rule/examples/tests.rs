@@ -33,7 +33,7 @@ fn example(rule: &str, file: &str) -> String {
 #[test]
 fn each_shipped_rule_fires_in_its_examples_and_is_silent_in_the_others() {
     let (pipeline, rules) = (pipeline(), rules());
-    let examples = Examples::new(&pipeline);
+    let examples = Examples::new(&pipeline).unwrap();
     for rule in rules.iter() {
         let mut seen = [0, 0];
         for file in entries(&folder().join(rule.id())) {
@@ -57,7 +57,7 @@ fn each_folder_of_examples_is_of_a_rule() {
 #[test]
 fn an_example_that_shows_nothing_is_refused() {
     let (pipeline, rules) = (pipeline(), rules());
-    let examples = Examples::new(&pipeline);
+    let examples = Examples::new(&pipeline).unwrap();
     let hot = example("high-temperature", "fires-above-30.json");
     for (rule, text, expected) in [
         ("high-temperature", "[]".to_owned(), "has no event that the rule is asked about"),

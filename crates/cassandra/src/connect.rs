@@ -1,0 +1,144 @@
+//! The way to a cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scylla::client::PoolSize;
+use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::{
+    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, MetadataError,
+    NewSessionError,
+};
+use scylla::policies::retry::FallthroughRetryPolicy;
+use scylla::statement::{Consistency, SerialConsistency};
+use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::windows::OPERATION;
+
+use crate::sigv4::Signer;
+use crate::tls;
+
+/// How long a connection may take to be made, and a request to be answered; shorter than
+/// `tributary_aws::insist` waits for a call of several requests.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The port of Amazon Keyspaces:
+/// <https://docs.aws.amazon.com/keyspaces/latest/devguide/programmatic.endpoints.html>.
+const KEYSPACES_PORT: u16 = 9142;
+
+/// Where the tables are.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The keyspace.
+    pub keyspace: String,
+    /// The way to it.
+    pub access: Access,
+}
+
+/// How to get at a cluster.
+#[derive(Clone)]
+pub enum Access {
+    /// Apache Cassandra, with a password, in the clear: within a network of one's own.
+    Password {
+        /// Some of the nodes, `host:port`; the others are learnt from them.
+        nodes: Vec<String>,
+        /// The data centre whose quorum answers; of any node that answers where there is none.
+        datacenter: Option<String>,
+        /// The role.
+        user: String,
+        /// Its password.
+        password: String,
+    },
+    /// Amazon Keyspaces, with the credentials of the function.
+    Keyspaces(Signer),
+}
+
+/// Without the password.
+impl std::fmt::Debug for Access {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Password { nodes, user, .. } => write!(formatter, "{user} at {nodes:?}"),
+            Self::Keyspaces(signer) => write!(formatter, "keyspaces of {}", signer.region()),
+        }
+    }
+}
+
+impl Cluster {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Broken set-up where nobody by this name is let in or nothing can be resolved, broken plumbing
+    /// where nobody answers.
+    pub(crate) async fn connect(&self) -> Result<Session, CallError> {
+        let profile = ExecutionProfile::builder()
+            // What Keyspaces has, and what a lightweight transaction is read back with.
+            .consistency(Consistency::LocalQuorum)
+            .serial_consistency(Some(SerialConsistency::LocalSerial))
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            // Who calls knows the time that is left, and makes the call again.
+            .retry_policy(Arc::new(FallthroughRetryPolicy))
+            .build();
+        let builder = SessionBuilder::new()
+            .default_execution_profile_handle(profile.into_handle())
+            .connection_timeout(CONNECT_TIMEOUT)
+            .pool_size(PoolSize::PerHost(std::num::NonZeroUsize::MIN));
+        let builder = match &self.access {
+            Access::Password { nodes, datacenter, user, password } => {
+                let builder = builder
+                    .known_nodes(nodes)
+                    .user(user, password)
+                    // Enough to send a statement to who has its rows.
+                    .keyspaces_to_fetch([&self.keyspace]);
+                match datacenter {
+                    Some(name) => builder.prefer_datacenter(name.clone()),
+                    None => builder,
+                }
+            }
+            Access::Keyspaces(signer) => {
+                let endpoint = format!("cassandra.{}.amazonaws.com", signer.region());
+                let tls = tls::of_endpoint(&endpoint).map_err(|why| self.wrong("client", why))?;
+                builder
+                    .known_node(format!("{endpoint}:{KEYSPACES_PORT}"))
+                    .authenticator_provider(Arc::new(signer.clone()))
+                    .tls_context(Some(tls))
+                    .prefer_datacenter(signer.region().to_owned())
+                    // Keyspaces does not tell who has which rows.
+                    .fetch_schema_metadata(false)
+            }
+        };
+        builder.build().await.map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &NewSessionError) -> CallError {
+        match error {
+            NewSessionError::MetadataError(MetadataError::ConnectionPoolError(
+                ConnectionPoolError::Broken { last_connection_error: last },
+            )) if is_refused(last) => self.wrong("bad_credentials", error.to_string()),
+            NewSessionError::MetadataError(_) => CallError::Plumbing {
+                operation: OPERATION,
+                code: "dispatch".to_owned(),
+                message: error.to_string(),
+            },
+            error => self.wrong("client", error.to_string()),
+        }
+    }
+
+    fn wrong(&self, code: &str, message: String) -> CallError {
+        let (resource, code) = (self.keyspace.clone(), code.to_owned());
+        CallError::SetUp(SetUpError { operation: OPERATION, resource, code, message })
+    }
+}
+
+/// Whether somebody answered, and did not let us in.
+fn is_refused(error: &ConnectionError) -> bool {
+    use ConnectionSetupRequestErrorKind as Kind;
+    let ConnectionError::ConnectionSetupRequestError(error) = error else { return false };
+    matches!(
+        error.get_error(),
+        Kind::DbError(DbError::AuthenticationError | DbError::Unauthorized, _)
+            | Kind::MissingAuthentication
+    )
+}

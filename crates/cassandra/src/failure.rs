@@ -1,0 +1,148 @@
+//! What the driver says, sorted by what can be done about it.
+
+use scylla::errors::{
+    BadQuery, DbError, ExecutionError, PrepareError, RequestAttemptError, UseKeyspaceError,
+};
+use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::windows::OPERATION;
+
+/// A call that failed; `keyspace` for messages.
+pub(crate) fn of_call(keyspace: &str, error: &ExecutionError) -> CallError {
+    match error {
+        ExecutionError::RequestTimeout(_) => CallError::time_out(OPERATION),
+        ExecutionError::LastAttemptError(attempt)
+        | ExecutionError::PrepareError(PrepareError::AllAttemptsFailed {
+            first_attempt: attempt,
+        })
+        | ExecutionError::UseKeyspaceError(UseKeyspaceError::RequestError(attempt)) => {
+            of_attempt(keyspace, attempt)
+        }
+        ExecutionError::BadQuery(BadQuery::SerializationError(error)) => {
+            of_request(keyspace, "client", error.to_string())
+        }
+        // No connection for now, or none that answers as it should.
+        error => plumbing("dispatch", error.to_string()),
+    }
+}
+
+/// An answer that is none of these statements.
+pub(crate) fn of_answer(keyspace: &str, error: &impl ToString) -> CallError {
+    of_request(keyspace, "client", error.to_string())
+}
+
+fn of_attempt(keyspace: &str, error: &RequestAttemptError) -> CallError {
+    match error {
+        RequestAttemptError::DbError(error, message) => {
+            let code = code_of(error);
+            if is_passing(error) {
+                plumbing(code, message.clone())
+            } else {
+                of_request(keyspace, code, message.clone())
+            }
+        }
+        RequestAttemptError::SerializationError(_)
+        | RequestAttemptError::CqlRequestSerialization(_) => {
+            of_request(keyspace, "client", error.to_string())
+        }
+        RequestAttemptError::BrokenConnectionError(_)
+        | RequestAttemptError::UnableToAllocStreamId => plumbing("dispatch", error.to_string()),
+        error => plumbing("response", error.to_string()),
+    }
+}
+
+/// Whether the same request may succeed later. Keyspaces tells of throttling by time-outs:
+/// <https://docs.aws.amazon.com/keyspaces/latest/devguide/troubleshooting.serverless.html>.
+fn is_passing(error: &DbError) -> bool {
+    !matches!(
+        error,
+        DbError::SyntaxError
+            | DbError::Invalid
+            | DbError::AlreadyExists { .. }
+            | DbError::FunctionFailure { .. }
+            | DbError::AuthenticationError
+            | DbError::Unauthorized
+            | DbError::ConfigError
+            | DbError::ProtocolError
+    )
+}
+
+fn code_of(error: &DbError) -> &'static str {
+    match error {
+        DbError::SyntaxError => "syntax_error",
+        DbError::Invalid => "invalid",
+        DbError::AlreadyExists { .. } => "already_exists",
+        DbError::FunctionFailure { .. } => "function_failure",
+        DbError::AuthenticationError => "bad_credentials",
+        DbError::Unauthorized => "unauthorized",
+        DbError::ConfigError => "config_error",
+        DbError::Unavailable { .. } => "unavailable",
+        DbError::Overloaded => "overloaded",
+        DbError::IsBootstrapping => "is_bootstrapping",
+        DbError::TruncateError => "truncate_error",
+        DbError::ReadTimeout { .. } => "read_timeout",
+        DbError::WriteTimeout { .. } => "write_timeout",
+        DbError::ReadFailure { .. } => "read_failure",
+        DbError::WriteFailure { .. } => "write_failure",
+        DbError::Unprepared { .. } => "unprepared",
+        DbError::ServerError => "server_error",
+        DbError::ProtocolError => "protocol_error",
+        DbError::RateLimitReached { .. } => "rate_limit_reached",
+        _ => "unknown",
+    }
+}
+
+fn plumbing(code: &str, message: String) -> CallError {
+    CallError::Plumbing { operation: OPERATION, code: code.to_owned(), message }
+}
+
+fn of_request(keyspace: &str, code: &str, message: String) -> CallError {
+    let (resource, code) = (keyspace.to_owned(), code.to_owned());
+    CallError::SetUp(SetUpError { operation: OPERATION, resource, code, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use scylla::statement::Consistency;
+
+    use super::*;
+
+    fn said(error: DbError) -> CallError {
+        let attempt = RequestAttemptError::DbError(error, "told".to_owned());
+        of_call("tributary", &ExecutionError::LastAttemptError(attempt))
+    }
+
+    #[test]
+    fn what_passes_is_plumbing_and_what_a_person_must_mend_is_set_up() {
+        let unavailable =
+            DbError::Unavailable { consistency: Consistency::LocalQuorum, required: 2, alive: 1 };
+        for (error, code) in [
+            (unavailable, "unavailable"),
+            (DbError::Overloaded, "overloaded"),
+            (DbError::IsBootstrapping, "is_bootstrapping"),
+            (DbError::ServerError, "server_error"),
+            (DbError::Other(7), "unknown"),
+        ] {
+            let told = said(error);
+            assert!(matches!(&told, CallError::Plumbing { code: it, .. } if it == code), "{told}");
+        }
+        for (error, code) in [
+            (DbError::Unauthorized, "unauthorized"),
+            (DbError::AuthenticationError, "bad_credentials"),
+            (DbError::Invalid, "invalid"),
+            (DbError::SyntaxError, "syntax_error"),
+        ] {
+            let told = said(error);
+            assert!(matches!(&told, CallError::SetUp(it) if it.code == code), "{told}");
+            assert_eq!(told.to_string(), format!("windows store on tributary: {code}: told"));
+        }
+    }
+
+    #[test]
+    fn a_call_without_an_answer_is_a_time_out_as_with_any_store() {
+        let error = ExecutionError::RequestTimeout(Duration::from_secs(5));
+
+        assert_eq!(of_call("tributary", &error), CallError::time_out(OPERATION));
+    }
+}

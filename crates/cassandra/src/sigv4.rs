@@ -1,0 +1,206 @@
+//! How Amazon Keyspaces knows who asks: it sends a nonce, and gets it back signed.
+//!
+//! <https://docs.aws.amazon.com/keyspaces/latest/devguide/programmatic.credentials.SigV4_CREDENTIALS.html>;
+//! the signature is that of a request `PUT /authenticate` which is never made:
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
+
+use std::fmt::Write as _;
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use jiff::Timestamp;
+use scylla::authentication::{AuthError, AuthenticatorProvider, AuthenticatorSession};
+use sha2::{Digest, Sha256};
+
+const SERVICE: &str = "cassandra";
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// What a client says first, to be sent a nonce.
+const HELLO: &[u8] = b"SigV4\0\0";
+
+/// Signs with the credentials that the function has, which it asks for each time: they expire.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    region: String,
+    credentials: SharedCredentialsProvider,
+    clock: fn() -> Timestamp,
+}
+
+impl Signer {
+    /// For the Keyspaces of `region`.
+    #[must_use]
+    pub fn new(
+        region: String,
+        credentials: SharedCredentialsProvider,
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        Self { region, credentials, clock }
+    }
+
+    /// The region, which is the name of the data centre too.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+}
+
+#[async_trait]
+impl AuthenticatorProvider for Signer {
+    async fn start_authentication_session(
+        &self,
+        _: &str,
+    ) -> Result<(Option<Vec<u8>>, Box<dyn AuthenticatorSession>), AuthError> {
+        Ok((Some(HELLO.to_vec()), Box::new(Exchange(self.clone()))))
+    }
+}
+
+/// One log-in.
+struct Exchange(Signer);
+
+#[async_trait]
+impl AuthenticatorSession for Exchange {
+    async fn evaluate_challenge(
+        &mut self,
+        token: Option<&[u8]>,
+    ) -> Result<Option<Vec<u8>>, AuthError> {
+        let Self(Signer { region, credentials, clock }) = self;
+        let credentials = credentials.provide_credentials().await.map_err(|it| it.to_string())?;
+        let answer = answer_of(token.unwrap_or_default(), &credentials, region, clock())?;
+        Ok(Some(answer.into_bytes()))
+    }
+
+    async fn success(&mut self, _: Option<&[u8]>) -> Result<(), AuthError> {
+        Ok(())
+    }
+}
+
+/// The answer to a challenge, `nonce=<text>,…`: `signature=…,access_key=…,amzdate=…`, and the session
+/// token of credentials that have one.
+///
+/// # Errors
+///
+/// When there is no nonce in it.
+pub fn answer_of(
+    challenge: &[u8],
+    credentials: &Credentials,
+    region: &str,
+    now: Timestamp,
+) -> Result<String, AuthError> {
+    let nonce = nonce_of(challenge).ok_or("Keyspaces sent no nonce")?;
+    let time = format!("{now:.3}");
+    let access_key = credentials.access_key_id();
+    let scope = format!("{}/{region}/{SERVICE}/aws4_request", now.strftime("%Y%m%d"));
+    let request = format!(
+        "PUT\n/authenticate\n\
+         X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}&X-Amz-Date={}&X-Amz-Expires=900\n\
+         host:{SERVICE}\n\nhost\n{}",
+        encoded(&format!("{access_key}/{scope}")),
+        encoded(&time),
+        sha256_hex(nonce),
+    );
+    let to_sign = format!("{ALGORITHM}\n{time}\n{scope}\n{}", sha256_hex(request.as_bytes()));
+    let key = generate_signing_key(credentials.secret_access_key(), now.into(), region, SERVICE);
+    let signature = calculate_signature(key, to_sign.as_bytes());
+
+    let mut answer = format!("signature={signature},access_key={access_key},amzdate={time}");
+    if let Some(token) = credentials.session_token() {
+        // Writing to a string cannot fail.
+        let _ = write!(answer, ",session_token={token}");
+    }
+    Ok(answer)
+}
+
+fn nonce_of(challenge: &[u8]) -> Option<&[u8]> {
+    const NAME: &[u8] = b"nonce=";
+    let at = challenge.windows(NAME.len()).position(|it| it == NAME)? + NAME.len();
+    let nonce = challenge[at..].split(|&byte| byte == b',').next()?;
+    (!nonce.is_empty()).then_some(nonce)
+}
+
+/// As in the query of a URL: what is neither a letter nor a digit nor one of `-._~` by its number.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let written = if is_plain {
+            out.push(char::from(byte));
+            Ok(())
+        } else {
+            write!(out, "%{byte:02X}")
+        };
+        // Writing to a string cannot fail.
+        let _ = written;
+    }
+    out
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of `cassandra-sigv4` 4.0.2 (PyPI), which AWS publishes, for the same nonce, time and keys.
+    const OF_KEYS: &str = "signature=7f3691c18a81b8ce7457699effbfae5b09b4e0714ab38c1292dbdf082c9ddd87,\
+        access_key=UserID-1,amzdate=2020-06-09T22:41:51.000Z";
+    const OF_A_ROLE: &str = "signature=6f5b96e7b2c4b90c47efa24fc63f209b3a5fde3405d62c45c2a144e52f573fb4,\
+        access_key=AKIDEXAMPLE,amzdate=2026-11-20T10:00:00.123Z,session_token=IQoJb3JpZ2luX2VjEXAMPLE==";
+
+    fn role() -> Credentials {
+        let token = Some("IQoJb3JpZ2luX2VjEXAMPLE==".to_owned());
+        let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        Credentials::new("AKIDEXAMPLE", secret, token, None, "test")
+    }
+
+    fn later() -> Timestamp {
+        Timestamp::constant(1_795_168_800, 123_000_000)
+    }
+
+    #[test]
+    fn a_nonce_is_signed_as_the_plug_in_of_aws_signs_it() {
+        let keys = Credentials::new("UserID-1", "UserSecretKey-1", None, None, "test");
+        let time = "2020-06-09T22:41:51Z".parse().unwrap();
+        let challenge = b"nonce=91703fdc2ef562e19fbdab0f58e42fe5";
+
+        assert_eq!(answer_of(challenge, &keys, "us-west-2", time).as_deref(), Ok(OF_KEYS));
+    }
+
+    #[test]
+    fn credentials_of_a_role_send_their_token_along() {
+        let challenge = b"nonce=0f58e42fe591703fdc2ef562e19fbdab,";
+
+        let answer = answer_of(challenge, &role(), "eu-central-1", later());
+
+        assert_eq!(answer.as_deref(), Ok(OF_A_ROLE));
+    }
+
+    #[test]
+    fn a_challenge_without_a_nonce_is_refused() {
+        for challenge in [&b""[..], b"nonce=", b"nonce=,", b"once=1"] {
+            assert!(answer_of(challenge, &role(), "eu-central-1", later()).is_err());
+        }
+    }
+
+    #[test]
+    fn an_exchange_says_hello_and_answers_the_challenge() {
+        let signer =
+            Signer::new("eu-central-1".to_owned(), SharedCredentialsProvider::new(role()), later);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (hello, answer) = runtime.block_on(async {
+            let (hello, mut exchange) = signer.start_authentication_session("any").await.unwrap();
+            let nonce = b"nonce=0f58e42fe591703fdc2ef562e19fbdab".as_slice();
+            (hello, exchange.evaluate_challenge(Some(nonce)).await.unwrap())
+        });
+
+        assert_eq!(hello.as_deref(), Some(&b"SigV4\0\0"[..]));
+        assert_eq!(answer.as_deref(), Some(OF_A_ROLE.as_bytes()));
+    }
+}

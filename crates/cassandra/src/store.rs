@@ -1,0 +1,382 @@
+//! The store itself.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use futures_util::future::{join_all, try_join_all};
+use jiff::{SignedDuration, Timestamp};
+use scylla::client::session::Session;
+use scylla::deserialize::row::DeserializeRow;
+use scylla::response::PagingState;
+use scylla::response::query_result::QueryRowsResult;
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::{CqlTimestamp, CqlValue, CqlVarint, Row};
+use tokio::sync::Mutex;
+use tributary_aws::error::CallError;
+use tributary_aws::windows::{Item, ItemKey, Range, WindowStore, Written};
+use tributary_core::window::clock::{Clock, Shard};
+
+use crate::connect::Cluster;
+use crate::failure;
+use crate::statements::Statements;
+use crate::value::{millis, nanos, time, time_of_nanos};
+
+/// How many open windows are confirmed at a time.
+const AT_ONCE: usize = 50;
+
+/// The longest time to live that Cassandra takes: 20 years.
+/// <https://cassandra.apache.org/doc/latest/cassandra/developing/cql/dml.html#writetime-and-ttl-function>
+const MOST_SECONDS: i64 = 20 * 365 * 24 * 3600;
+
+/// Over how many lanes writes are spread. A transaction is of a whole partition: two of one group at once would be in each
+/// other's way, and go back and forth until one of them has no time left.
+const LANES: usize = 64;
+
+/// How far back the time of a write is that adds a shard: what the shard itself wrote since then is
+/// newer, and stays. Longer than a batch takes from reading a clock to writing to it.
+const ADDED_BEFORE: SignedDuration = SignedDuration::from_hours(1);
+
+/// Windows in the tables of `config/cassandra.cql`.
+///
+/// - A window is written by a lightweight transaction on its version.
+/// - Where somebody has to look at a window, that is written to `open_windows` first, under the version
+///   that is about to be: so none is forgotten, however the write ends. A row there whose version was
+///   passed is dropped by who comes upon it. One whose version never came to be stays without harm.
+/// - Watermarks and shards need no transaction: of two writes the one with the later time wins, and the
+///   time of a write is the watermark itself, or is set back for a shard that is only added.
+#[derive(Clone)]
+pub struct CassandraWindows {
+    session: Arc<Session>,
+    statements: Arc<Statements>,
+    keyspace: String,
+    clock: fn() -> Timestamp,
+    /// Who writes to a group holds its lane.
+    lanes: Arc<[Mutex<()>; LANES]>,
+}
+
+/// A row of `open_windows`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hint {
+    due: CqlTimestamp,
+    key: String,
+    start: CqlTimestamp,
+    version: i64,
+}
+
+/// What `windows` says to a hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Somebody has to look at the window.
+    Due,
+    /// The window is beyond it.
+    Passed,
+    /// Its version is not there: not yet, or never.
+    Ahead,
+}
+
+impl Hint {
+    fn judge(&self, found: Option<(i64, Option<CqlTimestamp>)>) -> Verdict {
+        match found {
+            Some((version, due)) if version == self.version && due == Some(self.due) => {
+                Verdict::Due
+            }
+            Some((version, _)) if version >= self.version => Verdict::Passed,
+            _ => Verdict::Ahead,
+        }
+    }
+}
+
+impl CassandraWindows {
+    /// Connects to a cluster and prepares what is said to it; `clock` for when rows expire.
+    ///
+    /// # Errors
+    ///
+    /// Broken set-up where the cluster lets nobody by this name in, or lacks a table; broken plumbing
+    /// where nobody answers.
+    pub async fn connect(cluster: &Cluster, clock: fn() -> Timestamp) -> Result<Self, CallError> {
+        let session = cluster.connect().await?;
+        let statements = Statements::prepare(&session, &cluster.keyspace).await?;
+        Ok(Self {
+            session: Arc::new(session),
+            statements: Arc::new(statements),
+            keyspace: cluster.keyspace.clone(),
+            clock,
+            lanes: Arc::new(std::array::from_fn(|_| Mutex::default())),
+        })
+    }
+
+    fn strange(&self, what: &impl ToString) -> CallError {
+        failure::of_answer(&self.keyspace, what)
+    }
+
+    async fn run(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<(), CallError> {
+        let done = self.session.execute_unpaged(statement, values).await;
+        done.map(|_| ()).map_err(|error| failure::of_call(&self.keyspace, &error))
+    }
+
+    /// One page of rows, and where the next one is.
+    async fn page(
+        &self,
+        statement: &PreparedStatement,
+        values: &impl SerializeRow,
+        from: PagingState,
+    ) -> Result<(QueryRowsResult, Option<PagingState>), CallError> {
+        let answer = self.session.execute_single_page(statement, values, from).await;
+        let (rows, next) = answer.map_err(|error| failure::of_call(&self.keyspace, &error))?;
+        let rows = rows.into_rows_result().map_err(|error| self.strange(&error))?;
+        let next = match next.into_paging_control_flow() {
+            ControlFlow::Continue(next) => Some(next),
+            ControlFlow::Break(()) => None,
+        };
+        Ok((rows, next))
+    }
+
+    fn rows_of<R>(&self, page: &QueryRowsResult) -> Result<Vec<R>, CallError>
+    where
+        R: for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
+        let rows = page.rows::<R>().map_err(|error| self.strange(&error))?;
+        rows.collect::<Result<_, _>>().map_err(|error| self.strange(&error))
+    }
+
+    /// All rows of a statement.
+    async fn rows<R>(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<Vec<R>, CallError>
+    where
+        R: for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
+        let (mut all, mut from) = (Vec::new(), Some(PagingState::start()));
+        while let Some(state) = from {
+            let (page, next) = self.page(statement, &values, state).await?;
+            all.extend(self.rows_of(&page)?);
+            from = next;
+        }
+        Ok(all)
+    }
+
+    /// Whether a lightweight transaction was applied. What else its answer has depends on that.
+    fn is_applied(&self, row: Option<&Row>) -> Result<bool, CallError> {
+        let first = row.and_then(|row| row.columns.first());
+        match first {
+            Some(Some(CqlValue::Boolean(applied))) => Ok(*applied),
+            _ => {
+                Err(self.strange(&"a lightweight transaction that does not say if it was applied"))
+            }
+        }
+    }
+
+    /// Seconds until then, of which there is at least one: 0 would mean for ever.
+    fn ttl(&self, expires_at: Timestamp) -> i32 {
+        let seconds = expires_at.duration_since((self.clock)()).as_secs();
+        i32::try_from(seconds.clamp(1, MOST_SECONDS)).unwrap_or(i32::MAX)
+    }
+
+    fn lane_of(&self, spec: &str, group: &str) -> &Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        (spec, group).hash(&mut hasher);
+        &self.lanes[(hasher.finish() % LANES as u64) as usize]
+    }
+
+    async fn one(&self, key: &ItemKey) -> Result<Option<Item>, CallError> {
+        type Found = (Option<i64>, Option<CqlTimestamp>, Option<CqlTimestamp>, Option<String>);
+        let values = (&key.spec, &key.group, millis(key.start));
+        let found: Vec<Found> = self.rows(&self.statements.read, values).await?;
+        let Some((version, due, expires_at, body)) = found.into_iter().next() else {
+            return Ok(None);
+        };
+        self.item(key.clone(), version, due, expires_at, body)
+    }
+
+    fn item(
+        &self,
+        key: ItemKey,
+        version: Option<i64>,
+        due: Option<CqlTimestamp>,
+        expires_at: Option<CqlTimestamp>,
+        body: Option<String>,
+    ) -> Result<Option<Item>, CallError> {
+        // Columns expire together; a row of which nothing is left is none.
+        let (Some(version), Some(body)) = (version, body) else { return Ok(None) };
+        let Ok(version) = u64::try_from(version) else {
+            let ItemKey { spec, group, start } = &key;
+            return Err(
+                self.strange(&format!("the window {spec} {group} {start} has version {version}"))
+            );
+        };
+        let (due, expires_at) = (due.and_then(time), expires_at.and_then(time));
+        Ok(Some(Item { key, version, due, expires_at, body }))
+    }
+
+    /// What these hints come to, in their order. Those that were passed are dropped.
+    async fn confirmed(
+        &self,
+        spec: &str,
+        bucket: i8,
+        hints: &[Hint],
+    ) -> Result<Vec<ItemKey>, CallError> {
+        let statements = &self.statements;
+        let verdict = async |hint: &Hint| {
+            let values = (spec, &hint.key, hint.start);
+            let found: Vec<(Option<i64>, Option<CqlTimestamp>)> =
+                self.rows(&statements.confirm, values).await?;
+            let found = found.first().and_then(|(version, due)| Some(((*version)?, *due)));
+            Ok::<_, CallError>(hint.judge(found))
+        };
+        let verdicts = try_join_all(hints.iter().map(verdict)).await?;
+        let judged = || hints.iter().zip(&verdicts);
+        let passed = judged().filter(|(_, verdict)| **verdict == Verdict::Passed);
+        let drop = |(hint, _): (&Hint, _)| {
+            let Hint { due, key, start, version } = hint.clone();
+            self.run(&statements.forget, (spec, bucket, due, key, start, version))
+        };
+        // One that stays is come upon again.
+        join_all(passed.map(drop)).await;
+        let due = judged().filter(|(_, verdict)| **verdict == Verdict::Due);
+        let key = |(hint, _): (&Hint, _)| {
+            let start = time(hint.start)?;
+            Some(ItemKey { spec: spec.to_owned(), group: hint.key.clone(), start })
+        };
+        Ok(due.filter_map(key).collect())
+    }
+}
+
+impl std::fmt::Debug for CassandraWindows {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("CassandraWindows").field("keyspace", &self.keyspace).finish()
+    }
+}
+
+impl WindowStore for CassandraWindows {
+    async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, CallError> {
+        try_join_all(keys.iter().map(|key| self.one(key))).await
+    }
+
+    async fn write(&self, item: &Item) -> Result<Written, CallError> {
+        let Item { key: ItemKey { spec, group, start }, version, .. } = item;
+        let (bucket, start) = (item.key.bucket().cast_signed(), millis(*start));
+        let (version, due) = (version.cast_signed(), item.due.map(millis));
+        if let Some(due) = due {
+            self.run(&self.statements.open, (spec, bucket, due, group, start, version)).await?;
+        }
+        // In CQL 0 means for ever.
+        let ttl = item.expires_at.map_or(0, |expires_at| self.ttl(expires_at));
+        let before = (version > 1).then_some(version - 1);
+        let expires_at = item.expires_at.map(millis);
+        let values = (ttl, version, due, expires_at, &item.body, spec, group, start, before);
+        let answer: Vec<Row> = {
+            let _lane = self.lane_of(spec, group).lock().await;
+            self.rows(&self.statements.write, values).await?
+        };
+        if !self.is_applied(answer.first())? {
+            return Ok(Written::Conflict);
+        }
+        if let (Some(due), Some(before)) = (due, before) {
+            // A window that is due when it was before has two rows now. Else there is no such row; one
+            // that stays is dropped by who comes upon it.
+            let values = (spec, bucket, due, group, start, before);
+            let _ = self.run(&self.statements.forget, values).await;
+        }
+        Ok(Written::Stored)
+    }
+
+    async fn due(
+        &self,
+        spec: &str,
+        bucket: u8,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ItemKey>, CallError> {
+        type Found = (CqlTimestamp, String, CqlTimestamp, i64);
+        let bucket = bucket.cast_signed();
+        let values = (spec, bucket, millis(until));
+        let (mut due, mut from) = (Vec::new(), Some(PagingState::start()));
+        while let Some(state) = from {
+            let (page, next) = self.page(&self.statements.due, &values, state).await?;
+            let found: Vec<Found> = self.rows_of(&page)?;
+            let hint = |(due, key, start, version)| Hint { due, key, start, version };
+            let hints: Vec<_> = found.into_iter().map(hint).collect();
+            for hints in hints.chunks(AT_ONCE) {
+                if due.len() >= limit {
+                    break;
+                }
+                due.extend(self.confirmed(spec, bucket, hints).await?);
+            }
+            from = next.filter(|_| due.len() < limit);
+        }
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    async fn range(&self, spec: &str, group: &str, range: Range) -> Result<Vec<Item>, CallError> {
+        type Found =
+            (CqlTimestamp, Option<i64>, Option<CqlTimestamp>, Option<CqlTimestamp>, Option<String>);
+        let Some(limit) = i32::try_from(range.limit).ok().filter(|it| *it > 0) else {
+            return Ok(Vec::new());
+        };
+        let values = (spec, group, millis(range.from), millis(range.until), limit);
+        let found: Vec<Found> = self.rows(&self.statements.range, values).await?;
+        let mut items = Vec::with_capacity(found.len());
+        for (start, version, due, expires_at, body) in found {
+            let Some(start) = time(start) else { continue };
+            let key = ItemKey { spec: spec.to_owned(), group: group.to_owned(), start };
+            items.extend(self.item(key, version, due, expires_at, body)?);
+        }
+        Ok(items)
+    }
+
+    async fn clock(&self, name: &str) -> Result<Clock, CallError> {
+        type Found = (String, Option<CqlVarint>, Option<CqlTimestamp>, Option<bool>);
+        let (shards, watermark) = futures_util::try_join!(
+            self.rows::<Found>(&self.statements.shards, (name,)),
+            self.rows::<(Option<CqlVarint>,)>(&self.statements.watermark, (name,)),
+        )?;
+        let shard = |(id, watermark, seen_at, is_over): Found| {
+            let watermark = watermark.as_ref().and_then(time_of_nanos);
+            let (seen_at, is_over) = (seen_at.and_then(time)?, is_over?);
+            Some(Shard { id, watermark, seen_at, is_over })
+        };
+        let watermark = watermark.into_iter().next().and_then(|(it,)| time_of_nanos(&it?));
+        Ok(Clock { shards: shards.into_iter().filter_map(shard).collect(), watermark })
+    }
+
+    async fn put_shard(
+        &self,
+        clock: &str,
+        shard: &Shard,
+        expires_at: Timestamp,
+    ) -> Result<(), CallError> {
+        let Shard { id, watermark, seen_at, is_over } = shard;
+        let watermark = watermark.map(nanos);
+        let values = (clock, id, watermark, millis(*seen_at), is_over, self.ttl(expires_at));
+        self.run(&self.statements.put_shard, values).await
+    }
+
+    async fn add_shard(
+        &self,
+        clock: &str,
+        shard: &Shard,
+        expires_at: Timestamp,
+    ) -> Result<(), CallError> {
+        let Shard { id, watermark, seen_at, is_over } = shard;
+        let (watermark, ttl) = (watermark.map(nanos), self.ttl(expires_at));
+        let written_at = (self.clock)() - ADDED_BEFORE;
+        let written_at = written_at.as_microsecond();
+        let values = (clock, id, watermark, millis(*seen_at), is_over, written_at, ttl);
+        self.run(&self.statements.add_shard, values).await
+    }
+
+    async fn raise(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
+        // Of two within a microsecond the greater number wins.
+        let values = (time.as_microsecond(), nanos(time), clock);
+        self.run(&self.statements.raise, values).await
+    }
+}

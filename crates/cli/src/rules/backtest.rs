@@ -1,0 +1,292 @@
+//! `tributary rules backtest`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::HumanCount;
+use jiff::Timestamp;
+use serde::Serialize;
+use tributary_core::anomaly::Baseline;
+use tributary_core::config::AlertsConfig;
+use tributary_core::datasets::Dataset;
+use tributary_core::event::Event;
+use tributary_core::ingest::{Feed, Step};
+use tributary_core::rows::Limits;
+use tributary_core::rule::Rules;
+use tributary_core::rule::check::check;
+use tributary_core::rule::follow::Follow;
+use tributary_core::transform::{Outcome, Transformer};
+use tributary_core::window::aggregate::Sample;
+use tributary_core::window::{self, Spec, Window};
+
+use super::tally::Tally;
+use crate::output::{is_stdout, say};
+use crate::progress::Progress;
+use crate::run::named;
+use crate::summary::Format;
+
+/// How much is read at a time.
+const PIECE: usize = 1 << 20;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Rows (CSV or JSON Lines, plain or gzip), or events, one JSON object a line; - is standard input
+    file: PathBuf,
+
+    /// A file of rules; else those that are compiled in
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+
+    /// The dataset of the rows; else the header tells
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+
+    /// How results are shown: the table has what fired most, JSON has all
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// What a backtest came to, for a program.
+#[derive(Serialize)]
+struct Summary<'a> {
+    file: &'a str,
+    rules_file: &'a str,
+    #[serde(flatten)]
+    seen: &'a Seen,
+    rules: &'a Tally,
+}
+
+/// What rules were asked about.
+#[derive(Default, Serialize)]
+struct Seen {
+    events: u64,
+    /// Windows that rules were asked about, computed from the readings.
+    windows: u64,
+    /// Rows that are no events: bad, or filtered.
+    left_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    to: Option<Timestamp>,
+}
+
+#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
+fn as_text<S: serde::Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => to.collect_str(time),
+        None => to.serialize_none(),
+    }
+}
+
+/// The windows of one spec, by start and group.
+type OfSpec = BTreeMap<(Timestamp, String), Window>;
+
+/// Rules over the events of a file.
+struct Backtest<'r> {
+    /// The specs that a rule asks about, with their windows so far.
+    windows: Vec<(Spec, OfSpec)>,
+    follow: Follow<'r>,
+    tally: Tally,
+    seen: Seen,
+    last_received: Option<Timestamp>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let (rules_file, text) = super::read(arguments.rules.as_deref())?;
+    let pipeline = super::pipeline()?;
+    let checked = check(&text, &pipeline);
+    if !checked.is_usable() {
+        super::check::tell(&rules_file, &checked, arguments.format)?;
+        return Ok(ExitCode::FAILURE);
+    }
+    let rules = Rules::compile(&AlertsConfig::from_toml(&text)?)?;
+    let dataset = arguments.dataset.as_deref().map(named).transpose()?;
+    let mut specs = window::compile(&pipeline)?;
+    let follow = Follow::new(&rules, &specs);
+    specs.retain(|spec| rules.iter().any(|rule| rule.window() == Some(spec.id.as_str())));
+    let mut backtest = Backtest {
+        windows: specs.into_iter().map(|spec| (spec, OfSpec::new())).collect(),
+        follow,
+        tally: Tally::new(&rules),
+        seen: Seen::default(),
+        last_received: None,
+    };
+
+    let name = arguments.file.display().to_string();
+    let mut input = open(&arguments.file).with_context(|| format!("{name} cannot be read"))?;
+    let begin = input.fill_buf().with_context(|| format!("{name} cannot be read"))?;
+    if is_events(begin) {
+        backtest.events(input, &name)?;
+    } else {
+        let transformer = Transformer::compile(&pipeline)?;
+        backtest.rows(input, &arguments.file, dataset, &transformer)?;
+    }
+    backtest.close()?;
+    // Where the file ends, silence can be told up to there.
+    if let Some(last) = backtest.last_received {
+        for firing in backtest.follow.until(last) {
+            backtest.tally.count(firing);
+        }
+    }
+
+    let Backtest { tally, seen, .. } = backtest;
+    if arguments.format == Format::Json {
+        let summary = Summary { file: &name, rules_file: &rules_file, seen: &seen, rules: &tally };
+        say(&serde_json::to_string(&summary)?)?;
+    } else {
+        let left_out = if seen.left_out > 0 {
+            format!(", {} rows are no events", seen.left_out)
+        } else {
+            String::new()
+        };
+        let day = |time: Timestamp| time.to_string().chars().take(10).collect::<String>();
+        let span = seen.from.zip(seen.to);
+        let span = span.map(|(from, to)| format!(" from {} to {}", day(from), day(to)));
+        let (events, windows) = (HumanCount(seen.events), HumanCount(seen.windows));
+        let text = tally.table();
+        let span = span.unwrap_or_default();
+        say(&format!(
+            "{text}\n {name}: {events} events{span}, {windows} windows{left_out}; rules of {rules_file}"
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(file: &Path) -> std::io::Result<BufReader<Box<dyn Read>>> {
+    let input: Box<dyn Read> =
+        if is_stdout(file) { Box::new(std::io::stdin()) } else { Box::new(File::open(file)?) };
+    Ok(BufReader::with_capacity(PIECE, input))
+}
+
+/// Whether a file begins with an event: a row of JSON has no `event_id`.
+fn is_events(begin: &[u8]) -> bool {
+    let line = begin.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
+    line.is_some_and(|line| Event::from_json(line).is_ok())
+}
+
+impl Backtest<'_> {
+    fn events(&mut self, mut input: impl BufRead, name: &str) -> Result<()> {
+        let (mut line, mut number) = (Vec::new(), 0);
+        loop {
+            line.clear();
+            let unreadable = || format!("{name} cannot be read");
+            if input.read_until(b'\n', &mut line).with_context(unreadable)? == 0 {
+                return Ok(());
+            }
+            number += 1;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let event = Event::from_json(&line);
+            let event = event.with_context(|| format!("{name}: line {number} is no event"))?;
+            self.event(&event)?;
+        }
+    }
+
+    fn rows(
+        &mut self,
+        mut input: impl Read,
+        path: &Path,
+        dataset: Option<&'static dyn Dataset>,
+        transformer: &Transformer,
+    ) -> Result<()> {
+        let name = path.to_string_lossy();
+        let length = path.metadata().ok().filter(std::fs::Metadata::is_file);
+        let mut progress = Progress::new(length.map(|metadata| metadata.len()));
+        let mut feed = Feed::new(dataset, Limits::default()).named(&name);
+        let (mut piece, mut payload) = (vec![0; PIECE], Vec::new());
+        loop {
+            match feed.step() {
+                Ok(Step::NeedInput) => {
+                    match input
+                        .read(&mut piece)
+                        .with_context(|| format!("{name} cannot be read"))?
+                    {
+                        0 => feed.finish(),
+                        length => {
+                            feed.push(&piece[..length]);
+                            progress.advance(length as u64, self.seen.events);
+                        }
+                    }
+                }
+                Ok(Step::Begun) => {}
+                Ok(Step::Row(row)) => {
+                    payload.clear();
+                    row.write_payload(&mut payload);
+                    let text = str::from_utf8(&payload)?;
+                    match transformer.payload(row.dataset(), text, None) {
+                        Ok(Outcome::Event(event)) => self.event(&event)?,
+                        Ok(Outcome::Filtered) | Err(_) => self.seen.left_out += 1,
+                    }
+                }
+                Ok(Step::Bad(..)) => self.seen.left_out += 1,
+                Ok(Step::End) => {
+                    progress.finish();
+                    if feed.dataset().is_none() {
+                        bail!("{name}: no line is a row of a dataset");
+                    }
+                    return Ok(());
+                }
+                Err(refused) => {
+                    progress.finish();
+                    let (code, message) = (refused.rejection.code, &refused.rejection.message);
+                    if feed.dataset().is_some() && crate::run::is_damage(code) {
+                        self.seen.left_out += 1;
+                        return Ok(());
+                    }
+                    bail!("{name}: {code}: {message}");
+                }
+            }
+        }
+    }
+
+    /// Takes in one event of the file: a reading is also in its windows.
+    fn event(&mut self, event: &Event<'_>) -> Result<()> {
+        for (spec, windows) in self.windows.iter_mut().filter(|(spec, _)| spec.takes(event)) {
+            let sample = Sample::of(event, spec);
+            for span in spec.windows_of(sample.time) {
+                let group = (span.start, spec.key_of(event));
+                let window = windows.entry(group).or_insert_with(|| Window::open(span));
+                window.apply(spec, [(&sample, None)], span.end);
+            }
+        }
+        let time = event.event_time;
+        self.seen.events += 1;
+        self.seen.from = Some(self.seen.from.map_or(time, |from| from.min(time)));
+        self.seen.to = Some(self.seen.to.map_or(time, |to| to.max(time)));
+        self.last_received = self.last_received.max(Some(event.received_at));
+        self.ask(event)
+    }
+
+    /// Closes all windows, in order of time: each is as if nothing had come late.
+    fn close(&mut self) -> Result<()> {
+        for (spec, windows) in std::mem::take(&mut self.windows) {
+            let mut baselines: HashMap<String, Baseline> = HashMap::new();
+            for ((_, group), mut window) in windows {
+                window.close(window.span().end);
+                let before = baselines.entry(group.clone()).or_default();
+                window.judge(&spec, before);
+                before.clone_from(window.baseline());
+                self.seen.windows += 1;
+                self.ask(&window.event(&spec, &group))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the rules about one event.
+    fn ask(&mut self, event: &Event<'_>) -> Result<()> {
+        let (firings, errors) = self.follow.event(event);
+        if let Some(error) = errors.first() {
+            bail!("rule {}: {}", error.rule, error.message);
+        }
+        for firing in firings {
+            self.tally.count(firing);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! `tributary rules check`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use tributary_core::rule::check::{Checked, Finding, Level, check};
+use tributary_core::rule::examples::Shows;
+
+use super::EXAMPLES;
+use crate::output::say;
+use crate::summary::Format;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A file of rules; else those that are compiled in
+    file: Option<PathBuf>,
+
+    /// Where the examples are, a folder for each rule; else events/rules, where there is one
+    #[arg(long, value_name = "DIR")]
+    examples: Option<PathBuf>,
+
+    /// How findings are shown
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// What a check came to, for a program.
+#[derive(Serialize)]
+struct Summary<'a> {
+    file: &'a str,
+    rules: usize,
+    errors: usize,
+    warnings: usize,
+    findings: &'a [Finding],
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let (name, text) = super::read(arguments.file.as_deref())?;
+    let mut checked = check(&text, &super::pipeline()?);
+    let folder = arguments.examples.as_deref().unwrap_or(Path::new(EXAMPLES));
+    let has_examples = folder.is_dir();
+    if has_examples {
+        let mut counts = Vec::new();
+        for (rule, ..) in &checked.rules {
+            counts.push((rule.clone(), count(folder, rule)?));
+        }
+        let of = |rule: &str| counts.iter().find(|(id, _)| id == rule).map_or((0, 0), |it| it.1);
+        checked.require_examples(of);
+    } else if arguments.examples.is_some() {
+        bail!("{} is no folder", folder.display());
+    }
+    tell(&name, &checked, arguments.format)?;
+    if !has_examples && arguments.format == Format::Table {
+        say(&format!(" no {EXAMPLES} here: examples were not asked for"))?;
+    }
+    Ok(if checked.is_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How many examples there are in which a rule fires, and in which it does not.
+fn count(folder: &Path, rule: &str) -> Result<(usize, usize)> {
+    let paths = super::examples(folder, rule)?;
+    let names = paths.iter().filter_map(|file| file.file_name()?.to_str());
+    let all: Vec<_> = names.filter_map(Shows::of_name).collect();
+    let fires = all.iter().filter(|shows| **shows == Shows::Fires).count();
+    Ok((fires, all.len() - fires))
+}
+
+/// Tells what a check found.
+pub(super) fn tell(name: &str, checked: &Checked, format: Format) -> Result<()> {
+    let errors = checked.errors().count();
+    let warnings = checked.findings.len() - errors;
+    let rules = checked.rules.len();
+    if format == Format::Json {
+        let findings = &checked.findings;
+        let summary = Summary { file: name, rules, errors, warnings, findings };
+        say(&serde_json::to_string(&summary)?)?;
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for finding in &checked.findings {
+        let place = format!("{name}:{}:{}", finding.line, finding.column);
+        let level = if finding.level == Level::Error { "error" } else { "warning" };
+        let rule = finding.rule.as_deref().unwrap_or("-");
+        table.add_row([&place, level, rule, &finding.message]);
+    }
+    let lines = if checked.findings.is_empty() { String::new() } else { format!("{table}\n\n") };
+    let counted = |count: usize, what: &str| match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    let counts = [counted(rules, "rule"), counted(errors, "error"), counted(warnings, "warning")];
+    say(&format!("{lines} {name}: {}", counts.join(", ")))?;
+    Ok(())
+}

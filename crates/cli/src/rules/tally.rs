@@ -1,0 +1,110 @@
+//! How often rules fired, by day and by entity.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::HumanCount;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use tributary_core::id::Id;
+use tributary_core::rule::follow::Firing;
+use tributary_core::rule::{Rules, Severity};
+
+/// How many days and entities of a rule a person is shown.
+const MOST_SHOWN: usize = 5;
+
+/// Times that a rule fired, and alerts that this makes with the cooldown applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct Count {
+    pub alerts: u64,
+    pub fired: u64,
+}
+
+/// One rule.
+#[derive(Serialize)]
+pub(super) struct OfRule {
+    rule: String,
+    severity: Severity,
+    #[serde(flatten)]
+    all: Count,
+    /// By day in UTC.
+    by_day: BTreeMap<String, Count>,
+    by_entity: BTreeMap<String, Count>,
+    #[serde(skip)]
+    told: BTreeSet<Id>,
+}
+
+/// All rules, in the order of their file.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct Tally(Vec<OfRule>);
+
+impl Tally {
+    pub(super) fn new(rules: &Rules) -> Self {
+        let rules = rules.iter().map(|rule| OfRule {
+            rule: rule.id().to_owned(),
+            severity: rule.severity(),
+            all: Count::default(),
+            by_day: BTreeMap::new(),
+            by_entity: BTreeMap::new(),
+            told: BTreeSet::new(),
+        });
+        Self(rules.collect())
+    }
+
+    /// Counts one time that a rule fired.
+    pub(super) fn count(&mut self, firing: Firing<'_>) {
+        let Some(of) = self.0.iter_mut().find(|of| of.rule == firing.rule.id()) else { return };
+        let alerts = u64::from(of.told.insert(firing.alert_id));
+        let day = firing.at.to_zoned(TimeZone::UTC).date().to_string();
+        let counts = [
+            &mut of.all,
+            of.by_day.entry(day).or_default(),
+            of.by_entity.entry(firing.entity).or_default(),
+        ];
+        for count in counts {
+            count.fired += 1;
+            count.alerts += alerts;
+        }
+    }
+
+    /// For a person: each rule with the days and the entities that had most.
+    pub(super) fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["rule", "fired", "alerts", "days", "entities"]);
+        for of in &self.0 {
+            let (days, entities) = (of.by_day.len() as u64, of.by_entity.len() as u64);
+            let counts = [of.all.fired, of.all.alerts, days, entities].map(shown);
+            let [fired, alerts, days, entities] = &counts;
+            table.add_row([&of.rule, fired, alerts, days, entities]);
+            for by in [&of.by_day, &of.by_entity] {
+                let mut most: Vec<_> = by.iter().collect();
+                most.sort_by(|one, other| other.1.cmp(one.1).then(one.0.cmp(other.0)));
+                for (name, count) in most.iter().take(MOST_SHOWN) {
+                    let counts = [count.fired, count.alerts].map(shown);
+                    table.add_row([&format!("  {name}"), &counts[0], &counts[1]]);
+                }
+                if let Some(more) = most.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
+                    table.add_row([&format!("  and {more} more")]);
+                }
+            }
+        }
+        for column in 1..=4 {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let mut text = String::new();
+        // Writing to a string cannot fail; what is blank at the end of a line is of no use.
+        for line in table.to_string().lines() {
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text
+    }
+}
+
+fn shown(count: u64) -> String {
+    HumanCount(count).to_string()
+}

@@ -1,0 +1,140 @@
+//! `tributary rules test`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+use tributary_core::config::AlertsConfig;
+use tributary_core::rule::Rules;
+use tributary_core::rule::check::check;
+use tributary_core::rule::examples::{Examples, Shows};
+
+use super::EXAMPLES;
+use crate::output::say;
+use crate::summary::Format;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A file of rules; else those that are compiled in
+    file: Option<PathBuf>,
+
+    /// Where the examples are, a folder for each rule
+    #[arg(long, value_name = "DIR", default_value = EXAMPLES)]
+    examples: PathBuf,
+
+    /// How results are shown
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// What the examples of a rule came to.
+#[derive(Serialize)]
+struct Tested {
+    rule: String,
+    /// Examples in which it fires, as it should.
+    fires: usize,
+    /// Examples in which it does not, as it should not.
+    silent: usize,
+    /// Whether there is an example of each and all are right.
+    passed: bool,
+    faults: Vec<Fault>,
+}
+
+/// What is wrong with an example, or with all of them.
+#[derive(Serialize)]
+struct Fault {
+    file: String,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    file: &'a str,
+    passed: bool,
+    rules: &'a [Tested],
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let (name, text) = super::read(arguments.file.as_deref())?;
+    let pipeline = super::pipeline()?;
+    let checked = check(&text, &pipeline);
+    if !checked.is_usable() {
+        super::check::tell(&name, &checked, arguments.format)?;
+        return Ok(ExitCode::FAILURE);
+    }
+    let rules = Rules::compile(&AlertsConfig::from_toml(&text)?)?;
+    let examples = Examples::new(&pipeline)?;
+    let mut all = Vec::new();
+    for rule in rules.iter() {
+        all.push(tested(&arguments.examples, &examples, &rules, rule.id())?);
+    }
+    let passed = all.iter().all(|tested| tested.passed);
+    if arguments.format == Format::Json {
+        let summary = Summary { file: &name, passed, rules: &all };
+        say(&serde_json::to_string(&summary)?)?;
+    } else {
+        say(&table(&name, &all))?;
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tested(folder: &Path, examples: &Examples<'_>, rules: &Rules, rule: &str) -> Result<Tested> {
+    let mut tested =
+        Tested { rule: rule.to_owned(), fires: 0, silent: 0, passed: false, faults: Vec::new() };
+    for file in super::examples(folder, rule)? {
+        let path = file.display().to_string();
+        let mut fault = |message: &str| {
+            tested.faults.push(Fault { file: path.clone(), message: message.to_owned() });
+        };
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(shows) = Shows::of_name(name) else {
+            fault("its name begins with neither fires- nor silent-");
+            continue;
+        };
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("{path} cannot be read"))?;
+        match (examples.fires(rules, rule, &text), shows) {
+            (Ok(true), Shows::Fires) => tested.fires += 1,
+            (Ok(false), Shows::Silent) => tested.silent += 1,
+            (Ok(true), Shows::Silent) => fault("the rule fires"),
+            (Ok(false), Shows::Fires) => fault("the rule does not fire"),
+            (Err(message), _) => fault(&message),
+        }
+    }
+    let lacks = match (tested.fires, tested.silent) {
+        (0, 0) => "no example in which it fires, and none in which it does not",
+        (0, _) => "no example in which it fires",
+        (_, 0) => "no example in which it does not fire",
+        _ => "",
+    };
+    if !lacks.is_empty() {
+        let file = folder.join(rule).display().to_string();
+        tested.faults.push(Fault { file, message: lacks.to_owned() });
+    }
+    tested.passed = tested.faults.is_empty();
+    Ok(tested)
+}
+
+fn table(name: &str, all: &[Tested]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["rule", "fires", "silent", ""]);
+    for tested in all {
+        let verdict = if tested.passed { "ok" } else { "FAILED" };
+        let counts = [tested.fires.to_string(), tested.silent.to_string()];
+        table.add_row([&tested.rule, &counts[0], &counts[1], verdict]);
+        for fault in &tested.faults {
+            table.add_row(["", "", "", &format!("{}: {}", fault.file, fault.message)]);
+        }
+    }
+    for column in [1, 2] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let failed = all.iter().filter(|tested| !tested.passed).count();
+    let verdict = if failed == 0 { "all pass".to_owned() } else { format!("{failed} FAILED") };
+    format!("{table}\n\n {name}: {} rules, {verdict}", all.len())
+}

@@ -1,0 +1,208 @@
+//! The rules in use: those that are compiled in, or those of an object in S3 that overrides them.
+//!
+//! An object is looked at before a batch, at most every so often, and never for long: a store that
+//! does not answer, or rules that are not right, leave the rules as they are.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout;
+use tracing::{error, info};
+use tributary_aws::deadline::Deadline;
+use tributary_aws::s3::{ObjectName, ObjectStore};
+use tributary_core::config::{AlertsConfig, ConfigError, PIPELINE, PipelineConfig};
+use tributary_core::id::Id;
+use tributary_core::rule::Rules;
+use tributary_core::rule::check::check;
+
+/// The longest that a batch waits for the object.
+const MOST_WAIT: Duration = Duration::from_secs(2);
+
+/// The largest object that is read: far more rules than anybody keeps in their head.
+const MOST_BYTES: u64 = 256 * 1024;
+
+/// Where rules come from that override those that are compiled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The bucket of the object.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+    /// How long the object is not looked at again.
+    pub every: SignedDuration,
+}
+
+/// How a look at the object came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It was not the time, or there is no object to look at.
+    NotDue,
+    /// It is as it was, and in use.
+    Unchanged,
+    /// Its rules are in use from now on.
+    Taken,
+    /// Its rules are not right; those from before stay.
+    Refused,
+    /// It could not be read; the rules from before stay.
+    Unread,
+}
+
+impl Look {
+    /// The metric that counts it; `None` where there is nothing new.
+    #[must_use]
+    pub fn metric(self) -> Option<&'static str> {
+        match self {
+            Self::NotDue | Self::Unchanged => None,
+            Self::Taken => Some("rules_taken"),
+            Self::Refused => Some("rules_refused"),
+            Self::Unread => Some("rules_unread"),
+        }
+    }
+}
+
+type Answer = Result<Vec<u8>, String>;
+type Read = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+
+/// The rules in use.
+pub struct Rulebook {
+    state: Mutex<State>,
+    source: Option<Source>,
+}
+
+struct State {
+    rules: Arc<Rules>,
+    /// When the object is looked at next; at once, while it never was.
+    next: Option<Timestamp>,
+    /// What was read last, and whether it was right.
+    read: Option<(Id, bool)>,
+}
+
+struct Source {
+    name: String,
+    every: SignedDuration,
+    pipeline: PipelineConfig,
+    read: Read,
+}
+
+/// Rules that nothing overrides.
+impl From<Rules> for Rulebook {
+    fn from(rules: Rules) -> Self {
+        let state = State { rules: Arc::new(rules), next: None, read: None };
+        Self { state: Mutex::new(state), source: None }
+    }
+}
+
+impl Rulebook {
+    /// These rules until those of the object in `store` are read.
+    ///
+    /// # Errors
+    ///
+    /// When the compiled-in `pipeline.toml`, which rules are held against, is wrong.
+    pub fn overridden(
+        self,
+        by: Override,
+        store: impl ObjectStore + 'static,
+    ) -> Result<Self, ConfigError> {
+        let Override { bucket, key, every } = by;
+        let name = format!("s3://{bucket}/{key}");
+        let object = ObjectName { bucket, key, version_id: None, etag: None };
+        let shared = Arc::new((store, object));
+        let read: Read = Box::new(move || {
+            let shared = Arc::clone(&shared);
+            Box::pin(async move {
+                let (store, object) = &*shared;
+                let piece = store.read(object, 0..MOST_BYTES).await;
+                let piece = piece.map_err(|error| error.to_string())?;
+                if piece.object_bytes > MOST_BYTES {
+                    let bytes = piece.object_bytes;
+                    return Err(format!("has {bytes} bytes, and {MOST_BYTES} are read"));
+                }
+                Ok(piece.bytes)
+            })
+        });
+        let pipeline = PipelineConfig::from_toml(PIPELINE)?;
+        Ok(Self { source: Some(Source { name, every, pipeline, read }), ..self })
+    }
+
+    /// The rules for a batch at `now`, after a look at the object where that is due.
+    pub async fn current(&self, now: Timestamp, deadline: Deadline) -> (Arc<Rules>, Look) {
+        let look = match &self.source {
+            Some(source) if self.is_due(now, source.every) => self.look(source, deadline).await,
+            _ => Look::NotDue,
+        };
+        (Arc::clone(&self.state().rules), look)
+    }
+
+    /// Whether it is time to look; if so, the next time is set, however this one comes out.
+    fn is_due(&self, now: Timestamp, every: SignedDuration) -> bool {
+        let mut state = self.state();
+        if state.next.is_some_and(|next| now < next) {
+            return false;
+        }
+        state.next = Some(now.checked_add(every).unwrap_or(Timestamp::MAX));
+        true
+    }
+
+    async fn look(&self, source: &Source, deadline: Deadline) -> Look {
+        let wait = MOST_WAIT.min(deadline.remaining() / 4);
+        let name = &source.name;
+        let bytes = match timeout(wait, (source.read)()).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => {
+                error!(rules = name, error, "the rules cannot be read: those from before stay");
+                return Look::Unread;
+            }
+            Err(_) => {
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                error!(rules = name, wait_ms, "the rules do not come: those from before stay");
+                return Look::Unread;
+            }
+        };
+        let id = Id::of([bytes.as_slice()]);
+        if self.state().read == Some((id, true)) {
+            return Look::Unchanged;
+        }
+        let right = compiled(&bytes, &source.pipeline);
+        let mut state = self.state();
+        state.read = Some((id, right.is_ok()));
+        match right {
+            Ok(rules) => {
+                info!(rules = name, count = rules.iter().count(), "rules taken over");
+                state.rules = Arc::new(rules);
+                Look::Taken
+            }
+            Err(fault) => {
+                error!(rules = name, fault, "the rules are not right: those from before stay");
+                Look::Refused
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rules of a text, where `tributary rules check` would find nothing wrong with them.
+///
+/// # Errors
+///
+/// The first thing that is wrong, with line and column.
+fn compiled(bytes: &[u8], pipeline: &PipelineConfig) -> Result<Rules, String> {
+    let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let checked = check(text, pipeline);
+    if let Some(finding) = checked.errors().next() {
+        let more = checked.errors().count() - 1;
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        return Err(format!("{finding}{more}"));
+    }
+    // An empty object is a mistake sooner than the wish to hear of nothing.
+    if checked.rules.is_empty() {
+        return Err("has no rules".to_owned());
+    }
+    let config = AlertsConfig::from_toml(text).map_err(|error| error.to_string())?;
+    Rules::compile(&config).map_err(|error| error.to_string())
+}
