@@ -87,7 +87,7 @@ proptest! {
             told.iter().filter(|it| it.form == crate::alert::Form::Flapping).map(|it| it.alert_id).collect();
         prop_assert!(flaps.len() <= 3, "one an hour");
         // In the order of time no more than three are told of an hour.
-        let mut sorted = minutes.clone();
+        let mut sorted = minutes;
         sorted.sort_unstable();
         let told = self::told(&sorted);
         let alone: BTreeSet<_> =
