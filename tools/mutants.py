@@ -71,10 +71,10 @@ MUTANTS = [
     ),
     Mutant(
         "alert-noted-before-it-is-published", "functions/alerts/src/once.rs",
-        "        let (delivery, set_up) = self.topic.attempt(",
+        "        let (delivery, set_up) = topic.attempt(",
         "        let early: Vec<_> = letters.claimed.iter().map(|it| it.1.clone()).collect();\n"
         "        self.settle(&early, deadline, sent).await;\n"
-        "        let (delivery, set_up) = self.topic.attempt(",
+        "        let (delivery, set_up) = topic.attempt(",
     ),
     Mutant(
         "alert-never-noted", "functions/alerts/src/once.rs",
@@ -147,6 +147,11 @@ MUTANTS = [
         "sign-of-life-not-noted-is-done", "functions/alerts/src/handler.rs",
         "        sent.undelivered.extend(seen.unknown);\n",
         "        let _ = seen.unknown;\n",
+    ),
+    Mutant(
+        "alert-not-counted-is-done", "functions/alerts/src/handler.rs",
+        "        sent.undelivered.extend(damped.unknown);\n",
+        "",
     ),
     Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",

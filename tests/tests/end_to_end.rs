@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use alerts::handler::Alerts;
@@ -119,6 +119,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
         })),
         quarantine: bad_rows(),
         rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap().into(),
+        routes: BTreeMap::new(),
         state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
         memory: SignedDuration::from_hours(24),
         journal: journal("alerts"),

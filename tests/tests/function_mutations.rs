@@ -342,11 +342,15 @@ fn a_statement_that_is_missing() {
         format!("AlertsRole/Properties/Policies/0/PolicyDocument/Statement/Sid={sid}/Action")
     };
     let cases = [
-        ("SendAlerts", "allows nothing on AlertsTopic, which Alerts is told of"),
         ("ClaimAlerts", "allows nothing on AlertClaims, which Alerts is told of"),
         ("ParkFailedBatches", "does not allow s3:PutObject on RawBucket"),
         ("FindTheBucketOfFailedBatches", "does not allow s3:ListBucket on RawBucket"),
     ];
+    assert_eq!(
+        roles::grant_what_functions_use(&without(&statement("SendAlerts"))),
+        ["AlertsTopic", "CriticalAlertsTopic", "WarningAlertsTopic"]
+            .map(|topic| format!("AlertsRole: allows nothing on {topic}, which Alerts is told of"))
+    );
     for (sid, what) in cases {
         let template = without(&statement(sid));
 

@@ -97,7 +97,7 @@ fn a_stream_a_queue_or_a_topic_that_is_not_encrypted() {
     let closed = "TopicKey/Properties/KeyPolicy/Statement/Sid=AlarmsReachTheOpsTopic/Action";
     assert_eq!(
         topics(&with(closed, json!("kms:Decrypt"))),
-        ["AlertsTopic", "OpsTopic"].map(|topic| {
+        ["AlertsTopic", "CriticalAlertsTopic", "WarningAlertsTopic", "OpsTopic"].map(|topic| {
             format!("TopicKey: lacks a statement that lets CloudWatch use it for {topic}")
         })
     );

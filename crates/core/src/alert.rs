@@ -41,6 +41,8 @@ pub struct Alert {
     pub key: String,
     /// The most messages of its rule that one batch makes.
     pub digest: usize,
+    /// The time that it is of: the beginning of its cooldown period, or of a silence.
+    pub period: Timestamp,
     /// How many events it stands for.
     pub events: u64,
     /// Event time of the earliest of them.
@@ -61,6 +63,8 @@ pub enum Form {
     Alert,
     /// It is over.
     End,
+    /// It begins and ends all the time.
+    Flapping,
 }
 
 impl Form {
@@ -70,8 +74,20 @@ impl Form {
         match self {
             Self::Alert => "alert",
             Self::End => "end",
+            Self::Flapping => "flapping",
         }
     }
+}
+
+/// A time in which a rule has more to say of a key than people want to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flapping {
+    /// How many alerts of it are told by themselves.
+    pub alerts: usize,
+    /// First instant of it.
+    pub since: Timestamp,
+    /// First instant after.
+    pub until: Timestamp,
 }
 
 /// A time in which nothing came from an entity, by arrival.
@@ -106,6 +122,18 @@ struct SilenceMessage<'a> {
     silent_until: Option<String>,
 }
 
+#[derive(Serialize)]
+struct FlappingMessage<'a> {
+    alert_id: Id,
+    rule: &'a str,
+    key: &'a str,
+    severity: Severity,
+    title: &'a str,
+    dataset: &'a str,
+    flaps_since: String,
+    damped_until: String,
+}
+
 /// What stands for an event that is too large for a message: enough to find it in the lake.
 #[derive(Serialize)]
 struct EventReference<'a> {
@@ -118,6 +146,7 @@ impl Alert {
     pub(crate) fn new(
         alert_id: Id,
         rule: &Rule,
+        period: Timestamp,
         key: String,
         title: String,
         event: &Event<'_>,
@@ -149,6 +178,7 @@ impl Alert {
             form: Form::Alert,
             key,
             digest: rule.digest(),
+            period,
             events: 1,
             from: event.event_time,
             to: event.event_time,
@@ -189,12 +219,32 @@ impl Alert {
             form,
             key: watched.key.clone(),
             digest: rule.digest(),
+            period: silence.since,
             events: 1,
             from: silence.since,
             to,
             title,
             message,
         }
+    }
+
+    /// What is said in place of this alert and of others of its key: that it flaps.
+    pub(crate) fn flapping(&self, alert_id: Id, flapping: Flapping) -> Self {
+        let Flapping { alerts, since, until } = flapping;
+        let title = first_chars(&self.title, MAX_TEXT_CHARS);
+        let title = format!("Flaps, more than {alerts} alerts since {since}: {title}");
+        let message = to_json(&FlappingMessage {
+            alert_id,
+            rule: &self.rule,
+            key: first_chars(&self.key, MAX_TEXT_CHARS),
+            severity: self.severity,
+            title: &title,
+            dataset: &self.dataset,
+            flaps_since: since.to_string(),
+            damped_until: until.to_string(),
+        });
+        let form = Form::Flapping;
+        Self { alert_id, form, title, message, ..self.clone() }
     }
 
     /// Takes in another event of the same alert.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod examples;
+pub mod flap;
 pub mod follow;
 pub mod series;
 mod spec;
@@ -19,6 +20,7 @@ use crate::event::{Event, Kind};
 use crate::expression::{Expression, Scope};
 use crate::id::Id;
 
+use self::flap::FlapSpec;
 pub use self::spec::{MOST_SUSTAINED, RuleSpec, Severity, SignedDurationText};
 use self::template::Template;
 
@@ -38,6 +40,7 @@ pub struct Rule {
     key: Template,
     cooldown: SignedDuration,
     digest: usize,
+    flap: Option<FlapSpec>,
     /// Hash of what it waits for: what is remembered is of this rule and of no other.
     definition: Id,
 }
@@ -152,6 +155,7 @@ impl Rule {
             key: Template::compile(&owner, &spec.key)?,
             cooldown: spec.cooldown.get(),
             digest: spec.digest.unwrap_or(MOST_MESSAGES) as usize,
+            flap: spec.flap,
             definition: spec.definition(),
         })
     }
@@ -267,7 +271,14 @@ impl Rule {
     pub fn alert_at(&self, event: &Event<'_>, time: Timestamp) -> Alert {
         let alert_id = self.alert_id_at(event, time);
         let title = self.title.render(event);
-        Alert::new(alert_id, self, self.key(event), title, event)
+        let period = match self.cooldown.as_secs() {
+            0 => Timestamp::UNIX_EPOCH,
+            seconds => {
+                let begin = time.as_second().div_euclid(seconds) * seconds;
+                Timestamp::from_second(begin).unwrap_or(time)
+            }
+        };
+        Alert::new(alert_id, self, period, self.key(event), title, event)
     }
 }
 

@@ -12,6 +12,10 @@ pub struct Config {
     pub quarantine_delivery_stream: String,
     /// The topic for alerts.
     pub alerts_topic_arn: String,
+    /// The topic for critical ones; may be the same.
+    pub critical_alerts_topic_arn: String,
+    /// The topic for warnings; may be the same.
+    pub warning_alerts_topic_arn: String,
     /// Name of the table of claims.
     pub claims_table: String,
     /// Name of the table of what rules remember.
@@ -37,6 +41,8 @@ impl Config {
         let config = Self {
             quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
             alerts_topic_arn: env.text("ALERTS_TOPIC_ARN"),
+            critical_alerts_topic_arn: env.text("CRITICAL_ALERTS_TOPIC_ARN"),
+            warning_alerts_topic_arn: env.text("WARNING_ALERTS_TOPIC_ARN"),
             claims_table: env.text("CLAIMS_TABLE"),
             state_table: env.text("STATE_TABLE"),
             stream_retention_hours: env.number("STREAM_RETENTION_HOURS"),

@@ -23,13 +23,13 @@ use tributary_aws::s3::S3;
 use tributary_aws::sns::{Notification, Topic};
 use tributary_core::alert::{Alert, AlertBooks};
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError, PIPELINE, PipelineConfig};
-use tributary_core::rule::Rules;
+use tributary_core::rule::{Rules, Severity};
 use tributary_core::window;
 
 use crate::absent::Sightings;
 use crate::config::Config;
 use crate::once::{Outbox, Wanted};
-use crate::rulebook::Rulebook;
+use crate::rulebook::{Look, Rulebook};
 use crate::sustained::Memory;
 
 /// How long an alert is remembered beyond the retention of the stream: what Lambda parked may be
@@ -42,6 +42,8 @@ pub struct Alerts<C, S, T, Q> {
     pub claims: Claimant<C>,
     /// Where alerts go.
     pub topic: Producer<T>,
+    /// Where those of a severity go that has a topic of its own.
+    pub routes: BTreeMap<Severity, Producer<T>>,
     /// Where records that are no events go.
     pub quarantine: Producer<Q>,
     /// The rules in use.
@@ -74,9 +76,17 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
         if let Some(by) = config.rules_override {
             rules = rules.overridden(by, S3::new(clients::s3(sdk)))?;
         }
+        let topic = |arn: &String| Producer::new(Topic::new(clients::sns(sdk), arn.clone()));
+        let routes = [
+            (Severity::Critical, &config.critical_alerts_topic_arn),
+            (Severity::Warning, &config.warning_alerts_topic_arn),
+        ];
+        // One call for both, where both go to one topic.
+        let routes = routes.into_iter().filter(|(_, arn)| **arn != config.alerts_topic_arn);
         Ok(Self {
             claims: Claimant::new(claims),
-            topic: Producer::new(Topic::new(clients::sns(sdk), config.alerts_topic_arn)),
+            topic: topic(&config.alerts_topic_arn),
+            routes: routes.map(|(severity, arn)| (severity, topic(arn))).collect(),
             quarantine: Producer::new(quarantine),
             rules,
             state: Memory::new(state, &specs),
@@ -172,6 +182,9 @@ where
         let ends = seen.ends.into_iter();
         wanted.extend(ends.map(|end| self.wanted(end.position, end.alert)));
         wanted.sort_by_key(|wanted| wanted.position);
+        let now = (self.clock)();
+        let damped = self.state.damp(&rules, wanted, now, deadline.half_way()).await?;
+        let mut wanted = damped.wanted;
 
         let mut books = matched(&wanted);
         let ready = wanted.partition_point(|wanted| wanted.position < safe.end);
@@ -180,13 +193,17 @@ where
         for wanted in &beyond {
             sent.lose(wanted);
         }
-        let is_told = |position: &usize| !sent.undelivered.contains(position);
+        let is_told = |position: &usize| {
+            !sent.undelivered.contains(position) && !damped.unknown.contains(position)
+        };
         let over = over.into_iter().filter(|(position, _)| is_told(position));
         let over: Vec<_> = over.map(|(_, watched)| watched).collect();
         self.state.ended(&over, deadline).await;
         sent.undelivered.extend(noted.unknown);
         sent.undelivered.extend(seen.unknown);
-        sent.last_error = sent.last_error.or(noted.last_error).or(seen.last_error);
+        sent.undelivered.extend(damped.unknown);
+        let errors = [noted.last_error, seen.last_error, damped.last_error];
+        sent.last_error = sent.last_error.or(errors.into_iter().flatten().next());
 
         let settled = safe.settle(&fates, &sent.undelivered, sent.last_error.as_deref());
         let extra = json!({
@@ -203,39 +220,44 @@ where
         self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
         add(&mut books, sent.books);
         self.journal.alerts(&books, now);
-        if let Some(name) = look.metric() {
-            self.journal.counted("rules", name, now);
-        }
+        self.told_of(look);
         Ok(fates.response(&settled, &payload.records))
     }
 
     /// What the schedule is for: nobody sends an event that says that there is none. Silences that are
     /// due are told as alerts are and then noted as told; what is not told is due in the next round.
     async fn round(&self, owner: &str, deadline: Deadline) -> Result<(), InvocationError> {
-        let (rules, _) = self.rules.current((self.clock)(), deadline).await;
+        let now = (self.clock)();
+        let (rules, look) = self.rules.current(now, deadline).await;
+        self.told_of(look);
         if rules.iter().all(|rule| rule.absent().is_none()) {
             return Ok(());
         }
-        let now = (self.clock)();
         let due = self.state.due(&rules, now, deadline.half_way()).await?;
         let wanted: Vec<_> = due
             .iter()
             .enumerate()
             .map(|(position, (rule, watched))| self.wanted(position, rule.silence(watched)))
             .collect();
+        let damped = self.state.damp(&rules, wanted, now, deadline.half_way()).await?;
+        let wanted = damped.wanted;
         let mut books = matched(&wanted);
         // Several entities may share a key, and with it an alert.
-        let ids: Vec<_> = wanted.iter().map(|wanted| wanted.alert.alert_id).collect();
+        let ids: BTreeMap<_, _> =
+            wanted.iter().map(|wanted| (wanted.position, wanted.alert.alert_id)).collect();
         let sent = self.outbox(owner, deadline).send(wanted).await?;
-        let untold: BTreeSet<_> = sent.undelivered.iter().map(|&position| ids[position]).collect();
-        let told = due.into_iter().zip(&ids).filter(|(_, id)| !untold.contains(*id));
-        let told: Vec<_> = told.map(|((_, watched), _)| watched).collect();
+        let untold: BTreeSet<_> =
+            sent.undelivered.iter().filter_map(|position| ids.get(position)).collect();
+        let is_told = |position: usize| ids.get(&position).is_some_and(|id| !untold.contains(id));
+        let told = due.into_iter().enumerate().filter(|(position, _)| is_told(*position));
+        let told: Vec<_> = told.map(|(_, (_, watched))| watched).collect();
         self.state.told(&told, deadline).await;
 
         info!(silences.told = told.len(), silences.untold = untold.len(), "a round of silences");
         add(&mut books, sent.books);
         self.journal.alerts(&books, (self.clock)());
-        match sent.last_error.filter(|_| !untold.is_empty()) {
+        let last_error = sent.last_error.or(damped.last_error);
+        match last_error.filter(|_| !untold.is_empty() || !damped.unknown.is_empty()) {
             None => Ok(()),
             Some(message) => {
                 let code = "undelivered".to_owned();
@@ -244,8 +266,16 @@ where
         }
     }
 
+    /// Counts what became of a look at the rules.
+    fn told_of(&self, look: Look) {
+        if let Some(name) = look.metric() {
+            self.journal.counted("rules", name, (self.clock)());
+        }
+    }
+
     fn outbox<'a>(&'a self, owner: &'a str, deadline: Deadline) -> Outbox<'a, C, T> {
-        Outbox { claims: &self.claims, topic: &self.topic, owner, clock: self.clock, deadline }
+        let (claims, topic, routes) = (&self.claims, &self.topic, &self.routes);
+        Outbox { claims, topic, routes, owner, clock: self.clock, deadline }
     }
 
     fn wanted(&self, position: usize, alert: Alert) -> Wanted {

@@ -2,6 +2,7 @@
 
 pub mod absent;
 pub mod config;
+pub mod damping;
 pub mod handler;
 pub mod message;
 pub mod once;

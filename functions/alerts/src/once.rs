@@ -15,6 +15,7 @@ use tributary_aws::producer::{Delivery, Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::sns::{LIMITS, Notification};
 use tributary_core::alert::{Alert, AlertBooks, End, digest};
+use tributary_core::rule::Severity;
 
 use crate::message;
 
@@ -77,6 +78,8 @@ pub struct Outbox<'a, C, T> {
     pub claims: &'a Claimant<C>,
     /// Where alerts go.
     pub topic: &'a Producer<T>,
+    /// Where those of a severity go that has a topic of its own.
+    pub routes: &'a BTreeMap<Severity, Producer<T>>,
     /// The name of the invocation.
     pub owner: &'a str,
     /// The time of day.
@@ -158,21 +161,27 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
         storms: &mut Storms,
         sent: &mut Sent,
     ) -> Result<Again, SetUpError> {
-        let (mut calm, mut by_rule) = (Vec::new(), BTreeMap::<String, Vec<Wanted>>::new());
+        // A call goes to one topic.
+        let mut by_topic = BTreeMap::<Option<Severity>, Vec<Wanted>>::new();
+        let mut by_rule = BTreeMap::<String, Vec<Wanted>>::new();
         for wanted in wanted {
+            let severity = Some(wanted.alert.severity).filter(|it| self.routes.contains_key(it));
             match storms.get(&wanted.alert.rule) {
-                None => calm.push(wanted),
+                None => by_topic.entry(severity).or_default().push(wanted),
                 Some(0) => sent.lose(&wanted),
                 Some(_) => by_rule.entry(wanted.alert.rule.clone()).or_default().push(wanted),
             }
         }
         let mut again = Again::default();
-        let mut calm = calm.into_iter().peekable();
-        while calm.peek().is_some() && !again.is_stopped {
-            let group: Vec<_> = calm.by_ref().take(LIMITS.entries).collect();
-            self.send_group(group, None, sent, &mut again).await?;
+        // The most urgent first.
+        for calm in by_topic.into_values().rev() {
+            let mut calm = calm.into_iter().peekable();
+            while calm.peek().is_some() && !again.is_stopped {
+                let group: Vec<_> = calm.by_ref().take(LIMITS.entries).collect();
+                self.send_group(group, None, sent, &mut again).await?;
+            }
+            again.alerts.extend(calm);
         }
-        again.alerts.extend(calm);
         for (rule, group) in by_rule {
             if again.is_stopped {
                 again.alerts.extend(group);
@@ -183,7 +192,8 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
         Ok(again)
     }
 
-    /// Claims, publishes, settles: in this order, and nothing that is not claimed. Each step takes
+    /// Claims, publishes, settles: in this order, and nothing that is not claimed. All of a group go to
+    /// one topic. Each step takes
     /// half of the time that is left at most, so that what a step did can be followed by the next.
     async fn send_group(
         &self,
@@ -193,6 +203,8 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
         again: &mut Again,
     ) -> Result<(), SetUpError> {
         let deadline = Deadline::after(self.deadline.remaining().min(GROUP_TIME));
+        let severity = group.first().map(|wanted| wanted.alert.severity);
+        let topic = severity.and_then(|it| self.routes.get(&it)).unwrap_or(self.topic);
         let waiting = again.alerts.len();
         let mut loose = Vec::new();
         let claimed = match self.claim_group(group, deadline, &mut loose, sent, again).await {
@@ -205,7 +217,7 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
         let waiting = again.alerts.len() - waiting;
         let mut letters = Letters::of(claimed, messages.as_deref().copied(), waiting);
 
-        let (delivery, set_up) = self.topic.attempt(&letters.outbound(), deadline.half_way()).await;
+        let (delivery, set_up) = topic.attempt(&letters.outbound(), deadline.half_way()).await;
         sent.retried += delivery.retried;
         let published = letters.settle(&delivery, &mut loose, sent, again);
         sent.last_error = delivery.last_error.or(sent.last_error.take());

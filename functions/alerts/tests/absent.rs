@@ -46,6 +46,7 @@ fn function(claims: SimTable, store: SimAlertState) -> Function {
         topic: Producer::new(MemorySink::new(sns::LIMITS, size)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         rules: Rules::compile(&AlertsConfig::from_toml(RULE).unwrap()).unwrap().into(),
+        routes: BTreeMap::new(),
         state: Memory::new(store, &[]),
         memory: SignedDuration::from_hours(24),
         journal: Journal::new("alerts", "Tributary/test".into()),

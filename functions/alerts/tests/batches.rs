@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use alerts::handler::Alerts;
@@ -17,7 +17,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
 use tributary_core::config::{ALERTS, AlertsConfig};
-use tributary_core::rule::Rules;
+use tributary_core::rule::{Rules, Severity};
 use tributary_sim::service::{SimAlertState, SimTable};
 use tributary_sim::{Answer, Faults, MemorySink, aggregated, clock};
 
@@ -33,6 +33,7 @@ fn alerts(
         topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         rules: Rules::compile(&AlertsConfig::from_toml(&roomy()).unwrap()).unwrap().into(),
+        routes: BTreeMap::new(),
         state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
         memory: SignedDuration::from_hours(24),
         journal: Journal::new("alerts", "Tributary/test".into()),
@@ -151,4 +152,38 @@ async fn a_record_that_is_no_event_is_quarantined_and_the_others_are_published()
     let bad_rows = alerts.quarantine.target().stored();
     assert_eq!(bad_rows.len(), 1);
     assert!(!alerts.topic.target().stored().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_severity_with_a_topic_of_its_own_goes_there_and_a_refusal_there_holds_its_records() {
+    let one = MemorySink::scripted(
+        sns::LIMITS,
+        |entry: &Notification| entry.message.len(),
+        [Answer::Refuse(vec![3]), Answer::Take],
+    );
+    let mut alerts = alerts([]);
+    alerts.routes.insert(Severity::Critical, Producer::new(one));
+    let payload = case("twelve-severe");
+
+    let response = handle(&alerts, &payload).await;
+
+    assert!(alerts.topic.target().calls().is_empty());
+    let critical = &alerts.routes[&Severity::Critical];
+    assert_eq!(alert_ids(&critical.target().stored()).len(), 9);
+    assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 3)]));
+    assert_eq!(handle(&alerts, &payload).await, BatchResponse::default());
+    assert_eq!(alert_ids(&alerts.routes[&Severity::Critical].target().stored()).len(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_severity_without_a_topic_of_its_own_goes_to_the_one_for_all() {
+    let mut alerts = alerts([]);
+    let size = |entry: &Notification| entry.message.len();
+    let other = Producer::new(MemorySink::scripted(sns::LIMITS, size, []));
+    alerts.routes.insert(Severity::Warning, other);
+
+    assert_eq!(handle(&alerts, &case("severe-accident")).await, BatchResponse::default());
+
+    assert_eq!(alerts.topic.target().stored().len(), 1);
+    assert!(alerts.routes[&Severity::Warning].target().calls().is_empty());
 }

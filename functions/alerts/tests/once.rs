@@ -82,6 +82,7 @@ impl World {
             topic: Producer::new(self.topic.clone()).with_jitter_seed(1),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
             rules: Rules::compile(&AlertsConfig::from_toml(rules).unwrap()).unwrap().into(),
+            routes: BTreeMap::new(),
             state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
             memory: SignedDuration::from_hours(24),
             journal: journal.written_to(move |line| lines.lock().unwrap().push(line.clone())),

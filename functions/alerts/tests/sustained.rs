@@ -38,12 +38,17 @@ cooldown = "1h"
 type Function = Alerts<SimTable, SimAlertState, MemorySink<Notification>, MemorySink<Vec<u8>>>;
 
 fn function(claims: SimTable, store: SimAlertState) -> Function {
+    function_of(RULE, claims, store)
+}
+
+fn function_of(rule: &str, claims: SimTable, store: SimAlertState) -> Function {
     let size = |entry: &Notification| entry.message.len();
     Alerts {
         claims: Claimant::new(claims).with_jitter_seed(1),
         topic: Producer::new(MemorySink::new(sns::LIMITS, size)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        rules: Rules::compile(&AlertsConfig::from_toml(RULE).unwrap()).unwrap().into(),
+        rules: Rules::compile(&AlertsConfig::from_toml(rule).unwrap()).unwrap().into(),
+        routes: BTreeMap::new(),
         state: Memory::new(store, &[]),
         memory: SignedDuration::from_hours(24),
         journal: Journal::new("alerts", "Tributary/test".into()),
@@ -158,4 +163,46 @@ async fn a_kill_between_note_and_message_at_any_time_loses_no_row() {
         assert!((1..=2).contains(&told), "killed after {after:?}: {told}");
     }
     assert!(kills > 10, "{kills}");
+}
+
+/// Without `for`, and one alert a minute.
+fn jumpy() -> String {
+    let flap = "cooldown = \"1m\"\nflap = { alerts = 3, within = \"1h\" }";
+    RULE.replace("for = 3\n", "").replace("cooldown = \"1h\"", flap)
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_too_many_alerts_of_a_key_one_message_says_that_it_flaps() {
+    clock::begin();
+    let (claims, store) = (SimTable::new(Faults::none(1)), SimAlertState::new(Faults::none(1)));
+    let function = function_of(&jumpy(), claims, store);
+    let minute = |minute| windows(&[(minute, 0, 31.0)]);
+
+    for number in 0..20 {
+        handle(&function, &minute(number), &format!("one {number}")).await;
+    }
+    handle(&function, &minute(7), "again").await;
+
+    let told = titles(&function);
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told[3].starts_with("Flaps, more than 3 alerts since 2026-11-18T"), "{told:?}");
+    let messages = function.topic.target().stored();
+    assert_eq!(messages[3].attributes.last().unwrap().1, "flapping");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_cannot_be_counted_is_reported_and_told_later() {
+    clock::begin();
+    let faults = Faults::new(1, BTreeMap::from([(Fault::ServerError, 1.0)]));
+    let store = SimAlertState::new(faults.clone());
+    let function = function_of(&jumpy(), SimTable::new(Faults::none(1)), store);
+    let payload = windows(&[(0, 0, 21.0), (1, 0, 31.0)]);
+
+    let answer = handle(&function, &payload, "one").await;
+
+    assert_eq!(answer, BatchResponse::failed([format!("{:056}", 1)]));
+    assert!(titles(&function).is_empty());
+    faults.calm_down();
+    assert_eq!(handle(&function, &payload, "two").await, BatchResponse::default());
+    assert_eq!(titles(&function).len(), 1);
 }

@@ -2,7 +2,7 @@
 //! between lines of two hyphens.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alerts::handler::Alerts;
 use alerts::sustained::Memory;
@@ -51,8 +51,10 @@ thread_local! {
         claims: Claimant::new(SimTable::new(Faults::none(0))).with_jitter_seed(0),
         topic: Producer::new(MemorySink::new(sns::LIMITS, |it: &Notification| it.message.len()))
             .with_jitter_seed(0),
+        routes: BTreeMap::new(),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         rules: rules().into(),
+        state: Memory::new(SimAlertState::new(Faults::none(0)), &[]),
         memory: SignedDuration::from_hours(24),
         journal: LEDGER.with(|ledger| ledger.journal("alerts")),
         clock: now,

@@ -21,6 +21,8 @@ pub const OUTPUTS: &[&str] = &[
     "EventsDeliveryStreamName",
     "EventsRedeliveryStreamName",
     "AlertsTopicArn",
+    "CriticalAlertsTopicArn",
+    "WarningAlertsTopicArn",
     "AlertClaimsTableName",
     "WindowsTableName",
     "OpsTopicArn",

@@ -69,6 +69,16 @@ title = "Nothing from {entity}"
 key = "{entity}"
 cooldown = "0s"
 digest = 2
+
+[[rules]]
+id = "jumpy"
+dataset = "telemetry"
+severity = "critical"
+when = "event.measures.temperature_c >= 15.0"
+title = "It is warm somewhere"
+key = "{dataset}"
+cooldown = "1s"
+flap = { alerts = 2, within = "30s" }
 "#;
 
 /// How long after it is due a silence may be untold: rounds of the schedule, some that fail, and those
@@ -92,8 +102,8 @@ pub(super) fn rules() -> Result<Rules, ConfigError> {
 pub(super) struct Due {
     pub must: BTreeSet<String>,
     pub may: BTreeSet<String>,
-    /// Of each of these, one at least: a silence is known by when something last came, and that may not
-    /// have been written if something had come before.
+    /// Of each of these, one at least: an alert, or that its key flaps; of a silence, which is known by
+    /// when something last came, the one of any time at which that may have been written.
     pub one_of: Vec<BTreeSet<String>>,
 }
 
@@ -111,8 +121,25 @@ impl Due {
             event["received_at"] = "2026-11-20T10:00:00Z".into();
             let json = event.to_string();
             let Ok(read) = Event::from_json(json.as_bytes()) else { continue };
-            let alerts = rules.alerts(&read).0;
-            due.must.extend(alerts.iter().map(|alert| alert.alert_id.to_string()));
+            for alert in rules.alerts(&read).0 {
+                let rule = rules.iter().find(|rule| rule.id() == alert.rule);
+                let flaps = rule.and_then(|rule| {
+                    let stretch = rule.stretch(&alert)?;
+                    // One that is too many, among so many that come before it.
+                    let window = stretch.mark.window;
+                    let marks = (0..1_000).map(|back| (window - back, 1)).collect();
+                    rule.damped(&alert, &stretch, &marks)
+                });
+                let id = alert.alert_id.to_string();
+                match flaps {
+                    None => {
+                        due.must.insert(id);
+                    }
+                    Some(flaps) => {
+                        due.one_of.push(BTreeSet::from([id, flaps.alert_id.to_string()]));
+                    }
+                }
+            }
             if let Some(window) = &read.window {
                 let series = (window.spec.clone().into_owned(), read.entity.clone().into_owned());
                 windows.entry(series).or_default().push(event);
@@ -126,7 +153,7 @@ impl Due {
                 }
             }
         }
-        due.may.extend(due.must.iter().cloned());
+        due.may.extend(due.must.iter().chain(due.one_of.iter().flatten()).cloned());
         Ok(due)
     }
 

@@ -1,5 +1,6 @@
 //! The functions of the deployment: the handlers that `main.rs` runs, over services in memory.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -169,6 +170,7 @@ impl Parts<'_> {
             topic: self.producer(&self.topic),
             quarantine: self.producer(&self.quarantine),
             rules: rules()?.into(),
+            routes: BTreeMap::new(),
             state,
             memory: SignedDuration::from_hours(31 * 24),
             journal: self.journal("alerts"),

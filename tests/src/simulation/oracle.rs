@@ -204,7 +204,7 @@ impl Verdict {
         }
         for ids in &due.one_of {
             if ids.iter().all(|id| !sent.contains_key(id)) {
-                self.losses.push(format!("of a silence none was sent: {ids:?}"));
+                self.losses.push(format!("of these alerts none was sent: {ids:?}"));
             }
         }
         let strange = sent.keys().filter(|id| !due.may.contains(*id));

@@ -150,7 +150,7 @@ fn message(alerts: &[&Alert], part: usize, parts: usize) -> (String, String) {
     let examples: Vec<_> = alerts.iter().take(EXAMPLES).map(|alert| title(alert)).collect();
     let (rule, dataset) = (first_chars(&first.rule, MAX_TEXT_CHARS), &first.dataset);
     let what = match first.form {
-        Form::Alert => "alerts",
+        Form::Alert | Form::Flapping => "alerts",
         Form::End => "ends",
     };
     let title = match keys.len() {

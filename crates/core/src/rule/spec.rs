@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::flap::FlapSpec;
 use crate::id::Id;
 
 /// How urgent an alert is.
@@ -46,6 +47,7 @@ pub struct RuleSpec {
     pub key: String,
     pub cooldown: SignedDurationText,
     pub digest: Option<u32>,
+    pub flap: Option<FlapSpec>,
 }
 
 /// The most windows in a row that a rule can wait for.
@@ -87,6 +89,9 @@ impl RuleSpec {
                 let message = format!("{count} is not 2 to {MOST_SUSTAINED} windows in a row");
                 return Some(("for", message));
             }
+        }
+        if let Some(message) = self.flap.and_then(|flap| flap.contradiction()) {
+            return wrong("flap", message);
         }
         (self.digest == Some(0)).then(|| ("digest", "0 messages would tell nobody".to_owned()))
     }

@@ -18,6 +18,7 @@ fn alert(index: usize, key: &str) -> Alert {
         form: Form::Alert,
         key: key.to_owned(),
         digest: 10,
+        period: at,
         events: 1 + index as u64 % 3,
         from: at,
         to: at,
