@@ -74,6 +74,9 @@ pub(super) fn check_event(event: &Event<'_>) {
         assert!((-90.0..=90.0).contains(&place.lat) && (-180.0..=180.0).contains(&place.lon));
         assert!(place.cell.len() == 15 && is_hex(&place.cell), "{}", place.cell);
     }
+    let dataset = datasets::by_name(&event.dataset);
+    let strange = dataset.and_then(|dataset| dataset.fields().strange(event));
+    assert_eq!(strange, None, "an event has what its dataset declares");
     check_on_the_wire(event);
     check_alerts(event);
 }

@@ -150,7 +150,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let text = tally.table();
         let span = span.unwrap_or_default();
         say(&format!(
-            "{text}\n {name}: {events} events{span}, {windows} windows{left_out}; rules of {rules_file}"
+            "{text}\n\n {name}: {events} events{span}, {windows} windows{left_out}; rules of {rules_file}"
         ))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -254,6 +254,7 @@ impl Backtest<'_> {
                 window.apply(spec, [(&sample, None)], span.end);
             }
         }
+        self.tally.asked_about(&event.dataset);
         let time = event.event_time;
         self.seen.events += 1;
         self.seen.from = Some(self.seen.from.map_or(time, |from| from.min(time)));

@@ -87,7 +87,11 @@ pub(super) fn tell(name: &str, checked: &Checked, format: Format) -> Result<()> 
         let rule = finding.rule.as_deref().unwrap_or("-");
         table.add_row([&place, level, rule, &finding.message]);
     }
-    let lines = if checked.findings.is_empty() { String::new() } else { format!("{table}\n\n") };
+    let lines = if checked.findings.is_empty() {
+        String::new()
+    } else {
+        format!("{}\n\n", super::aligned(&table))
+    };
     let counted = |count: usize, what: &str| match count {
         0 => format!("no {what}s"),
         1 => format!("1 {what}"),

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
+use comfy_table::Table;
 use tributary_core::config::{ALERTS, PIPELINE, PipelineConfig};
 
 /// Where examples are, below the folder that a person is in.
@@ -66,4 +67,10 @@ fn examples(folder: &Path, rule: &str) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// A table as text, without what is blank at the end of its lines.
+fn aligned(table: &Table) -> String {
+    let text = table.to_string();
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }

@@ -1,7 +1,6 @@
 //! How often rules fired, by day and by entity.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
@@ -25,6 +24,10 @@ pub(super) struct Count {
 #[derive(Serialize)]
 pub(super) struct OfRule {
     rule: String,
+    dataset: String,
+    /// Whether there was an event of its dataset.
+    #[serde(skip)]
+    is_asked: bool,
     severity: Severity,
     #[serde(flatten)]
     all: Count,
@@ -44,6 +47,8 @@ impl Tally {
     pub(super) fn new(rules: &Rules) -> Self {
         let rules = rules.iter().map(|rule| OfRule {
             rule: rule.id().to_owned(),
+            dataset: rule.dataset().to_owned(),
+            is_asked: false,
             severity: rule.severity(),
             all: Count::default(),
             by_day: BTreeMap::new(),
@@ -51,6 +56,13 @@ impl Tally {
             told: BTreeSet::new(),
         });
         Self(rules.collect())
+    }
+
+    /// Notes that there was an event of `dataset`.
+    pub(super) fn asked_about(&mut self, dataset: &str) {
+        for of in self.0.iter_mut().filter(|of| of.dataset == dataset) {
+            of.is_asked = true;
+        }
     }
 
     /// Counts one time that a rule fired.
@@ -69,12 +81,12 @@ impl Tally {
         }
     }
 
-    /// For a person: each rule with the days and the entities that had most.
+    /// For a person: each rule about what the file has, with the days and the entities that had most.
     pub(super) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(["rule", "fired", "alerts", "days", "entities"]);
-        for of in &self.0 {
+        for of in self.0.iter().filter(|of| of.is_asked) {
             let (days, entities) = (of.by_day.len() as u64, of.by_entity.len() as u64);
             let counts = [of.all.fired, of.all.alerts, days, entities].map(shown);
             let [fired, alerts, days, entities] = &counts;
@@ -96,12 +108,7 @@ impl Tally {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        let mut text = String::new();
-        // Writing to a string cannot fail; what is blank at the end of a line is of no use.
-        for line in table.to_string().lines() {
-            let _ = writeln!(text, "{}", line.trim_end());
-        }
-        text
+        super::aligned(&table)
     }
 }
 

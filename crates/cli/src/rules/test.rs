@@ -136,5 +136,5 @@ fn table(name: &str, all: &[Tested]) -> String {
     }
     let failed = all.iter().filter(|tested| !tested.passed).count();
     let verdict = if failed == 0 { "all pass".to_owned() } else { format!("{failed} FAILED") };
-    format!("{table}\n\n {name}: {} rules, {verdict}", all.len())
+    format!("{}\n\n {name}: {} rules, {verdict}", super::aligned(&table), all.len())
 }

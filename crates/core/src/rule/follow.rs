@@ -4,6 +4,7 @@
 //! and takes events in the order of [`Event::received_at`]; an older one changes nothing that has fired.
 
 use std::collections::{BTreeSet, HashMap};
+use std::iter::successors;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -104,8 +105,9 @@ impl<'r> Follow<'r> {
 }
 
 impl<'r> Followed<'r> {
-    /// Whether `when` has held in `count` windows in a row of which that of `event` is the last. A
-    /// window that is not there breaks the row; a later revision stands for its window.
+    /// Whether `when` has held in `count` windows in a row, that of `event` among them: a window that
+    /// comes late, or a later revision, may close a row whose end is known. A window that is not there
+    /// breaks a row; a later revision stands for its window.
     fn runs(&mut self, event: &Event<'_>, holds: bool, count: u32) -> bool {
         let Some(window) = &event.window else { return false };
         let held = self.held.entry(event.entity.clone().into_owned()).or_default();
@@ -115,12 +117,12 @@ impl<'r> Followed<'r> {
         }
         held.insert(window.start);
         let hop = self.hop.unwrap_or_else(|| window.end.duration_since(window.start));
-        (1..count).all(|back| {
-            let start = i32::try_from(back)
-                .ok()
-                .and_then(|back| window.start.checked_sub(hop.checked_mul(back)?).ok());
-            start.is_some_and(|start| held.contains(&start))
-        })
+        let row = |hop: SignedDuration| {
+            let next = |start: &Timestamp| start.checked_add(hop).ok();
+            let starts = successors(next(&window.start), next);
+            starts.take_while(|start| held.contains(start)).take(count as usize).count()
+        };
+        1 + row(hop) + row(-hop) >= count as usize
     }
 
     /// Notes that an event came; the silence before it, where that was long enough.
