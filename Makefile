@@ -122,7 +122,7 @@ test-kafka: ## A feed through a real Kafka broker that is killed twice; needs ja
 .PHONY: test-cassandra
 test-cassandra: export PYTHON := $(PYTHON)
 test-cassandra: ## The store of windows on a real Cassandra that is killed; needs java 17 and mvn, else it says "skipped"
-	cargo test --locked --quiet -p tributary-cassandra --test windows -- --include-ignored
+	cargo test --locked --quiet --test cassandra -- --include-ignored
 
 .PHONY: sim
 sim: ## The whole in memory with everything going wrong that can [SEEDS=n, or SEED=n for one in full]

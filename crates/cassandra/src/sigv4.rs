@@ -148,7 +148,7 @@ fn sha256_hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// Of `cassandra-sigv4` 4.0.2 (PyPI), which AWS publishes, for the same nonce, time and keys.
+    /// Of `cassandra-sigv4` 4.0.2 (`PyPI`), which AWS publishes, for the same nonce, time and keys.
     const OF_KEYS: &str = "signature=7f3691c18a81b8ce7457699effbfae5b09b4e0714ab38c1292dbdf082c9ddd87,\
         access_key=UserID-1,amzdate=2020-06-09T22:41:51.000Z";
     const OF_A_ROLE: &str = "signature=6f5b96e7b2c4b90c47efa24fc63f209b3a5fde3405d62c45c2a144e52f573fb4,\

@@ -251,7 +251,10 @@ impl CassandraWindows {
 
 impl std::fmt::Debug for CassandraWindows {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("CassandraWindows").field("keyspace", &self.keyspace).finish()
+        formatter
+            .debug_struct("CassandraWindows")
+            .field("keyspace", &self.keyspace)
+            .finish_non_exhaustive()
     }
 }
 

@@ -135,7 +135,8 @@ impl Drop for Node {
 
 /// Past the capture of a test's output.
 fn note(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let mut err = std::io::stderr();
+    writeln!(err, "{line}").unwrap();
 }
 
 fn is_set_up<T: Debug>(answer: Result<T, CallError>, code: &str) {
@@ -281,8 +282,8 @@ async fn a_node_that_is_killed_loses_nothing(node: &Node, stores: [&CassandraWin
     let found = store.read(&keys).await.unwrap();
     let bodies: Vec<_> = found.iter().flatten().map(|item| (item.version, &item.body)).collect();
     let mut names: Vec<_> = bodies.iter().flat_map(|(_, body)| body.split(' ')).collect();
-    let stored: u64 = bodies.iter().map(|(version, _)| version).sum();
-    assert_eq!((names.len() as u64, names.len()), (stored, added), "each is there once");
+    let versions: u64 = bodies.iter().map(|(version, _)| version).sum();
+    assert_eq!((names.len() as u64, names.len()), (versions, added), "each is there once");
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), added);
