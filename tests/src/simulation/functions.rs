@@ -41,6 +41,8 @@ use super::plan::Plan;
 use super::windows::specs;
 use super::world::pipeline;
 
+type WindowsInMemory = Windows<SimWindows, SimShards, SimSink<SimStream>, SimSink<SimDelivery>>;
+
 pub(super) struct Functions {
     pub ingest_s3: Lambda,
     pub ingest_http: Lambda,
@@ -120,6 +122,19 @@ impl Parts<'_> {
         lambda
     }
 
+    fn windows(&self) -> Result<WindowsInMemory, ConfigError> {
+        Ok(Windows {
+            store: self.windows.clone(),
+            shards: SimShards::new(self.events.clone(), self.faults.clone()),
+            events: self.producer(&self.events),
+            quarantine: self.producer(&self.quarantine),
+            specs: specs()?,
+            journal: self.journal("windows"),
+            clock: clock::now,
+            insistence: Insistence::new(OPERATION).with_jitter_seed(self.plan.seed),
+        })
+    }
+
     pub(super) fn functions(&self) -> Result<Functions, ConfigError> {
         let pipeline = pipeline()?;
         let ingest_s3 = Rc::new(IngestS3 {
@@ -176,16 +191,7 @@ impl Parts<'_> {
             journal: self.journal("alerts"),
             clock: clock::now,
         });
-        let windows = Rc::new(Windows {
-            store: self.windows.clone(),
-            shards: SimShards::new(self.events.clone(), self.faults.clone()),
-            events: self.producer(&self.events),
-            quarantine: self.producer(&self.quarantine),
-            specs: specs()?,
-            journal: self.journal("windows"),
-            clock: clock::now,
-            insistence: Insistence::new(OPERATION).with_jitter_seed(self.plan.seed),
-        });
+        let windows = Rc::new(self.windows()?);
         // The time-outs are those of the template.
         Ok(Functions {
             ingest_s3: self.lambda("ingest-s3", 300, move |payload, deadline| {
