@@ -5,6 +5,7 @@
 //! `config/cassandra.cql`, `config/keyspaces.cql`. What does not go here: what a window is
 //! (`tributary-core`), and when a call is made again (`tributary_aws::insist`).
 
+mod chosen;
 mod connect;
 mod failure;
 mod sigv4;
@@ -13,6 +14,7 @@ mod store;
 mod tls;
 mod value;
 
+pub use chosen::ChosenStore;
 pub use connect::{Access, Cluster};
 pub use sigv4::{Signer, answer_of};
 pub use store::CassandraWindows;

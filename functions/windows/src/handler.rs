@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::Error;
 use serde_json::json;
 use tracing::{info, warn};
 use tributary_aws::batch::{Fate, Fates};
@@ -23,15 +24,16 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
 use tributary_aws::tail::Reader;
 use tributary_aws::windows::{ItemKey, OPERATION, ShardList, WindowStore, WindowTable};
+use tributary_cassandra::{Access, CassandraWindows, ChosenStore, Cluster, Signer};
 use tributary_core::bad_row::{Code, Rejection};
-use tributary_core::config::{ConfigError, PIPELINE, PipelineConfig};
+use tributary_core::config::{PIPELINE, PipelineConfig};
 use tributary_core::window::clock::{Clock, Standing, idle_by_clock, name_of};
 use tributary_core::window::seen::Place;
 use tributary_core::window::{self, Spec};
 
 use crate::arrivals::Arrivals;
 use crate::closing::passes_an_end;
-use crate::config::Config;
+use crate::config::{Config, Store};
 use crate::keeper::{Keeper, Tally, kept_of};
 
 /// The time that closing windows must have to be begun after a batch.
@@ -66,21 +68,21 @@ struct Late {
     messages: BTreeMap<usize, String>,
 }
 
-impl Windows<WindowTable, Reader, Stream, DeliveryStream> {
-    /// The function over AWS.
+impl Windows<ChosenStore, Reader, Stream, DeliveryStream> {
+    /// The function over AWS, and over the store that its environment says.
     ///
     /// # Errors
     ///
-    /// When the compiled-in `pipeline.toml` is wrong.
-    pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
+    /// When the compiled-in `pipeline.toml` is wrong, or a cluster is not there or lets nobody in.
+    pub async fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, Error> {
         let pipeline = PipelineConfig::from_toml(PIPELINE)?;
         let stream = || config.events_stream.clone();
         let events = Stream::new(clients::kinesis(sdk), stream(), config.max_record_bytes);
         let quarantine =
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream.clone());
         Ok(Self {
-            store: WindowTable::new(clients::dynamodb(sdk), config.windows_table),
             shards: Reader::new(clients::kinesis(sdk), stream()),
+            store: store(config.store, sdk).await?,
             events: Producer::new(events),
             quarantine: Producer::new(quarantine),
             specs: window::compile(&pipeline)?,
@@ -89,6 +91,25 @@ impl Windows<WindowTable, Reader, Stream, DeliveryStream> {
             insistence: Insistence::new(OPERATION),
         })
     }
+}
+
+async fn store(store: Store, sdk: &clients::SdkConfig) -> Result<ChosenStore, Error> {
+    let cluster = match store {
+        Store::DynamoDb { table } => {
+            return Ok(ChosenStore::Table(WindowTable::new(clients::dynamodb(sdk), table)));
+        }
+        Store::Keyspaces { keyspace } => {
+            let region = sdk.region().ok_or("there is no region, which Keyspaces is in")?;
+            let credentials =
+                sdk.credentials_provider().ok_or("the environment has no credentials")?;
+            let signer = Signer::new(region.to_string(), credentials, Timestamp::now);
+            Cluster { keyspace, access: Access::Keyspaces(signer) }
+        }
+        Store::Cassandra { keyspace, nodes, datacenter, user, password } => {
+            Cluster { keyspace, access: Access::Password { nodes, datacenter, user, password } }
+        }
+    };
+    Ok(ChosenStore::Cluster(CassandraWindows::connect(&cluster, Timestamp::now).await?))
 }
 
 impl<S, L, E, Q> Windows<S, L, E, Q>

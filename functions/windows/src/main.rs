@@ -15,7 +15,7 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
 
     let config = Config::from_look_up(&|name| std::env::var(name).ok())?;
-    let windows = Windows::connect(config, &clients::load().await)?;
+    let windows = Windows::connect(config, &clients::load().await).await?;
 
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = Deadline::before(event.context.deadline());

@@ -13,17 +13,17 @@ const WITHOUT_RESOURCE: &[(&str, &[&str])] = &[
     // Bounded by a condition on the namespace instead.
     ("WriteMetrics", &["cloudwatch:PutMetricData"]),
     // Bounded by a condition on who calls.
-    (
-        "ReachTheBrokers",
-        &[
-            "ec2:CreateNetworkInterface",
-            "ec2:DeleteNetworkInterface",
-            "ec2:DescribeNetworkInterfaces",
-            "ec2:DescribeSecurityGroups",
-            "ec2:DescribeSubnets",
-            "ec2:DescribeVpcs",
-        ],
-    ),
+    ("ReachTheBrokers", ENTER_A_VPC),
+    ("ReachTheNodes", ENTER_A_VPC),
+];
+
+const ENTER_A_VPC: &[&str] = &[
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
 ];
 
 /// What Lambda does to a source with the function's role.
