@@ -19,9 +19,10 @@ use crate::datasets;
 use crate::event::{Event, Kind};
 use crate::expression::{Expression, Scope};
 use crate::id::Id;
+use crate::time::Length;
 
 use self::flap::FlapSpec;
-pub use self::spec::{MOST_SUSTAINED, RuleSpec, Severity, SignedDurationText};
+pub use self::spec::{MOST_SUSTAINED, RuleSpec, Severity};
 use self::template::Template;
 
 /// All rules, compiled.
@@ -141,9 +142,7 @@ impl Rule {
         }
         let condition = match (&spec.when, spec.absent) {
             (Some(when), _) => Condition::Holds(Expression::compile(&owner, when)?, spec.sustained),
-            (None, length) => {
-                Condition::Absent(length.map_or(SignedDuration::ZERO, SignedDurationText::get))
-            }
+            (None, length) => Condition::Absent(length.map_or(SignedDuration::ZERO, Length::get)),
         };
         Ok(Self {
             id: spec.id.clone(),

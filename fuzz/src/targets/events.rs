@@ -15,7 +15,7 @@ use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_aws::sns::{self, Notification};
 use tributary_core::bad_row::Code;
-use tributary_core::event::Event;
+use tributary_core::event::{Event, Kind};
 use tributary_core::kpl;
 use tributary_core::metric::{Datum, MAX_VALUES};
 use tributary_sim::service::{SimAlertState, SimTable};
@@ -143,11 +143,12 @@ fn books_are_of(events: usize, bad: usize) {
     assert_eq!((books.delivered, books.quarantined), (events as u64, bad as u64));
 }
 
-/// Each event is in each metric of its dataset once.
+/// Each reading is in each metric of its dataset once.
 fn events_add_up(data: &[Datum], events: &[Event<'_>]) {
     for spec in &PIPELINE_CONFIG.metrics {
         let counted = |event: &&Event<'_>| {
-            event.dataset == spec.dataset
+            event.kind == Kind::Reading
+                && event.dataset == spec.dataset
                 && spec.measure.as_ref().is_none_or(|name| event.measures.get(name).is_some())
         };
         let expected = events.iter().filter(counted).count();

@@ -7,10 +7,11 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
+use super::Rule;
 use super::series::{Mark, Marks};
-use super::{Rule, SignedDurationText};
 use crate::alert::{Alert, Flapping};
 use crate::id::Id;
+use crate::time::Length;
 
 /// When a rule flaps, as `alerts.toml` states it; the file explains each field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -18,7 +19,7 @@ use crate::id::Id;
 #[expect(missing_docs, reason = "the configuration file explains its fields where users read them")]
 pub struct FlapSpec {
     pub alerts: u32,
-    pub within: SignedDurationText,
+    pub within: Length,
 }
 
 impl FlapSpec {

@@ -1,10 +1,10 @@
 //! A rule as `alerts.toml` states it, and what of it cannot be meant.
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::flap::FlapSpec;
 use crate::id::Id;
+use crate::time::Length;
 
 /// How urgent an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,10 +42,10 @@ pub struct RuleSpec {
     pub when: Option<String>,
     #[serde(rename = "for")]
     pub sustained: Option<u32>,
-    pub absent: Option<SignedDurationText>,
+    pub absent: Option<Length>,
     pub title: String,
     pub key: String,
-    pub cooldown: SignedDurationText,
+    pub cooldown: Length,
     pub digest: Option<u32>,
     pub flap: Option<FlapSpec>,
 }
@@ -94,29 +94,5 @@ impl RuleSpec {
             return wrong("flap", message);
         }
         (self.digest == Some(0)).then(|| ("digest", "0 messages would tell nobody".to_owned()))
-    }
-}
-
-/// A length of time as people write it: `15m`, `1h 30m`, `0s`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct SignedDurationText(SignedDuration);
-
-impl SignedDurationText {
-    /// The length.
-    #[must_use]
-    pub fn get(self) -> SignedDuration {
-        self.0
-    }
-}
-
-impl TryFrom<String> for SignedDurationText {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.parse::<SignedDuration>() {
-            Ok(length) if !length.is_negative() => Ok(Self(length)),
-            _ => Err(format!("{text:?} is no length of time such as 15m or 1h")),
-        }
     }
 }

@@ -49,9 +49,11 @@ fn the_shipped_windows_compile() {
     let specs = compile(&PipelineConfig::from_toml(PIPELINE).unwrap()).unwrap();
 
     let ids: Vec<_> = specs.iter().map(|spec| spec.id.as_str()).collect();
-    let expected =
-        ["telemetry-1m", "telemetry-5m", "flood-15m", "accidents-5s", "accidents-1h", "covid-1d"];
-    assert_eq!(ids, expected);
+    for id in
+        ["telemetry-1m", "telemetry-5m", "flood-15m", "accidents-5s", "accidents-1h", "covid-1d"]
+    {
+        assert!(ids.contains(&id), "{id} of {ids:?}");
+    }
 }
 
 #[test]
