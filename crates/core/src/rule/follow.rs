@@ -3,11 +3,13 @@
 //! This is for what is read as a whole, examples and files. It keeps what it has seen of each entity,
 //! and takes events in the order of [`Event::received_at`]; an older one changes nothing that has fired.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::iter::successors;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::watch::Watched;
 use super::{Rule, RuleError, Rules};
 use crate::event::Event;
 use crate::id::Id;
@@ -41,13 +43,7 @@ struct Followed<'r> {
     /// By entity, the starts of the windows in which `when` held.
     held: HashMap<String, BTreeSet<Timestamp>>,
     /// By entity, what came last.
-    last: HashMap<String, Last>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    at: Timestamp,
-    alert_id: Id,
+    last: HashMap<String, Watched>,
 }
 
 impl<'r> Follow<'r> {
@@ -95,9 +91,8 @@ impl<'r> Follow<'r> {
     pub fn until(&self, now: Timestamp) -> Vec<Firing<'r>> {
         let mut firings = Vec::new();
         for followed in &self.followed {
-            for (entity, last) in &followed.last {
-                firings.extend(followed.silence(entity, *last, now));
-            }
+            let silences = followed.last.values();
+            firings.extend(silences.filter_map(|last| silence(followed.rule, last, now)));
         }
         firings.sort_by(|one, other| (one.at, &one.entity).cmp(&(other.at, &other.entity)));
         firings
@@ -125,19 +120,28 @@ impl<'r> Followed<'r> {
         1 + row(hop) + row(-hop) >= count as usize
     }
 
-    /// Notes that an event came; the silence before it, where that was long enough.
+    /// Notes a sign of life of an entity; the silence before it, where that was long enough.
     fn comes(&mut self, event: &Event<'_>) -> Option<Firing<'r>> {
-        let last = Last { at: event.received_at, alert_id: self.rule.alert_id(event) };
-        let before = self.last.get(event.entity.as_ref()).copied();
-        if before.is_none_or(|before| before.at <= last.at) {
-            self.last.insert(event.entity.clone().into_owned(), last);
+        let seen = self.rule.sighting(event)?;
+        let now = seen.seen_at;
+        match self.last.entry(seen.entity.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(seen);
+                None
+            }
+            // It is older than what is known: no silence ends with it.
+            Entry::Occupied(entry) if now < entry.get().seen_at => None,
+            Entry::Occupied(mut entry) => {
+                let before = entry.insert(seen);
+                silence(self.rule, &before, now)
+            }
         }
-        self.silence(&event.entity, before?, event.received_at)
     }
+}
 
-    fn silence(&self, entity: &str, last: Last, now: Timestamp) -> Option<Firing<'r>> {
-        let at = last.at.checked_add(self.rule.absent()?).ok().filter(|at| *at <= now)?;
-        let entity = entity.to_owned();
-        Some(Firing { rule: self.rule, alert_id: last.alert_id, entity, at })
-    }
+/// The silence of an entity that was last seen so, where it has lasted long enough at `now`.
+fn silence<'r>(rule: &'r Rule, last: &Watched, now: Timestamp) -> Option<Firing<'r>> {
+    let at = last.seen_at.checked_add(rule.absent()?).ok().filter(|at| *at <= now)?;
+    let alert_id = rule.silence(last).alert_id;
+    Some(Firing { rule, alert_id, entity: last.entity.clone(), at })
 }
