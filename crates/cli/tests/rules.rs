@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -123,8 +124,8 @@ fn a_backtest_counts_before_and_after_the_cooldown_by_day_and_by_entity() {
     let mut rows = "sensor_id,timestamp,temperature,humidity,status\n".to_owned();
     // Hot for two hours from noon, each minute; then an hour of silence, and mild.
     for minute in 0..120 {
-        rows +=
-            &format!("s-1,2026-11-05T{:02}:{:02}:00Z,31,40,ok\n", 12 + minute / 60, minute % 60);
+        writeln!(rows, "s-1,2026-11-05T{:02}:{:02}:00Z,31,40,ok", 12 + minute / 60, minute % 60)
+            .unwrap();
     }
     rows += "s-1,2026-11-05T15:00:00Z,20,40,ok\ns-2,2026-11-06T09:00:00Z,35,40,warning\n";
     rows += "s-2,2026-11-06T09:01:00Z,hot,40,ok\n";
