@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use tributary_aws::alert_state::{AlertState, AlertStateTable};
 use tributary_aws::error::CallError;
 use tributary_core::rule::series::{Mark, Marks};
+use tributary_core::rule::watch::Watched;
 
 fn table(rule: &Rule) -> AlertStateTable {
     let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, [rule], |config| {
@@ -90,4 +92,132 @@ async fn without_an_item_nothing_is_known_and_a_missing_table_is_named() {
     assert!(matches!(error, CallError::Plumbing { .. }), "{error}");
     let error = raised(&missing).await.unwrap_err();
     assert_eq!(error.to_string(), "dynamodb:UpdateItem on state: ResourceNotFoundException: none");
+}
+
+fn watched() -> Watched {
+    let text = |text: &str| text.to_owned();
+    Watched {
+        item: text("i"),
+        rule: text("silent"),
+        entity: text("device-01"),
+        key: text("k"),
+        title: text("t"),
+        seen_at: Timestamp::from_second(1_000).unwrap(),
+        silent_since: None,
+    }
+}
+
+/// The item of the entity above, seen and silent in these milliseconds.
+fn item(seen_at: i64, silent_since: Option<i64>) -> HashMap<String, AttributeValue> {
+    let texts =
+        [("item", "i"), ("rule", "silent"), ("entity", "device-01"), ("key", "k"), ("title", "t")];
+    let mut item: HashMap<_, _> =
+        texts.map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).into();
+    item.insert("seen_at".to_owned(), AttributeValue::N(seen_at.to_string()));
+    if let Some(since) = silent_since {
+        item.insert("silent_since".to_owned(), AttributeValue::N(since.to_string()));
+    }
+    item
+}
+
+/// The names of attributes that a request declares, each of which it has to use.
+fn names(request: &UpdateItemInput) -> BTreeSet<String> {
+    request
+        .expression_attribute_names()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_sign_of_life_makes_its_entity_due_and_answers_with_a_silence_that_was_told() {
+    let rule = mock!(Client::update_item)
+        .match_requests(|request| {
+            let values = request.expression_attribute_values().unwrap();
+            request.condition_expression()
+                == Some("attribute_not_exists(#seen_at) OR #seen_at < :seen_at")
+                && values[":seen_at"] == AttributeValue::N("1000000".into())
+                && values[":due"] == AttributeValue::N("1300000".into())
+                && values[":due_in"] == AttributeValue::S(format!("watch#{}", watched().bucket()))
+                && names(request)
+                    == ["due", "due_in", "entity", "key", "rule", "seen_at", "title"]
+                        .map(|name| format!("#{name}"))
+                        .into()
+        })
+        .then_output(|| {
+            UpdateItemOutput::builder().set_attributes(Some(item(1_000_000, Some(400_000)))).build()
+        });
+    let (due, later) =
+        (Timestamp::from_second(1_300).unwrap(), Timestamp::from_second(9_000).unwrap());
+
+    let known = table(&rule).see(&watched(), due, later).await.unwrap();
+
+    let since = Some(Timestamp::from_second(400).unwrap());
+    assert_eq!(known, Watched { silent_since: since, ..watched() });
+}
+
+#[tokio::test]
+async fn a_silence_that_was_told_is_due_no_more_unless_something_came_meanwhile() {
+    let told = mock!(Client::update_item)
+        .match_requests(|request| {
+            request.update_expression() == Some("SET #silent_since = :seen_at REMOVE #due_in, #due")
+                && request.condition_expression() == Some("#seen_at = :seen_at")
+                && names(request)
+                    == ["due", "due_in", "seen_at", "silent_since"]
+                        .map(|name| format!("#{name}"))
+                        .into()
+        })
+        .then_output(|| {
+            UpdateItemOutput::builder().set_attributes(Some(item(1_000_000, None))).build()
+        });
+    assert_eq!(table(&told).told(&watched()).await, Ok(()));
+
+    let came = answer(
+        400,
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"m",
+        "Item":{"item":{"S":"i"},"seen_at":{"N":"2000000"}}}"#,
+    );
+    let noted = mock!(Client::update_item)
+        .match_requests(|request| {
+            request.update_expression() == Some("SET #silent_since = :seen_at")
+                && names(request)
+                    == ["seen_at", "silent_since"].map(|name| format!("#{name}")).into()
+        })
+        .then_output(|| UpdateItemOutput::builder().build());
+    let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, [&came, &noted], |config| {
+        config.retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
+    });
+    assert_eq!(AlertStateTable::new(client, "state".into()).told(&watched()).await, Ok(()));
+    assert_eq!(noted.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn what_is_due_is_one_query_of_a_part_of_the_index() {
+    let rule = mock!(Client::query)
+        .match_requests(|request| {
+            let values = request.expression_attribute_values().unwrap();
+            request.index_name() == Some("due")
+                && request.key_condition_expression() == Some("#due_in = :due_in AND #due <= :now")
+                && values[":due_in"] == AttributeValue::S("watch#3".into())
+                && values[":now"] == AttributeValue::N("5000000".into())
+                && request.limit() == Some(10)
+        })
+        .then_output(|| QueryOutput::builder().items(item(1_000_000, None)).build());
+
+    let due = table(&rule).due(3, Timestamp::from_second(5_000).unwrap(), 10).await;
+
+    assert_eq!(due, Ok(vec![watched()]));
+}
+
+#[tokio::test]
+async fn an_item_that_nobody_here_wrote_is_broken_set_up() {
+    let rule = mock!(Client::query).then_output(|| {
+        let strange = HashMap::from([("item".to_owned(), AttributeValue::S("i".into()))]);
+        QueryOutput::builder().items(strange).build()
+    });
+
+    let error = table(&rule).due(3, Timestamp::UNIX_EPOCH, 10).await.unwrap_err();
+
+    assert!(matches!(error, CallError::SetUp(_)), "{error}");
 }
