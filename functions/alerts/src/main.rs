@@ -20,7 +20,8 @@ async fn main() -> Result<(), Error> {
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = Deadline::before(event.context.deadline());
         let owner = &event.context.request_id;
-        let answer = alerts.handle(event.payload.get(), owner, deadline).await;
+        // Its future is larger than a stack should carry.
+        let answer = Box::pin(alerts.handle(event.payload.get(), owner, deadline)).await;
         answer.map_err(|error| Diagnostic {
             error_type: error.kind().to_owned(),
             error_message: error.to_string(),

@@ -23,7 +23,7 @@ use windows::handler::Windows;
 
 type Function = Windows<SimWindows, SimShards, MemorySink<StreamRecord>, MemorySink<Vec<u8>>>;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// The function over a stream of two shards.
 fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
