@@ -270,10 +270,15 @@ impl World {
         self.lock().unanswered += 1;
         self.clone().send(vec![row], None).await;
         sleep(30 * SECOND).await;
-        let is_through = self.events.all().len() > before && self.is_quiet();
-        // Its windows end after that.
+        let is_through = self.events.all().len() > before;
+        // Windows end meanwhile, and what they say goes through too.
         sleep(600 * SECOND).await;
-        is_through && self.is_quiet()
+        let mut seconds = 0;
+        while !self.is_quiet() && seconds < 60 {
+            sleep(SECOND).await;
+            seconds += 1;
+        }
+        is_through && seconds < 60
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Accepted> {
