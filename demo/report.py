@@ -46,6 +46,7 @@ class Report:
     functions: dict
     failures: dict
     seconds: dict = field(default_factory=dict)
+    alerts_by_rule: dict = field(default_factory=dict)
     windows: dict = field(default_factory=dict)
     newest_windows: list = field(default_factory=list)
     late: int = 0
@@ -109,6 +110,7 @@ def collect(stack, watcher, feeds, rules):
         notes=[note for one in feeds for note in one.notes] + [
             f"the alerts of {rule} are counted as they came: this driver cannot judge the rule" for rule in rules.unjudged],
         problems=list(settled.problems),
+        alerts_by_rule=dict(sorted(Counter(rule for rule, _ in seen.alerts).items())),
     )
     _check_the_ends(report, failed, probe.queue_depth(stack, "IngestDeadLetterQueueUrl"))
     report.balanced = not report.problems

@@ -122,10 +122,12 @@ def _functions(report, out):
 
 def _alerts(report, shown, out):
     _title(f"Alerts, received through a queue on the alerts topic: {report.alerts}", out)
+    for rule, count in report.alerts_by_rule.items():
+        out(f"  {rule:<34}{count:>8}")
     for alert in shown:
-        out(f"  {alert['rule']}: {alert['title']}")
+        out(f"    {alert['rule']}: {alert['title']}")
     if report.alerts > len(shown):
-        out(f"  and {report.alerts - len(shown)} more")
+        out(f"    and {report.alerts - len(shown)} more")
 
 
 def _size(count):
