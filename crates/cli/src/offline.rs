@@ -17,6 +17,7 @@ use crate::output::Lines;
 const PUT_OFF: usize = 256;
 
 /// All windows so far, in the order in which they are told.
+#[derive(Default)]
 pub(crate) struct Windows {
     /// Sorted by id.
     specs: Vec<Spec>,
@@ -29,13 +30,17 @@ type Key = (usize, String, i64);
 impl Windows {
     /// The windows of `config`, none of which holds anything yet.
     pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
-        let mut specs = window::compile(config)?;
+        Ok(Self::of(window::compile(config)?))
+    }
+
+    /// The windows of these specs, none of which holds anything yet.
+    pub(crate) fn of(mut specs: Vec<Spec>) -> Self {
         specs.sort_by(|a, b| a.id.cmp(&b.id));
         for spec in &mut specs {
             // No shard says what came again here: all events of a window are known by their ids.
             spec.distinct = usize::MAX;
         }
-        Ok(Self { specs, windows: BTreeMap::new() })
+        Self { specs, windows: BTreeMap::new() }
     }
 
     /// Adds an event to the windows that it is in.
@@ -56,28 +61,54 @@ impl Windows {
         }
     }
 
-    /// Closes all windows and writes their events: by spec, group and start, revision 0, received at
-    /// their end. How many there are.
-    pub(crate) fn write(self, lines: &mut Lines) -> io::Result<u64> {
-        let count = self.windows.len() as u64;
+    /// Closes all windows, each as if nothing had come late: by spec, group and start, revision 0,
+    /// received at their end.
+    pub(crate) fn close(self) -> Closed {
+        let mut closed = Vec::with_capacity(self.windows.len());
         let mut last: Option<(usize, String)> = None;
         let mut baseline = Baseline::default();
         for ((number, group, _), (mut window, mut samples)) in self.windows {
             let spec = &self.specs[number];
             apply(&mut window, spec, &mut samples);
             window.close(window.span().end);
-            let of = Some((number, group));
+            let of = Some((number, group.clone()));
             if of != last {
                 baseline = Baseline::default();
                 last = of;
             }
             window.judge(spec, &baseline);
             baseline = window.baseline().clone();
-            if let Some((_, group)) = &last {
-                lines.value(&window.event(spec, group))?;
-            }
+            closed.push((number, group, window));
         }
-        Ok(count)
+        Closed { specs: self.specs, windows: closed }
+    }
+}
+
+/// Windows that are closed.
+pub(crate) struct Closed {
+    specs: Vec<Spec>,
+    /// Which spec, the group, the window.
+    windows: Vec<(usize, String, Window)>,
+}
+
+impl Closed {
+    /// The same, those of a spec in order of time instead.
+    pub(crate) fn by_time(mut self) -> Self {
+        self.windows.sort_by_key(|(number, _, window)| (*number, window.span().start));
+        self
+    }
+
+    /// Their events, in order.
+    pub(crate) fn events(&self) -> impl ExactSizeIterator<Item = Event<'_>> {
+        self.windows.iter().map(|(number, group, window)| window.event(&self.specs[*number], group))
+    }
+
+    /// Writes their events; how many there are.
+    pub(crate) fn write(&self, lines: &mut Lines) -> io::Result<u64> {
+        for event in self.events() {
+            lines.value(&event)?;
+        }
+        Ok(self.windows.len() as u64)
     }
 }
 

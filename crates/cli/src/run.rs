@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     progress.finish();
     let Run { events, bad_rows, alerts, mut report, .. } = run;
-    report.windows = run.windows.map(|all| all.write(&mut windows)).transpose()?;
+    report.windows = run.windows.map(|all| all.close().write(&mut windows)).transpose()?;
     for lines in [events, bad_rows, alerts, windows] {
         lines.finish()?;
     }

@@ -1,6 +1,5 @@
 //! `tributary rules backtest`.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -10,7 +9,6 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::HumanCount;
 use jiff::Timestamp;
 use serde::Serialize;
-use tributary_core::anomaly::Baseline;
 use tributary_core::config::AlertsConfig;
 use tributary_core::datasets::Dataset;
 use tributary_core::event::Event;
@@ -20,10 +18,10 @@ use tributary_core::rule::Rules;
 use tributary_core::rule::check::check;
 use tributary_core::rule::follow::Follow;
 use tributary_core::transform::{Outcome, Transformer};
-use tributary_core::window::aggregate::Sample;
-use tributary_core::window::{self, Spec, Window};
+use tributary_core::window;
 
 use super::tally::Tally;
+use crate::offline::Windows;
 use crate::output::{is_stdout, say};
 use crate::progress::Progress;
 use crate::run::named;
@@ -82,13 +80,10 @@ fn as_text<S: serde::Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::O
     }
 }
 
-/// The windows of one spec, by start and group.
-type OfSpec = BTreeMap<(Timestamp, String), Window>;
-
 /// Rules over the events of a file.
 struct Backtest<'r> {
-    /// The specs that a rule asks about, with their windows so far.
-    windows: Vec<(Spec, OfSpec)>,
+    /// The windows so far of the specs that a rule asks about.
+    windows: Windows,
     follow: Follow<'r>,
     tally: Tally,
     seen: Seen,
@@ -109,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let follow = Follow::new(&rules, &specs);
     specs.retain(|spec| rules.iter().any(|rule| rule.window() == Some(spec.id.as_str())));
     let mut backtest = Backtest {
-        windows: specs.into_iter().map(|spec| (spec, OfSpec::new())).collect(),
+        windows: Windows::of(specs),
         follow,
         tally: Tally::new(&rules),
         seen: Seen::default(),
@@ -246,14 +241,7 @@ impl Backtest<'_> {
 
     /// Takes in one event of the file: a reading is also in its windows.
     fn event(&mut self, event: &Event<'_>) -> Result<()> {
-        for (spec, windows) in self.windows.iter_mut().filter(|(spec, _)| spec.takes(event)) {
-            let sample = Sample::of(event, spec);
-            for span in spec.windows_of(sample.time) {
-                let group = (span.start, spec.key_of(event));
-                let window = windows.entry(group).or_insert_with(|| Window::open(span));
-                window.apply(spec, [(&sample, None)], span.end);
-            }
-        }
+        self.windows.add(event);
         self.tally.asked_about(&event.dataset);
         let time = event.event_time;
         self.seen.events += 1;
@@ -265,18 +253,9 @@ impl Backtest<'_> {
 
     /// Closes all windows, in order of time: each is as if nothing had come late.
     fn close(&mut self) -> Result<()> {
-        for (spec, windows) in std::mem::take(&mut self.windows) {
-            let mut baselines: HashMap<String, Baseline> = HashMap::new();
-            for ((_, group), mut window) in windows {
-                window.close(window.span().end);
-                let before = baselines.entry(group.clone()).or_default();
-                window.judge(&spec, before);
-                before.clone_from(window.baseline());
-                self.seen.windows += 1;
-                self.ask(&window.event(&spec, &group))?;
-            }
-        }
-        Ok(())
+        let closed = std::mem::take(&mut self.windows).close().by_time();
+        self.seen.windows = closed.events().len() as u64;
+        closed.events().try_for_each(|event| self.ask(&event))
     }
 
     /// Asks the rules about one event.
