@@ -82,7 +82,7 @@ impl Running {
     fn start(url: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kafka-poller"))
             .args(["--brokers", "mock", "--topics", "a,b", "--group", "g", "--function", "ingest"])
-            .args(["--window", "300", "--partitions", "3"])
+            .args(["--partitions", "3"])
             .args(arguments)
             .env_clear()
             .env("AWS_ENDPOINT_URL", url)
@@ -121,7 +121,9 @@ impl Running {
 #[test]
 fn a_function_behind_the_invoke_api_gets_every_record() {
     let (url, invoked) = lambda();
-    let running = Running::start(&url, &["--until-idle", "1"]);
+    // The first batch is complete when all are there, however long that takes.
+    let complete = ["--batch-size", "15", "--window", "5000"];
+    let running = Running::start(&url, &[&complete[..], &["--until-idle", "1"]].concat());
 
     running.feed();
     let (status, report) = running.end();
@@ -146,7 +148,7 @@ fn a_function_behind_the_invoke_api_gets_every_record() {
 #[test]
 fn a_signal_ends_it_with_its_report() {
     let (url, invoked) = lambda();
-    let running = Running::start(&url, &[]);
+    let running = Running::start(&url, &["--window", "300"]);
     running.feed();
     while invoked.lock().unwrap().len() < 3 {
         thread::sleep(Duration::from_millis(20));

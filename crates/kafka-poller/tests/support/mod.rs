@@ -48,13 +48,18 @@ impl Kafka {
         for partition in 0..PARTITIONS {
             for number in 0..count {
                 let value = format!("{topic}-{partition}#{number}");
-                self.produce_one(topic, partition, value.as_bytes());
+                self.send(topic, partition, value.as_bytes());
             }
         }
         self.producer.flush(PATIENCE).unwrap();
     }
 
     pub(crate) fn produce_one(&self, topic: &str, partition: i32, value: &[u8]) {
+        self.send(topic, partition, value);
+        self.producer.flush(PATIENCE).unwrap();
+    }
+
+    fn send(&self, topic: &str, partition: i32, value: &[u8]) {
         let record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(value);
         self.producer.send(record).map_err(|(error, _)| error).unwrap();
     }
