@@ -122,13 +122,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     backtest.close()?;
     // Where the file ends, silence can be told up to there.
-    if let Some(last) = backtest.last_received {
-        for firing in backtest.follow.until(last) {
-            backtest.tally.count(firing);
+    let Backtest { follow, mut tally, seen, last_received, .. } = backtest;
+    if let Some(last) = last_received {
+        for firing in follow.until(last) {
+            tally.count(firing);
         }
     }
 
-    let Backtest { tally, seen, .. } = backtest;
     if arguments.format == Format::Json {
         let summary = Summary { file: &name, rules_file: &rules_file, seen: &seen, rules: &tally };
         say(&serde_json::to_string(&summary)?)?;

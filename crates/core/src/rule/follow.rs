@@ -5,12 +5,13 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::iter::successors;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::series::Marks;
 use super::watch::Watched;
 use super::{Rule, RuleError, Rules};
+use crate::alert::Alert;
 use crate::event::Event;
 use crate::id::Id;
 use crate::window::Spec;
@@ -20,7 +21,7 @@ use crate::window::Spec;
 pub struct Firing<'r> {
     /// The rule.
     pub rule: &'r Rule,
-    /// The alert: firings that share it are one, told once.
+    /// The alert: firings that share it are one, told once. Those of a key that flaps share one too.
     pub alert_id: Id,
     /// What it fired about.
     pub entity: String,
@@ -40,8 +41,8 @@ struct Followed<'r> {
     rule: &'r Rule,
     /// From the start of one window of a row to the start of the next.
     hop: Option<SignedDuration>,
-    /// By entity, the starts of the windows in which `when` held.
-    held: HashMap<String, BTreeSet<Timestamp>>,
+    /// By item, what the deployed function would keep there: windows of rows, alerts that are counted.
+    kept: HashMap<String, Marks>,
     /// By entity, what came last.
     last: HashMap<String, Watched>,
 }
@@ -53,7 +54,7 @@ impl<'r> Follow<'r> {
         let followed = |rule: &'r Rule| {
             let spec = specs.iter().find(|spec| Some(spec.id.as_str()) == rule.window());
             let hop = spec.map(|spec| spec.hop);
-            Followed { rule, hop, held: HashMap::new(), last: HashMap::new() }
+            Followed { rule, hop, kept: HashMap::new(), last: HashMap::new() }
         };
         Self { rules, followed: rules.iter().map(followed).collect() }
     }
@@ -66,21 +67,13 @@ impl<'r> Follow<'r> {
         let mut firings = Vec::new();
         for followed in self.followed.iter_mut().filter(|it| it.rule.asks_about(event)) {
             let holds = matches.contains(followed.rule.id());
-            let fires = match (followed.rule.sustained(), followed.rule.absent()) {
-                (_, Some(_)) => {
-                    firings.extend(followed.comes(event));
-                    false
-                }
-                (Some(count), None) => followed.runs(event, holds, count),
-                (None, None) => holds,
-            };
-            if fires {
-                firings.push(Firing {
-                    rule: followed.rule,
-                    alert_id: followed.rule.alert_id(event),
-                    entity: event.entity.clone().into_owned(),
-                    at: event.event_time,
-                });
+            if followed.rule.absent().is_some() {
+                firings.extend(followed.comes(event));
+            } else if followed.rule.sustained().is_some() {
+                let ends = followed.row_ends(event, holds);
+                firings.extend(ends.into_iter().map(|end| followed.fires(event, end)));
+            } else if holds {
+                firings.push(followed.fires(event, event.event_time));
             }
         }
         (firings, errors)
@@ -88,11 +81,14 @@ impl<'r> Follow<'r> {
 
     /// The silences that have lasted long enough at `now`, where nothing more comes.
     #[must_use]
-    pub fn until(&self, now: Timestamp) -> Vec<Firing<'r>> {
+    pub fn until(mut self, now: Timestamp) -> Vec<Firing<'r>> {
         let mut firings = Vec::new();
-        for followed in &self.followed {
-            let silences = followed.last.values();
-            firings.extend(silences.filter_map(|last| silence(followed.rule, last, now)));
+        for followed in &mut self.followed {
+            let mut last: Vec<_> = std::mem::take(&mut followed.last).into_values().collect();
+            last.sort_by(|one, other| {
+                (one.seen_at, &one.entity).cmp(&(other.seen_at, &other.entity))
+            });
+            firings.extend(last.iter().filter_map(|last| followed.silence(last, now)));
         }
         firings.sort_by(|one, other| (one.at, &one.entity).cmp(&(other.at, &other.entity)));
         firings
@@ -100,48 +96,66 @@ impl<'r> Follow<'r> {
 }
 
 impl<'r> Followed<'r> {
-    /// Whether `when` has held in `count` windows in a row, that of `event` among them: a window that
-    /// comes late, or a later revision, may close a row whose end is known. A window that is not there
-    /// breaks a row; a later revision stands for its window.
-    fn runs(&mut self, event: &Event<'_>, holds: bool, count: u32) -> bool {
-        let Some(window) = &event.window else { return false };
-        let held = self.held.entry(event.entity.clone().into_owned()).or_default();
-        if !holds {
-            held.remove(&window.start);
-            return false;
-        }
-        held.insert(window.start);
+    /// The rule fires about `event`, in the period that `time` is in.
+    fn fires(&mut self, event: &Event<'_>, time: Timestamp) -> Firing<'r> {
+        let rule = self.rule;
+        let alert_id = rule.alert_id_at(event, time);
+        let alert_id = self.damped(alert_id, || rule.alert_at(event, time));
+        Firing { rule, alert_id, entity: event.entity.clone().into_owned(), at: event.event_time }
+    }
+
+    /// The starts of the windows with which `when` has held often enough in a row, once `event` is
+    /// noted.
+    fn row_ends(&mut self, event: &Event<'_>, holds: bool) -> Vec<Timestamp> {
+        let Some(window) = &event.window else { return Vec::new() };
         let hop = self.hop.unwrap_or_else(|| window.end.duration_since(window.start));
-        let row = |hop: SignedDuration| {
-            let next = |start: &Timestamp| start.checked_add(hop).ok();
-            let starts = successors(next(&window.start), next);
-            starts.take_while(|start| held.contains(start)).take(count as usize).count()
-        };
-        1 + row(hop) + row(-hop) >= count as usize
+        let Some(series) = self.rule.series(hop) else { return Vec::new() };
+        let mut ends = Vec::new();
+        for mark in series.marks(&event.entity, window, holds) {
+            let marks = self.kept.entry(mark.item.clone()).or_default();
+            let value = marks.entry(mark.window).or_default();
+            *value = mark.value.max(*value);
+            if holds {
+                ends.extend(series.fires(&event.entity, &mark, marks));
+            }
+        }
+        ends
     }
 
     /// Notes a sign of life of an entity; the silence before it, where that was long enough.
     fn comes(&mut self, event: &Event<'_>) -> Option<Firing<'r>> {
         let seen = self.rule.sighting(event)?;
         let now = seen.seen_at;
-        match self.last.entry(seen.entity.clone()) {
+        let before = match self.last.entry(seen.entity.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(seen);
-                None
+                return None;
             }
             // It is older than what is known: no silence ends with it.
-            Entry::Occupied(entry) if now < entry.get().seen_at => None,
-            Entry::Occupied(mut entry) => {
-                let before = entry.insert(seen);
-                silence(self.rule, &before, now)
-            }
-        }
+            Entry::Occupied(entry) if now < entry.get().seen_at => return None,
+            Entry::Occupied(mut entry) => entry.insert(seen),
+        };
+        self.silence(&before, now)
     }
-}
 
-/// The silence of an entity that was last seen so, where it has lasted long enough at `now`.
-fn silence<'r>(rule: &'r Rule, last: &Watched, now: Timestamp) -> Option<Firing<'r>> {
-    let at = last.seen_at.checked_add(rule.absent()?).ok().filter(|at| *at <= now)?;
-    let alert_id = rule.silence(last).alert_id;
-    Some(Firing { rule, alert_id, entity: last.entity.clone(), at })
+    /// The silence of an entity that was last seen so, where it has lasted long enough at `now`.
+    fn silence(&mut self, last: &Watched, now: Timestamp) -> Option<Firing<'r>> {
+        let rule = self.rule;
+        let at = last.seen_at.checked_add(rule.absent()?).ok().filter(|at| *at <= now)?;
+        let alert = rule.silence(last);
+        let alert_id = self.damped(alert.alert_id, || alert);
+        Some(Firing { rule, alert_id, entity: last.entity.clone(), at })
+    }
+
+    /// What is told in place of an alert: itself, or that its key flaps.
+    fn damped(&mut self, alert_id: Id, alert: impl FnOnce() -> Alert) -> Id {
+        if self.rule.flap.is_none() {
+            return alert_id;
+        }
+        let alert = alert();
+        let Some(stretch) = self.rule.stretch(&alert) else { return alert_id };
+        let marks = self.kept.entry(stretch.mark.item.clone()).or_default();
+        marks.insert(stretch.mark.window, stretch.mark.value);
+        self.rule.damped(&alert, &stretch, marks).map_or(alert_id, |told| told.alert_id)
+    }
 }
