@@ -19,7 +19,8 @@ use super::oracle::Verdict;
 
 /// Rules beside those that are compiled in: many events of one alert, in one batch and in several
 /// shards at once; many alerts of one rule; one about several windows in a row, that is true of a
-/// window as long as it is young; and one about silences that are over soon.
+/// window as long as it is young, each row an alert of its own, so that none stands in for another;
+/// and one about silences that are over soon.
 const MORE: &str = r#"
 [[rules]]
 id = "warm"
@@ -58,7 +59,7 @@ when = "event.measures.count < 3.0"
 for = 3
 title = "Little of {entity}"
 key = "{entity}"
-cooldown = "10m"
+cooldown = "1s"
 
 [[rules]]
 id = "silent"
