@@ -346,6 +346,14 @@ def transform():
     }
 
 
+def scheduled(rule):
+    return {
+        "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event", "source": "aws.events",
+        "account": ACCOUNT, "time": utc_text(ARRIVED), "region": REGION,
+        "resources": [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}-{rule}"], "detail": {},
+    }
+
+
 def accident(rng, number, city, severity, **columns):
     """An accident in clear view: its weather is known, whatever the generator would have drawn."""
     known = {"Temperature(F)": "58.0", "Weather_Condition": "Cloudy"} | columns
@@ -387,6 +395,7 @@ def alerts():
         "no-match": batch(*mild, telemetry()),
         "twelve-severe": batch(*(accident(rng, 9700021 + at, city, "4") for at, city in enumerate(cities))),
         "broken-base64": batch(mild[0], "this is *not* base64", severe),
+        "scheduled": scheduled("AlertsSchedule"),
     }
 
 
@@ -400,11 +409,6 @@ def windows():
 
     # Two devices, a reading each every 20 s for two minutes; one comes twice.
     readings = [reading(f"device-0{device}", second, 20.0 + device + second / 60) for second in range(0, 121, 20) for device in (1, 2)]
-    scheduled = {
-        "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event", "source": "aws.events",
-        "account": ACCOUNT, "time": utc_text(ARRIVED), "region": REGION,
-        "resources": [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}-WindowsSchedule"], "detail": {},
-    }
 
     def batch(*items):
         return kinesis("events", "windows", items)
@@ -412,7 +416,7 @@ def windows():
     return {
         "two-minutes": batch(*readings, readings[3]),
         "broken-base64": batch(readings[0], "this is *not* base64", readings[1]),
-        "scheduled": scheduled,
+        "scheduled": scheduled("WindowsSchedule"),
     }
 
 
