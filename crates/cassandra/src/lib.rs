@@ -6,6 +6,7 @@
 //! (`tributary-core`), and when a call is made again (`tributary_aws::insist`).
 
 mod chosen;
+mod config;
 mod connect;
 mod failure;
 mod sigv4;
@@ -15,6 +16,7 @@ mod tls;
 mod value;
 
 pub use chosen::ChosenStore;
+pub use config::Store;
 pub use connect::{Access, Cluster};
 pub use sigv4::{Signer, answer_of};
 pub use store::CassandraWindows;

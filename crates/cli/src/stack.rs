@@ -7,26 +7,30 @@ use anyhow::{Context as _, Result, anyhow};
 use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use tributary_aws::clients::SdkConfig;
 
-/// The outputs of a stack.
+/// The outputs and parameters of a stack.
 #[derive(Clone, Debug)]
 pub(crate) struct Stack {
     pub name: String,
     outputs: BTreeMap<String, String>,
+    parameters: BTreeMap<String, String>,
 }
 
 impl Stack {
-    /// Asks `CloudFormation` for the outputs of the stack `name`.
+    /// Asks `CloudFormation` what it says of the stack `name`.
     pub(crate) async fn read(config: &SdkConfig, name: &str) -> Result<Self> {
         let client = aws_sdk_cloudformation::Client::new(config);
         let answer = client.describe_stacks().stack_name(name).send().await.map_err(|error| {
             anyhow!("stack {name} cannot be asked for its outputs: {}", why(&error))
         })?;
-        let outputs = answer.stacks.into_iter().flatten().filter_map(|stack| stack.outputs);
-        let pair = |output: aws_sdk_cloudformation::types::Output| {
-            Some((output.output_key?, output.output_value?))
-        };
-        let outputs: BTreeMap<_, _> = outputs.flatten().filter_map(pair).collect();
-        Ok(Self { name: name.to_owned(), outputs })
+        let (mut outputs, mut parameters) = (BTreeMap::new(), BTreeMap::new());
+        for stack in answer.stacks.into_iter().flatten() {
+            let given = stack.outputs.into_iter().flatten();
+            outputs.extend(given.filter_map(|it| Some((it.output_key?, it.output_value?))));
+            let given = stack.parameters.into_iter().flatten();
+            parameters
+                .extend(given.filter_map(|it| Some((it.parameter_key?, it.parameter_value?))));
+        }
+        Ok(Self { name: name.to_owned(), outputs, parameters })
     }
 
     /// The functions of the stack: each by its name in books, and by its name in AWS.
@@ -41,6 +45,11 @@ impl Stack {
         let place = |name: &str| order.iter().position(|it| *it == name).unwrap_or(order.len());
         found.sort_by_key(|(name, _)| place(name));
         found
+    }
+
+    /// The value of a parameter that it was deployed with; empty where it has none of this name.
+    pub(crate) fn parameter(&self, key: &str) -> &str {
+        self.parameters.get(key).map_or("", String::as_str)
     }
 
     /// The value of an output.

@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use clap::ArgGroup;
 use comfy_table::{CellAlignment, Table, presets};
 use jiff::Timestamp;
 use tokio::runtime;
 use tributary_aws::clients::{self, SdkConfig};
-use tributary_aws::windows::{Range, WindowStore, WindowTable};
+use tributary_aws::env::Env;
+use tributary_aws::windows::{Range, WindowStore};
+use tributary_cassandra::Store;
 use tributary_core::config::{PIPELINE, PipelineConfig};
 use tributary_core::event::Event;
 use tributary_core::window::{self, Phase, Spec, Window};
@@ -22,6 +25,7 @@ use crate::units;
 const MOST: usize = 100_000;
 
 #[derive(clap::Args)]
+#[command(group = ArgGroup::new("store").required(true).args(["stack", "table", "cassandra", "keyspaces"]))]
 pub(crate) struct Arguments {
     /// The dataset
     dataset: String,
@@ -45,13 +49,25 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
 
-    /// The stack whose table is read
-    #[arg(long, value_name = "NAME", required_unless_present = "table", conflicts_with = "table")]
+    /// The stack whose store is read
+    #[arg(long, value_name = "NAME")]
     stack: Option<String>,
 
-    /// The table, where there is no stack to ask
+    /// Without a stack: the table of DynamoDB
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
+
+    /// Without a stack: nodes of Cassandra; the role is in `CASSANDRA_USER` and `CASSANDRA_PASSWORD`
+    #[arg(long, value_name = "HOST:PORT,…")]
+    cassandra: Option<String>,
+
+    /// Without a stack: Amazon Keyspaces, in the region and with the credentials of AWS
+    #[arg(long)]
+    keyspaces: bool,
+
+    /// The keyspace, in Cassandra or Keyspaces
+    #[arg(long, value_name = "NAME", default_value = "tributary", conflicts_with_all = ["stack", "table"])]
+    keyspace: String,
 
     /// How windows are shown; json is one event a line
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -67,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = runtime.context("nothing can be read")?;
     runtime.block_on(async {
         let config = clients::load().await;
-        let store = WindowTable::new(clients::dynamodb(&config), table(arguments, &config).await?);
+        let store = store(arguments, &config).await?.open(&config).await?;
         show(&store, spec, range, arguments).await
     })?;
     Ok(ExitCode::SUCCESS)
@@ -105,14 +121,38 @@ fn range(arguments: &Arguments) -> Result<Range> {
     Ok(Range { from, until, limit: arguments.limit })
 }
 
-async fn table(arguments: &Arguments, config: &SdkConfig) -> Result<String> {
-    match (&arguments.table, &arguments.stack) {
-        (Some(table), _) => Ok(table.clone()),
-        (None, Some(stack)) => {
-            Ok(Stack::read(config, stack).await?.output("WindowsTableName")?.to_owned())
-        }
-        (None, None) => bail!("--stack or --table says where windows are"),
+/// Where windows are, by what was said or by what the stack was deployed with. Only the environment
+/// knows a password.
+async fn store(arguments: &Arguments, config: &SdkConfig) -> Result<Store> {
+    let keyspace = arguments.keyspace.clone();
+    if let Some(name) = &arguments.stack {
+        let stack = Stack::read(config, name).await?;
+        let keyspace = stack.parameter("CassandraKeyspace").to_owned();
+        let datacenter = stack.parameter("CassandraDatacenter");
+        return match stack.parameter("WindowStore") {
+            "keyspaces" => Ok(Store::Keyspaces { keyspace }),
+            "cassandra" => cassandra(stack.parameter("CassandraNodes"), datacenter, keyspace),
+            _ => Ok(Store::DynamoDb { table: stack.output("WindowsTableName")?.to_owned() }),
+        };
     }
+    match (&arguments.table, &arguments.cassandra) {
+        (Some(table), _) => Ok(Store::DynamoDb { table: table.clone() }),
+        (None, Some(nodes)) => cassandra(nodes, "", keyspace),
+        (None, None) => Ok(Store::Keyspaces { keyspace }),
+    }
+}
+
+fn cassandra(nodes: &str, datacenter: &str, keyspace: String) -> Result<Store> {
+    let look_up = |name: &str| std::env::var(name).ok();
+    let mut env = Env::new(&look_up);
+    let store = Store::Cassandra {
+        keyspace,
+        nodes: nodes.split(',').map(|node| node.trim().to_owned()).collect(),
+        datacenter: Some(datacenter.to_owned()).filter(|name| !name.is_empty()),
+        user: env.text("CASSANDRA_USER"),
+        password: env.text("CASSANDRA_PASSWORD"),
+    };
+    Ok(env.finish(store)?)
 }
 
 async fn show<S: WindowStore>(

@@ -56,16 +56,20 @@ impl Table {
     }
 
     fn command(&self, arguments: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_tributary"))
+        self.prepared(arguments).output().unwrap()
+    }
+
+    fn prepared(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+        command
             .arg("windows")
             .args(arguments.split_whitespace())
             .env_clear()
             .env("AWS_ENDPOINT_URL", &self.url)
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .output()
-            .unwrap()
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+        command
     }
 
     fn text(&self, arguments: &str) -> String {
@@ -90,12 +94,22 @@ fn answer(request: &Request, items: &[Value], asked: &Mutex<Vec<Value>>) -> Answ
     let Some(target) = request.headers.get("x-amz-target") else {
         let output =
             "<member><OutputKey>WindowsTableName</OutputKey><OutputValue>w</OutputValue></member>";
+        let given = [("WindowStore", "cassandra"), ("CassandraNodes", "127.0.0.1:1")];
+        let given =
+            given.iter().filter(|_| String::from_utf8_lossy(&request.body).contains("elsewhere"));
+        let given: String = given
+            .map(|(key, value)| {
+                format!(
+                    "<member><ParameterKey>{key}</ParameterKey><ParameterValue>{value}</ParameterValue></member>"
+                )
+            })
+            .collect();
         return Answer::of(
             200,
             format!(
                 "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>dev</StackName>\
                  <CreationTime>2026-11-20T10:00:00Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus>\
-                 <Outputs>{output}</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
+                 <Outputs>{output}</Outputs><Parameters>{given}</Parameters></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
             ),
         );
     };
@@ -192,6 +206,27 @@ fn another_spec_is_asked_by_its_name_and_an_unknown_one_is_told() {
     ] {
         let told = table.refused(arguments);
         assert!(told.contains(expected) && told.lines().count() == 1, "{told}");
+    }
+}
+
+#[test]
+fn a_stack_whose_windows_are_in_cassandra_is_read_there_as_a_role_of_the_environment() {
+    let table = minutes();
+
+    for arguments in ["--stack elsewhere", "--cassandra 127.0.0.1:1"] {
+        let told = table.refused(&format!("telemetry device-1 {arguments}"));
+        let expected = "CASSANDRA_USER is missing; CASSANDRA_PASSWORD is missing";
+        assert!(told.contains(expected) && told.lines().count() == 1, "{told}");
+    }
+    let mut command = table.prepared("telemetry device-1 --stack elsewhere");
+    let output =
+        command.env("CASSANDRA_USER", "u").env("CASSANDRA_PASSWORD", "p").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("windows store") && told.lines().count() == 1, "{told}");
+    for arguments in ["--table w --keyspace k", "--table w --keyspaces", "--stack dev --table w"] {
+        let told = table.refused(&format!("telemetry device-1 {arguments}"));
+        assert!(told.contains("cannot be used with"), "{told}");
     }
 }
 

@@ -23,8 +23,8 @@ use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
 use tributary_aws::tail::Reader;
-use tributary_aws::windows::{ItemKey, OPERATION, ShardList, WindowStore, WindowTable};
-use tributary_cassandra::{Access, CassandraWindows, ChosenStore, Cluster, Signer};
+use tributary_aws::windows::{ItemKey, OPERATION, ShardList, WindowStore};
+use tributary_cassandra::ChosenStore;
 use tributary_core::bad_row::{Code, Rejection};
 use tributary_core::config::{PIPELINE, PipelineConfig};
 use tributary_core::window::clock::{Clock, Standing, idle_by_clock, name_of};
@@ -33,7 +33,7 @@ use tributary_core::window::{self, Spec};
 
 use crate::arrivals::Arrivals;
 use crate::closing::passes_an_end;
-use crate::config::{Config, Store};
+use crate::config::Config;
 use crate::keeper::{Keeper, Tally, kept_of};
 
 /// The time that closing windows must have to be begun after a batch.
@@ -82,7 +82,7 @@ impl Windows<ChosenStore, Reader, Stream, DeliveryStream> {
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream.clone());
         Ok(Self {
             shards: Reader::new(clients::kinesis(sdk), stream()),
-            store: store(config.store, sdk).await?,
+            store: config.store.open(sdk).await?,
             events: Producer::new(events),
             quarantine: Producer::new(quarantine),
             specs: window::compile(&pipeline)?,
@@ -91,25 +91,6 @@ impl Windows<ChosenStore, Reader, Stream, DeliveryStream> {
             insistence: Insistence::new(OPERATION),
         })
     }
-}
-
-async fn store(store: Store, sdk: &clients::SdkConfig) -> Result<ChosenStore, Error> {
-    let cluster = match store {
-        Store::DynamoDb { table } => {
-            return Ok(ChosenStore::Table(WindowTable::new(clients::dynamodb(sdk), table)));
-        }
-        Store::Keyspaces { keyspace } => {
-            let region = sdk.region().ok_or("there is no region, which Keyspaces is in")?;
-            let credentials =
-                sdk.credentials_provider().ok_or("the environment has no credentials")?;
-            let signer = Signer::new(region.to_string(), credentials, Timestamp::now);
-            Cluster { keyspace, access: Access::Keyspaces(signer) }
-        }
-        Store::Cassandra { keyspace, nodes, datacenter, user, password } => {
-            Cluster { keyspace, access: Access::Password { nodes, datacenter, user, password } }
-        }
-    };
-    Ok(ChosenStore::Cluster(CassandraWindows::connect(&cluster, Timestamp::now).await?))
 }
 
 impl<S, L, E, Q> Windows<S, L, E, Q>
