@@ -97,13 +97,10 @@ fn answer(request: &Request, items: &[Value], asked: &Mutex<Vec<Value>>) -> Answ
         let given = [("WindowStore", "cassandra"), ("CassandraNodes", "127.0.0.1:1")];
         let given =
             given.iter().filter(|_| String::from_utf8_lossy(&request.body).contains("elsewhere"));
-        let given: String = given
-            .map(|(key, value)| {
-                format!(
-                    "<member><ParameterKey>{key}</ParameterKey><ParameterValue>{value}</ParameterValue></member>"
-                )
-            })
-            .collect();
+        let given = given.map(|(key, value)| {
+            format!("<member><ParameterKey>{key}</ParameterKey><ParameterValue>{value}</ParameterValue></member>")
+        });
+        let given = given.collect::<Vec<_>>().concat();
         return Answer::of(
             200,
             format!(
