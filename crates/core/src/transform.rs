@@ -101,6 +101,11 @@ impl Transformer {
         received_at: Option<Timestamp>,
     ) -> Result<Outcome<'a>, Rejection> {
         let event = dataset.event(payload, received_at)?;
+        if let Some((measure, _)) = event.measures.iter().find(|(_, value)| !value.is_finite()) {
+            let field = Some(measure.to_string().into());
+            let message = "is too large a number in its unit".into();
+            return Err(Rejection { code: Code::OutOfRange, field, message });
+        }
         if let Some(ranges) = self.ranges.iter().find(|ranges| ranges.dataset == event.dataset) {
             ranges.check(&event)?;
         }
@@ -208,6 +213,27 @@ mod tests {
         assert_eq!(rejection.code, Code::OutOfRange);
         assert_eq!(rejection.field.as_deref(), Some("temperature_c"));
         assert_eq!(rejection.message, "40.6 is outside -10 to 40.5");
+    }
+
+    #[test]
+    fn a_number_that_its_unit_cannot_hold_is_rejected_under_its_name() {
+        let row = |miles: &str| {
+            format!(
+                "{{\"ID\":\"A-1\",\"Severity\":\"2\",\"Start_Time\":\"2020-04-13 10:00:00\",\"Start_Lat\":\"40.0\",\
+                 \"Start_Lng\":\"-83.0\",\"State\":\"OH\",\"Wind_Speed(mph)\":\"{miles}\"}}"
+            )
+        };
+        let accidents = datasets::by_name("accidents").unwrap();
+        let transformer = ranges("").unwrap();
+
+        let (large, larger) = (row("1e305"), row("1.7e308"));
+        let Ok(Outcome::Event(event)) = transformer.payload(accidents, &large, None) else {
+            panic!("it is a number");
+        };
+        assert!(event.measures.iter().all(|(_, value)| value.is_finite()));
+        let rejection = transformer.payload(accidents, &larger, None).map(|_| ()).unwrap_err();
+        assert_eq!(rejection.code, Code::OutOfRange);
+        assert_eq!(rejection.field.as_deref(), Some("wind_speed_kph"));
     }
 
     #[test]

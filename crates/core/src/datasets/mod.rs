@@ -102,9 +102,10 @@ fn reading_id(dataset: &str, sensor: &str, event_time: Timestamp) -> Id {
 }
 
 /// To a millionth: far below what any of the sources resolves, and without the digits that a change
-/// of units invents.
+/// of units invents. A number too large to have a millionth stays what it is.
 fn rounded(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+    let rounded = (value * 1e6).round() / 1e6;
+    if rounded.is_finite() { rounded } else { value }
 }
 
 /// What is wrong with a payload that serde could not read as a row.
