@@ -1,9 +1,12 @@
 //! Stable identifiers: the same input has the same id over every retry, redelivery and replay.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+
+use crate::bad_row::first_chars;
 
 /// A 128-bit identifier, shown as 32 lower-case hex digits.
 ///
@@ -11,6 +14,15 @@ use sha2::{Digest, Sha256};
 /// sender who would like two of somebody's events to collide.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id([u8; 16]);
+
+/// A text of no more than `most` characters, at least 34: a longer one ends with its hash, so that two
+/// long ones stay two.
+pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    if text.chars().nth(most).is_none() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}~{}", first_chars(text, most - 33), Id::of_text(&[text])))
+}
 
 impl Id {
     /// The id of a sequence of parts. Each part's length is hashed with it, so that

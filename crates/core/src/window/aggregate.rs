@@ -9,15 +9,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::spec::Spec;
 use crate::event::{Event, Measures};
+use crate::id::shortened;
 
 /// How closely a digest follows the distribution: about 100 centroids, 1.6 kB.
 const DIGEST_K: u16 = 100;
 
-/// The most distinct values of one field that are counted each by itself.
-const MAX_VALUES: usize = 50;
+/// The most distinct values of one field that are counted each by itself: the first in the order of text.
+pub(crate) const MAX_VALUES: usize = 50;
 
 /// What the values beyond [`MAX_VALUES`] are counted under.
-const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
+
+/// The most characters of a value that is counted.
+const MAX_VALUE_CHARS: usize = 128;
 
 /// What one event adds to a window: copied out of it, so that the record can go.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +42,7 @@ impl Sample {
     pub fn of(event: &Event<'_>, spec: &Spec) -> Self {
         let value = |name: &String| event.measures.get(name).copied();
         let counted = |name: &String| match event.attributes.get(name) {
-            Some(text) => Some(text.clone().into_owned()),
+            Some(text) => Some(shortened(text, MAX_VALUE_CHARS).into_owned()),
             None => event.measures.get(name).map(ToString::to_string),
         };
         Self {
@@ -53,7 +57,8 @@ impl Sample {
 /// What some events of one window come to.
 ///
 /// [`Aggregate::merge`] is associative and commutative; sums are compensated, so that the order shows
-/// in the last digits at most. It does not know its events: see [`super::seen`].
+/// in the last digits at most. What would be beyond the greatest number stays there, and has no standard
+/// deviation. It does not know its events: see [`super::seen`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Aggregate {
     /// How many events.
@@ -70,7 +75,7 @@ pub struct Aggregate {
 pub struct Moments {
     n: u64,
     sum: Sum,
-    /// The sum of the squares of the distances from the mean.
+    /// The sum of the squares of the distances from the mean; the greatest number where that is beyond.
     m2: f64,
     min: f64,
     max: f64,
@@ -95,11 +100,20 @@ impl Sum {
             (value - sum) + self.0
         };
         self.0 = sum;
+        self.bound();
     }
 
     fn merge(&mut self, other: Self) {
         self.add(other.0);
         self.1 += other.1;
+        self.bound();
+    }
+
+    /// JSON has no number beyond the greatest.
+    fn bound(&mut self) {
+        if !(self.0.is_finite() && self.1.is_finite()) {
+            *self = Self(self.0.clamp(f64::MIN, f64::MAX), 0.0);
+        }
     }
 
     fn get(self) -> f64 {
@@ -208,7 +222,9 @@ impl Aggregate {
             put("min", moments.min);
             put("max", moments.max);
             put("sum", moments.sum.get());
-            put("std", moments.std());
+            if let Some(std) = moments.std() {
+                put("std", std);
+            }
             put("first", moments.first.value);
             put("last", moments.last.value);
             for quantile in &spec.quantiles {
@@ -231,14 +247,20 @@ impl Aggregate {
     }
 }
 
-/// Counts `more` of a value; a new one beyond the bound counts as [`OTHER`].
+/// Counts `more` of a value. Where there are more than [`MAX_VALUES`], the last in the order of text is
+/// [`OTHER`] from then on: which ones are counted by themselves is of the values, not of their order.
 fn count(counts: &mut BTreeMap<String, u64>, value: &str, more: u64) {
     if let Some(own) = counts.get_mut(value) {
         *own += more;
-    } else if counts.len() < MAX_VALUES {
-        counts.insert(value.to_owned(), more);
-    } else {
-        *counts.entry(OTHER.to_owned()).or_default() += more;
+        return;
+    }
+    counts.insert(value.to_owned(), more);
+    let is_own = |name: &&String| *name != OTHER;
+    if counts.keys().filter(is_own).count() > MAX_VALUES
+        && let Some(last) = counts.keys().rev().find(is_own).cloned()
+    {
+        let beyond = counts.remove(&last).unwrap_or_default();
+        *counts.entry(OTHER.to_owned()).or_default() += beyond;
     }
 }
 
@@ -246,6 +268,11 @@ fn count(counts: &mut BTreeMap<String, u64>, value: &str, more: u64) {
 pub(crate) fn percent(quantile: f64) -> String {
     let percent = (quantile * 100_000.0).round() / 1_000.0;
     percent.to_string()
+}
+
+/// A sum of squares, or the greatest number where it is beyond.
+fn finite(squares: f64) -> f64 {
+    if squares.is_finite() { squares } else { f64::MAX }
 }
 
 impl Moments {
@@ -272,7 +299,7 @@ impl Moments {
         self.n += 1;
         self.sum.add(reading.value);
         // Welford, "Note on a method for calculating corrected sums of squares and products" (1962).
-        self.m2 += (reading.value - before) * (reading.value - self.mean());
+        self.m2 = finite(self.m2 + (reading.value - before) * (reading.value - self.mean()));
         self.meet(reading, reading, reading.value, reading.value);
         if let Some(digest) = &mut self.digest {
             digest.0.update(reading.value);
@@ -284,7 +311,8 @@ impl Moments {
     fn merge(&mut self, other: &Self) {
         let distance = other.mean() - self.mean();
         let (own, others) = (self.float_n(), other.float_n());
-        self.m2 += other.m2 + distance * distance * own * others / (own + others);
+        let between = distance * distance * own * others / (own + others);
+        self.m2 = finite(self.m2 + other.m2 + between);
         self.n += other.n;
         self.sum.merge(other.sum);
         self.meet(other.first, other.last, other.min, other.max);
@@ -314,8 +342,8 @@ impl Moments {
     }
 
     /// Of the population: a window holds all its events.
-    fn std(&self) -> f64 {
-        (self.m2.max(0.0) / self.float_n()).sqrt()
+    fn std(&self) -> Option<f64> {
+        (self.m2 < f64::MAX).then(|| (self.m2.max(0.0) / self.float_n()).sqrt())
     }
 
     fn quantile(&self, quantile: f64) -> Option<f64> {

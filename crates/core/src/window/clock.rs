@@ -74,6 +74,19 @@ pub fn idle_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
     idle
 }
 
+/// How far behind the watermark a reading may be and still be in time for a window, by clock: the furthest
+/// of its specs, the length of a window included.
+#[must_use]
+pub fn reach_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
+    let mut reach: BTreeMap<_, SignedDuration> = BTreeMap::new();
+    for spec in specs {
+        let furthest = reach.entry(name_of(spec)).or_default();
+        let of_spec = spec.size.saturating_add(spec.delay).saturating_add(spec.lateness);
+        *furthest = of_spec.max(*furthest);
+    }
+    reach
+}
+
 /// The time to which `event` moves the watermark of its shard; none for one that is ahead of its
 /// arrival.
 #[must_use]
@@ -98,6 +111,17 @@ impl Clock {
             }
         }
         lowest.map_or(Standing::Idle, Standing::At)
+    }
+
+    /// How far event time has come at `now`, where that can be said: to the lowest of the shards that are
+    /// heard of, and to the highest of all where none is, because nothing more is on its way then.
+    #[must_use]
+    pub fn reached(&self, now: Timestamp, idle: SignedDuration) -> Option<Timestamp> {
+        match self.standing(now, idle) {
+            Standing::Waiting => None,
+            Standing::At(time) => Some(time),
+            Standing::Idle => self.shards.iter().filter_map(|shard| shard.watermark).max(),
+        }
     }
 
     /// The shard of this id.

@@ -6,15 +6,24 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::anomaly::{AnomalySpec, Detector};
-use crate::bad_row::first_chars;
 use crate::config::{ConfigError, PipelineConfig};
 use crate::datasets;
+use crate::domain::{Fields, Windows};
 use crate::event::{Event, Kind};
-use crate::id::Id;
+use crate::id::shortened;
 use crate::time::Length;
 
 /// The most windows that one event may be in.
 const MAX_OVERLAP: i64 = 60;
+
+/// The longest that a length of time may be: a hundred years.
+const MAX_LENGTH: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
+
+/// The most events of one window that are known by their ids: an item of `DynamoDB` has 400 KB, and an id
+/// takes 11 bytes of it.
+///
+/// See <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>.
+const MAX_DISTINCT: usize = 25_000;
 
 /// The most characters of a group key: a partition key of Kinesis is no longer.
 ///
@@ -130,9 +139,49 @@ pub fn compile(config: &PipelineConfig) -> Result<Vec<Spec>, ConfigError> {
         if !ids.insert(spec.id.as_str()) {
             return Err(ConfigError::new(format!("window {}", spec.id), "is there twice"));
         }
+        if let Some(message) = wrong_name(spec, config) {
+            return Err(ConfigError::new(format!("window {}", spec.id), message));
+        }
         Spec::compile(spec)
     });
     specs.collect()
+}
+
+/// A name in a spec that nothing of its dataset has, or that is there twice. What is wrong with the
+/// dataset itself is said elsewhere.
+fn wrong_name(spec: &WindowSpec, config: &PipelineConfig) -> Option<String> {
+    let lists = [
+        ("key", &spec.key),
+        ("measures", &spec.measures),
+        ("rate", &spec.rate),
+        ("count_by", &spec.count_by),
+    ];
+    for (list, names) in lists {
+        if let Some(twice) = (1..names.len()).find(|&index| names[..index].contains(&names[index]))
+        {
+            return Some(format!("{list} names {} twice", names[twice]));
+        }
+    }
+    let fields = Fields::of_dataset(datasets::by_name(&spec.dataset)?, config);
+    let is_attribute = |name: &String| fields.attributes().any(|it| it == name);
+    let is_measure = |name: &String| fields.measure(name).is_some();
+    let have = |names: &mut dyn Iterator<Item = &str>| names.collect::<Vec<_>>().join(", ");
+    if let Some(name) = spec.key.iter().find(|name| *name != "entity" && !is_attribute(name)) {
+        let there = have(&mut fields.attributes());
+        return Some(format!("key {name:?} is neither entity nor one of the attributes {there}"));
+    }
+    if let Some(name) = spec.measures.iter().find(|name| !is_measure(name)) {
+        return Some(format!("measures {name:?} is none of {}", have(&mut fields.measures())));
+    }
+    if let Some(name) = spec.count_by.iter().find(|name| !is_attribute(name) && !is_measure(name)) {
+        let there = have(&mut fields.attributes().chain(fields.measures()));
+        return Some(format!("count_by {name:?} is none of {there}"));
+    }
+    let windows = Windows::of(config);
+    let results = windows.get(&spec.id)?;
+    let judged = spec.anomaly.iter().flat_map(|anomaly| &anomaly.measures);
+    let unknown = judged.into_iter().find(|name| results.measure(name).is_none())?;
+    Some(format!("anomaly: measures {unknown:?} is none of {}", have(&mut results.measures())))
 }
 
 impl Spec {
@@ -140,6 +189,8 @@ impl Spec {
         let refuse = |message: String| ConfigError::new(format!("window {}", spec.id), message);
         let size = spec.size.get();
         let hop = spec.hop.map_or(size, Length::get);
+        let lengths =
+            [size, hop, spec.delay.get(), spec.lateness.get(), spec.idle.get(), spec.keep.get()];
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
         };
@@ -151,6 +202,14 @@ impl Spec {
             Some("size and hop are at least 1s, and hop is no longer than size".to_owned())
         } else if size.subsec_nanos() != 0 || hop.subsec_nanos() != 0 {
             Some("size and hop are whole seconds".to_owned())
+        } else if lengths.iter().any(|length| *length > MAX_LENGTH) {
+            Some("a length of time is more than a hundred years".to_owned())
+        } else if spec.idle.get() < SignedDuration::from_secs(1) {
+            Some("idle is less than 1s: every shard would be silent".to_owned())
+        } else if spec.distinct > MAX_DISTINCT {
+            Some(format!(
+                "distinct is more than {MAX_DISTINCT}, which an item of the store cannot hold"
+            ))
         } else if size.as_secs() > MAX_OVERLAP * hop.as_secs() {
             Some(format!("an event would be in more than {MAX_OVERLAP} windows"))
         } else if spec.key.is_empty() {
@@ -218,12 +277,8 @@ impl Spec {
         }
         if text.is_empty() {
             text.push_str("unknown");
-        } else if text.chars().nth(MAX_KEY_CHARS).is_some() {
-            // Two long keys stay two.
-            let id = Id::of_text(&[&text]);
-            text = format!("{}~{id}", first_chars(&text, MAX_KEY_CHARS - 33));
         }
-        text
+        shortened(&text, MAX_KEY_CHARS).into_owned()
     }
 
     /// The windows that hold `time`, earliest first. Windows begin at whole hops since 1970; one

@@ -18,12 +18,15 @@ fn noon() -> Timestamp {
     at("2026-11-20T12:00:00Z")
 }
 
-fn spec(more: &str) -> Result<Spec, String> {
-    let text = format!(
+fn text(more: &str) -> String {
+    format!(
         "[[windows]]\nid = \"w\"\ndataset = \"telemetry\"\nlateness = \"10m\"\nkeep = \"1h\"\n\
          key = [\"entity\"]\nmeasures = [\"temperature_c\"]\n{more}"
-    );
-    let config = PipelineConfig::from_toml(&text).map_err(|it| it.to_string())?;
+    )
+}
+
+fn spec(more: &str) -> Result<Spec, String> {
+    let config = PipelineConfig::from_toml(&text(more)).map_err(|it| it.to_string())?;
     compile(&config).map(|mut specs| specs.remove(0)).map_err(|it| it.to_string())
 }
 
@@ -67,6 +70,68 @@ fn a_spec_that_cannot_be_says_why() {
     assert!(refused("size = \"1m\"\nquantiles = [1.5]").contains("from 0 to 1"));
     assert!(refused("size = \"1m\"\nrate = [\"x\"]").contains("none of the measures"));
     assert!(refused("size = \"1 sheep\"").contains("no length of time"));
+    assert!(refused("size = \"1m\"\nidle = \"0s\"").contains("every shard would be silent"));
+    assert!(refused("size = \"1m\"\ndistinct = 30000").contains("distinct is more than 25000"));
+    let long = refused("size = \"9000000000000000000s\"");
+    assert!(long.contains("more than a hundred years"), "{long}");
+    let counted = refused("size = \"1m\"\ncount_by = [\"status\", \"status\"]");
+    assert!(counted.contains("count_by names status twice"), "{counted}");
+    let unknown = refused("size = \"1m\"\ncount_by = [\"colour\"]");
+    assert!(unknown.contains("count_by \"colour\" is none of"), "{unknown}");
+    let judged = refused("size = \"1m\"\n[windows.anomaly]\nmeasures = [\"temperature_c\"]");
+    assert!(judged.contains("is none of count, temperature_c_first"), "{judged}");
+    for (name, wrong, expected) in [
+        ("measures", "[\"heat\"]", "measures \"heat\" is none of"),
+        ("key", "[\"temperature_c\"]", "key \"temperature_c\" is neither entity nor one of"),
+    ] {
+        let right = if name == "key" { "[\"entity\"]" } else { "[\"temperature_c\"]" };
+        let text = text("size = \"1m\"").replacen(
+            &format!("{name} = {right}"),
+            &format!("{name} = {wrong}"),
+            1,
+        );
+        let told = compile(&PipelineConfig::from_toml(&text).unwrap()).unwrap_err().to_string();
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn the_values_that_are_counted_by_themselves_are_the_same_in_any_order() {
+    let spec = spec("size = \"1m\"\ncount_by = [\"sensor_id\"]").unwrap();
+    let of = |id: u64| Sample {
+        counted: vec![Some(format!("device-{:02}", id % 70))],
+        ..sample(id, 0, 1.0)
+    };
+    let samples: Vec<_> = (0..210).map(of).collect();
+
+    let mut forward = Window::open(minute());
+    forward.apply(&spec, samples.iter().map(|it| (it, None)), noon());
+    let mut backward = Window::open(minute());
+    for batch in samples.rchunks(9) {
+        backward.apply(&spec, batch.iter().map(|it| (it, None)), noon());
+    }
+
+    let counts = &forward.aggregate().counts["sensor_id"];
+    assert_eq!(*counts, backward.aggregate().counts["sensor_id"]);
+    assert_eq!((counts.len(), counts["device-49"], counts["other"]), (51, 3, 60));
+}
+
+#[test]
+fn a_long_value_is_counted_by_its_beginning() {
+    let spec = spec("size = \"1m\"\ncount_by = [\"sensor_id\"]").unwrap();
+    let long = |end: &str| {
+        let device = format!("{}{end}", "x".repeat(100_000));
+        let event = serde_json::json!({
+            "kind": "reading", "dataset": "telemetry", "event_id": "e", "entity": "e",
+            "event_time": noon().to_string(), "received_at": noon().to_string(), "measures": {}, "tags": [],
+            "attributes": {"sensor_id": device},
+        });
+        let event = event.to_string();
+        Sample::of(&Event::from_json(event.as_bytes()).unwrap(), &spec).counted[0].clone().unwrap()
+    };
+
+    assert_eq!(long("1").chars().count(), 128);
+    assert_ne!(long("1"), long("2"));
 }
 
 #[test]
@@ -273,5 +338,30 @@ proptest! {
 
         prop_assert_eq!(whole.aggregate().count, pieces.aggregate().count);
         assert_alike(&whole, &pieces);
+    }
+
+    /// Whatever numbers there are, the store can read what was written, and the event has no number that
+    /// JSON has not.
+    #[test]
+    fn a_window_of_any_numbers_can_be_read_again(
+        batches in prop::collection::vec(
+            prop::collection::vec(prop_oneof![any::<f64>(), Just(f64::MAX), Just(f64::MIN)], 1..9),
+            1..9,
+        ),
+    ) {
+        let spec = tumbling();
+        let mut window = Window::open(minute());
+        for (batch, values) in (0_u64..).zip(&batches) {
+            let numbered = (0_i64..).zip(values.iter().filter(|value| value.is_finite()));
+            let samples: Vec<_> = numbered
+                .map(|(at, value)| sample(batch * 9 + at.unsigned_abs(), at, *value))
+                .collect();
+            window.apply(&spec, samples.iter().map(|it| (it, None)), noon());
+            let read = Window::from_json(&window.to_json());
+            prop_assert!(read.is_ok(), "{:?} {}", read.err(), window.to_json());
+            window = read.unwrap();
+        }
+        let event = window.event(&spec, "g");
+        prop_assert!(event.measures.iter().all(|(_, value)| value.is_finite()));
     }
 }
