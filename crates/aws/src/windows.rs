@@ -136,6 +136,15 @@ pub trait WindowStore: Send + Sync {
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
+    /// Says that a shard which is there was heard of at `seen_at`, where that is later than what is there:
+    /// what it has come to stays, also where it is being written.
+    fn wake_shard(
+        &self,
+        clock: &str,
+        id: &str,
+        seen_at: Timestamp,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
     /// Moves the watermark of a clock to `time`, where it is not there or beyond already.
     fn raise(
         &self,

@@ -82,6 +82,13 @@ impl WindowStore for ChosenStore {
         }
     }
 
+    async fn wake_shard(&self, clock: &str, id: &str, seen_at: Timestamp) -> Result<(), CallError> {
+        match self {
+            Self::Table(store) => store.wake_shard(clock, id, seen_at).await,
+            Self::Cluster(store) => store.wake_shard(clock, id, seen_at).await,
+        }
+    }
+
     async fn raise(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
         match self {
             Self::Table(store) => store.raise(clock, time).await,

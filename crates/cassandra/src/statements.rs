@@ -35,6 +35,9 @@ pub(crate) struct Statements {
     pub(crate) put_shard: PreparedStatement,
     /// `clock, shard, watermark, seen_at, is_over, time of the write, ttl`.
     pub(crate) add_shard: PreparedStatement,
+    /// `ttl, seen_at, clock, shard`. Where there is no such shard, what it leaves is none: it does not say
+    /// whether it is over.
+    pub(crate) wake_shard: PreparedStatement,
     /// `time of the write, watermark, clock`.
     pub(crate) raise: PreparedStatement,
 }
@@ -61,6 +64,7 @@ impl Statements {
             watermark,
             put_shard,
             add_shard,
+            wake_shard,
             raise,
         ] = <[PreparedStatement; TEXTS.len()]>::try_from(prepared)
             .map_err(|some| failure::of_answer(keyspace, &format!("{} statements", some.len())))?;
@@ -76,6 +80,7 @@ impl Statements {
             watermark,
             put_shard,
             add_shard,
+            wake_shard,
             raise,
         };
         Ok(all)
@@ -86,7 +91,7 @@ impl Statements {
 ///
 /// A window is only ever updated, also the first time: an `INSERT` leaves a mark that the row is there,
 /// which would outlive columns that expire.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 13] = [
     "SELECT version, due, expires_at, body FROM KEYSPACE.windows
      WHERE spec = ? AND key = ? AND start = ?",
     "SELECT version, due FROM KEYSPACE.windows WHERE spec = ? AND key = ? AND start = ?",
@@ -106,5 +111,6 @@ const TEXTS: [&str; 12] = [
      VALUES (?, ?, ?, ?, ?) USING TTL ?",
     "INSERT INTO KEYSPACE.shards (clock, shard, watermark, seen_at, is_over)
      VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?",
+    "UPDATE KEYSPACE.shards USING TTL ? SET seen_at = ? WHERE clock = ? AND shard = ?",
     "UPDATE KEYSPACE.watermarks USING TIMESTAMP ? SET watermark = ? WHERE clock = ?",
 ];

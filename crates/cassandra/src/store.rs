@@ -38,6 +38,9 @@ const LANES: usize = 64;
 /// newer, and stays. Longer than a batch takes from reading a clock to writing to it.
 const ADDED_BEFORE: SignedDuration = SignedDuration::from_hours(1);
 
+/// How long it is remembered when a shard was woken: longer than the rest of its row.
+const AWAKE: SignedDuration = SignedDuration::from_hours(30 * 24);
+
 /// Windows in the tables of `config/cassandra.cql`.
 ///
 /// - A window is written by a lightweight transaction on its version.
@@ -375,6 +378,12 @@ impl WindowStore for CassandraWindows {
         let written_at = written_at.as_microsecond();
         let values = (clock, id, watermark, millis(*seen_at), is_over, written_at, ttl);
         self.run(&self.statements.add_shard, values).await
+    }
+
+    async fn wake_shard(&self, clock: &str, id: &str, seen_at: Timestamp) -> Result<(), CallError> {
+        let expires_at = seen_at.checked_add(AWAKE).unwrap_or(Timestamp::MAX);
+        let values = (self.ttl(expires_at), millis(seen_at), clock, id);
+        self.run(&self.statements.wake_shard, values).await
     }
 
     async fn raise(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {

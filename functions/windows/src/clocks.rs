@@ -30,18 +30,28 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
     }
 
     /// Makes a shard known to a clock, with all others that may still bring something, and says that
-    /// it is alive: a shard whose batches fail for long must not look idle.
+    /// it is alive where it brings something of use: a shard whose batches fail for long must not look
+    /// idle. Where all were idle all are woken: what comes now may come through any of them, and must not
+    /// be too late because one is faster.
     pub(crate) async fn greet(
         &self,
         name: &str,
         clock: &mut Clock,
         shard: &str,
+        is_of_use: bool,
         idle: SignedDuration,
         list: &impl ShardList,
     ) -> Result<(), CallError> {
         let now = (self.clock)();
+        if is_of_use && clock.standing(now, idle) == Standing::Idle {
+            for other in clock.shards.iter_mut().filter(|it| !it.is_over && it.id != shard) {
+                let wake = || self.store.wake_shard(name, &other.id, now);
+                self.insistence.insist(self.deadline, wake).await?;
+                other.seen_at = now;
+            }
+        }
         if let Some(known) = clock.shard(shard) {
-            if now.duration_since(known.seen_at) > idle / 3 {
+            if is_of_use && now.duration_since(known.seen_at) > idle / 3 {
                 let alive = Shard { seen_at: now, ..known.clone() };
                 self.put_shard(name, clock, alive).await?;
             }
@@ -64,26 +74,24 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
         Ok(())
     }
 
-    /// Says how far a shard has come, and moves the watermark of the clock with it.
+    /// Says how far a shard has come, and moves the watermark of the clock with it. One that brought
+    /// nothing of use is as silent as it was.
     pub(crate) async fn advance(
         &self,
         name: &str,
         clock: &mut Clock,
         shard: &str,
-        time: Option<Timestamp>,
+        moved: Moved,
         idle: SignedDuration,
     ) -> Result<(), CallError> {
-        let now = (self.clock)();
-        let known = clock.shard(shard).cloned();
-        let mut moved = known.unwrap_or_else(|| Shard {
-            id: shard.to_owned(),
-            watermark: None,
-            seen_at: now,
-            is_over: false,
-        });
-        moved.watermark = moved.watermark.max(time);
-        moved.seen_at = now;
-        self.put_shard(name, clock, moved).await?;
+        if moved.is_of_use {
+            let now = (self.clock)();
+            let known = clock.shard(shard);
+            let watermark = known.and_then(|known| known.watermark).max(moved.to);
+            let is_over = known.is_some_and(|known| known.is_over);
+            let moved = Shard { id: shard.to_owned(), watermark, seen_at: now, is_over };
+            self.put_shard(name, clock, moved).await?;
+        }
         self.raise(name, clock, idle).await.map(|_| ())
     }
 
@@ -94,14 +102,14 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
         clock: &mut Clock,
         idle: SignedDuration,
     ) -> Result<Standing, CallError> {
-        let standing = clock.standing((self.clock)(), idle);
-        if let Standing::At(time) = standing
+        let now = (self.clock)();
+        if let Some(time) = clock.reached(now, idle)
             && clock.watermark.is_none_or(|before| before < time)
         {
             self.insistence.insist(self.deadline, || self.store.raise(name, time)).await?;
             clock.watermark = Some(time);
         }
-        Ok(standing)
+        Ok(clock.standing(now, idle))
     }
 
     async fn put_shard(
@@ -117,6 +125,31 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
         clock.shards.retain(|other| other.id != shard.id);
         clock.shards.push(shard);
         Ok(())
+    }
+}
+
+/// What the readings of a shard do to a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// The latest of their times; those that are ahead of their arrival have none.
+    pub to: Option<Timestamp>,
+    /// Whether any of them may still change a window. A device whose clock is wrong says nothing of what
+    /// time it is, however often it says it.
+    pub is_of_use: bool,
+}
+
+impl Moved {
+    /// By the times of the readings; whoever comes later than `reach` behind the watermark is too late for
+    /// every window.
+    pub(crate) fn by(
+        times: impl Iterator<Item = Option<Timestamp>>,
+        clock: &Clock,
+        reach: SignedDuration,
+    ) -> Self {
+        let to = times.flatten().max();
+        let oldest = clock.watermark.and_then(|watermark| watermark.checked_sub(reach).ok());
+        let is_of_use = to.is_some_and(|to| oldest.is_none_or(|oldest| oldest <= to));
+        Self { to, is_of_use }
     }
 }
 

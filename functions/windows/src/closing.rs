@@ -38,16 +38,18 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
         until: Timestamp,
         tally: &mut Tally,
     ) -> Result<bool, CallError> {
-        let mut looked_at = BTreeSet::new();
+        let (mut looked_at, mut stale) = (BTreeSet::new(), 0);
         let mut is_whole = true;
         loop {
-            let id = &self.specs[spec].id;
-            let due = || self.store.due(id, bucket, until, PAGE);
+            let (id, limit) = (&self.specs[spec].id, PAGE + stale);
+            let due = || self.store.due(id, bucket, until, limit);
             let mut keys = self.insistence.insist(self.deadline, due).await?;
-            let is_full = keys.len() >= PAGE;
-            // The index shows what was closed a moment ago for a while.
+            let is_full = keys.len() >= limit;
+            // The index shows what was closed a moment ago for a while: more is asked for by as many.
+            let found = keys.len();
             keys.retain(|key| looked_at.insert(key.clone()));
-            if keys.is_empty() {
+            stale = found - keys.len();
+            if keys.is_empty() && !is_full {
                 return Ok(is_whole);
             }
             let mut pending = Vec::new();
@@ -126,6 +128,8 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
 /// Whether a watermark that went from one time to another passed the end of a window: if not, there is
 /// nothing to look for.
 pub(crate) fn passes_an_end(spec: &Spec, before: Option<Timestamp>, after: Timestamp) -> bool {
-    let end = |time| spec.closes_until(time).as_second().div_euclid(spec.hop.as_secs());
+    // Ends are a size behind starts, which are whole hops.
+    let start = |time| spec.closes_until(time).as_second() - spec.size.as_secs();
+    let end = |time| start(time).div_euclid(spec.hop.as_secs());
     before.is_none_or(|before| end(before) < end(after))
 }

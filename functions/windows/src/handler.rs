@@ -27,11 +27,12 @@ use tributary_aws::windows::{ItemKey, OPERATION, ShardList, WindowStore};
 use tributary_cassandra::ChosenStore;
 use tributary_core::bad_row::{Code, Rejection};
 use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::window::clock::{Clock, Standing, idle_by_clock, name_of};
+use tributary_core::window::clock::{Clock, Standing, idle_by_clock, name_of, reach_by_clock};
 use tributary_core::window::seen::Place;
 use tributary_core::window::{self, Spec};
 
 use crate::arrivals::Arrivals;
+use crate::clocks::Moved;
 use crate::closing::passes_an_end;
 use crate::config::Config;
 use crate::keeper::{Keeper, Tally, kept_of};
@@ -234,9 +235,11 @@ where
         fates: &Fates,
     ) -> Result<(BTreeMap<String, Clock>, Late), CallError> {
         let mut clocks = keeper.clocks(arrivals.clocks.keys()).await?;
-        let idle = idle_by_clock(&self.specs);
+        let (idle, reach) = (idle_by_clock(&self.specs), reach_by_clock(&self.specs));
         for (name, clock) in &mut clocks {
-            keeper.greet(name, clock, shard, idle[name], &self.shards).await?;
+            let times = arrivals.clocks[name].iter().map(|(_, time)| *time);
+            let Moved { is_of_use, .. } = Moved::by(times, clock, reach[name]);
+            keeper.greet(name, clock, shard, is_of_use, idle[name], &self.shards).await?;
         }
         let watermarks = self.watermarks(&clocks);
         let is_late = |spec: usize, span| {
@@ -285,14 +288,14 @@ where
         clocks: &mut BTreeMap<String, Clock>,
         tally: &mut Tally,
     ) -> Result<bool, CallError> {
-        let idle = idle_by_clock(&self.specs);
+        let (idle, reach) = (idle_by_clock(&self.specs), reach_by_clock(&self.specs));
         let mut is_whole = true;
         for (name, moves) in &arrivals.clocks {
             let Some(clock) = clocks.get_mut(name) else { continue };
             let done = moves.iter().take_while(|(position, _)| *position < end);
-            let time = done.filter_map(|(_, time)| *time).max();
+            let moved = Moved::by(done.map(|(_, time)| *time), clock, reach[name]);
             let before = clock.watermark;
-            keeper.advance(name, clock, shard, time, idle[name]).await?;
+            keeper.advance(name, clock, shard, moved, idle[name]).await?;
             let Some(after) = clock.watermark else { continue };
             for (number, spec) in self.specs.iter().enumerate() {
                 if name_of(spec) != *name || !passes_an_end(spec, before, after) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use tracing::error;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetUpError};
 use tributary_aws::insist::Insistence;
@@ -81,6 +82,9 @@ pub(crate) struct Applied {
     pub last_error: Option<String>,
 }
 
+/// What a batch brings of a window, and that window as it is in the store.
+type Link<'a> = ((&'a ItemKey, &'a Arrived), Option<Item>);
+
 /// Where the records of a batch were, by position.
 pub(crate) type Places<'a> = &'a (dyn Fn(usize) -> Option<Place<'a>> + Sync);
 
@@ -119,17 +123,20 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
                     continue;
                 }
             };
-            let mut found = some.iter().copied().zip(found).peekable();
-            while found.peek().is_some() {
-                let group = found.by_ref().take(AT_ONCE);
-                let (of, at_once): (Vec<_>, Vec<_>) = group
-                    .map(|((key, arrived), item)| {
+            let found = some.iter().copied().zip(found);
+            let mut chains = self.chains(found, watermarks).into_iter().peekable();
+            while chains.peek().is_some() {
+                let group = chains.by_ref().take(AT_ONCE);
+                let chains = group.map(|chain| async {
+                    let mut done = Vec::with_capacity(chain.len());
+                    for ((key, arrived), item) in chain {
                         let watermark = watermarks.get(&arrived.spec).copied();
                         let one = self.apply_one(key, arrived, item, arrivals, places, watermark);
-                        (arrived, one)
-                    })
-                    .unzip();
-                for (arrived, done) in of.into_iter().zip(join_all(at_once).await) {
+                        done.push((arrived, one.await));
+                    }
+                    done
+                });
+                for (arrived, done) in join_all(chains).await.into_iter().flatten() {
                     match done {
                         Ok(one) => {
                             tally.add(one.tally);
@@ -145,6 +152,32 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
             }
         }
         Ok(applied)
+    }
+
+    /// Windows that are written one after the other. Those of one group that are over are judged at once,
+    /// each by what was usual before it, so that they are in order of time; all others are alone.
+    fn chains<'a>(
+        &self,
+        found: impl Iterator<Item = Link<'a>>,
+        watermarks: &BTreeMap<usize, Timestamp>,
+    ) -> Vec<Vec<Link<'a>>> {
+        let is_judged = |arrived: &Arrived| {
+            let spec = &self.specs[arrived.spec];
+            let until = watermarks.get(&arrived.spec).map(|it| spec.closes_until(*it));
+            spec.detector.is_some() && until.is_some_and(|until| arrived.span.end <= until)
+        };
+        let mut chains: Vec<Vec<Link<'_>>> = Vec::new();
+        for (of, item) in found {
+            let follows = |chain: &&mut Vec<Link<'_>>| {
+                let same = |last: &ItemKey| (&last.spec, &last.group) == (&of.0.spec, &of.0.group);
+                chain.last().is_some_and(|((last, _), _)| same(last)) && is_judged(of.1)
+            };
+            match chains.last_mut().filter(follows) {
+                Some(chain) => chain.push((of, item)),
+                None => chains.push(vec![(of, item)]),
+            }
+        }
+        chains
     }
 
     async fn apply_one(
@@ -317,12 +350,13 @@ impl Kept {
     }
 }
 
-/// The window of an item.
+/// The window of an item. One that cannot be read is in nobody's way but its own.
 pub(crate) fn kept_of(spec: usize, item: &Item) -> Result<Kept, CallError> {
     let window = Window::from_json(&item.body).map_err(|error| {
         let ItemKey { spec, group, start } = &item.key;
-        let resource = format!("the window {spec} of {group} at {start}");
-        SetUpError::request(OPERATION, &resource, &error)
+        let message = format!("the window {spec} of {group} at {start}: {error}");
+        error!(message, "a window in the store cannot be read");
+        CallError::Plumbing { operation: OPERATION, code: "unreadable".to_owned(), message }
     })?;
     Ok(Kept { spec, key: item.key.clone(), version: item.version, window })
 }

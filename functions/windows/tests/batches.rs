@@ -12,11 +12,11 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
-use tributary_aws::windows::{OPERATION, WindowStore};
+use tributary_aws::windows::{Item, OPERATION, WindowStore};
 use tributary_aws::{firehose, kinesis};
 use tributary_core::config::{PIPELINE, PipelineConfig};
 use tributary_core::event::Event;
-use tributary_core::window;
+use tributary_core::window::{self, Window};
 use tributary_sim::service::{SimShards, SimStream, SimWindows};
 use tributary_sim::{Answer, Faults, MemorySink, clock};
 use windows::handler::Windows;
@@ -157,8 +157,11 @@ async fn the_slowest_shard_holds_the_watermark_until_it_is_idle() {
 
     handle(&windows, &batch(0, 2, &[("a", 1, 1.0), ("a", 70, 1.0)])).await;
     assert!(told(&windows).is_empty(), "shard 1 is at 09:58:01");
-    pass(2 * MINUTE).await;
+    pass(MINUTE).await;
     handle(&windows, &batch(0, 4, &[("a", 71, 1.0)])).await;
+    assert!(told(&windows).is_empty(), "it may still come");
+    pass(MINUTE).await;
+    handle(&windows, &batch(0, 5, &[("a", 72, 1.0)])).await;
 
     assert_eq!(
         told(&windows),
@@ -202,6 +205,120 @@ async fn a_device_whose_clock_is_ahead_makes_nobody_late() {
     handle(&windows, &batch(0, 3, &[("a", 1, 1.0)])).await;
 
     assert!(late(&windows).is_empty() && told(&windows).is_empty());
+}
+
+/// A year ahead, and where a clock is that never was set: neither says what time it is.
+#[tokio::test(start_paused = true)]
+async fn a_device_whose_clock_is_wrong_holds_nobody_back_though_it_has_a_shard_to_itself() {
+    for wrong in [86_400 * 365, -86_400 * 365 * 20] {
+        let windows = windows([]);
+        begin(&windows, 0).await;
+
+        for minute in 1..=5 {
+            pass(MINUTE).await;
+            let number = usize::try_from(minute).unwrap() + 1;
+            handle(&windows, &batch(1, number, &[("wrong", wrong + 60 * minute, 1.0)])).await;
+            handle(&windows, &batch(0, number, &[("a", 60 * minute, 1.0)])).await;
+        }
+
+        let told = told(&windows);
+        assert!(told.contains(&"telemetry-1m a 10:01 r0 1 1.00".to_owned()), "{told:?}");
+    }
+}
+
+/// The shards are known from the day before; one is read faster than the other.
+#[tokio::test(start_paused = true)]
+async fn a_file_after_a_quiet_day_is_not_late_because_one_shard_is_faster() {
+    let windows = windows([]);
+    begin(&windows, -86_400).await;
+    pass(24 * 60 * MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+    let half_a_day = (1..=720).map(|minute| ("a", 60 * minute - 86_400, 1.0));
+    let half_a_day: Vec<_> = half_a_day.collect();
+
+    handle(&windows, &batch(0, 2, &half_a_day)).await;
+    let others: Vec<_> =
+        half_a_day.iter().map(|(_, second, value)| ("b", *second, *value)).collect();
+    handle(&windows, &batch(1, 2, &others)).await;
+
+    assert_eq!(late(&windows), Vec::<String>::new());
+    for _ in 0..4 {
+        // The index of what is due may lag behind.
+        pass(Duration::from_secs(3)).await;
+        handle(&windows, &case("scheduled")).await;
+    }
+    let told = told(&windows);
+    for device in ["a", "b"] {
+        let of_it = format!("telemetry-1m {device} ");
+        assert_eq!(told.iter().filter(|it| it.starts_with(&of_it)).count(), 718, "{device}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_are_idle_what_came_last_is_the_time_and_lateness_holds() {
+    let windows = windows([]);
+    begin(&windows, 0).await;
+    pass(MINUTE).await;
+    handle(&windows, &batch(0, 2, &[("a", 1_800, 1.0)])).await;
+
+    pass(3 * MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+    handle(&windows, &batch(1, 2, &[("b", 30, 1.0)])).await;
+
+    let late = late(&windows);
+    assert!(late[0].contains("the watermark is at 2026-11-20T10:28:00Z"), "{late:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_cannot_be_read_is_in_nobodys_way_but_its_own() {
+    let windows = windows([]);
+    begin(&windows, 0).await;
+    handle(&windows, &batch(0, 2, &[("broken", 1, 1.0), ("a", 1, 1.0)])).await;
+    for mut item in windows.store.items() {
+        if item.key.group == "broken" {
+            item.version += 1;
+            item.body = "{}".to_owned();
+            windows.store.write(&item).await.unwrap();
+        }
+    }
+
+    handle(&windows, &batch(0, 3, &[("a", 70, 1.0)])).await;
+    let closing = batch(1, 2, &[("b", 70, 0.0)]);
+    assert_eq!(handle(&windows, &closing).await, BatchResponse::default());
+
+    assert!(told(&windows).contains(&"telemetry-1m a 09:58 r0 1 1.00".to_owned()));
+    let round = windows.handle(&case("scheduled"), Deadline::after(MINUTE)).await;
+    assert!(round.is_err(), "somebody has to look at it");
+    let response = handle(&windows, &batch(0, 4, &[("a", 71, 1.0), ("broken", 2, 1.0)])).await;
+    assert_eq!(response.batch_item_failures.len(), 1, "what it would have got comes again");
+}
+
+/// Devices that send what they have kept: minutes that are over when they come, in one batch.
+#[tokio::test(start_paused = true)]
+async fn minutes_that_come_together_are_judged_one_after_the_other() {
+    let minutes: Vec<_> = (0..8).map(|minute| ("a", 60 * minute, 20.0)).collect();
+    let baselines = async |apart: bool| {
+        let windows = windows([]);
+        begin(&windows, 0).await;
+        handle(&windows, &batch(0, 2, &[("b", 500, 1.0)])).await;
+        handle(&windows, &batch(1, 2, &[("c", 501, 1.0)])).await;
+        if apart {
+            for (at, minute) in minutes.iter().enumerate() {
+                handle(&windows, &batch(0, 3 + at, std::slice::from_ref(minute))).await;
+            }
+        } else {
+            handle(&windows, &batch(0, 3, &minutes)).await;
+        }
+        let items = windows.store.items();
+        let of_it = |it: &&Item| it.key.spec == "telemetry-1m" && it.key.group == "a";
+        let windows = items.iter().filter(of_it).map(|it| Window::from_json(&it.body).unwrap());
+        windows.map(|it| it.baseline().clone()).collect::<Vec<_>>()
+    };
+
+    let together = baselines(false).await;
+
+    assert_eq!(together.len(), 8);
+    assert_eq!(together, baselines(true).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use aws_sdk_kinesis::config::http::HttpResponse;
 use jiff::Timestamp;
@@ -85,6 +86,17 @@ impl WindowTable {
             Some(Item { key, version, due, expires_at, body })
         };
         read().ok_or_else(|| self.strange(item))
+    }
+
+    /// Updates an item, where the condition holds: else there is nothing to do.
+    async fn updated(&self, request: UpdateItemFluentBuilder) -> Result<(), CallError> {
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(self.failed(&error)),
+            },
+        }
     }
 
     fn put_of_shard(
@@ -277,6 +289,19 @@ impl WindowStore for WindowTable {
         }
     }
 
+    async fn wake_shard(&self, clock: &str, id: &str, seen_at: Timestamp) -> Result<(), CallError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", text(&format!("clock#{clock}")))
+            .key("sk", text(&format!("shard#{id}")))
+            .update_expression("SET seen_at = :seen_at")
+            .condition_expression("seen_at < :seen_at")
+            .expression_attribute_values(":seen_at", number(seen_at.as_millisecond()));
+        self.updated(request).await
+    }
+
     async fn raise(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
         // Nanoseconds decide; the text is for people, and for reading it back.
         let request = self
@@ -292,13 +317,7 @@ impl WindowStore for WindowTable {
                 ":nanoseconds",
                 AttributeValue::N(time.as_nanosecond().to_string()),
             );
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(self.failed(&error)),
-            },
-        }
+        self.updated(request).await
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) async fn behaves(store: &impl WindowStore) {
     a_write_that_lost_leaves_nothing_to_look_at(store).await;
     a_watermark_never_goes_back(store).await;
     a_shard_is_added_once_and_put_over_what_is_there(store).await;
+    a_shard_is_woken_where_it_is_and_stays_what_it_was(store).await;
 }
 
 pub(crate) fn key(spec: &str, group: &str, minute: i64) -> ItemKey {
@@ -270,6 +271,20 @@ async fn a_watermark_never_goes_back(store: &impl WindowStore) {
         .unwrap();
     let latest = TEN + SignedDuration::from_mins(30);
     assert_eq!(store.clock("contended").await.unwrap().watermark, Some(latest));
+}
+
+async fn a_shard_is_woken_where_it_is_and_stays_what_it_was(store: &impl WindowStore) {
+    let at = TEN + SignedDuration::from_millis(123);
+    let id = "shardId-000000000000".to_owned();
+    let asleep = Shard { id: id.clone(), watermark: Some(TEN), seen_at: at, is_over: false };
+    store.put_shard("woken", &asleep, later()).await.unwrap();
+
+    let now = at + SignedDuration::from_hours(24);
+    store.wake_shard("woken", &id, now).await.unwrap();
+    store.wake_shard("woken", "shardId-000000000001", now).await.unwrap();
+
+    let shards = store.clock("woken").await.unwrap().shards;
+    assert_eq!(shards, [Shard { seen_at: now, ..asleep }]);
 }
 
 async fn a_shard_is_added_once_and_put_over_what_is_there(store: &impl WindowStore) {

@@ -225,6 +225,16 @@ impl WindowStore for SimWindows {
         self.call(|state| state.put_shard(clock, shard, expires_at, true)).await
     }
 
+    async fn wake_shard(&self, clock: &str, id: &str, seen_at: Timestamp) -> Result<(), CallError> {
+        self.call(|state| {
+            let clock = state.clocks.entry(clock.to_owned()).or_default();
+            for shard in clock.shards.iter_mut().filter(|shard| shard.id == id) {
+                shard.seen_at = shard.seen_at.max(seen_at);
+            }
+        })
+        .await
+    }
+
     async fn raise(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
         self.call(|state| {
             let clock = state.clocks.entry(clock.to_owned()).or_default();
