@@ -1,6 +1,7 @@
 //! The `tributary` command.
 
 mod books;
+mod distinct;
 mod lines;
 mod offline;
 mod output;

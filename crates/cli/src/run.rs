@@ -17,6 +17,7 @@ use tributary_core::rows::{Limits, Position};
 use tributary_core::rule::Rules;
 use tributary_core::transform::{Outcome, Transformer};
 
+use crate::distinct;
 use crate::offline::Windows;
 use crate::output::{Lines, is_stdout};
 use crate::progress::Progress;
@@ -89,6 +90,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if on_stdout > 1 {
         bail!("only one of --events, --bad-rows, --alerts and --windows can go to standard output");
     }
+    let options = ["--events", "--bad-rows", "--alerts", "--windows"];
+    let named_outputs: Vec<_> = options.into_iter().zip(outputs.map(|it| it.as_deref())).collect();
+    distinct::outputs(arguments.files.iter().map(PathBuf::as_path), &named_outputs)?;
     let dataset = arguments.dataset.as_deref().map(named).transpose()?;
     let pipeline = PipelineConfig::from_toml(PIPELINE)?;
     let mut windows = Lines::open(arguments.windows.as_deref())?;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tributary_core::time::millis;
 use tributary_simulate::{FeedKind, Rates, Settings, Simulation};
 
+use crate::distinct;
 use crate::output::{Lines, is_stdout};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
@@ -201,6 +202,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let settings = settings(arguments, kind)?;
     let mut simulation = Simulation::new(kind, &settings)?;
+    let outputs = [("--to", arguments.to.name.file()), ("--labels", arguments.labels.as_deref())];
+    distinct::outputs([], &outputs)?;
     let mut labels = Labels::open(arguments, kind, &mut simulation)?;
     let mut target = arguments.to.open(None)?;
     let stop = Stop::on_signal()?;

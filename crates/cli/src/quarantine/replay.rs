@@ -27,6 +27,7 @@ use super::layer::{Layer, bad_rows};
 use super::marks::{Mark, Marks, State};
 use super::outcome::Outcome;
 use super::which::{Place, Which};
+use crate::distinct;
 use crate::lines::Unreadable;
 use crate::output::{Lines, is_stdout};
 use crate::progress::Steps;
@@ -136,6 +137,11 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
     let stop = Stop::on_signal()?;
     let replayer = replayer(arguments)?;
     let mended = arguments.mended.as_deref().map(mended_rows).transpose()?;
+    let read = [&arguments.mended, &arguments.patch].into_iter().flatten();
+    distinct::outputs(
+        read.map(PathBuf::as_path),
+        &[("--left-out", arguments.left_out.as_deref())],
+    )?;
     let left_out = Lines::open(arguments.left_out.as_deref())?;
     let (layer, stack) = arguments.place.open(config).await?;
     let raw_stream = match (&arguments.raw_stream, &stack) {

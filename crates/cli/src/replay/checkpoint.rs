@@ -134,12 +134,18 @@ impl Checkpoint {
         let cannot = || format!("{} cannot be written", path.display());
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
+        let beside = beside(path);
         let mut file = File::create(&beside).with_context(cannot)?;
         file.write_all(&text).and_then(|()| file.sync_all()).with_context(cannot)?;
         fs::rename(&beside, path).with_context(cannot)
     }
+}
+
+/// Where a checkpoint is written before it takes the place of the one before.
+pub(crate) fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    beside.into()
 }
 
 fn is_overwritten(error: &anyhow::Error) -> bool {

@@ -16,6 +16,7 @@ use tributary_core::rows::{Limits, Position};
 
 use self::checkpoint::Checkpoint;
 use self::input::{Input, Place};
+use crate::distinct;
 use crate::output::is_stdout;
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
@@ -132,6 +133,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     {
         bail!("standard input can be read once: no --loop, no --checkpoint, no other file with it");
     }
+    let checkpoint = arguments.checkpoint.as_deref();
+    let beside = checkpoint.map(checkpoint::beside);
+    let outputs = [
+        ("--to", arguments.to.name.file()),
+        ("--checkpoint", checkpoint),
+        ("the new --checkpoint", beside.as_deref()),
+    ];
+    distinct::outputs(arguments.files.iter().map(PathBuf::as_path), &outputs)?;
     let mut places = Place::all(&arguments.files)?;
     let name = &arguments.to.name;
     let resumed = match &arguments.checkpoint {

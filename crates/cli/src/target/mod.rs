@@ -9,7 +9,7 @@ mod lines;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -169,6 +169,15 @@ impl To {
 }
 
 impl TargetName {
+    /// The file that it is; `-` for standard output.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Stdout => Some(Path::new("-")),
+            Self::File(path) => Some(path),
+            Self::Kinesis(_) | Self::Http(_) | Self::Kafka(_) => None,
+        }
+    }
+
     /// Whether records need their partition keys.
     pub(crate) fn wants_keys(&self) -> bool {
         matches!(self, Self::Kinesis(_) | Self::Kafka(_))
