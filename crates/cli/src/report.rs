@@ -17,7 +17,7 @@ pub(crate) struct Report {
     pub quarantined: u64,
     /// Rows that a declared filter dropped.
     pub filtered: u64,
-    /// Alerts that the events made.
+    /// Alerts that the readings made by themselves, each once however many of them share it.
     pub alerts: u64,
     /// Windows that the events came to, where somebody asked for them.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! `tributary run`: files through the whole core in one process.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use tributary_core::bad_row::{BadRow, Code, Origin, Rejection};
 use tributary_core::config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
 use tributary_core::datasets::{self, Dataset};
+use tributary_core::id::Id;
 use tributary_core::ingest::{Feed, SourceName, Step};
 use tributary_core::rows::{Limits, Position};
 use tributary_core::rule::Rules;
@@ -44,7 +46,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     bad_rows: Option<PathBuf>,
 
-    /// Where alerts go, one JSON object a line; - is standard output
+    /// Where alerts go, one JSON object a line; - is standard output. Those of rules about one reading,
+    /// each once in its cooldown: `rules backtest` asks the rules over windows and silences too
     #[arg(long, value_name = "FILE")]
     alerts: Option<PathBuf>,
 
@@ -71,6 +74,8 @@ struct Run {
     events: Lines,
     bad_rows: Lines,
     alerts: Lines,
+    /// Alerts that were told.
+    told: BTreeSet<Id>,
     /// Where somebody asked for them.
     windows: Option<Windows>,
     report: Report,
@@ -103,6 +108,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         events: Lines::open(arguments.events.as_deref())?,
         bad_rows: Lines::open(arguments.bad_rows.as_deref())?,
         alerts: Lines::open(arguments.alerts.as_deref())?,
+        told: BTreeSet::new(),
         report: Report::default(),
         payload: Vec::new(),
     };
@@ -251,6 +257,10 @@ impl Run {
             return Err(io::Error::other(format!("rule {}: {}", error.rule, error.message)));
         }
         for mut alert in alerts {
+            // What a cooldown makes one alert is told once.
+            if !self.told.insert(alert.alert_id) {
+                continue;
+            }
             self.report.alerts += 1;
             alert.message.push('\n');
             self.alerts.line(alert.message.as_bytes())?;

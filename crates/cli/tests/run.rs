@@ -51,6 +51,32 @@ fn the_report_is_one_object_that_balances() {
 }
 
 #[test]
+fn readings_that_share_a_cooldown_are_one_alert() {
+    let hot = |at: &str| {
+        let time = format!("\"timestamp\":\"2026-11-20T{at}Z\"");
+        let place = "\"location\":{\"latitude\":1.0,\"longitude\":2.0}";
+        format!("{{{time},\"device_id\":\"d-1\",{place},\"temperature\":31.5}}\n")
+    };
+    let rows = ["10:00:00", "10:20:00", "10:59:59", "11:00:00"].map(hot).concat();
+    let folder = std::env::temp_dir().join(format!("tributary-cooldown-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let rows_file = folder.join("rows.jsonl");
+    std::fs::write(&rows_file, rows).unwrap();
+    let alerts = folder.join("alerts");
+    let (rows_file, alerts) = (rows_file.to_str().unwrap(), alerts.to_str().unwrap());
+
+    let run = ["run", rows_file, "--dataset", "telemetry", "--alerts", alerts, "--format", "json"];
+    let report = report(&tributary(&run));
+
+    assert_eq!((&report["events"], &report["alerts"]), (&4.into(), &2.into()), "{report}");
+    assert_eq!(report["alerts_by_rule"], serde_json::json!({"high-temperature": 2}));
+    let told = lines(&std::fs::read(alerts).unwrap());
+    let times: Vec<_> = told.iter().map(|alert| &alert["event"]["event_time"]).collect();
+    assert_eq!(times, ["2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z"]);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn the_table_is_for_people() {
     let output = tributary(&["run", "demo.csv"]);
 
