@@ -2,6 +2,8 @@
 
 use tributary_core::rows::{Format, Limits, Next, ObjectReader};
 
+use crate::output;
+
 /// So many unreadable lines are told; the others are counted.
 const MOST_TOLD: u64 = 3;
 
@@ -54,11 +56,10 @@ impl Unreadable {
         Self { is_silent: true, ..Self::default() }
     }
 
-    #[expect(clippy::print_stderr, reason = "the first of them are told")]
     fn tell(&mut self, key: &str, offset: u64, fault: &str) {
         self.count += 1;
         if self.count <= MOST_TOLD && !self.is_silent {
-            eprintln!("tributary: {key}, byte {offset}: {fault}");
+            output::tell(&format!("tributary: {key}, byte {offset}: {fault}"));
         }
     }
 }

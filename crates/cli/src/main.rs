@@ -26,6 +26,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use output::tell;
+
 /// Rows and readings into validated, enriched streams.
 #[derive(Parser)]
 #[command(name = "tributary", version, about)]
@@ -58,12 +60,11 @@ enum Verb {
 
 /// Exit codes: 0 when the books balance or all was delivered, 1 when not, 2 for what cannot be read,
 /// written or asked for.
-#[expect(clippy::print_stderr, reason = "a command says on standard error why it failed")]
 fn main() -> ExitCode {
     let Arguments { verb } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
-            eprintln!("tributary: {}", one_line(&error.to_string()));
+            tell(&format!("tributary: {}", one_line(&error.to_string())));
             return ExitCode::from(2);
         }
         // Help and version, which were asked for.
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
         // The reader of our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tributary: {error:#}");
+            tell(&format!("tributary: {error:#}"));
             ExitCode::from(2)
         }
     }

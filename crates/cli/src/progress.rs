@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
+use crate::output::tell;
 use crate::target::Target;
 
 /// How often a log gets a line.
@@ -30,7 +31,6 @@ impl Progress {
     }
 
     /// `bytes` more were read, and `rows` rows in all.
-    #[expect(clippy::print_stderr, reason = "progress in a log")]
     pub(crate) fn advance(&mut self, bytes: u64, rows: u64) {
         self.bytes += bytes;
         if let Some(bar) = &self.bar {
@@ -38,7 +38,7 @@ impl Progress {
             bar.set_message(HumanCount(rows).to_string());
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{} rows, {} bytes", HumanCount(rows), HumanCount(self.bytes));
+            tell(&format!("{} rows, {} bytes", HumanCount(rows), HumanCount(self.bytes)));
         }
     }
 
@@ -77,7 +77,6 @@ impl FeedProgress {
     }
 
     /// `records` records have been sent in all.
-    #[expect(clippy::print_stderr, reason = "progress in a log")]
     #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a rate for people")]
     pub(crate) fn sent(&mut self, records: u64, target: &dyn Target) {
         if !records.is_multiple_of(EVERY) {
@@ -98,7 +97,10 @@ impl FeedProgress {
         }
         let rate = records as f64 / self.started.elapsed().as_secs_f64();
         let (records, rate) = (HumanCount(records), HumanCount(rate as u64));
-        eprintln!("{records} records, {rate} a second, {} undelivered", HumanCount(undelivered));
+        tell(&format!(
+            "{records} records, {rate} a second, {} undelivered",
+            HumanCount(undelivered)
+        ));
     }
 
     /// Takes the bar away.
@@ -129,14 +131,13 @@ impl Steps {
     }
 
     /// So many more are done.
-    #[expect(clippy::print_stderr, reason = "progress in a log")]
     pub(crate) fn advance(&mut self, steps: u64) {
         self.done += steps;
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{} of {} {}", HumanCount(self.done), HumanCount(self.count), self.unit);
+            tell(&format!("{} of {} {}", HumanCount(self.done), HumanCount(self.count), self.unit));
         }
     }
 

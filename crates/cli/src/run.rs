@@ -21,7 +21,7 @@ use tributary_core::transform::{Outcome, Transformer};
 
 use crate::distinct;
 use crate::offline::Windows;
-use crate::output::{Lines, is_stdout};
+use crate::output::{Lines, conclude, is_stdout, tell};
 use crate::progress::Progress;
 use crate::report::Report;
 
@@ -87,7 +87,6 @@ struct Run {
 struct Unreadable(String);
 
 /// Runs all files; files that cannot be read are told and do not keep the others from being read.
-#[expect(clippy::print_stderr, clippy::print_stdout, reason = "the command's result")]
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let started = Instant::now();
     let outputs = [&arguments.events, &arguments.bad_rows, &arguments.alerts, &arguments.windows];
@@ -133,10 +132,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             Format::Table => report.table(),
             Format::Json => report.json()?,
         };
-        if on_stdout > 0 { eprintln!("{text}") } else { println!("{text}") }
+        conclude(&text, on_stdout > 0)?;
     }
     for why in &unreadable {
-        eprintln!("tributary: {why}");
+        tell(&format!("tributary: {why}"));
     }
     Ok(match (unreadable.is_empty(), report.balances()) {
         (false, _) => ExitCode::from(2),

@@ -10,6 +10,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use crate::output::{conclude, tell};
 use crate::pace::Pace;
 use crate::target::{Status, Target};
 
@@ -102,16 +103,10 @@ pub(crate) struct Shown<'a> {
 
 impl Shown<'_> {
     /// Shows it; `summary` is the same for a program.
-    #[expect(clippy::print_stderr, clippy::print_stdout, reason = "the command's result")]
     pub(crate) fn print(&self, summary: &impl Serialize, format: Format) -> Result<()> {
         if format == Format::Json {
             let text = serde_json::to_string(summary)?;
-            if self.data_on_stdout {
-                eprintln!("{text}");
-            } else {
-                println!("{text}");
-            }
-            return Ok(());
+            return Ok(conclude(&text, self.data_on_stdout)?);
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -122,19 +117,18 @@ impl Shown<'_> {
         if let Some(column) = table.column_mut(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        eprintln!(" {}\n{table}\n\n {}", self.title, self.throughput.line(self.records));
+        tell(&format!(" {}\n{table}\n\n {}", self.title, self.throughput.line(self.records)));
         Ok(())
     }
 }
 
 /// The exit code, and a line that says why not everything was delivered.
-#[expect(clippy::print_stderr, reason = "what is left is told")]
 pub(crate) fn outcome(target: &dyn Target) -> ExitCode {
     let undelivered = target.status().undelivered;
     if undelivered == 0 {
         return ExitCode::SUCCESS;
     }
     let why = target.last_error().unwrap_or_else(|| "no answer".to_owned());
-    eprintln!("tributary: {} records were not delivered: {why}", HumanCount(undelivered));
+    tell(&format!("tributary: {} records were not delivered: {why}", HumanCount(undelivered)));
     ExitCode::FAILURE
 }

@@ -93,3 +93,59 @@ fn devices_and_pipes_can_be_named_twice() {
 
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
+
+/// A pipe that nobody reads.
+fn closed() -> Stdio {
+    let (_, writer) = std::io::pipe().unwrap();
+    writer.into()
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let folder = Folder::new("outputs-closed");
+
+    for (arguments, code) in [
+        ("run in.csv", 0),
+        ("run in.csv --format json", 0),
+        ("run in.csv --events -", 0),
+        ("replay in.csv", 0),
+        ("replay in.csv --to file:/dev/null --format json", 0),
+        ("simulate flood --count 9 --to file:/dev/null --format json", 0),
+        ("run no-such.csv", 2),
+        ("run in.csv no-such.csv", 2),
+    ] {
+        let only_out = folder.command(arguments).stdout(closed()).output().unwrap();
+        let nobody = folder.command(arguments).stdout(closed()).stderr(closed()).status().unwrap();
+
+        assert_eq!(only_out.status.code(), Some(code), "{arguments}: {}", stderr(&only_out));
+        assert_eq!(nobody.code(), Some(code), "{arguments}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_told_with_its_name() {
+    let folder = Folder::new("outputs-full");
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+
+    for (arguments, name) in [
+        ("run in.csv --events /dev/full", "/dev/full"),
+        ("run in.csv --windows /dev/full", "/dev/full"),
+        ("replay in.csv --to file:/dev/full", "/dev/full"),
+        ("simulate telemetry --count 9 --to file:/dev/full", "/dev/full"),
+        ("simulate telemetry --count 99 --spike-rate 1 --labels /dev/full", "/dev/full"),
+        ("run in.csv", "standard output"),
+        ("run in.csv --events -", "standard output"),
+        ("replay in.csv", "standard output"),
+        ("simulate flood --count 9 --to file:/dev/null --format json", "standard output"),
+    ] {
+        let mut command = folder.command(arguments);
+        if name == "standard output" {
+            command.stdout(full());
+        }
+        let output = command.output().unwrap();
+
+        let expected = format!("tributary: {name} cannot be written: No space left on device");
+        assert!(stderr(&output).starts_with(&expected), "{arguments}: {}", stderr(&output));
+        assert_eq!(output.status.code(), Some(2), "{arguments}");
+    }
+}

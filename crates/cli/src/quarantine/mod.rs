@@ -24,7 +24,7 @@ use self::list::Listing;
 use self::show::Decoded;
 use self::which::{Place, Which};
 use crate::lines::Unreadable;
-use crate::output::say;
+use crate::output::{say, tell};
 use crate::summary::Format;
 
 #[derive(clap::Args)]
@@ -105,7 +105,6 @@ impl List {
 }
 
 impl Show {
-    #[expect(clippy::print_stderr, reason = "what is not shown is told")]
     async fn run(&self, config: &SdkConfig) -> Result<ExitCode> {
         let mut which = self.which.clone();
         which.record_ids.extend(self.ids.iter().cloned());
@@ -141,7 +140,7 @@ impl Show {
             }
         }
         if more > 0 {
-            eprintln!("tributary: {more} more rows; --limit shows more of them");
+            tell(&format!("tributary: {more} more rows; --limit shows more of them"));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -9,7 +9,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 use tributary_core::quarantine::QuarantinedRow;
 
-use crate::output::say;
+use crate::output::{conclude, tell};
 use crate::summary::Format;
 
 /// So many rows that are left out are told one by one.
@@ -50,11 +50,10 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// Tells the first of the rows that are left out.
-    #[expect(clippy::print_stderr, reason = "what is left is told")]
     pub(super) fn leave_out(&mut self, row: &QuarantinedRow<'_>, why: &str) {
         self.told += 1;
         if self.told <= MOST_TOLD {
-            eprintln!("left out: {} of {}: {why}", row.record_id, row.source);
+            tell(&format!("left out: {} of {}: {why}", row.record_id, row.source));
         }
     }
 
@@ -65,24 +64,22 @@ impl Outcome {
     }
 
     /// Shows it: on standard error where rows went to standard output. The exit code is 0 where every row that was asked for is, or would be, sent.
-    #[expect(clippy::print_stderr, reason = "what is left is told")]
     pub(super) fn show(&self, format: Format, data_on_stdout: bool) -> Result<ExitCode> {
         if self.told > MOST_TOLD {
             let more = HumanCount(self.told - MOST_TOLD);
-            eprintln!("left out: {more} more; --left-out FILE has them all");
+            tell(&format!("left out: {more} more; --left-out FILE has them all"));
         }
         let text = match format {
             Format::Json => serde_json::to_string(self)?,
             Format::Table => self.table(),
         };
-        if data_on_stdout {
-            eprintln!("{text}");
-        } else {
-            say(&text)?;
-        }
+        conclude(&text, data_on_stdout)?;
         if self.undelivered > 0 {
             let why = self.last_error.as_deref().unwrap_or("no answer");
-            eprintln!("tributary: {} rows were not delivered: {why}", HumanCount(self.undelivered));
+            tell(&format!(
+                "tributary: {} rows were not delivered: {why}",
+                HumanCount(self.undelivered)
+            ));
         }
         let is_done = self.left_out() == 0 && self.undelivered == 0 && !self.is_stopped;
         Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })

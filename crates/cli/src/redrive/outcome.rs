@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use crate::output::say;
+use crate::output::{self, conclude};
 use crate::summary::Format;
 
 /// So many of what is left are told one by one.
@@ -54,24 +54,23 @@ impl Outcome {
     }
 
     /// Tells the first of what is left.
-    #[expect(clippy::print_stderr, reason = "what is left is told")]
     pub(super) fn tell(&mut self, what: &str, why: &str) {
         self.told += 1;
         if self.told <= MOST_TOLD {
-            eprintln!("left: {what}: {why}");
+            output::tell(&format!("left: {what}: {why}"));
         }
     }
 
     /// Shows it. The exit code is 0 where nothing is left.
-    #[expect(clippy::print_stderr, reason = "what is left is told")]
     pub(super) fn show(&self, format: Format) -> Result<ExitCode> {
         if self.told > MOST_TOLD {
-            eprintln!("left: {} more", HumanCount(self.told - MOST_TOLD));
+            output::tell(&format!("left: {} more", HumanCount(self.told - MOST_TOLD)));
         }
-        say(&match format {
+        let text = match format {
             Format::Json => serde_json::to_string(self)?,
             Format::Table => self.table(),
-        })?;
+        };
+        conclude(&text, false)?;
         let is_left = |line: &Line| line.waiting > line.redriven;
         let is_done = !self.lines.iter().any(is_left) && !self.is_stopped;
         Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -17,7 +17,7 @@ use tributary_core::rows::{Limits, Position};
 use self::checkpoint::Checkpoint;
 use self::input::{Input, Place};
 use crate::distinct;
-use crate::output::is_stdout;
+use crate::output::{is_stdout, tell};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
 use crate::run::{is_damage, named};
@@ -300,12 +300,11 @@ impl Replay<'_> {
         Ok(Flow::Next)
     }
 
-    #[expect(clippy::print_stderr, reason = "what is left out is told")]
     fn bad_row(&mut self, source: &SourceName, position: Position, message: &str) {
         self.bad_rows += 1;
         self.at.bad_rows += 1;
         if self.bad_rows <= TOLD {
-            eprintln!("tributary: left out: {}: {message}", source.at(position));
+            tell(&format!("tributary: left out: {}: {message}", source.at(position)));
         }
     }
 

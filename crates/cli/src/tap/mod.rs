@@ -25,6 +25,7 @@ use tributary_core::rows::object_fault;
 use self::lineage::Lineage;
 use self::shards::{Batch, Bumps, Ended, Tail};
 use self::show::{Format, Screen, Shown};
+use crate::output;
 use crate::stop::Stop;
 use crate::units;
 
@@ -225,16 +226,14 @@ impl Tap<'_> {
         self.screen.undecodable(record, rejection, origin)
     }
 
-    #[expect(clippy::print_stderr, reason = "the first of them is told")]
     fn unanswered(&mut self, error: &str) {
         self.counts.unanswered += 1;
         if self.counts.unanswered == 1 {
-            eprintln!("tributary: --where cannot be asked of a record: {error}");
+            output::tell(&format!("tributary: --where cannot be asked of a record: {error}"));
         }
     }
 
     /// `raw: 1,234 shown, 17 filtered, 2 undecodable; 3 reads throttled; 4 shards`
-    #[expect(clippy::print_stderr, reason = "the command's summary")]
     fn tell(&self) {
         let Counts { shown, filtered, undecodable, unanswered } = self.counts;
         let mut text = format!(
@@ -256,7 +255,7 @@ impl Tap<'_> {
             }
         }
         let (stream, shards) = (&self.arguments.stream, HumanCount(shards));
-        eprintln!("tributary: {stream}: {text}; {shards} shard{plural}");
+        output::tell(&format!("tributary: {stream}: {text}; {shards} shard{plural}"));
     }
 }
 

@@ -14,6 +14,7 @@ const BUFFER: usize = 1 << 18;
 
 /// Writes each record as a line.
 pub(crate) struct LinesTarget {
+    name: String,
     sink: Sink,
     buffer: Vec<u8>,
     /// Bytes before this run and of it.
@@ -28,15 +29,16 @@ enum Sink {
 
 impl LinesTarget {
     pub(crate) fn stdout() -> Self {
-        Self::new(Sink::Stdout(io::stdout()), 0)
+        Self::new("standard output".to_owned(), Sink::Stdout(io::stdout()), 0)
     }
 
     /// The file at `path`, begun anew, or cut to its first `keep` bytes and gone on with.
     pub(crate) fn file(path: &Path, keep: Option<u64>) -> Result<Self> {
-        let name = path.display();
+        let name = path.display().to_string();
         let cannot = || format!("{name} cannot be written");
         let Some(keep) = keep else {
-            return Ok(Self::new(Sink::File(File::create(path).with_context(cannot)?), 0));
+            let file = File::create(path).with_context(cannot)?;
+            return Ok(Self::new(name, Sink::File(file), 0));
         };
         let mut file = OpenOptions::new().write(true).open(path).with_context(cannot)?;
         let length = file.metadata().with_context(cannot)?.len();
@@ -45,15 +47,15 @@ impl LinesTarget {
         }
         file.set_len(keep).with_context(cannot)?;
         file.seek(SeekFrom::End(0)).with_context(cannot)?;
-        Ok(Self::new(Sink::File(file), keep))
+        Ok(Self::new(name, Sink::File(file), keep))
     }
 
-    fn new(sink: Sink, bytes: u64) -> Self {
+    fn new(name: String, sink: Sink, bytes: u64) -> Self {
         let buffer = Vec::with_capacity(BUFFER + 4096);
-        Self { sink, buffer, bytes, waited: Duration::ZERO }
+        Self { name, sink, buffer, bytes, waited: Duration::ZERO }
     }
 
-    fn write_out(&mut self) -> io::Result<()> {
+    fn write_out(&mut self) -> Result<()> {
         let started = Instant::now();
         let result = match &mut self.sink {
             Sink::Stdout(stdout) => {
@@ -65,7 +67,7 @@ impl LinesTarget {
         self.waited += started.elapsed();
         self.bytes += self.buffer.len() as u64;
         self.buffer.clear();
-        result
+        result.with_context(|| format!("{} cannot be written", self.name))
     }
 }
 
@@ -94,7 +96,8 @@ impl Target for LinesTarget {
         self.settle()?;
         let Sink::File(file) = &self.sink else { return Ok(None) };
         let started = Instant::now();
-        file.sync_data().or_else(not_a_disk)?;
+        let safe = file.sync_data().or_else(not_a_disk);
+        safe.with_context(|| format!("{} cannot be written", self.name))?;
         self.waited += started.elapsed();
         Ok(Some(self.bytes))
     }

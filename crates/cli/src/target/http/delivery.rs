@@ -11,6 +11,7 @@ use tributary_core::bad_row::shown;
 use super::Batch;
 use super::answer::{self, Reading, Rejected, Verdict};
 use super::client::{Client, NoAnswer, same};
+use crate::output::tell;
 use crate::target::lanes::{Outcome, Shared};
 
 /// How long nothing of a batch may be taken before the feed ends. The function may use 28 s for one
@@ -168,7 +169,6 @@ impl Delivery {
         Next::Again(again)
     }
 
-    #[expect(clippy::print_stderr, reason = "what will never be taken is told")]
     fn reject(&mut self, item: usize, rejected: &Rejected<'_>) {
         let Rejected { code, field, message } = rejected;
         *self.outcome.rejected.entry(code.to_string()).or_default() += 1;
@@ -179,7 +179,7 @@ impl Delivery {
         let text = shown(String::from_utf8_lossy(self.line(item)).trim_end());
         let field = field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
         let message = message.as_deref().unwrap_or("no message");
-        eprintln!("tributary: rejected: record {number}: {code}: {field}{message}: {text}");
+        tell(&format!("tributary: rejected: record {number}: {code}: {field}{message}: {text}"));
     }
 }
 
