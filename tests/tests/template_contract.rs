@@ -1,5 +1,6 @@
 //! The template keeps its contract with the code and with the facts of AWS.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use tributary_tests::contract::environment::READERS;
@@ -199,4 +200,54 @@ fn what_the_local_aws_does_not_know_is_not_made_there() {
 #[test]
 fn settings_are_parameters_of_the_template() {
     holds(&deployment::settings_are_parameters(&template(), &samconfig()));
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(repository().join(name)).unwrap_or_default()
+}
+
+#[test]
+fn the_night_page_has_each_alarm() {
+    holds(&alarms::are_on_the_night_page(&template(), &page("docs/OPERATE.md")));
+}
+
+#[test]
+fn an_alarm_that_is_not_on_the_night_page_or_only_there_is_told() {
+    let page = page("docs/OPERATE.md")
+        .replace("`-ingest-queue-age`", "`-ingest-queue-rage`")
+        .replace("`-<function>-throttles`", "`-<function>-errors`")
+        .replace(
+            "`tributary rules check FILE`, with the file that was put there; the log of `alerts`",
+            "",
+        );
+
+    let faults = alarms::are_on_the_night_page(&template(), &page);
+
+    let functions = crates().len();
+    for expected in [
+        "-ingest-queue-age: is not on the night page",
+        "-ingest-queue-rage: no alarm is called so",
+        "-windows-throttles: is not on the night page",
+        "-alerts-rules-refused: nothing to look at",
+    ] {
+        assert!(faults.iter().any(|fault| fault == expected), "{expected}: {faults:?}");
+    }
+    assert_eq!(faults.len(), functions + 3, "{faults:?}");
+}
+
+#[test]
+fn what_a_stack_costs_is_said_of_as_many_alarms_as_it_has() {
+    let kafka = [("KafkaBootstrapServers", "b:9092"), ("KafkaTopic1", "t")];
+    let kafka = kafka.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+
+    let (alarms, metrics) = alarms::count(&template(), &BTreeMap::new());
+    let (with_kafka, _) = alarms::count(&template(), &kafka);
+
+    let readme = page("README.md");
+    for said in [
+        format!("for {alarms} alarms, which look at {metrics} metrics"),
+        format!("the first one, {} alarms", with_kafka - alarms),
+    ] {
+        assert!(readme.contains(&said), "README.md does not say {said:?}");
+    }
 }

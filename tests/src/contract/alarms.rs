@@ -1,6 +1,8 @@
 //! Whatever stops, fails or falls behind reaches the ops topic.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::template::{Template, list, names, target, text};
 use super::{kafka, mappings};
@@ -113,6 +115,69 @@ pub fn watch_every_table(template: &Template) -> Vec<String> {
         .filter(|(id, _)| !watched(id).into_iter().any(rises))
         .map(|(id, _)| format!("{id}: no alarm for WriteThrottleEvents"))
         .collect()
+}
+
+/// The night page has a row for every alarm, with what to look at, and names none that is not there.
+///
+/// `<function>` in a name stands for each function, `<delivery>` for each delivery stream.
+#[must_use]
+pub fn are_on_the_night_page(template: &Template, page: &str) -> Vec<String> {
+    let heading = "## Which alarm, which command";
+    let (_, section) = page.split_once(heading).unwrap_or_default();
+    let (section, _) = section.split_once("\n## ").unwrap_or((section, ""));
+    let functions: Vec<_> = template.functions().into_iter().map(|it| it.binary).collect();
+    let mut named = Vec::new();
+    for row in section.lines().filter(|line| line.starts_with("| `-")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let alarms = cells[0].split('`').skip(1).step_by(2);
+        let looks = cells.get(2).is_some_and(|look| !look.trim().is_empty());
+        named.extend(alarms.map(|name| (name, looks)));
+    }
+    let suffixes: Vec<_> = alarms(template).map(|(_, alarm)| suffix(alarm)).collect();
+    let is = |name: &str, suffix: &str| match name.split_once("<function>") {
+        Some((before, after)) => {
+            functions.iter().any(|it| suffix == format!("{before}{it}{after}"))
+        }
+        None => match name.split_once("<delivery>") {
+            Some((before, after)) => suffix.starts_with(before) && suffix.ends_with(after),
+            None => name == suffix,
+        },
+    };
+
+    let mut faults = Vec::new();
+    for suffix in &suffixes {
+        match named.iter().find(|(name, _)| is(name, suffix)) {
+            None => faults.push(format!("{suffix}: is not on the night page")),
+            Some((_, false)) => faults.push(format!("{suffix}: nothing to look at")),
+            Some(_) => {}
+        }
+    }
+    let unknown = named.iter().filter(|(name, _)| !suffixes.iter().any(|it| is(name, it)));
+    faults.extend(unknown.map(|(name, _)| format!("{name}: no alarm is called so")));
+    faults
+}
+
+/// What a stack with these parameters has: alarms, and metrics that they look at, each of which has a
+/// price.
+#[must_use]
+pub fn count(template: &Template, parameters: &BTreeMap<String, String>) -> (usize, usize) {
+    let is_there = |alarm: &&Value| {
+        let condition = &alarm["Condition"];
+        condition.is_null()
+            || template.holds(&json!({ "Condition": condition }), parameters) == Some(true)
+    };
+    let there: Vec<_> = alarms(template).map(|(_, alarm)| alarm).filter(is_there).collect();
+    let metrics = |alarm: &&Value| {
+        let metrics = list(&alarm["Properties"]["Metrics"]);
+        metrics.into_iter().filter(|it| !it["MetricStat"].is_null()).count().max(1)
+    };
+    (there.len(), there.iter().map(metrics).sum())
+}
+
+/// The name of an alarm after that of the stack.
+fn suffix(alarm: &Value) -> String {
+    let name = text(&alarm["Properties"]["AlarmName"]["Fn::Sub"]);
+    name.trim_start_matches("${AWS::StackName}").to_owned()
 }
 
 /// The properties of the alarms on a metric of the resource `id`, alone or in an expression.
