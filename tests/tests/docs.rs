@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tributary_core::bad_row::Code;
+
 fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
@@ -41,6 +43,20 @@ fn every_link_to_a_file_resolves() {
             assert!(page.with_file_name(file).exists(), "{}: {link}", page.display());
         }
     }
+}
+
+#[test]
+fn the_table_of_codes_has_each_code_once() {
+    let page = std::fs::read_to_string(repository().join("docs/SEMANTICS.md")).unwrap();
+    let (_, section) = page.split_once("\n## Codes\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut told: Vec<_> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    told.sort_unstable();
+
+    let mut codes: Vec<_> = Code::ALL.into_iter().map(Code::as_str).collect();
+    codes.sort_unstable();
+    assert_eq!(told, codes);
 }
 
 #[test]

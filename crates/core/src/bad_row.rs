@@ -78,6 +78,37 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 27] = [
+        Self::BrokenBase64,
+        Self::BrokenAggregate,
+        Self::InvalidJson,
+        Self::DuplicateField,
+        Self::UnknownDataset,
+        Self::NotAnEvent,
+        Self::MissingField,
+        Self::InvalidNumber,
+        Self::OutOfRange,
+        Self::InvalidTime,
+        Self::UnknownValue,
+        Self::EventTooLarge,
+        Self::BrokenQuoting,
+        Self::WrongColumnCount,
+        Self::NotUtf8,
+        Self::NulByte,
+        Self::RowTooLarge,
+        Self::EmptyObject,
+        Self::MissingColumn,
+        Self::DuplicateColumn,
+        Self::HeaderTooLarge,
+        Self::ObjectMissing,
+        Self::ObjectChanged,
+        Self::TruncatedGzip,
+        Self::CorruptGzip,
+        Self::GzipRatio,
+        Self::Late,
+    ];
+
     /// The name in records and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -315,6 +346,17 @@ pub(crate) fn first_chars(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_codes_are_all_that_have_a_name() {
+        let source = include_str!("bad_row.rs");
+        let (_, names) = source.split_once("pub fn as_str").unwrap();
+        let (names, _) = names.split_once("impl fmt::Display").unwrap();
+
+        assert_eq!(Code::ALL.len(), names.matches("Self::").count());
+        let names: std::collections::BTreeSet<_> = Code::ALL.map(Code::as_str).into();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
 
     fn line(payload: &[u8]) -> serde_json::Value {
         let rejection = Rejection::field(Code::OutOfRange, "Severity", "5 is not in 1 to 4");
