@@ -79,14 +79,32 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| format!("{text:?} is no time: write 2h, 2026-01-31 or 2026-01-31T08:00:00Z"))
 }
 
-/// Where reading of a stream begins: `latest`, `start`, a time as above, or `-15m`, a span before now.
+/// Whether there is a time between the two, where both are given.
+///
+/// # Errors
+///
+/// When there is none: what was asked for is a mistake.
+pub(crate) fn check_order(
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+) -> anyhow::Result<()> {
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        anyhow::bail!(
+            "there is nothing between {since:.0} and {until:.0}: --since is before --until"
+        );
+    }
+    Ok(())
+}
+
+/// Where reading of a stream begins: `latest`, `start`, or a moment as above, such as `15m` before now.
 pub(crate) fn from(text: &str) -> Result<tail::Start, String> {
-    let before_now = || Timestamp::now().checked_sub(length(text.strip_prefix('-')?).ok()?).ok();
     match text {
         "latest" | "now" => Ok(tail::Start::Latest),
         "start" => Ok(tail::Start::Oldest),
-        _ => before_now().or_else(|| time(text)).map(tail::Start::At).ok_or_else(|| {
-            format!("{text:?} is no time: write latest, start, -15m or 2026-01-31T08:00:00Z")
+        _ => moment(text).map(tail::Start::At).map_err(|_| {
+            format!("{text:?} is no time: write latest, start, 15m or 2026-01-31T08:00:00Z")
         }),
     }
 }
@@ -127,10 +145,12 @@ mod tests {
         assert_eq!(from("start"), Ok(tail::Start::Oldest));
         assert_eq!(from("2026-11-20T10:00:00Z"), Ok(at("2026-11-20T10:00:00Z")));
         assert_eq!(from("2026-11-20"), Ok(at("2026-11-20T00:00:00Z")));
-        let Ok(tail::Start::At(time)) = from("-15m") else { panic!() };
-        let before = Timestamp::now().duration_since(time).as_secs();
-        assert!((900..960).contains(&before), "{before}");
-        for text in ["", "-", "15m", "-x", "-9999999999d", "end"] {
+        for text in ["-15m", "15m"] {
+            let Ok(tail::Start::At(time)) = from(text) else { panic!() };
+            let before = Timestamp::now().duration_since(time).as_secs();
+            assert!((900..960).contains(&before), "{before}");
+        }
+        for text in ["", "-", "-x", "-9999999999d", "end"] {
             assert!(from(text).is_err(), "{text}");
         }
     }

@@ -29,11 +29,13 @@ pub(crate) struct Arguments {
     stack: String,
 
     /// From when on: a time, or a span such as 1h before now
-    #[arg(long, value_name = "WHEN", default_value = "1h", value_parser = units::moment)]
+    #[arg(long, value_name = "WHEN", default_value = "1h", value_parser = units::moment,
+        allow_hyphen_values = true)]
     since: Timestamp,
 
     /// Up to when: a time, or a span before now [default: now, of metrics three minutes ago]
-    #[arg(long, value_name = "WHEN", value_parser = units::moment)]
+    #[arg(long, value_name = "WHEN", value_parser = units::moment,
+        allow_hyphen_values = true)]
     until: Option<Timestamp>,
 
     /// How long a record may be under way from one function to the next

@@ -4,12 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Result, bail};
 use jiff::Timestamp;
+use tributary_core::datasets;
 use tributary_core::quarantine::QuarantinedRow;
 
 use super::layer::{Layer, bad_rows};
 use super::marks::{Marks, State};
 use super::which::Which;
 use crate::lines::Unreadable;
+use crate::output::tell;
 use crate::progress::Steps;
 
 /// The rows of a quarantine.
@@ -52,6 +54,9 @@ impl Index {
         let marks = Marks::read(layer, which.since, &mut unreadable).await?;
         let objects = layer.objects(which.since, which.until).await?;
         let objects: Vec<_> = objects.into_iter().map(|entry| entry.key).collect();
+        if objects.is_empty() {
+            tell(&format!("tributary: {}", layer.nothing(which.since.or(which.until).is_some())));
+        }
         let mut index = Self {
             rows: HashMap::new(),
             kinds: Vec::new(),
@@ -86,6 +91,13 @@ impl Index {
         }
         progress.finish();
         index.unreadable = unreadable.count;
+        let of: BTreeSet<_> = index.kinds.iter().filter_map(|it| it.dataset.as_deref()).collect();
+        if let Some(name) = which.strange_dataset(&of) {
+            tell(&format!(
+                "tributary: {name:?} is no dataset, and no row is of it; there are {}",
+                datasets::names()
+            ));
+        }
         let found: BTreeSet<_> = index.rows.keys().map(String::as_str).collect();
         let missing = which.missing(&found);
         if !missing.is_empty() {

@@ -52,6 +52,12 @@ impl Layer {
         Ok(found)
     }
 
+    /// Says that there is no object, of all days or of those that were asked for.
+    pub(super) fn nothing(&self, of_days: bool) -> String {
+        let days = if of_days { " of those days" } else { "" };
+        format!("there is no object{days} below s3://{}/{}", self.bucket.name(), self.prefix)
+    }
+
     fn day_of<'k>(&self, key: &'k str) -> Option<&'k str> {
         key.strip_prefix(&self.prefix)?.strip_prefix("dt=")?.get(..10)
     }

@@ -94,6 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 impl List {
     async fn run(&self, config: &SdkConfig) -> Result<ExitCode> {
+        self.which.check()?;
         let (layer, _) = self.place.open(config).await?;
         let listing = Listing::of(&Index::read(&layer, &self.which).await?);
         say(&match self.format {
@@ -107,6 +108,7 @@ impl List {
 impl Show {
     async fn run(&self, config: &SdkConfig) -> Result<ExitCode> {
         let mut which = self.which.clone();
+        which.check()?;
         which.record_ids.extend(self.ids.iter().cloned());
         let (layer, _) = self.place.open(config).await?;
         let index = Index::read(&layer, &which).await?;

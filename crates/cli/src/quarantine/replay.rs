@@ -135,6 +135,7 @@ struct Pending {
 pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<ExitCode> {
     let started = Instant::now();
     let stop = Stop::on_signal()?;
+    arguments.which.check()?;
     let replayer = replayer(arguments)?;
     let mended = arguments.mended.as_deref().map(mended_rows).transpose()?;
     let read = [&arguments.mended, &arguments.patch].into_iter().flatten();

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use tributary_aws::bucket::Bucket;
 use tributary_aws::clients::{self, SdkConfig};
+use tributary_core::bad_row::Code;
+use tributary_core::datasets;
 use tributary_core::quarantine::QuarantinedRow;
 
 use super::layer::Layer;
@@ -32,8 +34,8 @@ pub(super) struct Place {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Which {
     /// Only rows with this code; can be given more than once
-    #[arg(long = "code", value_name = "CODE")]
-    codes: Vec<String>,
+    #[arg(long = "code", value_name = "CODE", value_parser = code)]
+    codes: Vec<Code>,
 
     /// Only rows of this dataset
     #[arg(long, value_name = "NAME")]
@@ -44,11 +46,11 @@ pub(super) struct Which {
     field: Option<String>,
 
     /// Only rows rejected since then: a time, or a span such as 2h before now
-    #[arg(long, value_name = "WHEN", value_parser = units::moment)]
+    #[arg(long, value_name = "WHEN", value_parser = units::moment, allow_hyphen_values = true)]
     pub since: Option<Timestamp>,
 
     /// Only rows rejected before then: a time, or a span such as 2h before now
-    #[arg(long, value_name = "WHEN", value_parser = units::moment)]
+    #[arg(long, value_name = "WHEN", value_parser = units::moment, allow_hyphen_values = true)]
     pub until: Option<Timestamp>,
 
     /// Only the row with this record id; can be given more than once
@@ -83,7 +85,7 @@ impl Which {
         let is = |wanted: &Option<String>, value: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| value == Some(wanted))
         };
-        (self.codes.is_empty() || self.codes.iter().any(|code| *code == row.code))
+        (self.codes.is_empty() || self.codes.iter().any(|code| code.as_str() == row.code))
             && is(&self.dataset, row.dataset.as_deref())
             && is(&self.field, row.field.as_deref())
             && self.since.is_none_or(|since| row.rejected_at >= since)
@@ -92,11 +94,34 @@ impl Which {
             && self.source.as_deref().is_none_or(|glob| is_like(&row.source, glob))
     }
 
+    /// Whether there can be any.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it begins.
+    pub(super) fn check(&self) -> Result<()> {
+        units::check_order(self.since, self.until)
+    }
+
+    /// What is likely a mistake where no row is of any of these datasets: a dataset that there is not.
+    pub(super) fn strange_dataset(&self, found: &BTreeSet<&str>) -> Option<&str> {
+        let dataset = self.dataset.as_deref()?;
+        let is_known = datasets::by_name(dataset).is_some() || found.contains(dataset);
+        (!is_known).then_some(dataset)
+    }
+
     /// The record ids that were asked for and are not among `found`.
     pub(super) fn missing<'w>(&'w self, found: &BTreeSet<&str>) -> Vec<&'w str> {
         let ids = self.record_ids.iter().map(String::as_str);
         ids.filter(|id| !found.contains(id)).collect()
     }
+}
+
+/// Reads a code.
+fn code(text: &str) -> Result<Code, String> {
+    Code::ALL.into_iter().find(|code| code.as_str() == text).ok_or_else(|| {
+        format!("there is no code {text:?}; there are {}", Code::ALL.map(Code::as_str).join(", "))
+    })
 }
 
 /// Whether `text` is like `glob`, in which a `*` stands for any text.

@@ -44,11 +44,11 @@ pub(crate) struct Arguments {
     function: Option<String>,
 
     /// Only what was set aside since then: a time, or a span such as 2h before now
-    #[arg(long, value_name = "WHEN", value_parser = units::moment)]
+    #[arg(long, value_name = "WHEN", value_parser = units::moment, allow_hyphen_values = true)]
     since: Option<Timestamp>,
 
     /// Only what was set aside before then: a time, or a span such as 2h before now
-    #[arg(long, value_name = "WHEN", value_parser = units::moment)]
+    #[arg(long, value_name = "WHEN", value_parser = units::moment, allow_hyphen_values = true)]
     until: Option<Timestamp>,
 
     /// How the summary is shown
@@ -79,6 +79,7 @@ struct Redrive<'a> {
 /// Exit codes: 0 when nothing is left of what was asked for, 1 when something is, 2 for what cannot be
 /// read, written or asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    units::check_order(arguments.since, arguments.until)?;
     let started = Instant::now();
     let stop = Stop::on_signal()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
