@@ -8,7 +8,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 pub use aws_sdk_kinesis::config::Credentials;
 use aws_sdk_kinesis::config::ProvideCredentials as _;
-use aws_sdk_kinesis::error::DisplayErrorContext;
+
+use crate::error::chain;
 
 /// Connecting takes milliseconds within a region; a connection that takes longer is a lost one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,7 +39,7 @@ pub async fn load() -> SdkConfig {
 pub async fn credentials(config: &SdkConfig) -> Result<Credentials, String> {
     let provider = config.credentials_provider().ok_or("the environment has none")?;
     let credentials = provider.provide_credentials().await;
-    credentials.map_err(|error| DisplayErrorContext(&error).to_string())
+    credentials.map_err(|error| chain(&error))
 }
 
 /// A Kinesis client without retries of its own: the [producer](crate::producer) retries, because

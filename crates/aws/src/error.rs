@@ -1,14 +1,15 @@
 //! The two kinds of failed calls: broken plumbing, which is retried, and broken set-up, which
 //! names what is missing.
 
-use std::fmt::{self, Write as _};
+use std::error::Error;
+use std::fmt;
 
 use aws_sdk_kinesis::config::http::HttpResponse;
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use thiserror::Error;
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use thiserror::Error as ThisError;
 
 /// A call that did not do what it should.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
 pub enum CallError {
     /// Throttled, a server's fault, a time-out: the same call may succeed later.
     #[error("{operation}: {code}: {message}")]
@@ -26,7 +27,7 @@ pub enum CallError {
 }
 
 /// The deployment is wrong; the invocation fails with this text.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
 #[error("{operation} on {resource}: {code}: {message}")]
 pub struct SetUpError {
     /// The operation that was called.
@@ -41,7 +42,7 @@ pub struct SetUpError {
 
 /// Why an invocation fails as a whole: Lambda delivers its batch again and, after its retries, parks
 /// it in the on-failure destination.
-#[derive(Debug, Error)]
+#[derive(Debug, ThisError)]
 pub enum InvocationError {
     /// The payload is not what this function is for.
     #[error("the payload cannot be read: {0}")]
@@ -97,7 +98,7 @@ impl CallError {
         error: &SdkError<E, HttpResponse>,
     ) -> Self
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        E: ProvideErrorMetadata + Error + 'static,
     {
         let plumbing = |code: &str, message: String| Self::Plumbing {
             operation,
@@ -153,9 +154,30 @@ fn is_passing(code: &str) -> bool {
     PASSING.contains(&code) || code.contains("Throttl")
 }
 
-fn chain<E: std::error::Error>(error: &E) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{}", DisplayErrorContext(error));
+/// What the SDK says when no provider has credentials; each provider's reason follows, a line each.
+const NO_CREDENTIALS: &str = "no credentials found in chain";
+
+/// An error and what it is caused by, on one line. Where there are no credentials, it says what to set.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = on_one_line(error);
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = on_one_line(cause);
+        if cause_text.starts_with(NO_CREDENTIALS) {
+            return "no credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .to_owned();
+        }
+        // Some repeat what they are caused by.
+        if !text.ends_with(&cause_text) {
+            text.extend([": ", &cause_text]);
+        }
+        source = cause.source();
+    }
     text
+}
+
+fn on_one_line(error: &dyn Error) -> String {
+    let text = error.to_string();
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

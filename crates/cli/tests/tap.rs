@@ -105,6 +105,39 @@ fn a_stream_is_followed_through_splits_and_merges() {
 }
 
 #[test]
+fn without_credentials_one_line_says_what_to_set() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tributary"))
+        .args(["tap", "raw"])
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_REGION", "us-east-1")
+        .output()
+        .unwrap();
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    let error: Vec<_> = told.lines().skip(1).collect();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert_eq!(
+        error,
+        ["tributary: kinesis:ListShards: dispatch: no credentials: set AWS_PROFILE, or \
+          AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"]
+    );
+}
+
+#[test]
+fn what_happened_on_the_way_to_a_service_is_told_once() {
+    let stream = FakeStream::new(family(), &[]);
+    let output =
+        command(&stream, &[]).env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").output().unwrap();
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    let error = told.lines().nth(1).unwrap_or_default();
+    assert!(error.ends_with("Connection refused (os error 111)"), "{told}");
+    assert_eq!(error.matches("refused").count(), 1, "{told}");
+}
+
+#[test]
 fn a_shard_that_does_not_say_what_it_became_is_looked_up() {
     let stream = FakeStream::silent(family());
 

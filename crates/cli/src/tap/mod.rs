@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     #[arg(long = "where", value_name = "CEL")]
     filter: Option<String>,
 
-    /// Where to begin: latest, start, a time, or a span such as -15m
+    /// Where to begin: latest, start, a time, or a span such as 15m before now
     #[arg(long, value_name = "WHEN", default_value = "latest", value_parser = units::from,
         allow_hyphen_values = true)]
     from: Start,

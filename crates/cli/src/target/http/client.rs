@@ -15,11 +15,11 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::time::timeout;
 use tributary_aws::clients::{self, Credentials, SdkConfig};
+use tributary_aws::error::chain;
 
 use super::Address;
 
@@ -108,7 +108,7 @@ impl Client {
         let request = self.request(dataset, body).await?;
         let call = async {
             let answer = self.0.connector.call(request).await;
-            let mut answer = answer.map_err(|error| DisplayErrorContext(&error).to_string())?;
+            let mut answer = answer.map_err(|error| chain(&error))?;
             let status = answer.status().as_u16();
             let retry_after = answer.headers().get("retry-after").map(str::to_owned);
             let body = ByteStream::new(answer.take_body()).collect().await;
