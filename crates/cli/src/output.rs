@@ -53,7 +53,7 @@ impl Lines {
 
     /// Writes out what is buffered.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.write(|sink| sink.flush())
+        self.write(Write::flush)
     }
 
     fn write(

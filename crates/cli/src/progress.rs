@@ -1,12 +1,15 @@
 //! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 
+mod feed;
+
+pub(crate) use self::feed::FeedProgress;
+
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::output::tell;
-use crate::target::Target;
 
 /// How often a log gets a line.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -40,67 +43,6 @@ impl Progress {
             self.last_line = Instant::now();
             tell(&format!("{} rows, {} bytes", HumanCount(rows), HumanCount(self.bytes)));
         }
-    }
-
-    /// Takes the bar away.
-    pub(crate) fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// How often a feed looks whether there is something to show: every so many records.
-const EVERY: u64 = 64;
-
-/// Shows how a feed goes: records, their rate, and what was not delivered.
-pub(crate) struct FeedProgress {
-    bar: Option<ProgressBar>,
-    started: Instant,
-    last: Instant,
-}
-
-impl FeedProgress {
-    /// How often the bar changes.
-    const REDRAW: Duration = Duration::from_millis(100);
-
-    /// Progress towards `count` records, `None` where there is no end.
-    pub(crate) fn new(count: Option<u64>) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| match count {
-            Some(count) => ProgressBar::new(count).with_style(style(
-                "{bar:30} {percent:>3} %  {human_pos} records  {per_sec}  {msg}  {eta} left",
-            )),
-            None => ProgressBar::no_length()
-                .with_style(style("{spinner} {human_pos} records  {per_sec}  {msg}")),
-        });
-        Self { bar, started: Instant::now(), last: Instant::now() }
-    }
-
-    /// `records` records have been sent in all.
-    #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a rate for people")]
-    pub(crate) fn sent(&mut self, records: u64, target: &dyn Target) {
-        if !records.is_multiple_of(EVERY) {
-            return;
-        }
-        let every = if self.bar.is_some() { Self::REDRAW } else { LINE_EVERY };
-        if self.last.elapsed() < every {
-            return;
-        }
-        self.last = Instant::now();
-        let undelivered = target.status().undelivered;
-        if let Some(bar) = &self.bar {
-            bar.set_position(records);
-            if undelivered > 0 {
-                bar.set_message(format!("{} undelivered", HumanCount(undelivered)));
-            }
-            return;
-        }
-        let rate = records as f64 / self.started.elapsed().as_secs_f64();
-        let (records, rate) = (HumanCount(records), HumanCount(rate as u64));
-        tell(&format!(
-            "{records} records, {rate} a second, {} undelivered",
-            HumanCount(undelivered)
-        ));
     }
 
     /// Takes the bar away.

@@ -210,7 +210,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     let started = Instant::now();
     let mut pace = Pace::new(tempo);
-    let mut progress = FeedProgress::new(arguments.count);
+    let progress = FeedProgress::new(arguments.count, target.as_ref(), &stop);
     let mut sent = 0;
     while arguments.count.is_none_or(|count| sent < count) && !stop.is_wanted() {
         let Some(record) = simulation.next() else { break };
@@ -223,7 +223,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let item = Item { dataset: kind.name(), key: record.key, payload: record.json, origin };
         target.send(&item)?;
         labels.write(&mut simulation)?;
-        progress.sent(sent, target.as_ref());
+        progress.sent(sent);
         if sent.is_multiple_of(LOOK_EVERY) && target.status().undelivered > 0 {
             break;
         }

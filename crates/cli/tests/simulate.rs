@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -250,6 +251,30 @@ fn a_signal_ends_a_live_feed_in_order() {
     assert!(lines > 0);
     assert_eq!(summary["records"], lines);
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_to_a_feed_that_waits_for_its_target_says_what_it_waits_for_and_a_second_one_ends_it() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = format!("--unsigned --to http://{}", silent.local_addr().unwrap());
+    let mut child =
+        command(&format!("simulate flood --count 5 {to}")).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id().to_string();
+    let signal = || {
+        let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert!(sent.success());
+    };
+    // From here on the feed waits for an answer.
+    let _connection = silent.accept().unwrap();
+
+    signal();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = told.next().unwrap().unwrap();
+    signal();
+
+    assert_eq!(line, "ending: waiting for 5 records; again to end at once");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

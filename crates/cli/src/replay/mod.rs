@@ -160,14 +160,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
 
     let started = Instant::now();
+    let target = arguments.to.open(keep)?;
+    let stop = Stop::on_signal()?;
     let mut replay = Replay {
         arguments,
         places,
         dataset,
-        target: arguments.to.open(keep)?,
+        progress: FeedProgress::new(arguments.limit, target.as_ref(), &stop),
+        target,
         pace: Pace::new(tempo),
-        progress: FeedProgress::new(arguments.limit),
-        stop: Stop::on_signal()?,
+        stop,
         wants_keys: arguments.to.name.wants_keys(),
         at,
         saved: started,
@@ -296,7 +298,7 @@ impl Replay<'_> {
         }
         self.sent += 1;
         self.at.sent += 1;
-        self.progress.sent(self.sent, self.target.as_ref());
+        self.progress.sent(self.sent);
         Ok(Flow::Next)
     }
 

@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerConte
 use rdkafka::producer::{NoCustomPartitioner, ThreadedProducer};
 use rdkafka::{ClientContext, util::Timeout};
 
-use super::{Item, Status, Taken, Target};
+use super::{Glance, Item, Status, Taken, Target, Watch};
 
 /// How long a record is tried before the feed ends: a broker that is started again is back by then.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -91,6 +91,10 @@ struct State {
     last_error: Option<String>,
     /// What a broker, or the way to it, had to complain of last.
     complaint: Option<String>,
+    /// Records that were stored.
+    stored: u64,
+    /// The complaint, as long as nothing is stored after it.
+    trouble: Option<String>,
     set_up: Option<String>,
 }
 
@@ -139,6 +143,7 @@ impl ClientContext for Reports {
         // That all are down follows from what was said of each.
         if error.rdkafka_error_code() != Some(Code::AllBrokersDown) || state.complaint.is_none() {
             state.complaint = Some(reason.to_owned());
+            state.trouble = Some(reason.to_owned());
         }
     }
 }
@@ -147,8 +152,13 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.0.failed(error);
+        match result {
+            Ok(_) => {
+                let mut state = self.0.state();
+                state.stored += 1;
+                state.trouble = None;
+            }
+            Err((error, _)) => self.0.failed(error),
         }
         self.0.state().outstanding -= 1;
         self.0.changed.notify_all();
@@ -276,6 +286,15 @@ impl Target for KafkaTarget {
     fn status(&self) -> Status {
         let state = self.reports.state();
         Status { undelivered: state.undelivered, waited: self.waited, ..Status::default() }
+    }
+
+    fn watch(&self) -> Watch {
+        let reports = Arc::clone(&self.reports);
+        Box::new(move || {
+            let state = reports.state();
+            let (settled, trouble) = (Some(state.stored), state.trouble.clone());
+            Glance { settled, rejected: 0, undelivered: state.undelivered, trouble }
+        })
     }
 
     fn last_error(&self) -> Option<String> {

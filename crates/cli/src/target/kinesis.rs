@@ -13,13 +13,15 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::Receiver;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
+use tributary_aws::error::CallError;
 use tributary_aws::kinesis::{MAX_BYTES, MAX_ENTRIES, Stream, StreamRecord};
 use tributary_aws::producer::{Delivery, Outbound, Producer};
+use tributary_aws::put::{BatchPut, Limits, Verdict};
 use tributary_core::raw::RawRecordWriter;
 use tributary_core::time::millis;
 
 use super::lanes::{Lanes, Outcome, Shared};
-use super::{Item, Status, Taken, Target};
+use super::{Item, Status, Taken, Target, Watch};
 
 /// How long a batch is tried before the feed ends: throttling passes, a missing network does not.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -145,15 +147,59 @@ impl Target for KinesisTarget {
         self.lanes.status()
     }
 
+    fn watch(&self) -> Watch {
+        self.lanes.watch()
+    }
+
     fn last_error(&self) -> Option<String> {
         self.lanes.last_error()
+    }
+}
+
+/// A stream of which each call is told: a batch has many, and may take a minute.
+#[derive(Clone)]
+struct Watched {
+    stream: Stream,
+    shared: Arc<Shared>,
+}
+
+impl BatchPut for Watched {
+    type Entry = StreamRecord;
+
+    const OPERATION: &'static str = Stream::OPERATION;
+
+    fn limits(&self) -> Limits {
+        self.stream.limits()
+    }
+
+    fn size(&self, entry: &StreamRecord) -> usize {
+        self.stream.size(entry)
+    }
+
+    fn key<'e>(&self, entry: &'e StreamRecord) -> Option<&'e str> {
+        self.stream.key(entry)
+    }
+
+    async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<Verdict>, CallError> {
+        let answer = self.stream.put(entries).await;
+        match &answer {
+            Err(error) => self.shared.is_in_trouble(error.to_string()),
+            Ok(verdicts) => match verdicts.first() {
+                Some(Verdict::Failed(code)) if !verdicts.contains(&Verdict::Stored) => {
+                    self.shared.is_in_trouble(code.clone());
+                }
+                _ => self.shared.is_well(),
+            },
+        }
+        answer
     }
 }
 
 /// Delivers what comes through each lane until its sender is gone.
 async fn deliver(name: String, lanes: Vec<Receiver<Batch>>, shared: Arc<Shared>) {
     let config = clients::load().await;
-    let producer = Producer::new(Stream::new(clients::kinesis(&config), name, MAX_RECORD_BYTES));
+    let stream = Stream::new(clients::kinesis(&config), name, MAX_RECORD_BYTES);
+    let producer = Producer::new(Watched { stream, shared: Arc::clone(&shared) });
     let lanes: Vec<_> = lanes
         .into_iter()
         .map(|lane| tokio::spawn(deliver_lane(lane, producer.clone(), Arc::clone(&shared))))
@@ -164,7 +210,7 @@ async fn deliver(name: String, lanes: Vec<Receiver<Batch>>, shared: Arc<Shared>)
     }
 }
 
-async fn deliver_lane(mut lane: Receiver<Batch>, producer: Producer<Stream>, shared: Arc<Shared>) {
+async fn deliver_lane(mut lane: Receiver<Batch>, producer: Producer<Watched>, shared: Arc<Shared>) {
     while let Some(batch) = lane.recv().await {
         let result = if shared.has_failed() {
             None

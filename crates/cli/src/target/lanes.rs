@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::runtime;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::Status;
+use super::{Glance, Status, Watch};
 
 /// Records that travel together.
 pub(super) trait Batch: Send + 'static {
@@ -57,6 +57,10 @@ struct State {
     /// Batches that are on their way.
     outstanding: usize,
     total: Outcome,
+    /// Records that were taken, or never will be.
+    settled: u64,
+    /// Why nothing is taken, as long as nothing is.
+    trouble: Option<String>,
     set_up: Option<String>,
     /// How long the delivering thread had nothing to do but to wait for answers.
     idle: Duration,
@@ -81,6 +85,16 @@ impl Shared {
         state.set_up.is_some() || state.total.undelivered > 0
     }
 
+    /// Nothing of a call was taken, and it will be made again.
+    pub(super) fn is_in_trouble(&self, why: String) {
+        self.state().trouble = Some(why);
+    }
+
+    /// Something was taken.
+    pub(super) fn is_well(&self) {
+        self.state().trouble = None;
+    }
+
     /// One batch of `records` records is done with: sent, or `None`; the error is that nothing can
     /// ever be sent.
     pub(super) fn done(&self, records: usize, result: Option<Result<Outcome, String>>) {
@@ -88,6 +102,7 @@ impl Shared {
         state.outstanding -= 1;
         match result {
             Some(Ok(outcome)) => {
+                state.settled += (records as u64).saturating_sub(outcome.undelivered);
                 let total = &mut state.total;
                 total.undelivered += outcome.undelivered;
                 total.retried += outcome.retried;
@@ -166,6 +181,16 @@ impl<B: Batch> Lanes<B> {
         // Waiting for the delivering thread is waiting for the target only while that waits too:
         // otherwise it signs and encodes.
         Status { undelivered, retried, rejected, waited: self.waited.min(state.idle) }
+    }
+
+    pub(super) fn watch(&self) -> Watch {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move || {
+            let state = shared.state();
+            let (settled, trouble) = (Some(state.settled), state.trouble.clone());
+            let Outcome { undelivered, ref rejected, .. } = state.total;
+            Glance { settled, rejected: rejected.values().sum(), undelivered, trouble }
+        })
     }
 
     pub(super) fn rejected(&self) -> BTreeMap<String, u64> {

@@ -41,6 +41,11 @@ pub(crate) trait Target {
     /// How it went so far.
     fn status(&self) -> Status;
 
+    /// What another thread sees of it while the caller waits for it.
+    fn watch(&self) -> Watch {
+        Box::new(Glance::default)
+    }
+
     /// Records that will never be taken, by code.
     fn rejected(&self) -> BTreeMap<String, u64> {
         BTreeMap::new()
@@ -49,6 +54,30 @@ pub(crate) trait Target {
     /// What went wrong last, if anything did.
     fn last_error(&self) -> Option<String> {
         None
+    }
+}
+
+/// Looks at a target from any thread.
+pub(crate) type Watch = Box<dyn Fn() -> Glance + Send>;
+
+/// How a target is doing right now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Glance {
+    /// Records whose end is known: taken, or never to be. `None` where none is waited for.
+    pub settled: Option<u64>,
+    /// Of these, the ones that will never be taken.
+    pub rejected: u64,
+    /// Records that are not known to have got there.
+    pub undelivered: u64,
+    /// Why the target takes nothing, as long as it does not.
+    pub trouble: Option<String>,
+}
+
+impl Glance {
+    /// Of so many records that were sent, those whose end is not known yet.
+    pub(crate) fn waiting(&self, records: u64) -> u64 {
+        let settled = self.settled.unwrap_or(records);
+        records.saturating_sub(settled + self.undelivered)
     }
 }
 

@@ -74,6 +74,12 @@ impl Delivery {
         while let Some(part) = parts.pop() {
             let body = self.body(&part);
             let (next, pause) = self.post(&part, &body).await?;
+            match &next {
+                Next::Again(again) if again.len() == part.len() => {
+                    shared.is_in_trouble(self.outcome.last_error.clone().unwrap_or_default());
+                }
+                _ => shared.is_well(),
+            }
             match next {
                 Next::Done => {}
                 Next::Halves => {

@@ -20,7 +20,7 @@ pub(crate) use self::address::Address;
 use self::client::Client;
 use self::delivery::Delivery;
 use super::lanes::{self, Lanes, Shared};
-use super::{Item, Status, Taken, Target};
+use super::{Item, Status, Taken, Target, Watch};
 
 /// The most items of a request: four calls to the stream, so that an answer comes soon.
 const MAX_ITEMS: usize = 2_000;
@@ -137,6 +137,10 @@ impl Target for HttpTarget {
 
     fn rejected(&self) -> BTreeMap<String, u64> {
         self.lanes.rejected()
+    }
+
+    fn watch(&self) -> Watch {
+        self.lanes.watch()
     }
 
     fn last_error(&self) -> Option<String> {

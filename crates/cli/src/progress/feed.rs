@@ -1,0 +1,182 @@
+//! Progress of a feed. Another thread shows it, because the one that sends may wait for its target.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, ProgressBar};
+
+use super::{LINE_EVERY, style};
+use crate::output::tell;
+use crate::stop::Stop;
+use crate::target::{Glance, Target, Watch};
+
+/// How often the bar changes, and somebody's wish to stop is seen.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Shows how a feed goes until it is finished: records, their rate, what was not delivered, and what
+/// the target is waiting for.
+pub(crate) struct FeedProgress {
+    records: Arc<AtomicU64>,
+    /// Gone when the feed is over.
+    over: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl FeedProgress {
+    /// Progress towards `count` records, `None` where there is no end.
+    pub(crate) fn new(count: Option<u64>, target: &dyn Target, stop: &Stop) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| match count {
+            Some(count) => ProgressBar::new(count).with_style(style(
+                "{bar:30} {percent:>3} %  {human_pos} records  {per_sec}  {msg}  {eta} left",
+            )),
+            None => ProgressBar::no_length()
+                .with_style(style("{spinner} {human_pos} records  {per_sec}  {msg}")),
+        });
+        Self::start(REDRAW, Shown::new(bar, target.watch(), LINE_EVERY, stop.clone()), tell)
+    }
+
+    /// Shows it every so often.
+    fn start(every: Duration, mut shown: Shown, say: impl Fn(&str) + Send + 'static) -> Self {
+        let records = Arc::new(AtomicU64::new(0));
+        let sent = Arc::clone(&records);
+        let (over, is_over) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                shown.show(sent.load(Ordering::Relaxed), &say);
+            }
+            if let Some(bar) = shown.bar {
+                bar.finish_and_clear();
+            }
+        });
+        Self { records, over, thread }
+    }
+
+    /// `records` records have been sent in all.
+    pub(crate) fn sent(&self, records: u64) {
+        self.records.store(records, Ordering::Relaxed);
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(self) {
+        drop(self.over);
+        // It ends by returning.
+        let _ = self.thread.join();
+    }
+}
+
+/// What is shown, and what was last.
+struct Shown {
+    bar: Option<ProgressBar>,
+    watch: Watch,
+    line_every: Duration,
+    stop: Stop,
+    started: Instant,
+    last_line: Instant,
+    is_ending: bool,
+}
+
+impl Shown {
+    fn new(bar: Option<ProgressBar>, watch: Watch, line_every: Duration, stop: Stop) -> Self {
+        let (started, last_line) = (Instant::now(), Instant::now());
+        Self { bar, watch, line_every, stop, started, last_line, is_ending: false }
+    }
+
+    fn show(&mut self, records: u64, say: &impl Fn(&str)) {
+        let glance = (self.watch)();
+        let says = |text: &str| match &self.bar {
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
+        };
+        if self.stop.is_wanted() && !self.is_ending {
+            self.is_ending = true;
+            let waiting = glance.waiting(records);
+            if waiting > 0 {
+                let waiting = HumanCount(waiting);
+                says(&format!("ending: waiting for {waiting} records; again to end at once"));
+            }
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(records);
+            bar.set_message(remarks(records, &glance).unwrap_or_default());
+        } else if self.last_line.elapsed() >= self.line_every {
+            self.last_line = Instant::now();
+            says(&line(records, self.started.elapsed(), &glance));
+        }
+    }
+}
+
+/// `1,234 records, 617 a second, 0 undelivered; 1,000 taken, retrying: connection refused`
+#[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a rate for people")]
+fn line(records: u64, elapsed: Duration, glance: &Glance) -> String {
+    let rate = HumanCount((records as f64 / elapsed.as_secs_f64().max(1e-3)) as u64);
+    let (shown, undelivered) = (HumanCount(records), HumanCount(glance.undelivered));
+    let mut line = format!("{shown} records, {rate} a second, {undelivered} undelivered");
+    if let Some(trouble) = trouble(records, glance) {
+        line.extend(["; ", &trouble]);
+    }
+    line
+}
+
+/// What a bar says beside its numbers.
+fn remarks(records: u64, glance: &Glance) -> Option<String> {
+    let undelivered =
+        (glance.undelivered > 0).then(|| format!("{} undelivered", HumanCount(glance.undelivered)));
+    undelivered.or_else(|| trouble(records, glance))
+}
+
+/// What is sent again and again, and why.
+fn trouble(records: u64, glance: &Glance) -> Option<String> {
+    let why = glance.trouble.as_deref()?;
+    let taken = glance.settled.unwrap_or(records).saturating_sub(glance.rejected);
+    let taken = HumanCount(taken);
+    Some(format!("{taken} taken, retrying: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn glance(settled: u64, undelivered: u64, trouble: Option<&str>) -> Glance {
+        let trouble = trouble.map(str::to_owned);
+        Glance { settled: Some(settled), rejected: 7, undelivered, trouble }
+    }
+
+    #[test]
+    fn a_line_has_the_rate_and_what_the_target_is_waiting_for() {
+        let ten = Duration::from_secs(10);
+
+        assert_eq!(
+            line(2_000, ten, &glance(1_007, 0, None)),
+            "2,000 records, 200 a second, 0 undelivered"
+        );
+        assert_eq!(
+            line(2_000, ten, &glance(1_007, 3, Some("connection refused"))),
+            "2,000 records, 200 a second, 3 undelivered; 1,000 taken, retrying: connection refused"
+        );
+        assert_eq!(line(5, ten, &Glance::default()), "5 records, 0 a second, 0 undelivered");
+    }
+
+    #[test]
+    fn a_feed_whose_target_takes_nothing_is_heard_of_while_it_waits() {
+        let (says, said) = mpsc::channel();
+        let stop = Stop::default();
+        let watch = Box::new(|| glance(0, 0, Some("nobody answers")));
+        let shown = Shown::new(None, watch, Duration::ZERO, stop.clone());
+        let progress = FeedProgress::start(Duration::from_millis(1), shown, move |line| {
+            let _ = says.send(line.to_owned());
+        });
+
+        // Nothing more is sent from here on, as by one who waits.
+        progress.sent(5);
+
+        let until = |part: &str| said.iter().find(|line: &String| line.contains(part)).unwrap();
+        assert!(until("5 records").ends_with("; 0 taken, retrying: nobody answers"));
+        stop.ask();
+        assert_eq!(until("ending"), "ending: waiting for 5 records; again to end at once");
+        progress.finish();
+    }
+}
