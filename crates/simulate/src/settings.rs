@@ -108,6 +108,10 @@ pub struct Settings {
     pub rates: Rates,
 }
 
+/// The last time that an event can have, in milliseconds since 1970: a day before the year 10000, so
+/// that it has a year of four digits in every zone.
+pub(crate) const LAST_MS: i64 = 253_402_207_200_999;
+
 impl Settings {
     /// What is usual for a feed.
     #[must_use]
@@ -139,6 +143,11 @@ impl Settings {
         // The years that dates have four digits for.
         if !(-62_135_596_800_000..=253_402_300_799_999).contains(&self.start_ms) {
             return Err(SettingsError("the start is beyond the years 1 to 9999".to_owned()));
+        }
+        if self.start_ms.saturating_add(self.duration_ms.unwrap_or(0)) > LAST_MS {
+            let message =
+                "the feed would go on beyond 9999-12-30T22:00:00Z, the last time there is";
+            return Err(SettingsError(message.to_owned()));
         }
         let rates = &self.rates;
         let shares = [

@@ -7,7 +7,7 @@ use crate::faults::{Episode, FaultKind, Faults, Label};
 use crate::held::Held;
 use crate::model::{self, Model, Reading};
 use crate::random::{Sequence, bell, hash, signed, unit};
-use crate::settings::{FeedKind, Rates, Settings, SettingsError};
+use crate::settings::{FeedKind, LAST_MS, Rates, Settings, SettingsError};
 use crate::weather::in_units;
 
 /// How many readings a silent device leaves out, on average.
@@ -132,7 +132,8 @@ impl Simulation {
             let over = self
                 .settings
                 .duration_ms
-                .is_some_and(|length| time_ms.saturating_sub(self.settings.start_ms) >= length);
+                .is_some_and(|length| time_ms.saturating_sub(self.settings.start_ms) >= length)
+                || time_ms > LAST_MS;
             if let Some(mut late) = self.held.pop((!over).then_some(time_ms)) {
                 self.key = late.key();
                 std::mem::swap(&mut self.json, &mut late.json);

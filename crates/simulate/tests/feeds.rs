@@ -362,6 +362,28 @@ fn counts_of_a_county_only_grow_where_nothing_goes_wrong() {
     }
 }
 
+/// 9999-12-30T22:00:00Z.
+const LAST_TIME_MS: i64 = 253_402_207_200_000;
+
+#[test]
+fn a_feed_without_a_duration_ends_before_the_year_10000() {
+    let settings = Settings {
+        start_ms: LAST_TIME_MS - HOUR_MS,
+        devices: 1,
+        interval_ms: HOUR_MS / 4,
+        rates: CALM,
+        ..Settings::of(FeedKind::Flood)
+    };
+    let mut simulation = Simulation::new(FeedKind::Flood, &settings).unwrap();
+
+    let mut readings = 0;
+    while let Some(record) = simulation.next() {
+        readings += 1;
+        assert!(String::from_utf8_lossy(record.json).contains("\"9999-12-30T2"));
+    }
+    assert_eq!(readings, 5);
+}
+
 #[test]
 fn settings_that_cannot_be_say_why_in_one_line() {
     let wrong = [
@@ -370,6 +392,14 @@ fn settings_that_cannot_be_say_why_in_one_line() {
         (FeedKind::Covid, Settings { interval_ms: 1_000, ..Settings::of(FeedKind::Covid) }),
         (FeedKind::Flood, Settings { interval_ms: 0, ..Settings::of(FeedKind::Flood) }),
         (FeedKind::Flood, Settings { start_ms: i64::MAX, ..Settings::of(FeedKind::Flood) }),
+        (
+            FeedKind::Flood,
+            Settings {
+                start_ms: LAST_TIME_MS - 24 * HOUR_MS,
+                duration_ms: Some(25 * HOUR_MS),
+                ..Settings::of(FeedKind::Flood)
+            },
+        ),
         (FeedKind::Flood, with(FeedKind::Flood, Rates { late: 1.1, ..CALM })),
         (FeedKind::Flood, with(FeedKind::Flood, Rates { spike: f64::NAN, ..CALM })),
         (FeedKind::Flood, with(FeedKind::Flood, Rates { dropout: 1.0, ..CALM })),

@@ -40,15 +40,16 @@ pub(super) fn instant(
 ) -> Result<Option<Timestamp>, Rejection> {
     let Some(text) = cell.text(field)? else { return Ok(None) };
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let (read, what) = if is_number {
-        (unix(text), "is no Unix time of 2000 to 2099 in s, ms or us")
+    let read = if is_number {
+        unix(text).ok_or("is no Unix time of 2000 to 2099 in s, ms or us")
     } else {
-        (calendar(text.as_bytes()), "is no date and time that exists")
+        calendar(text.as_bytes())
+            .ok_or("is no date and time that exists")
+            .and_then(|time| time.map_err(|_| "is beyond what a time can name"))
     };
-    match read {
-        Some(time) => Ok(Some(time)),
-        None => Err(Rejection::field(Code::InvalidTime, field, format!("{} {what}", shown(text)))),
-    }
+    read.map(Some).map_err(|what| {
+        Rejection::field(Code::InvalidTime, field, format!("{} {what}", shown(text)))
+    })
 }
 
 /// The date of a cell, `YYYY-MM-DD` and nothing else.
@@ -87,8 +88,9 @@ fn unix(text: &str) -> Option<Timestamp> {
     Timestamp::from_nanosecond(i128::from(whole) * i128::from(nanos) + i128::from(fraction)).ok()
 }
 
-/// A date, a `T` or space, a time, and a zone or none, which is UTC.
-fn calendar(text: &[u8]) -> Option<Timestamp> {
+/// A date, a `T` or space, a time, and a zone or none, which is UTC. The last hours of the year 9999
+/// and the first of -9999 can be written, and are no [`Timestamp`].
+fn calendar(text: &[u8]) -> Option<Result<Timestamp, jiff::Error>> {
     let (date, rest) = text.split_first_chunk()?;
     let date = day(date)?;
     let (&[b'T' | b't' | b' ', h1, h2, b':', m1, m2, b':', s1, s2], rest) =
@@ -119,7 +121,7 @@ fn calendar(text: &[u8]) -> Option<Timestamp> {
     };
     let (year, month, day) = (date.year(), date.month(), date.day());
     let local = DateTime::new(year, month, day, hour, minute, second, nanos).ok()?;
-    Offset::from_seconds(offset).ok()?.to_timestamp(local).ok()
+    Some(Offset::from_seconds(offset).ok()?.to_timestamp(local))
 }
 
 /// `YYYY-MM-DD`.
@@ -234,6 +236,19 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(Code::InvalidTime), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_that_exists_and_cannot_be_named_is_told_so() {
+        let message = |text: &'static str| {
+            instant(&Cell::Text(Cow::Borrowed(text)), "timestamp").unwrap_err().message
+        };
+
+        for text in ["9999-12-31T23:59:59Z", "9999-12-30T23:59:59-12:00"] {
+            assert_eq!(message(text), format!("\"{text}\" is beyond what a time can name"));
+        }
+        let text = "9999-12-32T00:00:00Z";
+        assert_eq!(message(text), format!("\"{text}\" is no date and time that exists"));
     }
 
     #[test]

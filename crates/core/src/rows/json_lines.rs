@@ -55,7 +55,17 @@ pub(super) fn fault(text: &str) -> Option<String> {
         return Some(format!("not a JSON object at column {column}"));
     }
     let error = serde_json::from_str::<Sound>(text).err()?;
-    let what = if error.is_eof() { "JSON that ends too early" } else { "not valid JSON" };
+    // Valid JSON can be more than is read. There is no kind for it, only words.
+    let said = error.to_string();
+    let what = if error.is_eof() {
+        "JSON that ends too early"
+    } else if said.starts_with("number out of range") {
+        "a number too large"
+    } else if said.starts_with("recursion limit exceeded") {
+        "JSON that is nested 128 deep or more"
+    } else {
+        "not valid JSON"
+    };
     Some(format!("{what} at column {}", error.column()))
 }
 

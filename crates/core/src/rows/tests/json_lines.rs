@@ -20,7 +20,7 @@ fn a_line_that_is_not_one_object_is_broken() {
         ("{\"a\":1}{\"b\":2}", "not valid JSON at column 8"),
         ("{\"a\":1", "JSON that ends too early at column 6"),
         ("{'a':1}", "not valid JSON at column 2"),
-        ("{\"a\":1e999}", "not valid JSON at column 10"),
+        ("{\"a\":1e999}", "a number too large at column 10"),
         ("{\"a\":NaN}", "not valid JSON at column 6"),
         ("{\"a\":\"\\ud800\"}", "not valid JSON at column 13"),
         (" [1]", "not a JSON object at column 2"),
@@ -39,8 +39,13 @@ fn a_line_that_is_not_one_object_is_broken() {
 fn nesting_has_a_limit() {
     let nested = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
 
-    assert_eq!(read(nested(100)).rows[0].code(), None);
-    assert_eq!(read(nested(50_000)).rows[0].code(), Some(InvalidJson));
+    assert_eq!(read(nested(127)).rows[0].code(), None);
+    for depth in [128, 50_000] {
+        let read = read(format!("{{}}\n{}", nested(depth)));
+        assert_eq!(read.rows[1].code(), Some(InvalidJson));
+        let message = read.message(1);
+        assert!(message.starts_with("JSON that is nested 128 deep or more at"), "{message}");
+    }
 }
 
 #[test]
