@@ -182,6 +182,8 @@ impl Run {
 
         let mut feed = Feed::new(dataset, Limits::default()).named(&name);
         let mut piece = vec![0; PIECE];
+        // Why the first line is no row, as long as none is one.
+        let mut first = None;
         loop {
             match feed.step() {
                 Ok(Step::NeedInput) => match input.read(&mut piece) {
@@ -209,10 +211,11 @@ impl Run {
                     }
                 }
                 Ok(Step::Bad(position, rejection, bytes)) => {
+                    first.get_or_insert_with(|| (position.row, rejection.message.clone()));
                     self.bad_row(&source, position, &rejection, None, bytes)?;
                 }
                 Ok(Step::End) => {
-                    let why = || Unreadable(format!("{name}: no line is a row of a dataset"));
+                    let why = || Unreadable(format!("{name}: {}", no_row(first.as_ref())));
                     return Ok(feed.dataset().map(|_| ()).ok_or_else(why));
                 }
                 Err(refused) => {
@@ -289,6 +292,16 @@ impl Run {
             ..Origin::default()
         };
         self.bad_rows.line(&BadRow::new(rejection, &origin, bytes, Timestamp::now()).to_line())
+    }
+}
+
+/// Why nothing of JSON Lines was a row, by what is wrong with the first.
+pub(crate) fn no_row(first: Option<&(u64, String)>) -> String {
+    match first {
+        Some((row, fault)) => format!(
+            "no line is a row of a dataset: row {row}: {fault}; JSON must be one object a line"
+        ),
+        None => "no line is a row of a dataset".to_owned(),
     }
 }
 

@@ -178,6 +178,42 @@ fn what_cannot_be_read_is_one_line_and_exit_code_2() {
 }
 
 #[test]
+fn json_that_is_not_one_object_a_line_is_told_so() {
+    let folder = std::env::temp_dir().join(format!("tributary-json-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let row = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":1.5}"#;
+    for (name, text, expected) in [
+        (
+            "array.json",
+            format!("[{row}]"),
+            "row 1: not a JSON object at column 1; JSON must be one",
+        ),
+        ("pretty.json", row.replace(',', ",\n"), "row 1: JSON that ends too early at column 19; "),
+        ("empty.json", "{}\n".to_owned(), "unknown_dataset: there are no fields; there are acci"),
+        (
+            "sparse.json",
+            r#"{"sensor_id":"s-1","timestamp":1}"#.to_owned(),
+            "missing_column: flood requires water_level; telemetry requires temperature or",
+        ),
+        ("other.csv", "a,b\n1,2\n".to_owned(), ": --dataset NAME says which it is, and so does a"),
+        ("guessed.json", row.to_owned(), ""),
+    ] {
+        let file = folder.join(name);
+        std::fs::write(&file, text).unwrap();
+
+        for verb in ["run", "replay"] {
+            let output = tributary(&[verb, file.to_str().unwrap()]);
+
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let code = if expected.is_empty() { 0 } else { 2 };
+            assert_eq!(output.status.code(), Some(code), "{verb} {name}: {stderr}");
+            assert!(stderr.contains(expected), "{verb} {name}: {stderr}");
+        }
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_file_that_cannot_be_read_does_not_keep_the_others_from_being_read() {
     let output = tributary(&["run", "files/empty.csv", "valid.csv", "--format", "json"]);
 

@@ -240,7 +240,7 @@ pub fn partition_key(dataset: &dyn Dataset, payload: &str) -> Option<String> {
 fn of_fields(row: &Row<'_>) -> Result<&'static dyn Dataset, Rejection> {
     let fields: serde_json::Map<_, _> = serde_json::from_slice(row.bytes).unwrap_or_default();
     let names: Vec<_> = fields.keys().map(String::as_str).collect();
-    datasets::of_columns(None, &names)
+    datasets::of_fields(&names)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::distinct;
 use crate::output::{is_stdout, tell};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
-use crate::run::{is_damage, named};
+use crate::run::{is_damage, named, no_row};
 use crate::stop::Stop;
 use crate::summary::{self, Format, Shown, Throughput};
 use crate::target::{Item, Origin, Taken, Target, TargetName, To};
@@ -225,6 +225,7 @@ impl Replay<'_> {
 
         let mut feed = Feed::new(self.dataset, Limits::default()).named(&name);
         let mut piece = vec![0; PIECE];
+        let mut first = None;
         loop {
             let next = match feed.step() {
                 Ok(Step::NeedInput) => {
@@ -245,11 +246,12 @@ impl Replay<'_> {
                 Ok(Step::Row(row)) => self.row(&row, &source)?,
                 Ok(Step::Bad(position, rejection, _)) => {
                     self.bad_row(&source, position, &rejection.message);
+                    first.get_or_insert((position.row, rejection.message));
                     Flow::Next
                 }
                 Ok(Step::End) => {
                     if feed.dataset().is_none() && !resumed {
-                        bail!("{name}: no line is a row of a dataset")
+                        bail!("{name}: {}", no_row(first.as_ref()))
                     }
                     return Ok(Flow::Next);
                 }

@@ -15,7 +15,7 @@ mod us;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-pub(crate) use self::columns::of_columns;
+pub(crate) use self::columns::{of_columns, of_fields};
 use crate::bad_row::{Code, Rejection};
 use crate::config::ConfigError;
 use crate::domain::Fields;

@@ -22,7 +22,10 @@ use crate::event::{Attributes, Event, Kind, Location, Measures};
 /// The dataset; see the [module](self).
 pub struct Flood;
 
-const NAME: &str = "flood";
+pub(super) const NAME: &str = "flood";
+
+/// The fields without which a reading is none: a gauge may be in the table of stations.
+pub(super) const REQUIRED_FIELDS: &[&[&str]] = &[&["sensor_id"], &["water_level"], &["timestamp"]];
 
 /// The units of a level, and how a metre is made of it. A foot is the international one.
 const UNITS: &[(&str, Unit)] = &[("m", Unit::Metre), ("cm", Unit::Centimetre), ("ft", Unit::Foot)];

@@ -20,7 +20,14 @@ use crate::event::{Attributes, Event, Kind, Measures, Text};
 /// The dataset; see the [module](self).
 pub struct Telemetry;
 
-const NAME: &str = "telemetry";
+pub(super) const NAME: &str = "telemetry";
+
+/// The fields without which a reading is none: something must have been measured, or said.
+pub(super) const REQUIRED_FIELDS: &[&[&str]] = &[
+    &["sensor_id", "device_id"],
+    &["timestamp"],
+    &["temperature", "humidity", "pressure", "status"],
+];
 
 /// Every word for a state of a device, and what it is called in an event.
 const STATUS: &[(&str, &str)] = &[
