@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tributary_core::bad_row::Code;
+use tributary_core::config::{ALERTS, AlertsConfig};
 
 fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -41,6 +42,35 @@ fn every_link_to_a_file_resolves() {
             }
             let file = link.split('#').next().unwrap_or_default();
             assert!(page.with_file_name(file).exists(), "{}: {link}", page.display());
+        }
+    }
+}
+
+#[test]
+fn the_page_of_a_feed_has_each_rule_about_it() {
+    let rules = AlertsConfig::from_toml(ALERTS).unwrap().rules;
+    assert!(!rules.is_empty());
+    for rule in rules {
+        let page = repository().join(format!("docs/feeds/{}.md", rule.dataset));
+        let text = std::fs::read_to_string(&page).unwrap();
+        let row = format!("| `{}` ({}) | ", rule.id, rule.severity.as_str());
+        assert!(text.contains(&row), "{}: no row {row:?}", page.display());
+    }
+}
+
+#[test]
+fn the_readme_leads_to_each_page_and_each_function() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, reading_on) = readme.split_once("## Reading on").unwrap();
+    let links: BTreeSet<_> = between(reading_on, "](", ')')
+        .map(|link| repository().join(link.split('#').next().unwrap_or_default()))
+        .collect();
+    for page in files(&[".md"]) {
+        let folder = page.parent().unwrap();
+        let is_page = folder.ends_with("docs") || folder.ends_with("docs/feeds");
+        let is_function = folder.parent().is_some_and(|it| it.ends_with("functions"));
+        if is_page || is_function {
+            assert!(links.contains(&page), "README.md does not lead to {}", page.display());
         }
     }
 }
