@@ -137,11 +137,16 @@ MUTANTS = [
         "let last = self.stretch(number);",
     ),
     Mutant(
-        "silence-noted-before-it-is-told", "functions/alerts/src/handler.rs",
-        "        let mut books = matched(&wanted);\n        // Several",
-        "        let early: Vec<_> = due.iter().map(|(_, watched)| watched.clone()).collect();\n"
-        "        self.state.told(&early, deadline).await;\n"
-        "        let mut books = matched(&wanted);\n        // Several",
+        "silence-noted-before-it-is-told", "functions/alerts/src/round.rs",
+        "        // Several of a key may flap, and that is one alert.\n",
+        "        let early: Vec<_> = groups.iter().flat_map(|it| it.whose.clone()).collect();\n"
+        "        self.state.told(&early, deadline).await;\n",
+    ),
+    Mutant(
+        "cooled-silence-is-forgotten", "functions/alerts/src/round.rs",
+        "            put_off.extend(groups.get(*index).into_iter().flat_map(|group| group.until(*until)));\n",
+        "            told.extend(groups.get(*index).into_iter().flat_map(|group| group.whose.clone()));\n"
+        "            let _ = until;\n",
     ),
     Mutant(
         "sign-of-life-not-noted-is-done", "functions/alerts/src/handler.rs",
@@ -150,8 +155,8 @@ MUTANTS = [
     ),
     Mutant(
         "alert-not-counted-is-done", "functions/alerts/src/handler.rs",
-        "        sent.undelivered.extend(damped.unknown);\n",
-        "",
+        "        for wanted in beyond.iter().chain(&damped.unknown) {\n",
+        "        for wanted in &beyond {\n",
     ),
     Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",

@@ -37,7 +37,7 @@ pub trait AlertState: Send + Sync {
     ) -> impl Future<Output = Result<Marks, CallError>> + Send;
 
     /// Notes that something came from an entity, unless something that came later is noted; its silence
-    /// is due at `due` if nothing comes. What is known of it after that, a silence included whose end was
+    /// is due at [`Watched::due`] if nothing comes. What is known of it after that, a silence included whose end was
     /// not told yet.
     ///
     /// # Errors
@@ -46,7 +46,6 @@ pub trait AlertState: Send + Sync {
     fn see(
         &self,
         watched: &Watched,
-        due: Timestamp,
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<Watched, CallError>> + Send;
 
@@ -70,6 +69,19 @@ pub trait AlertState: Send + Sync {
     ///
     /// When it is not known to be noted.
     fn told(&self, watched: &Watched) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Notes that the silence since [`Watched::seen_at`] is to be looked at again at `until`, where it is
+    /// due before that and nothing came meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When it is not known to be noted.
+    fn postpone(
+        &self,
+        watched: &Watched,
+        until: Timestamp,
+        expires_at: Timestamp,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// Notes that the end of the silence since [`Watched::silent_since`] was told.
     ///

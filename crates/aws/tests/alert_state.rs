@@ -104,6 +104,7 @@ fn watched() -> Watched {
         title: text("t"),
         seen_at: Timestamp::from_second(1_000).unwrap(),
         silent_since: None,
+        due: Some(Timestamp::from_second(1_300).unwrap()),
     }
 }
 
@@ -114,6 +115,7 @@ fn item(seen_at: i64, silent_since: Option<i64>) -> HashMap<String, AttributeVal
     let mut item: HashMap<_, _> =
         texts.map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).into();
     item.insert("seen_at".to_owned(), AttributeValue::N(seen_at.to_string()));
+    item.insert("due".to_owned(), AttributeValue::N("1300000".to_owned()));
     if let Some(since) = silent_since {
         item.insert("silent_since".to_owned(), AttributeValue::N(since.to_string()));
     }
@@ -148,10 +150,9 @@ async fn a_sign_of_life_makes_its_entity_due_and_answers_with_a_silence_that_was
         .then_output(|| {
             UpdateItemOutput::builder().set_attributes(Some(item(1_000_000, Some(400_000)))).build()
         });
-    let (due, later) =
-        (Timestamp::from_second(1_300).unwrap(), Timestamp::from_second(9_000).unwrap());
+    let later = Timestamp::from_second(9_000).unwrap();
 
-    let known = table(&rule).see(&watched(), due, later).await.unwrap();
+    let known = table(&rule).see(&watched(), later).await.unwrap();
 
     let since = Some(Timestamp::from_second(400).unwrap());
     assert_eq!(known, Watched { silent_since: since, ..watched() });
@@ -190,6 +191,24 @@ async fn a_silence_that_was_told_is_due_no_more_unless_something_came_meanwhile(
     });
     assert_eq!(AlertStateTable::new(client, "state".into()).told(&watched()).await, Ok(()));
     assert_eq!(noted.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_silence_is_put_off_where_it_is_due_and_nothing_came_meanwhile() {
+    let rule = mock!(Client::update_item)
+        .match_requests(|request| {
+            let values = request.expression_attribute_values().unwrap();
+            request.update_expression() == Some("SET #due = :until, expires_at = :expires_at")
+                && request.condition_expression() == Some("#seen_at = :seen_at AND #due < :until")
+                && values[":until"] == AttributeValue::N("3600000".into())
+                && values[":expires_at"] == AttributeValue::N("9000".into())
+                && names(request) == ["due", "seen_at"].map(|name| format!("#{name}")).into()
+        })
+        .then_output(|| UpdateItemOutput::builder().build());
+    let (until, later) =
+        (Timestamp::from_second(3_600).unwrap(), Timestamp::from_second(9_000).unwrap());
+
+    assert_eq!(table(&rule).postpone(&watched(), until, later).await, Ok(()));
 }
 
 #[tokio::test]

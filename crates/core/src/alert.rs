@@ -41,7 +41,7 @@ pub struct Alert {
     pub key: String,
     /// The most messages of its rule that one batch makes.
     pub digest: usize,
-    /// The time that it is of: the beginning of its cooldown period, or of a silence.
+    /// The time that it is of: the beginning of its cooldown period, or when a silence is due.
     pub period: Timestamp,
     /// How many events it stands for.
     pub events: u64,

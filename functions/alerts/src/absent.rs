@@ -103,7 +103,7 @@ impl<S: AlertState> Memory<S> {
         let answers = all_of(&sightings, |Sighting { rule, watched, .. }| {
             let due = rule.due(watched.seen_at);
             let expires_at = due.checked_add(memory).unwrap_or(Timestamp::MAX);
-            self.insistence.insist(deadline, move || self.store.see(watched, due, expires_at))
+            self.insistence.insist(deadline, move || self.store.see(watched, expires_at))
         });
         let mut seen = Seen::default();
         for (answer, Sighting { position, rule, watched }) in
@@ -202,6 +202,22 @@ impl<S: AlertState> Memory<S> {
             self.insistence.insist(deadline, move || self.store.told(watched))
         });
         warn_of(answers.await, "silences are not noted as told");
+    }
+
+    /// Puts off what is not told now: it is due again at that time, if it lasts. One that cannot be put
+    /// off is due in the next round.
+    pub async fn postpone(
+        &self,
+        postponed: &[(Watched, Timestamp)],
+        memory: SignedDuration,
+        deadline: Deadline,
+    ) {
+        let answers = all_of(postponed, |(watched, until)| {
+            let expires_at = until.checked_add(memory).unwrap_or(Timestamp::MAX);
+            self.insistence
+                .insist(deadline, move || self.store.postpone(watched, *until, expires_at))
+        });
+        warn_of(answers.await, "silences are not put off");
     }
 
     fn is_written(&self, item: &str, at: Timestamp, rest: SignedDuration) -> bool {

@@ -1,18 +1,18 @@
 //! Batch orchestration: the core asks the rules, one topic at the edge tells people, each thing once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tracing::{error, info};
-use tributary_aws::alert_state::{AlertState, AlertStateTable, OPERATION};
+use tracing::error;
+use tributary_aws::alert_state::{AlertState, AlertStateTable};
 use tributary_aws::batch::Fate;
 use tributary_aws::claims::{Claimant, Claims, ClaimsTable};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::delivery::Safe;
-use tributary_aws::error::{CallError, InvocationError};
+use tributary_aws::error::InvocationError;
 use tributary_aws::events;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::log::Journal;
@@ -186,22 +186,19 @@ where
         let damped = self.state.damp(&rules, wanted, now, deadline.half_way()).await?;
         let mut wanted = damped.wanted;
 
-        let mut books = matched(&wanted);
+        let mut books = matched(wanted.iter().chain(&damped.unknown));
         let ready = wanted.partition_point(|wanted| wanted.position < safe.end);
         let beyond = wanted.split_off(ready);
         let mut sent = self.outbox(owner, deadline).send(wanted).await?;
-        for wanted in &beyond {
+        for wanted in beyond.iter().chain(&damped.unknown) {
             sent.lose(wanted);
         }
-        let is_told = |position: &usize| {
-            !sent.undelivered.contains(position) && !damped.unknown.contains(position)
-        };
+        let is_told = |position: &usize| !sent.undelivered.contains(position);
         let over = over.into_iter().filter(|(position, _)| is_told(position));
         let over: Vec<_> = over.map(|(_, watched)| watched).collect();
         self.state.ended(&over, deadline).await;
         sent.undelivered.extend(noted.unknown);
         sent.undelivered.extend(seen.unknown);
-        sent.undelivered.extend(damped.unknown);
         let errors = [noted.last_error, seen.last_error, damped.last_error];
         sent.last_error = sent.last_error.or(errors.into_iter().flatten().next());
 
@@ -224,67 +221,27 @@ where
         Ok(fates.response(&settled, &payload.records))
     }
 
-    /// What the schedule is for: nobody sends an event that says that there is none. Silences that are
-    /// due are told as alerts are and then noted as told; what is not told is due in the next round.
-    async fn round(&self, owner: &str, deadline: Deadline) -> Result<(), InvocationError> {
-        let now = (self.clock)();
-        let (rules, look) = self.rules.current(now, deadline).await;
-        self.told_of(look);
-        if rules.iter().all(|rule| rule.absent().is_none()) {
-            return Ok(());
-        }
-        let due = self.state.due(&rules, now, deadline.half_way()).await?;
-        let wanted: Vec<_> = due
-            .iter()
-            .enumerate()
-            .map(|(position, (rule, watched))| self.wanted(position, rule.silence(watched)))
-            .collect();
-        let damped = self.state.damp(&rules, wanted, now, deadline.half_way()).await?;
-        let wanted = damped.wanted;
-        let mut books = matched(&wanted);
-        // Several entities may share a key, and with it an alert.
-        let ids: BTreeMap<_, _> =
-            wanted.iter().map(|wanted| (wanted.position, wanted.alert.alert_id)).collect();
-        let sent = self.outbox(owner, deadline).send(wanted).await?;
-        let untold: BTreeSet<_> =
-            sent.undelivered.iter().filter_map(|position| ids.get(position)).collect();
-        let is_told = |position: usize| ids.get(&position).is_some_and(|id| !untold.contains(id));
-        let told = due.into_iter().enumerate().filter(|(position, _)| is_told(*position));
-        let told: Vec<_> = told.map(|(_, (_, watched))| watched).collect();
-        self.state.told(&told, deadline).await;
-
-        info!(silences.told = told.len(), silences.untold = untold.len(), "a round of silences");
-        add(&mut books, sent.books);
-        self.journal.alerts(&books, (self.clock)());
-        let last_error = sent.last_error.or(damped.last_error);
-        match last_error.filter(|_| !untold.is_empty() || !damped.unknown.is_empty()) {
-            None => Ok(()),
-            Some(message) => {
-                let code = "undelivered".to_owned();
-                Err(CallError::Plumbing { operation: OPERATION, code, message }.into())
-            }
-        }
-    }
-
     /// Counts what became of a look at the rules.
-    fn told_of(&self, look: Look) {
+    pub(crate) fn told_of(&self, look: Look) {
         if let Some(name) = look.metric() {
             self.journal.counted("rules", name, (self.clock)());
         }
     }
 
-    fn outbox<'a>(&'a self, owner: &'a str, deadline: Deadline) -> Outbox<'a, C, T> {
+    pub(crate) fn outbox<'a>(&'a self, owner: &'a str, deadline: Deadline) -> Outbox<'a, C, T> {
         let (claims, topic, routes) = (&self.claims, &self.topic, &self.routes);
         Outbox { claims, topic, routes, owner, clock: self.clock, deadline }
     }
 
-    fn wanted(&self, position: usize, alert: Alert) -> Wanted {
+    pub(crate) fn wanted(&self, position: usize, alert: Alert) -> Wanted {
         Wanted { position, memory: alert.cooldown.saturating_add(self.memory), alert }
     }
 }
 
 /// By rule, how many alerts are wanted.
-fn matched(wanted: &[Wanted]) -> BTreeMap<String, AlertBooks> {
+pub(crate) fn matched<'w>(
+    wanted: impl Iterator<Item = &'w Wanted>,
+) -> BTreeMap<String, AlertBooks> {
     let mut books: BTreeMap<String, AlertBooks> = BTreeMap::new();
     for Wanted { alert, .. } in wanted {
         books.entry(alert.rule.clone()).or_default().matched += alert.events;
@@ -292,7 +249,7 @@ fn matched(wanted: &[Wanted]) -> BTreeMap<String, AlertBooks> {
     books
 }
 
-fn add(books: &mut BTreeMap<String, AlertBooks>, ends: BTreeMap<String, AlertBooks>) {
+pub(crate) fn add(books: &mut BTreeMap<String, AlertBooks>, ends: BTreeMap<String, AlertBooks>) {
     for (rule, ends) in ends {
         *books.entry(rule).or_default() += ends;
     }

@@ -6,5 +6,6 @@ pub mod damping;
 pub mod handler;
 pub mod message;
 pub mod once;
+mod round;
 pub mod rulebook;
 pub mod sustained;

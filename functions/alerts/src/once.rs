@@ -60,7 +60,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    fn note(&mut self, alert: &Alert, end: End) {
+    pub(crate) fn note(&mut self, alert: &Alert, end: End) {
         self.books.entry(alert.rule.clone()).or_default().note(end, alert.events);
     }
 

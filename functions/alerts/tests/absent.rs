@@ -35,6 +35,8 @@ cooldown = "0s"
 digest = 3
 "#;
 
+const KEY: &str = "key = \"{entity}\"";
+
 const SCHEDULED: &str = r#"{"source": "aws.events", "detail-type": "Scheduled Event"}"#;
 
 type Function = Alerts<SimTable, SimAlertState, MemorySink<Notification>, MemorySink<Vec<u8>>>;
@@ -57,6 +59,16 @@ fn function(claims: SimTable, store: SimAlertState) -> Function {
 fn calm() -> Function {
     clock::begin();
     function(SimTable::new(Faults::none(1)), SimAlertState::new(Faults::none(1)))
+}
+
+/// The same, of a rule with these in place of its key and its cooldown.
+fn calm_with(key: &str, cooldown: &str) -> Function {
+    let rule = RULE.replace("cooldown = \"0s\"", cooldown);
+    let rule = rule.replace(KEY, key);
+    Alerts {
+        rules: Rules::compile(&AlertsConfig::from_toml(&rule).unwrap()).unwrap().into(),
+        ..calm()
+    }
 }
 
 /// Another process of the same function.
@@ -157,7 +169,7 @@ async fn who_speaks_often_is_written_seldom_and_never_said_to_be_silent() {
     }
 
     assert!(subjects(&function).is_empty());
-    let written = function.state.store.watched()[0].0.seen_at.duration_since(clock::now()).abs();
+    let written = function.state.store.watched()[0].seen_at.duration_since(clock::now()).abs();
     assert!(written <= minutes(2), "{written}");
     let rounds = 60 * (1 + 8);
     let calls = function.state.store.calls() - rounds;
@@ -192,7 +204,7 @@ async fn a_thousand_that_fall_silent_at_once_are_three_messages() {
         "{:?}",
         subjects(&function)
     );
-    assert!(function.state.store.watched().iter().all(|(_, due)| due.is_none()));
+    assert!(function.state.store.watched().iter().all(|it| it.due.is_none()));
     pass(minutes(1)).await;
     come(&function, &devices(1_000), "d").await;
     assert!(subjects(&function)[5].starts_with("998 ends of silent"), "{:?}", subjects(&function));
@@ -249,7 +261,7 @@ async fn a_round_that_is_killed_at_any_time_loses_no_silence() {
 
         let told = subjects(&first).len() + subjects(&next).len();
         assert!((2..=4).contains(&told), "killed after {after:?}: {told}");
-        assert!(next.state.store.watched().iter().all(|(_, due)| due.is_none()), "{after:?}");
+        assert!(next.state.store.watched().iter().all(|it| it.due.is_none()), "{after:?}");
     }
     assert!(kills > 8, "{kills}");
 }
@@ -268,4 +280,83 @@ async fn a_sign_of_life_that_cannot_be_written_is_reported() {
     assert_eq!(error.kind(), "Plumbing");
     faults.calm_down();
     assert_eq!(try_handle(&function, &payload, "c").await.unwrap(), BatchResponse::default());
+}
+
+/// A round in each minute.
+async fn rounds(function: &Function, minutes: u32, name: &str) {
+    for number in 0..minutes {
+        pass(SignedDuration::from_mins(1)).await;
+        round(function, &format!("{name}{number}")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_silence_within_a_cooldown_is_told_when_that_is_over_and_it_lasts() {
+    let function = calm_with(KEY, "cooldown = \"1h\"");
+    come(&function, &devices(1), "a").await;
+    rounds(&function, 10, "b").await;
+    come(&function, &devices(1), "c").await;
+
+    rounds(&function, 49, "d").await;
+    assert_eq!(subjects(&function), ["Nothing from device-0000", "Over: Nothing from device-0000"]);
+    rounds(&function, 2, "e").await;
+    assert_eq!(subjects(&function).len(), 3, "it is eleven, and nothing came since");
+    rounds(&function, 120, "f").await;
+    come(&function, &devices(1), "g").await;
+
+    assert_eq!(
+        subjects(&function)[2..],
+        ["Nothing from device-0000", "Over: Nothing from device-0000"]
+    );
+    assert!(function.state.store.watched()[0].silent_since.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_within_a_cooldown_that_ends_is_told_of_nobody() {
+    let function = calm_with(KEY, "cooldown = \"1h\"");
+    come(&function, &devices(1), "a").await;
+    rounds(&function, 10, "b").await;
+    come(&function, &devices(1), "c").await;
+    rounds(&function, 40, "d").await;
+
+    for number in 0..20 {
+        come(&function, &devices(1), &format!("e{number}")).await;
+        rounds(&function, 1, &format!("f{number}")).await;
+    }
+
+    assert_eq!(subjects(&function).len(), 2, "{:?}", subjects(&function));
+}
+
+#[tokio::test(start_paused = true)]
+async fn silences_of_one_key_that_are_due_together_are_one_alert_and_a_later_one_waits() {
+    let function = calm_with("key = \"{dataset}\"", "cooldown = \"1h\"");
+    come(&function, &devices(500), "a").await;
+    pass(minutes(2)).await;
+    come(&function, &["late".to_owned()], "b").await;
+
+    rounds(&function, 30, "c").await;
+    assert_eq!(subjects(&function).len(), 1);
+    rounds(&function, 35, "d").await;
+
+    assert_eq!(subjects(&function).len(), 2);
+    assert!(function.state.store.watched().iter().all(|it| it.due.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_that_was_only_damped_is_told_when_its_key_flaps_no_more() {
+    let flap = "cooldown = \"5m\"\nflap = { alerts = 2, within = \"1h\" }";
+    let function = calm_with(KEY, flap);
+    for number in 0..4 {
+        come(&function, &devices(1), &format!("a{number}")).await;
+        rounds(&function, 10, &format!("b{number}")).await;
+    }
+    let told = subjects(&function);
+    assert_eq!(told.iter().filter(|it| it.starts_with("Nothing")).count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|it| it.starts_with("Flaps")).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|it| it.starts_with("Over")).count(), 2, "{told:?}");
+
+    rounds(&function, 30, "c").await;
+
+    assert_eq!(subjects(&function).last().unwrap(), "Nothing from device-0000");
+    assert!(function.state.store.watched()[0].due.is_none());
 }

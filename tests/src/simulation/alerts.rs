@@ -20,7 +20,7 @@ use super::oracle::Verdict;
 /// Rules beside those that are compiled in: many events of one alert, in one batch and in several
 /// shards at once; many alerts of one rule; one about several windows in a row, that is true of a
 /// window as long as it is young, each row an alert of its own, so that none stands in for another;
-/// and one about silences that are over soon.
+/// one about silences that are over soon, and one of which a cooldown has several.
 const MORE: &str = r#"
 [[rules]]
 id = "warm"
@@ -72,6 +72,15 @@ cooldown = "0s"
 digest = 2
 
 [[rules]]
+id = "hushed"
+dataset = "telemetry"
+severity = "warning"
+absent = "20s"
+title = "Nothing from {entity}"
+key = "{entity}"
+cooldown = "3m"
+
+[[rules]]
 id = "jumpy"
 dataset = "telemetry"
 severity = "critical"
@@ -89,7 +98,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 /// Whether no silence is left to be told.
 pub(super) fn silences_are_told(store: &SimAlertState) -> bool {
     let limit = clock::now() - PATIENCE;
-    store.watched().iter().all(|(_, due)| due.is_none_or(|due| due > limit))
+    store.watched().iter().all(|watched| watched.due.is_none_or(|due| due > limit))
 }
 
 /// The rules of a simulation.
@@ -178,7 +187,8 @@ impl Due {
             let end = |it: &Watched| rule.end_of_silence(it, it.seen_at).alert_id.to_string();
             self.may.extend(signs.iter().flat_map(|watched| [id(watched), end(watched)]));
             let Some(last) = signs.iter().map(|watched| watched.seen_at).max() else { continue };
-            if rule.due(last) + PATIENCE < clock::now() {
+            // A silence within a cooldown is told when that is over.
+            if rule.due(last) + rule.cooldown() + PATIENCE < clock::now() {
                 let is_late = |watched: &&Watched| watched.seen_at + rule.rest() >= last;
                 self.one_of.push(signs.iter().filter(is_late).map(id).collect());
             }

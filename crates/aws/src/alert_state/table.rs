@@ -124,6 +124,7 @@ impl AlertStateTable {
                 title: string("title")?,
                 seen_at: time("seen_at")?,
                 silent_since: time("silent_since"),
+                due: time("due"),
             })
         };
         read().ok_or_else(|| {
@@ -155,12 +156,8 @@ impl AlertState for AlertStateTable {
         self.updated(request).await?.item.as_ref().map(marks).ok_or_else(no_item)
     }
 
-    async fn see(
-        &self,
-        watched: &Watched,
-        due: Timestamp,
-        expires_at: Timestamp,
-    ) -> Result<Watched, CallError> {
+    async fn see(&self, watched: &Watched, expires_at: Timestamp) -> Result<Watched, CallError> {
+        let due = watched.due.unwrap_or(watched.seen_at);
         let request = self
             .update_watched(
                 &watched.item,
@@ -218,6 +215,25 @@ impl AlertState for AlertStateTable {
                  (attribute_not_exists(#silent_since) OR #silent_since < :seen_at)",
             )
             .expression_attribute_values(":seen_at", seen_at());
+        self.updated(request).await.map(|_| ())
+    }
+
+    async fn postpone(
+        &self,
+        watched: &Watched,
+        until: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<(), CallError> {
+        // What is not due any more has no `due`, and is no less than anything.
+        let request = self
+            .update_watched(
+                &watched.item,
+                "SET #due = :until, expires_at = :expires_at",
+                "#seen_at = :seen_at AND #due < :until",
+            )
+            .expression_attribute_values(":seen_at", number(watched.seen_at.as_millisecond()))
+            .expression_attribute_values(":until", number(until.as_millisecond()))
+            .expression_attribute_values(":expires_at", number(expires_at.as_second()));
         self.updated(request).await.map(|_| ())
     }
 

@@ -38,8 +38,10 @@ impl FlapSpec {
 pub struct Stretch {
     /// What is to be noted of the alert: that it is.
     pub mark: Mark,
-    begin: Timestamp,
-    end: Timestamp,
+    /// First instant of it.
+    pub(super) begin: Timestamp,
+    /// First instant after.
+    pub end: Timestamp,
 }
 
 impl Rule {

@@ -141,10 +141,35 @@ impl<'r> Followed<'r> {
     /// The silence of an entity that was last seen so, where it has lasted long enough at `now`.
     fn silence(&mut self, last: &Watched, now: Timestamp) -> Option<Firing<'r>> {
         let rule = self.rule;
-        let at = last.seen_at.checked_add(rule.absent()?).ok().filter(|at| *at <= now)?;
-        let alert = rule.silence(last);
-        let alert_id = self.damped(alert.alert_id, || alert);
-        Some(Firing { rule, alert_id, entity: last.entity.clone(), at })
+        let at = last.seen_at.checked_add(rule.absent()?).ok()?;
+        let mut last = last.clone();
+        let mut stands_for_it = None;
+        // What is not told when it is due is looked at again, while it lasts.
+        while let Some(due) = last.due.filter(|due| *due <= now) {
+            let alert = rule.silence(&last);
+            let (told, again) = match self.cooled(&alert) {
+                Some((first, end)) => (first, Some(end)),
+                None => self.flaps(&alert).unwrap_or((alert.alert_id, None)),
+            };
+            stands_for_it = Some(told);
+            last.due = again.filter(|again| *again > due);
+        }
+        Some(Firing { rule, alert_id: stands_for_it?, entity: last.entity, at })
+    }
+
+    /// What stands for a silence within its cooldown, and the end of that.
+    fn cooled(&mut self, alert: &Alert) -> Option<(Id, Timestamp)> {
+        let cooling = self.rule.cooling(alert)?;
+        let marks = self.kept.entry(cooling.mark.item.clone()).or_default();
+        marks.insert(cooling.mark.window, cooling.mark.value);
+        self.rule.cooled(alert, &cooling, marks).map(|first| (first, cooling.end))
+    }
+
+    /// That the key of a silence flaps, and until when.
+    fn flaps(&mut self, alert: &Alert) -> Option<(Id, Option<Timestamp>)> {
+        let end = self.rule.stretch(alert)?.end;
+        let told = self.damped(alert.alert_id, || alert.clone());
+        (told != alert.alert_id).then_some((told, Some(end)))
     }
 
     /// What is told in place of an alert: itself, or that its key flaps.

@@ -7,6 +7,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Rule;
+use super::flap::Stretch;
+use super::series::{Mark, Marks};
 use crate::alert::{Alert, Silence};
 use crate::event::Event;
 use crate::id::Id;
@@ -38,6 +40,8 @@ pub struct Watched {
     pub seen_at: Timestamp,
     /// Since when it had been silent when that was last told; the end of that was not told yet.
     pub silent_since: Option<Timestamp>,
+    /// When its silence is to be told, or to be looked at again; `None` where it was told.
+    pub due: Option<Timestamp>,
 }
 
 impl Watched {
@@ -66,6 +70,7 @@ impl Rule {
             title: self.title.render(event),
             seen_at: event.received_at,
             silent_since: None,
+            due: Some(self.due(event.received_at)),
         })
     }
 
@@ -89,13 +94,42 @@ impl Rule {
         seen_at.checked_add(length).unwrap_or(Timestamp::MAX)
     }
 
-    /// The alert that an entity is silent: one for each silence, or for each cooldown that silences begin
-    /// in.
+    /// The alert that an entity is silent: one for each silence. It is of the time when it is due.
     #[must_use]
     pub fn silence(&self, watched: &Watched) -> Alert {
         let since = watched.seen_at;
         let alert_id = self.id_of_silence(&watched.key, since);
-        Alert::of_silence(alert_id, self, watched, Silence { since, until: None })
+        let alert = Alert::of_silence(alert_id, self, watched, Silence { since, until: None });
+        let due = watched.due.unwrap_or_else(|| self.due(since));
+        Alert { period: due, ..alert }
+    }
+
+    /// Where a silence is counted, of which one in a cooldown is told: the first. What is noted there
+    /// is since when it is silent, in milliseconds. `None` for a rule without a cooldown.
+    #[must_use]
+    pub fn cooling(&self, silence: &Alert) -> Option<Stretch> {
+        let (begin, end) = self.period_of(silence.period)?;
+        let definition = self.definition.to_string();
+        let item = Id::of_text(&["cool", &definition, &silence.key, &begin.to_string()]);
+        let window = silence.from.as_millisecond();
+        Some(Stretch { mark: Mark { item: item.to_string(), window, value: 1 }, begin, end })
+    }
+
+    /// The alert that stands for a silence within its cooldown, by the `marks` there with its own among
+    /// them; `None` where that is its own.
+    #[must_use]
+    pub fn cooled(&self, silence: &Alert, cooling: &Stretch, marks: &Marks) -> Option<Id> {
+        let (first, _) = marks.first_key_value().filter(|(at, _)| **at < cooling.mark.window)?;
+        let since = Timestamp::from_millisecond(*first).ok()?;
+        Some(self.id_of_silence(&silence.key, since))
+    }
+
+    /// The cooldown period that `time` is in, from its beginning to the next; `None` without a cooldown.
+    fn period_of(&self, time: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let seconds = Some(self.cooldown.as_secs()).filter(|seconds| *seconds > 0)?;
+        let number = time.as_second().div_euclid(seconds);
+        let at = |number: i64| Timestamp::from_second(number.saturating_mul(seconds)).ok();
+        Some((at(number)?, at(number + 1)?))
     }
 
     /// The message that a silence which was told is over.
@@ -108,11 +142,7 @@ impl Rule {
     }
 
     fn id_of_silence(&self, key: &str, since: Timestamp) -> Id {
-        let period = match self.cooldown.as_secs() {
-            0 => since.as_millisecond(),
-            seconds => since.as_second().div_euclid(seconds),
-        };
-        Id::of_text(&["silence", &self.id, key, &period.to_string()])
+        Id::of_text(&["silence", &self.id, key, &since.as_millisecond().to_string()])
     }
 }
 

@@ -23,8 +23,7 @@ pub struct SimAlertState {
 #[derive(Debug, Default)]
 struct State {
     marks: BTreeMap<String, (Marks, Timestamp)>,
-    /// With when the silence is due.
-    watched: BTreeMap<String, (Watched, Option<Timestamp>)>,
+    watched: BTreeMap<String, Watched>,
     behind: BTreeMap<String, Timestamp>,
     calls: usize,
 }
@@ -42,9 +41,9 @@ impl SimAlertState {
         self.state().calls
     }
 
-    /// The entities that are watched, each with when its silence is to be told, where it was not.
+    /// The entities that are watched.
     #[must_use]
-    pub fn watched(&self) -> Vec<(Watched, Option<Timestamp>)> {
+    pub fn watched(&self) -> Vec<Watched> {
         self.state().watched.values().cloned().collect()
     }
 
@@ -72,35 +71,42 @@ impl State {
         marks.clone()
     }
 
-    fn see(&mut self, watched: &Watched, due: Timestamp) -> Watched {
-        let known = self.watched.entry(watched.item.clone());
-        let (known, known_due) = known.or_insert_with(|| (watched.clone(), Some(due)));
+    fn see(&mut self, watched: &Watched) -> Watched {
+        let known = self.watched.entry(watched.item.clone()).or_insert_with(|| watched.clone());
         if known.seen_at < watched.seen_at {
             *known = Watched { silent_since: known.silent_since, ..watched.clone() };
-            *known_due = Some(due);
         }
         known.clone()
     }
 
     fn due(&self, bucket: u8, now: Timestamp, limit: usize) -> Vec<Watched> {
-        let is_due = |due: &Option<Timestamp>| due.is_some_and(|due| due <= now);
-        let all = self.watched.values().filter(|(it, due)| it.bucket() == bucket && is_due(due));
+        let is_due = |it: &&Watched| it.due.is_some_and(|due| due <= now);
+        let all = self.watched.values().filter(|it| it.bucket() == bucket).filter(is_due);
         let mut all: Vec<_> = all.collect();
-        all.sort_by_key(|(_, due)| *due);
-        all.into_iter().take(limit).map(|(watched, _)| watched.clone()).collect()
+        all.sort_by_key(|watched| watched.due);
+        all.into_iter().take(limit).cloned().collect()
     }
 
     fn told(&mut self, told: &Watched) {
-        if let Some((known, due)) = self.watched.get_mut(&told.item) {
+        if let Some(known) = self.watched.get_mut(&told.item) {
             known.silent_since = known.silent_since.max(Some(told.seen_at));
             if known.seen_at == told.seen_at {
-                *due = None;
+                known.due = None;
             }
         }
     }
 
+    fn postpone(&mut self, postponed: &Watched, until: Timestamp) {
+        if let Some(known) = self.watched.get_mut(&postponed.item)
+            && known.seen_at == postponed.seen_at
+            && known.due.is_some_and(|due| due < until)
+        {
+            known.due = Some(until);
+        }
+    }
+
     fn ended(&mut self, ended: &Watched) {
-        if let Some((known, _)) = self.watched.get_mut(&ended.item)
+        if let Some(known) = self.watched.get_mut(&ended.item)
             && known.silent_since == ended.silent_since
         {
             known.silent_since = None;
@@ -113,13 +119,8 @@ impl AlertState for SimAlertState {
         self.call(|state| state.raise(mark, expires_at)).await
     }
 
-    async fn see(
-        &self,
-        watched: &Watched,
-        due: Timestamp,
-        _: Timestamp,
-    ) -> Result<Watched, CallError> {
-        self.call(|state| state.see(watched, due)).await
+    async fn see(&self, watched: &Watched, _: Timestamp) -> Result<Watched, CallError> {
+        self.call(|state| state.see(watched)).await
     }
 
     async fn due(
@@ -133,6 +134,15 @@ impl AlertState for SimAlertState {
 
     async fn told(&self, watched: &Watched) -> Result<(), CallError> {
         self.call(|state| state.told(watched)).await
+    }
+
+    async fn postpone(
+        &self,
+        watched: &Watched,
+        until: Timestamp,
+        _: Timestamp,
+    ) -> Result<(), CallError> {
+        self.call(|state| state.postpone(watched, until)).await
     }
 
     async fn ended(&self, watched: &Watched) -> Result<(), CallError> {

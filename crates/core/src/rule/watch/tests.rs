@@ -77,7 +77,7 @@ fn each_silence_is_one_alert_and_each_end_another() {
 
     assert_eq!(id(&rules, &first), id(&rules, &first));
     assert_ne!(id(&rules, &first), id(&rules, &second));
-    assert_eq!(id(&cooled, &first), id(&cooled, &second), "they began within one cooldown");
+    assert_ne!(id(&cooled, &first), id(&cooled, &second), "a cooldown makes them no one silence");
     let end = rules.iter().next().unwrap().end_of_silence(&second, first.seen_at);
     assert_ne!(end.alert_id, id(&rules, &first));
     let message: serde_json::Value = serde_json::from_str(&end.message).unwrap();
@@ -90,4 +90,27 @@ fn another_length_watches_anew() {
         rules(RULE).iter().next().unwrap().item_of("a"),
         rules(&RULE.replace("8m", "9m")).iter().next().unwrap().item_of("a")
     );
+}
+
+#[test]
+fn of_the_silences_in_a_cooldown_the_first_is_told_and_stands_for_the_others() {
+    let rules = rules(&RULE.replace("\"0s\"", "\"1h\""));
+    let rule = rules.iter().next().unwrap();
+    let mut marks = Marks::new();
+    let mut told = |received: &str, due: Option<&str>| {
+        let mut watched = seen(&rules, received, received).unwrap();
+        watched.due = due.map(|due| due.parse().unwrap()).or(watched.due);
+        let silence = rule.silence(&watched);
+        let cooling = rule.cooling(&silence).unwrap();
+        marks.insert(cooling.mark.window, cooling.mark.value);
+        (rule.cooled(&silence, &cooling, &marks), cooling, silence.alert_id)
+    };
+
+    let (first, period, id) = told("2026-11-20T10:00:00Z", None);
+    assert_eq!((first, period.end.to_string()), (None, "2026-11-20T11:00:00Z".to_owned()));
+    let (second, ..) = told("2026-11-20T10:20:00Z", None);
+    assert_eq!(second, Some(id));
+    let (_, later, _) = told("2026-11-20T10:20:00Z", Some("2026-11-20T11:00:00Z"));
+    assert_ne!(later.mark.item, period.mark.item, "it is of the period that it is due in");
+    assert_eq!(told("2026-11-20T10:00:00Z", None).0, None, "the first is told again");
 }
