@@ -20,7 +20,10 @@ pub use self::books::{AlertBooks, End};
 pub const MAX_BYTES: usize = 255 * 1024;
 
 /// How much of a text is kept in a message whose event is too large for it.
-const MAX_TEXT_CHARS: usize = 1024;
+pub(crate) const MAX_TEXT_CHARS: usize = 1024;
+
+/// The most characters of a key, and of the name of an entity that is watched.
+const MAX_NAME_CHARS: usize = 256;
 
 /// One alert of one rule.
 #[derive(Clone, Debug)]
@@ -253,6 +256,15 @@ impl Alert {
         self.from = self.from.min(other.from);
         self.to = self.to.max(other.to);
     }
+}
+
+/// A name that is kept, no longer than [`MAX_NAME_CHARS`]: two long ones stay two.
+pub(crate) fn short(name: String) -> String {
+    if name.chars().nth(MAX_NAME_CHARS).is_none() {
+        return name;
+    }
+    let id = Id::of_text(&[&name]);
+    format!("{}~{id}", first_chars(&name, MAX_NAME_CHARS - 33))
 }
 
 /// Strings, numbers and maps with string keys: there is nothing that JSON could not hold.

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::alert::Alert;
+use crate::alert::{Alert, short};
 use crate::config::{AlertsConfig, ConfigError};
 use crate::datasets;
 use crate::event::{Event, Kind};
@@ -238,10 +238,10 @@ impl Rule {
         }
     }
 
-    /// What one alert is about, with the fields of `event` in it.
+    /// What one alert is about, with the fields of `event` in it; at most 256 characters.
     #[must_use]
     pub fn key(&self, event: &Event<'_>) -> String {
-        self.key.render(event)
+        short(self.key.render(event))
     }
 
     /// The id of the alert about `event`: hash of rule, key and cooldown period.

@@ -360,3 +360,15 @@ async fn a_silence_that_was_only_damped_is_told_when_its_key_flaps_no_more() {
     assert_eq!(subjects(&function).last().unwrap(), "Nothing from device-0000");
     assert!(function.state.store.watched()[0].due.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_entity_with_a_name_as_long_as_a_row_is_watched_like_any_other() {
+    let function = calm();
+    let long = "é".repeat(150_000);
+
+    come(&function, &[long.clone(), devices(1).remove(0)], "a").await;
+    rounds(&function, 6, "b").await;
+    come(&function, &[long], "c").await;
+
+    assert_eq!(subjects(&function).len(), 3, "two that are silent, and one that is back");
+}

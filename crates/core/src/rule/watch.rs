@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::Rule;
 use super::flap::Stretch;
 use super::series::{Mark, Marks};
-use crate::alert::{Alert, Silence};
+use crate::alert::{Alert, MAX_TEXT_CHARS, Silence, short};
+use crate::bad_row::first_chars;
 use crate::event::Event;
 use crate::id::Id;
 
@@ -29,11 +30,11 @@ pub struct Watched {
     pub item: String,
     /// The id of the rule.
     pub rule: String,
-    /// Whom it is about.
+    /// Whom it is about; at most 256 characters.
     pub entity: String,
     /// What an alert is about, with the fields of the last reading in it.
     pub key: String,
-    /// What an alert says, with the same fields in it.
+    /// What an alert says, with the same fields in it; at most 1,024 characters.
     pub title: String,
     /// When the last reading was received, as far as it was written: at most [`Rule::rest`] before it
     /// was.
@@ -62,12 +63,14 @@ impl Rule {
         if !self.asks_about(event) || age > absent.max(FRESH) {
             return None;
         }
+        // Any row can have names as long as it likes, and an item of the store cannot.
+        let entity = short(event.entity.clone().into_owned());
         Some(Watched {
-            item: self.item_of(&event.entity),
+            item: self.item_of(&entity),
             rule: self.id.clone(),
-            entity: event.entity.clone().into_owned(),
+            entity,
             key: self.key(event),
-            title: self.title.render(event),
+            title: first_chars(&self.title.render(event), MAX_TEXT_CHARS).to_owned(),
             seen_at: event.received_at,
             silent_since: None,
             due: Some(self.due(event.received_at)),

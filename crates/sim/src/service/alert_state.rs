@@ -5,13 +5,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tributary_aws::alert_state::{AlertState, OPERATION};
-use tributary_aws::error::CallError;
+use tributary_aws::error::{CallError, SetUpError};
 use tributary_core::rule::series::{Mark, Marks};
 use tributary_core::rule::watch::Watched;
 
 use crate::clock;
 use crate::fault::Faults;
 use crate::line::Line;
+
+/// The most bytes of an item, names and values of its attributes.
+///
+/// See <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>.
+const MAX_ITEM_BYTES: usize = 400 * 1024;
+
+/// What an item has beside its texts, and what a mark takes, at most.
+const REST_BYTES: usize = 256;
+const MARK_BYTES: usize = 40;
 
 /// One table, at the end of a line. Clones are the same table.
 #[derive(Clone, Debug)]
@@ -49,6 +58,19 @@ impl SimAlertState {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an item of so many bytes can be.
+    fn fits(&self, bytes: usize) -> Result<(), CallError> {
+        if bytes <= MAX_ITEM_BYTES {
+            return Ok(());
+        }
+        Err(CallError::SetUp(SetUpError {
+            operation: OPERATION,
+            resource: "simulated".to_owned(),
+            code: "ValidationException".to_owned(),
+            message: "Item size to update has exceeded the maximum allowed size".to_owned(),
+        }))
     }
 
     async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
@@ -116,10 +138,14 @@ impl State {
 
 impl AlertState for SimAlertState {
     async fn raise(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
+        let marks = self.state().marks.get(&mark.item).map_or(0, |(marks, _)| marks.len());
+        self.fits(REST_BYTES + (marks + 1) * MARK_BYTES)?;
         self.call(|state| state.raise(mark, expires_at)).await
     }
 
     async fn see(&self, watched: &Watched, _: Timestamp) -> Result<Watched, CallError> {
+        let texts = [&watched.item, &watched.rule, &watched.entity, &watched.key, &watched.title];
+        self.fits(REST_BYTES + texts.iter().map(|text| text.len()).sum::<usize>())?;
         self.call(|state| state.see(watched)).await
     }
 

@@ -114,3 +114,22 @@ fn of_the_silences_in_a_cooldown_the_first_is_told_and_stands_for_the_others() {
     assert_ne!(later.mark.item, period.mark.item, "it is of the period that it is due in");
     assert_eq!(told("2026-11-20T10:00:00Z", None).0, None, "the first is told again");
 }
+
+#[test]
+fn names_as_long_as_a_row_are_cut_and_stay_two() {
+    let rules = rules(RULE);
+    let rule = rules.iter().next().unwrap();
+    let seen = |last: &str| {
+        let long = "é".repeat(150_000) + last;
+        let json =
+            reading("2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z").replace("device-01", &long);
+        rule.sighting(&Event::from_json(json.as_bytes()).unwrap()).unwrap()
+    };
+    let (one, other) = (seen("1"), seen("2"));
+
+    assert_eq!((one.entity.chars().count(), one.key.chars().count()), (256, 256));
+    assert_eq!(one.title.chars().count(), 1_024);
+    assert_ne!((&one.entity, &one.key, &one.item), (&other.entity, &other.key, &other.item));
+    assert_eq!(rule.item_of(&one.entity), one.item, "what is read from the store is found");
+    assert!(rule.silence(&one).message.len() < 16 * 1024);
+}
