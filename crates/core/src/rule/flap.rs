@@ -13,6 +13,9 @@ use crate::alert::{Alert, Flapping};
 use crate::id::Id;
 use crate::time::Length;
 
+/// The most alerts of a key that are counted in one stretch: they are one item of a store.
+const MOST_COUNTED: i64 = 1_000;
+
 /// When a rule flaps, as `alerts.toml` states it; the file explains each field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,14 +26,44 @@ pub struct FlapSpec {
 }
 
 impl FlapSpec {
-    /// What is wrong with it.
-    pub(super) fn contradiction(&self) -> Option<&'static str> {
-        match (self.alerts, self.within.get().as_secs()) {
-            (0, _) => Some("with 0 alerts it would say nothing but that it flaps"),
-            (_, 0) => Some("`within` is no time"),
-            _ => None,
+    /// What is wrong with it for a rule with this cooldown, about what is absent for so long where it
+    /// is about that.
+    pub(super) fn contradiction(&self, cooldown: Length, absent: Option<Length>) -> Option<String> {
+        let within = self.within.get().as_secs();
+        if self.alerts == 0 {
+            return Some("with 0 alerts it would say nothing but that it flaps".to_owned());
         }
+        if within == 0 {
+            return Some("`within` is no time".to_owned());
+        }
+        // Periods begin at multiples of the cooldown; silences are due at any time of theirs.
+        let cooldown = cooldown.get().as_secs();
+        let most = match (cooldown, absent) {
+            (0, None) => return Some("never: without a cooldown a key has 1 alert".to_owned()),
+            (0, Some(absent)) => within / absent.get().as_secs().max(1) + 1,
+            (cooldown, absent) => {
+                within
+                    .unsigned_abs()
+                    .div_ceil(cooldown.unsigned_abs())
+                    .try_into()
+                    .unwrap_or(i64::MAX)
+                    + i64::from(absent.is_some() && within % cooldown != 0)
+            }
+        };
+        // Silences of several entities can share a key.
+        let is_bounded = cooldown > 0 || absent.is_none();
+        if is_bounded && most <= i64::from(self.alerts) {
+            let (counted, within) = (counted(most), self.within.get());
+            return Some(format!("never: a key has at most {counted} within {within:#}"));
+        }
+        (most > MOST_COUNTED).then(|| {
+            format!("a key could have {most} alerts within that, and {MOST_COUNTED} are counted")
+        })
     }
+}
+
+fn counted(alerts: i64) -> String {
+    if alerts == 1 { "1 alert".to_owned() } else { format!("{alerts} alerts") }
 }
 
 /// Which alerts of one key, within one stretch of time, are too many.

@@ -90,8 +90,9 @@ impl RuleSpec {
                 return Some(("for", message));
             }
         }
-        if let Some(message) = self.flap.and_then(|flap| flap.contradiction()) {
-            return wrong("flap", message);
+        let flap = self.flap.and_then(|flap| flap.contradiction(self.cooldown, self.absent));
+        if let Some(message) = flap {
+            return Some(("flap", message));
         }
         (self.digest == Some(0)).then(|| ("digest", "0 messages would tell nobody".to_owned()))
     }

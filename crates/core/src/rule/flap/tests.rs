@@ -67,6 +67,36 @@ fn events_of_one_alert_count_once() {
 }
 
 #[test]
+fn a_rule_that_has_too_few_alerts_to_flap_is_refused_and_so_is_one_of_too_many() {
+    let absent = RULE.replace("when = \"event.measures.temperature_c > 30.0\"", "absent = \"5m\"");
+    let compiled = |text: &str, cooldown: &str, flap: &str| {
+        let text = text.replace("cooldown = \"1m\"", &format!("cooldown = {cooldown:?}"));
+        let text = text.replace("{ alerts = 3, within = \"1h\" }", flap);
+        AlertsConfig::from_toml(&text)
+            .and_then(|it| Rules::compile(&it))
+            .map_err(|it| it.to_string())
+    };
+    for (text, cooldown, flap, expected) in [
+        (RULE, "20m", "{ alerts = 3, within = \"1h\" }", "at most 3 alerts within 1h"),
+        (RULE, "1h", "{ alerts = 1, within = \"30m\" }", "at most 1 alert within 30m"),
+        (RULE, "0s", "{ alerts = 3, within = \"1h\" }", "without a cooldown a key has 1 alert"),
+        (RULE, "1s", "{ alerts = 3, within = \"1h\" }", "could have 3600 alerts within that"),
+        (&absent, "20m", "{ alerts = 3, within = \"1h\" }", "at most 3 alerts within 1h"),
+    ] {
+        let error = compiled(text, cooldown, flap).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+    for (text, cooldown, flap) in [
+        (RULE, "19m", "{ alerts = 3, within = \"1h\" }"),
+        (&absent, "19m", "{ alerts = 3, within = \"1h\" }"),
+        (&absent, "25m", "{ alerts = 3, within = \"1h\" }"),
+        (&absent, "0s", "{ alerts = 50, within = \"1h\" }"),
+    ] {
+        assert!(compiled(text, cooldown, flap).is_ok(), "{cooldown} {flap}");
+    }
+}
+
+#[test]
 fn a_rule_that_flaps_at_once_or_never_is_refused() {
     for (flap, expected) in [("alerts = 0", "with 0 alerts"), ("alerts = 1", "`within` is no time")]
     {
