@@ -2,7 +2,8 @@
 //!
 //! An entity is watched by arrival time, `received_at`: event times are what devices say, and a replay
 //! of a year is over in minutes. What comes from the past is no sign of life: a reading counts where its
-//! event time is at most [`FRESH`] (or `absent`, where that is longer) before its time of receipt.
+//! event time is at most [`FRESH`] (or `absent`, where that is longer) before its time of receipt. For
+//! a window the end of it counts.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -59,7 +60,9 @@ impl Rule {
     #[must_use]
     pub fn sighting(&self, event: &Event<'_>) -> Option<Watched> {
         let absent = self.absent()?;
-        let age = event.received_at.duration_since(event.event_time);
+        // A window is of the time that it ends at.
+        let time = event.window.as_ref().map_or(event.event_time, |window| window.end);
+        let age = event.received_at.duration_since(time);
         if !self.asks_about(event) || age > absent.max(FRESH) {
             return None;
         }

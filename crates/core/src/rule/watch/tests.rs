@@ -133,3 +133,21 @@ fn names_as_long_as_a_row_are_cut_and_stay_two() {
     assert_eq!(rule.item_of(&one.entity), one.item, "what is read from the store is found");
     assert!(rule.silence(&one).message.len() < 16 * 1024);
 }
+
+#[test]
+fn a_window_is_as_old_as_its_end() {
+    let text = RULE.replace("absent", "window = \"telemetry-1d\"\nabsent").replace("8m", "26h");
+    let rules = rules(&text);
+    let window = |received: &str| {
+        let json = json!({"kind": "window", "dataset": "telemetry", "event_id": "e",
+            "entity": "device-01", "event_time": "2026-11-19T10:00:00Z", "received_at": received,
+            "measures": {}, "attributes": {}, "tags": [], "window": {"spec": "telemetry-1d",
+            "start": "2026-11-19T10:00:00Z", "end": "2026-11-20T10:00:00Z", "revision": 0}})
+        .to_string();
+        rules.iter().next().unwrap().sighting(&Event::from_json(json.as_bytes()).unwrap())
+    };
+
+    assert!(window("2026-11-20T10:01:00Z").is_some());
+    assert!(window("2026-11-21T11:00:00Z").is_some(), "25 hours after its end");
+    assert!(window("2026-11-21T12:00:01Z").is_none());
+}
