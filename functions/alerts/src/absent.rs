@@ -15,7 +15,7 @@ use tributary_core::rule::{Rule, Rules};
 
 use crate::sustained::Memory;
 
-/// A batch whose last record arrived longer ago than this is behind.
+/// A batch that tells of nothing younger than this is behind.
 const BEHIND: SignedDuration = SignedDuration::from_mins(1);
 
 /// For how long after such a batch nobody is said to be silent.
@@ -139,16 +139,16 @@ impl<S: AlertState> Memory<S> {
         warn_of(answers.await, "ends of silences are not noted as told");
     }
 
-    /// Notes where the function is behind: whatever has come since is yet to be read.
+    /// Notes where what is read now is of the past: whatever has come since `as_of` is yet to be read.
     pub async fn note_lag(
         &self,
         shard: &str,
-        arrived: Timestamp,
+        as_of: Timestamp,
         now: Timestamp,
         deadline: Deadline,
     ) {
         let name = format!("behind#{shard}");
-        if now.duration_since(arrived) <= BEHIND || self.is_written(&name, now, NOTED_EVERY) {
+        if now.duration_since(as_of) <= BEHIND || self.is_written(&name, now, NOTED_EVERY) {
             return;
         }
         let until = now.checked_add(CAUTION).unwrap_or(Timestamp::MAX);

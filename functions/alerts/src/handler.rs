@@ -23,6 +23,7 @@ use tributary_aws::s3::S3;
 use tributary_aws::sns::{Notification, Topic};
 use tributary_core::alert::{Alert, AlertBooks};
 use tributary_core::config::{ALERTS, AlertsConfig, ConfigError, PIPELINE, PipelineConfig};
+use tributary_core::event::Kind;
 use tributary_core::rule::{Rules, Severity};
 use tributary_core::window;
 
@@ -140,9 +141,12 @@ where
         let (rules, look) = self.rules.current((self.clock)(), deadline).await;
         let (mut wanted, mut signs) = (Vec::new(), Vec::new());
         let mut sightings = Sightings::default();
-        let mut rule_errors = Vec::new();
+        let (mut rule_errors, mut newest) = (Vec::new(), None);
         let watching: Vec<_> = rules.iter().filter(|rule| rule.absent().is_some()).collect();
         let (fates, bad_rows) = events::read(&payload.records, (self.clock)(), |place, event| {
+            if event.kind == Kind::Reading {
+                newest = newest.max(Some(event.received_at));
+            }
             for rule in &watching {
                 if let Some(watched) = rule.sighting(event) {
                     sightings.add(place.position, rule, watched);
@@ -167,7 +171,11 @@ where
         // That they came is true, whatever becomes of the batch.
         if let Some(last) = payload.records.last().filter(|_| !watching.is_empty()) {
             let now = (self.clock)();
-            self.state.note_lag(last.shard_id(), last.arrival_time(), now, deadline).await;
+            // Where the function before this one catches up, its records are young and their
+            // readings are not.
+            let arrived = last.arrival_time();
+            let as_of = newest.map_or(arrived, |newest| arrived.min(newest));
+            self.state.note_lag(last.shard_id(), as_of, now, deadline).await;
         }
         let seen = self.state.see(sightings, self.memory, deadline.half_way()).await?;
         let safe = Safe::deliver(&fates, &bad_rows, &self.quarantine, deadline).await?;

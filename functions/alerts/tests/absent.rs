@@ -80,14 +80,24 @@ fn minutes(minutes: i64) -> SignedDuration {
     SignedDuration::from_mins(minutes)
 }
 
-/// A batch that arrives now, of readings that are so old, one of each entity.
+/// A batch that arrives then, of readings that are so old, one of each entity.
 fn readings(entities: &[String], arrived: Timestamp, age: SignedDuration) -> String {
+    received(entities, arrived, arrived, age)
+}
+
+/// The same, of readings that were received before the batch arrived.
+fn received(
+    entities: &[String],
+    received: Timestamp,
+    arrived: Timestamp,
+    age: SignedDuration,
+) -> String {
     let template = include_str!("../../../events/alerts/severe-accident.json");
     let template: Value = serde_json::from_str(template).unwrap();
     let records = entities.iter().enumerate().map(|(number, entity)| {
         let event = json!({"kind": "reading", "dataset": "telemetry",
-            "event_id": format!("{entity}-{arrived}"), "entity": entity,
-            "event_time": (arrived - age).to_string(), "received_at": arrived.to_string(),
+            "event_id": format!("{entity}-{received}"), "entity": entity,
+            "event_time": (received - age).to_string(), "received_at": received.to_string(),
             "measures": {}, "attributes": {}, "tags": []});
         let mut record = template["Records"][0].clone();
         let data = base64_simd::STANDARD.encode_to_string(event.to_string());
@@ -371,4 +381,22 @@ async fn an_entity_with_a_name_as_long_as_a_row_is_watched_like_any_other() {
     come(&function, &[long], "c").await;
 
     assert_eq!(subjects(&function).len(), 3, "two that are silent, and one that is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_said_to_be_silent_while_what_is_read_is_of_the_past() {
+    let function = calm();
+    come(&function, &devices(2), "a").await;
+    let long_ago = clock::now() + SignedDuration::from_secs(1);
+    pass(minutes(30)).await;
+    // Readings of half an hour ago arrive in the stream now: who made events of them catches up.
+    let late = received(&devices(1), long_ago, clock::now(), SignedDuration::ZERO);
+    try_handle(&function, &late, "b").await.unwrap();
+
+    round(&function, "c").await;
+    assert!(subjects(&function).is_empty());
+    pass(minutes(4)).await;
+    round(&function, "d").await;
+
+    assert_eq!(subjects(&function).len(), 2, "nothing more was behind");
 }
