@@ -118,7 +118,7 @@ impl Fields {
     pub fn measure(&self, name: &str) -> Option<Numbers> {
         let known = self.measures.get(name).cloned();
         let is_counted = || self.counted.iter().any(|start| name.starts_with(start.as_str()));
-        known.or_else(|| is_counted().then(|| Numbers::whole(0.0, f64::INFINITY)))
+        known.or_else(|| is_counted().then(|| Numbers::whole(1.0, f64::INFINITY)))
     }
 
     /// The names of the measures.

@@ -143,15 +143,55 @@ impl Numbers {
         self.is_whole.then_some(all)
     }
 
+    /// These numbers.
+    pub(crate) fn these(mut numbers: Vec<f64>) -> Self {
+        numbers.sort_by(f64::total_cmp);
+        numbers.dedup();
+        let is_whole = numbers.iter().all(|number| number.fract() == 0.0);
+        Self { spans: numbers.into_iter().map(|number| (number, number)).collect(), is_whole }
+    }
+
     /// Those that are in both.
     pub(crate) fn and(&self, other: &Self) -> Self {
-        let mut spans = Vec::new();
-        for &(low, high) in &self.spans {
-            for &(other_low, other_high) in &other.spans {
-                spans.push((low.max(other_low), high.min(other_high)));
+        let (mut spans, mut mine, mut theirs) = (Vec::new(), 0, 0);
+        while let (Some(&(low, high)), Some(&(other_low, other_high))) =
+            (self.spans.get(mine), other.spans.get(theirs))
+        {
+            spans.push((low.max(other_low), high.min(other_high)));
+            // The one that ends first has nothing in common with what comes after.
+            if high < other_high {
+                mine += 1;
+            } else {
+                theirs += 1;
             }
         }
         Self { spans, is_whole: self.is_whole || other.is_whole }.normal()
+    }
+
+    /// Those that are none of `others`, which are [these](Self::these).
+    pub(crate) fn without(&self, others: &Self) -> Self {
+        let mut spans = Vec::new();
+        let mut low = f64::NEG_INFINITY;
+        for &(begin, end) in &others.spans {
+            spans.push((low, begin.next_down()));
+            low = end.next_up();
+        }
+        spans.push((low, f64::INFINITY));
+        self.and(&Self { spans, is_whole: false }.normal())
+    }
+
+    /// The same or, where that is more than `most` spans, all that is between the first and the last.
+    pub(crate) fn widened(self, most: usize) -> Self {
+        match self.hull() {
+            Some(hull) if self.spans.len() > most => Self { spans: vec![hull], ..self },
+            _ => self,
+        }
+    }
+
+    /// What a division by one of `by` makes of them; `None` where that may be a division by zero.
+    pub(crate) fn divided(&self, by: &Self) -> Option<Self> {
+        let (low, high) = by.hull()?;
+        (low > 0.0 || high < 0.0).then(|| self.combined(by, |one, by| one / by))
     }
 
     /// Those that are in one or in both; where one is of whole numbers and the other is not, with

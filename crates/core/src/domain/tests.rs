@@ -55,7 +55,7 @@ fn a_window_has_what_follows_from_its_readings() {
         ("telemetry-1m", "attributes.entity", "any text"),
         ("telemetry-1m", "window.spec", "telemetry-1m"),
         ("flood-15m", "measures.water_level_m_per_h", "any number"),
-        ("accidents-1h", "measures.count_severity_4", "at least 0"),
+        ("accidents-1h", "measures.count_severity_4", "at least 1"),
         ("accidents-1h", "measures.count_severity_5", "not there"),
         ("accidents-1h", "measures.temperature_c_first", "at least -273.15"),
         ("covid-1d", "attributes.state", "one of 57 texts"),

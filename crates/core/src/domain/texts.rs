@@ -89,6 +89,14 @@ impl Texts {
         }
     }
 
+    /// The same or, where more than `most` are named, any text.
+    pub(crate) fn widened(self, most: usize) -> Self {
+        match &self {
+            Self::OneOf(texts) | Self::AllBut(texts) if texts.len() > most => Self::any(),
+            _ => self,
+        }
+    }
+
     /// Those of a closed list for which `keep` holds; of any other, all.
     pub(crate) fn kept(&self, keep: impl Fn(&str) -> bool) -> Self {
         match self {

@@ -43,8 +43,9 @@ impl Windows {
 }
 
 fn of_windows(spec: &WindowSpec, readings: &Fields) -> Fields {
-    let count = || Numbers::whole(0.0, f64::INFINITY);
-    let mut measures = BTreeMap::from([("count".to_owned(), Numbers::whole(1.0, f64::INFINITY))]);
+    // What there is none of is left out.
+    let count = || Numbers::whole(1.0, f64::INFINITY);
+    let mut measures = BTreeMap::from([("count".to_owned(), count())]);
     for name in &spec.measures {
         let Some(numbers) = readings.measure(name) else { continue };
         let (low, high) = numbers.hull().unwrap_or_default();

@@ -1,5 +1,8 @@
 //! Whether rules can be meant: each compiles, names what its events have, and can fire.
 
+mod bounds;
+mod known;
+mod names;
 mod reach;
 mod source;
 mod tree;
@@ -45,6 +48,8 @@ pub enum Code {
     Unparsable,
     /// An event of this dataset, or a window of this spec, does not have this field or tag.
     UnknownField,
+    /// An expression that is too large, or too deep, to be looked into.
+    TooLarge,
     /// CEL does not have this function.
     UnknownFunction,
     /// Types that cannot be compared, or calculated with.
@@ -68,6 +73,7 @@ impl Code {
             Self::UnknownWindow => "unknown_window",
             Self::Unparsable => "unparsable",
             Self::UnknownField => "unknown_field",
+            Self::TooLarge => "too_large",
             Self::UnknownFunction => "unknown_function",
             Self::WrongType => "wrong_type",
             Self::Dead => "dead",
@@ -255,14 +261,22 @@ impl Check<'_> {
 /// What is wrong with a `when` about events with `fields`. Whether it can hold is asked where names
 /// and types are right.
 fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
+    let fault = |code, (offset, message)| Fault { level: Level::Error, code, offset, message };
+    if let Some(deep) = bounds::of_text(when) {
+        return vec![fault(Code::TooLarge, deep)];
+    }
     let program = match Expression::parse(when) {
         Ok(program) => program,
-        Err((offset, message)) => {
-            return vec![Fault { level: Level::Error, code: Code::Unparsable, offset, message }];
-        }
+        Err(wrong) => return vec![fault(Code::Unparsable, wrong)],
     };
-    let faults = types::faults(fields, &program);
-    if faults.is_empty() { reach::faults(fields, &program) } else { faults }
+    if let Some(large) = bounds::of_tree(&program) {
+        return vec![fault(Code::TooLarge, large)];
+    }
+    let mut faults = types::faults(fields, &program);
+    if faults.iter().all(|fault| fault.level == Level::Warning) {
+        faults.extend(reach::faults(fields, &program));
+    }
+    faults
 }
 
 /// What is wrong with a title or a key.
@@ -283,7 +297,7 @@ fn template_faults(fields: &Fields, text: &str) -> Vec<Fault> {
             faults.push(fault(Code::UnknownField, start, message));
         } else if fields.domain(name).is_none() {
             let (path, last) = name.rsplit_once('.').unwrap_or(("", name));
-            faults.push(fault(Code::UnknownField, start, types::no_field(fields, path, last)));
+            faults.push(fault(Code::UnknownField, start, names::no_field(fields, path, last)));
         }
         at = start + length + 1;
     }

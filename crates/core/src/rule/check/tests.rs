@@ -232,6 +232,79 @@ fn types_that_do_not_go_together_are_told() {
 }
 
 #[test]
+fn each_part_of_a_choice_of_a_list_and_of_a_filter_is_held_against_what_can_be() {
+    for (of, when, expected) in [
+        (
+            "accidents",
+            "event.attributes.state == 'OH' ? ^event.measures.severity > 4.0 : \
+             event.measures.severity > 3.0",
+            "dead never holds: severity is 1 to 4",
+        ),
+        ("accidents", "(^event.measures.severity > 4.0) == true", "dead never holds: severity is"),
+        ("accidents", "false != (^event.measures.severity > 4.0)", "dead never holds: severity is"),
+        (
+            "accidents",
+            "event.measures.severity / 2.0 > 3.0",
+            "dead never holds: severity is 1 to 4",
+        ),
+        ("accidents", "event.tags == [^'nope']", "unknown_field accidents has no tag \"nope\""),
+        ("flood", "event.tags.exists_one(t, ^t == 'stage_flood')", "dead never holds"),
+        ("flood", "size(event.tags.filter(t, ^t == 'stage_flood')) > 0", "dead never holds"),
+        (
+            "accidents-1h",
+            "event.measures.count_severity_4 == 0.0",
+            "dead never holds: count_severity_4 is at least 1",
+        ),
+        (
+            "telemetry",
+            "event.attributes.status in ['warning', ^'FAILURE']",
+            "dead is never found: status is failure, inactive, ok or warning",
+        ),
+        (
+            "accidents",
+            "!(event.measures.severity in [4, ^5])",
+            "always is never found: severity is 1 to 4",
+        ),
+        (
+            "accidents",
+            "event.measures.severity >= 3 && event.measures.severity in [4, ^1]",
+            "dead is never found: severity is 3 to 4 here",
+        ),
+        ("accidents", "event.measures.severity in [4, ^'x']", "wrong_type compares a number with"),
+        ("accidents", "{'a': event.measures.^foo}.a > 1.0", "unknown_field accidents has no"),
+        (
+            "accidents",
+            "double(^event.attributes.civil_twilight) > 1.0",
+            "wrong_type is never a number: it is day or night",
+        ),
+        ("accidents", "int(^event.tags) > 1", "wrong_type the tags is no number"),
+    ] {
+        let told = told(of, when);
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{when}: {told:?}");
+    }
+    let states = told("accidents", "event.attributes.state in ['OH', ^'Utah', 'xx']");
+    assert_eq!(states.len(), 2, "{states:?}");
+    let faults = faults(&fields("telemetry-1m"), "event.tags[0] == 'anomaly'");
+    assert_eq!(faults.iter().map(|it| it.level).collect::<Vec<_>>(), [Level::Warning]);
+}
+
+#[test]
+fn a_field_that_need_not_be_there_is_not_taken_to_be_there() {
+    for when in [
+        "has(event.measures.wind_chill_c) != has(event.measures.temperature_c) && \
+         !has(event.measures.wind_chill_c)",
+        "(has(event.measures.wind_chill_c) ? event.measures.wind_chill_c : \
+         event.measures.temperature_c) < -20.0 && !has(event.measures.wind_chill_c)",
+        "(event.measures.severity > 3.0 || has(event.measures.wind_chill_c)) == true && \
+         !has(event.measures.wind_chill_c)",
+        "((event.measures.wind_chill_c > 3.0 && event.measures.severity > 3.0) == false) && \
+         !has(event.measures.wind_chill_c)",
+    ] {
+        assert_eq!(told("accidents", when), Vec::<String>::new(), "{when}");
+    }
+}
+
+#[test]
 fn the_functions_are_those_that_can_be_called() {
     let event = r#"{"kind":"reading","dataset":"flood","event_id":"e","entity":"e","tags":[],
         "event_time":"2026-11-20T10:00:00Z","received_at":"2026-11-20T10:00:00Z",
@@ -277,6 +350,19 @@ fn expression() -> impl Strategy<Value = String> {
         "size(event.tags) > 0",
         "event.attributes.civil_twilight.contains('g')",
         "event.measures.severity == event.measures.humidity_pct",
+        "has(event.measures.humidity_pct) != has(event.measures.severity)",
+        "(has(event.measures.humidity_pct) ? event.measures.humidity_pct : \
+         event.measures.severity) < 3.0",
+        "(event.measures.severity > 3.0 || has(event.measures.humidity_pct)) == true",
+        "(event.measures.humidity_pct > 2.0 && event.measures.severity > 3.0) != true",
+        "(event.measures.humidity_pct > 2.0) == false",
+        "event.measures.severity / 2.0 > 1.5",
+        "event.measures.severity / -2.0 <= event.measures.humidity_pct",
+        "event.tags.exists_one(t, t == 'night')",
+        "size(event.tags.filter(t, t != 'night')) > 0",
+        "event.tags == ['night']",
+        "event.attributes.civil_twilight in ['day', event.entity]",
+        "!(event.attributes.civil_twilight in ['day'])",
         "true",
     ]);
     let leaf = prop_oneof![
@@ -331,7 +417,8 @@ proptest! {
             prop_assert!(held.is_ok(), "{}: {:?}", when, held);
             // Faults of parts are told of parts; the whole is dead where that alone is told of.
             prop_assert!(!(dead && held == Ok(true)), "{}", when);
-            let alone = !when.contains("&&") && !when.contains("||") && !when.contains('?');
+            let parts = ["&&", "||", "?", ", ", "filter"];
+            let alone = !parts.iter().any(|part| when.contains(part));
             let is_refused = faults.iter().any(|fault| fault.level == Level::Error);
             prop_assert!(!(alone && is_refused && held == Ok(true)), "{}", when);
         }

@@ -3,9 +3,10 @@
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr, operators};
 
+use super::names::{no_field, shown};
 use super::tree::{self, Fault};
 use super::{Code, Level};
-use crate::domain::{Domain, Fields, NumberType};
+use crate::domain::{Domain, Fields, NumberType, Texts};
 
 /// The functions there are, beside operators and macros.
 pub(super) const FUNCTIONS: [&str; 12] = [
@@ -22,9 +23,6 @@ pub(super) const FUNCTIONS: [&str; 12] = [
     "type",
     "dyn",
 ];
-
-/// How many names a message shows.
-const MOST_SHOWN: usize = 12;
 
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,7 +114,12 @@ impl Types<'_> {
                 Type::List(Box::new(of))
             }
             Expr::Comprehension(comprehension) => self.comprehension(comprehension),
-            Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Type::Any,
+            Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
+                for part in tree::parts(node) {
+                    self.of(part);
+                }
+                Type::Any
+            }
         }
     }
 
@@ -248,6 +251,15 @@ impl Types<'_> {
 
     fn compare(&mut self, node: &IdedExpr, call: &CallExpr, sign: &str) -> Type {
         let types: Vec<_> = call.args.iter().map(|part| self.of(part)).collect();
+        if types.contains(&Type::Tags) {
+            let listed = call.args.iter().filter_map(|part| match &part.expr {
+                Expr::List(list) => Some(&list.elements),
+                _ => None,
+            });
+            for element in listed.flatten() {
+                self.tag(element);
+            }
+        }
         let [one, other] = &types[..] else { return Type::Bool };
         let has_null = matches!((one, other), (Type::Null, _) | (_, Type::Null));
         let has_order =
@@ -263,6 +275,20 @@ impl Types<'_> {
     }
 
     fn is_in(&mut self, node: &IdedExpr, element: &IdedExpr, container: &IdedExpr) -> Type {
+        if let Expr::List(list) = &container.expr {
+            let found = self.of(element);
+            let types: Vec<_> = list.elements.iter().map(|it| self.of(it)).collect();
+            let is_other = |of: &Type| !found.is_comparable(of);
+            if !types.is_empty() && types.iter().all(is_other) {
+                let message = format!("looks for {} in a list of others", found.name());
+                self.wrong(node, message);
+                return Type::Bool;
+            }
+            for (with, of) in list.elements.iter().zip(&types).filter(|(_, of)| is_other(of)) {
+                self.wrong(with, format!("compares {} with {}", found.name(), of.name()));
+            }
+            return Type::Bool;
+        }
         let (found, inside) = (self.of(element), self.of(container));
         let text = tree::text(element);
         match (&inside, text) {
@@ -273,13 +299,7 @@ impl Types<'_> {
             (Type::Tags | Type::Object(_), None) if !found.is_comparable(&Type::Text) => {
                 self.wrong(node, format!("looks for {} among names", found.name()));
             }
-            (Type::Tags, Some(tag)) if !self.fields.tags().any(|known| known == tag) => {
-                let offset = tree::start(self.program, element);
-                let names: Vec<_> = self.fields.tags().collect();
-                let known = shown(&names, tag);
-                let message = format!("{} has no tag {tag:?}{known}", self.fields.owner());
-                self.fault(Code::UnknownField, offset, message);
-            }
+            (Type::Tags, Some(_)) => self.tag(element),
             (Type::Object(path), Some(name)) => {
                 let offset = tree::start(self.program, element);
                 self.field(&path.clone(), name, offset);
@@ -288,6 +308,44 @@ impl Types<'_> {
             (other, _) => self.wrong(container, format!("{} holds nothing", other.name())),
         }
         Type::Bool
+    }
+
+    /// Tells of a text that is none of the tags there are.
+    fn tag(&mut self, node: &IdedExpr) {
+        let unknown = |tag: &&str| !self.fields.tags().any(|known| known == *tag);
+        if let Some(tag) = tree::text(node).filter(unknown) {
+            let offset = tree::start(self.program, node);
+            let names: Vec<_> = self.fields.tags().collect();
+            let known = shown(&names, tag);
+            let message = format!("{} has no tag {tag:?}{known}", self.fields.owner());
+            self.fault(Code::UnknownField, offset, message);
+        }
+    }
+
+    /// Tells of a value that is no number in any event.
+    fn number_of(&mut self, node: &IdedExpr, found: &Type, function: &str) {
+        if matches!(found, Type::List(_) | Type::Tags | Type::Object(_) | Type::Null) {
+            self.wrong(node, format!("{} is no number", found.name()));
+            return;
+        }
+        let texts = match (tree::text(node), tree::path(node)) {
+            (Some(text), _) => Texts::one_of([text]),
+            (None, Some(path)) => match self.fields.domain(&path) {
+                Some(Domain::Text(texts)) => texts,
+                _ => return,
+            },
+            (None, None) => return,
+        };
+        let is_number = |text: &String| match function {
+            "int" => text.parse::<i64>().is_ok(),
+            "uint" => text.parse::<u64>().is_ok(),
+            _ => text.parse::<f64>().is_ok(),
+        };
+        if let Texts::OneOf(all) = &texts
+            && !all.iter().any(is_number)
+        {
+            self.wrong(node, format!("is never a number: it is {texts}"));
+        }
     }
 
     fn index(&mut self, container: &IdedExpr, index: &IdedExpr) -> Type {
@@ -299,7 +357,13 @@ impl Types<'_> {
             }
             (Type::Object(_) | Type::Any, _) => Type::Any,
             (Type::List(of), _) if by != Type::Text => *of,
-            (Type::Tags, _) if by != Type::Text => Type::Text,
+            (Type::Tags, _) if by != Type::Text => {
+                let offset = tree::start(self.program, container);
+                let message = "fails on an event with fewer tags: 'x' in event.tags does not";
+                let (level, code) = (Level::Warning, Code::WrongType);
+                self.faults.push(Fault { level, code, offset, message: message.to_owned() });
+                Type::Text
+            }
             (other, _) => {
                 self.wrong(container, format!("{} has no such index", other.name()));
                 Type::Any
@@ -364,9 +428,14 @@ impl Types<'_> {
                 }
                 Type::Number(NumberType::Int)
             }
-            ("double", [_]) => Type::Number(NumberType::Double),
-            ("int", [_]) => Type::Number(NumberType::Int),
-            ("uint", [_]) => Type::Number(NumberType::Uint),
+            ("double" | "int" | "uint", [found]) => {
+                self.number_of(parts[0], found, name);
+                Type::Number(match name {
+                    "double" => NumberType::Double,
+                    "int" => NumberType::Int,
+                    _ => NumberType::Uint,
+                })
+            }
             ("string", [_]) => Type::Text,
             ("bool", [_]) => Type::Bool,
             ("bytes" | "type" | "dyn", [_]) => Type::Any,
@@ -391,46 +460,4 @@ fn literal_type(literal: &LiteralValue) -> Type {
         LiteralValue::Null => Type::Null,
         LiteralValue::Bytes(_) => Type::Any,
     }
-}
-
-/// What to say of a field that is not there.
-pub(super) fn no_field(fields: &Fields, path: &str, name: &str) -> String {
-    let full = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    format!("{} has no {full}{}", fields.owner(), shown(&fields.names(path), name))
-}
-
-/// The names that may have been meant, or all.
-fn shown(names: &[&str], meant: &str) -> String {
-    let mut alike: Vec<_> = names.iter().copied().filter(|name| name.starts_with(meant)).collect();
-    let near = names.iter().map(|name| (distance(name, meant), *name)).min();
-    let near = near.filter(|(distance, name)| alike.is_empty() && *distance <= 1 + name.len() / 4);
-    if let Some((_, name)) = near {
-        return format!("; {name}?");
-    }
-    if alike.is_empty() {
-        alike = names.to_vec();
-    }
-    let more = alike.len().saturating_sub(MOST_SHOWN);
-    alike.truncate(MOST_SHOWN);
-    match (alike.is_empty(), more) {
-        (true, _) => "; it has none".to_owned(),
-        (false, 0) => format!("; there are {}", alike.join(", ")),
-        (false, more) => format!("; there are {} and {more} more", alike.join(", ")),
-    }
-}
-
-/// How many letters must be put in, left out or changed (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<_> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (position, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = position + 1;
-        for (at, with) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *with);
-            diagonal = row[at + 1];
-            row[at + 1] = changed.min(row[at] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

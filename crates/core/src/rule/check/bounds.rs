@@ -1,0 +1,117 @@
+//! How large an expression may be: the parser and the check go into it part by part, and what an
+//! object in S3 says must not keep a batch waiting, nor end the process.
+
+use cel::common::ast::Expr;
+use cel::{IdedExpr, Program};
+
+use super::tree;
+
+/// How deep brackets, and `?:`, may be in each other.
+const DEEPEST: usize = 32;
+
+/// The most operators after one another, and the most fields of fields.
+const LONGEST_CHAIN: usize = 64;
+
+/// The most nodes of a syntax tree; what is written down in a list is none.
+const MOST_NODES: usize = 2_000;
+
+/// The deepest syntax tree.
+const DEEPEST_TREE: usize = 64;
+
+/// What is open at some point of a text, since a bracket, a comma or a connective.
+#[derive(Clone, Copy, Default)]
+struct Open {
+    /// `?` in it: what comes after each is inside it.
+    choices: usize,
+    operators: usize,
+    members: usize,
+}
+
+/// Where a text is too deep to be parsed, and what to say of it. What is no CEL is for the parser.
+pub(super) fn of_text(text: &str) -> Option<(usize, String)> {
+    let bytes = text.as_bytes();
+    let (mut open, mut outer) = (Open::default(), Vec::<Open>::new());
+    let mut at = 0;
+    while at < bytes.len() {
+        let here = at;
+        at += 1;
+        match bytes[here] {
+            quote @ (b'"' | b'\'') => {
+                let is_raw =
+                    matches!(&bytes[..here], [.., b'r' | b'R'] | [.., b'r' | b'R', b'b' | b'B']);
+                at = after_text(bytes, here, quote, is_raw);
+            }
+            b'/' if bytes.get(at) == Some(&b'/') => {
+                at = bytes[at..]
+                    .iter()
+                    .position(|byte| *byte == b'\n')
+                    .map_or(bytes.len(), |end| at + end);
+            }
+            b'(' | b'[' | b'{' => {
+                open.members += 1;
+                outer.push(open);
+                open = Open::default();
+            }
+            b')' | b']' | b'}' => open = outer.pop().unwrap_or_default(),
+            b'?' => open = Open { choices: open.choices + 1, ..Open::default() },
+            b':' | b'&' | b'|' => open = Open { choices: open.choices, ..Open::default() },
+            b',' => open = Open::default(),
+            b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'!' => {
+                open = Open { operators: open.operators + 1, members: 0, ..open };
+            }
+            b'=' if bytes.get(at) == Some(&b'=') => {
+                open = Open { operators: open.operators + 1, members: 0, ..open };
+            }
+            b'.' => open.members += 1,
+            _ => {}
+        }
+        let depth = outer.len() + open.choices + outer.iter().map(|it| it.choices).sum::<usize>();
+        if depth > DEEPEST {
+            return Some((here, format!("is too deep: more than {DEEPEST} brackets or choices")));
+        }
+        if open.operators > LONGEST_CHAIN || open.members > LONGEST_CHAIN {
+            return Some((here, format!("is too long: more than {LONGEST_CHAIN} in a row")));
+        }
+    }
+    None
+}
+
+/// The byte after a text that begins at `start`.
+fn after_text(bytes: &[u8], start: usize, quote: u8, is_raw: bool) -> usize {
+    let is_triple = bytes.get(start..start + 3) == Some(&[quote; 3][..]);
+    let end: &[u8] = if is_triple { &[quote; 3] } else { &[quote] };
+    let mut at = start + end.len();
+    while at < bytes.len() {
+        if bytes[at] == b'\\' && !is_raw {
+            at += 2;
+        } else if bytes[at..].starts_with(end) {
+            return at + end.len();
+        } else {
+            at += 1;
+        }
+    }
+    bytes.len()
+}
+
+/// Where a tree is too large, or too deep, and what to say of it.
+pub(super) fn of_tree(program: &Program) -> Option<(usize, String)> {
+    let mut nodes = 0;
+    let mut open = vec![(program.expression(), 1)];
+    while let Some((node, depth)) = open.pop() {
+        nodes += 1;
+        let fault = |message| Some((tree::own(program, node).unwrap_or_default(), message));
+        if depth > DEEPEST_TREE {
+            return fault(format!("is too deep: more than {DEEPEST_TREE} parts in each other"));
+        }
+        if nodes > MOST_NODES {
+            return fault(format!("is too large: more than {MOST_NODES} parts"));
+        }
+        let is_list = matches!(node.expr, Expr::List(_));
+        let counts = |part: &&IdedExpr| !(is_list && matches!(part.expr, Expr::Literal(_)));
+        open.extend(tree::parts(node).into_iter().filter(counts).map(|part| (part, depth + 1)));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;
