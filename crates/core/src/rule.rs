@@ -241,7 +241,7 @@ impl Rule {
     /// What one alert is about, with the fields of `event` in it; at most 256 characters.
     #[must_use]
     pub fn key(&self, event: &Event<'_>) -> String {
-        short(self.key.render(event))
+        short(self.key.key(event))
     }
 
     /// The id of the alert about `event`: hash of rule, key and cooldown period.

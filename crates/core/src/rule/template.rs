@@ -59,19 +59,46 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// The text for `event`; a field that it does not have shows as `?`.
+    /// The text for `event`, for a person: measures have three decimals at most. A field that it does
+    /// not have shows as `?`.
     pub(super) fn render(&self, event: &Event<'_>) -> String {
-        let mut out = String::new();
+        self.with(event, rounded).0
+    }
+
+    /// The text for `event` as a key. Where it lacks a field, its entity follows: what is not known
+    /// is not the same of all.
+    pub(super) fn key(&self, event: &Event<'_>) -> String {
+        match self.with(event, |number| number.to_string()) {
+            (key, true) => key,
+            (key, false) => format!("{key} {}", event.entity),
+        }
+    }
+
+    /// The text for `event`, and whether it has every field.
+    fn with(&self, event: &Event<'_>, shown: fn(f64) -> String) -> (String, bool) {
+        let (mut out, mut is_whole) = (String::new(), true);
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Field(field) => match field.of(event) {
+                Piece::Field(field) => match field.of(event, shown) {
                     Some(value) => out.push_str(&value),
-                    None => out.push('?'),
+                    None => {
+                        out.push('?');
+                        is_whole = false;
+                    }
                 },
             }
         }
-        out
+        (out, is_whole)
+    }
+}
+
+/// With three decimals at most.
+fn rounded(number: f64) -> String {
+    let text = format!("{number:.3}");
+    match text.trim_end_matches('0').trim_end_matches('.') {
+        "-0" => "0".to_owned(),
+        text => text.to_owned(),
     }
 }
 
@@ -92,14 +119,14 @@ impl Field {
         })
     }
 
-    fn of(&self, event: &Event<'_>) -> Option<String> {
+    fn of(&self, event: &Event<'_>, shown: fn(f64) -> String) -> Option<String> {
         Some(match self {
             Self::Dataset => event.dataset.clone().into_owned(),
             Self::EventId => event.event_id.clone().into_owned(),
             Self::Entity => event.entity.clone().into_owned(),
             Self::EventTime => event.event_time.to_string(),
             Self::Attribute(key) => event.attributes.get(key)?.clone().into_owned(),
-            Self::Measure(key) => event.measures.get(key)?.to_string(),
+            Self::Measure(key) => shown(*event.measures.get(key)?),
             Self::WindowStart => event.window.as_ref()?.start.to_string(),
             Self::WindowEnd => event.window.as_ref()?.end.to_string(),
         })

@@ -240,3 +240,32 @@ fn fields_that_contradict_each_other_are_refused() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn what_lacks_a_field_of_the_key_is_of_its_entity_and_of_no_other() {
+    let rules = rules(&rule(&[("key", "{attributes.station}")])).unwrap();
+    let of = |entity: &str| {
+        let json = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}));
+        alerts(&rules, &json.replace("OH/Montgomery", entity)).remove(0)
+    };
+
+    assert_eq!(of("OH/Lucas").key, "? OH/Lucas");
+    assert_eq!(of("OH/Lucas").alert_id, of("OH/Lucas").alert_id);
+    assert_ne!(of("OH/Lucas").alert_id, of("OH/Summit").alert_id);
+}
+
+#[test]
+fn a_title_shows_numbers_as_people_read_them_and_a_key_as_they_are() {
+    let rules = rules(&rule(&[("key", "{measures.temperature_c}")])).unwrap();
+    for (measured, shown) in [
+        (31.099_999_999_999_998, "31.1"),
+        (100.0, "100"),
+        (30.123_456, "30.123"),
+        (1e21, "1000000000000000000000"),
+    ] {
+        let json = event("2026-11-20T10:00:00Z", &json!({"temperature_c": measured}));
+        let alert = alerts(&rules, &json).remove(0);
+        assert_eq!(alert.title, format!("{shown} °C in Dayton (OH/Montgomery)"));
+        assert_eq!(alert.key, measured.to_string());
+    }
+}
