@@ -199,10 +199,6 @@ fn compiled(bytes: &[u8], pipeline: &PipelineConfig) -> Result<Rules, String> {
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
         return Err(format!("{finding}{more}"));
     }
-    // An empty object is a mistake sooner than the wish to hear of nothing.
-    if checked.rules.is_empty() {
-        return Err("has no rules".to_owned());
-    }
     let config = AlertsConfig::from_toml(text).map_err(|error| error.to_string())?;
     Rules::compile(&config).map_err(|error| error.to_string())
 }

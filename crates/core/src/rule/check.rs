@@ -36,7 +36,7 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// It is no TOML, or none of this shape.
+    /// It is no TOML, or none of this shape, or has no rules.
     Unreadable,
     /// Its fields contradict each other, or it is there twice.
     Contradiction,
@@ -200,6 +200,10 @@ impl Check<'_> {
     }
 
     fn all(&mut self, config: &AlertsConfig) {
+        // A mistake sooner than the wish to hear of nothing.
+        if config.rules.is_empty() {
+            self.tell(None, Code::Unreadable, 0, "there are no rules".to_owned());
+        }
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, rule) in config.rules.iter().enumerate() {
             let id = self.source.value(index, "id");

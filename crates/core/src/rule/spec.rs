@@ -50,8 +50,19 @@ pub struct RuleSpec {
     pub flap: Option<FlapSpec>,
 }
 
+/// The longest id of a rule.
+const MOST_ID_BYTES: usize = 100;
+
 /// The most windows in a row that a rule can wait for.
 pub const MOST_SUSTAINED: u32 = 1_000;
+
+/// Whether it can be the id of a rule: a folder, a value of an attribute, and of a metric's dimension.
+fn is_name(id: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    id.len() <= MOST_ID_BYTES
+        && id.bytes().next().is_some_and(is_plain)
+        && id.bytes().all(|byte| is_plain(byte) || matches!(byte, b'-' | b'_'))
+}
 
 impl RuleSpec {
     /// Hash of what the rule waits for; not of what it says to whom.
@@ -70,6 +81,19 @@ impl RuleSpec {
     #[must_use]
     pub fn contradiction(&self) -> Option<(&'static str, String)> {
         let wrong = |field, message: &str| Some((field, message.to_owned()));
+        if !is_name(&self.id) {
+            return wrong(
+                "id",
+                "takes a to z, digits, - and _, begins with none of these two, and has 100 at most",
+            );
+        }
+        let flap = self.flap.map(|flap| flap.within);
+        let lengths = [("cooldown", Some(self.cooldown)), ("absent", self.absent), ("flap", flap)];
+        let is_broken =
+            |length: &Option<Length>| length.is_some_and(|it| it.get().subsec_nanos() != 0);
+        if let Some((field, _)) = lengths.iter().find(|(_, length)| is_broken(length)) {
+            return wrong(field, "is no whole number of seconds");
+        }
         match (&self.when, &self.absent) {
             (Some(_), Some(_)) => return wrong("absent", "excludes `when`: nothing has no fields"),
             (None, None) => return wrong("id", "has neither `when` nor `absent`"),

@@ -235,6 +235,11 @@ fn fields_that_contradict_each_other_are_refused() {
         (SUSTAINED, "for = 3", "for = 1001", "`for`: 1001 is not 2 to 1000 windows in a row"),
         (SUSTAINED, "for = 3", "for = -1", "alerts.toml: TOML parse error at line"),
         (SUSTAINED, "digest = 10", "digest = 0", "`digest`: 0 messages would tell nobody"),
+        (ABSENT, "absent = \"5m\"", "absent = \"1500ms\"", "`absent`: is no whole number of"),
+        (ABSENT, "cooldown = \"1h", "cooldown = \"500ms", "`cooldown`: is no whole number of"),
+        (ABSENT, "id = \"silent\"", "id = \"Silent\"", "rule Silent: takes a to z, digits"),
+        (ABSENT, "id = \"silent\"", "id = \"../etc\"", "rule ../etc: takes a to z, digits"),
+        (ABSENT, "id = \"silent\"", "id = \"\"", "takes a to z, digits"),
     ] {
         let error = rules(&text.replace(from, to)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

@@ -467,6 +467,16 @@ fn the_shipped_rules_are_right() {
 }
 
 #[test]
+fn a_file_without_rules_is_refused() {
+    for text in ["rules = []", "rules = [] # later"] {
+        let checked = check(text, &pipeline());
+        let told: Vec<_> = checked.findings.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["1:1: there are no rules"]);
+        assert!(!checked.is_usable());
+    }
+}
+
+#[test]
 fn a_rule_without_an_example_of_each_is_refused() {
     let (_, text) = bad_examples().into_iter().find(|(name, _)| name == "no-test").unwrap();
     for (count, expected) in [
