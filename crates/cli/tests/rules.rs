@@ -201,6 +201,54 @@ fn events_are_tested_as_the_rows_they_were() {
 }
 
 #[test]
+fn windows_that_are_computed_from_the_readings_of_a_file_are_asked_once() {
+    let folder = folder("backtest-windows");
+    let (events, both) = (folder.join("events.ndjson"), folder.join("both.ndjson"));
+    let mut rows = "sensor_id,timestamp,temperature,humidity,status\n".to_owned();
+    for minute in 0..10 {
+        writeln!(rows, "s-1,2026-11-05T12:{minute:02}:00Z,31,40,ok").unwrap();
+    }
+    fs::write(folder.join("rows.csv"), rows).unwrap();
+    let rows = folder.join("rows.csv");
+    let run = tributary(&["run", rows.to_str().unwrap(), "--events", events.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(0));
+    let readings = fs::read_to_string(&events).unwrap();
+    let window = |minute: u32| {
+        format!(
+            "{{\"kind\":\"window\",\"dataset\":\"telemetry\",\"event_id\":\"w{minute}\",\
+             \"entity\":\"s-1\",\"event_time\":\"2026-11-05T12:{minute:02}:00Z\",\
+             \"received_at\":\"2026-11-05T12:30:00Z\",\"measures\":{{\"count\":1,\
+             \"temperature_c_mean\":31}},\"attributes\":{{}},\"tags\":[],\"window\":{{\
+             \"spec\":\"telemetry-1m\",\"start\":\"2026-11-05T12:{minute:02}:00Z\",\
+             \"end\":\"2026-11-05T12:{:02}:00Z\",\"revision\":0}}}}\n",
+            minute + 1
+        )
+    };
+    let windows = (0..10).map(window).collect::<String>();
+    fs::write(
+        &both,
+        readings
+            .lines()
+            .filter(|line| line.contains("\"reading\""))
+            .fold(windows.clone(), |all, line| all + line + "\n"),
+    )
+    .unwrap();
+    fs::write(folder.join("windows.ndjson"), &windows).unwrap();
+
+    let fired = |file: &Path| {
+        let found =
+            json(&tributary(&["rules", "backtest", file.to_str().unwrap(), "--format", "json"]));
+        let rules = found["rules"].as_array().unwrap().clone();
+        let heat = rules.iter().find(|it| it["rule"] == "sustained-heat").unwrap();
+        (heat["fired"].as_u64().unwrap(), found["computed_anew"].as_u64().unwrap())
+    };
+
+    assert_eq!(fired(&rows), (8, 0));
+    assert_eq!(fired(&both), (8, 10));
+    assert_eq!(fired(&folder.join("windows.ndjson")), (8, 0));
+}
+
+#[test]
 fn rules_that_are_not_right_are_not_asked() {
     let dead = "examples/bad-rules/dead-rule.toml";
     let rows = "events/datasets/accidents/demo.csv";

@@ -59,6 +59,12 @@ impl<'r> Follow<'r> {
         Self { rules, followed: rules.iter().map(followed).collect() }
     }
 
+    /// Whether any rule is asked about `event`.
+    #[must_use]
+    pub fn asks_about(&self, event: &Event<'_>) -> bool {
+        self.rules.iter().any(|rule| rule.asks_about(event))
+    }
+
     /// The rules that fire when `event` comes, a silence that it ends included; and those that fail
     /// on it.
     pub fn event(&mut self, event: &Event<'_>) -> (Vec<Firing<'r>>, Vec<RuleError>) {
