@@ -12,8 +12,8 @@ use tributary_core::event::Event;
 use tributary_core::rule::watch::Watched;
 use tributary_core::rule::{Rule, Rules};
 use tributary_core::window::Spec;
-use tributary_sim::clock;
 use tributary_sim::service::{Change, ChangeKind, SimAlertState, SimTable, SimTopic};
+use tributary_sim::{Fault, clock};
 
 use super::oracle::Verdict;
 
@@ -90,6 +90,17 @@ key = "{dataset}"
 cooldown = "1s"
 flap = { alerts = 2, within = "30s" }
 "#;
+
+/// How often calls to what rules remember go wrong, where calls do at these rates: now and then they
+/// have no answer in any case.
+pub(super) fn rates(all: &BTreeMap<Fault, f64>) -> BTreeMap<Fault, f64> {
+    let mut rates = all.clone();
+    if let Some(rate) = rates.get_mut(&Fault::TimeOutBefore) {
+        *rate = rate.max(0.05);
+    }
+    rates.insert(Fault::Denied, 0.0);
+    rates
+}
 
 /// How long after it is due a silence may be untold: rounds of the schedule, some that fail, and those
 /// that a batch from the past makes cautious.

@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_hours(12);
 pub(super) struct World {
     pub plan: Plan,
     pub faults: Faults,
+    /// Those on the way to what rules remember: see [`World::run`].
+    pub faults_of_state: Faults,
     pub source: Arc<SimBucket>,
     pub parked: Arc<SimBucket>,
     pub raw: Arc<SimStream>,
@@ -84,6 +86,7 @@ impl World {
     pub(super) fn build(plan: Plan) -> Result<Rc<Self>, ConfigError> {
         clock::begin();
         let faults = Faults::new(plan.seed, plan.rates.clone());
+        let faults_of_state = Faults::new(plan.seed, alerts::rates(&plan.rates));
         let books = Arc::new(Mutex::new(Vec::new()));
         let parked = Arc::new(SimBucket::default());
         let lake = Arc::new(SimBucket::default());
@@ -101,7 +104,7 @@ impl World {
             quarantine: quarantine.clone(),
             topic: Arc::default(),
             claims: SimTable::new(faults.clone()),
-            alert_state: SimAlertState::new(faults.clone()),
+            alert_state: SimAlertState::new(faults_of_state.clone()),
             invocations: Invocations::default(),
             metrics: Arc::default(),
             queue: queue.clone(),
@@ -138,6 +141,7 @@ impl World {
         let (invocations, windows) = (parts.invocations, parts.windows);
         Ok(Rc::new(Self {
             faults,
+            faults_of_state,
             source,
             parked,
             raw,
@@ -177,6 +181,13 @@ impl World {
         // Faults go on for a while after the last input.
         sleep(120 * SECOND).await;
         self.faults.calm_down();
+        // Windows are told after that, and marks of them should be lost while all else of their
+        // batches gets through.
+        let faults_of_state = self.faults_of_state.clone();
+        spawn_local(async move {
+            sleep(300 * SECOND).await;
+            faults_of_state.calm_down();
+        });
         let is_done = self.settle().await;
         let is_fresh = is_done && self.takes_a_fresh_record().await;
         self.streams.iter().for_each(|mapping| mapping.stop());
