@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alerts::handler::Alerts;
@@ -195,13 +196,19 @@ async fn an_alert_that_cannot_be_counted_is_reported_and_told_later() {
     clock::begin();
     let faults = Faults::new(1, BTreeMap::from([(Fault::ServerError, 1.0)]));
     let store = SimAlertState::new(faults.clone());
-    let function = function_of(&jumpy(), SimTable::new(Faults::none(1)), store);
+    let mut function = function_of(&jumpy(), SimTable::new(Faults::none(1)), store);
+    let lines = Arc::new(Mutex::new(Vec::<Value>::new()));
+    let copy = lines.clone();
+    function.journal = Journal::new("alerts", "Tributary/test".into())
+        .written_to(move |line| copy.lock().unwrap().push(line.clone()));
     let payload = windows(&[(0, 0, 21.0), (1, 0, 31.0)]);
 
     let answer = handle(&function, &payload, "one").await;
 
     assert_eq!(answer, BatchResponse::failed([format!("{:056}", 1)]));
     assert!(titles(&function).is_empty());
+    let books = lines.lock().unwrap().iter().find(|it| it["message"] == "alerts").cloned().unwrap();
+    assert_eq!((&books["alerts_matched"], &books["alerts_undelivered"]), (&1.into(), &1.into()));
     faults.calm_down();
     assert_eq!(handle(&function, &payload, "two").await, BatchResponse::default());
     assert_eq!(titles(&function).len(), 1);
