@@ -60,23 +60,23 @@ impl SimAlertState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an item of so many bytes can be.
-    fn fits(&self, bytes: usize) -> Result<(), CallError> {
-        if bytes <= MAX_ITEM_BYTES {
-            return Ok(());
-        }
-        Err(CallError::SetUp(SetUpError {
-            operation: OPERATION,
-            resource: "simulated".to_owned(),
-            code: "ValidationException".to_owned(),
-            message: "Item size to update has exceeded the maximum allowed size".to_owned(),
-        }))
-    }
-
     async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
         self.state().calls += 1;
         self.line.call(|| effect(&mut self.state())).await
     }
+}
+
+/// Whether an item of so many bytes can be.
+fn fits(bytes: usize) -> Result<(), CallError> {
+    if bytes <= MAX_ITEM_BYTES {
+        return Ok(());
+    }
+    Err(CallError::SetUp(SetUpError {
+        operation: OPERATION,
+        resource: "simulated".to_owned(),
+        code: "ValidationException".to_owned(),
+        message: "Item size to update has exceeded the maximum allowed size".to_owned(),
+    }))
 }
 
 impl State {
@@ -139,13 +139,13 @@ impl State {
 impl AlertState for SimAlertState {
     async fn raise(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
         let marks = self.state().marks.get(&mark.item).map_or(0, |(marks, _)| marks.len());
-        self.fits(REST_BYTES + (marks + 1) * MARK_BYTES)?;
+        fits(REST_BYTES + (marks + 1) * MARK_BYTES)?;
         self.call(|state| state.raise(mark, expires_at)).await
     }
 
     async fn see(&self, watched: &Watched, _: Timestamp) -> Result<Watched, CallError> {
         let texts = [&watched.item, &watched.rule, &watched.entity, &watched.key, &watched.title];
-        self.fits(REST_BYTES + texts.iter().map(|text| text.len()).sum::<usize>())?;
+        fits(REST_BYTES + texts.iter().map(|text| text.len()).sum::<usize>())?;
         self.call(|state| state.see(watched)).await
     }
 
