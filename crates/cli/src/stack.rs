@@ -6,6 +6,7 @@ use std::error::Error;
 use anyhow::{Context as _, Result, anyhow};
 use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use tributary_aws::clients::SdkConfig;
+use tributary_aws::error::chain;
 
 /// The outputs and parameters of a stack.
 #[derive(Clone, Debug)]
@@ -68,11 +69,5 @@ where
     if let Some(message) = error.as_service_error().and_then(ProvideErrorMetadata::message) {
         return message.to_owned();
     }
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.extend([": ", &error.to_string()]);
-        source = error.source();
-    }
-    text
+    chain(error)
 }
