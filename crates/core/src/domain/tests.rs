@@ -69,6 +69,21 @@ fn a_window_has_what_follows_from_its_readings() {
 }
 
 /// The readings of a fixture.
+/// There are more states than are counted by themselves.
+#[test]
+fn of_more_values_than_are_counted_by_themselves_any_may_be_among_the_others() {
+    let mut pipeline = pipeline();
+    let spec = pipeline.windows.iter_mut().find(|spec| spec.id == "accidents-1h").unwrap();
+    spec.count_by = vec!["state".to_owned(), "severity".to_owned()];
+    let windows = Windows::of(&pipeline);
+    let fields = windows.get("accidents-1h").unwrap();
+
+    for name in ["count_state_OH", "count_state_other", "count_severity_4"] {
+        assert!(fields.measure(name).is_some(), "{name}");
+    }
+    assert!(fields.measure("count_severity_other").is_none());
+}
+
 fn fixture(dataset: &str) -> String {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/datasets");
     std::fs::read_to_string(format!("{root}/{dataset}/valid.jsonl")).unwrap()

@@ -8,10 +8,7 @@ use crate::config::PipelineConfig;
 use crate::datasets;
 use crate::event::Kind;
 use crate::window::WindowSpec;
-use crate::window::aggregate::percent;
-
-/// The most values of a field that are counted one by one.
-const MOST_COUNTED: usize = 100;
+use crate::window::aggregate::{MAX_VALUES, percent};
 
 /// The fields of the windows of each spec.
 #[derive(Clone, Debug)]
@@ -108,14 +105,16 @@ fn sum(low: f64, high: f64) -> Numbers {
     Numbers::between(low, high)
 }
 
-/// The values that are counted, where they are a closed list.
+/// The values that are counted, where they are a closed list of which each is counted by itself.
 fn values(readings: &Fields, name: &str) -> Option<Vec<String>> {
     if let Some(numbers) = readings.measure(name) {
-        let listed = numbers.listed(MOST_COUNTED)?;
+        let listed = numbers.listed(MAX_VALUES)?;
         return Some(listed.iter().map(ToString::to_string).collect());
     }
     match readings.attributes.get(name)? {
-        Texts::OneOf(texts) => Some(texts.iter().cloned().chain(["unknown".to_owned()]).collect()),
-        Texts::AllBut(_) => None,
+        Texts::OneOf(texts) if texts.len() < MAX_VALUES => {
+            Some(texts.iter().cloned().chain(["unknown".to_owned()]).collect())
+        }
+        Texts::OneOf(_) | Texts::AllBut(_) => None,
     }
 }

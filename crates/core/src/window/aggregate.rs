@@ -18,7 +18,7 @@ const DIGEST_K: u16 = 100;
 pub(crate) const MAX_VALUES: usize = 50;
 
 /// What the values beyond [`MAX_VALUES`] are counted under.
-pub(crate) const OTHER: &str = "other";
+const OTHER: &str = "other";
 
 /// The most characters of a value that is counted.
 const MAX_VALUE_CHARS: usize = 128;
