@@ -127,11 +127,6 @@ MUTANTS = [
         "(end - self.needed + 2..=*end).all(holds)",
     ),
     Mutant(
-        "older-revision-brings-a-window-back", "crates/core/src/rule/series.rs",
-        "let value = 2 * u64::from(window.revision) + u64::from(holds);",
-        "let value = u64::from(holds);",
-    ),
-    Mutant(
         "row-over-a-border-forgotten", "crates/core/src/rule/series.rs",
         "let last = self.stretch(number + self.needed - 1);",
         "let last = self.stretch(number);",
