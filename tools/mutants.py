@@ -127,11 +127,6 @@ MUTANTS = [
         "(end - self.needed + 2..=*end).all(holds)",
     ),
     Mutant(
-        "row-over-a-border-forgotten", "crates/core/src/rule/series.rs",
-        "let last = self.stretch(number + self.needed - 1);",
-        "let last = self.stretch(number);",
-    ),
-    Mutant(
         "silence-noted-before-it-is-told", "functions/alerts/src/round.rs",
         "        // Several of a key may flap, and that is one alert.\n",
         "        let early: Vec<_> = groups.iter().flat_map(|it| it.whose.clone()).collect();\n"
