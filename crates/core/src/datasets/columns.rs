@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{ALL, Dataset, flood, names, telemetry};
+use super::{ALL, Dataset, names};
 use crate::bad_row::{Code, Rejection, shown};
 
 /// How many columns a message names.
@@ -54,14 +54,9 @@ fn required_columns(dataset: &dyn Dataset) -> Required {
     dataset.required_columns()
 }
 
-/// The fields without which a row of JSON is no event: fewer than the columns of a CSV where a cell
-/// may be empty.
+/// The fields without which a row of JSON is no event.
 fn required_fields(dataset: &dyn Dataset) -> Required {
-    match dataset.name() {
-        flood::NAME => flood::REQUIRED_FIELDS,
-        telemetry::NAME => telemetry::REQUIRED_FIELDS,
-        _ => dataset.required_columns(),
-    }
+    dataset.required_fields()
 }
 
 /// The dataset of which all that is `required` is there; of several, the most demanding.
@@ -134,6 +129,7 @@ fn named(column: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::by_name;
     use super::*;
 
     fn of(header: &str) -> Result<&'static str, (Code, String)> {
@@ -256,10 +252,9 @@ mod tests {
             "status" => "\"ok\"",
             _ => "1",
         };
-        for (dataset, required) in [
-            (&flood::Flood as &dyn Dataset, flood::REQUIRED_FIELDS),
-            (&telemetry::Telemetry, telemetry::REQUIRED_FIELDS),
-        ] {
+        for name in ["flood", "telemetry"] {
+            let dataset = by_name(name).unwrap();
+            let required = dataset.required_fields();
             let row = |without: Option<usize>, other: usize| {
                 let fields = required.iter().enumerate().filter(|(at, _)| Some(*at) != without);
                 let fields: Vec<_> = fields
@@ -282,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_named_dataset_needs_its_own_columns_only() {
-        let flood = super::super::by_name("flood");
+        let flood = by_name("flood");
         let both = ["sensor_id", "location", "water_level", "timestamp", "temperature", "humidity"];
 
         assert_eq!(of_columns(flood, &both).map(Dataset::name), Ok("flood"));

@@ -31,6 +31,12 @@ pub trait Dataset: Sync {
     /// header that has them all is recognised as this dataset where nothing else says which it is.
     fn required_columns(&self) -> &'static [&'static [&'static str]];
 
+    /// The fields without which a row of JSON is no event, each by the names it goes by: fewer than
+    /// the columns of a CSV where a cell may be empty.
+    fn required_fields(&self) -> &'static [&'static [&'static str]] {
+        self.required_columns()
+    }
+
     /// The columns of which the first that a row has a value in is the partition key of the raw
     /// record: what must keep its order where rows have one, the natural key where they do not, so
     /// that load spreads.

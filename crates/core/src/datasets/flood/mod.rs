@@ -22,10 +22,7 @@ use crate::event::{Attributes, Event, Kind, Location, Measures};
 /// The dataset; see the [module](self).
 pub struct Flood;
 
-pub(super) const NAME: &str = "flood";
-
-/// The fields without which a reading is none: a gauge may be in the table of stations.
-pub(super) const REQUIRED_FIELDS: &[&[&str]] = &[&["sensor_id"], &["water_level"], &["timestamp"]];
+const NAME: &str = "flood";
 
 /// The units of a level, and how a metre is made of it. A foot is the international one.
 const UNITS: &[(&str, Unit)] = &[("m", Unit::Metre), ("cm", Unit::Centimetre), ("ft", Unit::Foot)];
@@ -60,6 +57,10 @@ impl Dataset for Flood {
 
     fn required_columns(&self) -> &'static [&'static [&'static str]] {
         &[&["sensor_id"], &["location"], &["water_level"], &["timestamp"]]
+    }
+
+    fn required_fields(&self) -> &'static [&'static [&'static str]] {
+        &[&["sensor_id"], &["water_level"], &["timestamp"]]
     }
 
     fn partition_columns(&self) -> &'static [&'static str] {

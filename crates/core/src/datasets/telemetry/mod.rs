@@ -20,14 +20,7 @@ use crate::event::{Attributes, Event, Kind, Measures, Text};
 /// The dataset; see the [module](self).
 pub struct Telemetry;
 
-pub(super) const NAME: &str = "telemetry";
-
-/// The fields without which a reading is none: something must have been measured, or said.
-pub(super) const REQUIRED_FIELDS: &[&[&str]] = &[
-    &["sensor_id", "device_id"],
-    &["timestamp"],
-    &["temperature", "humidity", "pressure", "status"],
-];
+const NAME: &str = "telemetry";
 
 /// Every word for a state of a device, and what it is called in an event.
 const STATUS: &[(&str, &str)] = &[
@@ -79,6 +72,14 @@ impl Dataset for Telemetry {
 
     fn required_columns(&self) -> &'static [&'static [&'static str]] {
         &[&["sensor_id", "device_id"], &["timestamp"], &["temperature"], &["humidity"]]
+    }
+
+    fn required_fields(&self) -> &'static [&'static [&'static str]] {
+        &[
+            &["sensor_id", "device_id"],
+            &["timestamp"],
+            &["temperature", "humidity", "pressure", "status"],
+        ]
     }
 
     fn partition_columns(&self) -> &'static [&'static str] {
