@@ -183,6 +183,18 @@ fn a_backtest_tells_a_key_that_flaps_once_in_a_stretch() {
 }
 
 #[test]
+fn a_file_without_any_row_says_what_is_wrong_with_the_first_line() {
+    let file = folder("backtest-no-row").join("array.json");
+    fs::write(&file, "[{\"sensor_id\": \"s\"}]\n").unwrap();
+
+    let output = tributary(&["rules", "backtest", file.to_str().unwrap()]);
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("row 1: ") && told.contains("JSON must be one object a line"), "{told}");
+}
+
+#[test]
 fn events_are_tested_as_the_rows_they_were() {
     let folder = folder("backtest-events");
     let events = folder.join("events.ndjson");

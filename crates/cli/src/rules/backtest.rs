@@ -211,6 +211,8 @@ impl Backtest<'_> {
         let mut progress = Progress::new(length.map(|metadata| metadata.len()));
         let mut feed = Feed::new(dataset, Limits::default()).named(&name);
         let (mut piece, mut payload) = (vec![0; PIECE], Vec::new());
+        // Why the first line is no row, as long as none is one.
+        let mut first = None;
         loop {
             match feed.step() {
                 Ok(Step::NeedInput) => {
@@ -235,11 +237,14 @@ impl Backtest<'_> {
                         Ok(Outcome::Filtered) | Err(_) => self.seen.left_out += 1,
                     }
                 }
-                Ok(Step::Bad(..)) => self.seen.left_out += 1,
+                Ok(Step::Bad(position, rejection, _)) => {
+                    first.get_or_insert_with(|| (position.row, rejection.message.clone()));
+                    self.seen.left_out += 1;
+                }
                 Ok(Step::End) => {
                     progress.finish();
                     if feed.dataset().is_none() {
-                        bail!("{name}: no line is a row of a dataset");
+                        bail!("{name}: {}", crate::run::no_row(first.as_ref()));
                     }
                     return Ok(());
                 }
