@@ -147,14 +147,14 @@ check: $(STAMP) $(MACHETE) ## Formatting, lints, docs, unused dependencies, temp
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 	$(MACHETE)
 	tools/lint_template.sh
-	python events/datasets/accidents/make.py --check
+	python fixtures/datasets/accidents/make.py --check
 	python events/make_payloads.py --check
-	python -W error -m compileall -q demo tools events
+	python -W error -m compileall -q demo tools events fixtures
 
 .PHONY: check-kpl
-check-kpl: ## The aggregates of events/kpl by a library that is not ours; needs npm
-	npm ci --prefix events/kpl --ignore-scripts --no-audit --no-fund --silent
-	node events/kpl/make.mjs --check
+check-kpl: ## The aggregates of fixtures/kpl by a library that is not ours; needs npm
+	npm ci --prefix fixtures/kpl --ignore-scripts --no-audit --no-fund --silent
+	node fixtures/kpl/make.mjs --check
 
 $(MACHETE):
 	cargo install --quiet --locked --root target/tools --version $(MACHETE_VERSION) cargo-machete

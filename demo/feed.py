@@ -139,8 +139,8 @@ def files(dataset, data=None, first=None):
 
 
 def fixtures(dataset):
-    """The good and the bad rows of events/datasets, with what each bad one must be rejected for."""
-    folder = place.ROOT / "events" / "datasets" / dataset
+    """The good and the bad rows of fixtures/datasets, with what each bad one must be rejected for."""
+    folder = place.ROOT / "fixtures" / "datasets" / dataset
     expected = json.loads((folder / "bad-rows.expected.json").read_text())
     found = []
     for name in FIXTURES:

@@ -22,7 +22,7 @@ TOPIC = "flood"
 GROUP = "demo"
 # Other times than those of the files of the same dataset: other events.
 START = "2026-06-01"
-BAD_ROWS = place.ROOT / "events" / "datasets" / DATASET / "bad-rows.jsonl"
+BAD_ROWS = place.ROOT / "fixtures" / "datasets" / DATASET / "bad-rows.jsonl"
 LOG = "poller.log"
 POLLER = place.TARGET / "debug" / "kafka-poller"
 IDLE_SECONDS = 4

@@ -9,7 +9,7 @@ BUILD = ROOT / ".aws-sam" / "local"
 TARGET = ROOT / "target"
 UP_HOME = TARGET / "local"
 DEMO_HOME = TARGET / "demo"
-DEFAULT_DATA = ROOT / "events" / "datasets" / "accidents" / "demo.csv"
+DEFAULT_DATA = ROOT / "fixtures" / "datasets" / "accidents" / "demo.csv"
 
 REGION = "us-east-1"
 # MiniStack takes any credentials; these can never be somebody's real ones.

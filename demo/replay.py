@@ -17,8 +17,8 @@ from . import place, process, run, stack
 EVENTS = place.ROOT / "events"
 # The objects that the payloads of ingest-s3 point at. A case whose object is not here wants it missing.
 OBJECTS = {
-    "accidents/valid.csv": "datasets/accidents/valid.csv",
-    "accidents/a b+ü.csv": "datasets/accidents/valid.csv",
+    "accidents/valid.csv": "fixtures/datasets/accidents/valid.csv",
+    "accidents/a b+ü.csv": "fixtures/datasets/accidents/valid.csv",
 }
 WATCH_STATE = "watch.json"
 WATCH_PORT = 9000
@@ -120,7 +120,7 @@ def put_objects(running, cases):
         if bucket not in there:
             s3.create_bucket(Bucket=bucket)
         for key, fixture in OBJECTS.items():
-            s3.put_object(Bucket=bucket, Key=key, Body=(EVENTS / fixture).read_bytes())
+            s3.put_object(Bucket=bucket, Key=key, Body=(place.ROOT / fixture).read_bytes())
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from urllib.parse import quote_plus
 
 HERE = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(HERE / "datasets" / "accidents"), str(HERE)]
+sys.path[:0] = [str(HERE.parent / "fixtures" / "datasets" / "accidents"), str(HERE)]
 
 from generator.clock import to_utc  # noqa: E402
 from generator.places import place  # noqa: E402

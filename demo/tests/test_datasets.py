@@ -6,7 +6,7 @@ import unittest
 
 from demo import datasets, place, probe, rows
 
-FIXTURES = place.ROOT / "events" / "datasets"
+FIXTURES = place.ROOT / "fixtures" / "datasets"
 NOON = 1_762_344_000 * 10**9
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from demo import aggregates, devices, feed, kafka, place, probe
 
-KPL = place.ROOT / "events" / "kpl"
+KPL = place.ROOT / "fixtures" / "kpl"
 
 
 def document(source):
@@ -17,7 +17,7 @@ def document(source):
 
 class Objects(unittest.TestCase):
     def test_a_row_is_known_by_its_file_and_offset(self):
-        one = feed.files("flood", place.ROOT / "events" / "datasets" / "flood" / "valid.csv")
+        one = feed.files("flood", place.ROOT / "fixtures" / "datasets" / "flood" / "valid.csv")
 
         self.assertEqual(one.identify(document("s3://b/flood/a b?.csv?versionId=v#offset=12&row=1")), ("a b?.csv", 12))
         for other in ("s3://b/covid/x.csv?versionId=v#offset=12&row=1", "http:flood/c#k&item=1", "sqs:1"):
@@ -36,7 +36,7 @@ class Objects(unittest.TestCase):
 
         self.assertEqual((whole.row_count, len(whole.bad)), (300, 24))
         self.assertEqual((part.row_count, len(part.bad)), (20, 2))
-        self.assertIsNone(feed.files("accidents", place.ROOT / "events" / "datasets" / "accidents" / "valid.csv").bad)
+        self.assertIsNone(feed.files("accidents", place.ROOT / "fixtures" / "datasets" / "accidents" / "valid.csv").bad)
 
     def test_made_up_rows_as_csv_keep_every_field(self):
         text = feed.as_csv(b'{"date":"d","fips":"1"}\n{"date":"e","deaths":"2"}\n')

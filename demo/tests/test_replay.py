@@ -26,7 +26,7 @@ class Cases(unittest.TestCase):
 
     def test_the_objects_they_point_at_are_fixtures(self):
         for fixture in replay.OBJECTS.values():
-            self.assertTrue((replay.EVENTS / fixture).exists(), fixture)
+            self.assertTrue((place.ROOT / fixture).exists(), fixture)
 
 
 class Buckets(unittest.TestCase):

@@ -6,7 +6,7 @@ import unittest
 
 from demo import place, rows
 
-ACCIDENTS = place.ROOT / "events" / "datasets" / "accidents"
+ACCIDENTS = place.ROOT / "fixtures" / "datasets" / "accidents"
 REFUSED_BUT_READABLE = {"duplicate-column.csv": 6, "missing-required-column.csv": 6, "unknown-columns.csv": 2}
 
 

@@ -29,7 +29,7 @@ pub struct Target {
     pub name: &'static str,
     /// Asserts the properties for one input.
     pub check: fn(&[u8]),
-    /// Inputs made of the fixtures in `events/`: file name and bytes.
+    /// Inputs made of the files of `fixtures/` and `events/`: file name and bytes.
     pub seeds: fn() -> Vec<(String, Vec<u8>)>,
 }
 

@@ -1,4 +1,4 @@
-//! Inputs to begin with, made of the fixtures in `events/` and cut short: what is small is read often.
+//! Inputs to begin with, made of `fixtures/` and `events/` and cut short: what is small is read often.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,17 +27,17 @@ const SPECIAL: &[&str] = &[
     "unknown-columns.csv",
 ];
 
-fn events() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "..", "events"].iter().collect()
+fn repository() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), ".."].iter().collect()
 }
 
 fn fixture(path: &str) -> Vec<u8> {
-    fs::read(events().join(path)).unwrap()
+    fs::read(repository().join(path)).unwrap()
 }
 
 /// The files of a folder with this end that are no longer than `most`, by name.
 fn files(folder: &str, end: &str, most: usize) -> Vec<Seed> {
-    let entries = fs::read_dir(events().join(folder)).unwrap();
+    let entries = fs::read_dir(repository().join(folder)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.filter(|name| name.ends_with(end)).collect();
     names.retain(|name| !name.ends_with(".expected.json"));
@@ -54,13 +54,15 @@ fn head(bytes: &[u8], lines: usize) -> Vec<u8> {
 pub(crate) fn objects() -> Vec<Seed> {
     let mut seeds: Vec<_> = SPECIAL
         .iter()
-        .map(|name| ((*name).to_owned(), fixture(&format!("datasets/accidents/files/{name}"))))
+        .map(|name| {
+            ((*name).to_owned(), fixture(&format!("fixtures/datasets/accidents/files/{name}")))
+        })
         .collect();
     for dataset in datasets::ALL.iter().map(|dataset| dataset.name()) {
         // A row of accidents is longer than a file of the others.
         let lines = if dataset == "accidents" { 2 } else { 5 };
         for end in [".csv", ".jsonl"] {
-            let files = files(&format!("datasets/{dataset}"), end, usize::MAX).into_iter();
+            let files = files(&format!("fixtures/datasets/{dataset}"), end, usize::MAX).into_iter();
             let rows = files
                 .filter(|(name, _)| ["valid", "bad-rows"].contains(&name.trim_end_matches(end)));
             seeds.extend(
@@ -84,7 +86,7 @@ pub(crate) fn payloads() -> Vec<Seed> {
     let mut seeds = Vec::new();
     for dataset in datasets::ALL.iter().map(|dataset| dataset.name()) {
         let most = if dataset == "accidents" { 2 } else { 12 };
-        for (name, bytes) in files(&format!("datasets/{dataset}"), ".jsonl", usize::MAX) {
+        for (name, bytes) in files(&format!("fixtures/datasets/{dataset}"), ".jsonl", usize::MAX) {
             for (index, line) in bytes.split(|&byte| byte == b'\n').take(most).enumerate() {
                 let name = name.trim_end_matches(".jsonl");
                 seeds.push((format!("{dataset}-{name}-{index}.json"), line.to_vec()));
@@ -113,34 +115,34 @@ fn batches(folder: &str) -> Vec<Seed> {
 }
 
 pub(crate) fn raw_records() -> Vec<Seed> {
-    let mut seeds = batches("transform");
+    let mut seeds = batches("events/transform");
     let long = br#"{"dataset":"<long>","record_id":"<long>","source":"<long><long>","received_at":"2026-11-20T10:00:00Z","payload":{}}"#;
     seeds.push(("long.bin".to_owned(), long.to_vec()));
     seeds
 }
 
 pub(crate) fn event_records() -> Vec<Seed> {
-    let mut seeds = [batches("metrics"), batches("alerts")].concat();
+    let mut seeds = [batches("events/metrics"), batches("events/alerts")].concat();
     let long = br#"{"kind":"reading","dataset":"accidents","event_id":"e","entity":"<long>","event_time":"2026-11-20T09:00:00Z","received_at":"2026-11-20T10:00:00Z","measures":{"severity":4},"attributes":{"state":"<long>"},"tags":[]}"#;
     seeds.push(("long.bin".to_owned(), long.to_vec()));
     seeds
 }
 
 pub(crate) fn kinesis_payloads() -> Vec<Seed> {
-    files("transform", ".json", 5_600)
+    files("events/transform", ".json", 5_600)
 }
 
 pub(crate) fn kafka_payloads() -> Vec<Seed> {
-    files("ingest-kafka", ".json", 3_200)
+    files("events/ingest-kafka", ".json", 3_200)
 }
 
 pub(crate) fn http_requests() -> Vec<Seed> {
-    files("ingest-http", ".json", 2_600)
+    files("events/ingest-http", ".json", 2_600)
 }
 
 pub(crate) fn queue_messages() -> Vec<Seed> {
     let mut seeds = Vec::new();
-    for (name, payload) in files("ingest-s3", ".json", usize::MAX) {
+    for (name, payload) in files("events/ingest-s3", ".json", usize::MAX) {
         let payload: Value = serde_json::from_slice(&payload).unwrap();
         let bodies = payload["Records"].as_array().into_iter().flatten();
         for (index, body) in bodies.filter_map(|record| record["body"].as_str()).enumerate() {
@@ -152,7 +154,7 @@ pub(crate) fn queue_messages() -> Vec<Seed> {
 
 pub(crate) fn http_bodies() -> Vec<Seed> {
     let mut seeds = Vec::new();
-    for (name, payload) in files("ingest-http", ".json", usize::MAX) {
+    for (name, payload) in files("events/ingest-http", ".json", usize::MAX) {
         let payload: Value = serde_json::from_slice(&payload).unwrap();
         let Some(body) = payload["body"].as_str() else { continue };
         let is_base64 = payload["isBase64Encoded"] == true;
@@ -165,7 +167,7 @@ pub(crate) fn http_bodies() -> Vec<Seed> {
         seeds.push((name.replace(".json", ".bin"), [&[choice], body.as_slice()].concat()));
     }
     for (index, dataset) in (1..).zip(["covid", "flood", "telemetry"]) {
-        let lines = head(&fixture(&format!("datasets/{dataset}/valid.jsonl")), 3);
+        let lines = head(&fixture(&format!("fixtures/datasets/{dataset}/valid.jsonl")), 3);
         seeds.push((format!("{dataset}.bin"), [&[b'4' + index], lines.as_slice()].concat()));
     }
     seeds
@@ -175,7 +177,7 @@ pub(crate) fn http_bodies() -> Vec<Seed> {
 pub(crate) fn aggregates() -> Vec<Seed> {
     let message =
         |(name, bytes): Seed| (name, bytes[MAGIC.len()..bytes.len() - MD5_BYTES].to_vec());
-    files("kpl", ".bin", 400).into_iter().map(message).collect()
+    files("fixtures/kpl", ".bin", 400).into_iter().map(message).collect()
 }
 
 pub(crate) fn user_records() -> Vec<Seed> {
@@ -191,11 +193,11 @@ pub(crate) fn user_records() -> Vec<Seed> {
         let lines: Vec<_> = records.iter().map(line).collect();
         (name, [b"\x28", lines.join("\n").as_bytes()].concat())
     };
-    files("kpl", ".bin", 400).into_iter().map(lines).collect()
+    files("fixtures/kpl", ".bin", 400).into_iter().map(lines).collect()
 }
 
 pub(crate) fn filters() -> Vec<Seed> {
-    let raw = String::from_utf8(head(&fixture("datasets/flood/valid.jsonl"), 1)).unwrap();
+    let raw = String::from_utf8(head(&fixture("fixtures/datasets/flood/valid.jsonl"), 1)).unwrap();
     let raw = format!(r#"{{"dataset":"flood","record_id":"r","payload":{}}}"#, raw.trim());
     let expressions = [
         "event.dataset == 'flood' && double(event.payload.water_level) > 0.5",

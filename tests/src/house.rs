@@ -202,10 +202,10 @@ pub fn missing_fixtures(name: &str, files: &[String]) -> Vec<String> {
     ["valid", "bad-rows"]
         .iter()
         .filter(|case| {
-            let stem = format!("events/datasets/{name}/{case}.");
+            let stem = format!("fixtures/datasets/{name}/{case}.");
             let is_rows = |end: &str| matches!(end, "csv" | "jsonl");
             !files.iter().any(|file| file.strip_prefix(&stem).is_some_and(is_rows))
         })
-        .map(|case| format!("events/datasets/{name}: lacks {case}.csv or {case}.jsonl"))
+        .map(|case| format!("fixtures/datasets/{name}: lacks {case}.csv or {case}.jsonl"))
         .collect()
 }

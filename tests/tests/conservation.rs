@@ -13,7 +13,7 @@ use tributary_core::raw::RawRecordWriter;
 use tributary_core::rows::Limits;
 use tributary_core::transform::{Outcome, Transformer, read_raw};
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/datasets");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 
 /// A header of each dataset, and a good row of it but for the number that makes rows differ.
 const FEEDS: &[(&str, &str, &str)] = &[

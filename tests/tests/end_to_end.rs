@@ -29,7 +29,7 @@ use tributary_core::transform::Transformer;
 use tributary_sim::service::{SimAlertState, SimTable};
 use tributary_sim::{Faults, MemoryObjects, MemoryQueue, MemorySink};
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/datasets");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
 /// What an object came to.

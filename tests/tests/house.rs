@@ -212,11 +212,11 @@ fn each_dataset_has_its_fixtures() {
 #[test]
 fn a_dataset_without_bad_rows_is_seen() {
     let files = [
-        "events/datasets/flood/valid.jsonl".to_owned(),
-        "events/datasets/flood/bad-rows.md".to_owned(),
+        "fixtures/datasets/flood/valid.jsonl".to_owned(),
+        "fixtures/datasets/flood/bad-rows.md".to_owned(),
     ];
 
     let faults = house::missing_fixtures("flood", &files);
 
-    assert_eq!(faults, ["events/datasets/flood: lacks bad-rows.csv or bad-rows.jsonl"]);
+    assert_eq!(faults, ["fixtures/datasets/flood: lacks bad-rows.csv or bad-rows.jsonl"]);
 }

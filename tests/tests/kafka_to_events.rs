@@ -24,7 +24,7 @@ use tributary_core::transform::{Outcome, Transformer};
 use tributary_sim::MemorySink;
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/datasets");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 
 fn now() -> Timestamp {
     "2026-11-20T10:00:00Z".parse().unwrap()

@@ -24,7 +24,7 @@ use tributary_core::config::PipelineConfig;
 use tributary_core::transform::Transformer;
 use tributary_sim::{Answer as Put, MemorySink};
 
-const DATASETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/datasets");
+const DATASETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
 /// The function on this machine.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use server::{Answer, Request};
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/datasets/accidents");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets/accidents");
 
 /// One bucket, `source`, with one object, `rows`.
 struct Bucket {

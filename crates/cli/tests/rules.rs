@@ -47,9 +47,9 @@ fn the_shipped_rules_are_right_and_pass_their_examples() {
 #[test]
 fn each_bad_example_is_refused_with_file_rule_and_column() {
     let mut refused = 0;
-    for file in fs::read_dir(Path::new(ROOT).join("examples/bad-rules")).unwrap() {
+    for file in fs::read_dir(Path::new(ROOT).join("fixtures/rules/bad")).unwrap() {
         let path = file.unwrap().path();
-        let file = format!("examples/bad-rules/{}", path.file_name().unwrap().to_str().unwrap());
+        let file = format!("fixtures/rules/bad/{}", path.file_name().unwrap().to_str().unwrap());
         let output = tributary(&["rules", "check", &file]);
 
         if file.ends_with("/always.toml") {
@@ -73,7 +73,7 @@ fn each_bad_example_is_refused_with_file_rule_and_column() {
 #[test]
 fn findings_are_one_object_for_programs() {
     let output =
-        tributary(&["rules", "check", "examples/bad-rules/dead-rule.toml", "--format", "json"]);
+        tributary(&["rules", "check", "fixtures/rules/bad/dead-rule.toml", "--format", "json"]);
 
     let found = json(&output);
     assert_eq!((&found["rules"], &found["errors"]), (&1.into(), &1.into()));
@@ -89,7 +89,7 @@ fn an_example_that_is_not_what_its_name_says_fails() {
     let of_rule = folder.join("high-temperature");
     fs::create_dir_all(&of_rule).unwrap();
     let example = |name: &str| {
-        let path = format!("{ROOT}/events/rules/high-temperature/{name}.json");
+        let path = format!("{ROOT}/fixtures/rules/shipped/high-temperature/{name}.json");
         fs::read_to_string(path).unwrap()
     };
     fs::write(of_rule.join("fires-at-30.json"), example("silent-at-30")).unwrap();
@@ -198,7 +198,7 @@ fn a_file_without_any_row_says_what_is_wrong_with_the_first_line() {
 fn events_are_tested_as_the_rows_they_were() {
     let folder = folder("backtest-events");
     let events = folder.join("events.ndjson");
-    let rows = "events/datasets/accidents/demo.csv";
+    let rows = "fixtures/datasets/accidents/demo.csv";
     let run = tributary(&["run", rows, "--events", events.to_str().unwrap()]);
     assert_eq!(run.status.code(), Some(0));
 
@@ -262,8 +262,8 @@ fn windows_that_are_computed_from_the_readings_of_a_file_are_asked_once() {
 
 #[test]
 fn rules_that_are_not_right_are_not_asked() {
-    let dead = "examples/bad-rules/dead-rule.toml";
-    let rows = "events/datasets/accidents/demo.csv";
+    let dead = "fixtures/rules/bad/dead-rule.toml";
+    let rows = "fixtures/datasets/accidents/demo.csv";
     for arguments in [&["rules", "test", dead][..], &["rules", "backtest", rows, "--rules", dead]] {
         let output = tributary(arguments);
         assert_eq!(output.status.code(), Some(1));
@@ -275,10 +275,11 @@ fn rules_that_are_not_right_are_not_asked() {
 
 #[test]
 fn the_rule_that_is_explained_is_right_and_passes_its_examples() {
-    let examples = ["--examples", "examples/rules"];
+    let examples = ["--examples", "fixtures/rules/tutorial"];
     for verb in ["check", "test"] {
-        let output =
-            tributary(&[&["rules", verb, "examples/rules/frost.toml"][..], &examples].concat());
+        let output = tributary(
+            &[&["rules", verb, "fixtures/rules/tutorial/frost.toml"][..], &examples].concat(),
+        );
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     }
 }

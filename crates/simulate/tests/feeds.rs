@@ -116,7 +116,7 @@ fn every_record_has_the_shape_of_its_dataset() {
 
 #[test]
 fn an_accident_has_the_46_columns_of_the_csv() {
-    let valid = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/datasets/accidents/valid.csv");
+    let valid = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets/accidents/valid.csv");
     let header = std::fs::read_to_string(valid).unwrap();
     let header: BTreeSet<_> = header.lines().next().unwrap().split(',').collect();
 

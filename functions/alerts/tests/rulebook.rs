@@ -17,7 +17,7 @@ use tributary_sim::MemoryObjects;
 
 const KEY: &str = "alerts.toml";
 
-const DEAD: &str = include_str!("../../../examples/bad-rules/dead-rule.toml");
+const DEAD: &str = include_str!("../../../fixtures/rules/bad/dead-rule.toml");
 
 fn rule(id: &str) -> String {
     format!(

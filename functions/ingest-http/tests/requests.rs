@@ -133,7 +133,7 @@ async fn what_is_accepted_becomes_an_event_and_what_is_rejected_would_not() {
     let ingest = ingest([]);
     let transformer = Transformer::compile(&PipelineConfig::default()).unwrap();
     let path =
-        format!("{}/../../events/datasets/accidents/valid.jsonl", env!("CARGO_MANIFEST_DIR"));
+        format!("{}/../../fixtures/datasets/accidents/valid.jsonl", env!("CARGO_MANIFEST_DIR"));
     let mut lines = std::fs::read_to_string(path).unwrap();
     lines.push_str("{\"ID\":\"A-1\"}\n{\"ID\":\"A-2\",\"ID\":\"A-3\"}\n");
     let payload = request(&lines, &[("content-type", "application/x-ndjson")]);

@@ -292,7 +292,7 @@ async fn an_object_that_changes_between_two_ranges_is_told_after_the_rows_before
 
 #[tokio::test(start_paused = true)]
 async fn each_file_of_the_fixtures_is_read_as_expected() {
-    let folder = format!("{}/../../events/datasets/accidents/files", env!("CARGO_MANIFEST_DIR"));
+    let folder = format!("{}/../../fixtures/datasets/accidents/files", env!("CARGO_MANIFEST_DIR"));
     let expected = std::fs::read(format!("{folder}/expected.json")).unwrap();
     let expected: Value = serde_json::from_slice(&expected).unwrap();
     let expected = expected.as_object().unwrap();

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     /// A file of rules; else those that are compiled in
     file: Option<PathBuf>,
 
-    /// Where the examples are, a folder for each rule; else events/rules, where there is one
+    /// Where the examples are, a folder for each rule; else fixtures/rules/shipped, where there is one
     #[arg(long, value_name = "DIR")]
     examples: Option<PathBuf>,
 

@@ -14,7 +14,7 @@ use comfy_table::Table;
 use tributary_core::config::{ALERTS, PIPELINE, PipelineConfig};
 
 /// Where examples are, below the folder that a person is in.
-const EXAMPLES: &str = "events/rules";
+const EXAMPLES: &str = "fixtures/rules/shipped";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

@@ -1,7 +1,7 @@
 //! The datasets: how a row of each becomes an event.
 //!
 //! A new dataset is one file here, one line in [`ALL`] and one fixture folder under
-//! `events/datasets/`; no function changes.
+//! `fixtures/datasets/`; no function changes.
 
 pub mod accidents;
 mod columns;

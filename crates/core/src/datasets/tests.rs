@@ -21,7 +21,7 @@ fn by_rows() -> impl Iterator<Item = &'static str> {
 }
 
 fn path(dataset: &str, file: &str) -> PathBuf {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/datasets");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
     [root, dataset, file].iter().collect()
 }
 

@@ -85,7 +85,7 @@ fn of_more_values_than_are_counted_by_themselves_any_may_be_among_the_others() {
 }
 
 fn fixture(dataset: &str) -> String {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/datasets");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
     std::fs::read_to_string(format!("{root}/{dataset}/valid.jsonl")).unwrap()
 }
 

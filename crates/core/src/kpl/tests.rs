@@ -1,4 +1,4 @@
-//! Against what another library writes and reads (`events/kpl`), against a list of records as the
+//! Against what another library writes and reads (`fixtures/kpl`), against a list of records as the
 //! model, and against every damage.
 
 use std::fs;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::wire::{put_bytes, put_number};
 use super::*;
 
-/// A record as `events/kpl/make.mjs` writes it down.
+/// A record as `fixtures/kpl/make.mjs` writes it down.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 struct Written {
     partition_key: String,
@@ -34,9 +34,9 @@ impl Written {
     }
 }
 
-/// Each aggregate of `events/kpl`, as aws-kinesis-agg writes it, and its records, as it reads them.
+/// Each aggregate of `fixtures/kpl`, as aws-kinesis-agg writes it, and its records, as it reads them.
 fn fixtures() -> Vec<(PathBuf, Vec<u8>, Vec<Written>)> {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/kpl"));
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/kpl"));
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let fixtures: Vec<_> = paths
         .filter(|path| path.extension().is_some_and(|it| it == "bin"))

@@ -301,7 +301,7 @@ fn assert_alike(one: &Window, other: &Window) {
 
 #[test]
 fn the_example_that_is_explained_line_by_line_is_a_spec() {
-    let text = include_str!("../../../../examples/window.toml");
+    let text = include_str!("../../../../fixtures/windows/tutorial.toml");
 
     let specs = compile(&PipelineConfig::from_toml(text).unwrap()).unwrap();
 

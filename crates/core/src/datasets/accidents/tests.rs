@@ -31,7 +31,7 @@ fn rejected(changes: &[(&str, &str)]) -> (Code, String) {
 
 /// The payloads of a fixture, by the ID they hold.
 fn payloads(file: &str) -> Vec<String> {
-    let path = format!("{}/../../events/datasets/accidents/{file}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../../fixtures/datasets/accidents/{file}", env!("CARGO_MANIFEST_DIR"));
     let mut feed = Feed::new(Some(&Accidents), Limits::default());
     feed.push(&std::fs::read(path).unwrap());
     feed.finish();
@@ -51,7 +51,7 @@ fn payloads(file: &str) -> Vec<String> {
 }
 
 fn expected(file: &str) -> Value {
-    let path = format!("{}/../../events/datasets/accidents/{file}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../../fixtures/datasets/accidents/{file}", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 

@@ -427,7 +427,7 @@ proptest! {
 
 /// The bad examples by name, in order.
 fn bad_examples() -> Vec<(String, String)> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bad-rules");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/rules/bad");
     let files = std::fs::read_dir(root).unwrap().map(|file| file.unwrap().path());
     let mut files: Vec<_> =
         files.filter(|file| file.extension().is_some_and(|it| it == "toml")).collect();

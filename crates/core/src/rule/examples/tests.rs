@@ -12,7 +12,7 @@ fn rules() -> Rules {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/rules")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/rules/shipped")
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
