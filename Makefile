@@ -59,7 +59,8 @@ $(STAMP): requirements.txt
 # The build for this machine. One cargo run for all functions keeps every core busy and compiles what they share
 # once; `sam build` then finds them done and puts them in place. With cargo itself as the compiler the binaries link
 # against this machine's C library: no cross-compiler, and none is wanted, since they run here. The build for AWS is
-# `sam build`, which cross-compiles with zig into .aws-sam/build; this one stays out of its way in .aws-sam/local.
+# `sam build`, which cross-compiles with zig into .aws-sam/build; this one stays out of its way in .aws-sam/local, and
+# leaves out what no local stack has (`exclude` in samconfig.toml).
 .PHONY: build
 build: export CARGO_LAMBDA_COMPILER := cargo
 build: $(STAMP) ## The functions, built for this machine into .aws-sam/local
@@ -71,10 +72,10 @@ build: $(STAMP) ## The functions, built for this machine into .aws-sam/local
 cli: ## The tributary command: target/release/tributary
 	cargo build --release --locked -p tributary-cli
 
-# Who makes feeds up and who polls topics, for the feeds that need them: some hundred rows do not ask for speed. With a
-# test in the list, cargo takes features as it does in `make test`, and finds there what it needs; without, it would
-# compile the SDK crates once more.
-FEED_TOOLS := $(if $(filter flood telemetry covid kafka all,$(FEED)),tributary) $(if $(filter kafka all,$(FEED)),kafka-poller)
+# What makes feeds up, counts the alerts that are due, and polls topics, for the feeds that need it: some hundred rows
+# do not ask for speed. With a test in the list, cargo takes features as it does in `make test`, and finds there what it
+# needs; without, it would compile the SDK crates once more.
+FEED_TOOLS := $(if $(filter flood telemetry covid kafka http all,$(FEED)),tributary) $(if $(filter kafka all,$(FEED)),kafka-poller)
 .PHONY: feed-tools
 feed-tools:
 	$(if $(strip $(FEED_TOOLS)),cargo build --locked --test poller $(addprefix --bin ,$(FEED_TOOLS)))

@@ -130,11 +130,12 @@ class Books:
         return self.total.lost == 0 and self.alerts >= self.alerts_expected
 
 
-def settle(feeds, seen, filtered_in_logs, rules):
+def settle(feeds, seen, filtered_in_logs, alerts_due):
     """The books of a run over what `feeds` put in.
 
     `filtered_in_logs` is what `transform` says it filtered. A filtered record leaves no trace but
     that, so records that ended nowhere are taken as filtered up to that number and as lost beyond it.
+    `alerts_due` has the number of alerts by rule; alerts of other rules are counted as they came.
     """
     event_of, problems = _events_by_key(seen)
     owned, strangers = _by_feed(feeds, seen)
@@ -169,7 +170,7 @@ def settle(feeds, seen, filtered_in_logs, rules):
     problems += some("events come from no raw record", sorted(set(seen.events) - claimed))
     problems += some("records are in quarantine and an event too", _ended_twice(seen, event_of))
     total = Line("total", "", **{name: sum(getattr(line, name) for line in lines) for name in COUNTS})
-    alerts, expected_alerts, about_alerts = _alerts(seen, rules)
+    alerts, expected_alerts, about_alerts = _alerts(seen, alerts_due)
     return Books(
         lines, total, alerts, expected_alerts, refused, lost_rows, lost_records, problems + about_alerts)
 
@@ -279,19 +280,10 @@ def _ended_twice(seen, event_of):
     ]
 
 
-def _alerts(seen, rules):
-    """How many alerts came and must have come, each counted once, and what is wrong with them.
-
-    Alerts of a rule that this driver cannot judge are counted as they came.
-    """
-    expected = rules.expected(seen.events.values())
-    came = set(seen.alerts)
+def _alerts(seen, due):
+    """How many alerts came and must have come, each counted once, and what is wrong with them."""
+    came = Counter(rule for rule, _ in seen.alerts)
     told = [alert["event"]["event_id"] for alert in seen.alerts.values() if "event" in alert]
     problems = some("alerts are about no event", sorted(event_id for event_id in told if event_id not in seen.events and event_id not in seen.windows))
-    came_by_rule = {alert for alert in came if alert[0] in rules.judged}
-    unjudged = came - came_by_rule
-    if came_by_rule != expected:
-        problems.append(
-            f"{len(expected)} alerts are due, {len(expected - came_by_rule)} of them did not come,"
-            f" and {len(came_by_rule - expected)} came that are not due")
-    return len(came), len(expected) + len(unjudged), problems
+    problems += [f"{count} alerts of {rule} are due, and {came[rule]} came" for rule, count in due.items() if came[rule] != count]
+    return came.total(), sum({**came, **due}.values()), problems

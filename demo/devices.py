@@ -91,6 +91,9 @@ class Devices(feed.Feed):
         key, _, at = document.source.removeprefix(head).rpartition("&item=")
         return key, int(at)
 
+    def files(self):
+        return [(f"{DATASET}.jsonl", b"".join(line + b"\n" for request in self.requests for line, _ in request))]
+
     def send(self, running):
         url = address(running)
         for number, request in enumerate(self.requests):

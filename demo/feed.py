@@ -30,7 +30,8 @@ class Feed:
     """One way in, with what goes in: `books` explains what an identity is.
 
     `bad` is which rows must be rejected or quarantined, and with which code; None where that is not
-    known. What the sender was told is bad is in `rejected` and `rejected_codes`, once it was sent.
+    known. `alerts` is how many alerts of each rule about one reading must come, where that is known
+    beforehand. What the sender was told is bad is in `rejected` and `rejected_codes`, once it was sent.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Feed:
     what: str
     rows: Counter
     bad: dict | None = None
+    alerts: dict | None = None
     rejected: Counter = field(default_factory=Counter)
     rejected_codes: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
@@ -56,6 +58,10 @@ class Feed:
         """Puts everything in; returns what to say of it."""
         raise NotImplementedError
 
+    def files(self):
+        """Everything that goes in, as files: name and bytes of each."""
+        raise NotImplementedError
+
     def contradictions(self, raw):
         """What the sender was told and is not so; `raw` has the record ids found, with their rows."""
         return []
@@ -65,13 +71,15 @@ class Feed:
 class Object:
     """A file to upload, and the offsets of the rows in it as this driver counts them.
 
-    `bad` has the codes of its bad rows by offset, or is None where nobody has said.
+    `bad` has the codes of its bad rows by offset, `alerts` the number of alerts by rule; None where
+    that is not known.
     """
 
     name: str
     body: bytes
     offsets: list
     bad: dict | None = None
+    alerts: dict | None = None
 
     def line(self, offset):
         """The line of a row of JSON Lines."""
@@ -91,6 +99,7 @@ class Files(Feed):
             what=objects[0].name if len(objects) == 1 else f"{len(objects)} files",
             rows=Counter((one.name, offset) for one in objects for offset in one.offsets),
             bad={(one.name, offset): code for one in objects for offset, code in one.bad.items()} if known else None,
+            alerts=objects[0].alerts if len(objects) == 1 else None,
         )
         self.objects = objects
 
@@ -99,6 +108,9 @@ class Files(Feed):
         if found and found[1].startswith(f"{self.dataset}/"):
             return found[1].partition("/")[2], int(found[2])
         return None
+
+    def files(self):
+        return [(one.name, one.body) for one in self.objects]
 
     def send(self, running):
         """Uploads below the dataset's folder, which is how ingest knows the dataset."""
@@ -113,20 +125,21 @@ def load(path, first=None):
     """Reads a file; with `first`, the header and that many rows of it, decompressed."""
     content = path.read_bytes()
     whole = rows.read(path.name, content)
-    bad = _demo_bad_rows(path)
+    bad, alerts = _of_demo_file(path)
     if first is None or first >= len(whole.rows):
-        return Object(path.name, content, [row.offset for row in whole.rows], bad)
+        return Object(path.name, content, [row.offset for row in whole.rows], bad, alerts)
     name = path.name.removesuffix(".gz")
     part = whole.first(first)
     offsets = [row.offset for row in rows.read(name, part).rows]
     return Object(name, part, offsets, bad and {at: code for at, code in bad.items() if at in offsets})
 
 
-def _demo_bad_rows(path):
+def _of_demo_file(path):
+    """The bad rows and the alerts of the demo's own file; None of each for another."""
     if path.resolve() != place.DEFAULT_DATA:
-        return None
+        return None, None
     expected = json.loads(path.with_name("demo.expected.json").read_text())
-    return {row["offset"]: row["code"] for row in expected["bad_by_line"]}
+    return {row["offset"]: row["code"] for row in expected["bad_by_line"]}, {"severe-accident": expected["severity4"]}
 
 
 def files(dataset, data=None, first=None):

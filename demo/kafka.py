@@ -39,11 +39,11 @@ class Topic(feed.Feed):
 
     def __init__(self, count=None):
         self.count = count or feed.MADE_UP_ROWS
-        made_up = feed.simulate(DATASET, self.count, "--start", START).splitlines()
+        self.made_up = feed.simulate(DATASET, self.count, "--start", START)
         bad = bad_objects(next(one for one in feed.fixtures(DATASET) if one.name == BAD_ROWS.name))
         super().__init__(
             name="kafka", dataset=DATASET, what="1 topic",
-            rows=Counter([*((TOPIC, content(line)) for line in made_up), *bad]), bad=bad)
+            rows=Counter([*((TOPIC, content(line)) for line in self.made_up.splitlines()), *bad]), bad=bad)
 
     def identify(self, document):
         if not _SOURCE.fullmatch(document.source):
@@ -51,6 +51,9 @@ class Topic(feed.Feed):
         if hasattr(document, "payload"):
             return TOPIC, canonical(document.payload)
         return TOPIC, content(base64.b64decode(document.payload_base64 or ""))
+
+    def files(self):
+        return [(f"{DATASET}.jsonl", self.made_up), (BAD_ROWS.name, BAD_ROWS.read_bytes())]
 
     def send(self, running):
         broker = Broker(running.home / "kafka")

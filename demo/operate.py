@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 
-from . import books, feed, follow, place, probe, rules, run
+from . import books, expected, feed, follow, place, probe, run
 
 DEAD_SECONDS = 120
 ARRIVAL_SECONDS = 60
@@ -71,8 +71,8 @@ def through(running):
     """All of it, on a running stack that nothing went into yet."""
     operator = Operator(running)
     given = feed.files(feed.DATASET)
-    expected = json.loads(place.DEFAULT_DATA.with_name("demo.expected.json").read_text())
-    ids = {f"A-{9_100_000 + row['row']}" for row in expected["bad_by_line"]}
+    known = json.loads(place.DEFAULT_DATA.with_name("demo.expected.json").read_text())
+    ids = {f"A-{9_100_000 + row['row']}" for row in known["bad_by_line"]}
     _send(running, given)
     operator.tributary("books", "--from", "logs", "--slack", "5s")
 
@@ -84,7 +84,7 @@ def through(running):
     operator.tributary("quarantine", "replay", "--since", "1h", *comma, "--yes", ends=1)
     left, mended = running.home / "left-out.jsonl", running.home / "mended.jsonl"
     operator.tributary("quarantine", "replay", "--since", "1h", "--left-out", left, ends=1)
-    count = by_hand(left, mended, expected)
+    count = by_hand(left, mended, known)
     by_file = ("quarantine", "replay", "--since", "1h", "--mended", mended)
     operator.tributary(*by_file)
     operator.tributary(*by_file, "--yes")
@@ -112,18 +112,18 @@ def through(running):
 def _send(running, given):
     """Sends the file and waits until each row of it has ended."""
     watcher = follow.Watcher(running, probe.TopicQueue(running, f"{running.name}-operate-probe", "AlertsTopicArn"))
-    due = rules.load()
+    due = expected.alerts([given]).due
     print(given.send(running))
     if not follow.until_quiet(watcher, lambda seen: books.settle([given], seen, 0, due)):
         raise Unexpected("rows are unaccounted for")
 
 
-def by_hand(left, mended, expected):
+def by_hand(left, mended, known):
     """Makes of rows that were left out what a person would: good values for bad ones, a good row for one that cannot be
     read, each under the number that its maker gave it. How many there are."""
     with (place.DEFAULT_DATA.parent / "valid.csv").open(newline="") as file:
         good = {name: cell for name, cell in next(csv.DictReader(file)).items() if cell}
-    numbers = {row["offset"]: row["row"] for row in expected["bad_by_line"]}
+    numbers = {row["offset"]: row["row"] for row in known["bad_by_line"]}
     lines = []
     for line in left.read_text().splitlines():
         row = json.loads(line)

@@ -65,12 +65,12 @@ class Report:
         self.balanced = not self.problems
 
 
-def collect(stack, watcher, feeds, rules):
+def collect(stack, watcher, feeds, expected_alerts):
     """Asks Athena, CloudWatch, the logs and the layers, and settles the books."""
     seen = watcher.seen
     functions = {
         name: probe.add_batches(probe.batch_lines(stack, key)) for key, name in place.FUNCTIONS.items()}
-    settled = books.settle(feeds, seen, functions["transform"]["filtered"], rules)
+    settled = books.settle(feeds, seen, functions["transform"]["filtered"], expected_alerts.due)
     by_dataset, stored = ask_athena(stack, watcher.analytics)
     series = probe.metrics(stack)
     parked = probe.Layer(stack, "RawBucketName", "aws/lambda/", parse=False)
@@ -107,8 +107,7 @@ def collect(stack, watcher, feeds, rules):
         failures=probe.failures(stack.log.read_text(errors="replace")),
         lost_rows=settled.lost_rows[:20],
         lost_records=settled.lost_records[:20],
-        notes=[note for one in feeds for note in one.notes] + [
-            f"the alerts of {rule} are counted as they came: this driver cannot judge the rule" for rule in rules.unjudged],
+        notes=[note for one in feeds for note in one.notes] + expected_alerts.notes,
         problems=list(settled.problems),
         alerts_by_rule=dict(sorted(Counter(rule for rule, _ in seen.alerts).items())),
     )

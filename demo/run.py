@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from . import books, datasets, devices, faults, feed, follow, kafka, place, probe, report, rules, show, stack, windows
+from . import books, datasets, devices, expected, faults, feed, follow, kafka, place, probe, report, show, stack, windows
 
 ALERTS_SHOWN = 3
 # What `all` runs together; `python -m demo demo --feed` knows them too.
@@ -101,7 +101,7 @@ def _measure(running, feeds, kill, alarm_function, seconds):
     ops = faults.subscribe_ops(running)
     alerts = probe.TopicQueue(running, f"{running.name}-alerts-probe", "AlertsTopicArn")
     watcher = follow.Watcher(running, alerts)
-    due = rules.load()
+    alerts_due = expected.alerts(feeds)
     feed.shorten_redelivery(running, sum(one.row_count for one in feeds))
     killer = faults.Killer(running, *kill) if kill else None
     if killer:
@@ -112,7 +112,7 @@ def _measure(running, feeds, kill, alarm_function, seconds):
         with step(one.verb, seconds, f"{one.verb}_{one.name}") as say:
             say(one.send(running))
     with step("follow", seconds, "follow") as say:
-        accounted = follow.until_quiet(watcher, lambda seen: books.settle(feeds, seen, 0, due))
+        accounted = follow.until_quiet(watcher, lambda seen: books.settle(feeds, seen, 0, alerts_due.due))
         say("every row is accounted for" if accounted else "quiet, with rows still open")
     if killer:
         killer.stop()
@@ -120,7 +120,7 @@ def _measure(running, feeds, kill, alarm_function, seconds):
         kept, wrong = windows.settle(running, watcher.seen, watcher.poll)
         say("each holds what its readings come to" if not wrong else "not what the readings come to")
     with step("measure", seconds, "measure") as say:
-        result = report.collect(running, watcher, feeds, due)
+        result = report.collect(running, watcher, feeds, alerts_due)
         result.add_windows(windows.summary(kept), windows.newest(running, kept), len(watcher.seen.late), wrong)
         say("Athena, CloudWatch, layers, logs")
     if killer:

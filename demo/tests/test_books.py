@@ -6,11 +6,11 @@ from collections import Counter
 from demo import books
 from demo.books import Seen
 from demo.feed import Feed
-from demo.tests.given import OFFSETS, RULES, a_feed, a_good_run, alert, bad, event, raw
+from demo.tests.given import ALERTS_DUE, OFFSETS, a_feed, a_good_run, alert, bad, event, raw
 
 
-def settle(seen, offsets=OFFSETS, filtered=0, codes=None):
-    return books.settle([a_feed(offsets, codes)], seen, filtered, RULES)
+def settle(seen, offsets=OFFSETS, filtered=0, codes=None, due=ALERTS_DUE):
+    return books.settle([a_feed(offsets, codes)], seen, filtered, due)
 
 
 class Balanced(unittest.TestCase):
@@ -64,7 +64,7 @@ class Balanced(unittest.TestCase):
         seen = Seen()
         seen.add_bad({**bad(0, 0, at_ingest=True), "code": "missing_column"})
 
-        settled = settle(seen)
+        settled = settle(seen, due={"severe": 0})
 
         self.assertEqual((settled.total.rows, settled.total.quarantined, settled.total.lost), (1, 1, 0))
         self.assertEqual((settled.refused, settled.problems), ({"x.csv": "missing_column"}, []))
@@ -140,11 +140,12 @@ class Unbalanced(unittest.TestCase):
     def test_a_missing_alert_and_one_too_many(self):
         seen = a_good_run()
         seen.alerts.clear()
-        self.problems(settle(seen), "1 of them did not come")
+        self.problems(settle(seen), "1 alerts of severe are due, and 0 came")
         self.assertFalse(settle(seen).complete)
 
+        seen = a_good_run()
         seen.add_alert(alert("A-3"))
-        self.problems(settle(seen), "1 came that are not due")
+        self.problems(settle(seen), "1 alerts of severe are due, and 2 came")
 
     def test_a_row_that_is_bad_for_another_reason_or_should_not_be(self):
         for codes in ({100: "invalid_time", 200: "out_of_range"}, {100: "out_of_range"}, {100: "out_of_range", 300: "x"}):
@@ -179,7 +180,7 @@ class SeveralFeeds(unittest.TestCase):
         for at, key in ((0, "A-20"), (2, "A-3")):
             seen.add_raw({**raw(at, 0, key), "record_id": f"h{at}", "source": f"http:x#batch&item={at}"})
         seen.add_event(event("A-20"))
-        return books.settle([a_feed(), told(rejected)], seen, 0, RULES)
+        return books.settle([a_feed(), told(rejected)], seen, 0, ALERTS_DUE)
 
     def test_each_has_its_line_and_a_key_of_both_is_an_event_of_the_first(self):
         settled = self.run_of(rejected=[1])

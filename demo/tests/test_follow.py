@@ -6,7 +6,7 @@ from unittest import mock
 
 from demo import books, follow
 from demo.books import Seen
-from demo.tests.given import RULES, a_feed, event, raw
+from demo.tests.given import a_feed, event, raw
 
 
 class Clock:
@@ -47,7 +47,7 @@ class Watcher:
 
 
 def books_of(rows):
-    return lambda seen: books.settle([a_feed(range(rows))], seen, 0, RULES)
+    return lambda seen: books.settle([a_feed(range(rows))], seen, 0, {})
 
 
 def run(moments, rows, waiting=0):

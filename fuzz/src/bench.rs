@@ -12,12 +12,12 @@ use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::Journal;
 use tributary_aws::put::Limits;
-use tributary_core::bad_row;
-use tributary_core::books::Books;
-use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::id::Id;
-use tributary_core::transform::Transformer;
-use tributary_sim::{Answer, MemorySink};
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_model::bad_row;
+use tributary_model::books::Books;
+use tributary_model::id::Id;
+use tributary_pipeline::transform::Transformer;
+use tributary_testkit::{Answer, MemorySink};
 
 pub(crate) type Records = MemorySink<StreamRecord>;
 pub(crate) type Lines = MemorySink<Vec<u8>>;
@@ -30,7 +30,7 @@ pub(crate) static PIPELINE_CONFIG: LazyLock<PipelineConfig> =
 
 /// A step from rows to events, as deployed.
 pub(crate) fn transformer() -> Transformer {
-    Transformer::compile(&PIPELINE_CONFIG).unwrap()
+    PIPELINE_CONFIG.transformer().unwrap()
 }
 
 /// The time of day, which stands.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tributary_core::datasets;
-use tributary_core::kpl::{MAGIC, user_records as read_aggregate};
+use tributary_datasets as datasets;
+use tributary_kpl::{MAGIC, user_records as read_aggregate};
 
 /// File name and bytes.
 type Seed = (String, Vec<u8>);
@@ -183,7 +183,7 @@ pub(crate) fn aggregates() -> Vec<Seed> {
 pub(crate) fn user_records() -> Vec<Seed> {
     let lines = |(name, bytes): Seed| {
         let records = read_aggregate(&bytes).unwrap().unwrap();
-        let line = |it: &tributary_core::kpl::UserRecord<'_>| {
+        let line = |it: &tributary_kpl::UserRecord<'_>| {
             let data = String::from_utf8_lossy(it.data);
             match it.explicit_hash_key {
                 Some(hash_key) => format!("{}\t{hash_key}\t{data}", it.partition_key),

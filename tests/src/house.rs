@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str], &[&str])] = &[
     ("tributary-sim", &["tributary-core", "tributary-aws", "tributary-simulate"], &[]),
     ("tributary-cassandra", &["tributary-core", "tributary-aws"], &["tributary-sim"]),
     ("kafka-poller", &["tributary-aws"], &[]),
-    ("windows", &["tributary-core", "tributary-aws", "tributary-cassandra"], &["tributary-sim"]),
+    ("windows-cassandra", &["windows", "tributary-aws", "tributary-cassandra"], &[]),
 ];
 const FUNCTIONS_MAY_USE: (&[&str], &[&str]) =
     (&["tributary-core", "tributary-aws"], &["tributary-sim"]);

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tributary_core::bad_row::{BadRow, Origin};
-use tributary_core::config::PipelineConfig;
-use tributary_core::datasets;
-use tributary_core::ingest::{Feed, SourceName, Step};
-use tributary_core::raw::RawRecordWriter;
-use tributary_core::rows::Limits;
-use tributary_core::transform::{Outcome, Transformer, read_raw};
+use tributary_config::PipelineConfig;
+use tributary_datasets as datasets;
+use tributary_datasets::ingest::{Feed, SourceName, Step};
+use tributary_model::bad_row::{BadRow, Origin};
+use tributary_model::raw::RawRecordWriter;
+use tributary_pipeline::transform::{Outcome, read_raw};
+use tributary_rows::Limits;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 
@@ -52,7 +52,7 @@ impl Came {
 fn take(dataset: &str, bytes: &[u8], piece: usize) -> Came {
     let source = SourceName::s3("b", "folder/f.csv", Some("v1"), None);
     let writer = RawRecordWriter::new(dataset);
-    let transformer = Transformer::compile(&PipelineConfig::default()).unwrap();
+    let transformer = PipelineConfig::default().transformer().unwrap();
     let mut feed = Feed::new(datasets::by_name(dataset), Limits::default());
     let mut pieces = bytes.chunks(piece.max(1));
     let mut came = Came::default();
@@ -166,7 +166,7 @@ proptest! {
     #[test]
     fn any_record_of_the_stream_is_an_event_or_a_rejection(data in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(raw) = read_raw(&data) {
-            let transformer = Transformer::compile(&PipelineConfig::default()).unwrap();
+            let transformer = PipelineConfig::default().transformer().unwrap();
             let _ = transformer.record(&raw);
         }
     }
@@ -181,7 +181,7 @@ proptest! {
     {
         let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         let payload = format!("{{{}}}", fields.join(","));
-        let transformer = Transformer::compile(&PipelineConfig::default()).unwrap();
+        let transformer = PipelineConfig::default().transformer().unwrap();
         let _ = transformer.payload(datasets::by_name("accidents").unwrap(), &payload, None);
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tributary_core::bad_row::Code;
-use tributary_core::config::{ALERTS, AlertsConfig};
+use tributary_config::{ALERTS, AlertsConfig};
+use tributary_model::bad_row::Code;
 
 fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use alerts::handler::Alerts;
-use alerts::sustained::Memory;
-use ingest_s3::handler::IngestS3;
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
+use fn_ingest_s3::handler::IngestS3;
+use fn_metrics::handler::Metrics;
+use fn_transform::handler::Transform;
 use jiff::SignedDuration;
-use metrics::handler::Metrics;
 use serde_json::{Value, json};
-use transform::handler::Transform;
 use tributary_aws::claims::Claimant;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::kinesis::StreamRecord;
@@ -20,14 +20,13 @@ use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_aws::sns::{self, Notification};
 use tributary_aws::{cloudwatch, firehose};
-use tributary_core::config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
-use tributary_core::metric::Datum;
-use tributary_core::quarantine::{Fixes, Mended, QuarantinedRow, Remade, Replayer, Verdict};
-use tributary_core::rows;
-use tributary_core::rule::Rules;
-use tributary_core::transform::Transformer;
-use tributary_sim::service::{SimAlertState, SimTable};
-use tributary_sim::{Faults, MemoryObjects, MemoryQueue, MemorySink};
+use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_operate::quarantine::{Fixes, Mended, QuarantinedRow, Remade, Replayer, Verdict};
+use tributary_pipeline::metric::Datum;
+use tributary_pipeline::transform::Transformer;
+use tributary_rows as rows;
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Faults, MemoryObjects, MemoryQueue, MemorySink};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
@@ -77,7 +76,7 @@ fn lines(lines: &[Vec<u8>]) -> Vec<Value> {
 }
 
 fn transformer() -> Transformer {
-    Transformer::compile(&PipelineConfig::from_toml(PIPELINE).unwrap()).unwrap()
+    PipelineConfig::from_toml(PIPELINE).unwrap().transformer().unwrap()
 }
 
 /// What `transform` makes of raw records: events, and bad rows.
@@ -118,7 +117,10 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
             entry.message.len()
         })),
         quarantine: bad_rows(),
-        rules: Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap().into(),
+        rules: PipelineConfig::default()
+            .rules(&AlertsConfig::from_toml(ALERTS).unwrap())
+            .unwrap()
+            .into(),
         routes: BTreeMap::new(),
         state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
         memory: SignedDuration::from_hours(24),
@@ -195,7 +197,7 @@ fn at_ingest(came: &Came) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn the_good_rows_of_every_dataset_become_events_and_metrics() {
-    for dataset in tributary_core::datasets::ALL {
+    for dataset in tributary_datasets::ALL {
         let name = dataset.name();
         let bytes = std::fs::read(format!("{FIXTURES}/{name}/valid.csv")).unwrap();
 
@@ -210,7 +212,7 @@ async fn the_good_rows_of_every_dataset_become_events_and_metrics() {
 
 #[tokio::test(start_paused = true)]
 async fn each_bad_row_of_every_dataset_is_quarantined_with_its_bytes() {
-    for dataset in tributary_core::datasets::ALL {
+    for dataset in tributary_datasets::ALL {
         let name = dataset.name();
         let bytes = std::fs::read(format!("{FIXTURES}/{name}/bad-rows.csv")).unwrap();
 
@@ -298,7 +300,7 @@ async fn one_fix_mends_all_rows_with_one_fault() {
     let field = "Temperature(F)";
     let set = [format!("{field}=payload['{field}'].replace(',', '.')")];
     let replayer = Replayer {
-        fixes: Fixes::compile(None, None, &set).unwrap(),
+        fixes: Fixes::compile(None, &set).unwrap(),
         ..Replayer::new(transformer(), STREAM.entry_bytes)
     };
     let commas: Vec<_> = came

@@ -2,15 +2,23 @@
 //! which is faultless, and exactly the fault that follows.
 
 use serde_json::{Value, json};
-use tributary_tests::contract::environment::{READERS, Reader};
-use tributary_tests::contract::mutation::{changed, with, without};
-use tributary_tests::contract::template::Template;
-use tributary_tests::contract::{environment, functions, mappings, roles};
+use system_tests::contract::environment::{READERS, Reader};
+use system_tests::contract::mutation::{changed, with, without};
+use system_tests::contract::template::Template;
+use system_tests::contract::{environment, functions, mappings, roles};
 
 type Check = fn(&Template) -> Vec<String>;
 
-const CRATES: [&str; 7] =
-    ["alerts", "ingest-http", "ingest-kafka", "ingest-s3", "metrics", "transform", "windows"];
+const CRATES: [&str; 8] = [
+    "alerts",
+    "ingest-http",
+    "ingest-kafka",
+    "ingest-s3",
+    "metrics",
+    "transform",
+    "windows",
+    "windows-cassandra",
+];
 
 const ARE_THE_CRATES: Check =
     |template| functions::are_the_crates(template, &CRATES.map(str::to_owned));
@@ -141,6 +149,45 @@ fn a_log_group_that_is_missing_shared_or_for_ever() {
 }
 
 #[test]
+fn alternatives_that_are_not_alike() {
+    let check = functions::alternatives_are_alike;
+
+    let batch = "WindowsCassandra/Properties/Events/Events/Properties/BatchSize";
+    reports(
+        check,
+        &with(batch, json!(10)),
+        "WindowsCassandra: property Events differs from Windows",
+    );
+    let timeout = without("Windows/Properties/Timeout");
+    reports(check, &timeout, "WindowsCassandra: property Timeout differs from Windows");
+}
+
+#[test]
+fn alternatives_that_a_stack_can_have_both_of() {
+    let both = with("WindowsCassandra/Condition", json!("WindowsInCassandra"));
+
+    assert_eq!(
+        functions::have_roles_of_their_own(&both),
+        [
+            "Windows: shares its Role WindowsRole with WindowsCassandra",
+            "WindowsCassandra: shares its Role WindowsRole with Windows",
+        ]
+    );
+    assert_eq!(
+        functions::have_log_groups_with_retention(&both),
+        [
+            "Windows: shares its LogGroup WindowsLogs with WindowsCassandra",
+            "WindowsCassandra: shares its LogGroup WindowsLogs with Windows",
+        ]
+    );
+    reports(
+        START,
+        &both,
+        "WindowsCassandra: is not in a stack with [(\"WindowStore\", \"keyspaces\")]",
+    );
+}
+
+#[test]
 fn a_stream_mapping_with_a_dangerous_default() {
     let for_ever = "absent and -1 are for ever";
     let retries = format!("a bound in MaximumRetryAttempts: {for_ever}");
@@ -261,6 +308,7 @@ fn a_variable_that_the_code_began_to_read() {
                         .map(drop)
                         .ok_or_else(String::new)
                 },
+                ..*reader
             },
             _ => *reader,
         })

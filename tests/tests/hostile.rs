@@ -9,12 +9,12 @@ use std::sync::Mutex;
 use cap::Cap;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tributary_core::bad_row::Code;
-use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::datasets;
-use tributary_core::ingest::{Feed, Step};
-use tributary_core::rows::Limits;
-use tributary_core::transform::{Outcome, Transformer, read_raw};
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_datasets as datasets;
+use tributary_datasets::ingest::{Feed, Step};
+use tributary_model::bad_row::Code;
+use tributary_pipeline::transform::{Outcome, read_raw};
+use tributary_rows::Limits;
 
 #[global_allocator]
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
@@ -35,7 +35,7 @@ struct Came {
 /// `most` bytes of memory beyond the pieces.
 fn read(dataset: &str, pieces: impl IntoIterator<Item = Vec<u8>>, most: usize) -> Came {
     let _alone = ALONE.lock().unwrap();
-    let transformer = Transformer::compile(&PipelineConfig::from_toml(PIPELINE).unwrap()).unwrap();
+    let transformer = PipelineConfig::from_toml(PIPELINE).unwrap().transformer().unwrap();
     let limits = Limits { max_row_bytes: MIB, max_gzip_ratio: 200, ..Limits::default() };
     let mut feed = Feed::new(datasets::by_name(dataset), limits);
     let mut pieces = pieces.into_iter();
@@ -113,7 +113,7 @@ fn a_row_of_many_mib_costs_itself_and_no_memory() {
 
 #[test]
 fn json_that_is_nested_without_end_is_one_bad_row() {
-    let transformer = Transformer::compile(&PipelineConfig::default()).unwrap();
+    let transformer = PipelineConfig::default().transformer().unwrap();
     for deep in [
         format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000)),
         format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)),

@@ -3,10 +3,10 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use tributary_core::datasets;
-use tributary_tests::contract::environment::READERS;
-use tributary_tests::house::{self, cargo};
-use tributary_tests::repository;
+use system_tests::contract::environment::READERS;
+use system_tests::house::{self, cargo};
+use system_tests::repository;
+use tributary_datasets as datasets;
 
 #[track_caller]
 fn holds(faults: &[String]) {

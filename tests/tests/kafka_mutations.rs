@@ -2,9 +2,9 @@
 //! exactly the fault that follows.
 
 use serde_json::{Value, json};
-use tributary_tests::contract::mutation::{with, without};
-use tributary_tests::contract::template::Template;
-use tributary_tests::contract::{alarms, kafka, mappings, roles};
+use system_tests::contract::mutation::{with, without};
+use system_tests::contract::template::Template;
+use system_tests::contract::{alarms, kafka, mappings, roles};
 
 const MAPPING: &str = "IngestKafkaTopic2/Properties";
 

@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ingest_kafka::config::Topics;
-use ingest_kafka::handler::IngestKafka;
-use ingest_kafka::payload::KafkaResponse;
+use fn_ingest_kafka::config::Topics;
+use fn_ingest_kafka::handler::IngestKafka;
+use fn_ingest_kafka::payload::KafkaResponse;
+use fn_transform::handler::Transform;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use transform::handler::Transform;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
@@ -18,10 +18,10 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::datasets;
-use tributary_core::transform::{Outcome, Transformer};
-use tributary_sim::MemorySink;
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_datasets as datasets;
+use tributary_pipeline::transform::{Outcome, Transformer};
+use tributary_testkit::MemorySink;
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
@@ -43,7 +43,7 @@ fn bad_rows() -> Producer<MemorySink<Vec<u8>>> {
 }
 
 fn transformer() -> Transformer {
-    Transformer::compile(&PipelineConfig::from_toml(PIPELINE).unwrap()).unwrap()
+    PipelineConfig::from_toml(PIPELINE).unwrap().transformer().unwrap()
 }
 
 fn base64(bytes: &[u8]) -> String {

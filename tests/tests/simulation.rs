@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use system_tests::simulation::{Outcome, Plan, run};
 use tributary_aws::producer::Order;
-use tributary_sim::Fault;
-use tributary_tests::simulation::{Outcome, Plan, run};
+use tributary_testkit::Fault;
 
 fn outcome(plan: Plan) -> Outcome {
     run(plan).unwrap()

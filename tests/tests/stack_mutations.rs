@@ -2,9 +2,9 @@
 //! which is faultless, and exactly the fault that follows.
 
 use serde_json::{Value, json};
-use tributary_tests::contract::mutation::{changed, with, without};
-use tributary_tests::contract::template::Template;
-use tributary_tests::contract::{alarms, catalogue, deployment, samples, storage};
+use system_tests::contract::mutation::{changed, with, without};
+use system_tests::contract::template::Template;
+use system_tests::contract::{alarms, catalogue, deployment, samples, storage};
 
 type Check = fn(&Template) -> Vec<String>;
 
@@ -362,6 +362,25 @@ fn a_resource_that_the_local_aws_does_not_know() {
     reports(LOCAL, &query(Value::Null), fault);
     reports(LOCAL, &query(json!("WatchSilence")), fault);
     reports(LOCAL, &query(json!("NoSuchCondition")), fault);
+}
+
+#[test]
+fn a_local_build_that_is_not_of_the_local_stack() {
+    let template = Template::read().unwrap();
+    let faults = |exclude: &str| {
+        let text = format!("[local.build.parameters]\nexclude = [{exclude}]");
+        deployment::builds_locally(&template, &text.parse().unwrap())
+    };
+
+    assert_eq!(faults("\"WindowsCassandra\""), [""; 0]);
+    assert_eq!(faults(""), ["WindowsCassandra: is built locally, where no stack has it"]);
+    assert_eq!(
+        faults("\"Alerts\", \"WindowsCassandra\", \"Widows\""),
+        [
+            "Alerts: is left out of the local build",
+            "samconfig.toml: exclude names no function Widows",
+        ]
+    );
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use tributary_core::anomaly::{AnomalyKind, AnomalySpec, Baseline, Detector};
-use tributary_core::config::ConfigError;
+use tributary_anomaly::{AnomalyKind, AnomalySpec, Baseline, Detector};
+use tributary_model::config_error::ConfigError;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,8 @@ impl Method {
 fn ours(means: &[Option<f64>]) -> Result<Vec<Told>, ConfigError> {
     let spec: AnomalySpec = toml::from_str("measures = ['mean']")
         .map_err(|error| ConfigError::new("bench", error.to_string()))?;
-    let detector = Detector::compile(&spec, SignedDuration::from_mins(1), "bench")?;
+    let detector = Detector::compile(&spec, SignedDuration::from_mins(1))
+        .map_err(|error| ConfigError::new("bench", error.to_string()))?;
     let mut baseline = Baseline::default();
     let mut second = 0;
     let told = means.iter().map(|&mean| {

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use tributary_core::anomaly::AnomalyKind;
+use tributary_anomaly::AnomalyKind;
 
 use super::LESSON;
 use super::rules::{Method, Told};

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use tributary_core::anomaly::AnomalyKind;
-use tributary_simulate::{FaultKind, FeedKind, Label, Rates, Settings, Simulation};
+use tributary_anomaly::AnomalyKind;
+use tributary_datagen::{FaultKind, FeedKind, Label, Rates, Settings, Simulation};
 
 use super::{ECHO, NEWS};
 

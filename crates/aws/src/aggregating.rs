@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::iter::repeat_n;
 
-use tributary_core::kpl::{self, Aggregator, PAYLOAD_UNIT, UserRecord};
+use tributary_kpl::{self as kpl, Aggregator, PAYLOAD_UNIT, UserRecord};
 
 use crate::error::CallError;
 use crate::kinesis::StreamRecord;

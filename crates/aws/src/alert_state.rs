@@ -9,8 +9,8 @@ mod table;
 use std::future::Future;
 
 use jiff::Timestamp;
-use tributary_core::rule::series::{Mark, Marks};
-use tributary_core::rule::watch::Watched;
+use tributary_rules::series::{Mark, Marks};
+use tributary_rules::watch::Watched;
 
 use crate::error::CallError;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tributary_core::bad_row::Code;
-use tributary_core::books::Books;
+use tributary_model::bad_row::Code;
+use tributary_model::books::Books;
 
 use crate::payload::{BatchResponse, KinesisRecord};
 

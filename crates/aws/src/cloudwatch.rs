@@ -3,7 +3,7 @@
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
-use tributary_core::metric::{Datum, Unit};
+use tributary_pipeline::metric::{Datum, Unit};
 
 use crate::error::CallError;
 use crate::put::{BatchPut, Limits, Verdict};

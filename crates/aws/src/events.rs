@@ -1,8 +1,8 @@
 //! Reading events from a batch of the EVENTS stream: what its consumers have in common.
 
 use jiff::Timestamp;
-use tributary_core::bad_row::{Code, Origin, Rejection};
-use tributary_core::event::Event;
+use tributary_model::bad_row::{Code, Origin, Rejection};
+use tributary_model::event::Event;
 
 use crate::batch::{Fate, Fates};
 use crate::payload::KinesisRecord;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use tributary_core::alert::AlertBooks;
-use tributary_core::bad_row::Code;
-use tributary_core::books::Books;
+use tributary_model::bad_row::Code;
+use tributary_model::books::Books;
+use tributary_rules::alert::AlertBooks;
 
 /// Who speaks: the function, and the namespace of its metrics.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Quarantine: where bad rows go before the checkpoint may pass them.
 
 use jiff::Timestamp;
-use tributary_core::bad_row::{BadRow, Origin, Rejection};
+use tributary_model::bad_row::{BadRow, Origin, Rejection};
 
 use crate::deadline::Deadline;
 use crate::error::SetUpError;

@@ -3,8 +3,8 @@
 //! A record is a KPL aggregate of many user records, or is its own only one. What comes after this
 //! counts, rejects and delivers user records; only the checkpoint is of the stream's.
 
-use tributary_core::bad_row::{Code, Origin, Rejection};
-use tributary_core::kpl;
+use tributary_kpl as kpl;
+use tributary_model::bad_row::{Code, Origin, Rejection};
 
 use crate::batch::{Fate, Fates};
 use crate::payload::KinesisRecord;
@@ -68,7 +68,10 @@ pub fn unpack(
                     take(Some(index), Ok(user_record.data));
                 }
             }
-            Some(Err(rejection)) => take(None, Err(Broken { rejection, bytes: &data })),
+            Some(Err(fault)) => {
+                let rejection = Rejection::row(Code::BrokenAggregate, fault.to_string());
+                take(None, Err(Broken { rejection, bytes: &data }));
+            }
         }
     }
     fates

@@ -9,7 +9,7 @@ mod table;
 use std::future::Future;
 
 use jiff::Timestamp;
-use tributary_core::window::clock::{Clock, Shard, ShardOrigin};
+use tributary_windows::clock::{Clock, Shard, ShardOrigin};
 
 use crate::error::CallError;
 use crate::tail::Reader;
@@ -60,7 +60,7 @@ pub struct Item {
     pub due: Option<Timestamp>,
     /// When the store may forget it; never where there is none.
     pub expires_at: Option<Timestamp>,
-    /// The window, as `tributary_core::window::Window` writes it.
+    /// The window, as `tributary_windows::Window` writes it.
     pub body: String,
 }
 

@@ -15,8 +15,8 @@ use aws_smithy_types::body::SdkBody;
 use jiff::Timestamp;
 use tributary_aws::alert_state::{AlertState, AlertStateTable};
 use tributary_aws::error::CallError;
-use tributary_core::rule::series::{Mark, Marks};
-use tributary_core::rule::watch::Watched;
+use tributary_rules::series::{Mark, Marks};
+use tributary_rules::watch::Watched;
 
 fn table(rule: &Rule) -> AlertStateTable {
     let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, [rule], |config| {

@@ -1,27 +1,21 @@
-//! Which store of windows, as a deployment says.
+//! Settings of a cluster, from the environment.
 
 use std::fmt;
 
 use jiff::Timestamp;
-use tributary_aws::clients::{self, SdkConfig};
+use tributary_aws::clients::SdkConfig;
 use tributary_aws::env::Env;
 use tributary_aws::error::{CallError, SetUpError};
-use tributary_aws::windows::{OPERATION, WindowTable};
+use tributary_aws::windows::OPERATION;
 
-use crate::chosen::ChosenStore;
 use crate::connect::{Access, Cluster};
 use crate::sigv4::Signer;
 use crate::store::CassandraWindows;
 
-/// A store of windows, and the way to it.
+/// Settings of a cluster that keeps windows.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Store {
-    /// A table of `DynamoDB`.
-    DynamoDb {
-        /// Its name.
-        table: String,
-    },
-    /// Amazon Keyspaces, in the region and with the credentials of who asks.
+pub enum ClusterConfig {
+    /// Amazon Keyspaces, in the region and with the credentials of the caller.
     Keyspaces {
         /// The keyspace.
         keyspace: String,
@@ -30,9 +24,9 @@ pub enum Store {
     Cassandra {
         /// The keyspace.
         keyspace: String,
-        /// Some of the nodes, `host:port`.
+        /// Contact nodes, `host:port`.
         nodes: Vec<String>,
-        /// The data centre whose quorum answers; any where there is none.
+        /// Data centre whose quorum answers; `None` asks any node that answers.
         datacenter: Option<String>,
         /// The role.
         user: String,
@@ -41,11 +35,10 @@ pub enum Store {
     },
 }
 
-/// Without the password.
-impl fmt::Debug for Store {
+/// Leaves the password out.
+impl fmt::Debug for ClusterConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DynamoDb { table } => write!(formatter, "dynamodb {table}"),
             Self::Keyspaces { keyspace } => write!(formatter, "keyspaces {keyspace}"),
             Self::Cassandra { keyspace, nodes, user, .. } => {
                 write!(formatter, "cassandra {keyspace} as {user} at {nodes:?}")
@@ -54,32 +47,25 @@ impl fmt::Debug for Store {
     }
 }
 
-impl Store {
-    /// Reads `WINDOW_STORE` and what it needs. All stores have their variables in every deployment,
-    /// empty where another one is asked for.
+impl ClusterConfig {
+    /// Reads `WINDOW_STORE` and the variables that it needs.
+    ///
+    /// A deployment sets the variables of both stores; those of the other one are empty.
     #[must_use]
     pub fn from_env(env: &mut Env<'_>) -> Self {
         let kind = env.text("WINDOW_STORE");
-        let given = [
-            "WINDOWS_TABLE",
-            "CASSANDRA_KEYSPACE",
-            "CASSANDRA_NODES",
-            "CASSANDRA_USER",
-            "CASSANDRA_PASSWORD",
-        ]
-        .map(|name| (name, env.parsed(name, |text| Ok(text.trim().to_owned()))));
+        let given =
+            ["CASSANDRA_KEYSPACE", "CASSANDRA_NODES", "CASSANDRA_USER", "CASSANDRA_PASSWORD"]
+                .map(|name| (name, env.parsed(name, |text| Ok(text.trim().to_owned()))));
         let datacenter = env.parsed("CASSANDRA_DATACENTER", |text| Ok(text.trim().to_owned()));
         let needed: &[&str] = match kind.as_str() {
-            "dynamodb" => &["WINDOWS_TABLE"],
             "keyspaces" => &["CASSANDRA_KEYSPACE"],
             "cassandra" => {
                 &["CASSANDRA_KEYSPACE", "CASSANDRA_NODES", "CASSANDRA_USER", "CASSANDRA_PASSWORD"]
             }
             "" => &[],
             _ => {
-                env.fault(format!(
-                    "WINDOW_STORE is {kind:?} and should be dynamodb, keyspaces or cassandra"
-                ));
+                env.fault(format!("WINDOW_STORE is {kind:?} and should be keyspaces or cassandra"));
                 &[]
             }
         };
@@ -88,31 +74,28 @@ impl Store {
         {
             env.fault(format!("{name} is missing"));
         }
-        let [(_, table), (_, keyspace), (_, nodes), (_, user), (_, password)] = given;
-        match kind.as_str() {
-            "keyspaces" => Self::Keyspaces { keyspace },
-            "cassandra" => Self::Cassandra {
+        let [(_, keyspace), (_, nodes), (_, user), (_, password)] = given;
+        if kind == "cassandra" {
+            Self::Cassandra {
                 keyspace,
                 nodes: nodes.split(',').map(|node| node.trim().to_owned()).collect(),
                 datacenter: Some(datacenter).filter(|name| !name.is_empty()),
                 user,
                 password,
-            },
-            _ => Self::DynamoDb { table },
+            }
+        } else {
+            Self::Keyspaces { keyspace }
         }
     }
 
-    /// Opens it.
+    /// Connects to the cluster.
     ///
     /// # Errors
     ///
-    /// Broken set-up where there is no region or nobody to ask as, where a cluster lets nobody in or lacks a
-    /// table; broken plumbing where no node answers.
-    pub async fn open(self, sdk: &SdkConfig) -> Result<ChosenStore, CallError> {
+    /// Returns broken set-up without a region or credentials, and when the cluster refuses the role or
+    /// lacks a table; broken plumbing when no node answers.
+    pub async fn open(self, sdk: &SdkConfig) -> Result<CassandraWindows, CallError> {
         let cluster = match self {
-            Self::DynamoDb { table } => {
-                return Ok(ChosenStore::Table(WindowTable::new(clients::dynamodb(sdk), table)));
-            }
             Self::Keyspaces { keyspace } => {
                 let lacks = |what: &str| SetUpError::request(OPERATION, &keyspace, &what);
                 let region = sdk.region().ok_or_else(|| lacks("there is no region"))?;
@@ -125,7 +108,7 @@ impl Store {
                 Cluster { keyspace, access: Access::Password { nodes, datacenter, user, password } }
             }
         };
-        Ok(ChosenStore::Cluster(CassandraWindows::connect(&cluster, Timestamp::now).await?))
+        CassandraWindows::connect(&cluster, Timestamp::now).await
     }
 }
 
@@ -133,22 +116,21 @@ impl Store {
 mod tests {
     use super::*;
 
-    fn read(store: &[(&str, &str)]) -> Result<Store, String> {
+    fn read(given: &[(&str, &str)]) -> Result<ClusterConfig, String> {
         let look_up = |name: &str| {
-            let given = store.iter().find(|(given, _)| *given == name);
-            given.map(|(_, value)| (*value).to_owned())
+            let found = given.iter().find(|(given, _)| *given == name);
+            found.map(|(_, value)| (*value).to_owned())
         };
         let mut env = Env::new(&look_up);
-        let read = Store::from_env(&mut env);
+        let read = ClusterConfig::from_env(&mut env);
         env.finish(read).map_err(|error| error.to_string())
     }
 
     #[test]
     fn each_store_needs_its_own_variables_only() {
-        let table = [("WINDOW_STORE", "dynamodb"), ("WINDOWS_TABLE", "w"), ("CASSANDRA_NODES", "")];
-        assert_eq!(read(&table), Ok(Store::DynamoDb { table: "w".to_owned() }));
-        let keyspaces = [("WINDOW_STORE", "keyspaces"), ("CASSANDRA_KEYSPACE", "k")];
-        assert_eq!(read(&keyspaces), Ok(Store::Keyspaces { keyspace: "k".to_owned() }));
+        let keyspaces =
+            [("WINDOW_STORE", "keyspaces"), ("CASSANDRA_KEYSPACE", "k"), ("CASSANDRA_NODES", "")];
+        assert_eq!(read(&keyspaces), Ok(ClusterConfig::Keyspaces { keyspace: "k".to_owned() }));
         let cassandra = [
             ("WINDOW_STORE", "cassandra"),
             ("CASSANDRA_KEYSPACE", "k"),
@@ -159,19 +141,19 @@ mod tests {
         ];
         let read = read(&cassandra).unwrap();
         assert_eq!(format!("{read:?}"), "cassandra k as u at [\"a:9042\", \"b:9042\"]");
-        assert!(matches!(read, Store::Cassandra { datacenter: None, .. }));
+        assert!(matches!(read, ClusterConfig::Cassandra { datacenter: None, .. }));
     }
 
     #[test]
-    fn what_a_store_lacks_is_named_at_once() {
+    fn missing_variables_are_named_at_once() {
         assert_eq!(
             read(&[("WINDOW_STORE", "cassandra"), ("CASSANDRA_USER", "u")]).unwrap_err(),
             "environment: CASSANDRA_KEYSPACE is missing; CASSANDRA_NODES is missing; \
              CASSANDRA_PASSWORD is missing"
         );
         assert_eq!(
-            read(&[("WINDOW_STORE", "redis")]).unwrap_err(),
-            "environment: WINDOW_STORE is \"redis\" and should be dynamodb, keyspaces or cassandra"
+            read(&[("WINDOW_STORE", "dynamodb")]).unwrap_err(),
+            "environment: WINDOW_STORE is \"dynamodb\" and should be keyspaces or cassandra"
         );
         assert_eq!(read(&[]).unwrap_err(), "environment: WINDOW_STORE is missing");
     }

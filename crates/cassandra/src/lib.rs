@@ -5,7 +5,6 @@
 //! `config/cassandra.cql`, `config/keyspaces.cql`. What does not go here: what a window is
 //! (`tributary-core`), and when a call is made again (`tributary_aws::insist`).
 
-mod chosen;
 mod config;
 mod connect;
 mod failure;
@@ -15,8 +14,7 @@ mod store;
 mod tls;
 mod value;
 
-pub use chosen::ChosenStore;
-pub use config::Store;
+pub use config::ClusterConfig;
 pub use connect::{Access, Cluster};
 pub use sigv4::{Signer, answer_of};
 pub use store::CassandraWindows;

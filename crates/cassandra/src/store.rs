@@ -16,7 +16,7 @@ use scylla::value::{CqlTimestamp, CqlValue, CqlVarint, Row};
 use tokio::sync::Mutex;
 use tributary_aws::error::CallError;
 use tributary_aws::windows::{Item, ItemKey, Range, WindowStore, Written};
-use tributary_core::window::clock::{Clock, Shard};
+use tributary_windows::clock::{Clock, Shard};
 
 use crate::connect::Cluster;
 use crate::failure;

@@ -19,8 +19,8 @@ use serde_json::Value;
 use tributary_aws::error::CallError;
 use tributary_aws::windows::{Item, ItemKey, Range, WindowStore, Written};
 use tributary_cassandra::{Access, CassandraWindows, Cluster};
-use tributary_sim::Faults;
-use tributary_sim::service::SimWindows;
+use tributary_testkit::Faults;
+use tributary_testkit::service::SimWindows;
 
 use suite::{add, assert_due, behaves, item, key};
 

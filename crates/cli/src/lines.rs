@@ -1,6 +1,6 @@
 //! The lines of objects that are JSON Lines, whatever wrote them.
 
-use tributary_core::rows::{Format, Limits, Next, ObjectReader};
+use tributary_rows::{Format, Limits, Next, ObjectReader};
 
 use crate::output;
 

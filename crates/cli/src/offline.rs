@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 
 use anyhow::Result;
-use tributary_core::anomaly::Baseline;
-use tributary_core::config::PipelineConfig;
-use tributary_core::event::Event;
-use tributary_core::window::aggregate::Sample;
-use tributary_core::window::{self, Spec, Window};
+use tributary_anomaly::Baseline;
+use tributary_config::PipelineConfig;
+use tributary_model::event::Event;
+use tributary_windows::aggregate::Sample;
+use tributary_windows::{Spec, Window};
 
 use crate::output::Lines;
 
@@ -30,7 +30,7 @@ type Key = (usize, String, i64);
 impl Windows {
     /// The windows of `config`, none of which holds anything yet.
     pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
-        Ok(Self::of(window::compile(config)?))
+        Ok(Self::of(config.window_specs()?))
     }
 
     /// The windows of these specs, none of which holds anything yet.

@@ -10,14 +10,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use jiff::Timestamp;
-use tributary_core::bad_row::{BadRow, Code, Origin, Rejection};
-use tributary_core::config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
-use tributary_core::datasets::{self, Dataset};
-use tributary_core::id::Id;
-use tributary_core::ingest::{Feed, SourceName, Step};
-use tributary_core::rows::{Limits, Position};
-use tributary_core::rule::Rules;
-use tributary_core::transform::{Outcome, Transformer};
+use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_datasets::ingest::{Feed, SourceName, Step};
+use tributary_datasets::{self as datasets, Dataset};
+use tributary_model::bad_row::{BadRow, Code, Origin, Rejection};
+use tributary_model::id::Id;
+use tributary_pipeline::transform::{Outcome, Transformer};
+use tributary_rows::{Limits, Position};
+use tributary_rules::Rules;
 
 use crate::distinct;
 use crate::offline::Windows;
@@ -101,9 +101,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let pipeline = PipelineConfig::from_toml(PIPELINE)?;
     let mut windows = Lines::open(arguments.windows.as_deref())?;
     let mut run = Run {
-        transformer: Transformer::compile(&pipeline)?,
+        transformer: pipeline.transformer()?,
         windows: windows.wanted().then(|| Windows::new(&pipeline)).transpose()?,
-        rules: Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?,
+        rules: PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS)?)?,
         events: Lines::open(arguments.events.as_deref())?,
         bad_rows: Lines::open(arguments.bad_rows.as_deref())?,
         alerts: Lines::open(arguments.alerts.as_deref())?,

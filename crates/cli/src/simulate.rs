@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
-use tributary_core::time::millis;
-use tributary_simulate::{FeedKind, Rates, Settings, Simulation};
+use tributary_datagen::{FeedKind, Rates, Settings, Simulation};
+use tributary_model::time::millis;
 
 use crate::distinct;
 use crate::output::{Lines, is_stdout};

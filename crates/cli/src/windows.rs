@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use tokio::runtime;
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::env::Env;
-use tributary_aws::windows::{Range, WindowStore};
-use tributary_cassandra::Store;
-use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::event::Event;
-use tributary_core::window::{self, Phase, Spec, Window};
+use tributary_aws::windows::{Range, WindowStore, WindowTable};
+use tributary_cassandra::ClusterConfig;
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_model::event::Event;
+use tributary_windows::{Phase, Spec, Window};
 
 use crate::output::say;
 use crate::run::named;
@@ -76,15 +76,22 @@ pub(crate) struct Arguments {
 
 /// Exit codes: 0, windows or not; 2 for what cannot be read or asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let specs = window::compile(&PipelineConfig::from_toml(PIPELINE)?)?;
+    let specs = PipelineConfig::from_toml(PIPELINE)?.window_specs()?;
     let spec = choose(&specs, arguments)?;
     let range = range(arguments)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("nothing can be read")?;
     runtime.block_on(async {
         let config = clients::load().await;
-        let store = store(arguments, &config).await?.open(&config).await?;
-        show(&store, spec, range, arguments).await
+        match place(arguments, &config).await? {
+            Place::Table(name) => {
+                let table = WindowTable::new(clients::dynamodb(&config), name);
+                show(&table, spec, range, arguments).await
+            }
+            Place::Cluster(cluster) => {
+                show(&cluster.open(&config).await?, spec, range, arguments).await
+            }
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -121,38 +128,47 @@ fn range(arguments: &Arguments) -> Result<Range> {
     Ok(Range { from, until, limit: arguments.limit })
 }
 
-/// Where windows are, by what was said or by what the stack was deployed with. Only the environment
-/// knows a password.
-async fn store(arguments: &Arguments, config: &SdkConfig) -> Result<Store> {
+/// Location of the windows.
+enum Place {
+    /// A table of `DynamoDB`.
+    Table(String),
+    /// Cassandra or Keyspaces.
+    Cluster(ClusterConfig),
+}
+
+/// Returns the location that the arguments name, or that the stack was deployed with.
+///
+/// A role and its password come from the environment only.
+async fn place(arguments: &Arguments, config: &SdkConfig) -> Result<Place> {
     let keyspace = arguments.keyspace.clone();
     if let Some(name) = &arguments.stack {
         let stack = Stack::read(config, name).await?;
         let keyspace = stack.parameter("CassandraKeyspace").to_owned();
         let datacenter = stack.parameter("CassandraDatacenter");
         return match stack.parameter("WindowStore") {
-            "keyspaces" => Ok(Store::Keyspaces { keyspace }),
+            "keyspaces" => Ok(Place::Cluster(ClusterConfig::Keyspaces { keyspace })),
             "cassandra" => cassandra(stack.parameter("CassandraNodes"), datacenter, keyspace),
-            _ => Ok(Store::DynamoDb { table: stack.output("WindowsTableName")?.to_owned() }),
+            _ => Ok(Place::Table(stack.output("WindowsTableName")?.to_owned())),
         };
     }
     match (&arguments.table, &arguments.cassandra) {
-        (Some(table), _) => Ok(Store::DynamoDb { table: table.clone() }),
+        (Some(table), _) => Ok(Place::Table(table.clone())),
         (None, Some(nodes)) => cassandra(nodes, "", keyspace),
-        (None, None) => Ok(Store::Keyspaces { keyspace }),
+        (None, None) => Ok(Place::Cluster(ClusterConfig::Keyspaces { keyspace })),
     }
 }
 
-fn cassandra(nodes: &str, datacenter: &str, keyspace: String) -> Result<Store> {
+fn cassandra(nodes: &str, datacenter: &str, keyspace: String) -> Result<Place> {
     let look_up = |name: &str| std::env::var(name).ok();
     let mut env = Env::new(&look_up);
-    let store = Store::Cassandra {
+    let cluster = ClusterConfig::Cassandra {
         keyspace,
         nodes: nodes.split(',').map(|node| node.trim().to_owned()).collect(),
         datacenter: Some(datacenter.to_owned()).filter(|name| !name.is_empty()),
         user: env.text("CASSANDRA_USER"),
         password: env.text("CASSANDRA_PASSWORD"),
     };
-    Ok(env.finish(store)?)
+    Ok(Place::Cluster(env.finish(cluster)?))
 }
 
 async fn show<S: WindowStore>(

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ingest_http::handler::IngestHttp;
+use fn_ingest_http::handler::IngestHttp;
 use serde_json::{Value, json};
 use server::{Answer, Request};
 use sha2::{Digest as _, Sha256};
@@ -20,9 +20,8 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_core::config::PipelineConfig;
-use tributary_core::transform::Transformer;
-use tributary_sim::{Answer as Put, MemorySink};
+use tributary_config::PipelineConfig;
+use tributary_testkit::{Answer as Put, MemorySink};
 
 const DATASETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
@@ -44,7 +43,7 @@ impl Function {
     fn with(first: impl IntoIterator<Item = Answer>, puts: impl IntoIterator<Item = Put>) -> Self {
         let ingest = Arc::new(IngestHttp {
             raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, puts)),
-            transformer: Transformer::compile(&PipelineConfig::default()).unwrap(),
+            transformer: PipelineConfig::default().transformer().unwrap(),
             journal: Journal::new("ingest-http", "Tributary/test".into()),
             clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),
         });

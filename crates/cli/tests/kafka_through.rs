@@ -13,12 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ingest_kafka::config::Topics;
-use ingest_kafka::handler::IngestKafka;
-use kafka_poller::batch::Limits;
-use kafka_poller::invoke::{InProcess, InvokeError};
-use kafka_poller::payload::MOST_BYTES;
-use kafka_poller::poller::{Poller, Report, Settings};
+use fn_ingest_kafka::config::Topics;
+use fn_ingest_kafka::handler::IngestKafka;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::mocking::MockCluster;
@@ -32,7 +28,11 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits as SinkLimits;
-use tributary_sim::{Answer, MemorySink};
+use tributary_kafka_bridge::batch::Limits;
+use tributary_kafka_bridge::invoke::{InProcess, InvokeError};
+use tributary_kafka_bridge::payload::MOST_BYTES;
+use tributary_kafka_bridge::poller::{Poller, Report, Settings};
+use tributary_testkit::{Answer, MemorySink};
 
 const TOPIC: &str = "telemetry";
 const STREAM: SinkLimits = SinkLimits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };

@@ -6,7 +6,7 @@ mod cloud;
 mod server;
 
 use cloud::Cloud;
-use tributary_core::bad_row::{BadRow, Code, Origin, Rejection};
+use tributary_model::bad_row::{BadRow, Code, Origin, Rejection};
 
 /// One row in quarantine.
 fn one() -> Cloud {

@@ -13,9 +13,9 @@ use cloud::{Cloud, Put};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
-use tributary_core::bad_row::{BadRow, Code, Origin, Rejection};
-use tributary_core::ingest::SourceName;
-use tributary_core::rows::Position;
+use tributary_datasets::ingest::SourceName;
+use tributary_model::bad_row::{BadRow, Code, Origin, Rejection};
+use tributary_rows::Position;
 
 const BAD: &str = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":"1,5"}"#;
 const GOOD: &str = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":1.50}"#;
@@ -354,21 +354,6 @@ fn rows_that_are_left_out_can_be_mended_by_hand_and_given_back() {
 }
 
 #[test]
-fn both_kinds_of_patch_mend_rows() {
-    for (number, patch) in [
-        r#"{"water_level":2.5}"#,
-        r#"[{"op":"test","path":"/water_level","value":"1,5"},{"op":"replace","path":"/water_level","value":2.5}]"#,
-    ].iter().enumerate() {
-        let cloud = three();
-        let patch = Scratch::with(&format!("patch-{number}"), patch);
-
-        cloud.json(0, &replay(&["--yes", "--record-id", "bb", "--patch", patch.path()]));
-
-        assert_eq!(record(&cloud.state().records[0])["payload"]["water_level"], 2.5);
-    }
-}
-
-#[test]
 fn replaying_over_and_over_through_failures_adds_nothing() {
     let rows = 1_100;
     let cloud = Cloud::new();
@@ -433,7 +418,7 @@ fn what_cannot_be_done_is_one_line_and_exit_code_2() {
             "neither `payload` nor `row`",
         ),
         (
-            &["quarantine", "replay", "--stack", "dev", "--patch", "nowhere"],
+            &["quarantine", "replay", "--stack", "dev", "--mended", "nowhere"],
             "nowhere cannot be read",
         ),
         (

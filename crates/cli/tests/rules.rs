@@ -154,35 +154,6 @@ fn a_backtest_counts_before_and_after_the_cooldown_by_day_and_by_entity() {
 }
 
 #[test]
-fn a_backtest_tells_a_key_that_flaps_once_in_a_stretch() {
-    let folder = folder("backtest-flap");
-    let mut rows = "sensor_id,timestamp,temperature,humidity,status\n".to_owned();
-    for minute in 0..120 {
-        let (hour, minute) = (12 + minute / 60, minute % 60);
-        writeln!(rows, "s-1,2026-11-05T{hour}:{minute:02}:00Z,31,40,ok").unwrap();
-    }
-    fs::write(folder.join("rows.csv"), rows).unwrap();
-    let rule = "[[rules]]\nid = \"hot\"\ndataset = \"telemetry\"\nseverity = \"warning\"\n\
-        when = \"event.measures.temperature_c > 30.0\"\ntitle = \"Hot at {entity}\"\n\
-        key = \"{entity}\"\ncooldown = \"1m\"\n";
-    let alerts = |name: &str, rule: &str| {
-        let rules = folder.join(name);
-        fs::write(&rules, rule).unwrap();
-        let (rows, rules) = (folder.join("rows.csv"), rules.to_str().unwrap().to_owned());
-        let options = ["--rules", &rules, "--format", "json"];
-        let found = json(&tributary(
-            &[&["rules", "backtest", rows.to_str().unwrap()], &options[..]].concat(),
-        ));
-        (found["rules"][0]["fired"].as_u64(), found["rules"][0]["alerts"].as_u64())
-    };
-
-    assert_eq!(alerts("plain.toml", rule), (Some(120), Some(120)));
-    let flap = format!("{rule}flap = {{ alerts = 3, within = \"1h\" }}\n");
-    // In each of the two hours three, and one that says that it flaps.
-    assert_eq!(alerts("flap.toml", &flap), (Some(120), Some(8)));
-}
-
-#[test]
 fn a_file_without_any_row_says_what_is_wrong_with_the_first_line() {
     let file = folder("backtest-no-row").join("array.json");
     fs::write(&file, "[{\"sensor_id\": \"s\"}]\n").unwrap();

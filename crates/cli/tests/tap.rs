@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use stream::{FakeStream, Fault, Record, Shard};
-use tributary_core::kpl::{Aggregator, UserRecord};
+use tributary_kpl::{Aggregator, UserRecord};
 
 fn reading(name: &str, number: usize) -> Vec<u8> {
     let payload = json!({ "sensor_id": format!("{name}-{number}"), "water_level": number });

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use server::{Answer, Request};
-use tributary_core::anomaly::Baseline;
-use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::window::aggregate::Sample;
-use tributary_core::window::{Spec, Window, compile};
+use tributary_anomaly::Baseline;
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_windows::aggregate::Sample;
+use tributary_windows::{Spec, Window};
 
 /// The table `w` of the stack `dev`: each item with its partition, and what it was asked.
 struct Table {
@@ -22,7 +22,7 @@ struct Table {
 }
 
 fn spec(id: &str) -> Spec {
-    let specs = compile(&PipelineConfig::from_toml(PIPELINE).unwrap()).unwrap();
+    let specs = PipelineConfig::from_toml(PIPELINE).unwrap().window_specs().unwrap();
     specs.into_iter().find(|spec| spec.id == id).unwrap()
 }
 

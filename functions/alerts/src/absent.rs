@@ -9,9 +9,9 @@ use tributary_aws::alert_state::{AlertState, QUERY};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetUpError};
 use tributary_aws::insist::all_of;
-use tributary_core::alert::Alert;
-use tributary_core::rule::watch::{BUCKETS, Watched};
-use tributary_core::rule::{Rule, Rules};
+use tributary_rules::alert::Alert;
+use tributary_rules::watch::{BUCKETS, Watched};
+use tributary_rules::{Rule, Rules};
 
 use crate::sustained::Memory;
 

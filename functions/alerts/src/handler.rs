@@ -21,11 +21,11 @@ use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::s3::S3;
 use tributary_aws::sns::{Notification, Topic};
-use tributary_core::alert::{Alert, AlertBooks};
-use tributary_core::config::{ALERTS, AlertsConfig, ConfigError, PIPELINE, PipelineConfig};
-use tributary_core::event::Kind;
-use tributary_core::rule::{Rules, Severity};
-use tributary_core::window;
+use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_model::config_error::ConfigError;
+use tributary_model::event::Kind;
+use tributary_rules::Severity;
+use tributary_rules::alert::{Alert, AlertBooks};
 
 use crate::absent::Sightings;
 use crate::config::Config;
@@ -70,10 +70,11 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         let claims = ClaimsTable::new(clients::dynamodb(sdk), config.claims_table);
         let state = AlertStateTable::new(clients::dynamodb(sdk), config.state_table);
-        let specs = window::compile(&PipelineConfig::from_toml(PIPELINE)?)?;
+        let specs = PipelineConfig::from_toml(PIPELINE)?.window_specs()?;
         let retention = i64::try_from(config.stream_retention_hours).unwrap_or(i64::MAX / 3_600);
         let retention = SignedDuration::from_secs(retention.saturating_mul(3_600));
-        let mut rules = Rulebook::from(Rules::compile(&AlertsConfig::from_toml(ALERTS)?)?);
+        let mut rules =
+            Rulebook::from(PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS)?)?);
         if let Some(by) = config.rules_override {
             rules = rules.overridden(by, S3::new(clients::s3(sdk)))?;
         }
@@ -190,15 +191,12 @@ where
         let ends = seen.ends.into_iter();
         wanted.extend(ends.map(|end| self.wanted(end.position, end.alert)));
         wanted.sort_by_key(|wanted| wanted.position);
-        let now = (self.clock)();
-        let damped = self.state.damp(&rules, wanted, now, deadline.half_way()).await?;
-        let mut wanted = damped.wanted;
 
-        let mut books = matched(wanted.iter().chain(&damped.unknown));
+        let mut books = matched(&wanted);
         let ready = wanted.partition_point(|wanted| wanted.position < safe.end);
         let beyond = wanted.split_off(ready);
         let mut sent = self.outbox(owner, deadline).send(wanted).await?;
-        for wanted in beyond.iter().chain(&damped.unknown) {
+        for wanted in &beyond {
             sent.lose(wanted);
         }
         let is_told = |position: &usize| !sent.undelivered.contains(position);
@@ -207,7 +205,7 @@ where
         self.state.ended(&over, deadline).await;
         sent.undelivered.extend(noted.unknown);
         sent.undelivered.extend(seen.unknown);
-        let errors = [noted.last_error, seen.last_error, damped.last_error];
+        let errors = [noted.last_error, seen.last_error];
         sent.last_error = sent.last_error.or(errors.into_iter().flatten().next());
 
         let settled = safe.settle(&fates, &sent.undelivered, sent.last_error.as_deref());
@@ -248,7 +246,7 @@ where
 
 /// By rule, how many alerts are wanted.
 pub(crate) fn matched<'w>(
-    wanted: impl Iterator<Item = &'w Wanted>,
+    wanted: impl IntoIterator<Item = &'w Wanted>,
 ) -> BTreeMap<String, AlertBooks> {
     let mut books: BTreeMap<String, AlertBooks> = BTreeMap::new();
     for Wanted { alert, .. } in wanted {

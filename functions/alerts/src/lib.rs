@@ -2,7 +2,6 @@
 
 pub mod absent;
 pub mod config;
-pub mod damping;
 pub mod handler;
 pub mod message;
 pub mod once;

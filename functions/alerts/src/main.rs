@@ -3,8 +3,8 @@
 // The SDK's futures nest deeper than the compiler follows by default.
 #![recursion_limit = "256"]
 
-use alerts::config::Config;
-use alerts::handler::Alerts;
+use fn_alerts::config::Config;
+use fn_alerts::handler::Alerts;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use serde_json::value::RawValue;
 use tributary_aws::clients;

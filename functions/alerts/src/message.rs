@@ -1,8 +1,8 @@
 //! What goes to the topic, with what subscribers filter by.
 
 use tributary_aws::sns::Notification;
-use tributary_core::alert::Alert;
-use tributary_core::alert::digest::Digest;
+use tributary_rules::alert::Alert;
+use tributary_rules::alert::digest::Digest;
 
 /// The message of one alert.
 #[must_use]

@@ -14,8 +14,8 @@ use tributary_aws::insist::NOT_CALLED;
 use tributary_aws::producer::{Delivery, Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::sns::{LIMITS, Notification};
-use tributary_core::alert::{Alert, AlertBooks, End, digest};
-use tributary_core::rule::Severity;
+use tributary_rules::Severity;
+use tributary_rules::alert::{Alert, AlertBooks, End, digest};
 
 use crate::message;
 

@@ -2,21 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 use tributary_aws::alert_state::{AlertState, OPERATION};
 use tributary_aws::claims::Claims;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, InvocationError, SetUpError};
+use tributary_aws::insist::all_of;
 use tributary_aws::put::BatchPut;
 use tributary_aws::sns::Notification;
-use tributary_core::alert::{Alert, End, Form};
-use tributary_core::rule::Rule;
-use tributary_core::rule::flap::Stretch;
-use tributary_core::rule::watch::Watched;
+use tributary_rules::Rule;
+use tributary_rules::alert::{Alert, End};
+use tributary_rules::watch::{Cooling, Watched};
 
 use crate::handler::{Alerts, add, matched};
 use crate::sustained::Memory;
+
+/// Shortest time for which a counted silence is kept.
+const MIN_COUNTED: SignedDuration = SignedDuration::from_hours(24);
 
 /// Silences that are one alert: they have the key, and the cooldown that they are due in, in common.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ struct Group<'r> {
     /// That of the one that has lasted longest.
     alert: Alert,
     /// Where it is counted, of which one is told.
-    cooling: Option<Stretch>,
+    cooling: Option<Cooling>,
     whose: Vec<Watched>,
 }
 
@@ -47,8 +50,8 @@ where
     Q: BatchPut<Entry = Vec<u8>>,
 {
     /// What the schedule is for: nobody sends an event that says that there is none. Silences that are
-    /// due are told as alerts are and then noted as told. What a cooldown or `flap` keeps from being told
-    /// is due when that is over; what is not told for any other reason is due in the next round.
+    /// due are told as alerts are and then noted as told. What a cooldown keeps from being told is due
+    /// when that is over; what is not told for any other reason is due in the next round.
     pub(crate) async fn round(
         &self,
         owner: &str,
@@ -68,33 +71,24 @@ where
             wanted.map(|(index, group)| self.wanted(index, group.alert.clone())).partition(|it| {
                 !is_put_off.contains(&it.position) && !cooled.unknown.contains(&it.position)
             });
-        let damped = self.state.damp(&rules, told_now, now, deadline.half_way()).await?;
 
-        let mut books = matched(damped.wanted.iter().chain(&damped.unknown).chain(&later));
-        // Several of a key may flap, and that is one alert.
-        let alerts: BTreeMap<_, _> = damped
-            .wanted
-            .iter()
-            .map(|wanted| (wanted.position, (wanted.alert.alert_id, wanted.alert.form)))
-            .collect();
-        let mut sent = self.outbox(owner, deadline).send(damped.wanted).await?;
-        for wanted in damped.unknown.iter().chain(&later) {
+        let mut books = matched(told_now.iter().chain(&later));
+        // Groups that are due in different cooldowns can share an alert id.
+        let alerts: BTreeMap<_, _> =
+            told_now.iter().map(|wanted| (wanted.position, wanted.alert.alert_id)).collect();
+        let mut sent = self.outbox(owner, deadline).send(told_now).await?;
+        for wanted in &later {
             if is_put_off.contains(&wanted.position) {
                 sent.note(&wanted.alert, End::Cooled);
             } else {
                 sent.lose(wanted);
             }
         }
-        let ids = |position: &usize| alerts.get(position).map(|(id, _)| *id);
+        let ids = |position: &usize| alerts.get(position);
         let untold: BTreeSet<_> = sent.undelivered.iter().filter_map(ids).collect();
         let (mut told, mut put_off) = (Vec::new(), Vec::new());
-        for (index, (id, form)) in &alerts {
-            let Some(group) = groups.get(*index).filter(|_| !untold.contains(id)) else { continue };
-            let flaps = Some(()).filter(|()| *form == Form::Flapping);
-            match flaps.and_then(|()| group.rule.stretch(&group.alert)) {
-                Some(stretch) => put_off.extend(group.until(stretch.end)),
-                None => told.extend(group.whose.iter().cloned()),
-            }
+        for (index, _) in alerts.iter().filter(|(_, id)| !untold.contains(id)) {
+            told.extend(groups.get(*index).into_iter().flat_map(|group| group.whose.clone()));
         }
         for (index, until) in &cooled.put_off {
             put_off.extend(groups.get(*index).into_iter().flat_map(|group| group.until(*until)));
@@ -112,7 +106,7 @@ where
         );
         add(&mut books, sent.books);
         self.journal.alerts(&books, (self.clock)());
-        let last_error = sent.last_error.or(damped.last_error).or(cooled.last_error);
+        let last_error = sent.last_error.or(cooled.last_error);
         match last_error.filter(|_| untold > 0) {
             None => Ok(()),
             Some(message) => {
@@ -132,21 +126,25 @@ impl<S: AlertState> Memory<S> {
         now: Timestamp,
         deadline: Deadline,
     ) -> Result<Cooled, SetUpError> {
-        let stretches = groups
-            .iter()
-            .filter_map(|group| Some((group.cooling.as_ref()?, group.rule.cooldown())));
-        let counted = self.count(stretches, now, deadline).await?;
+        let cooling = groups.iter().enumerate();
+        let cooling = cooling.filter_map(|(index, it)| Some((index, it, it.cooling.as_ref()?)));
+        let cooling: Vec<_> = cooling.collect();
+        let answers = all_of(&cooling, |&(_, group, cooling)| {
+            let memory = group.rule.cooldown().saturating_mul(2).max(MIN_COUNTED);
+            let expires_at = now.checked_add(memory).unwrap_or(Timestamp::MAX);
+            self.insistence.insist(deadline, move || self.store.raise(&cooling.mark, expires_at))
+        });
         let mut cooled = Cooled::default();
-        for (index, group) in groups.iter().enumerate() {
-            let Some(cooling) = &group.cooling else { continue };
-            match counted.marks(cooling) {
+        for ((index, group, cooling), answer) in cooling.iter().zip(answers.await) {
+            match answer {
                 Ok(marks) => {
-                    let first = group.rule.cooled(&group.alert, cooling, marks);
-                    cooled.put_off.extend(first.map(|_| (index, cooling.end)));
+                    let first = group.rule.cooled(&group.alert.key, cooling, &marks);
+                    cooled.put_off.extend(first.map(|_| (*index, cooling.end)));
                 }
+                Err(CallError::SetUp(error)) => return Err(error),
                 Err(error) => {
-                    cooled.unknown.insert(index);
-                    cooled.last_error = Some(error);
+                    cooled.unknown.insert(*index);
+                    cooled.last_error = Some(error.to_string());
                 }
             }
         }
@@ -167,7 +165,7 @@ fn groups(mut due: Vec<(&Rule, Watched)>) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (rule, watched) in due {
         let alert = rule.silence(&watched);
-        let cooling = rule.cooling(&alert);
+        let cooling = rule.cooling(&watched);
         let name = cooling.as_ref().map(|cooling| cooling.mark.item.clone());
         let place = places.entry(name.unwrap_or_else(|| alert.alert_id.to_string()));
         let place = *place.or_insert(groups.len());

@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use tracing::{error, info};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::s3::{ObjectName, ObjectStore};
-use tributary_core::config::{AlertsConfig, ConfigError, PIPELINE, PipelineConfig};
-use tributary_core::id::Id;
-use tributary_core::rule::Rules;
-use tributary_core::rule::check::check;
+use tributary_config::{AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_model::config_error::ConfigError;
+use tributary_model::id::Id;
+use tributary_rules::Rules;
 
 /// The longest that a batch waits for the object.
 const MOST_WAIT: Duration = Duration::from_secs(2);
@@ -193,12 +193,12 @@ impl Rulebook {
 /// The first thing that is wrong, with line and column.
 fn compiled(bytes: &[u8], pipeline: &PipelineConfig) -> Result<Rules, String> {
     let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let checked = check(text, pipeline);
+    let checked = pipeline.check_rules(&text);
     if let Some(finding) = checked.errors().next() {
         let more = checked.errors().count() - 1;
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
         return Err(format!("{finding}{more}"));
     }
     let config = AlertsConfig::from_toml(text).map_err(|error| error.to_string())?;
-    Rules::compile(&config).map_err(|error| error.to_string())
+    pipeline.rules(&config).map_err(|error| error.to_string())
 }

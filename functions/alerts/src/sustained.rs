@@ -8,11 +8,12 @@ use tributary_aws::alert_state::{AlertState, OPERATION};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetUpError};
 use tributary_aws::insist::{Insistence, all_of};
-use tributary_core::alert::Alert;
-use tributary_core::event::Event;
-use tributary_core::rule::Rule;
-use tributary_core::rule::series::{Mark, Marks};
-use tributary_core::window::Spec;
+use tributary_model::event::Event;
+use tributary_model::json::to_json;
+use tributary_rules::Rule;
+use tributary_rules::alert::Alert;
+use tributary_rules::series::{Mark, Marks};
+use tributary_windows::Spec;
 
 /// What rules remember from one batch to the next.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub struct Sign<'r> {
     entity: String,
     marks: Vec<Mark>,
     /// The event, where `when` holds: it is what an alert is about.
-    event: Option<Vec<u8>>,
+    event: Option<String>,
 }
 
 /// What [`Memory::note`] did.
@@ -77,8 +78,7 @@ impl<S: AlertState> Memory<S> {
         if marks.is_empty() {
             return None;
         }
-        // What was read as JSON can be written as JSON.
-        let copy = holds.then(|| serde_json::to_vec(event).unwrap_or_default());
+        let copy = holds.then(|| to_json(event));
         let entity = event.entity.clone().into_owned();
         Some(Sign { position, rule, hop, entity, marks, event: copy })
     }
@@ -124,8 +124,7 @@ impl Sign<'_> {
     /// The alerts that are due by the marks of an item; all are about this window, and each is of the
     /// period of the one with which `when` has held often enough.
     fn alerts(&self, mark: &Mark, marks: &Marks) -> Vec<Alert> {
-        let read = |event| Event::from_json(event).ok();
-        let event = self.event.as_deref().and_then(read);
+        let event = self.event.as_ref().and_then(|event| Event::from_json(event.as_bytes()).ok());
         let (Some(event), Some(series)) = (event, self.rule.series(self.hop)) else {
             return Vec::new();
         };

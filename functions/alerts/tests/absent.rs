@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use alerts::handler::Alerts;
-use alerts::sustained::Memory;
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::{advance, timeout};
@@ -18,10 +18,9 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
-use tributary_core::config::AlertsConfig;
-use tributary_core::rule::Rules;
-use tributary_sim::service::{SimAlertState, SimTable};
-use tributary_sim::{Fault, Faults, MemorySink, clock};
+use tributary_config::{AlertsConfig, PipelineConfig};
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Fault, Faults, MemorySink, clock};
 
 const RULE: &str = r#"
 [[rules]]
@@ -47,7 +46,10 @@ fn function(claims: SimTable, store: SimAlertState) -> Function {
         claims: Claimant::new(claims).with_jitter_seed(1),
         topic: Producer::new(MemorySink::new(sns::LIMITS, size)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        rules: Rules::compile(&AlertsConfig::from_toml(RULE).unwrap()).unwrap().into(),
+        rules: PipelineConfig::default()
+            .rules(&AlertsConfig::from_toml(RULE).unwrap())
+            .unwrap()
+            .into(),
         routes: BTreeMap::new(),
         state: Memory::new(store, &[]),
         memory: SignedDuration::from_hours(24),
@@ -66,7 +68,10 @@ fn calm_with(key: &str, cooldown: &str) -> Function {
     let rule = RULE.replace("cooldown = \"0s\"", cooldown);
     let rule = rule.replace(KEY, key);
     Alerts {
-        rules: Rules::compile(&AlertsConfig::from_toml(&rule).unwrap()).unwrap().into(),
+        rules: PipelineConfig::default()
+            .rules(&AlertsConfig::from_toml(&rule).unwrap())
+            .unwrap()
+            .into(),
         ..calm()
     }
 }
@@ -350,25 +355,6 @@ async fn silences_of_one_key_that_are_due_together_are_one_alert_and_a_later_one
 
     assert_eq!(subjects(&function).len(), 2);
     assert!(function.state.store.watched().iter().all(|it| it.due.is_none()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_silence_that_was_only_damped_is_told_when_its_key_flaps_no_more() {
-    let flap = "cooldown = \"5m\"\nflap = { alerts = 2, within = \"1h\" }";
-    let function = calm_with(KEY, flap);
-    for number in 0..4 {
-        come(&function, &devices(1), &format!("a{number}")).await;
-        rounds(&function, 10, &format!("b{number}")).await;
-    }
-    let told = subjects(&function);
-    assert_eq!(told.iter().filter(|it| it.starts_with("Nothing")).count(), 2, "{told:?}");
-    assert_eq!(told.iter().filter(|it| it.starts_with("Flaps")).count(), 1, "{told:?}");
-    assert_eq!(told.iter().filter(|it| it.starts_with("Over")).count(), 2, "{told:?}");
-
-    rounds(&function, 30, "c").await;
-
-    assert_eq!(subjects(&function).last().unwrap(), "Nothing from device-0000");
-    assert!(function.state.store.watched()[0].due.is_none());
 }
 
 #[tokio::test(start_paused = true)]

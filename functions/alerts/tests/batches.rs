@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use alerts::handler::Alerts;
-use alerts::sustained::Memory;
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tributary_aws::claims::Claimant;
@@ -16,10 +16,10 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
-use tributary_core::config::{ALERTS, AlertsConfig};
-use tributary_core::rule::{Rules, Severity};
-use tributary_sim::service::{SimAlertState, SimTable};
-use tributary_sim::{Answer, Faults, MemorySink, aggregated, clock};
+use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_rules::Severity;
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Answer, Faults, MemorySink, aggregated, clock};
 
 type Topic = MemorySink<Notification>;
 type Quarantine = MemorySink<Vec<u8>>;
@@ -32,7 +32,10 @@ fn alerts(
         claims: Claimant::new(SimTable::new(Faults::none(1))),
         topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        rules: Rules::compile(&AlertsConfig::from_toml(&roomy()).unwrap()).unwrap().into(),
+        rules: PipelineConfig::default()
+            .rules(&AlertsConfig::from_toml(&roomy()).unwrap())
+            .unwrap()
+            .into(),
         routes: BTreeMap::new(),
         state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
         memory: SignedDuration::from_hours(24),

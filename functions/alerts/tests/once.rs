@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alerts::handler::Alerts;
-use alerts::sustained::Memory;
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -20,10 +20,9 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::{BatchPut, Limits, Verdict};
 use tributary_aws::sns::{self, Notification};
-use tributary_core::config::{ALERTS, AlertsConfig};
-use tributary_core::rule::Rules;
-use tributary_sim::service::{SimAlertState, SimTable};
-use tributary_sim::{Answer, Fault, Faults, MemorySink, clock};
+use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Answer, Fault, Faults, MemorySink, clock};
 
 /// A topic that several functions publish to.
 #[derive(Clone)]
@@ -81,7 +80,10 @@ impl World {
             claims: Claimant::new(table).with_jitter_seed(1),
             topic: Producer::new(self.topic.clone()).with_jitter_seed(1),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-            rules: Rules::compile(&AlertsConfig::from_toml(rules).unwrap()).unwrap().into(),
+            rules: PipelineConfig::default()
+                .rules(&AlertsConfig::from_toml(rules).unwrap())
+                .unwrap()
+                .into(),
             routes: BTreeMap::new(),
             state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
             memory: SignedDuration::from_hours(24),

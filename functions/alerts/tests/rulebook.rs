@@ -6,14 +6,14 @@ use std::future::pending;
 use std::ops::Range;
 use std::time::Duration;
 
-use alerts::rulebook::{Look, Override, Rulebook};
+use fn_alerts::rulebook::{Look, Override, Rulebook};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
-use tributary_core::config::{ALERTS, AlertsConfig};
-use tributary_core::rule::Rules;
-use tributary_sim::MemoryObjects;
+use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_rules::Rules;
+use tributary_testkit::MemoryObjects;
 
 const KEY: &str = "alerts.toml";
 
@@ -28,7 +28,7 @@ fn rule(id: &str) -> String {
 }
 
 fn shipped() -> Rules {
-    Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
+    PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
 }
 
 fn rulebook(store: impl ObjectStore + 'static) -> Rulebook {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alerts::handler::Alerts;
-use alerts::sustained::Memory;
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -18,11 +18,10 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
-use tributary_core::alert::AlertBooks;
-use tributary_core::config::AlertsConfig;
-use tributary_core::rule::Rules;
-use tributary_sim::service::{SimAlertState, SimTable};
-use tributary_sim::{Answer, Faults, MemorySink, aggregated, clock};
+use tributary_config::{AlertsConfig, PipelineConfig};
+use tributary_rules::alert::AlertBooks;
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Answer, Faults, MemorySink, aggregated, clock};
 
 type Function = Alerts<SimTable, SimAlertState, MemorySink<Notification>, MemorySink<Vec<u8>>>;
 
@@ -56,7 +55,10 @@ impl World {
             claims: Claimant::new(table).with_jitter_seed(1),
             topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-            rules: Rules::compile(&AlertsConfig::from_toml(&rule).unwrap()).unwrap().into(),
+            rules: PipelineConfig::default()
+                .rules(&AlertsConfig::from_toml(&rule).unwrap())
+                .unwrap()
+                .into(),
             routes: BTreeMap::new(),
             state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
             memory: SignedDuration::from_hours(24),

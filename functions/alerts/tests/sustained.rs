@@ -3,11 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alerts::handler::Alerts;
-use alerts::sustained::Memory;
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -18,10 +17,9 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
-use tributary_core::config::AlertsConfig;
-use tributary_core::rule::Rules;
-use tributary_sim::service::{SimAlertState, SimTable};
-use tributary_sim::{Fault, Faults, MemorySink, clock};
+use tributary_config::{AlertsConfig, PipelineConfig};
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Fault, Faults, MemorySink, clock};
 
 const RULE: &str = r#"
 [[rules]]
@@ -48,7 +46,10 @@ fn function_of(rule: &str, claims: SimTable, store: SimAlertState) -> Function {
         claims: Claimant::new(claims).with_jitter_seed(1),
         topic: Producer::new(MemorySink::new(sns::LIMITS, size)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        rules: Rules::compile(&AlertsConfig::from_toml(rule).unwrap()).unwrap().into(),
+        rules: PipelineConfig::default()
+            .rules(&AlertsConfig::from_toml(rule).unwrap())
+            .unwrap()
+            .into(),
         routes: BTreeMap::new(),
         state: Memory::new(store, &[]),
         memory: SignedDuration::from_hours(24),
@@ -164,52 +165,4 @@ async fn a_kill_between_note_and_message_at_any_time_loses_no_row() {
         assert!((1..=2).contains(&told), "killed after {after:?}: {told}");
     }
     assert!(kills > 10, "{kills}");
-}
-
-/// Without `for`, and one alert a minute.
-fn jumpy() -> String {
-    let flap = "cooldown = \"1m\"\nflap = { alerts = 3, within = \"1h\" }";
-    RULE.replace("for = 3\n", "").replace("cooldown = \"1h\"", flap)
-}
-
-#[tokio::test(start_paused = true)]
-async fn of_too_many_alerts_of_a_key_one_message_says_that_it_flaps() {
-    clock::begin();
-    let (claims, store) = (SimTable::new(Faults::none(1)), SimAlertState::new(Faults::none(1)));
-    let function = function_of(&jumpy(), claims, store);
-    let minute = |minute| windows(&[(minute, 0, 31.0)]);
-
-    for number in 0..20 {
-        handle(&function, &minute(number), &format!("one {number}")).await;
-    }
-    handle(&function, &minute(7), "again").await;
-
-    let told = titles(&function);
-    assert_eq!(told.len(), 4, "{told:?}");
-    assert!(told[3].starts_with("Flaps, more than 3 alerts since 2026-11-18T"), "{told:?}");
-    let messages = function.topic.target().stored();
-    assert_eq!(messages[3].attributes.last().unwrap().1, "flapping");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_alert_that_cannot_be_counted_is_reported_and_told_later() {
-    clock::begin();
-    let faults = Faults::new(1, BTreeMap::from([(Fault::ServerError, 1.0)]));
-    let store = SimAlertState::new(faults.clone());
-    let mut function = function_of(&jumpy(), SimTable::new(Faults::none(1)), store);
-    let lines = Arc::new(Mutex::new(Vec::<Value>::new()));
-    let copy = lines.clone();
-    function.journal = Journal::new("alerts", "Tributary/test".into())
-        .written_to(move |line| copy.lock().unwrap().push(line.clone()));
-    let payload = windows(&[(0, 0, 21.0), (1, 0, 31.0)]);
-
-    let answer = handle(&function, &payload, "one").await;
-
-    assert_eq!(answer, BatchResponse::failed([format!("{:056}", 1)]));
-    assert!(titles(&function).is_empty());
-    let books = lines.lock().unwrap().iter().find(|it| it["message"] == "alerts").cloned().unwrap();
-    assert_eq!((&books["alerts_matched"], &books["alerts_undelivered"]), (&1.into(), &1.into()));
-    faults.calm_down();
-    assert_eq!(handle(&function, &payload, "two").await, BatchResponse::default());
-    assert_eq!(titles(&function).len(), 1);
 }

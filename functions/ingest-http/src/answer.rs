@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use tributary_core::bad_row::Rejection;
+use tributary_model::bad_row::Rejection;
+use tributary_model::json::to_json;
 
 /// After how many seconds it is worth sending again what the stream did not take.
 pub const RETRY_AFTER_SECONDS: u32 = 5;
@@ -203,8 +204,7 @@ impl HttpAnswer {
         Self {
             status_code: status,
             headers: BTreeMap::from(headers),
-            // Strings and numbers: there is nothing JSON could not hold.
-            body: serde_json::to_string(body).unwrap_or_default(),
+            body: to_json(body),
             is_base64_encoded: false,
         }
     }

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read};
 use flate2::read::MultiGzDecoder;
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use tributary_core::bad_row::shown;
+use tributary_model::bad_row::shown;
 
 use crate::answer::Refusal;
 

@@ -13,10 +13,11 @@ use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::Journal;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
-use tributary_core::bad_row::Code;
-use tributary_core::books::Books;
-use tributary_core::config::{ConfigError, PIPELINE, PipelineConfig};
-use tributary_core::transform::Transformer;
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_model::bad_row::Code;
+use tributary_model::books::Books;
+use tributary_model::config_error::ConfigError;
+use tributary_pipeline::transform::Transformer;
 
 use crate::answer::{Counts, Entry, Fate, HttpAnswer, Refusal};
 use crate::body;
@@ -46,7 +47,7 @@ impl IngestHttp<Stream> {
         let raw = Stream::new(clients::kinesis(sdk), config.raw_stream, config.max_record_bytes);
         Ok(Self {
             raw: Producer::new(raw).in_order(config.record_order),
-            transformer: Transformer::compile(&PipelineConfig::from_toml(PIPELINE)?)?,
+            transformer: PipelineConfig::from_toml(PIPELINE)?.transformer()?,
             journal: Journal::new("ingest-http", config.metrics_namespace),
             clock: Timestamp::now,
         })

@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tributary_aws::kinesis::StreamRecord;
-use tributary_core::bad_row::{Code, Rejection};
-use tributary_core::datasets::Dataset;
-use tributary_core::id::Id;
-use tributary_core::ingest::partition_key;
-use tributary_core::raw::RawRecordWriter;
-use tributary_core::rows::object_fault;
-use tributary_core::time::millis;
-use tributary_core::transform::Transformer;
+use tributary_datasets::Dataset;
+use tributary_datasets::ingest::partition_key;
+use tributary_model::bad_row::{Code, Rejection};
+use tributary_model::id::Id;
+use tributary_model::raw::RawRecordWriter;
+use tributary_model::time::millis;
+use tributary_pipeline::transform::Transformer;
+use tributary_rows::object_fault;
 
 use crate::body::Item;
 

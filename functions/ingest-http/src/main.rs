@@ -3,8 +3,8 @@
 // The SDK's futures nest deeper than the compiler follows by default.
 #![recursion_limit = "256"]
 
-use ingest_http::config::Config;
-use ingest_http::handler::IngestHttp;
+use fn_ingest_http::config::Config;
+use fn_ingest_http::handler::IngestHttp;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use serde_json::value::RawValue;
 use tributary_aws::clients;

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tributary_aws::payload::object;
-use tributary_core::bad_row::shown;
-use tributary_core::datasets::{self, Dataset};
-use tributary_core::pairs::Pairs;
+use tributary_datasets::{self as datasets, Dataset};
+use tributary_model::bad_row::shown;
+use tributary_model::pairs::Pairs;
 
 use crate::answer::Refusal;
 use crate::body::{Encoding, Format};

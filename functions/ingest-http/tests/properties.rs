@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use ingest_http::handler::IngestHttp;
+use fn_ingest_http::handler::IngestHttp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
@@ -12,9 +12,8 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_core::config::PipelineConfig;
-use tributary_core::transform::Transformer;
-use tributary_sim::{Answer, MemorySink};
+use tributary_config::PipelineConfig;
+use tributary_testkit::{Answer, MemorySink};
 
 const STREAM: Limits = Limits { entries: 3, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
@@ -43,7 +42,7 @@ fn script() -> impl Strategy<Value = Vec<Answer>> {
 fn sent(body: &[u8], kind: &str, script: Vec<Answer>) -> (u16, Value, Vec<String>) {
     let ingest = IngestHttp {
         raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, script)),
-        transformer: Transformer::compile(&PipelineConfig::default()).unwrap(),
+        transformer: PipelineConfig::default().transformer().unwrap(),
         journal: Journal::new("ingest-http", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     };

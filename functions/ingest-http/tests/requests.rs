@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ingest_http::answer::{HttpAnswer, RETRY_AFTER_SECONDS};
-use ingest_http::handler::IngestHttp;
+use fn_ingest_http::answer::{HttpAnswer, RETRY_AFTER_SECONDS};
+use fn_ingest_http::handler::IngestHttp;
 use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
@@ -15,9 +15,9 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_core::config::PipelineConfig;
-use tributary_core::transform::{Outcome, Transformer, read_raw};
-use tributary_sim::{Answer, MemorySink};
+use tributary_config::PipelineConfig;
+use tributary_pipeline::transform::{Outcome, read_raw};
+use tributary_testkit::{Answer, MemorySink};
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
@@ -30,7 +30,7 @@ fn ingest(script: impl IntoIterator<Item = Answer>) -> IngestHttp<Raw> {
 fn over(raw: Raw) -> IngestHttp<Raw> {
     IngestHttp {
         raw: Producer::new(raw),
-        transformer: Transformer::compile(&PipelineConfig::default()).unwrap(),
+        transformer: PipelineConfig::default().transformer().unwrap(),
         journal: Journal::new("ingest-http", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),
     }
@@ -131,7 +131,7 @@ async fn each_item_is_one_record_with_its_sender_and_place() {
 #[tokio::test(start_paused = true)]
 async fn what_is_accepted_becomes_an_event_and_what_is_rejected_would_not() {
     let ingest = ingest([]);
-    let transformer = Transformer::compile(&PipelineConfig::default()).unwrap();
+    let transformer = PipelineConfig::default().transformer().unwrap();
     let path =
         format!("{}/../../fixtures/datasets/accidents/valid.jsonl", env!("CARGO_MANIFEST_DIR"));
     let mut lines = std::fs::read_to_string(path).unwrap();

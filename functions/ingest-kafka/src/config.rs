@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tributary_aws::env::{Env, EnvError};
 use tributary_aws::producer::Order;
-use tributary_core::bad_row::shown;
-use tributary_core::datasets::{self, Dataset};
+use tributary_datasets::{self as datasets, Dataset};
+use tributary_model::bad_row::shown;
 
 /// The environment of `ingest-kafka`.
 #[derive(Clone)]

@@ -17,8 +17,8 @@ use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
-use tributary_core::bad_row::Code;
-use tributary_core::books::Books;
+use tributary_model::bad_row::Code;
+use tributary_model::books::Books;
 
 use crate::config::{Config, Topics};
 use crate::payload::{KafkaFailure, KafkaPayload, KafkaPosition, KafkaResponse, Partition};

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tributary_aws::payload::object;
+use tributary_model::json::BorrowedText;
 
 /// What Lambda hands a function for a batch of topics, borrowed from the payload's text.
 #[derive(Debug, Default)]
@@ -55,14 +56,10 @@ pub struct KafkaRecord<'a> {
     #[serde(default)]
     timestamp: Option<i64>,
     #[serde(borrow, default)]
-    key: Option<Text<'a>>,
+    key: Option<BorrowedText<'a>>,
     #[serde(borrow, default)]
-    value: Option<Text<'a>>,
+    value: Option<BorrowedText<'a>>,
 }
-
-/// A string that is copied only where it has escapes: an `Option<Cow>` would always copy.
-#[derive(Debug, Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A value as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +163,7 @@ impl KafkaRecord<'_> {
     /// Replaces the content of `bytes` with the record's value.
     pub fn value_into(&self, bytes: &mut Vec<u8>) -> Value<'_> {
         bytes.clear();
-        let Some(Text(value)) = &self.value else { return Value::Null };
+        let Some(BorrowedText(value)) = &self.value else { return Value::Null };
         match base64_simd::STANDARD.decode_append(value.as_ref(), bytes) {
             Ok(()) => Value::Bytes,
             Err(_) => Value::NotBase64(value),

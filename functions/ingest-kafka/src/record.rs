@@ -7,12 +7,12 @@ use tributary_aws::batch::Fate;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::Outbound;
 use tributary_aws::quarantine::BadRows;
-use tributary_core::bad_row::{Code, Origin, Rejection, shown};
-use tributary_core::datasets::{self, Dataset};
-use tributary_core::id::Id;
-use tributary_core::raw::RawRecordWriter;
-use tributary_core::rows::json_object;
-use tributary_core::time::millis;
+use tributary_datasets::ingest::json_object;
+use tributary_datasets::{self as datasets, Dataset};
+use tributary_model::bad_row::{Code, Origin, Rejection, shown};
+use tributary_model::id::Id;
+use tributary_model::raw::RawRecordWriter;
+use tributary_model::time::millis;
 
 use crate::config::Topics;
 use crate::payload::{KafkaRecord, Received, Value};

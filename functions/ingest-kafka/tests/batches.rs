@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use ingest_kafka::config::Topics;
-use ingest_kafka::handler::IngestKafka;
-use ingest_kafka::payload::KafkaResponse;
+use fn_ingest_kafka::config::Topics;
+use fn_ingest_kafka::handler::IngestKafka;
+use fn_ingest_kafka::payload::KafkaResponse;
 use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
@@ -15,7 +15,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_sim::{Answer, MemorySink};
+use tributary_testkit::{Answer, MemorySink};
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 

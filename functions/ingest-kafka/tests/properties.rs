@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ingest_kafka::config::Topics;
-use ingest_kafka::handler::IngestKafka;
+use fn_ingest_kafka::config::Topics;
+use fn_ingest_kafka::handler::IngestKafka;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_sim::{Answer, MemorySink};
+use tributary_testkit::{Answer, MemorySink};
 
 const SMALL: Limits = Limits { entries: 3, bytes: 5 << 20, entry_bytes: 1 << 20 };
 

@@ -20,10 +20,10 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
 use tributary_aws::s3::{ObjectStore, S3};
 use tributary_aws::sqs::{Queue, SqsQueue};
-use tributary_core::bad_row::{Code, Origin, Rejection};
-use tributary_core::books::Books;
-use tributary_core::id::Id;
-use tributary_core::rows::Limits;
+use tributary_model::bad_row::{Code, Origin, Rejection};
+use tributary_model::books::Books;
+use tributary_model::id::Id;
+use tributary_rows::Limits;
 
 use crate::config::Config;
 use crate::message::{self, Task};

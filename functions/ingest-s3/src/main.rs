@@ -4,8 +4,8 @@
 #![recursion_limit = "256"]
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use ingest_s3::config::Config;
-use ingest_s3::handler::IngestS3;
+use fn_ingest_s3::config::Config;
+use fn_ingest_s3::handler::IngestS3;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;

@@ -7,9 +7,10 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tributary_aws::payload::object;
 use tributary_aws::s3::ObjectName;
-use tributary_core::bad_row::{Code, Rejection};
-use tributary_core::datasets::{self, Dataset};
-use tributary_core::rows::Position;
+use tributary_datasets::{self as datasets, Dataset};
+use tributary_model::bad_row::{Code, Rejection};
+use tributary_model::json::to_json;
+use tributary_rows::Position;
 
 /// An object to read, from its beginning or from where an earlier invocation stopped.
 #[derive(Clone)]
@@ -120,7 +121,7 @@ impl NotificationEntity<'_> {
 #[must_use]
 pub fn continuation(task: &Task, position: Option<Position>) -> String {
     let position = position.unwrap_or(Position { offset: 0, row: 1 });
-    let message = Continuation {
+    to_json(&Continuation {
         tributary: Cow::Borrowed(CONTINUATION),
         bucket: Cow::Borrowed(&task.object.bucket),
         key: Cow::Borrowed(&task.object.key),
@@ -129,9 +130,7 @@ pub fn continuation(task: &Task, position: Option<Position>) -> String {
         dataset: task.dataset.map(|dataset| Cow::Borrowed(dataset.name())),
         offset: position.offset,
         row: position.row,
-    };
-    // Strings and numbers: there is nothing JSON could not hold.
-    serde_json::to_string(&message).unwrap_or_default()
+    })
 }
 
 impl fmt::Debug for Task {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use ingest_s3::handler::IngestS3;
+use fn_ingest_s3::handler::IngestS3;
 use serde_json::{Value, json};
 use tributary_aws::aggregating::Aggregating;
 use tributary_aws::deadline::Deadline;
@@ -16,9 +16,9 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_core::kpl;
-use tributary_core::rows;
-use tributary_sim::{Answer, MemoryObjects, MemoryQueue, MemorySink};
+use tributary_kpl as kpl;
+use tributary_rows as rows;
+use tributary_testkit::{Answer, MemoryObjects, MemoryQueue, MemorySink};
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 const KEY: &str = "accidents/file.csv";

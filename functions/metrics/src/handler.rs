@@ -17,8 +17,9 @@ use tributary_aws::payload::{BatchResponse, KinesisPayload, KinesisRecord};
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
-use tributary_core::config::{ConfigError, PIPELINE, PipelineConfig};
-use tributary_core::metric::{self, Aggregator, Datum, MetricSpec};
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_model::config_error::ConfigError;
+use tributary_pipeline::metric::{Aggregator, Datum, MetricSpec};
 
 use crate::config::Config;
 
@@ -44,14 +45,13 @@ impl Metrics<Namespace, DeliveryStream> {
     /// When the compiled-in `pipeline.toml` is wrong.
     pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
         let pipeline = PipelineConfig::from_toml(PIPELINE)?;
-        metric::check(&pipeline)?;
         let quarantine =
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         let metrics = Namespace::new(clients::cloudwatch(sdk), config.metrics_namespace.clone());
         Ok(Self {
             metrics: Producer::new(metrics),
             quarantine: Producer::new(quarantine),
-            specs: pipeline.metrics,
+            specs: pipeline.checked_metrics()?,
             journal: Journal::new("metrics", config.metrics_namespace),
             clock: Timestamp::now,
         })

@@ -3,9 +3,9 @@
 // The SDK's futures nest deeper than the compiler follows by default.
 #![recursion_limit = "256"]
 
+use fn_metrics::config::Config;
+use fn_metrics::handler::Metrics;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
-use metrics::config::Config;
-use metrics::handler::Metrics;
 use serde_json::value::RawValue;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use metrics::handler::Metrics;
+use fn_metrics::handler::Metrics;
 use serde_json::Value;
 use tributary_aws::cloudwatch;
 use tributary_aws::deadline::Deadline;
@@ -12,9 +12,9 @@ use tributary_aws::firehose;
 use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
-use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::metric::Datum;
-use tributary_sim::{Answer, MemorySink, aggregated};
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_pipeline::metric::Datum;
+use tributary_testkit::{Answer, MemorySink, aggregated};
 
 type Namespace = MemorySink<Datum>;
 type Quarantine = MemorySink<Vec<u8>>;

@@ -17,9 +17,11 @@ use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
 use tributary_aws::unpack::{Broken, Place, unpack};
-use tributary_core::bad_row::{Code, Origin, Rejection};
-use tributary_core::config::{ConfigError, PIPELINE, PipelineConfig};
-use tributary_core::transform::{Outcome, Transformer, read_raw};
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_model::bad_row::{Code, Origin, Rejection};
+use tributary_model::config_error::ConfigError;
+use tributary_model::json::to_json;
+use tributary_pipeline::transform::{Outcome, Transformer, read_raw};
 
 use crate::config::Config;
 
@@ -51,7 +53,7 @@ impl Transform<Stream, DeliveryStream> {
         Ok(Self {
             events: Producer::new(events).in_order(config.record_order),
             quarantine: Producer::new(quarantine),
-            transformer: Transformer::compile(&PipelineConfig::from_toml(PIPELINE)?)?,
+            transformer: PipelineConfig::from_toml(PIPELINE)?.transformer()?,
             journal: Journal::new("transform", config.metrics_namespace),
             clock: Timestamp::now,
         })
@@ -144,9 +146,7 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
             Err(rejection) => return reject(rejection, &origin, data),
         };
 
-        // An event is strings and finite numbers: there is nothing JSON could not hold.
-        let json = serde_json::to_vec(&event).unwrap_or_default();
-        let entry = StreamRecord::new(&event.entity, json);
+        let entry = StreamRecord::new(&event.entity, to_json(&event).into_bytes());
         let most = self.events.target().limits().entry_bytes;
         if entry.size() > most {
             let message = format!("the event has {} bytes of {most}", entry.size());

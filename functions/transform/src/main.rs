@@ -3,10 +3,10 @@
 // The SDK's futures nest deeper than the compiler follows by default.
 #![recursion_limit = "256"]
 
+use fn_transform::config::Config;
+use fn_transform::handler::Transform;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use serde_json::value::RawValue;
-use transform::config::Config;
-use transform::handler::Transform;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 

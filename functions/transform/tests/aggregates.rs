@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use fn_transform::handler::Transform;
 use serde_json::{Value, json};
-use transform::handler::Transform;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
@@ -14,9 +14,8 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_core::config::PipelineConfig;
-use tributary_core::transform::Transformer;
-use tributary_sim::{Answer, MemorySink, aggregated};
+use tributary_config::PipelineConfig;
+use tributary_testkit::{Answer, MemorySink, aggregated};
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
@@ -30,7 +29,7 @@ fn transform(
     Transform {
         events: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, events)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
-        transformer: Transformer::compile(&PipelineConfig::default()).unwrap(),
+        transformer: PipelineConfig::default().transformer().unwrap(),
         journal: Journal::new("transform", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
@@ -164,7 +163,7 @@ async fn nothing_of_an_aggregate_is_sent_before_a_bad_row_of_it_is_safe() {
 #[tokio::test(start_paused = true)]
 async fn an_aggregate_of_nothing_is_nothing() {
     let mut payload = aggregates();
-    let nothing = tributary_core::kpl::Aggregator::new(100).finish();
+    let nothing = tributary_kpl::Aggregator::new(100).finish();
     let nothing = base64_simd::STANDARD.encode_to_string(nothing);
     payload["Records"][0]["kinesis"]["data"] = json!(nothing);
     let transform = transform([Answer::Fail(vec![0]), Answer::Throttle], []);

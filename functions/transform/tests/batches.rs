@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use fn_transform::handler::Transform;
 use serde_json::Value;
-use transform::handler::Transform;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose;
@@ -14,10 +14,9 @@ use tributary_aws::log::Journal;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_core::config::PipelineConfig;
-use tributary_core::kpl;
-use tributary_core::transform::Transformer;
-use tributary_sim::{Answer, MemorySink};
+use tributary_config::PipelineConfig;
+use tributary_kpl as kpl;
+use tributary_testkit::{Answer, MemorySink};
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
@@ -28,7 +27,7 @@ fn transform(events: Events, quarantine: Quarantine) -> Transform<Events, Quaran
     Transform {
         events: Producer::new(events),
         quarantine: Producer::new(quarantine),
-        transformer: Transformer::compile(&PipelineConfig::default()).unwrap(),
+        transformer: PipelineConfig::default().transformer().unwrap(),
         journal: Journal::new("transform", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
@@ -185,7 +184,7 @@ async fn declared_filters_drop_events_and_nothing_else() {
     let config = "[[filters]]\nid = \"f\"\ndataset = \"accidents\"\ndrop_when = \"true\"";
     let config = PipelineConfig::from_toml(config).unwrap();
     let mut transform = transform(events([]), quarantine([]));
-    transform.transformer = Transformer::compile(&config).unwrap();
+    transform.transformer = config.transformer().unwrap();
 
     let response = handle(&transform, &case("one-good-two-bad")).await.unwrap();
 

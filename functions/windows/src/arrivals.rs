@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tributary_aws::windows::ItemKey;
-use tributary_core::event::Event;
-use tributary_core::window::aggregate::Sample;
-use tributary_core::window::clock::{moves_to, name_of};
-use tributary_core::window::{Span, Spec};
+use tributary_model::event::Event;
+use tributary_windows::aggregate::Sample;
+use tributary_windows::clock::{moves_to, name_of};
+use tributary_windows::{Span, Spec};
 
 /// The readings of one batch.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use tributary_aws::error::CallError;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::put::BatchPut;
 use tributary_aws::windows::{ShardList, WindowStore};
-use tributary_core::window::clock::{Clock, Shard, Standing};
+use tributary_windows::clock::{Clock, Shard, Standing};
 
 use crate::keeper::Keeper;
 

@@ -8,7 +8,8 @@ use tributary_aws::error::CallError;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::put::BatchPut;
 use tributary_aws::windows::{BUCKETS, Item, ItemKey, WindowStore, Written};
-use tributary_core::window::{Phase, Spec};
+use tributary_model::time::period;
+use tributary_windows::{Phase, Spec};
 
 use crate::keeper::{Keeper, Kept, Tally, kept_of};
 
@@ -129,7 +130,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
 /// nothing to look for.
 pub(crate) fn passes_an_end(spec: &Spec, before: Option<Timestamp>, after: Timestamp) -> bool {
     // Ends are a size behind starts, which are whole hops.
-    let start = |time| spec.closes_until(time).as_second() - spec.size.as_secs();
-    let end = |time| start(time).div_euclid(spec.hop.as_secs());
+    let start = |time| spec.closes_until(time).checked_sub(spec.size).unwrap_or(Timestamp::MIN);
+    let end = |time| period(start(time), spec.hop.as_secs());
     before.is_none_or(|before| end(before) < end(after))
 }

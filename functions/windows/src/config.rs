@@ -1,38 +1,52 @@
-//! What `windows` reads from its environment.
+//! Environment of `windows`.
 
 use tributary_aws::env::{Env, EnvError};
-use tributary_cassandra::Store;
 
-/// The environment of `windows`.
+/// Settings of the function, whichever store it writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Name of the stream of events: where readings come from and windows go to.
+pub struct Settings {
+    /// Name of the stream of events: source of readings, sink of window events.
     pub events_stream: String,
-    /// Name of the delivery stream for what is too late, and for records that are no events.
+    /// Name of the delivery stream for late readings and for records that are not events.
     pub quarantine_delivery_stream: String,
-    /// Where windows are kept.
-    pub store: Store,
-    /// The most bytes of a record of the stream, with its partition key.
+    /// Largest record that the stream takes, in bytes, with its partition key.
     pub max_record_bytes: usize,
-    /// CloudWatch namespace of the books.
+    /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
 }
 
+impl Settings {
+    /// Reads the settings from `env`, which collects what is missing or wrong.
+    #[must_use]
+    pub fn from_env(env: &mut Env<'_>) -> Self {
+        Self {
+            events_stream: env.text("EVENTS_STREAM"),
+            quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
+            max_record_bytes: env.number("MAX_RECORD_BYTES"),
+            metrics_namespace: env.text("METRICS_NAMESPACE"),
+        }
+    }
+}
+
+/// Environment of the function with its windows in `DynamoDB`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Settings that do not depend on the store.
+    pub settings: Settings,
+    /// Name of the table of windows and watermarks.
+    pub table: String,
+}
+
 impl Config {
-    /// Reads it through `look_up`.
+    /// Reads the environment through `look_up`.
     ///
     /// # Errors
     ///
     /// Names every variable that is missing or wrong.
     pub fn from_look_up(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
         let mut env = Env::new(look_up);
-        let config = Self {
-            events_stream: env.text("EVENTS_STREAM"),
-            quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
-            store: Store::from_env(&mut env),
-            max_record_bytes: env.number("MAX_RECORD_BYTES"),
-            metrics_namespace: env.text("METRICS_NAMESPACE"),
-        };
+        let config =
+            Self { settings: Settings::from_env(&mut env), table: env.text("WINDOWS_TABLE") };
         env.finish(config)
     }
 }

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use lambda_runtime::Error;
 use serde_json::json;
 use tracing::{info, warn};
 use tributary_aws::batch::{Fate, Fates};
@@ -24,17 +23,17 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
 use tributary_aws::tail::Reader;
 use tributary_aws::windows::{ItemKey, OPERATION, ShardList, WindowStore};
-use tributary_cassandra::ChosenStore;
-use tributary_core::bad_row::{Code, Rejection};
-use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::window::clock::{Clock, Standing, idle_by_clock, name_of, reach_by_clock};
-use tributary_core::window::seen::Place;
-use tributary_core::window::{self, Spec};
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_model::bad_row::{Code, Rejection};
+use tributary_model::config_error::ConfigError;
+use tributary_windows::Spec;
+use tributary_windows::clock::{Clock, Standing, idle_by_clock, name_of, reach_by_clock};
+use tributary_windows::seen::Place;
 
 use crate::arrivals::Arrivals;
 use crate::clocks::Moved;
 use crate::closing::passes_an_end;
-use crate::config::Config;
+use crate::config::Settings;
 use crate::keeper::{Keeper, Tally, kept_of};
 
 /// The time that closing windows must have to be begun after a batch.
@@ -69,25 +68,29 @@ struct Late {
     messages: BTreeMap<usize, String>,
 }
 
-impl Windows<ChosenStore, Reader, Stream, DeliveryStream> {
-    /// The function over AWS, and over the store that its environment says.
+impl<S> Windows<S, Reader, Stream, DeliveryStream> {
+    /// Connects the function to its streams on AWS, and to `store` for its windows.
     ///
     /// # Errors
     ///
-    /// When the compiled-in `pipeline.toml` is wrong, or a cluster is not there or lets nobody in.
-    pub async fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, Error> {
+    /// Fails when the compiled-in `pipeline.toml` is wrong.
+    pub fn connect(
+        store: S,
+        settings: Settings,
+        sdk: &clients::SdkConfig,
+    ) -> Result<Self, ConfigError> {
         let pipeline = PipelineConfig::from_toml(PIPELINE)?;
-        let stream = || config.events_stream.clone();
-        let events = Stream::new(clients::kinesis(sdk), stream(), config.max_record_bytes);
+        let stream = || settings.events_stream.clone();
+        let events = Stream::new(clients::kinesis(sdk), stream(), settings.max_record_bytes);
         let quarantine =
-            DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream.clone());
+            DeliveryStream::new(clients::firehose(sdk), settings.quarantine_delivery_stream);
         Ok(Self {
             shards: Reader::new(clients::kinesis(sdk), stream()),
-            store: config.store.open(sdk).await?,
+            store,
             events: Producer::new(events),
             quarantine: Producer::new(quarantine),
-            specs: window::compile(&pipeline)?,
-            journal: Journal::new("windows", config.metrics_namespace),
+            specs: pipeline.window_specs()?,
+            journal: Journal::new("windows", settings.metrics_namespace),
             clock: Timestamp::now,
             insistence: Insistence::new(OPERATION),
         })

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tracing::error;
+use tributary_anomaly::Baseline;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetUpError};
 use tributary_aws::insist::Insistence;
@@ -12,9 +13,9 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::windows::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
-use tributary_core::anomaly::Baseline;
-use tributary_core::window::seen::Place;
-use tributary_core::window::{Phase, Spec, Window};
+use tributary_model::json::to_json;
+use tributary_windows::seen::Place;
+use tributary_windows::{Phase, Spec, Window};
 
 use crate::arrivals::{Arrivals, Arrived};
 
@@ -273,8 +274,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
 
     fn record(&self, kept: &Kept) -> StreamRecord {
         let event = kept.window.event(&self.specs[kept.spec], &kept.key.group);
-        // Strings and finite numbers: there is nothing that JSON could not hold.
-        StreamRecord::new(&event.entity, serde_json::to_vec(&event).unwrap_or_default())
+        StreamRecord::new(&event.entity, to_json(&event).into_bytes())
     }
 
     async fn emit_one(&self, kept: &Kept, tally: &mut Tally) -> Result<(), CallError> {

@@ -3,19 +3,22 @@
 // The SDK's futures nest deeper than the compiler follows by default.
 #![recursion_limit = "256"]
 
+use fn_windows::config::Config;
+use fn_windows::handler::Windows;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use serde_json::value::RawValue;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
-use windows::config::Config;
-use windows::handler::Windows;
+use tributary_aws::windows::WindowTable;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
 
     let config = Config::from_look_up(&|name| std::env::var(name).ok())?;
-    let windows = Windows::connect(config, &clients::load().await).await?;
+    let sdk = clients::load().await;
+    let table = WindowTable::new(clients::dynamodb(&sdk), config.table);
+    let windows = Windows::connect(table, config.settings, &sdk)?;
 
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = Deadline::before(event.context.deadline());

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fn_windows::handler::Windows;
 use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::insist::Insistence;
@@ -14,12 +15,11 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::windows::{Item, OPERATION, WindowStore};
 use tributary_aws::{firehose, kinesis};
-use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::event::Event;
-use tributary_core::window::{self, Window};
-use tributary_sim::service::{SimShards, SimStream, SimWindows};
-use tributary_sim::{Answer, Faults, MemorySink, clock};
-use windows::handler::Windows;
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_model::event::Event;
+use tributary_testkit::service::{SimShards, SimStream, SimWindows};
+use tributary_testkit::{Answer, Faults, MemorySink, clock};
+use tributary_windows::Window;
 
 type Function = Windows<SimWindows, SimShards, MemorySink<StreamRecord>, MemorySink<Vec<u8>>>;
 
@@ -34,7 +34,7 @@ fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
         shards: SimShards::new(stream, Faults::none(1)),
         events: Producer::new(MemorySink::scripted(kinesis_limits(), StreamRecord::size, events)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        specs: window::compile(&PipelineConfig::from_toml(PIPELINE).unwrap()).unwrap(),
+        specs: PipelineConfig::from_toml(PIPELINE).unwrap().window_specs().unwrap(),
         journal: Journal::new("windows", "Tributary/test".into()),
         clock: clock::now,
         insistence: Insistence::new(OPERATION).with_jitter_seed(1),
@@ -349,7 +349,7 @@ async fn what_could_not_be_told_is_told_by_whoever_looks_next() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_does_not_answer_holds_the_batch_back() {
     let windows = windows([]);
-    let faults = Faults::new(1, [(tributary_sim::Fault::Throttle, 1.0)].into());
+    let faults = Faults::new(1, [(tributary_testkit::Fault::Throttle, 1.0)].into());
     let windows = Windows { store: SimWindows::new(faults), ..windows };
 
     let response = handle(&windows, &case("two-minutes")).await;

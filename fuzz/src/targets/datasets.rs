@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
-use tributary_core::bad_row::Rejection;
-use tributary_core::datasets::{self, Dataset};
-use tributary_core::event::Event;
-use tributary_core::pairs::Pairs;
-use tributary_core::transform::Outcome;
+use tributary_datasets::{self as datasets, Dataset};
+use tributary_model::bad_row::Rejection;
+use tributary_model::event::Event;
+use tributary_model::pairs::Pairs;
+use tributary_pipeline::transform::Outcome;
 
 use super::judged::{check_event, check_rejection, with_transformer};
 use crate::bench::{now, swollen};

@@ -4,22 +4,22 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use alerts::handler::Alerts;
-use alerts::sustained::Memory;
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
+use fn_metrics::handler::Metrics;
 use jiff::SignedDuration;
-use metrics::handler::Metrics;
 use serde_json::Value;
 use tributary_aws::claims::Claimant;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_aws::sns::{self, Notification};
-use tributary_core::bad_row::Code;
-use tributary_core::event::{Event, Kind};
-use tributary_core::kpl;
-use tributary_core::metric::{Datum, MAX_VALUES};
-use tributary_sim::service::{SimAlertState, SimTable};
-use tributary_sim::{Faults, MemorySink};
+use tributary_kpl as kpl;
+use tributary_model::bad_row::Code;
+use tributary_model::event::{Event, Kind};
+use tributary_pipeline::metric::{Datum, MAX_VALUES};
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Faults, MemorySink};
 
 use super::judged::{check_on_the_wire, rules};
 use crate::bench::{

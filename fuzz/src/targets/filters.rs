@@ -1,6 +1,6 @@
 //! A filter of `tributary tap`: the first line of an input is the expression, the rest a record.
 
-use tributary_core::filter::Filter;
+use tributary_rules::filter::Filter;
 
 use crate::{Target, seeds};
 

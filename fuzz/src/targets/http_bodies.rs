@@ -5,10 +5,10 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ingest_http::body::{self, Encoding, Format, Item, MAX_ITEMS};
+use fn_ingest_http::body::{self, Encoding, Format, Item, MAX_ITEMS};
 use serde::de::IgnoredAny;
 use serde_json::json;
-use tributary_core::datasets;
+use tributary_datasets as datasets;
 
 use super::http_requests::{Answered, asked};
 use crate::bench::{failing, picked, swollen};

@@ -1,13 +1,13 @@
 //! A request to `ingest-http`, as Lambda hands it over.
 
-use ingest_http::answer::HttpAnswer;
-use ingest_http::handler::IngestHttp;
+use fn_ingest_http::answer::HttpAnswer;
+use fn_ingest_http::handler::IngestHttp;
 use serde_json::Value;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::Producer;
-use tributary_core::pairs::Pairs;
-use tributary_core::transform::read_raw;
-use tributary_sim::Answer;
+use tributary_model::pairs::Pairs;
+use tributary_pipeline::transform::read_raw;
+use tributary_testkit::Answer;
 
 use super::judged::outcome_of;
 use crate::bench::{Ledger, Records, invoke, now, stream, transformer};

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_core::alert;
-use tributary_core::bad_row::Rejection;
-use tributary_core::config::{ALERTS, AlertsConfig};
-use tributary_core::datasets;
-use tributary_core::event::{Event, Kind};
-use tributary_core::rule::Rules;
-use tributary_core::transform::{Outcome, Transformer, read_raw};
+use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_datasets as datasets;
+use tributary_model::bad_row::Rejection;
+use tributary_model::event::{Event, Kind};
+use tributary_pipeline::transform::{Outcome, Transformer, read_raw};
+use tributary_rules::Rules;
+use tributary_rules::alert;
 
 use crate::bench::transformer;
 
@@ -25,7 +25,7 @@ thread_local! {
 
 /// The rules that are deployed.
 pub(super) fn rules() -> Rules {
-    Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
+    PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
 }
 
 /// Hands over the step from rows to events, as deployed.

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ingest_kafka::config::Topics;
-use ingest_kafka::handler::IngestKafka;
-use ingest_kafka::payload::{KafkaPayload, KafkaResponse, Received, Value as Decoded};
+use fn_ingest_kafka::config::Topics;
+use fn_ingest_kafka::handler::IngestKafka;
+use fn_ingest_kafka::payload::{KafkaPayload, KafkaResponse, Received, Value as Decoded};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::Producer;
-use tributary_core::bad_row::Code;
-use tributary_core::pairs::Pairs;
-use tributary_core::transform::read_raw;
+use tributary_model::bad_row::Code;
+use tributary_model::pairs::Pairs;
+use tributary_pipeline::transform::read_raw;
 
 use crate::bench::{
     Ledger, Lines, Records, bad_lines, delivery_stream, failing, invoke, now, picked, stream,
@@ -153,7 +153,7 @@ fn what_fails_is_reported(ingest: &Ingest, text: &str, payload: &KafkaPayload<'_
     let mut seen = Vec::new();
     for failure in &answer.batch_item_failures {
         let position = &failure.item_identifier;
-        let of_name = |it: &&ingest_kafka::payload::Partition<'_>| it.name == position.partition;
+        let of_name = |it: &&fn_ingest_kafka::payload::Partition<'_>| it.name == position.partition;
         let partition = payload.partitions.iter().find(of_name).unwrap();
         assert!(partition.places.contains(&Some(position.offset)), "a place of that partition");
         assert!(!seen.contains(&&position.partition), "each partition once");

@@ -5,8 +5,8 @@ use tributary_aws::batch::Fate;
 use tributary_aws::events;
 use tributary_aws::payload::{KinesisPayload, KinesisRecord};
 use tributary_aws::unpack::unpack;
-use tributary_core::time::millis;
-use tributary_core::transform::read_raw;
+use tributary_model::time::millis;
+use tributary_pipeline::transform::read_raw;
 
 use super::raw_records::GOOD;
 use crate::bench::now;

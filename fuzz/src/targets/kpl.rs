@@ -4,8 +4,10 @@ use md5::{Digest, Md5};
 use tributary_aws::aggregating::Aggregating;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::{Outbound, Producer};
-use tributary_core::bad_row::Code;
-use tributary_core::kpl::{Aggregator, MAGIC, MAX_USER_RECORDS, UserRecord, user_records};
+use tributary_kpl::{
+    Aggregator, BrokenAggregate, MAGIC, MAX_USER_RECORDS, UserRecord, user_records,
+};
+use tributary_model::bad_row::{Code, Rejection};
 
 use super::judged::check_rejection;
 use crate::bench::{Records, invoke, picked, stream};
@@ -27,22 +29,21 @@ fn check_reader(input: &[u8]) {
             assert!(bytes <= input.len(), "nothing is there twice");
             assert_eq!(user_records(&written(&read)).unwrap().as_ref(), Ok(&read));
         }
-        Err(rejection) => is_broken(&rejection),
+        Err(fault) => is_broken(fault),
     }
 
     let mut damaged = record.clone();
     let at = MAGIC.len() + picked(input, record.len() - MAGIC.len());
     damaged[at] ^= 1 << picked(input, 8);
-    is_broken(&user_records(&damaged).unwrap().unwrap_err());
+    is_broken(user_records(&damaged).unwrap().unwrap_err());
     let end = MAGIC.len() + picked(input, record.len() - MAGIC.len());
-    is_broken(&user_records(&record[..end]).unwrap().unwrap_err());
+    is_broken(user_records(&record[..end]).unwrap().unwrap_err());
     // As it came, it is an aggregate only where it says so itself.
     assert_eq!(user_records(input).is_some(), input.starts_with(&MAGIC));
 }
 
-fn is_broken(rejection: &tributary_core::bad_row::Rejection) {
-    assert_eq!(rejection.code, Code::BrokenAggregate);
-    check_rejection(rejection);
+fn is_broken(fault: BrokenAggregate) {
+    check_rejection(&Rejection::row(Code::BrokenAggregate, fault.to_string()));
 }
 
 fn written(records: &[UserRecord<'_>]) -> Vec<u8> {

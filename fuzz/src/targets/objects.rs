@@ -7,18 +7,18 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use ingest_s3::handler::IngestS3;
+use fn_ingest_s3::handler::IngestS3;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde_json::json;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
-use tributary_core::bad_row::Code;
-use tributary_core::datasets;
-use tributary_core::ingest::{Feed, Step};
-use tributary_core::rows::{Limits, Position};
-use tributary_core::transform::read_raw;
-use tributary_sim::MemoryQueue;
+use tributary_datasets as datasets;
+use tributary_datasets::ingest::{Feed, Step};
+use tributary_model::bad_row::Code;
+use tributary_pipeline::transform::read_raw;
+use tributary_rows::{Limits, Position};
+use tributary_testkit::MemoryQueue;
 
 use super::judged::check_rejection;
 use crate::bench::{

@@ -1,10 +1,10 @@
 //! The body of a message in the queue of `ingest-s3`: a notification of S3, or the rest of an object.
 
-use ingest_s3::message::{Task, continuation, tasks};
+use fn_ingest_s3::message::{Task, continuation, tasks};
 use serde_json::{Value, json};
-use tributary_core::bad_row::Code;
-use tributary_core::datasets::Dataset;
-use tributary_core::rows::Position;
+use tributary_datasets::Dataset;
+use tributary_model::bad_row::Code;
+use tributary_rows::Position;
 
 use super::judged::check_rejection;
 use crate::bench::picked;
@@ -53,7 +53,7 @@ fn check(input: &[u8]) {
     assert!(more.last().unwrap().as_ref().is_ok_and(|it| it.contains("flood/good.csv")));
 }
 
-fn known(task: Result<Task, tributary_core::bad_row::Rejection>) -> Result<String, Code> {
+fn known(task: Result<Task, tributary_model::bad_row::Rejection>) -> Result<String, Code> {
     let task = task.map_err(|rejection| rejection.code)?;
     let dataset = task.dataset.map(Dataset::name);
     Ok(format!("{:?} {dataset:?} {:?}", task.object, task.start))

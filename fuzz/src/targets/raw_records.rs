@@ -1,12 +1,12 @@
 //! A batch of the RAW stream, as `transform` takes it. The records of an input stand between lines
 //! of two hyphens; some may be KPL aggregates.
 
-use transform::handler::Transform;
+use fn_transform::handler::Transform;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
-use tributary_core::bad_row::Code;
-use tributary_core::event::Event;
-use tributary_core::kpl;
+use tributary_kpl as kpl;
+use tributary_model::bad_row::Code;
+use tributary_model::event::Event;
 
 use super::judged::outcome_of;
 use crate::bench::{
@@ -53,7 +53,7 @@ fn user_records_of(record: &[u8]) -> Vec<Expected> {
     match kpl::user_records(record) {
         None => vec![expected_of(record)],
         Some(Ok(user_records)) => user_records.iter().map(|it| expected_of(it.data)).collect(),
-        Some(Err(rejection)) => vec![bad(rejection.code)],
+        Some(Err(_)) => vec![bad(Code::BrokenAggregate)],
     }
 }
 

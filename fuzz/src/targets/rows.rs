@@ -6,8 +6,9 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
-use tributary_core::bad_row::Code;
-use tributary_core::rows::{Format, Header, Limits, Next, ObjectReader, Position, Refusal, Row};
+use tributary_rows::{
+    ErrorKind, Format, Header, Limits, Next, ObjectReader, Position, Refusal, Row,
+};
 
 use crate::bench::picked;
 use crate::{Target, seeds};
@@ -26,7 +27,7 @@ struct Given {
     position: Position,
     bytes: Vec<u8>,
     /// The row's JSON, or what is wrong: code, message, field, complete.
-    result: Result<String, (Code, String, Option<String>, bool)>,
+    result: Result<String, (ErrorKind, String, Option<String>, bool)>,
 }
 
 /// All that came out of an object.
@@ -83,7 +84,7 @@ fn drain(reader: &mut ObjectReader, pieces: &[&[u8]]) -> Read {
                 Given { position: row.position, bytes: row.bytes.to_vec(), result }
             }
             Ok(Next::Broken(row)) => {
-                let result = Err((row.code, row.message, row.field, row.complete));
+                let result = Err((row.kind, row.message, row.field, row.complete));
                 Given { position: row.position, bytes: row.bytes.to_vec(), result }
             }
             Ok(Next::NeedInput) => {
@@ -179,8 +180,8 @@ fn any_row_is_a_place_to_go_on(limits: &Limits, input: &[u8], whole: &Read) {
 
 /// What is read of a whole gzip stream is what another decoder makes of it.
 fn gzip_is_what_it_inflates_to(limits: &Limits, input: &[u8], whole: &Read) {
-    let codes = [Code::TruncatedGzip, Code::CorruptGzip, Code::GzipRatio];
-    if whole.refusal.as_ref().is_some_and(|refusal| codes.contains(&refusal.code)) {
+    let codes = [ErrorKind::TruncatedGzip, ErrorKind::CorruptGzip, ErrorKind::GzipRatio];
+    if whole.refusal.as_ref().is_some_and(|refusal| codes.contains(&refusal.kind)) {
         return;
     }
     let mut inflated = Vec::new();

@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use serde_json::json;
-use tributary_sim::Fault;
-use tributary_tests::simulation::{Outcome, Plan, run};
+use system_tests::simulation::{Outcome, Plan, run};
+use tributary_testkit::Fault;
 
 /// Runs Tributary in memory with everything going wrong that can
 #[derive(Parser)]

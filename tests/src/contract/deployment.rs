@@ -89,6 +89,37 @@ pub fn runs_locally(template: &Template, config: &Table) -> Vec<String> {
         .collect()
 }
 
+/// Each function that the local build leaves out is one that the local stack does not have, and every
+/// other one is built.
+#[must_use]
+pub fn builds_locally(template: &Template, config: &Table) -> Vec<String> {
+    let parameters = overrides(config, "local", "deploy").unwrap_or_default();
+    let build = config.get("local").and_then(|it| it.get("build")?.get("parameters"));
+    let left_out: Vec<_> = build
+        .and_then(|it| it.get("exclude")?.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(toml::Value::as_str)
+        .collect();
+    let mut faults = Vec::new();
+    for function in template.functions() {
+        let condition = function.resource["Condition"].as_str();
+        let exists = condition.is_none_or(|name| {
+            template.holds(&template.0["Conditions"][name], &parameters) != Some(false)
+        });
+        match (exists, left_out.contains(&function.id.as_str())) {
+            (true, true) => faults.push(format!("{}: is left out of the local build", function.id)),
+            (false, false) => {
+                faults.push(format!("{}: is built locally, where no stack has it", function.id));
+            }
+            _ => {}
+        }
+    }
+    let unknown = left_out.iter().filter(|id| !template.is_a(id, "AWS::Serverless::Function"));
+    faults.extend(unknown.map(|id| format!("samconfig.toml: exclude names no function {id}")));
+    faults
+}
+
 /// `samconfig.toml` has its environments, and sets only parameters that the template has, to values
 /// that it takes.
 #[must_use]

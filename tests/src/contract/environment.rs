@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
+
 use super::template::{Function, Template};
 
 /// Where a configuration asks for a variable.
@@ -15,29 +17,60 @@ pub struct Reader {
     pub binary: &'static str,
     /// Reads the configuration and drops it; the error is what the function would say at start.
     pub read: fn(LookUp<'_>) -> Result<(), String>,
+    /// Parameters, beside defaults, of each stack that the function has to start in.
+    pub stacks: &'static [&'static [(&'static str, &'static str)]],
 }
+
+const DEFAULTS: &[&[(&str, &str)]] = &[&[]];
+
+/// The stacks that keep windows in a cluster.
+const CLUSTERS: &[&[(&str, &str)]] = &[
+    &[("WindowStore", "keyspaces")],
+    &[("WindowStore", "cassandra"), ("CassandraNodes", "10.0.0.7:9042")],
+];
 
 /// The configuration of every function.
 pub const READERS: &[Reader] = &[
     Reader {
         binary: "ingest-s3",
-        read: |from| done(ingest_s3::config::Config::from_look_up(from)),
+        read: |from| done(fn_ingest_s3::config::Config::from_look_up(from)),
+        stacks: DEFAULTS,
     },
     Reader {
         binary: "ingest-http",
-        read: |from| done(ingest_http::config::Config::from_look_up(from)),
+        read: |from| done(fn_ingest_http::config::Config::from_look_up(from)),
+        stacks: DEFAULTS,
     },
     Reader {
         binary: "ingest-kafka",
-        read: |from| done(ingest_kafka::config::Config::from_look_up(from)),
+        read: |from| done(fn_ingest_kafka::config::Config::from_look_up(from)),
+        stacks: DEFAULTS,
     },
     Reader {
         binary: "transform",
-        read: |from| done(transform::config::Config::from_look_up(from)),
+        read: |from| done(fn_transform::config::Config::from_look_up(from)),
+        stacks: DEFAULTS,
     },
-    Reader { binary: "metrics", read: |from| done(metrics::config::Config::from_look_up(from)) },
-    Reader { binary: "alerts", read: |from| done(alerts::config::Config::from_look_up(from)) },
-    Reader { binary: "windows", read: |from| done(windows::config::Config::from_look_up(from)) },
+    Reader {
+        binary: "metrics",
+        read: |from| done(fn_metrics::config::Config::from_look_up(from)),
+        stacks: DEFAULTS,
+    },
+    Reader {
+        binary: "alerts",
+        read: |from| done(fn_alerts::config::Config::from_look_up(from)),
+        stacks: DEFAULTS,
+    },
+    Reader {
+        binary: "windows",
+        read: |from| done(fn_windows::config::Config::from_look_up(from)),
+        stacks: DEFAULTS,
+    },
+    Reader {
+        binary: "windows-cassandra",
+        read: |from| done(fn_windows_cassandra::config::Config::from_look_up(from)),
+        stacks: CLUSTERS,
+    },
 ];
 
 fn done<T, E: ToString>(read: Result<T, E>) -> Result<(), String> {
@@ -69,7 +102,7 @@ pub fn is_what_the_code_reads(template: &Template, readers: &[Reader]) -> Vec<St
             faults.push(format!("{}: no reader here knows its configuration", function.id));
             continue;
         };
-        let (given, read) = (values(template, &function), reader.variables());
+        let (given, read) = (values(template, &function, &BTreeMap::new()), reader.variables());
         for name in read.iter().filter(|name| !given.contains_key(*name)) {
             faults.push(format!("{}: lacks the variable {name}", function.id));
         }
@@ -80,13 +113,23 @@ pub fn is_what_the_code_reads(template: &Template, readers: &[Reader]) -> Vec<St
     faults
 }
 
-/// Each function starts with the values of the template, every parameter at its default.
+/// Each function exists in the stacks of its reader and starts with what the template gives it there.
 #[must_use]
 pub fn starts_each_function(template: &Template, readers: &[Reader]) -> Vec<String> {
     let mut faults = Vec::new();
     for function in template.functions() {
-        let given = values(template, &function);
-        for reader in readers.iter().filter(|it| it.binary == function.binary) {
+        let readers = readers.iter().filter(|it| it.binary == function.binary);
+        for (reader, stack) in readers.flat_map(|it| it.stacks.iter().map(move |stack| (it, stack)))
+        {
+            let parameters: BTreeMap<_, _> =
+                stack.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let condition = &function.resource["Condition"];
+            if !condition.is_null()
+                && template.holds(&json!({ "Condition": condition }), &parameters) != Some(true)
+            {
+                faults.push(format!("{}: is not in a stack with {stack:?}", function.id));
+            }
+            let given = values(template, &function, &parameters);
             if let Err(error) = (reader.read)(&|name| given.get(name).cloned()) {
                 faults
                     .push(format!("{}: does not start with its environment: {error}", function.id));
@@ -96,11 +139,15 @@ pub fn starts_each_function(template: &Template, readers: &[Reader]) -> Vec<Stri
     faults
 }
 
-fn values(template: &Template, function: &Function) -> BTreeMap<String, String> {
+fn values(
+    template: &Template,
+    function: &Function,
+    parameters: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let variables = function.properties["Environment"]["Variables"].as_object();
     variables
         .into_iter()
         .flatten()
-        .map(|(name, value)| (name.clone(), template.sample(value)))
+        .map(|(name, value)| (name.clone(), template.sample_with(value, parameters)))
         .collect()
 }

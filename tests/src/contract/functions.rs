@@ -1,5 +1,7 @@
 //! Each function crate is one function of the template, with a role and a log group of its own.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::template::{Function, Template, list, names, strings, target};
@@ -69,7 +71,10 @@ pub fn have_roles_of_their_own(template: &Template) -> Vec<String> {
             faults.push(format!("{id}: its Role {role} is no role of the template"));
         }
         for (other, resource) in template.resources() {
-            if other != id && names(&resource["Properties"]).contains(role) {
+            if other != id
+                && !template.are_alternatives(&id, other)
+                && names(&resource["Properties"]).contains(role)
+            {
                 faults.push(format!("{id}: shares its Role {role} with {other}"));
             }
         }
@@ -91,6 +96,32 @@ fn trusts_lambda_alone(statements: &Value) -> bool {
         && statements
             .iter()
             .all(|it| strings(&it["Principal"]["Service"]) == ["lambda.amazonaws.com"])
+}
+
+/// Properties in which alternatives may differ.
+const OWN_PROPERTIES: &[&str] = &["CodeUri", "Environment", "FunctionName", "VpcConfig"];
+
+/// Functions of which a stack has one or the other differ in their binary and in its store only.
+#[must_use]
+pub fn alternatives_are_alike(template: &Template) -> Vec<String> {
+    let functions = template.functions();
+    let mut faults = Vec::new();
+    for (at, one) in functions.iter().enumerate() {
+        let others = functions[at + 1..].iter();
+        for other in others.filter(|other| template.are_alternatives(&one.id, &other.id)) {
+            let fields = |function: &Function| {
+                let fields = function.properties.as_object();
+                fields.into_iter().flatten().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>()
+            };
+            for name in fields(one).union(&fields(other)) {
+                let is_own = OWN_PROPERTIES.contains(&name.as_str());
+                if !is_own && one.properties[name] != other.properties[name] {
+                    faults.push(format!("{}: property {name} differs from {}", other.id, one.id));
+                }
+            }
+        }
+    }
+    faults
 }
 
 /// Whoever calls the address of a function has signed the request.
@@ -132,6 +163,7 @@ pub fn have_log_groups_with_retention(template: &Template) -> Vec<String> {
         }
         for other in &functions {
             if other.id != *id
+                && !template.are_alternatives(id, &other.id)
                 && target(&other.properties["LoggingConfig"]["LogGroup"]) == Some(group)
             {
                 faults.push(format!("{id}: shares its LogGroup {group} with {}", other.id));

@@ -5,9 +5,9 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tributary_core::bad_row::{BadRow, Code, Origin, Rejection};
-use tributary_core::event::{Attributes, Event, Kind, Location, Measures, WindowSpan};
-use tributary_core::raw::RawRecordWriter;
+use tributary_model::bad_row::{BadRow, Code, Origin, Rejection};
+use tributary_model::event::{Attributes, Event, Kind, Location, Measures, WindowSpan};
+use tributary_model::raw::RawRecordWriter;
 
 /// An event.
 ///

@@ -85,6 +85,19 @@ impl Template {
             .collect()
     }
 
+    /// Returns true when no stack has both resources, because one's condition is the other's negation.
+    #[must_use]
+    pub fn are_alternatives(&self, id: &str, other: &str) -> bool {
+        let condition = |id: &str| self.resource(id)["Condition"].as_str();
+        let negates = |condition: &str, other: &str| {
+            self.0["Conditions"][condition] == json!({ "Fn::Not": [{ "Condition": other }] })
+        };
+        match (condition(id), condition(other)) {
+            (Some(one), Some(two)) => negates(one, two) || negates(two, one),
+            _ => false,
+        }
+    }
+
     /// A value where no stack exists yet: a parameter's default, and the id or the text of what
     /// only a stack could tell.
     #[must_use]

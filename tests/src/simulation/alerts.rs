@@ -7,13 +7,14 @@ use std::rc::Rc;
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use tributary_core::config::{ALERTS, AlertsConfig, ConfigError};
-use tributary_core::event::Event;
-use tributary_core::rule::watch::Watched;
-use tributary_core::rule::{Rule, Rules};
-use tributary_core::window::Spec;
-use tributary_sim::service::{Change, ChangeKind, SimAlertState, SimTable, SimTopic};
-use tributary_sim::{Fault, clock};
+use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_model::config_error::ConfigError;
+use tributary_model::event::Event;
+use tributary_rules::watch::Watched;
+use tributary_rules::{Rule, Rules};
+use tributary_testkit::service::{Change, ChangeKind, SimAlertState, SimTable, SimTopic};
+use tributary_testkit::{Fault, clock};
+use tributary_windows::Spec;
 
 use super::oracle::Verdict;
 
@@ -79,16 +80,6 @@ absent = "20s"
 title = "Nothing from {entity}"
 key = "{entity}"
 cooldown = "3m"
-
-[[rules]]
-id = "jumpy"
-dataset = "telemetry"
-severity = "critical"
-when = "event.measures.temperature_c >= 15.0"
-title = "It is warm somewhere"
-key = "{dataset}"
-cooldown = "1s"
-flap = { alerts = 2, within = "30s" }
 "#;
 
 /// How often calls to what rules remember go wrong, where calls do at these rates: now and then they
@@ -114,7 +105,7 @@ pub(super) fn silences_are_told(store: &SimAlertState) -> bool {
 
 /// The rules of a simulation.
 pub(super) fn rules() -> Result<Rules, ConfigError> {
-    Rules::compile(&AlertsConfig::from_toml(&format!("{ALERTS}\n{MORE}"))?)
+    PipelineConfig::default().rules(&AlertsConfig::from_toml(&format!("{ALERTS}\n{MORE}"))?)
 }
 
 /// The ids of the alerts that there must be, and of those that there may be: a window that held, and by
@@ -123,8 +114,8 @@ pub(super) fn rules() -> Result<Rules, ConfigError> {
 pub(super) struct Due {
     pub must: BTreeSet<String>,
     pub may: BTreeSet<String>,
-    /// Of each of these, one at least: an alert, or that its key flaps; of a silence, which is known by
-    /// when something last came, the one of any time at which that may have been written.
+    /// Of each of these, one at least: a silence is known by when something last came, and that may
+    /// have been written at any of these times.
     pub one_of: Vec<BTreeSet<String>>,
 }
 
@@ -142,25 +133,8 @@ impl Due {
             event["received_at"] = "2026-11-20T10:00:00Z".into();
             let json = event.to_string();
             let Ok(read) = Event::from_json(json.as_bytes()) else { continue };
-            for alert in rules.alerts(&read).0 {
-                let rule = rules.iter().find(|rule| rule.id() == alert.rule);
-                let flaps = rule.and_then(|rule| {
-                    let stretch = rule.stretch(&alert)?;
-                    // One that is too many, among so many that come before it.
-                    let window = stretch.mark.window;
-                    let marks = (0..1_000).map(|back| (window - back, 1)).collect();
-                    rule.damped(&alert, &stretch, &marks)
-                });
-                let id = alert.alert_id.to_string();
-                match flaps {
-                    None => {
-                        due.must.insert(id);
-                    }
-                    Some(flaps) => {
-                        due.one_of.push(BTreeSet::from([id, flaps.alert_id.to_string()]));
-                    }
-                }
-            }
+            let alerts = rules.alerts(&read).0.into_iter();
+            due.must.extend(alerts.map(|alert| alert.alert_id.to_string()));
             if let Some(window) = &read.window {
                 let series = (window.spec.clone().into_owned(), read.entity.clone().into_owned());
                 windows.entry(series).or_default().push(event);
@@ -174,7 +148,7 @@ impl Due {
                 }
             }
         }
-        due.may.extend(due.must.iter().chain(due.one_of.iter().flatten()).cloned());
+        due.may.extend(due.must.iter().cloned());
         Ok(due)
     }
 

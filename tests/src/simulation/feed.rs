@@ -10,12 +10,12 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::put::Verdict;
-use tributary_core::id::Id;
-use tributary_core::ingest::SourceName;
-use tributary_core::rows::Position;
-use tributary_sim::Fault;
-use tributary_sim::mapping::kafka::KafkaEntry;
-use tributary_sim::service::{SimStream, Store};
+use tributary_datasets::ingest::SourceName;
+use tributary_model::id::Id;
+use tributary_rows::Position;
+use tributary_testkit::Fault;
+use tributary_testkit::mapping::kafka::KafkaEntry;
+use tributary_testkit::service::{SimStream, Store};
 
 use super::input::{Row, Rows, json_lines};
 use super::plan::Plan;

@@ -6,17 +6,18 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use alerts::handler::Alerts;
-use alerts::sustained::Memory;
-use ingest_http::handler::IngestHttp;
-use ingest_kafka::config::Topics;
-use ingest_kafka::handler::IngestKafka;
-use ingest_s3::handler::IngestS3;
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
+use fn_ingest_http::handler::IngestHttp;
+use fn_ingest_kafka::config::Topics;
+use fn_ingest_kafka::handler::IngestKafka;
+use fn_ingest_s3::handler::IngestS3;
+use fn_metrics::handler::Metrics;
+use fn_transform::handler::Transform;
+use fn_windows::handler::Windows;
 use jiff::SignedDuration;
-use metrics::handler::Metrics;
 use serde::Serialize;
 use serde_json::Value;
-use transform::handler::Transform;
 use tributary_aws::aggregating::Aggregating;
 use tributary_aws::claims::Claimant;
 use tributary_aws::deadline::Deadline;
@@ -25,16 +26,14 @@ use tributary_aws::insist::Insistence;
 use tributary_aws::log::Journal;
 use tributary_aws::producer::Producer;
 use tributary_aws::windows::OPERATION;
-use tributary_core::config::ConfigError;
-use tributary_core::rows::Limits;
-use tributary_core::transform::Transformer;
-use tributary_sim::lambda::{Answer, Lambda};
-use tributary_sim::service::{
+use tributary_model::config_error::ConfigError;
+use tributary_rows::Limits;
+use tributary_testkit::lambda::{Answer, Lambda};
+use tributary_testkit::service::{
     SimAlertState, SimBucket, SimDelivery, SimMetrics, SimObjects, SimQueue, SimShards, SimSink,
     SimStream, SimTable, SimTopic, SimWindows, Store,
 };
-use tributary_sim::{Faults, clock};
-use windows::handler::Windows;
+use tributary_testkit::{Faults, clock};
 
 use super::alerts::{Invocations, rules};
 use super::plan::Plan;
@@ -151,7 +150,7 @@ impl Parts<'_> {
         });
         let ingest_http = Rc::new(IngestHttp {
             raw: self.producer(&self.raw),
-            transformer: Transformer::compile(&pipeline)?,
+            transformer: pipeline.transformer()?,
             journal: self.journal("ingest-http"),
             clock: clock::now,
         });
@@ -165,7 +164,7 @@ impl Parts<'_> {
         let transform = Rc::new(Transform {
             events: self.producer(&self.events),
             quarantine: self.producer(&self.quarantine),
-            transformer: Transformer::compile(&pipeline)?,
+            transformer: pipeline.transformer()?,
             journal: self.journal("transform"),
             clock: clock::now,
         });

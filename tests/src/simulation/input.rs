@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tributary_core::datasets;
-use tributary_core::transform::{Outcome, Transformer};
-use tributary_sim::clock;
-use tributary_simulate::random::Sequence;
-use tributary_simulate::{FeedKind, Rates, Settings, Simulation};
+use tributary_datagen::random::Sequence;
+use tributary_datagen::{FeedKind, Rates, Settings, Simulation};
+use tributary_datasets as datasets;
+use tributary_pipeline::transform::{Outcome, Transformer};
+use tributary_testkit::clock;
 
 const FEEDS: [FeedKind; 4] =
     [FeedKind::Accidents, FeedKind::Covid, FeedKind::Flood, FeedKind::Telemetry];
@@ -149,14 +149,14 @@ pub(super) fn json_lines(rows: &[Row]) -> (Vec<u8>, BTreeMap<u64, Row>) {
 
 #[cfg(test)]
 mod tests {
-    use tributary_core::config::{PIPELINE, PipelineConfig};
+    use tributary_config::{PIPELINE, PipelineConfig};
 
     use super::*;
 
     #[test]
     fn rows_are_of_every_dataset_and_both_kinds() {
         let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap_or_default();
-        let Ok(transformer) = Transformer::compile(&pipeline) else { unreachable!() };
+        let Ok(transformer) = pipeline.transformer() else { unreachable!() };
         let mut rows = Rows::new(7, 0.3, 0.1);
         let mut seen: BTreeMap<_, [usize; 2]> = BTreeMap::new();
         for row in (0..100).flat_map(|_| rows.take(10)) {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
-use tributary_sim::{Fault, clock};
+use tributary_testkit::{Fault, clock};
 
 pub use oracle::Verdict;
 pub use plan::Plan;

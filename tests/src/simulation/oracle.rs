@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tributary_aws::producer::Order;
-use tributary_core::config::ConfigError;
-use tributary_core::event::{Event, Kind};
-use tributary_core::kpl;
-use tributary_core::raw::RawRecord;
-use tributary_core::transform::Transformer;
+use tributary_kpl as kpl;
+use tributary_model::config_error::ConfigError;
+use tributary_model::event::{Event, Kind};
+use tributary_model::raw::RawRecord;
 
 use super::alerts::{self, Due};
 use super::input::{Expected, expected, without_receipt};
@@ -58,7 +57,7 @@ impl Verdict {
     /// When the compiled-in configuration is wrong.
     pub(super) fn of(world: &World) -> Result<Self, ConfigError> {
         let mut verdict = Self::default();
-        let transformer = Transformer::compile(&pipeline()?)?;
+        let transformer = pipeline()?.transformer()?;
         let found = verdict.found(world);
         let accepted = world.lock();
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tributary_aws::producer::Order;
-use tributary_sim::Fault;
-use tributary_sim::mapping::kinesis::Settings;
-use tributary_simulate::random::Sequence;
+use tributary_datagen::random::Sequence;
+use tributary_testkit::Fault;
+use tributary_testkit::mapping::kinesis::Settings;
 
 /// The plan of one simulation.
 #[derive(Clone, Debug)]

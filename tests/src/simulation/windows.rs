@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tributary_aws::windows::{Item, ItemKey};
-use tributary_core::config::{ConfigError, PipelineConfig};
-use tributary_core::event::Event;
-use tributary_core::window::{self, Phase, Spec, TimeBasis, Window};
-use tributary_sim::clock;
-use tributary_sim::service::SimWindows;
+use tributary_config::PipelineConfig;
+use tributary_model::config_error::ConfigError;
+use tributary_model::event::Event;
+use tributary_testkit::clock;
+use tributary_testkit::service::SimWindows;
+use tributary_windows::{Phase, Spec, TimeBasis, Window};
 
 use super::oracle::{Found, Verdict};
 use super::world::{World, pipeline};
@@ -36,7 +37,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 pub(super) fn specs() -> Result<Vec<Spec>, ConfigError> {
     let mut config = pipeline()?;
     config.windows.extend(PipelineConfig::from_toml(OVERLAPPING)?.windows);
-    window::compile(&config)
+    config.window_specs()
 }
 
 /// Whether nothing is left to be closed, told or noted.

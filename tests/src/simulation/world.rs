@@ -10,17 +10,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
-use tributary_core::config::{ConfigError, PIPELINE, PipelineConfig};
-use tributary_sim::lambda::Lambda;
-use tributary_sim::mapping::Reported;
-use tributary_sim::mapping::kafka::KafkaMapping;
-use tributary_sim::mapping::kinesis::{KinesisMapping, Settings};
-use tributary_sim::mapping::sqs::SqsMapping;
-use tributary_sim::service::{
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_model::config_error::ConfigError;
+use tributary_testkit::lambda::Lambda;
+use tributary_testkit::mapping::Reported;
+use tributary_testkit::mapping::kafka::KafkaMapping;
+use tributary_testkit::mapping::kinesis::{KinesisMapping, Settings};
+use tributary_testkit::mapping::sqs::SqsMapping;
+use tributary_testkit::service::{
     SimAlertState, SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic,
     SimWindows,
 };
-use tributary_sim::{Fault, Faults, clock};
+use tributary_testkit::{Fault, Faults, clock};
 
 use super::alerts::{self, Invocations};
 use super::functions::{Functions, Parts};

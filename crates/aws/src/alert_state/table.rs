@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
-use tributary_core::rule::series::{Mark, Marks};
-use tributary_core::rule::watch::Watched;
+use tributary_rules::series::{Mark, Marks};
+use tributary_rules::watch::Watched;
 
 use super::{AlertState, OPERATION, QUERY};
 use crate::error::{CallError, SetUpError};

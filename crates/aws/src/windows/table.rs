@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use aws_sdk_kinesis::config::http::HttpResponse;
 use jiff::Timestamp;
-use tributary_core::window::clock::{Clock, Shard};
+use tributary_windows::clock::{Clock, Shard};
 
 use super::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
 use crate::error::{CallError, SetUpError};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tributary_aws::windows::{BUCKETS, Item, ItemKey, MAX_KEYS, Range, WindowStore, Written};
-use tributary_core::window::clock::{Clock, Shard};
+use tributary_windows::clock::{Clock, Shard};
 
 /// 10:00 of some day; windows begin at whole seconds.
 const TEN: Timestamp = Timestamp::constant(1_795_168_800, 0);

@@ -5,8 +5,8 @@ use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::operation::filter_log_events::FilterLogEventsError;
 use jiff::Timestamp;
 use tributary_aws::clients::SdkConfig;
-use tributary_core::balance::{FunctionBooks, Window, batch_line};
-use tributary_core::books::Books;
+use tributary_model::books::Books;
+use tributary_operate::balance::{FunctionBooks, Window, batch_line};
 
 use crate::progress::Steps;
 use crate::stack::{Stack, why};

@@ -8,8 +8,8 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 use jiff::{SignedDuration, Timestamp};
 use tributary_aws::clients::SdkConfig;
-use tributary_core::balance::{FunctionBooks, MappingBooks, MappingCounts, Window};
-use tributary_core::books::Books;
+use tributary_model::books::Books;
+use tributary_operate::balance::{FunctionBooks, MappingBooks, MappingCounts, Window};
 
 use crate::stack::{Stack, why};
 

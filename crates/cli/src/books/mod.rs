@@ -12,7 +12,8 @@ use clap::ValueEnum;
 use jiff::{SignedDuration, Timestamp, Unit};
 use tokio::runtime;
 use tributary_aws::clients;
-use tributary_core::balance::{Balance, FunctionBooks, MappingBooks, Window};
+use tributary_model::time;
+use tributary_operate::balance::{Balance, FunctionBooks, MappingBooks, Window};
 
 use crate::output::say;
 use crate::stack::Stack;
@@ -107,5 +108,6 @@ impl Arguments {
 /// The beginning of the period that a time is in.
 fn floor(time: Timestamp, period: SignedDuration) -> Result<Timestamp> {
     let seconds = period.as_secs();
-    Ok(Timestamp::from_second(time.round(Unit::Second)?.as_second().div_euclid(seconds) * seconds)?)
+    let number = time::period(time.round(Unit::Second)?, seconds);
+    Ok(Timestamp::from_second(number * seconds)?)
 }

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
-use tributary_core::balance::{Balance, Window};
+use tributary_operate::balance::{Balance, Window};
 
 use super::{Arguments, From};
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::s3::{ObjectName, ObjectStore as _, S3};
-use tributary_core::quarantine::{ObjectPlace, Unable};
-use tributary_core::rows::{Format, Limits, Next, ObjectReader};
+use tributary_operate::quarantine::{ObjectPlace, Unable};
+use tributary_rows::{Format, Limits, Next, ObjectReader};
 
 /// So much is read at a time until the header is there.
 const RANGE: u64 = 256 * 1024;

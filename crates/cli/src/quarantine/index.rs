@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Result, bail};
 use jiff::Timestamp;
-use tributary_core::datasets;
-use tributary_core::quarantine::QuarantinedRow;
+use tributary_datasets as datasets;
+use tributary_operate::quarantine::QuarantinedRow;
 
 use super::layer::{Layer, bad_rows};
 use super::marks::{Marks, State};

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use tokio::task::JoinHandle;
 use tributary_aws::bucket::{Bucket, Entry};
-use tributary_core::quarantine::QuarantinedRow;
+use tributary_operate::quarantine::QuarantinedRow;
 
 use crate::lines::{Unreadable, lines};
 

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use jiff::Timestamp;
 use serde::Serialize;
-use tributary_core::time::{as_millis, millis};
+use tributary_model::time::{as_millis, millis};
 
 use super::index::{Index, Kind};
 use super::marks::State;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tributary_core::id::Id;
-use tributary_core::time::{as_millis, millis};
+use tributary_model::id::Id;
+use tributary_model::time::{as_millis, millis};
 
 use super::layer::{Layer, day};
 use crate::lines::{Unreadable, lines};

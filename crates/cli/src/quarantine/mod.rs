@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use tokio::runtime;
 use tributary_aws::clients::{self, SdkConfig};
-use tributary_core::quarantine::QuarantinedRow;
+use tributary_operate::quarantine::QuarantinedRow;
 
 use self::index::Index;
 use self::layer::bad_rows;

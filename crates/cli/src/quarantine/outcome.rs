@@ -7,7 +7,7 @@ use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use serde::Serialize;
-use tributary_core::quarantine::QuarantinedRow;
+use tributary_operate::quarantine::QuarantinedRow;
 
 use crate::output::{conclude, tell};
 use crate::summary::Format;

@@ -14,12 +14,11 @@ use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::kinesis::{MAX_ENTRIES, Stream, StreamRecord};
 use tributary_aws::producer::{Outbound, Producer};
-use tributary_core::config::{PIPELINE, PipelineConfig};
-use tributary_core::datasets;
-use tributary_core::quarantine::{
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_datasets as datasets;
+use tributary_operate::quarantine::{
     Fixes, Home, Mended, QuarantinedRow, Remade, Replayer, Unable, Verdict,
 };
-use tributary_core::transform::Transformer;
 
 use super::headers::Headers;
 use super::index::Index;
@@ -60,10 +59,6 @@ pub(super) struct Arguments {
     /// away. Can be given more than once
     #[arg(long = "set", value_name = "FIELD=CEL")]
     sets: Vec<String>,
-
-    /// Changes the row as a JSON patch (an array, RFC 6902) or merge patch (an object, RFC 7396) says
-    #[arg(long, value_name = "FILE")]
-    patch: Option<PathBuf>,
 
     /// The text of the row before it is read, as an expression over `row`
     #[arg(long = "row", value_name = "CEL")]
@@ -138,9 +133,8 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
     arguments.which.check()?;
     let replayer = replayer(arguments)?;
     let mended = arguments.mended.as_deref().map(mended_rows).transpose()?;
-    let read = [&arguments.mended, &arguments.patch].into_iter().flatten();
     distinct::outputs(
-        read.map(PathBuf::as_path),
+        arguments.mended.as_deref(),
         &[("--left-out", arguments.left_out.as_deref())],
     )?;
     let left_out = Lines::open(arguments.left_out.as_deref())?;
@@ -361,12 +355,8 @@ impl Replay<'_> {
 }
 
 fn replayer(arguments: &Arguments) -> Result<Replayer> {
-    let transformer = Transformer::compile(&PipelineConfig::from_toml(PIPELINE)?)?;
-    let patch = match &arguments.patch {
-        Some(path) => Some(read(path)?),
-        None => None,
-    };
-    let fixes = Fixes::compile(arguments.row.as_deref(), patch.as_deref(), &arguments.sets)?;
+    let transformer = PipelineConfig::from_toml(PIPELINE)?.transformer()?;
+    let fixes = Fixes::compile(arguments.row.as_deref(), &arguments.sets)?;
     let dataset = match &arguments.dataset_if_none {
         Some(name) => Some(
             datasets::by_name(name)
@@ -379,7 +369,8 @@ fn replayer(arguments: &Arguments) -> Result<Replayer> {
 
 /// The rows of a file of `--mended`, by their ids.
 fn mended_rows(path: &Path) -> Result<HashMap<String, Mended>> {
-    let text = read(path)?;
+    let text = fs::read_to_string(path);
+    let text = text.with_context(|| format!("{} cannot be read", path.display()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let row = |(number, line): (usize, &str)| {
         let MendedLine { record_id, payload, row } = serde_json::from_str(line)
@@ -391,8 +382,4 @@ fn mended_rows(path: &Path) -> Result<HashMap<String, Mended>> {
         Ok((record_id, Mended { payload, row }))
     };
     lines.map(row).collect()
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
 }

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tributary_core::quarantine::{Home, QuarantinedRow};
-use tributary_core::rows::json_object;
-use tributary_core::time::millis;
-use tributary_core::transform::read_raw;
+use tributary_model::time::millis;
+use tributary_operate::quarantine::{Home, QuarantinedRow};
+use tributary_pipeline::transform::read_raw;
+use tributary_rows::json_object;
 
 use super::marks::State;
 

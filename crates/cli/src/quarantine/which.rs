@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use tributary_aws::bucket::Bucket;
 use tributary_aws::clients::{self, SdkConfig};
-use tributary_core::bad_row::Code;
-use tributary_core::datasets;
-use tributary_core::quarantine::QuarantinedRow;
+use tributary_datasets as datasets;
+use tributary_model::bad_row::Code;
+use tributary_operate::quarantine::QuarantinedRow;
 
 use super::layer::Layer;
 use crate::stack::Stack;

@@ -13,9 +13,9 @@ use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::producer::{Outbound, Producer};
-use tributary_core::event::Event;
-use tributary_core::id::Id;
-use tributary_core::parked::UndeliveredRecord;
+use tributary_model::event::Event;
+use tributary_model::id::Id;
+use tributary_operate::parked::UndeliveredRecord;
 
 use super::Redrive;
 use crate::lines::{Unreadable, lines};

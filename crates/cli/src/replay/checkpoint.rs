@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use tributary_aws::s3::ReadError;
-use tributary_core::id::Id;
-use tributary_core::rows::Position;
+use tributary_model::id::Id;
+use tributary_rows::Position;
 
 use super::input::Place;
 use crate::target::TargetName;

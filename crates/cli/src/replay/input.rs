@@ -15,7 +15,7 @@ use tokio::runtime::{self, Runtime};
 use tributary_aws::clients;
 use tributary_aws::error::CallError;
 use tributary_aws::s3::{ObjectName, ObjectStore as _, Piece, ReadError, S3};
-use tributary_core::ingest::SourceName;
+use tributary_datasets::ingest::SourceName;
 
 use crate::output::is_stdout;
 

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use tributary_core::datasets::Dataset;
-use tributary_core::ingest::{Feed, FeedRow, SourceName, Step};
-use tributary_core::rows::{Limits, Position};
+use tributary_datasets::Dataset;
+use tributary_datasets::ingest::{Feed, FeedRow, SourceName, Step};
+use tributary_rows::{Limits, Position};
 
 use self::checkpoint::Checkpoint;
 use self::input::{Input, Place};

@@ -10,16 +10,13 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::HumanCount;
 use jiff::Timestamp;
 use serde::Serialize;
-use tributary_core::config::AlertsConfig;
-use tributary_core::datasets::Dataset;
-use tributary_core::event::{Event, Kind};
-use tributary_core::ingest::{Feed, Step};
-use tributary_core::rows::Limits;
-use tributary_core::rule::Rules;
-use tributary_core::rule::check::check;
-use tributary_core::rule::follow::Follow;
-use tributary_core::transform::{Outcome, Transformer};
-use tributary_core::window;
+use tributary_config::AlertsConfig;
+use tributary_datasets::Dataset;
+use tributary_datasets::ingest::{Feed, Step};
+use tributary_model::event::{Event, Kind};
+use tributary_pipeline::transform::{Outcome, Transformer};
+use tributary_rows::Limits;
+use tributary_rules::follow::Follow;
 
 use super::tally::Tally;
 use crate::offline::Windows;
@@ -101,14 +98,14 @@ struct Backtest<'r> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (rules_file, text) = super::read(arguments.rules.as_deref())?;
     let pipeline = super::pipeline()?;
-    let checked = check(&text, &pipeline);
+    let checked = pipeline.check_rules(&text);
     if !checked.is_usable() {
         super::check::tell(&rules_file, &checked, arguments.format)?;
         return Ok(ExitCode::FAILURE);
     }
-    let rules = Rules::compile(&AlertsConfig::from_toml(&text)?)?;
+    let rules = pipeline.rules(&AlertsConfig::from_toml(&text)?)?;
     let dataset = arguments.dataset.as_deref().map(named).transpose()?;
-    let mut specs = window::compile(&pipeline)?;
+    let mut specs = pipeline.window_specs()?;
     let follow = Follow::new(&rules, &specs);
     specs.retain(|spec| rules.iter().any(|rule| rule.window() == Some(spec.id.as_str())));
     let mut backtest = Backtest {
@@ -127,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if is_events(begin) {
         backtest.events(input, &name)?;
     } else {
-        let transformer = Transformer::compile(&pipeline)?;
+        let transformer = pipeline.transformer()?;
         backtest.rows(input, &arguments.file, dataset, &transformer)?;
     }
     backtest.close()?;

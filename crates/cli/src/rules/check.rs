@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use tributary_core::rule::check::{Checked, Finding, Level, check};
-use tributary_core::rule::examples::Shows;
+use tributary_rules::check::{Checked, Finding, Level};
+use tributary_rules::examples::Shows;
 
 use super::EXAMPLES;
 use crate::output::say;
@@ -39,7 +39,7 @@ struct Summary<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (name, text) = super::read(arguments.file.as_deref())?;
-    let mut checked = check(&text, &super::pipeline()?);
+    let mut checked = super::pipeline()?.check_rules(&text);
     let folder = arguments.examples.as_deref().unwrap_or(Path::new(EXAMPLES));
     let has_examples = folder.is_dir();
     if has_examples {

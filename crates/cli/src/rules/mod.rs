@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use comfy_table::Table;
-use tributary_core::config::{ALERTS, PIPELINE, PipelineConfig};
+use tributary_config::{ALERTS, PIPELINE, PipelineConfig};
 
 /// Where examples are, below the folder that a person is in.
 const EXAMPLES: &str = "fixtures/rules/shipped";

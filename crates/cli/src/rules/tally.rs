@@ -6,9 +6,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use tributary_core::id::Id;
-use tributary_core::rule::follow::Firing;
-use tributary_core::rule::{Rules, Severity};
+use tributary_model::id::Id;
+use tributary_rules::follow::Firing;
+use tributary_rules::{Rules, Severity};
 
 /// How many days and entities of a rule a person is shown.
 const MOST_SHOWN: usize = 5;

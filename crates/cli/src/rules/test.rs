@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
-use tributary_core::config::AlertsConfig;
-use tributary_core::rule::Rules;
-use tributary_core::rule::check::check;
-use tributary_core::rule::examples::{Examples, Shows};
+use tributary_config::AlertsConfig;
+use tributary_rules::Rules;
+use tributary_rules::examples::{Examples, Shows};
 
 use super::EXAMPLES;
 use crate::output::say;
@@ -59,13 +58,15 @@ struct Summary<'a> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (name, text) = super::read(arguments.file.as_deref())?;
     let pipeline = super::pipeline()?;
-    let checked = check(&text, &pipeline);
+    let checked = pipeline.check_rules(&text);
     if !checked.is_usable() {
         super::check::tell(&name, &checked, arguments.format)?;
         return Ok(ExitCode::FAILURE);
     }
-    let rules = Rules::compile(&AlertsConfig::from_toml(&text)?)?;
-    let examples = Examples::new(&pipeline)?;
+    let rules = pipeline.rules(&AlertsConfig::from_toml(&text)?)?;
+    let (schemas, windows) = (pipeline.schemas(), pipeline.window_fields());
+    let specs = pipeline.window_specs()?;
+    let examples = Examples::new(&schemas, &windows, &specs);
     let mut all = Vec::new();
     for rule in rules.iter() {
         all.push(tested(&arguments.examples, &examples, &rules, rule.id())?);

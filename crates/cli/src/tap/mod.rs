@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 use tokio::{runtime, select, time};
 use tributary_aws::clients;
 use tributary_aws::tail::{Reader, Shard, Start};
-use tributary_core::bad_row::{Code, Origin, Rejection};
-use tributary_core::filter::Filter;
-use tributary_core::kpl;
-use tributary_core::rows::object_fault;
+use tributary_kpl as kpl;
+use tributary_model::bad_row::{Code, Origin, Rejection};
+use tributary_rows::object_fault;
+use tributary_rules::filter::Filter;
 
 use self::lineage::Lineage;
 use self::shards::{Batch, Bumps, Ended, Tail};
@@ -170,7 +170,8 @@ impl Tap<'_> {
                         self.record(&shown, || Origin::of_user_record(shard, number, index, at))?;
                     }
                 }
-                Some(Err(rejection)) => {
+                Some(Err(fault)) => {
+                    let rejection = Rejection::row(Code::BrokenAggregate, fault.to_string());
                     let origin = Origin::of_record(shard, number, record.arrived_at);
                     self.undecodable(&shown, &rejection, &origin)?;
                 }

@@ -6,11 +6,11 @@ use std::io::{self, IsTerminal as _, Write};
 
 use clap::ValueEnum;
 use jiff::Timestamp;
-use tributary_core::bad_row::{BadRow, Origin, Rejection};
-use tributary_core::event::Event;
-use tributary_core::raw::RawRecord;
-use tributary_core::rows::object_field;
-use tributary_core::time::millis;
+use tributary_model::bad_row::{BadRow, Origin, Rejection};
+use tributary_model::event::Event;
+use tributary_model::raw::RawRecord;
+use tributary_model::time::millis;
+use tributary_rows::object_field;
 
 /// How records are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -17,8 +17,8 @@ use tributary_aws::error::CallError;
 use tributary_aws::kinesis::{MAX_BYTES, MAX_ENTRIES, Stream, StreamRecord};
 use tributary_aws::producer::{Delivery, Outbound, Producer};
 use tributary_aws::put::{BatchPut, Limits, Verdict};
-use tributary_core::raw::RawRecordWriter;
-use tributary_core::time::millis;
+use tributary_model::raw::RawRecordWriter;
+use tributary_model::time::millis;
 
 use super::lanes::{Lanes, Outcome, Shared};
 use super::{Item, Status, Taken, Target, Watch};

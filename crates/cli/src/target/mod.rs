@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use tributary_core::id::Id;
-use tributary_core::ingest::SourceName;
-use tributary_core::rows::Position;
+use tributary_datasets::ingest::SourceName;
+use tributary_model::id::Id;
+use tributary_rows::Position;
 
 use http::{Address, HttpTarget};
 use kafka::KafkaTarget;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tributary_core::bad_row::shown;
+use tributary_model::bad_row::shown;
 
 /// What to do after an answer.
 #[derive(Debug, PartialEq, Eq)]

@@ -96,11 +96,7 @@ impl Client {
         if !self.0.gzip {
             return lines;
         }
-        let lines = lines.bytes().unwrap_or_default();
-        let mut gzip = GzEncoder::new(Vec::with_capacity(lines.len() / 4), Compression::fast());
-        // Writing into a vector cannot fail.
-        let _ = gzip.write_all(lines);
-        SdkBody::from(gzip.finish().unwrap_or_default())
+        SdkBody::from(compressed(bytes(&lines)))
     }
 
     /// Posts `body` for a dataset.
@@ -135,8 +131,8 @@ impl Client {
             request.headers_mut().insert(name, value);
         }
         if let Some(signer) = signer {
-            let bytes = body.bytes().unwrap_or_default();
-            let signed = signer.headers(&url, headers, bytes).await.map_err(NoAnswer::SetUp)?;
+            let signed =
+                signer.headers(&url, headers, bytes(body)).await.map_err(NoAnswer::SetUp)?;
             for (name, value) in signed {
                 request.headers_mut().insert(name, value);
             }
@@ -145,9 +141,22 @@ impl Client {
     }
 }
 
-/// The same body once more. One in memory is not copied, and there is no other.
+/// The same body once more, without a copy.
+#[expect(clippy::expect_used, reason = "every body is in memory")]
 pub(super) fn same(body: &SdkBody) -> SdkBody {
-    body.try_clone().unwrap_or_else(SdkBody::empty)
+    body.try_clone().expect("every body is in memory")
+}
+
+/// The bytes of a body.
+#[expect(clippy::expect_used, reason = "every body is in memory")]
+pub(super) fn bytes(body: &SdkBody) -> &[u8] {
+    body.bytes().expect("every body is in memory")
+}
+
+#[expect(clippy::expect_used, reason = "a vector takes every byte")]
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    gzip.write_all(bytes).and_then(|()| gzip.finish()).expect("a vector takes every byte")
 }
 
 impl Signer {

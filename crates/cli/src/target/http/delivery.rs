@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use aws_smithy_types::body::SdkBody;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::sleep;
-use tributary_core::bad_row::shown;
+use tributary_model::bad_row::shown;
 
 use super::Batch;
 use super::answer::{self, Reading, Rejected, Verdict};
-use super::client::{Client, NoAnswer, same};
+use super::client::{Client, NoAnswer, bytes, same};
 use crate::output::tell;
 use crate::target::lanes::{Outcome, Shared};
 
@@ -122,7 +122,7 @@ impl Delivery {
     /// An item with its newline.
     fn line(&self, item: usize) -> &[u8] {
         let start = item.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.lines.bytes().unwrap_or_default()[start..self.ends[item]]
+        &bytes(&self.lines)[start..self.ends[item]]
     }
 
     async fn post(

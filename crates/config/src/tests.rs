@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+
+use tributary_model::domain::{Domain, Fields};
+use tributary_windows::fields::WindowFields;
+
+use super::*;
+use tributary_datasets as datasets;
+use tributary_windows::Window;
+use tributary_windows::aggregate::Sample;
+
+fn pipeline() -> PipelineConfig {
+    PipelineConfig::from_toml(PIPELINE).unwrap()
+}
+
+fn shown(fields: &Fields, path: &str) -> String {
+    match fields.domain(path) {
+        Some(Domain::Number(numbers, _)) => numbers.to_string(),
+        Some(Domain::Text(texts)) => texts.to_string(),
+        Some(Domain::Tags | Domain::Object) => "an object".to_owned(),
+        None => "not there".to_owned(),
+    }
+}
+
+#[test]
+fn a_dataset_declares_what_its_fields_can_be_within_the_ranges_of_its_devices() {
+    let fields = |name| pipeline().schemas().get(name).unwrap().clone();
+    for (dataset, path, expected) in [
+        ("accidents", "measures.severity", "1 to 4"),
+        ("accidents", "measures.temperature_c", "at least -273.15"),
+        ("accidents", "attributes.civil_twilight", "day or night"),
+        ("accidents", "attributes.city", "any text"),
+        ("accidents", "kind", "reading"),
+        ("accidents", "window.spec", "not there"),
+        ("telemetry", "measures.temperature_c", "-90 to 100"),
+        ("telemetry", "attributes.status", "failure, inactive, ok or warning"),
+        ("flood", "measures.water_level_m", "-10 to 100"),
+        ("flood", "attributes.stage", "danger, normal, warning or watch"),
+        ("covid", "location.lat", "not there"),
+        ("covid", "measures.cases", "0 to 10000000000"),
+    ] {
+        assert_eq!(shown(&fields(dataset), path), expected, "{dataset} {path}");
+    }
+}
+
+#[test]
+fn shipped_metrics_are_of_known_datasets() {
+    let pipeline = pipeline();
+
+    assert_eq!(metric::check(&pipeline.metrics, &pipeline.schemas()), Ok(()));
+    assert!(!pipeline.metrics.is_empty());
+}
+
+#[test]
+fn a_window_has_what_follows_from_its_readings() {
+    let windows = WindowFields::of(&pipeline().windows, &pipeline().schemas());
+    for (spec, path, expected) in [
+        ("telemetry-1m", "measures.temperature_c_mean", "-90 to 100"),
+        ("telemetry-1m", "measures.temperature_c_std", "0 to 190"),
+        ("telemetry-1m", "measures.temperature_c_sum", "any number"),
+        ("telemetry-1m", "measures.humidity_pct_sum", "at least 0"),
+        ("telemetry-1m", "measures.temperature_c_mean_z", "-10000 to 10000"),
+        ("telemetry-1m", "measures.count", "at least 1"),
+        ("telemetry-1m", "measures.temperature_c", "not there"),
+        ("telemetry-1m", "measures.temperature_c_per_h", "not there"),
+        ("telemetry-5m", "measures.temperature_c_p95", "-90 to 100"),
+        ("telemetry-5m", "measures.temperature_c_mean_z", "not there"),
+        ("telemetry-1m", "attributes.entity", "any text"),
+        ("telemetry-1m", "window.spec", "telemetry-1m"),
+        ("flood-15m", "measures.water_level_m_per_h", "any number"),
+        ("accidents-1h", "measures.count_severity_4", "at least 1"),
+        ("accidents-1h", "measures.count_severity_5", "not there"),
+        ("accidents-1h", "measures.temperature_c_first", "at least -273.15"),
+        ("covid-1d", "attributes.state", "one of 57 texts"),
+        ("covid-1d", "location", "not there"),
+    ] {
+        assert_eq!(shown(windows.get(spec).unwrap(), path), expected, "{spec} {path}");
+    }
+    assert_eq!(windows.names("accidents"), "accidents-1h, accidents-5s");
+    let tags: Vec<_> = windows.get("telemetry-1m").unwrap().tags().collect();
+    assert!(tags.contains(&"anomaly:temperature_c_mean") && tags.contains(&"anomaly_kind:stuck"));
+}
+
+/// The readings of a fixture.
+/// There are more states than are counted by themselves.
+#[test]
+fn of_more_values_than_are_counted_by_themselves_any_may_be_among_the_others() {
+    let mut pipeline = pipeline();
+    let spec = pipeline.windows.iter_mut().find(|spec| spec.id == "accidents-1h").unwrap();
+    spec.count_by = vec!["state".to_owned(), "severity".to_owned()];
+    let windows = WindowFields::of(&pipeline.windows, &pipeline.schemas());
+    let fields = windows.get("accidents-1h").unwrap();
+
+    for name in ["count_state_OH", "count_state_other", "count_severity_4"] {
+        assert!(fields.measure(name).is_some(), "{name}");
+    }
+    assert!(fields.measure("count_severity_other").is_none());
+}
+
+fn fixture(dataset: &str) -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
+    std::fs::read_to_string(format!("{root}/{dataset}/valid.jsonl")).unwrap()
+}
+
+#[test]
+fn each_window_of_the_readings_of_each_fixture_is_as_declared() {
+    let pipeline = pipeline();
+    let windows = WindowFields::of(&pipeline.windows, &pipeline.schemas());
+    for spec in tributary_windows::compile(&pipeline.windows, &pipeline.schemas()).unwrap() {
+        let rows = fixture(&spec.dataset);
+        let dataset = datasets::by_name(&spec.dataset).unwrap();
+        let mut open: BTreeMap<(String, i64), Window> = BTreeMap::new();
+        for row in rows.lines() {
+            let reading = dataset.event(row, None).unwrap();
+            for span in spec.windows_of(spec.time_of(&reading)) {
+                let key = (spec.key_of(&reading), span.start.as_second());
+                let window = open.entry(key).or_insert_with(|| Window::open(span));
+                window.apply(&spec, [(&Sample::of(&reading, &spec), None)], span.end);
+            }
+        }
+        assert!(!open.is_empty(), "{}", spec.id);
+        for ((group, _), mut window) in open {
+            window.judge(&spec, &tributary_anomaly::Baseline::default());
+            let event = window.event(&spec, &group);
+            assert_eq!(windows.get(&spec.id).unwrap().strange(&event), None, "{event:?}");
+        }
+    }
+}

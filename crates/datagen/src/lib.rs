@@ -1,0 +1,35 @@
+//! Made-up feeds, from a seed: what devices would send, one JSON object after another.
+//!
+//! A [`Simulation`] is a sequence of records in the order in which they are sent. The same
+//! [`Settings`] give the same bytes, on every machine: time is an argument, chance comes from the
+//! seed, and only arithmetic that is exact everywhere is used.
+//!
+//! ```
+//! use tributary_datagen::{FeedKind, Settings, Simulation};
+//!
+//! let mut simulation = Simulation::new(FeedKind::Flood, &Settings::of(FeedKind::Flood))?;
+//!
+//! let record = simulation.next().unwrap();
+//! assert!(record.json.starts_with(br#"{"sensor_id":""#));
+//! assert_eq!(record.key, "river-0000-gauge-1");
+//! # Ok::<(), tributary_datagen::SettingsError>(())
+//! ```
+//!
+//! What must **not** go here: the clock, files, streams, and how fast records go out.
+
+mod faults;
+mod held;
+mod model;
+mod places;
+pub mod random;
+mod settings;
+mod simulation;
+mod text;
+mod weather;
+
+pub use faults::{FaultKind, Label};
+pub use settings::{FeedKind, Rates, Settings, SettingsError};
+pub use simulation::{Counts, Record, Simulation};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;

@@ -1,0 +1,290 @@
+//! The sequence of records: who reports when, and what goes wrong on the way.
+
+use std::ops::Range;
+
+use crate::DAY_MS;
+use crate::faults::{Episode, FaultKind, Faults, Label};
+use crate::held::Held;
+use crate::model::{self, Model, Reading};
+use crate::random::{Sequence, bell, hash, signed, unit};
+use crate::settings::{FeedKind, LAST_MS, Rates, Settings, SettingsError};
+use crate::weather::in_units;
+
+/// How many readings a silent device leaves out, on average.
+const SPELL: u32 = 8;
+
+/// The most intervals by which a late record is late.
+const LATEST: f64 = 60.0;
+
+/// One record, as it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// One JSON object on one line, without the line's end.
+    pub json: &'a [u8],
+    /// The value of the dataset's partition column.
+    pub key: &'a str,
+    /// When it is sent, in simulated milliseconds since 1970; never goes back.
+    pub sent_ms: i64,
+}
+
+/// What a simulation has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records given, duplicates and late ones included.
+    pub records: u64,
+    /// Readings that were never sent.
+    pub dropped: u64,
+    /// Records that were sent late.
+    pub late: u64,
+    /// Records that were sent before.
+    pub duplicates: u64,
+    /// Readings whose value jumped away.
+    pub spikes: u64,
+}
+
+/// A made-up feed.
+pub struct Simulation {
+    model: Box<dyn Model>,
+    settings: Settings,
+    /// Readings taken or left out so far.
+    step: u64,
+    /// How many more readings each device leaves out.
+    silent: Vec<u32>,
+    held: Held,
+    faults: Faults,
+    /// What is wrong with the sensors, where somebody asked; and which fault of each device was told
+    /// last, by its beginning.
+    labels: Option<(Vec<Label>, Vec<Option<i64>>)>,
+    chances: Chances,
+    counts: Counts,
+    /// The record at hand, and where its key is.
+    json: Vec<u8>,
+    key: Range<usize>,
+}
+
+/// One sequence for each purpose.
+struct Chances {
+    noise: Sequence,
+    dropout: Sequence,
+    late: Sequence,
+    duplicate: Sequence,
+    spike: Sequence,
+}
+
+impl Simulation {
+    /// A feed of `kind`.
+    ///
+    /// # Errors
+    ///
+    /// When the settings cannot be.
+    pub fn new(kind: FeedKind, settings: &Settings) -> Result<Self, SettingsError> {
+        settings.check(kind)?;
+        let sequence = |purpose| Sequence::new(settings.seed, purpose);
+        Ok(Self {
+            model: model::of(kind, settings)?,
+            step: 0,
+            silent: vec![0; settings.devices as usize],
+            held: Held::default(),
+            faults: Faults::new(settings),
+            labels: None,
+            chances: Chances {
+                noise: sequence(1),
+                dropout: sequence(2),
+                late: sequence(3),
+                duplicate: sequence(4),
+                spike: sequence(5),
+            },
+            counts: Counts::default(),
+            json: Vec::with_capacity(2048),
+            key: 0..0,
+            settings: settings.clone(),
+        })
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// From now on faults of sensors are labelled; whether this feed has sensors that can fail.
+    ///
+    /// Whoever asks for labels takes them from time to time: until then they are in memory.
+    pub fn keep_labels(&mut self) -> bool {
+        let has_sensors = self.model.units().is_some();
+        if has_sensors {
+            self.labels = Some((Vec::new(), vec![None; self.settings.devices as usize]));
+        }
+        has_sensors
+    }
+
+    /// The labels of the faults that readings have shown since the last call, in the order of the
+    /// first reading that shows each.
+    pub fn take_labels(&mut self) -> Vec<Label> {
+        self.labels.as_mut().map(|(labels, _)| std::mem::take(labels)).unwrap_or_default()
+    }
+
+    /// The next record; `None` when the duration is over and all late ones have been given.
+    #[expect(clippy::should_implement_trait, reason = "a record borrows from the simulation")]
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "models write text")]
+    pub fn next(&mut self) -> Option<Record<'_>> {
+        let sent_ms = loop {
+            let (device, time_ms) = self.place();
+            let over = self
+                .settings
+                .duration_ms
+                .is_some_and(|length| time_ms.saturating_sub(self.settings.start_ms) >= length)
+                || time_ms > LAST_MS;
+            if let Some(mut late) = self.held.pop((!over).then_some(time_ms)) {
+                self.key = late.key();
+                std::mem::swap(&mut self.json, &mut late.json);
+                self.held.give_back(late.json);
+                if late.is_duplicate {
+                    self.counts.duplicates += 1;
+                } else {
+                    self.counts.late += 1;
+                }
+                break late.due_ms;
+            }
+            if over {
+                return None;
+            }
+            self.step += 1;
+            if self.take(device, time_ms) {
+                break time_ms;
+            }
+        };
+        self.counts.records += 1;
+        let key = str::from_utf8(&self.json[self.key.clone()]).expect("models write text");
+        Some(Record { json: &self.json, key, sent_ms })
+    }
+
+    /// Which device comes next, and when. The devices take turns within each interval.
+    fn place(&self) -> (usize, i64) {
+        let devices = u64::from(self.settings.devices);
+        let (round, device) = (self.step / devices, self.step % devices);
+        let interval = self.settings.interval_ms;
+        let within = interval.saturating_mul(device.cast_signed()) / devices.cast_signed();
+        let time_ms = round
+            .cast_signed()
+            .saturating_mul(interval)
+            .saturating_add(within)
+            .saturating_add(self.settings.start_ms);
+        (device as usize, time_ms)
+    }
+
+    /// Takes one reading; whether there is a record to send now.
+    fn take(&mut self, device: usize, time_ms: i64) -> bool {
+        let rates = &self.settings.rates;
+        let (chances, counts) = (&mut self.chances, &mut self.counts);
+        let noise = [(); 3].map(|()| bell(chances.noise.bits()));
+        let has_noise = chances.noise.chance(rates.noise);
+        let (is_late, late_by) = (chances.late.chance(rates.late), unit(chances.late.bits()));
+        let again = chances.duplicate.chance(rates.duplicate);
+        let again_after = unit(chances.duplicate.bits());
+        let spike = chances.spike.chance(rates.spike);
+        let size = signed(chances.spike.bits());
+        let (falls_silent, spell) = falls_silent(&mut chances.dropout, rates);
+
+        let silent = &mut self.silent[device];
+        let was_silent = *silent > 0;
+        if was_silent {
+            *silent -= 1;
+        } else if falls_silent {
+            *silent = spell - 1;
+        }
+        if was_silent || falls_silent {
+            counts.dropped += 1;
+            return false;
+        }
+
+        let episode = self.faults.at(device, time_ms);
+        let is_stuck = episode.is_some_and(|episode| episode.kind == FaultKind::Stuck);
+        let spike = spike && !is_stuck;
+        let reading = Reading {
+            device,
+            time_ms,
+            noise: if has_noise { noise } else { [0.0; 3] },
+            drift: drift(&self.settings, device, in_months(&self.settings, time_ms)),
+            spike: if spike { size.signum() * (0.5 + 0.5 * size.abs()) } else { 0.0 },
+            offset: episode.map_or(0.0, |episode| episode.offset(time_ms)),
+            is_stuck,
+        };
+        self.json.clear();
+        let Some(key) = self.model.write(&reading, &mut self.json) else { return false };
+        self.key = key;
+
+        counts.spikes += u64::from(spike);
+        self.label(&reading, episode);
+        let interval = in_units(self.settings.interval_ms, 1);
+        let mut sent_ms = time_ms;
+        if is_late {
+            // Most are a few intervals late, some are very late.
+            let intervals = 1.0 + (LATEST - 1.0) * late_by * late_by * late_by;
+            sent_ms = time_ms.saturating_add((intervals * interval) as i64);
+            self.held.push(sent_ms, false, &self.json, self.key.clone());
+        }
+        if again {
+            let due_ms = sent_ms.saturating_add((again_after * interval) as i64);
+            self.held.push(due_ms, true, &self.json, self.key.clone());
+        }
+        !is_late
+    }
+}
+
+impl Simulation {
+    /// Labels what is wrong with the reading that was just written.
+    fn label(&mut self, reading: &Reading, episode: Option<Episode>) {
+        let Some((labels, told)) = &mut self.labels else { return };
+        let Some((a_spike, a_month)) = self.model.units() else { return };
+        let device = || {
+            let key = self.json.get(self.key.clone()).unwrap_or_default();
+            String::from_utf8_lossy(key).into_owned()
+        };
+        let from_ms = reading.time_ms;
+        let told = &mut told[reading.device];
+        let slow = drift(&self.settings, reading.device, 1.0);
+        if told.is_none() && slow != 0.0 {
+            let kind = FaultKind::SlowDrift;
+            let size = slow * a_month;
+            labels.push(Label { device: device(), kind, from_ms, to_ms: None, size });
+        }
+        let begun = told.get_or_insert(i64::MIN);
+        if let Some(Episode { kind, from_ms, to_ms, size }) = episode
+            && from_ms > *begun
+        {
+            *begun = from_ms;
+            labels.push(Label { device: device(), kind, from_ms, to_ms: Some(to_ms), size });
+        }
+        if reading.spike != 0.0 {
+            let (to_ms, size) = (Some(from_ms.saturating_add(1)), reading.spike * a_spike);
+            labels.push(Label { device: device(), kind: FaultKind::Spike, from_ms, to_ms, size });
+        }
+    }
+}
+
+/// Whether a device that sends falls silent now, and for how many readings.
+fn falls_silent(chances: &mut Sequence, rates: &Rates) -> (bool, u32) {
+    // So that of all readings the share `dropout` falls into a spell.
+    let mean = f64::from(SPELL);
+    let enters = rates.dropout / (mean * (1.0 - rates.dropout) + rates.dropout);
+    let falls = chances.chance(enters);
+    let spell = 1 + (chances.bits() % u64::from(2 * SPELL - 1)) as u32;
+    (falls, spell)
+}
+
+/// For how long sensors have drifted: half a year at most.
+fn in_months(settings: &Settings, time_ms: i64) -> f64 {
+    in_units(time_ms - settings.start_ms, 30 * DAY_MS).min(6.0)
+}
+
+/// How far a device's sensor has drifted in so many months, in parts of what its model takes for a
+/// month's drift.
+fn drift(settings: &Settings, device: usize, months: f64) -> f64 {
+    let bits = |what| hash([settings.seed, 3, what, device as u64]);
+    if unit(bits(0)) >= settings.rates.drift {
+        return 0.0;
+    }
+    let speed = signed(bits(1));
+    speed.signum() * (0.5 + 0.5 * speed.abs()) * months
+}

@@ -1,0 +1,321 @@
+//! One value of a row, and the typed readings of it.
+//!
+//! An empty or blank value is absent: `Ok(None)`, never 0. A value that is there and wrong is a
+//! [`Rejection`] that names its field; it is never guessed at and never dropped.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use memchr::memchr;
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use tributary_model::bad_row::{Code, Rejection, shown};
+
+/// A value of a payload: a CSV cell, or a JSON string, number, boolean or null.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Cell<'a> {
+    /// Not there, or null.
+    #[default]
+    Absent,
+    /// A scalar as text; numbers and booleans of a JSON payload as JSON writes them.
+    Text(Cow<'a, str>),
+    /// An object or an array, which no scalar field accepts.
+    Nested,
+    /// The same as JSON, where the field was read [as it stands](as_it_stands).
+    Json(&'a str),
+}
+
+impl<'a> Cell<'a> {
+    /// The trimmed text, `None` where it is absent or blank.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UnknownValue`] for an object or an array.
+    pub fn text(&self, field: &'static str) -> Result<Option<&str>, Rejection> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Text(text) => Ok(Some(text.trim()).filter(|text| !text.is_empty())),
+            Self::Nested | Self::Json(_) => Err(Rejection::field(
+                Code::UnknownValue,
+                field,
+                "is an object or an array and should be a single value",
+            )),
+        }
+    }
+
+    /// Like [`Cell::text`], and keeps the text for as long as the payload lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UnknownValue`] for an object or an array.
+    pub fn into_text(self, field: &'static str) -> Result<Option<Cow<'a, str>>, Rejection> {
+        Ok(match self {
+            Self::Text(Cow::Borrowed(text)) => {
+                Some(Cow::Borrowed(text.trim())).filter(|text| !text.is_empty())
+            }
+            other => other.text(field)?.map(|text| Cow::Owned(text.to_owned())),
+        })
+    }
+
+    /// Like [`Cell::into_text`], where the field must be there.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::MissingField`] where it is absent or blank.
+    pub fn required(self, field: &'static str) -> Result<Cow<'a, str>, Rejection> {
+        self.into_text(field)?.ok_or_else(|| missing(field))
+    }
+
+    /// A finite number inside `range`.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::InvalidNumber`] for what is not a finite decimal number, [`Code::OutOfRange`] for
+    /// one outside `range`.
+    pub fn number(
+        &self,
+        field: &'static str,
+        range: RangeInclusive<f64>,
+    ) -> Result<Option<f64>, Rejection> {
+        let Some(text) = self.text(field)? else { return Ok(None) };
+        // Rust reads "inf" and "nan" as numbers, and 1e999 as infinity: none of them is finite.
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+        let Some(number) = number else {
+            let message = format!("{} is not a finite number", shown(text));
+            return Err(Rejection::field(Code::InvalidNumber, field, message));
+        };
+        if range.contains(&number) {
+            Ok(Some(number))
+        } else {
+            let (low, high) = range.into_inner();
+            let message = match (low.is_finite(), high.is_finite()) {
+                (true, true) => format!("{} is outside {low} to {high}", shown(text)),
+                (true, false) => format!("{} is below {low}", shown(text)),
+                _ => format!("{} is above {high}", shown(text)),
+            };
+            Err(Rejection::field(Code::OutOfRange, field, message))
+        }
+    }
+
+    /// Like [`Cell::number`], where the field must be there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cell::number`], and [`Code::MissingField`] where it is absent or blank.
+    pub fn required_number(
+        &self,
+        field: &'static str,
+        range: RangeInclusive<f64>,
+    ) -> Result<f64, Rejection> {
+        self.number(field, range)?.ok_or_else(|| missing(field))
+    }
+
+    /// A whole number inside `range`; `2.0` is whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cell::number`], and [`Code::InvalidNumber`] for one that is not whole.
+    pub fn whole(
+        &self,
+        field: &'static str,
+        range: RangeInclusive<f64>,
+    ) -> Result<Option<f64>, Rejection> {
+        let Some(number) = self.number(field, f64::MIN..=f64::MAX)? else { return Ok(None) };
+        if number.fract() != 0.0 {
+            let message = format!("{number} is not a whole number");
+            return Err(Rejection::field(Code::InvalidNumber, field, message));
+        }
+        self.number(field, range)
+    }
+
+    /// Like [`Cell::whole`], where the field must be there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cell::whole`], and [`Code::MissingField`] where it is absent or blank.
+    pub fn required_whole(
+        &self,
+        field: &'static str,
+        range: RangeInclusive<f64>,
+    ) -> Result<f64, Rejection> {
+        self.whole(field, range)?.ok_or_else(|| missing(field))
+    }
+
+    /// One of a few words, in any case: the value beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UnknownValue`] for any other word.
+    pub fn one_of<T: Copy>(
+        &self,
+        field: &'static str,
+        words: &[(&str, T)],
+    ) -> Result<Option<T>, Rejection> {
+        let Some(text) = self.text(field)? else { return Ok(None) };
+        match words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
+            Some(&(_, value)) => Ok(Some(value)),
+            None => {
+                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                let message = format!("{} is none of {}", shown(text), words.join(", "));
+                Err(Rejection::field(Code::UnknownValue, field, message))
+            }
+        }
+    }
+
+    /// `true` or `false`, in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UnknownValue`] for any other word.
+    pub fn flag(&self, field: &'static str) -> Result<Option<bool>, Rejection> {
+        self.one_of(field, &[("true", true), ("false", false)])
+    }
+}
+
+/// The rejection of a row that lacks a required field.
+#[must_use]
+pub fn missing(field: &'static str) -> Rejection {
+    Rejection::field(Code::MissingField, field, "is required and empty")
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Cell<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CellVisitor)
+    }
+}
+
+struct CellVisitor;
+
+impl<'de> Visitor<'de> for CellVisitor {
+    type Value = Cell<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cell::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cell::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Self::Value, E> {
+        Ok(Cell::Text(Cow::Borrowed(if flag { "true" } else { "false" })))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Cell::Text(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Cell::Text(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Cell::Text(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Cell::Absent)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Cell::Nested)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Cell::Nested)
+    }
+}
+
+/// Reads a cell of `serde_json` as the payload writes it, for `deserialize_with`.
+///
+/// For fields that are mostly numbers, which then cost no allocation and keep each digit, and for
+/// those that may be an object. Where nearly all values are strings, the plain reading is faster.
+///
+/// # Errors
+///
+/// Those of `deserializer`.
+pub fn as_it_stands<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Cell<'a>, D::Error> {
+    let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+    Ok(match raw.as_bytes().first() {
+        Some(b'"') => Cell::Text(match raw.get(1..raw.len() - 1) {
+            Some(inside) if memchr(b'\\', inside.as_bytes()).is_none() => Cow::Borrowed(inside),
+            _ => Cow::Owned(serde_json::from_str(raw).map_err(de::Error::custom)?),
+        }),
+        Some(b'{' | b'[') => Cell::Json(raw),
+        Some(b'n') | None => Cell::Absent,
+        Some(_) => Cell::Text(Cow::Borrowed(raw)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &str) -> Cell<'_> {
+        Cell::Text(Cow::Borrowed(value))
+    }
+
+    fn code<T: fmt::Debug>(result: Result<T, Rejection>) -> Code {
+        result.unwrap_err().code
+    }
+
+    #[test]
+    fn an_empty_value_is_absent_and_never_zero() {
+        for blank in ["", "  ", "\t"] {
+            assert_eq!(text(blank).number("n", 0.0..=1.0), Ok(None));
+            assert_eq!(code(text(blank).required_number("n", 0.0..=1.0)), Code::MissingField);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_finite_number_is_rejected() {
+        for wrong in ["NaN", "inf", "-Infinity", "1e999", "1,5", "1_000", "0x1", "12 34", "٣"] {
+            assert_eq!(code(text(wrong).number("n", f64::MIN..=f64::MAX)), Code::InvalidNumber);
+        }
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        assert_eq!(text("2.0").required_whole("n", 1.0..=4.0), Ok(2.0));
+        assert_eq!(code(text("2.5").required_whole("n", 1.0..=4.0)), Code::InvalidNumber);
+        assert_eq!(code(text("5").required_whole("n", 1.0..=4.0)), Code::OutOfRange);
+    }
+
+    #[test]
+    fn json_scalars_read_like_cells() {
+        let cells: Vec<Cell<'_>> = serde_json::from_str(r#"["a",2,2.5,true,null,[1],{}]"#).unwrap();
+
+        let read: Vec<_> = cells.iter().map(|cell| cell.text("f").ok().flatten()).collect();
+
+        assert_eq!(read, [Some("a"), Some("2"), Some("2.5"), Some("true"), None, None, None]);
+        assert_eq!(code(cells[5].text("f")), Code::UnknownValue);
+    }
+
+    #[test]
+    fn json_is_kept_as_it_stands_and_its_escapes_are_read() {
+        #[derive(serde::Deserialize)]
+        struct Raw<'a>(#[serde(borrow, deserialize_with = "as_it_stands")] Cell<'a>);
+
+        let json = r#"[1e3, 0.10, 1762344000123456, "a\"\u00e9", {"lat": 1}, 1e999]"#;
+        let cells: Vec<Raw<'_>> = serde_json::from_str(json).unwrap();
+        let cells: Vec<_> = cells.into_iter().map(|Raw(cell)| cell).collect();
+
+        assert_eq!(cells[0].number("n", 0.0..=1e4), Ok(Some(1_000.0)));
+        assert_eq!(cells[1], text("0.10"));
+        assert_eq!(cells[2], text("1762344000123456"));
+        assert_eq!(cells[3], text("a\"é"));
+        assert_eq!(cells[4], Cell::Json(r#"{"lat": 1}"#));
+        assert_eq!(code(cells[5].number("n", 0.0..=1.0)), Code::InvalidNumber);
+        assert!(serde_json::from_str::<Raw<'_>>(r#""\ud800""#).is_err());
+    }
+}

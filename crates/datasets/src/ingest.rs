@@ -1,0 +1,327 @@
+//! From the rows of an object to raw records: which dataset, which position, which id.
+
+use std::borrow::Cow;
+
+use crate::{self as datasets, Dataset};
+use tributary_model::bad_row::{Code, Rejection};
+use tributary_model::id::Id;
+use tributary_rows::{ErrorKind, Format, Limits, Next, ObjectReader, Position, Row, object_field};
+
+/// What an object is called in the records made of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceName {
+    uri: String,
+    identity: [String; 3],
+}
+
+impl SourceName {
+    /// An object of S3. `version` is its version id, or its entity tag in a bucket without versions:
+    /// what makes an offset in it mean the same bytes for ever.
+    #[must_use]
+    pub fn s3(bucket: &str, key: &str, version_id: Option<&str>, etag: Option<&str>) -> Self {
+        let version = version_id.or(etag).unwrap_or_default();
+        let name = if version_id.is_some() { "versionId" } else { "etag" };
+        Self {
+            uri: format!("s3://{bucket}/{key}?{name}={version}"),
+            identity: [bucket.to_owned(), key.to_owned(), version.to_owned()],
+        }
+    }
+
+    /// A local file, by the name it was given.
+    #[must_use]
+    pub fn file(name: &str) -> Self {
+        Self {
+            uri: format!("file:{name}"),
+            identity: ["file".to_owned(), name.to_owned(), String::new()],
+        }
+    }
+
+    /// The source position of a row: `s3://bucket/key?versionId=v#offset=1234&row=12`.
+    #[must_use]
+    pub fn at(&self, position: Position) -> String {
+        format!("{}#offset={}&row={}", self.uri, position.offset, position.row)
+    }
+
+    /// The id of the record made of the row at `position`.
+    #[must_use]
+    pub fn record_id(&self, position: Position) -> Id {
+        let identity = self.identity.iter().map(String::as_bytes);
+        let offset = position.offset.to_be_bytes();
+        Id::of(identity.chain([offset.as_slice()]))
+    }
+}
+
+/// The rows of one object, of one dataset.
+pub struct Feed {
+    reader: ObjectReader,
+    dataset: Option<&'static dyn Dataset>,
+    /// The columns of the partition key, in a CSV.
+    partition_indices: Vec<usize>,
+}
+
+/// The next thing in a feed.
+pub enum Step<'f> {
+    /// The header was read and fits the dataset. Comes before the first row of a CSV; a continued
+    /// feed [seeks](Feed::seek) now.
+    Begun,
+    /// A row to send.
+    Row(FeedRow<'f>),
+    /// A row that can never be sent; its bytes, where they were not too many.
+    Bad(Position, Rejection, Option<&'f [u8]>),
+    /// Push more bytes, or finish.
+    NeedInput,
+    /// All rows were given.
+    End,
+}
+
+/// The object cannot be read further: the bad row that stands for the rest of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Where the rest begins.
+    pub position: Position,
+    /// What is wrong.
+    pub rejection: Rejection,
+}
+
+/// One good row of a feed.
+pub struct FeedRow<'f> {
+    row: Row<'f>,
+    dataset: &'static dyn Dataset,
+    partition_indices: &'f [usize],
+}
+
+impl Feed {
+    /// A feed of `dataset`, or of the one that the header tells where that is not known.
+    #[must_use]
+    pub fn new(dataset: Option<&'static dyn Dataset>, limits: Limits) -> Self {
+        Self { reader: ObjectReader::new(limits), dataset, partition_indices: Vec::new() }
+    }
+
+    /// The same, of an object of this name, which may say its format.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { reader: self.reader.of_format(Format::of_name(name)), ..self }
+    }
+
+    /// Adds the next bytes of the object.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.reader.push(bytes);
+    }
+
+    /// Says that there are no more bytes.
+    pub fn finish(&mut self) {
+        self.reader.finish();
+    }
+
+    /// Where the next row begins.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.reader.position()
+    }
+
+    /// Whether the object is compressed: then it can only be read from its beginning.
+    #[must_use]
+    pub fn is_gzip(&self) -> bool {
+        self.reader.is_gzip()
+    }
+
+    /// Skips to `position`, which an earlier [`Feed::position`] of the same object gave. Returns
+    /// the offset to read the object from, `None` to go on from where it is being read.
+    pub fn seek(&mut self, position: Position) -> Option<u64> {
+        self.reader.seek(position)
+    }
+
+    /// The dataset, once it is known.
+    #[must_use]
+    pub fn dataset(&self) -> Option<&'static dyn Dataset> {
+        self.dataset
+    }
+
+    /// The next step.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when the rest of the object cannot be read, or is of no dataset.
+    pub fn step(&mut self) -> Result<Step<'_>, Refused> {
+        let next = self.reader.next().map_err(|refusal| Refused {
+            position: refusal.position,
+            rejection: Rejection::row(code_of(refusal.kind), refusal.message),
+        })?;
+        Ok(match next {
+            Next::Header(header) => {
+                // Each line of JSON Lines has its own fields: the first tells, where nothing else does.
+                if header.format() == Format::Csv {
+                    let columns: Vec<_> = header.columns().iter().map(String::as_str).collect();
+                    let position = Position { offset: header.offset(), row: 1 };
+                    let dataset = datasets::of_columns(self.dataset, &columns)
+                        .map_err(|rejection| Refused { position, rejection })?;
+                    let partition = dataset.partition_columns().iter();
+                    self.partition_indices =
+                        partition.filter_map(|column| header.index_of(column)).collect();
+                    self.dataset = Some(dataset);
+                }
+                Step::Begun
+            }
+            Next::Row(row) => {
+                let dataset = match self.dataset {
+                    Some(dataset) => dataset,
+                    None => of_fields(&row)
+                        .map_err(|rejection| Refused { position: row.position, rejection })?,
+                };
+                self.dataset = Some(dataset);
+                Step::Row(FeedRow { row, dataset, partition_indices: &self.partition_indices })
+            }
+            Next::Broken(broken) => {
+                let rejection = Rejection {
+                    code: code_of(broken.kind),
+                    field: broken.field.map(Cow::Owned),
+                    message: broken.message,
+                };
+                let bytes = broken.complete.then_some(broken.bytes);
+                Step::Bad(broken.position, rejection, bytes)
+            }
+            Next::NeedInput => Step::NeedInput,
+            Next::End => Step::End,
+        })
+    }
+}
+
+impl FeedRow<'_> {
+    /// Where the row is.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.row.position
+    }
+
+    /// The exact bytes, without the line's end.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.row.bytes
+    }
+
+    /// The dataset.
+    #[must_use]
+    pub fn dataset(&self) -> &'static dyn Dataset {
+        self.dataset
+    }
+
+    /// The value of the first of the dataset's partition columns that the row has a value in.
+    #[must_use]
+    pub fn partition_key(&self) -> Option<Cow<'_, str>> {
+        let is_there = |key: &Cow<'_, str>| !key.trim().is_empty();
+        match self.row.header().format() {
+            Format::Csv => {
+                let mut cells = self.partition_indices.iter().map(|&index| self.row.cell(index));
+                cells.find_map(|cell| cell.filter(is_there))
+            }
+            Format::JsonLines => {
+                let mut columns = self.dataset.partition_columns().iter();
+                columns.find_map(|column| self.row.field(column).filter(is_there))
+            }
+        }
+    }
+
+    /// Appends the payload: one JSON object.
+    pub fn write_payload(&self, out: &mut Vec<u8>) {
+        self.row.write_json(out);
+    }
+}
+
+/// The partition key of the raw record of a payload: the value of the first of the dataset's partition
+/// columns that it has one in. Without one, the record's id is the key.
+#[must_use]
+pub fn partition_key(dataset: &dyn Dataset, payload: &str) -> Option<String> {
+    let columns = dataset.partition_columns().iter();
+    let keys = columns.filter_map(|column| object_field(payload, column));
+    keys.map(|key| key.trim().to_owned()).find(|key| !key.is_empty())
+}
+
+/// Returns the code under which a row of this fault is quarantined.
+#[must_use]
+pub fn code_of(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::InvalidJson => Code::InvalidJson,
+        ErrorKind::BrokenQuoting => Code::BrokenQuoting,
+        ErrorKind::WrongColumnCount => Code::WrongColumnCount,
+        ErrorKind::NotUtf8 => Code::NotUtf8,
+        ErrorKind::NulByte => Code::NulByte,
+        ErrorKind::RowTooLarge => Code::RowTooLarge,
+        ErrorKind::EmptyObject => Code::EmptyObject,
+        ErrorKind::DuplicateColumn => Code::DuplicateColumn,
+        ErrorKind::HeaderTooLarge => Code::HeaderTooLarge,
+        ErrorKind::TruncatedGzip => Code::TruncatedGzip,
+        ErrorKind::CorruptGzip => Code::CorruptGzip,
+        ErrorKind::GzipRatio => Code::GzipRatio,
+    }
+}
+
+/// Reads bytes as the one JSON object they must be, without the blanks around it; `what` names the
+/// bytes in the message.
+///
+/// # Errors
+///
+/// [`Code::NotUtf8`], [`Code::NulByte`] or [`Code::InvalidJson`].
+pub fn json_object<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, Rejection> {
+    tributary_rows::json_object(bytes, what)
+        .map_err(|error| Rejection::row(code_of(error.kind), error.message))
+}
+
+/// The dataset of the first line of a JSON Lines file.
+fn of_fields(row: &Row<'_>) -> Result<&'static dyn Dataset, Rejection> {
+    let fields: serde_json::Map<_, _> = serde_json::from_slice(row.bytes).unwrap_or_default();
+    let names: Vec<_> = fields.keys().map(String::as_str).collect();
+    datasets::of_fields(&names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How the rows of an object of a name end: good or not.
+    fn rows(name: &str, text: &str) -> Vec<bool> {
+        let mut feed = Feed::new(datasets::by_name("flood"), Limits::default()).named(name);
+        feed.push(text.as_bytes());
+        feed.finish();
+        let mut rows = Vec::new();
+        loop {
+            match feed.step() {
+                Ok(Step::Row(_)) => rows.push(true),
+                Ok(Step::Bad(..)) => rows.push(false),
+                Ok(Step::Begun | Step::NeedInput) => {}
+                Ok(Step::End) | Err(_) => return rows,
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_of_no_dataset_is_where_it_is_however_the_object_is_cut() {
+        let object = b"\xef\xbb\xbf\r\n \r\nno,columns\n1,2\n";
+        for size in 1..=object.len() {
+            let mut feed = Feed::new(None, Limits::default());
+            let mut pieces = object.chunks(size);
+            let refused = loop {
+                match feed.step() {
+                    Ok(Step::NeedInput) => match pieces.next() {
+                        Some(piece) => feed.push(piece),
+                        None => feed.finish(),
+                    },
+                    Ok(_) => unreachable!("there is no dataset"),
+                    Err(refused) => break refused,
+                }
+            };
+            assert_eq!(refused.position, Position { offset: 8, row: 1 }, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_name_says_the_format_where_the_first_line_cannot() {
+        let text = "no JSON\n{\"sensor_id\":\"s\"}\n";
+
+        for name in ["a.jsonl", "a.NDJSON", "folder/a.json", "a.jsonl.gz"] {
+            assert_eq!(rows(name, text), [false, true], "{name}");
+        }
+        for name in ["a.csv", "jsonl", "a.jsonl.csv"] {
+            assert_eq!(rows(name, text), [false; 0], "{name}: a CSV without the columns");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Where a reading is from: a name, a pair of coordinates, or an object with them.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::cell::{Cell, missing};
+use tributary_model::bad_row::{Code, Rejection, shown};
+use tributary_model::event::{Location, Text};
+
+const FIELD: &str = "location";
+const LATITUDE: &str = "location.latitude";
+const LONGITUDE: &str = "location.longitude";
+
+/// What a `location` says.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Place<'a> {
+    /// The coordinates.
+    pub point: Option<Location<'static>>,
+    /// The name, where it is one.
+    pub name: Option<Text<'a>>,
+}
+
+/// An object with coordinates; whatever else it holds is not read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Point<'a> {
+    #[serde(borrow, alias = "lat")]
+    latitude: Cell<'a>,
+    #[serde(borrow, alias = "lon")]
+    longitude: Cell<'a>,
+}
+
+/// The place of a cell: an object with `latitude` and `longitude` or `lat` and `lon`, in degrees,
+/// as text or as JSON, which the field keeps [as it stands](crate::cell::as_it_stands); the text
+/// `lat,lon`; or a name, which is a text with a letter in it.
+///
+/// An object whose coordinates are both null is absent: a device that does not know where it is.
+///
+/// # Errors
+///
+/// [`Code::OutOfRange`] for coordinates that are not on Earth, [`Code::InvalidNumber`] for what is
+/// no number, [`Code::MissingField`] for one coordinate alone, [`Code::DuplicateField`] for one
+/// that is there twice, and [`Code::UnknownValue`] for anything else.
+pub(super) fn place(cell: Cell<'_>) -> Result<Place<'_>, Rejection> {
+    if let Cell::Json(json) = cell {
+        return object(json);
+    }
+    let Some(text) = cell.into_text(FIELD)? else { return Ok(Place::default()) };
+    if text.starts_with('{') {
+        return object(&text).map(|place| Place { point: place.point, name: None });
+    }
+    if let Some((lat, lon)) = coordinates(&text) {
+        return Ok(Place { point: Some(point(&lat, &lon, FIELD, FIELD)?), name: None });
+    }
+    if text.contains(char::is_alphabetic) {
+        return Ok(Place { point: None, name: Some(text) });
+    }
+    let message = format!("{} is neither a name nor latitude,longitude", shown(&text));
+    Err(Rejection::field(Code::UnknownValue, FIELD, message))
+}
+
+/// The two numbers of `lat,lon`; of what is not two numbers, none.
+fn coordinates(text: &str) -> Option<(Cell<'_>, Cell<'_>)> {
+    let number = |text: &'_ str| text.trim().parse::<f64>().is_ok();
+    let (lat, lon) = text.split_once(',')?;
+    let cell = |text| Cell::Text(Cow::Borrowed(text));
+    (number(lat) && number(lon)).then(|| (cell(lat), cell(lon)))
+}
+
+fn object(json: &str) -> Result<Place<'static>, Rejection> {
+    let wrong = |message: &str| Rejection::field(Code::UnknownValue, FIELD, message);
+    if !super::is_object(json.as_bytes()) {
+        return Err(wrong("is an array and should be an object with latitude and longitude"));
+    }
+    let Point { latitude, longitude } = serde_json::from_str(json).map_err(|error| {
+        let rejection = super::unreadable(&error);
+        match rejection.code {
+            Code::DuplicateField => Rejection { field: Some(FIELD.into()), ..rejection },
+            _ => wrong("is no object that can be read"),
+        }
+    })?;
+    match (latitude.text(LATITUDE)?, longitude.text(LONGITUDE)?) {
+        (None, None) => Ok(Place::default()),
+        (None, Some(_)) => Err(missing(LATITUDE)),
+        (Some(_), None) => Err(missing(LONGITUDE)),
+        (Some(_), Some(_)) => {
+            let point = point(&latitude, &longitude, LATITUDE, LONGITUDE)?;
+            Ok(Place { point: Some(point), name: None })
+        }
+    }
+}
+
+fn point(
+    lat: &Cell<'_>,
+    lon: &Cell<'_>,
+    lat_field: &'static str,
+    lon_field: &'static str,
+) -> Result<Location<'static>, Rejection> {
+    let lat = lat.required_number(lat_field, -90.0..=90.0)?;
+    let lon = lon.required_number(lon_field, -180.0..=180.0)?;
+    Location::new(lat, lon)
+        .ok_or_else(|| Rejection::field(Code::OutOfRange, lat_field, "is no place on Earth"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &str) -> Result<Place<'_>, Rejection> {
+        place(crate::cell::as_it_stands(&mut serde_json::Deserializer::from_str(json)).unwrap())
+    }
+
+    #[test]
+    fn coordinates_are_read_in_each_shape() {
+        for json in [
+            r#""52.3676,4.9041""#,
+            r#"" 52.3676 , 4.9041 ""#,
+            r#"{"latitude":52.3676,"longitude":4.9041}"#,
+            r#"{"lon":"4.9041","lat":"52.3676","altitude":[1]}"#,
+            r#""{\"lat\":52.3676,\"lon\":4.9041}""#,
+        ] {
+            let place = of(json).unwrap();
+            let point = place.point.unwrap();
+            assert_eq!((point.lat, point.lon, place.name), (52.3676, 4.9041, None), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_name_stays_text() {
+        for name in ["River bend 12", "Mill Street, Oxbow", "4, Weir Lane", "橋"] {
+            let json = format!(" \"{name}\" ");
+            let expected = Place { point: None, name: Some(name.into()) };
+            assert_eq!(of(&json), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_device_that_does_not_know_where_it_is_has_no_place() {
+        for json in ["null", r#""  ""#, "{}", r#"{"latitude":null,"longitude":""}"#] {
+            assert_eq!(of(json), Ok(Place::default()), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_is_rejected_by_code_and_field() {
+        for (json, code, field) in [
+            (r#""91,4""#, Code::OutOfRange, FIELD),
+            (r#""52,-180.5""#, Code::OutOfRange, FIELD),
+            (r#"{"lat":-90.1,"lon":4}"#, Code::OutOfRange, LATITUDE),
+            (r#"{"latitude":52,"longitude":181}"#, Code::OutOfRange, LONGITUDE),
+            (r#""NaN,4""#, Code::InvalidNumber, FIELD),
+            (r#"{"lat":"north","lon":4}"#, Code::InvalidNumber, LATITUDE),
+            (r#"{"lat":52}"#, Code::MissingField, LONGITUDE),
+            (r#"{"longitude":4}"#, Code::MissingField, LATITUDE),
+            (r#"{"lat":52,"lat":53,"lon":4}"#, Code::DuplicateField, FIELD),
+            (r#"{"lat":52,"latitude":52,"lon":4}"#, Code::DuplicateField, FIELD),
+            (r#"{"lat":[52],"lon":4}"#, Code::UnknownValue, LATITUDE),
+            ("[52,4]", Code::UnknownValue, FIELD),
+            (r#""52.3676;4.9041""#, Code::UnknownValue, FIELD),
+            (r#""52,3676,4,9041""#, Code::UnknownValue, FIELD),
+            (r#""{lat:52,lon:4}""#, Code::UnknownValue, FIELD),
+            ("12", Code::UnknownValue, FIELD),
+        ] {
+            let rejection = of(json).unwrap_err();
+            assert_eq!((rejection.code, rejection.field.as_deref()), (code, Some(field)), "{json}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `telemetry`: readings of devices, temperature and humidity first of all.
+//!
+//! Two shapes are one dataset: `sensor_id` with pressure, location and `active` or `warning`, and
+//! `device_id` with `OK`, `WARN` or `FAIL`. Whatever else a device sends stays in the raw layer.
+
+mod climate;
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::place::{Place, place};
+use super::{Dataset, reading_id, rounded, times};
+use crate::cell::{Cell, as_it_stands, missing};
+use tributary_model::bad_row::{Code, Rejection};
+use tributary_model::domain::{Fields, Numbers, Texts};
+use tributary_model::event::{Attributes, Event, Kind, Measures, Text};
+
+/// The dataset; see the [module](self).
+pub struct Telemetry;
+
+const NAME: &str = "telemetry";
+
+/// Every word for a state of a device, and what it is called in an event.
+const STATUS: &[(&str, &str)] = &[
+    ("ok", "ok"),
+    ("active", "ok"),
+    ("normal", "ok"),
+    ("online", "ok"),
+    ("warning", "warning"),
+    ("warn", "warning"),
+    ("failure", "failure"),
+    ("failed", "failure"),
+    ("fail", "failure"),
+    ("error", "failure"),
+    ("fault", "failure"),
+    ("inactive", "inactive"),
+    ("offline", "inactive"),
+    ("idle", "inactive"),
+    ("standby", "inactive"),
+];
+
+const ABSOLUTE_ZERO_C: f64 = -273.15;
+
+/// One reading.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Row<'a> {
+    #[serde(borrow)]
+    sensor_id: Cell<'a>,
+    #[serde(borrow)]
+    device_id: Cell<'a>,
+    #[serde(borrow, deserialize_with = "as_it_stands")]
+    timestamp: Cell<'a>,
+    #[serde(borrow, deserialize_with = "as_it_stands")]
+    temperature: Cell<'a>,
+    #[serde(borrow, deserialize_with = "as_it_stands")]
+    humidity: Cell<'a>,
+    #[serde(borrow, deserialize_with = "as_it_stands")]
+    pressure: Cell<'a>,
+    #[serde(borrow, deserialize_with = "as_it_stands")]
+    location: Cell<'a>,
+    #[serde(borrow)]
+    status: Cell<'a>,
+}
+
+impl Dataset for Telemetry {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn required_columns(&self) -> &'static [&'static [&'static str]] {
+        &[&["sensor_id", "device_id"], &["timestamp"], &["temperature"], &["humidity"]]
+    }
+
+    fn required_fields(&self) -> &'static [&'static [&'static str]] {
+        &[
+            &["sensor_id", "device_id"],
+            &["timestamp"],
+            &["temperature", "humidity", "pressure", "status"],
+        ]
+    }
+
+    fn partition_columns(&self) -> &'static [&'static str] {
+        &["sensor_id", "device_id"]
+    }
+
+    fn fields(&self) -> Fields {
+        let measures = [
+            ("temperature_c", Numbers::at_least(ABSOLUTE_ZERO_C)),
+            ("humidity_pct", Numbers::between(0.0, 100.0)),
+            ("pressure_hpa", Numbers::at_least(0.0)),
+            ("dew_point_c", climate::dew_points_c()),
+            ("heat_index_c", climate::heat_indices_c()),
+        ];
+        let attributes = [
+            ("sensor_id", Texts::any()),
+            ("device_id", Texts::any()),
+            ("location", Texts::any()),
+            ("status", Texts::one_of(STATUS.iter().map(|(_, status)| *status))),
+        ];
+        Fields::of_readings(NAME, measures, attributes, [])
+    }
+
+    fn event<'a>(
+        &self,
+        payload: &'a str,
+        received_at: Option<Timestamp>,
+    ) -> Result<Event<'a>, Rejection> {
+        event(super::row::<Row<'a>>(payload)?, received_at)
+    }
+}
+
+fn event(row: Row<'_>, received_at: Option<Timestamp>) -> Result<Event<'_>, Rejection> {
+    let event_time =
+        times::instant(&row.timestamp, "timestamp")?.ok_or_else(|| missing("timestamp"))?;
+    let measures = measures(&row)?;
+    let status = row.status.one_of("status", STATUS)?;
+    if measures.is_empty() && status.is_none() {
+        let message = "is empty, and so is every other measure and the status";
+        return Err(Rejection::field(Code::MissingField, "temperature", message));
+    }
+    let (sensor_id, device_id) = ids(row.sensor_id, row.device_id)?;
+    let Place { point, name } = place(row.location)?;
+
+    let event_id = reading_id(NAME, &sensor_id, event_time);
+    let mut attributes = Attributes::with_capacity(4);
+    attributes.push("sensor_id", sensor_id.clone());
+    attributes.push_some("device_id", device_id);
+    attributes.push_some("status", status);
+    attributes.push_some("location", name);
+
+    Ok(Event {
+        kind: Kind::Reading,
+        dataset: Cow::Borrowed(NAME),
+        event_id: Cow::Owned(event_id.to_string()),
+        entity: sensor_id,
+        event_time,
+        received_at: received_at.unwrap_or(event_time),
+        location: point,
+        measures,
+        attributes,
+        tags: Vec::new(),
+        window: None,
+    })
+}
+
+/// What the reading is of, and the id of the device beside it where that is another.
+fn ids<'a>(
+    sensor_id: Cell<'a>,
+    device_id: Cell<'a>,
+) -> Result<(Text<'a>, Option<Text<'a>>), Rejection> {
+    let device_id = device_id.into_text("device_id")?;
+    match sensor_id.into_text("sensor_id")? {
+        Some(sensor_id) => {
+            let device_id = device_id.filter(|device_id| *device_id != sensor_id);
+            Ok((sensor_id, device_id))
+        }
+        None => device_id.map(|device_id| (device_id, None)).ok_or_else(|| {
+            let message = "is required and empty, and so is device_id";
+            Rejection::field(Code::MissingField, "sensor_id", message)
+        }),
+    }
+}
+
+/// The measures and what follows from them. Physical limits only: what a device of this fleet can
+/// measure is for `config/pipeline.toml` to say.
+fn measures(row: &Row<'_>) -> Result<Measures<'static>, Rejection> {
+    let temperature_c = row.temperature.number("temperature", ABSOLUTE_ZERO_C..=f64::INFINITY)?;
+    let humidity_pct = row.humidity.number("humidity", 0.0..=100.0)?;
+    let pressure_hpa = row.pressure.number("pressure", 0.0..=f64::INFINITY)?;
+
+    let mut measures = Measures::with_capacity(5);
+    measures.push_some("temperature_c", temperature_c);
+    measures.push_some("humidity_pct", humidity_pct);
+    measures.push_some("pressure_hpa", pressure_hpa);
+    if let (Some(t), Some(rh)) = (temperature_c, humidity_pct) {
+        measures.push_some("dew_point_c", climate::dew_point_c(t, rh).map(rounded));
+        measures.push_some("heat_index_c", climate::heat_index_c(t, rh).map(rounded));
+    }
+    Ok(measures)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! Times as feeds write them: read exactly or not at all.
+//!
+//! | form | such as | read as |
+//! |---|---|---|
+//! | RFC 3339 | `2025-11-05T13:00:00.5+01:00`, `2025-11-05 12:00:00Z` | the instant |
+//! | the same without a zone | `2025-11-05T12:00:00`, `2025-11-05 12:00:00.123` | UTC |
+//! | Unix time, as number or text | `1762344000`, `1762344000.5`, `1762344000123`, `1762344000123456` | seconds, milliseconds or microseconds, by its size |
+//!
+//! A Unix time lies in 2000 to 2099 in exactly one of the three units, or in none. The three ranges
+//! are far apart, and none of them holds a date that is written as a number (`20251105`,
+//! `20251105120000`): nothing has to be guessed.
+//!
+//! Source: [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339#section-5.6), whose note lets a space
+//! stand for the `T`. A 60th second is no time here: it could only be moved to another.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::Offset;
+
+use crate::cell::Cell;
+use tributary_model::bad_row::{Code, Rejection, shown};
+
+/// 2000-01-01T00:00:00Z in seconds of Unix time: the first that is read as such.
+const FIRST_SECOND: i64 = 946_684_800;
+
+/// 2100-01-01T00:00:00Z: the first that is no more.
+const AFTER_LAST_SECOND: i64 = 4_102_444_800;
+
+/// Nanoseconds in a unit of Unix time, and how many decimals of it a nanosecond resolves.
+const UNITS: [(i64, usize); 3] = [(1_000_000_000, 9), (1_000_000, 6), (1_000, 3)];
+
+/// The instant of a cell in any of the [forms](self).
+///
+/// # Errors
+///
+/// [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
+pub(super) fn instant(
+    cell: &Cell<'_>,
+    field: &'static str,
+) -> Result<Option<Timestamp>, Rejection> {
+    let Some(text) = cell.text(field)? else { return Ok(None) };
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let read = if is_number {
+        unix(text).ok_or("is no Unix time of 2000 to 2099 in s, ms or us")
+    } else {
+        calendar(text.as_bytes())
+            .ok_or("is no date and time that exists")
+            .and_then(|time| time.map_err(|_| "is beyond what a time can name"))
+    };
+    read.map(Some).map_err(|what| {
+        Rejection::field(Code::InvalidTime, field, format!("{} {what}", shown(text)))
+    })
+}
+
+/// The date of a cell, `YYYY-MM-DD` and nothing else.
+///
+/// # Errors
+///
+/// [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
+pub(super) fn date(cell: &Cell<'_>, field: &'static str) -> Result<Option<Date>, Rejection> {
+    let Some(text) = cell.text(field)? else { return Ok(None) };
+    let read = text.as_bytes().split_first_chunk().filter(|(_, rest)| rest.is_empty());
+    match read.and_then(|(date, _)| day(date)) {
+        Some(date) => Ok(Some(date)),
+        None => {
+            let message = format!("{} is no date that exists", shown(text));
+            Err(Rejection::field(Code::InvalidTime, field, message))
+        }
+    }
+}
+
+/// Unix time in the one unit in which it lies in 2000 to 2099. Decimals beyond a nanosecond are
+/// refused, because they could not be kept.
+fn unix(text: &str) -> Option<Timestamp> {
+    let (whole, decimals) = match text.split_once('.') {
+        Some((whole, decimals)) => (whole, Some(decimals)),
+        None => (text, None),
+    };
+    let whole: i64 = whole.parse().ok()?;
+    let (nanos, most_decimals) = UNITS.into_iter().find(|(nanos, _)| {
+        let per_second = 1_000_000_000 / nanos;
+        (FIRST_SECOND * per_second..AFTER_LAST_SECOND * per_second).contains(&whole)
+    })?;
+    let fraction = match decimals {
+        Some(decimals) => fraction(decimals.as_bytes(), most_decimals)?,
+        None => 0,
+    };
+    Timestamp::from_nanosecond(i128::from(whole) * i128::from(nanos) + i128::from(fraction)).ok()
+}
+
+/// A date, a `T` or space, a time, and a zone or none, which is UTC. The last hours of the year 9999
+/// and the first of -9999 can be written, and are no [`Timestamp`].
+fn calendar(text: &[u8]) -> Option<Result<Timestamp, jiff::Error>> {
+    let (date, rest) = text.split_first_chunk()?;
+    let date = day(date)?;
+    let (&[b'T' | b't' | b' ', h1, h2, b':', m1, m2, b':', s1, s2], rest) =
+        rest.split_first_chunk()?
+    else {
+        return None;
+    };
+    let (hour, minute, second) = (two(h1, h2)?, two(m1, m2)?, two(s1, s2)?);
+    let (nanos, zone) = match rest {
+        [b'.', rest @ ..] => {
+            let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+            (fraction(&rest[..end], 9)?, &rest[end..])
+        }
+        _ => (0, rest),
+    };
+    let offset = match *zone {
+        [] | [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            let (hours, minutes) = (two(h1, h2)?, two(m1, m2)?);
+            let seconds = i32::from(hours) * 3_600 + i32::from(minutes) * 60;
+            match (hours, minutes, sign) {
+                (0..24, 0..60, b'+') => seconds,
+                (0..24, 0..60, _) => -seconds,
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    let (year, month, day) = (date.year(), date.month(), date.day());
+    let local = DateTime::new(year, month, day, hour, minute, second, nanos).ok()?;
+    Some(Offset::from_seconds(offset).ok()?.to_timestamp(local))
+}
+
+/// `YYYY-MM-DD`.
+fn day(text: &[u8; 10]) -> Option<Date> {
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return None };
+    let year = i16::from(two(y1, y2)?) * 100 + i16::from(two(y3, y4)?);
+    Date::new(year, two(m1, m2)?, two(d1, d2)?).ok()
+}
+
+/// One to `most` decimals of a unit with `most` decimals, as nanoseconds.
+fn fraction(decimals: &[u8], most: usize) -> Option<i32> {
+    if decimals.is_empty() || decimals.len() > most {
+        return None;
+    }
+    let zeros = std::iter::repeat(&b'0');
+    decimals.iter().chain(zeros).take(most).try_fold(0, |number, digit| {
+        digit.is_ascii_digit().then(|| number * 10 + i32::from(digit - b'0'))
+    })
+}
+
+/// A number of two digits.
+fn two(tens: u8, ones: u8) -> Option<i8> {
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| byte - b'0');
+    i8::try_from(digit(tens)? * 10 + digit(ones)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<String, Code> {
+        let time = instant(&Cell::Text(Cow::Borrowed(text)), "timestamp");
+        time.map(|time| time.unwrap().to_string()).map_err(|rejection| rejection.code)
+    }
+
+    #[test]
+    fn each_form_is_read_as_what_it_says() {
+        for (text, expected) in [
+            ("2025-11-05T12:00:00Z", "2025-11-05T12:00:00Z"),
+            ("2025-11-05t12:00:00z", "2025-11-05T12:00:00Z"),
+            ("2025-11-05T12:00:00", "2025-11-05T12:00:00Z"),
+            ("2025-11-05T13:00:00+01:00", "2025-11-05T12:00:00Z"),
+            ("2025-11-05T06:30:00-05:30", "2025-11-05T12:00:00Z"),
+            ("2025-11-05 12:00:00+00:00", "2025-11-05T12:00:00Z"),
+            ("2025-11-05 12:00:00-00:00", "2025-11-05T12:00:00Z"),
+            ("2025-11-05 12:00:00.123", "2025-11-05T12:00:00.123Z"),
+            ("2025-11-05T12:00:00.123456789Z", "2025-11-05T12:00:00.123456789Z"),
+            ("2024-02-29T23:59:59.9Z", "2024-02-29T23:59:59.9Z"),
+            (" 2025-11-05 12:00:00 ", "2025-11-05T12:00:00Z"),
+            ("1762344000", "2025-11-05T12:00:00Z"),
+            ("1762344000.0", "2025-11-05T12:00:00Z"),
+            ("1762344000.123456789", "2025-11-05T12:00:00.123456789Z"),
+            ("1762344000123", "2025-11-05T12:00:00.123Z"),
+            ("1762344000123.25", "2025-11-05T12:00:00.12325Z"),
+            ("1762344000123456", "2025-11-05T12:00:00.123456Z"),
+            ("1762344000123456.789", "2025-11-05T12:00:00.123456789Z"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_units_of_unix_time_meet_at_the_same_two_instants() {
+        for zeros in ["", "000", "000000"] {
+            let number = |seconds: i64| format!("{seconds}{zeros}");
+            assert_eq!(read(&number(FIRST_SECOND)).as_deref(), Ok("2000-01-01T00:00:00Z"));
+            assert_eq!(read(&number(AFTER_LAST_SECOND)), Err(Code::InvalidTime));
+        }
+        assert_eq!(read("946684799"), Err(Code::InvalidTime));
+        assert_eq!(read("946684799999"), Err(Code::InvalidTime));
+        assert_eq!(read("4102444799999999").as_deref(), Ok("2099-12-31T23:59:59.999999Z"));
+    }
+
+    #[test]
+    fn what_would_have_to_be_guessed_is_no_time() {
+        for text in [
+            "2025-11-05",
+            "2025-11-05T12:00",
+            "2025-11-05T12:00:60Z",
+            "2025-11-05T24:00:00Z",
+            "2025-02-29T12:00:00Z",
+            "2025-11-05T12:00:00.Z",
+            "2025-11-05T12:00:00.1234567890Z",
+            "2025-11-05T12:00:00,5Z",
+            "2025-11-05T12:00:00+01",
+            "2025-11-05T12:00:00+0100",
+            "2025-11-05T12:00:00+24:00",
+            "2025-11-05T12:00:00 UTC",
+            "2025-11-05T12:00:00Z[UTC]",
+            "2025-11-05  12:00:00",
+            "25-11-05 12:00:00",
+            "05/11/2025 12:00:00",
+            "yesterday",
+            "0",
+            "-1762344000",
+            "17623440",
+            "20251105",
+            "202511051200",
+            "20251105120000",
+            "1762344000000000000",
+            "99999999999999999999",
+            "1762344000.",
+            ".5",
+            "1762344000.1234567890",
+            "1.5.2",
+            "1.762344e9",
+            "２０２５-11-05",
+        ] {
+            assert_eq!(read(text), Err(Code::InvalidTime), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_exists_and_cannot_be_named_is_told_so() {
+        let message = |text: &'static str| {
+            instant(&Cell::Text(Cow::Borrowed(text)), "timestamp").unwrap_err().message
+        };
+
+        for text in ["9999-12-31T23:59:59Z", "9999-12-30T23:59:59-12:00"] {
+            assert_eq!(message(text), format!("\"{text}\" is beyond what a time can name"));
+        }
+        let text = "9999-12-32T00:00:00Z";
+        assert_eq!(message(text), format!("\"{text}\" is no date and time that exists"));
+    }
+
+    #[test]
+    fn a_date_is_a_date_alone() {
+        let read = |text| date(&Cell::Text(Cow::Borrowed(text)), "date");
+
+        assert_eq!(read("2021-02-05"), Ok(Some(Date::constant(2021, 2, 5))));
+        assert_eq!(read(" "), Ok(None));
+        for text in ["2021-02-30", "2021-2-5", "20210205", "2021-02-05T00:00:00", "02/05/2021"] {
+            assert_eq!(read(text).unwrap_err().code, Code::InvalidTime, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_instant_reads_the_same_in_each_spelling(
+            micros in FIRST_SECOND * 1_000_000..AFTER_LAST_SECOND * 1_000_000,
+            offset_minutes in -1_439..1_440_i32,
+        ) {
+            let time = Timestamp::from_microsecond(micros).unwrap();
+            let offset = Offset::from_seconds(offset_minutes * 60).unwrap();
+            let utc = Offset::UTC.to_datetime(time);
+            let spellings = [
+                time.to_string(),
+                utc.to_string(),
+                utc.to_string().replace('T', " "),
+                time.display_with_offset(offset).to_string(),
+                micros.to_string(),
+                format!("{}.{:03}", micros / 1_000, micros % 1_000),
+                format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
+            ];
+            for spelling in spellings {
+                let read = instant(&Cell::Text(Cow::Borrowed(&spelling)), "timestamp");
+                prop_assert_eq!(read, Ok(Some(time)), "{}", spelling);
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_time_or_a_rejection(text in "[0-9T:. Z+-]{0,32}|.{0,32}") {
+            let cell = Cell::Text(Cow::Owned(text));
+            let _ = instant(&cell, "timestamp");
+            let _ = date(&cell, "date");
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Every dataset: fixtures, declared fields, shipped ranges, metrics and rules.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_datasets::ingest::{Feed, Step};
+use tributary_datasets::*;
+use tributary_model::bad_row::Rejection;
+use tributary_model::event::Event;
+use tributary_pipeline::transform::{Outcome, Transformer};
+use tributary_rows::Limits;
+use tributary_rules::{RuleSpec, Rules};
+
+fn transformer() -> Transformer {
+    let config = PipelineConfig::from_toml(PIPELINE).unwrap();
+    Transformer::compile(&config.filters, &config.ranges).unwrap()
+}
+
+/// Those whose fixtures are `valid.*` and `bad-rows.*` with their expectations row by row: all but
+/// the one that has more to tell, in its own tests.
+fn by_rows() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|dataset| dataset.name()).filter(|name| *name != "accidents")
+}
+
+fn path(dataset: &str, file: &str) -> PathBuf {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
+    [root, dataset, file].iter().collect()
+}
+
+fn fixture(dataset: &str, file: &str) -> Vec<u8> {
+    std::fs::read(path(dataset, file)).unwrap()
+}
+
+/// The files of good rows; where there is a CSV and JSON Lines, row by row the same readings.
+fn valid_files(dataset: &str) -> Vec<&'static str> {
+    let mut files = vec!["valid.csv", "valid.jsonl"];
+    files.retain(|file| path(dataset, file).exists());
+    assert!(!files.is_empty(), "{dataset}");
+    files
+}
+
+fn expected(dataset: &str, file: &str) -> Value {
+    serde_json::from_slice(&fixture(dataset, file)).unwrap()
+}
+
+/// What each row of a fixture becomes with the shipped configuration, in the order of the file. The
+/// dataset is told by the columns.
+fn outcomes(dataset: &str, file: &str) -> Vec<Result<Value, Rejection>> {
+    let transformer = transformer();
+    let mut feed = Feed::new(None, Limits::default());
+    feed.push(&fixture(dataset, file));
+    feed.finish();
+    let mut outcomes = Vec::new();
+    loop {
+        match feed.step().unwrap() {
+            Step::Row(row) => {
+                assert_eq!(row.dataset().name(), dataset, "{file}");
+                let mut payload = Vec::new();
+                row.write_payload(&mut payload);
+                let payload = String::from_utf8(payload).unwrap();
+                let outcome = transformer.payload(row.dataset(), &payload, None);
+                outcomes.push(outcome.map(|outcome| match outcome {
+                    Outcome::Event(event) => json!(event),
+                    Outcome::Filtered => unreachable!("no filter is shipped"),
+                }));
+            }
+            Step::Bad(_, rejection, _) => outcomes.push(Err(rejection)),
+            Step::End => return outcomes,
+            Step::Begun => {}
+            Step::NeedInput => unreachable!("the whole file was pushed"),
+        }
+    }
+}
+
+/// What an expectation says of an event.
+fn told(event: &Value) -> Value {
+    let point = |at: &Value| json!([at["lat"], at["lon"]]);
+    json!({
+        "entity": event["entity"], "event_time": event["event_time"],
+        "measures": event["measures"], "attributes": event["attributes"], "tags": event["tags"],
+        "location": event.get("location").map_or(Value::Null, point),
+    })
+}
+
+#[test]
+fn the_good_rows_of_each_fixture_become_the_events_that_are_expected() {
+    for dataset in by_rows() {
+        let expected = expected(dataset, "valid.expected.json");
+        for file in valid_files(dataset) {
+            let outcomes = outcomes(dataset, file);
+            assert_eq!(outcomes.len(), expected.as_array().unwrap().len(), "{dataset}/{file}");
+            for (outcome, expected) in outcomes.iter().zip(expected.as_array().unwrap()) {
+                let why = expected["why"].as_str().unwrap();
+                let mut expected = expected.clone();
+                expected.as_object_mut().unwrap().remove("why");
+                let event = outcome.as_ref().unwrap_or_else(|bad| panic!("{why}: {bad:?}"));
+                assert_eq!(told(event), expected, "{dataset}/{file}: {why}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_has_one_id_however_its_values_are_written_and_no_two_rows_share_it() {
+    for dataset in by_rows() {
+        let ids = |file| {
+            let outcomes = outcomes(dataset, file);
+            outcomes.into_iter().map(|event| event.unwrap()["event_id"].clone()).collect::<Vec<_>>()
+        };
+        let mut files: Vec<_> = valid_files(dataset).into_iter().map(ids).collect();
+
+        let distinct: BTreeSet<_> = files[0].iter().map(Value::as_str).collect();
+        assert_eq!(distinct.len(), files[0].len(), "{dataset}");
+        files.dedup();
+        assert_eq!(files.len(), 1, "{dataset}");
+    }
+}
+
+#[test]
+fn each_bad_row_of_each_fixture_is_rejected_by_code_and_field() {
+    for dataset in by_rows() {
+        let expected = expected(dataset, "bad-rows.expected.json");
+        for (file, expected) in expected.as_object().unwrap() {
+            let outcomes = outcomes(dataset, file);
+            assert_eq!(outcomes.len(), expected.as_array().unwrap().len(), "{dataset}/{file}");
+            for (outcome, expected) in outcomes.into_iter().zip(expected.as_array().unwrap()) {
+                let why = expected["why"].as_str().unwrap();
+                let rejection = outcome.map(|event| panic!("{dataset}/{file}: {why}: {event}"));
+                let rejection: Rejection = rejection.map(|(): ()| ()).unwrap_err();
+                let found = json!({"code": rejection.code, "field": rejection.field});
+                let meant = json!({"code": expected["code"], "field": expected["field"]});
+                assert_eq!(found, meant, "{dataset}/{file}: {why}: {}", rejection.message);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_shipped_range_and_metric_is_of_a_measure_that_its_dataset_gives() {
+    let config = PipelineConfig::from_toml(PIPELINE).unwrap();
+    let mut seen: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for dataset in by_rows().chain(["accidents"]) {
+        let measures =
+            outcomes(dataset, valid_files(dataset)[0]).into_iter().flatten().flat_map(|event| {
+                let measures = event["measures"].as_object().unwrap().clone();
+                measures.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+            });
+        seen.insert(dataset, measures.collect());
+    }
+
+    let ranges = config.ranges.iter().flat_map(|(dataset, ranges)| {
+        ranges.keys().map(move |measure| (dataset.as_str(), measure.as_str()))
+    });
+    let metrics = config
+        .metrics
+        .iter()
+        .filter_map(|metric| Some((metric.dataset.as_str(), metric.measure.as_deref()?)));
+    for (dataset, measure) in ranges.chain(metrics) {
+        assert!(seen[dataset].iter().any(|name| name == measure), "{dataset}: {measure}");
+    }
+}
+
+#[test]
+fn each_field_that_is_declared_is_one_of_an_event_and_the_other_way_round() {
+    let schemas = PipelineConfig::from_toml(PIPELINE).unwrap().schemas();
+    for dataset in ALL {
+        let fields = schemas.get(dataset.name()).unwrap();
+        let mut seen = BTreeSet::new();
+        let mut files = valid_files(dataset.name());
+        if dataset.name() == "accidents" {
+            files.extend(["demo.csv", "older-49-columns.csv", "shuffled-columns.csv"]);
+        }
+        for event in files.iter().flat_map(|file| outcomes(dataset.name(), file)).flatten() {
+            let json = event.to_string();
+            let event = Event::from_json(json.as_bytes()).unwrap();
+            assert_eq!(fields.strange(&event), None, "{}: {json}", dataset.name());
+            seen.extend(event.measures.iter().map(|(name, _)| name.to_string()));
+            seen.extend(event.attributes.iter().map(|(name, _)| name.to_string()));
+            seen.extend(event.tags.iter().map(ToString::to_string));
+        }
+        let declared = fields.measures().chain(fields.attributes()).chain(fields.tags());
+        let unseen: Vec<_> = declared.filter(|name| !seen.contains(*name)).collect();
+        assert_eq!(unseen, Vec::<&str>::new(), "{}", dataset.name());
+    }
+}
+
+#[test]
+fn each_shipped_rule_about_a_reading_fires_on_a_row_of_a_fixture_and_not_on_all_of_them() {
+    let config = AlertsConfig::from_toml(ALERTS).unwrap();
+    let schemas = PipelineConfig::from_toml(PIPELINE).unwrap().schemas();
+    let rules = Rules::compile(&config.rules, &schemas).unwrap();
+    let mut fired: BTreeMap<String, usize> = BTreeMap::new();
+    let mut rows: BTreeMap<String, usize> = BTreeMap::new();
+    for dataset in ALL.iter().map(|dataset| dataset.name()) {
+        for event in outcomes(dataset, valid_files(dataset)[0]).into_iter().flatten() {
+            let json = event.to_string();
+            let (alerts, errors) = rules.alerts(&Event::from_json(json.as_bytes()).unwrap());
+            assert_eq!(errors, [], "{dataset}");
+            for alert in alerts {
+                assert!(!alert.title.contains(['{', '}']), "{}", alert.title);
+                *fired.entry(alert.rule).or_default() += 1;
+            }
+            *rows.entry(dataset.to_owned()).or_default() += 1;
+        }
+    }
+    let about_a_reading = |rule: &&RuleSpec| rule.window.is_none() && rule.absent.is_none();
+    for rule in config.rules.iter().filter(about_a_reading) {
+        let fired = fired.get(&rule.id).copied().unwrap_or_default();
+        assert!(fired > 0 && fired < rows[&rule.dataset], "{}: {fired}", rule.id);
+    }
+}
+
+/// The fields of every dataset.
+const FIELDS: [&str; 22] = [
+    "ID",
+    "Severity",
+    "Start_Time",
+    "Start_Lat",
+    "Start_Lng",
+    "State",
+    "Bump",
+    "sensor_id",
+    "device_id",
+    "timestamp",
+    "temperature",
+    "humidity",
+    "pressure",
+    "location",
+    "status",
+    "water_level",
+    "unit",
+    "date",
+    "county",
+    "state",
+    "fips",
+    "cases",
+];
+
+/// JSON values that are likely to matter, and some that are anything.
+fn value() -> impl Strategy<Value = String> {
+    let likely = prop::sample::select(vec![
+        "null",
+        "true",
+        "\"\"",
+        "\"sensor-1\"",
+        "17",
+        "21.5",
+        "-0",
+        "1e999",
+        "-1e-999",
+        "[]",
+        "\"2025-11-05T12:00:00Z\"",
+        "1762344000",
+        "1762344000123456",
+        "\"2030-01-01\"",
+        "\"NaN\"",
+        "{\"lat\":1,\"lon\":2}",
+        "{\"lat\":91}",
+        "\"52.3,4.9\"",
+        "\"{}\"",
+        "\"OK\"",
+        "\"cm\"",
+        "\"Alaska\"",
+        "\"AK\"",
+        "\"01001\"",
+        "\"\\ud800\"",
+        "{\"lat\":{\"a\":[]}}",
+        "99999999999999999999",
+    ]);
+    let any_text = ".{0,12}".prop_map(|text| Value::from(text).to_string());
+    prop_oneof![6 => likely.prop_map(str::to_owned), 1 => any_text,
+        1 => any::<i64>().prop_map(|n| n.to_string())]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_object_is_an_event_or_a_rejection_of_each_dataset(
+        fields in prop::collection::vec((prop::sample::select(&FIELDS[..]), value()), 0..10)
+    ) {
+        let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let payload = format!("{{{}}}", fields.join(","));
+        for dataset in ALL {
+            if let Ok(event) = dataset.event(&payload, None) {
+                prop_assert!(event.measures.iter().all(|(_, value)| value.is_finite()), "{}", payload);
+                prop_assert!(!event.entity.is_empty());
+                prop_assert_eq!(dataset.fields().strange(&event), None, "{}", payload);
+                let json = serde_json::to_vec(&event).unwrap();
+                let again = serde_json::to_vec(&Event::from_json(&json).unwrap()).unwrap();
+                prop_assert_eq!(again, json);
+            }
+        }
+    }
+
+    #[test]
+    fn a_measure_is_read_as_it_was_written(temperature in -50.0..50.0_f64) {
+        let payload =
+            format!("{{\"sensor_id\":\"s\",\"timestamp\":1762344000,\"temperature\":{temperature}}}");
+        let event = by_name("telemetry").unwrap().event(&payload, None).unwrap();
+        prop_assert_eq!(event.measures.get("temperature_c"), Some(&temperature));
+
+        let json = serde_json::to_vec(&event).unwrap();
+
+        prop_assert_eq!(Event::from_json(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn the_spellings_of_one_instant_give_one_id(
+        micros in 946_684_800_000_000..4_102_444_800_000_000_i64, offset_minutes in -1_439..1_440_i32,
+    ) {
+        let time = Timestamp::from_microsecond(micros).unwrap();
+        let offset = jiff::tz::Offset::from_seconds(offset_minutes * 60).unwrap();
+        let spellings = [
+            format!("\"{time}\""),
+            format!("\"{}\"", time.to_string().replace('T', " ").replace('Z', "")),
+            format!("\"{}\"", time.display_with_offset(offset)),
+            format!("{micros}"),
+            format!("\"{micros}\""),
+            format!("{}.{:03}", micros / 1_000, micros % 1_000),
+            format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
+        ];
+        for (dataset, rest) in [("telemetry", "\"temperature\":20"), ("flood", "\"water_level\":1")] {
+            let mut ids = Vec::new();
+            for spelling in &spellings {
+                let payload = format!("{{\"sensor_id\":\"s\",{rest},\"timestamp\":{spelling}}}");
+                let event = by_name(dataset).unwrap().event(&payload, None);
+                ids.push(event.unwrap().event_id.into_owned());
+            }
+            ids.dedup();
+            prop_assert_eq!(ids.len(), 1, "{}", time);
+        }
+    }
+}

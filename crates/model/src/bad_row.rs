@@ -1,0 +1,425 @@
+//! Bad rows: data that can never succeed, kept with its bytes so that it can be mended and replayed.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::id::Id;
+use crate::json::to_json;
+use crate::time::as_millis;
+
+/// The most bytes a bad row takes as one Firehose record: 1,000 KiB less the newline.
+///
+/// See <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>.
+pub const MAX_BYTES: usize = 1_000 * 1024 - 1;
+
+/// How much of a name is kept where a bad row would be too large even without its bytes: only a
+/// record that none of our functions wrote has names of that kind.
+const MAX_NAME_CHARS: usize = 1024;
+
+/// Why a row is bad. The list is closed, because a code is a metric dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// The record's data is not base64.
+    BrokenBase64,
+    /// The record is a KPL aggregate that is truncated or damaged.
+    BrokenAggregate,
+    /// The record, or the line of a JSON Lines file, is not one JSON object of the expected shape.
+    InvalidJson,
+    /// A JSON object names the same field twice.
+    DuplicateField,
+    /// No dataset has this name, and no dataset knows this header.
+    UnknownDataset,
+    /// A record of the EVENTS stream is not an event.
+    NotAnEvent,
+    /// A required value is absent or empty.
+    MissingField,
+    /// A value should be a number and is not a finite one, or should be whole and is not.
+    InvalidNumber,
+    /// A number or a time lies outside what it can be.
+    OutOfRange,
+    /// A value should be a date and time and is not one that exists.
+    InvalidTime,
+    /// A value is not one of those its field can have.
+    UnknownValue,
+    /// The event would be larger than a record of the stream may be.
+    EventTooLarge,
+    /// A CSV row's quotes do not match.
+    BrokenQuoting,
+    /// A CSV row has more or fewer cells than the header.
+    WrongColumnCount,
+    /// A row's bytes are not UTF-8.
+    NotUtf8,
+    /// A row holds a NUL byte.
+    NulByte,
+    /// A row, or the record it would become, is larger than a record may be.
+    RowTooLarge,
+    /// The object holds no header and no row.
+    EmptyObject,
+    /// The header lacks a column that the dataset requires.
+    MissingColumn,
+    /// The header names the same column twice.
+    DuplicateColumn,
+    /// The header is larger, or has more columns, than any dataset's could.
+    HeaderTooLarge,
+    /// The object was deleted before it was read.
+    ObjectMissing,
+    /// The object was overwritten while it was read.
+    ObjectChanged,
+    /// The gzip stream ends too early.
+    TruncatedGzip,
+    /// The gzip stream is damaged.
+    CorruptGzip,
+    /// The gzip stream expands beyond the configured ratio.
+    GzipRatio,
+    /// A reading is too late for a window it belongs to.
+    Late,
+}
+
+impl Code {
+    /// All of them.
+    pub const ALL: [Self; 27] = [
+        Self::BrokenBase64,
+        Self::BrokenAggregate,
+        Self::InvalidJson,
+        Self::DuplicateField,
+        Self::UnknownDataset,
+        Self::NotAnEvent,
+        Self::MissingField,
+        Self::InvalidNumber,
+        Self::OutOfRange,
+        Self::InvalidTime,
+        Self::UnknownValue,
+        Self::EventTooLarge,
+        Self::BrokenQuoting,
+        Self::WrongColumnCount,
+        Self::NotUtf8,
+        Self::NulByte,
+        Self::RowTooLarge,
+        Self::EmptyObject,
+        Self::MissingColumn,
+        Self::DuplicateColumn,
+        Self::HeaderTooLarge,
+        Self::ObjectMissing,
+        Self::ObjectChanged,
+        Self::TruncatedGzip,
+        Self::CorruptGzip,
+        Self::GzipRatio,
+        Self::Late,
+    ];
+
+    /// The name in records and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BrokenBase64 => "broken_base64",
+            Self::BrokenAggregate => "broken_aggregate",
+            Self::InvalidJson => "invalid_json",
+            Self::DuplicateField => "duplicate_field",
+            Self::UnknownDataset => "unknown_dataset",
+            Self::NotAnEvent => "not_an_event",
+            Self::MissingField => "missing_field",
+            Self::InvalidNumber => "invalid_number",
+            Self::OutOfRange => "out_of_range",
+            Self::InvalidTime => "invalid_time",
+            Self::UnknownValue => "unknown_value",
+            Self::EventTooLarge => "event_too_large",
+            Self::BrokenQuoting => "broken_quoting",
+            Self::WrongColumnCount => "wrong_column_count",
+            Self::NotUtf8 => "not_utf8",
+            Self::NulByte => "nul_byte",
+            Self::RowTooLarge => "row_too_large",
+            Self::EmptyObject => "empty_object",
+            Self::MissingColumn => "missing_column",
+            Self::DuplicateColumn => "duplicate_column",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::ObjectMissing => "object_missing",
+            Self::ObjectChanged => "object_changed",
+            Self::TruncatedGzip => "truncated_gzip",
+            Self::CorruptGzip => "corrupt_gzip",
+            Self::GzipRatio => "gzip_ratio",
+            Self::Late => "late",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Why a row was rejected, before it is known where the row came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The kind of fault.
+    pub code: Code,
+    /// The field that is at fault.
+    pub field: Option<Cow<'static, str>>,
+    /// What is wrong, for a person: lower case, no full stop.
+    pub message: String,
+}
+
+impl Rejection {
+    /// A fault of the row as a whole.
+    pub fn row(code: Code, message: impl Into<String>) -> Self {
+        Self { code, field: None, message: message.into() }
+    }
+
+    /// A fault of one field.
+    pub fn field(code: Code, field: &'static str, message: impl Into<String>) -> Self {
+        Self { code, field: Some(Cow::Borrowed(field)), message: message.into() }
+    }
+}
+
+/// Where and when a bad row was met.
+#[derive(Clone, Debug, Default)]
+pub struct Origin<'a> {
+    /// The dataset, where it is known.
+    pub dataset: Option<&'a str>,
+    /// The source position: `s3://bucket/key?versionId=v#offset=0&row=1`, or the shard and number.
+    pub source: Cow<'a, str>,
+    /// Stable id of that position: a row that is delivered twice is quarantined under one id.
+    pub record_id: Cow<'a, str>,
+    /// The shard the record was read from; absent at ingest.
+    pub shard_id: Option<&'a str>,
+    /// The record's sequence number; absent at ingest.
+    pub sequence_number: Option<&'a str>,
+    /// When the record arrived in the stream.
+    pub arrived_at: Option<Timestamp>,
+}
+
+impl<'a> Origin<'a> {
+    /// The origin of a record whose own id cannot be read: its place in the stream stands for it.
+    #[must_use]
+    pub fn of_record(shard_id: &'a str, sequence_number: &'a str, arrived_at: Timestamp) -> Self {
+        Self {
+            dataset: None,
+            source: Cow::Owned(format!("kinesis:{shard_id}#{sequence_number}")),
+            record_id: Cow::Owned(Id::of_text(&[shard_id, sequence_number]).to_string()),
+            shard_id: Some(shard_id),
+            sequence_number: Some(sequence_number),
+            arrived_at: Some(arrived_at),
+        }
+    }
+
+    /// The origin of the user record at `index` of a KPL aggregate, where its own id cannot be read.
+    #[must_use]
+    pub fn of_user_record(
+        shard_id: &'a str,
+        sequence_number: &'a str,
+        index: usize,
+        arrived_at: Timestamp,
+    ) -> Self {
+        let record = Self::of_record(shard_id, sequence_number, arrived_at);
+        let id = Id::of_text(&[shard_id, sequence_number, &index.to_string()]);
+        Self {
+            source: Cow::Owned(format!("{}.{index}", record.source)),
+            record_id: Cow::Owned(id.to_string()),
+            ..record
+        }
+    }
+}
+
+/// One line of the quarantine: what is wrong, where it was, and the exact bytes.
+#[derive(Debug, Serialize)]
+pub struct BadRow<'a> {
+    /// The kind of fault.
+    pub code: Code,
+    /// What is wrong, for a person.
+    pub message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset: Option<&'a str>,
+    source: &'a str,
+    record_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence_number: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_millis")]
+    arrived_at: Option<Timestamp>,
+    #[serde(with = "as_millis")]
+    rejected_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+}
+
+impl<'a> BadRow<'a> {
+    /// A bad row of `rejection` at `origin`. `payload` is the exact bytes, `None` where they were
+    /// too many to keep.
+    #[must_use]
+    pub fn new(
+        rejection: &'a Rejection,
+        origin: &'a Origin<'a>,
+        payload: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            code: rejection.code,
+            message: &rejection.message,
+            field: rejection.field.as_deref(),
+            dataset: origin.dataset,
+            source: &origin.source,
+            record_id: &origin.record_id,
+            shard_id: origin.shard_id,
+            sequence_number: origin.sequence_number,
+            arrived_at: origin.arrived_at,
+            rejected_at: now,
+            payload_base64: payload.map(|bytes| base64_simd::STANDARD.encode_to_string(bytes)),
+        }
+    }
+
+    /// The bad row as one line of at most [`MAX_BYTES`] and a newline. Where the bytes would make
+    /// it longer they are left out: `source` says where they are. Where that is too long itself, it
+    /// is cut: a line that Firehose does not take would hold up its whole shard.
+    #[must_use]
+    pub fn to_line(mut self) -> Vec<u8> {
+        let mut line = self.to_json();
+        if line.len() > MAX_BYTES {
+            self.payload_base64 = None;
+            line = self.to_json();
+        }
+        if line.len() > MAX_BYTES {
+            self.cut_names();
+            line = self.to_json();
+        }
+        line.push(b'\n');
+        line
+    }
+
+    fn cut_names(&mut self) {
+        let cut = |name| first_chars(name, MAX_NAME_CHARS);
+        self.message = cut(self.message);
+        self.source = cut(self.source);
+        self.record_id = cut(self.record_id);
+        self.field = self.field.map(cut);
+        self.dataset = self.dataset.map(cut);
+        self.shard_id = self.shard_id.map(cut);
+        self.sequence_number = self.sequence_number.map(cut);
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        to_json(self).into_bytes()
+    }
+}
+
+mod optional_millis {
+    use jiff::Timestamp;
+    use serde::Serializer;
+
+    #[expect(clippy::ref_option, reason = "the signature is serde's")]
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => crate::time::as_millis::serialize(time, s),
+            None => s.serialize_none(),
+        }
+    }
+}
+
+/// A value as a message shows it: quoted, escaped, and cut where it is long.
+#[must_use]
+pub fn shown(value: &str) -> String {
+    const LONGEST: usize = 64;
+    match first_chars(value, LONGEST) {
+        all if all.len() == value.len() => format!("{all:?}"),
+        some => format!("{some:?}…"),
+    }
+}
+
+/// No more than the first `most` characters.
+#[must_use]
+pub fn first_chars(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_codes_are_all_that_have_a_name() {
+        let source = include_str!("bad_row.rs");
+        let (_, names) = source.split_once("pub fn as_str").unwrap();
+        let (names, _) = names.split_once("impl fmt::Display").unwrap();
+
+        assert_eq!(Code::ALL.len(), names.matches("Self::").count());
+        let names: std::collections::BTreeSet<_> = Code::ALL.map(Code::as_str).into();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    fn line(payload: &[u8]) -> serde_json::Value {
+        let rejection = Rejection::field(Code::OutOfRange, "Severity", "5 is not in 1 to 4");
+        let origin = Origin::of_record("shardId-000000000000", "42", Timestamp::UNIX_EPOCH);
+        let now = "2026-11-20T10:00:00.5Z".parse().unwrap();
+        let line = BadRow::new(&rejection, &origin, Some(payload), now).to_line();
+        assert_eq!(line.last(), Some(&b'\n'));
+        assert!(line.len() <= MAX_BYTES + 1);
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    #[test]
+    fn a_bad_row_keeps_its_exact_bytes() {
+        let line = line(b"\xff,\"");
+
+        insta::assert_json_snapshot!(line);
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_a_firehose_record_are_left_out() {
+        let line = line(&vec![b'x'; MAX_BYTES]);
+
+        assert!(line.get("payload_base64").is_none());
+        assert_eq!(line["source"], "kinesis:shardId-000000000000#42");
+    }
+
+    #[test]
+    fn names_that_do_not_fit_a_firehose_record_are_cut() {
+        let rejection = Rejection::row(Code::InvalidJson, "is no JSON");
+        let long = "\u{1}ü".repeat(MAX_BYTES / 8);
+        let origin = Origin {
+            dataset: Some(&long),
+            source: long.as_str().into(),
+            record_id: long.as_str().into(),
+            ..Origin::default()
+        };
+
+        let line = BadRow::new(&rejection, &origin, Some(b"x"), Timestamp::UNIX_EPOCH).to_line();
+
+        assert!(line.len() <= MAX_BYTES);
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(line["source"], "\u{1}ü".repeat(512));
+        assert_eq!(line["code"], "invalid_json");
+    }
+
+    #[test]
+    fn user_records_of_one_aggregate_have_sources_and_ids_of_their_own() {
+        let origin =
+            |index| Origin::of_user_record("shardId-0", "42", index, Timestamp::UNIX_EPOCH);
+        let record = Origin::of_record("shardId-0", "42", Timestamp::UNIX_EPOCH);
+
+        assert_eq!(origin(7).source, "kinesis:shardId-0#42.7");
+        assert_eq!(origin(7).sequence_number, Some("42"));
+        assert_eq!(origin(7).record_id, origin(7).record_id);
+        assert_ne!(origin(7).record_id, origin(8).record_id);
+        assert_ne!(origin(0).record_id, record.record_id);
+    }
+
+    #[test]
+    fn a_long_value_is_cut_in_a_message() {
+        assert_eq!(shown("a\0"), "\"a\\0\"");
+        assert_eq!(shown(&"é".repeat(100)).chars().count(), 64 + 3);
+    }
+}

@@ -1,0 +1,286 @@
+//! What an event can hold: the fields of each dataset and of each window spec, and what each can be.
+//!
+//! A rule that asks for what cannot be is dead, and this is how that is known before it is needed.
+
+mod numbers;
+mod texts;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config_error::ConfigError;
+use crate::event::{Event, Kind};
+
+pub use self::numbers::{Comparison, Numbers};
+pub use self::texts::Texts;
+
+/// The fields of the events of one dataset, or of the windows of one spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fields {
+    dataset: String,
+    kind: Kind,
+    /// The window spec, for windows.
+    spec: Option<String>,
+    measures: BTreeMap<String, Numbers>,
+    /// The beginnings of measures that count the values of a text that can be any.
+    counted: Vec<String>,
+    attributes: BTreeMap<String, Texts>,
+    tags: BTreeSet<String>,
+    has_location: bool,
+}
+
+/// What one field can be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Domain {
+    /// A number: a double, or an integer.
+    Number(Numbers, NumberType),
+    /// A text.
+    Text(Texts),
+    /// The tags.
+    Tags,
+    /// An object with fields of its own.
+    Object,
+}
+
+/// How a number is stored: arithmetic does not mix them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberType {
+    /// A 64-bit float.
+    Double,
+    /// A signed integer.
+    Int,
+    /// An unsigned integer.
+    Uint,
+}
+
+impl Fields {
+    /// Those of the readings of a dataset.
+    pub fn of_readings<'n>(
+        dataset: &str,
+        measures: impl IntoIterator<Item = (&'n str, Numbers)>,
+        attributes: impl IntoIterator<Item = (&'n str, Texts)>,
+        tags: impl IntoIterator<Item = &'n str>,
+    ) -> Self {
+        let named = |(name, numbers): (&str, Numbers)| (name.to_owned(), numbers);
+        Self {
+            dataset: dataset.to_owned(),
+            kind: Kind::Reading,
+            spec: None,
+            measures: measures.into_iter().map(named).collect(),
+            counted: Vec::new(),
+            attributes: attributes.into_iter().map(|(name, it)| (name.to_owned(), it)).collect(),
+            tags: tags.into_iter().map(str::to_owned).collect(),
+            has_location: true,
+        }
+    }
+
+    /// The same, of a dataset whose events are from nowhere in particular.
+    #[must_use]
+    pub fn without_location(mut self) -> Self {
+        self.has_location = false;
+        self
+    }
+
+    /// Declares the window events of `spec` over readings of `dataset`.
+    ///
+    /// `counted` are the beginnings of measures that count the values of an attribute of any text.
+    #[must_use]
+    pub fn of_windows(
+        spec: &str,
+        dataset: &str,
+        measures: BTreeMap<String, Numbers>,
+        counted: Vec<String>,
+        attributes: BTreeMap<String, Texts>,
+        tags: BTreeSet<String>,
+    ) -> Self {
+        Self {
+            dataset: dataset.to_owned(),
+            kind: Kind::Window,
+            spec: Some(spec.to_owned()),
+            measures,
+            counted,
+            attributes,
+            tags,
+            has_location: false,
+        }
+    }
+
+    /// Narrows each measure of `ranges` to its lowest and highest possible value.
+    #[must_use]
+    pub fn within(mut self, ranges: &BTreeMap<String, [f64; 2]>) -> Self {
+        for (measure, &[low, high]) in ranges {
+            if let Some(numbers) = self.measures.get_mut(measure) {
+                *numbers = numbers.and(&Numbers::between(low, high));
+            }
+        }
+        self
+    }
+
+    /// The dataset.
+    #[must_use]
+    pub fn dataset(&self) -> &str {
+        &self.dataset
+    }
+
+    /// The window spec, for windows.
+    #[must_use]
+    pub fn spec(&self) -> Option<&str> {
+        self.spec.as_deref()
+    }
+
+    /// Whose fields they are, for a message: `accidents`, `telemetry-1m`.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        self.spec.as_deref().unwrap_or(&self.dataset)
+    }
+
+    /// What a measure can be; `None` where there is none of this name.
+    #[must_use]
+    pub fn measure(&self, name: &str) -> Option<Numbers> {
+        let known = self.measures.get(name).cloned();
+        let is_counted = || self.counted.iter().any(|start| name.starts_with(start.as_str()));
+        known.or_else(|| is_counted().then(|| Numbers::whole(1.0, f64::INFINITY)))
+    }
+
+    /// The names of the measures.
+    pub fn measures(&self) -> impl Iterator<Item = &str> {
+        self.measures.keys().map(String::as_str)
+    }
+
+    /// What an attribute can be; `None` where there is none of this name.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&Texts> {
+        self.attributes.get(name)
+    }
+
+    /// The names of the attributes.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.attributes.keys().map(String::as_str)
+    }
+
+    /// The tags.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().map(String::as_str)
+    }
+
+    /// What the field at `path`, such as `measures.severity`, can be; `None` where there is none.
+    pub fn domain(&self, path: &str) -> Option<Domain> {
+        let window = |domain| self.spec.as_ref().map(|_| domain);
+        let placed = |domain| self.has_location.then_some(domain);
+        let degrees = |most: f64| Domain::Number(Numbers::between(-most, most), NumberType::Double);
+        match path {
+            "kind" => Some(Domain::Text(Texts::one_of([self.kind.as_str()]))),
+            "dataset" => Some(Domain::Text(Texts::one_of([self.dataset.as_str()]))),
+            "event_id" | "entity" | "event_time" | "received_at" => {
+                Some(Domain::Text(Texts::any()))
+            }
+            "measures" | "attributes" => Some(Domain::Object),
+            "tags" => Some(Domain::Tags),
+            "location" => placed(Domain::Object),
+            "location.lat" => placed(degrees(90.0)),
+            "location.lon" => placed(degrees(180.0)),
+            "location.cell" => placed(Domain::Text(Texts::any())),
+            "window" => window(Domain::Object),
+            "window.spec" => window(Domain::Text(Texts::one_of(self.spec.as_deref()))),
+            "window.start" | "window.end" => window(Domain::Text(Texts::any())),
+            "window.revision" => {
+                let revisions = Numbers::whole(0.0, f64::from(u32::MAX));
+                window(Domain::Number(revisions, NumberType::Int))
+            }
+            _ => match path.split_once('.')? {
+                ("measures", name) => {
+                    self.measure(name).map(|it| Domain::Number(it, NumberType::Double))
+                }
+                ("attributes", name) => self.attributes.get(name).cloned().map(Domain::Text),
+                _ => None,
+            },
+        }
+    }
+
+    /// The names at `path`, for a message about one that is not among them.
+    pub fn names(&self, path: &str) -> Vec<&str> {
+        match path {
+            "measures" => self.measures().collect(),
+            "attributes" => self.attributes().collect(),
+            "location" => vec!["lat", "lon", "cell"],
+            "window" => vec!["spec", "start", "end", "revision"],
+            _ => {
+                let names = [
+                    "kind",
+                    "dataset",
+                    "event_id",
+                    "entity",
+                    "event_time",
+                    "received_at",
+                    "location",
+                    "measures",
+                    "attributes",
+                    "tags",
+                    "window",
+                ];
+                names.into_iter().filter(|name| self.domain(name).is_some()).collect()
+            }
+        }
+    }
+
+    /// What in `event` is not as it is declared here.
+    #[must_use]
+    pub fn strange(&self, event: &Event<'_>) -> Option<String> {
+        for (name, value) in event.measures.iter() {
+            match self.measure(name) {
+                None => return Some(format!("measures.{name}")),
+                Some(numbers) if !numbers.contains(*value) => {
+                    return Some(format!("measures.{name} is {value} and should be {numbers}"));
+                }
+                Some(_) => {}
+            }
+        }
+        for (name, value) in event.attributes.iter() {
+            match self.attributes.get(name) {
+                None => return Some(format!("attributes.{name}")),
+                Some(texts) if !texts.contains(value) => {
+                    return Some(format!("attributes.{name} is {value:?} and should be {texts}"));
+                }
+                Some(_) => {}
+            }
+        }
+        let tag = event.tags.iter().find(|tag| !self.tags.contains(&***tag));
+        let place = event.location.as_ref().filter(|_| !self.has_location);
+        tag.map(|tag| format!("tag {tag}")).or_else(|| place.map(|_| "location".to_owned()))
+    }
+}
+
+/// Fields of the readings of every dataset, by the dataset's name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Schemas(BTreeMap<String, Fields>);
+
+impl FromIterator<Fields> for Schemas {
+    fn from_iter<I: IntoIterator<Item = Fields>>(fields: I) -> Self {
+        Self(fields.into_iter().map(|fields| (fields.dataset.clone(), fields)).collect())
+    }
+}
+
+impl Schemas {
+    /// Returns the fields of a dataset's readings.
+    #[must_use]
+    pub fn get(&self, dataset: &str) -> Option<&Fields> {
+        self.0.get(dataset)
+    }
+
+    /// Returns the fields of a dataset's readings, for the configuration entry `owner`.
+    ///
+    /// # Errors
+    ///
+    /// Names `owner` and the known datasets where `dataset` is none of them.
+    pub fn require(&self, owner: &str, dataset: &str) -> Result<&Fields, ConfigError> {
+        self.get(dataset).ok_or_else(|| {
+            let message = format!("dataset {dataset:?} is none of {}", self.names());
+            ConfigError::new(owner, message)
+        })
+    }
+
+    /// Returns the names of all datasets, for messages.
+    #[must_use]
+    pub fn names(&self) -> String {
+        self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,0 +1,392 @@
+//! Sets of numbers: what a measure can be, and what of that a comparison leaves.
+
+use std::fmt;
+
+/// A set of doubles: disjoint closed spans in ascending order, or the whole numbers in them.
+///
+/// A bound that is not in the set is the next double beyond it, so that every span is closed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbers {
+    spans: Vec<(f64, f64)>,
+    is_whole: bool,
+}
+
+/// How two values are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    /// The comparison that holds where this one does not.
+    pub fn negated(self) -> Self {
+        match self {
+            Self::Equal => Self::NotEqual,
+            Self::NotEqual => Self::Equal,
+            Self::Less => Self::GreaterOrEqual,
+            Self::LessOrEqual => Self::Greater,
+            Self::Greater => Self::LessOrEqual,
+            Self::GreaterOrEqual => Self::Less,
+        }
+    }
+
+    /// The same comparison with its sides exchanged.
+    pub fn mirrored(self) -> Self {
+        match self {
+            Self::Equal | Self::NotEqual => self,
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+        }
+    }
+
+    /// As it is written.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+        }
+    }
+}
+
+impl Numbers {
+    /// Every number.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::between(f64::NEG_INFINITY, f64::INFINITY)
+    }
+
+    /// From `low` to `high`, both included.
+    #[must_use]
+    pub fn between(low: f64, high: f64) -> Self {
+        Self { spans: vec![(low, high)], is_whole: false }.normal()
+    }
+
+    /// `low` and every number above it.
+    #[must_use]
+    pub fn at_least(low: f64) -> Self {
+        Self::between(low, f64::INFINITY)
+    }
+
+    /// The whole numbers from `low` to `high`, both included.
+    #[must_use]
+    pub fn whole(low: f64, high: f64) -> Self {
+        Self { spans: vec![(low, high)], is_whole: true }.normal()
+    }
+
+    /// One number.
+    #[must_use]
+    pub fn one(number: f64) -> Self {
+        Self { spans: vec![(number, number)], is_whole: number.fract() == 0.0 }
+    }
+
+    /// Without spans that hold nothing.
+    fn normal(mut self) -> Self {
+        if self.is_whole {
+            for (low, high) in &mut self.spans {
+                (*low, *high) = (low.ceil(), high.floor());
+            }
+        }
+        self.spans.retain(|(low, high)| low <= high);
+        self
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Whether all of them are whole.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Whether `number` is one of them.
+    #[must_use]
+    pub fn contains(&self, number: f64) -> bool {
+        let is_inside = self.spans.iter().any(|&(low, high)| (low..=high).contains(&number));
+        is_inside && (!self.is_whole || number.fract() == 0.0)
+    }
+
+    /// The lowest and the highest; `None` where there is none.
+    #[must_use]
+    pub fn hull(&self) -> Option<(f64, f64)> {
+        Some((self.spans.first()?.0, self.spans.last()?.1))
+    }
+
+    /// The numbers, where they are whole and no more than `most`.
+    #[must_use]
+    pub fn listed(&self, most: usize) -> Option<Vec<f64>> {
+        let mut all = Vec::new();
+        for &(low, high) in self.spans.iter().filter(|_| self.is_whole) {
+            let mut next = low;
+            while next <= high {
+                if all.len() == most {
+                    return None;
+                }
+                all.push(next);
+                next += 1.0;
+            }
+        }
+        self.is_whole.then_some(all)
+    }
+
+    /// These numbers.
+    pub fn these(mut numbers: Vec<f64>) -> Self {
+        numbers.sort_by(f64::total_cmp);
+        numbers.dedup();
+        let is_whole = numbers.iter().all(|number| number.fract() == 0.0);
+        Self { spans: numbers.into_iter().map(|number| (number, number)).collect(), is_whole }
+    }
+
+    /// Those that are in both.
+    pub fn and(&self, other: &Self) -> Self {
+        let (mut spans, mut mine, mut theirs) = (Vec::new(), 0, 0);
+        while let (Some(&(low, high)), Some(&(other_low, other_high))) =
+            (self.spans.get(mine), other.spans.get(theirs))
+        {
+            spans.push((low.max(other_low), high.min(other_high)));
+            // The one that ends first has nothing in common with what comes after.
+            if high < other_high {
+                mine += 1;
+            } else {
+                theirs += 1;
+            }
+        }
+        Self { spans, is_whole: self.is_whole || other.is_whole }.normal()
+    }
+
+    /// Those that are none of `others`, which are [these](Self::these).
+    pub fn without(&self, others: &Self) -> Self {
+        let mut spans = Vec::new();
+        let mut low = f64::NEG_INFINITY;
+        for &(begin, end) in &others.spans {
+            spans.push((low, begin.next_down()));
+            low = end.next_up();
+        }
+        spans.push((low, f64::INFINITY));
+        self.and(&Self { spans, is_whole: false }.normal())
+    }
+
+    /// The same or, where that is more than `most` spans, all that is between the first and the last.
+    pub fn widened(self, most: usize) -> Self {
+        match self.hull() {
+            Some(hull) if self.spans.len() > most => Self { spans: vec![hull], ..self },
+            _ => self,
+        }
+    }
+
+    /// What a division by one of `by` makes of them; `None` where that may be a division by zero.
+    pub fn divided(&self, by: &Self) -> Option<Self> {
+        let (low, high) = by.hull()?;
+        (low > 0.0 || high < 0.0).then(|| self.combined(by, |one, by| one / by))
+    }
+
+    /// Those that are in one or in both; where one is of whole numbers and the other is not, with
+    /// what is between.
+    pub fn or(&self, other: &Self) -> Self {
+        if self.is_empty() || other.is_empty() {
+            return if self.is_empty() { other.clone() } else { self.clone() };
+        }
+        let mut all: Vec<_> = self.spans.iter().chain(&other.spans).copied().collect();
+        all.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let is_whole = self.is_whole && other.is_whole;
+        let mut spans: Vec<(f64, f64)> = Vec::new();
+        for (low, high) in all {
+            match spans.last_mut() {
+                Some(last) if low <= last.1 || (is_whole && low <= last.1 + 1.0) => {
+                    last.1 = last.1.max(high);
+                }
+                _ => spans.push((low, high)),
+            }
+        }
+        Self { spans, is_whole }
+    }
+
+    /// Those for which the comparison with some number of `other` holds.
+    pub fn compared(&self, comparison: Comparison, other: &Self) -> Self {
+        let none = Self { spans: Vec::new(), is_whole: self.is_whole };
+        let Some((low, high)) = other.hull() else { return none };
+        let below = |high| self.and(&Self::between(f64::NEG_INFINITY, high));
+        let above = |low| self.and(&Self::between(low, f64::INFINITY));
+        match comparison {
+            Comparison::Equal => self.and(other),
+            Comparison::NotEqual if low < high => self.clone(),
+            Comparison::NotEqual => below(low.next_down()).or(&above(low.next_up())),
+            Comparison::Less => below(high.next_down()),
+            Comparison::LessOrEqual => below(high),
+            Comparison::Greater => above(low.next_up()),
+            Comparison::GreaterOrEqual => above(low),
+        }
+    }
+
+    /// What `combine`, which is monotone in each argument, makes of both: from the least to the most.
+    pub fn combined(&self, other: &Self, combine: fn(f64, f64) -> f64) -> Self {
+        let (Some(one), Some(other)) = (self.hull(), other.hull()) else {
+            return Self { spans: Vec::new(), is_whole: false };
+        };
+        let corners = [(one.0, other.0), (one.0, other.1), (one.1, other.0), (one.1, other.1)]
+            .map(|(one, other)| combine(one, other));
+        // Infinity less infinity: it can be anything.
+        if corners.iter().any(|corner| corner.is_nan()) {
+            return Self::any();
+        }
+        let low = corners.into_iter().fold(f64::INFINITY, f64::min);
+        let high = corners.into_iter().fold(f64::NEG_INFINITY, f64::max);
+        Self::between(low, high)
+    }
+}
+
+/// `1 to 4`, `at least 0`, `at most 5 or at least 7`; `any number` where it is any.
+impl fmt::Display for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing");
+        }
+        for (position, &(low, high)) in self.spans.iter().enumerate() {
+            if position > 0 {
+                f.write_str(" or ")?;
+            }
+            match (low.is_finite(), high.is_finite()) {
+                #[expect(clippy::float_cmp, reason = "it is the same number or it is not")]
+                (true, true) if low == high => write!(f, "{low}")?,
+                (true, true) => write!(f, "{} to {}", Bound(low), Bound(high))?,
+                (true, false) => write!(f, "at least {}", Bound(low))?,
+                (false, true) => write!(f, "at most {}", Bound(high))?,
+                (false, false) => f.write_str("any number")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A bound for a person: the next double after 30 is 30 to everybody.
+struct Bound(f64);
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = format!("{:.9}", self.0);
+        let near = shown.parse().unwrap_or(self.0);
+        f.write_str(if near == 0.0 {
+            "0"
+        } else {
+            shown.trim_end_matches('0').trim_end_matches('.')
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Comparison::*;
+    use super::*;
+
+    const ALL: [Comparison; 6] = [Equal, NotEqual, Less, LessOrEqual, Greater, GreaterOrEqual];
+
+    #[expect(clippy::float_cmp, reason = "it is the same number or it is not")]
+    fn holds(comparison: Comparison, one: f64, other: f64) -> bool {
+        match comparison {
+            Equal => one == other,
+            NotEqual => one != other,
+            Less => one < other,
+            LessOrEqual => one <= other,
+            Greater => one > other,
+            GreaterOrEqual => one >= other,
+        }
+    }
+
+    #[test]
+    fn what_a_comparison_leaves_of_severity() {
+        let severity = Numbers::whole(1.0, 4.0);
+        for (comparison, with, shown) in [
+            (Greater, 4.0, "nothing"),
+            (GreaterOrEqual, 4.0, "4"),
+            (Greater, 3.2, "4"),
+            (Less, 1.5, "1"),
+            (Equal, 2.5, "nothing"),
+            (NotEqual, 2.5, "1 to 4"),
+            (NotEqual, 2.0, "1 or 3 to 4"),
+            (LessOrEqual, 0.0, "nothing"),
+        ] {
+            let left = severity.compared(comparison, &Numbers::one(with));
+            assert_eq!(left.to_string(), shown, "{comparison:?} {with}");
+        }
+    }
+
+    #[test]
+    fn sets_are_told_as_people_say_them() {
+        assert_eq!(Numbers::any().to_string(), "any number");
+        assert_eq!(Numbers::at_least(-273.15).to_string(), "at least -273.15");
+        let hot = Numbers::between(-90.0, 100.0).compared(Greater, &Numbers::one(30.0));
+        assert_eq!(hot.to_string(), "30 to 100");
+        assert_eq!(Numbers::any().compared(Less, &Numbers::one(0.0)).to_string(), "at most 0");
+    }
+
+    #[test]
+    fn arithmetic_goes_from_the_least_to_the_most() {
+        let celsius = Numbers::between(-90.0, 100.0);
+        let fahrenheit = celsius.combined(&Numbers::one(1.8), |one, other| one * other);
+        let fahrenheit = fahrenheit.combined(&Numbers::one(32.0), |one, other| one + other);
+        assert_eq!(fahrenheit.to_string(), "-130 to 212");
+        let unknown = Numbers::any().combined(&Numbers::any(), |one, other| one - other);
+        assert_eq!(unknown, Numbers::any());
+    }
+
+    fn numbers() -> impl Strategy<Value = Numbers> {
+        let bound = (-6_i8..=6).prop_map(|it| f64::from(it) / 2.0);
+        let span = (bound.clone(), bound, any::<bool>()).prop_map(|(one, other, is_whole)| {
+            let (low, high) = (one.min(other), one.max(other));
+            if is_whole { Numbers::whole(low, high) } else { Numbers::between(low, high) }
+        });
+        prop::collection::vec(span, 1..4).prop_map(|spans| {
+            spans.into_iter().reduce(|one, other| one.or(&other)).unwrap_or_else(Numbers::any)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_left_exactly_where_the_comparison_holds(
+            set in numbers(), with in -8_i8..=8, number in -16_i8..=16
+        ) {
+            let (with, number) = (f64::from(with) / 2.0, f64::from(number) / 4.0);
+            for comparison in ALL {
+                let left = set.compared(comparison, &Numbers::one(with));
+                let expected = set.contains(number) && holds(comparison, number, with);
+                prop_assert_eq!(left.contains(number), expected, "{:?} {} {}", comparison, with, number);
+                let turned = holds(comparison.mirrored(), with, number);
+                prop_assert_eq!(turned, holds(comparison, number, with));
+                let negated = holds(comparison.negated(), number, with);
+                prop_assert_eq!(negated, !holds(comparison, number, with));
+            }
+        }
+
+        #[test]
+        fn what_is_in_one_is_in_both_together(
+            one in numbers(), other in numbers(), number in -16_i8..=16
+        ) {
+            let number = f64::from(number) / 4.0;
+            let (is_in_one, is_in_other) = (one.contains(number), other.contains(number));
+            prop_assert_eq!(one.and(&other).contains(number), is_in_one && is_in_other);
+            prop_assert!(one.or(&other).contains(number) || !(is_in_one || is_in_other));
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Sets of texts: what an attribute can be, and what of that a comparison leaves.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::numbers::Comparison;
+
+/// How many of a closed list a message shows.
+const MOST_SHOWN: usize = 8;
+
+/// A set of texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Texts {
+    /// A closed list.
+    OneOf(BTreeSet<String>),
+    /// Any text but these.
+    AllBut(BTreeSet<String>),
+}
+
+impl Texts {
+    /// Every text.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::AllBut(BTreeSet::new())
+    }
+
+    /// A closed list.
+    pub fn one_of(texts: impl IntoIterator<Item: Into<String>>) -> Self {
+        Self::OneOf(texts.into_iter().map(Into::into).collect())
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::OneOf(texts) if texts.is_empty())
+    }
+
+    /// Whether `text` is one of them.
+    #[must_use]
+    pub fn contains(&self, text: &str) -> bool {
+        match self {
+            Self::OneOf(texts) => texts.contains(text),
+            Self::AllBut(texts) => !texts.contains(text),
+        }
+    }
+
+    /// The only one there is.
+    pub fn single(&self) -> Option<&str> {
+        match self {
+            Self::OneOf(texts) if texts.len() == 1 => texts.first().map(String::as_str),
+            _ => None,
+        }
+    }
+
+    /// Those that are in both.
+    pub fn and(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::OneOf(texts), other) | (other, Self::OneOf(texts)) => {
+                Self::OneOf(texts.iter().filter(|text| other.contains(text)).cloned().collect())
+            }
+            (Self::AllBut(one), Self::AllBut(other)) => Self::AllBut(one | other),
+        }
+    }
+
+    /// Those that are in one or in both.
+    pub fn or(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::OneOf(one), Self::OneOf(other)) => Self::OneOf(one | other),
+            (Self::AllBut(one), Self::AllBut(other)) => Self::AllBut(one & other),
+            (Self::AllBut(but), Self::OneOf(texts)) | (Self::OneOf(texts), Self::AllBut(but)) => {
+                Self::AllBut(but - texts)
+            }
+        }
+    }
+
+    /// Those for which the comparison with some text of `other` holds; too many where that is not
+    /// known.
+    pub fn compared(&self, comparison: Comparison, other: &Self) -> Self {
+        let Some(with) = other.single() else {
+            return if comparison == Comparison::Equal { self.and(other) } else { self.clone() };
+        };
+        match comparison {
+            Comparison::Equal => self.and(other),
+            Comparison::NotEqual => self.and(&Self::AllBut(BTreeSet::from([with.to_owned()]))),
+            Comparison::Less => self.kept(|text| text < with),
+            Comparison::LessOrEqual => self.kept(|text| text <= with),
+            Comparison::Greater => self.kept(|text| text > with),
+            Comparison::GreaterOrEqual => self.kept(|text| text >= with),
+        }
+    }
+
+    /// The same or, where more than `most` are named, any text.
+    pub fn widened(self, most: usize) -> Self {
+        match &self {
+            Self::OneOf(texts) | Self::AllBut(texts) if texts.len() > most => Self::any(),
+            _ => self,
+        }
+    }
+
+    /// Those of a closed list for which `keep` holds; of any other, all.
+    pub fn kept(&self, keep: impl Fn(&str) -> bool) -> Self {
+        match self {
+            Self::OneOf(texts) => {
+                Self::OneOf(texts.iter().filter(|text| keep(text)).cloned().collect())
+            }
+            Self::AllBut(_) => self.clone(),
+        }
+    }
+}
+
+/// `danger`, `ok or warning`, `any text`.
+impl fmt::Display for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (texts, is_closed) = match self {
+            Self::OneOf(texts) => (texts, true),
+            Self::AllBut(texts) => (texts, false),
+        };
+        match (texts.len(), is_closed) {
+            (0, true) => return f.write_str("nothing"),
+            (0, false) => return f.write_str("any text"),
+            (count, true) if count > MOST_SHOWN => return write!(f, "one of {count} texts"),
+            (_, true) => {}
+            (_, false) => f.write_str("any text but ")?,
+        }
+        for (position, text) in texts.iter().enumerate() {
+            let between = match position {
+                0 => "",
+                _ if position + 1 == texts.len() => " or ",
+                _ => ", ",
+            };
+            write!(f, "{between}{text}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lists_are_told_as_people_say_them() {
+        assert_eq!(
+            Texts::one_of(["ok", "warning", "failure"]).to_string(),
+            "failure, ok or warning"
+        );
+        assert_eq!(Texts::any().to_string(), "any text");
+        let other = Texts::any().compared(Comparison::NotEqual, &Texts::one_of(["OH"]));
+        assert_eq!(other.to_string(), "any text but OH");
+        assert_eq!(Texts::one_of((0..9).map(|it| it.to_string())).to_string(), "one of 9 texts");
+    }
+
+    fn texts() -> impl Strategy<Value = Texts> {
+        let list = prop::collection::btree_set("[a-d]", 0..4);
+        (list, any::<bool>()).prop_map(|(list, is_closed)| {
+            if is_closed { Texts::OneOf(list) } else { Texts::AllBut(list) }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_where_it_should_be(one in texts(), other in texts(), text in "[a-e]") {
+            let (is_in_one, is_in_other) = (one.contains(&text), other.contains(&text));
+            prop_assert_eq!(one.and(&other).contains(&text), is_in_one && is_in_other);
+            prop_assert_eq!(one.or(&other).contains(&text), is_in_one || is_in_other);
+            let with = Texts::one_of(["b"]);
+            for (comparison, holds) in [
+                (Comparison::Equal, text == "b"),
+                (Comparison::NotEqual, text != "b"),
+                (Comparison::Less, &text[..] < "b"),
+                (Comparison::GreaterOrEqual, &text[..] >= "b"),
+            ] {
+                let left = one.compared(comparison, &with).contains(&text);
+                prop_assert!(left || !(is_in_one && holds), "nothing is lost");
+                let is_exact = matches!(one, Texts::OneOf(_))
+                    || matches!(comparison, Comparison::Equal | Comparison::NotEqual);
+                prop_assert!(!left || !is_exact || (is_in_one && holds));
+            }
+        }
+    }
+}

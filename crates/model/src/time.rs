@@ -1,0 +1,125 @@
+//! Times in and out: RFC 3339 in UTC on the wire, [`Timestamp`] inside.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+/// A length of time as people write it: `15m`, `1h 30m`, `0s`; never negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Length(SignedDuration);
+
+impl Length {
+    /// This long; nothing where it is negative.
+    #[must_use]
+    pub fn new(length: SignedDuration) -> Self {
+        Self(length.max(SignedDuration::ZERO))
+    }
+
+    /// How long.
+    #[must_use]
+    pub fn get(self) -> SignedDuration {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Length {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.parse::<SignedDuration>() {
+            Ok(length) if !length.is_negative() => Ok(Self(length)),
+            _ => Err(format!("{text:?} is no length of time such as 15m or 1h")),
+        }
+    }
+}
+
+/// Number of the tumbling period that holds `time`: periods of `seconds` follow one another without a gap,
+/// and number 0 begins in 1970. Times before that have negative numbers.
+#[must_use]
+pub fn period(time: Timestamp, seconds: i64) -> i64 {
+    floor_second(time).div_euclid(seconds)
+}
+
+/// Whole seconds since 1970, rounded down. [`Timestamp::as_second`] rounds times before 1970 up.
+#[must_use]
+pub fn floor_second(time: Timestamp) -> i64 {
+    time.as_second() - i64::from(time.subsec_nanosecond() < 0)
+}
+
+/// A time as records show it: `2026-11-20T10:00:00.123Z`, milliseconds always there, so that
+/// arrival times sort as text.
+#[must_use]
+pub fn millis(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+/// Serde form of an arrival time: RFC 3339 with milliseconds.
+pub mod as_millis {
+    use jiff::Timestamp;
+    use serde::{Deserializer, Serializer};
+
+    /// Writes `time` with exactly three digits of a second.
+    ///
+    /// # Errors
+    ///
+    /// Those of `serializer`.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{time:.3}"))
+    }
+
+    /// Reads any RFC 3339 time with an offset.
+    ///
+    /// # Errors
+    ///
+    /// Where the value is no such time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        super::as_rfc3339::deserialize(deserializer)
+    }
+}
+
+/// Serde form of an event time: RFC 3339 in UTC, no more digits than the source had.
+pub mod as_rfc3339 {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::json::BorrowedText;
+
+    /// Writes `time` as `2016-02-08T10:46:00Z`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `serializer`.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(time)
+    }
+
+    /// Reads any RFC 3339 time with an offset.
+    ///
+    /// # Errors
+    ///
+    /// Where the value is no such time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let BorrowedText(text) = BorrowedText::deserialize(deserializer)?;
+        text.parse().map_err(|_| de::Error::custom("not an RFC 3339 time"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_before_1970_begin_at_whole_seconds_too() {
+        for (time, second, minute) in [
+            ("1970-01-01T00:00:59.9Z", 59, 0),
+            ("1970-01-01T00:01:00Z", 60, 1),
+            ("1969-12-31T23:59:59.5Z", -1, -1),
+            ("1969-12-31T23:59:00Z", -60, -1),
+            ("1969-12-31T23:58:59.999Z", -61, -2),
+        ] {
+            let time = time.parse().unwrap();
+
+            assert_eq!((floor_second(time), period(time, 60)), (second, minute), "{time}");
+        }
+    }
+}

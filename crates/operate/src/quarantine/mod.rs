@@ -1,0 +1,39 @@
+//! What is in quarantine, and how it comes back: a bad row is read, mended, judged again as ingest and
+//! `transform` would, and made the raw record that it should have been, under the id that it had.
+//!
+//! ```
+//! use tributary_config::{PIPELINE, PipelineConfig};
+//! use tributary_operate::quarantine::{Fixes, Mended, QuarantinedRow, Replayer, Verdict};
+//! use tributary_pipeline::transform::Transformer;
+//!
+//! // A value of a topic, with a comma for a point.
+//! let line = r#"{"code":"invalid_number","message":"…","dataset":"flood","record_id":"00ff",
+//!     "source":"kafka:flood-0#offset=7","rejected_at":"2026-11-20T10:00:00.500Z",
+//!     "payload_base64":"eyJzZW5zb3JfaWQiOiJzLTEiLCJ0aW1lc3RhbXAiOjE3NjIzNDQwMDAsIndhdGVyX2xldmVsIjoiMSw1In0="}"#;
+//! let row = QuarantinedRow::from_json(line.as_bytes())?;
+//! let transformer = {
+//!     let config = PipelineConfig::from_toml(PIPELINE)?;
+//!     Transformer::compile(&config.filters, &config.ranges)?
+//! };
+//! let mut replayer = Replayer::new(transformer, 1 << 20);
+//!
+//! let verdict = replayer.judge(&row, None, &Mended::default());
+//! assert!(matches!(verdict, Verdict::Rejected(rejection, _) if rejection.code.as_str() == "invalid_number"));
+//!
+//! let set = ["water_level=payload.water_level.replace(',', '.')".to_owned()];
+//! replayer.fixes = Fixes::compile(None, &set)?;
+//! let Verdict::Event(record) = replayer.judge(&row, None, &Mended::default()) else { panic!() };
+//! assert_eq!(record.partition_key, "s-1");
+//! assert!(record.data.ends_with(br#""water_level":"1.5"}}"#));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod fix;
+mod replay;
+mod row;
+#[cfg(test)]
+mod tests;
+
+pub use fix::Fixes;
+pub use replay::{Mended, Remade, Replayer, Unable, Verdict};
+pub use row::{Home, ObjectPlace, QuarantinedRow};

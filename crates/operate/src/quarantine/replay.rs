@@ -1,0 +1,374 @@
+//! A bad row becomes the raw record that it should have been.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::fix::Fixes;
+use super::row::{Home, QuarantinedRow};
+use tributary_datasets::ingest::{Feed, Step, json_object, partition_key};
+use tributary_datasets::{self as datasets, Dataset};
+use tributary_model::bad_row::{Code, Rejection, shown};
+use tributary_model::event::Event;
+use tributary_model::json::to_json;
+use tributary_model::raw::{RawRecord, RawRecordWriter};
+use tributary_model::time::millis;
+use tributary_pipeline::transform::{Outcome, Transformer, read_raw};
+use tributary_rows::{Limits, object_fault};
+
+/// Judges bad rows as ingest and `transform` would now.
+pub struct Replayer {
+    /// The step from raw records to events.
+    pub transformer: Transformer,
+    /// The most bytes of a record with its partition key, raw or event.
+    pub max_record_bytes: usize,
+    /// What is changed in every row.
+    pub fixes: Fixes,
+    /// The dataset of rows whose own is none that there is.
+    pub dataset: Option<&'static dyn Dataset>,
+}
+
+/// What a person made of one row, in place of what is in quarantine.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Mended {
+    /// The row as it is read: one JSON object.
+    pub payload: Option<Box<RawValue>>,
+    /// The text of the row; of a CSV one row without its header.
+    pub row: Option<String>,
+}
+
+/// A raw record made of a bad row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remade {
+    /// The dataset.
+    pub dataset: &'static str,
+    /// The partition key in RAW.
+    pub partition_key: String,
+    /// The raw record: the very bytes where the bad row was one and nothing is changed. Its id, source
+    /// and time of receipt are those of the bad row.
+    pub data: Vec<u8>,
+    /// Whether the row is another than the one in quarantine.
+    pub is_mended: bool,
+}
+
+/// What would become of a bad row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An event.
+    Event(Remade),
+    /// A declared filter would drop it.
+    Filtered(Remade),
+    /// It would be a bad row again. The record is there where it would get as far as `transform`.
+    Rejected(Rejection, Option<Remade>),
+    /// Nothing: there is no row to make a record of.
+    Unable(Unable),
+}
+
+/// Why no record can be made of a bad row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unable {
+    /// The kind of reason, for counting.
+    pub code: &'static str,
+    /// What a person should know.
+    pub message: String,
+}
+
+impl Unable {
+    /// A reason.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// A row as it can be read now.
+struct Read {
+    /// Its text, for expressions.
+    text: String,
+    /// What it is as an object.
+    payload: Result<String, Rejection>,
+    /// The dataset that it says it is of, or whose columns it has.
+    dataset: Option<String>,
+    /// Whether the text is another than the one in quarantine.
+    is_mended: bool,
+}
+
+impl Replayer {
+    /// A replayer that changes nothing.
+    #[must_use]
+    pub fn new(transformer: Transformer, max_record_bytes: usize) -> Self {
+        Self { transformer, max_record_bytes, fixes: Fixes::default(), dataset: None }
+    }
+
+    /// Whether the columns of the CSV that the row is from are needed to judge it: they are in the
+    /// header of the object and not in the row.
+    #[must_use]
+    pub fn needs_columns(row: &QuarantinedRow<'_>, mended: &Mended) -> bool {
+        let has_text = row.payload_base64.is_some() || mended.row.is_some();
+        matches!(row.home(), Home::Object(_)) && mended.payload.is_none() && has_text
+    }
+
+    /// What would become of `row`, which is of a CSV with these `columns`, or of none.
+    #[must_use]
+    pub fn judge(
+        &self,
+        row: &QuarantinedRow<'_>,
+        columns: Option<&[String]>,
+        mended: &Mended,
+    ) -> Verdict {
+        let bytes = row.bytes();
+        let raw = match row.home() {
+            Home::Record => bytes.as_deref().and_then(|bytes| read_raw(bytes).ok()),
+            _ => None,
+        };
+        let read = match self.read(row, raw.as_ref(), bytes.as_deref(), columns, mended) {
+            Ok(read) => read,
+            Err(unable) => return Verdict::Unable(unable),
+        };
+        let Read { text, payload, dataset, mut is_mended } = read;
+        let mut payload = match payload {
+            Ok(payload) => payload,
+            Err(rejection) => return Verdict::Rejected(rejection, None),
+        };
+        match self.fixes.payload(&payload, &text) {
+            Ok(Some(fixed)) => (payload, is_mended) = (fixed, true),
+            Ok(None) => {}
+            Err(error) => return Verdict::Unable(Unable::new("not_mended", error)),
+        }
+        let Some(dataset) = self.dataset(row, dataset.as_deref()) else {
+            let name = dataset.as_deref().or(row.dataset.as_deref()).unwrap_or_default();
+            let message = format!("{} is none of {}", shown(name), datasets::names());
+            return Verdict::Rejected(Rejection::row(Code::UnknownDataset, message), None);
+        };
+        let is_as_it_was =
+            !is_mended && raw.as_ref().is_some_and(|raw| raw.dataset == dataset.name());
+        let data = match &bytes {
+            Some(bytes) if is_as_it_was => bytes.clone(),
+            _ => write(dataset, row, raw.as_ref(), &payload),
+        };
+        let key = partition_key(dataset, &payload);
+        let partition_key = key.unwrap_or_else(|| row.record_id.clone().into_owned());
+        let remade = Remade { dataset: dataset.name(), partition_key, data, is_mended };
+        self.outcome(remade)
+    }
+
+    /// The dataset of a row: its own, or the one that takes the place of none.
+    fn dataset(
+        &self,
+        row: &QuarantinedRow<'_>,
+        read: Option<&str>,
+    ) -> Option<&'static dyn Dataset> {
+        let topic = match row.home() {
+            Home::Topic(topic) => Some(topic),
+            _ => None,
+        };
+        let own = read.or(row.dataset.as_deref()).and_then(datasets::by_name);
+        own.or(self.dataset).or_else(|| topic.and_then(datasets::by_name))
+    }
+
+    /// The row as it can be read, mended or not.
+    fn read(
+        &self,
+        row: &QuarantinedRow<'_>,
+        raw: Option<&RawRecord<'_>>,
+        bytes: Option<&[u8]>,
+        columns: Option<&[String]>,
+        mended: &Mended,
+    ) -> Result<Read, Unable> {
+        let of_raw = raw.map(|raw| raw.dataset.clone().into_owned());
+        if let Some(payload) = &mended.payload {
+            let text = payload.get().to_owned();
+            let payload = json_object(text.as_bytes(), "payload").map(on_one_line);
+            return Ok(Read { text, payload, dataset: of_raw, is_mended: true });
+        }
+        let (text, was_mended): (Cow<'_, [u8]>, _) = match (&mended.row, raw, bytes) {
+            (Some(text), _, _) => (text.as_bytes().into(), true),
+            (None, Some(raw), _) => (raw.payload.get().as_bytes().into(), false),
+            (None, None, Some(bytes)) => (bytes.into(), false),
+            (None, None, None) => return Err(no_bytes(row)),
+        };
+        if !was_mended && raw.is_none() {
+            no_row(row, &text)?;
+        }
+        let shown = String::from_utf8_lossy(&text).into_owned();
+        let fixed = self.fixes.row(&shown).map_err(|error| Unable::new("not_mended", error))?;
+        let is_mended = was_mended || fixed.is_some();
+        let text = fixed.map_or(text, |fixed| fixed.into_bytes().into());
+        let (payload, dataset) = match (row.home(), of_raw) {
+            (_, Some(dataset)) => (json_object(&text, "payload").map(on_one_line), Some(dataset)),
+            (Home::Object(_), None) => self.read_object_row(row, columns, &text),
+            (_, None) => (json_object(&text, "value").map(on_one_line), None),
+        };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(Read { text, payload, dataset, is_mended })
+    }
+
+    /// Reads a row of an object as ingest does: after the header of its object, if that has one.
+    fn read_object_row(
+        &self,
+        row: &QuarantinedRow<'_>,
+        columns: Option<&[String]>,
+        text: &[u8],
+    ) -> (Result<String, Rejection>, Option<String>) {
+        let own = row.dataset.as_deref().and_then(datasets::by_name).or(self.dataset);
+        let limits = Limits {
+            max_row_bytes: self.max_record_bytes,
+            max_header_bytes: usize::MAX,
+            ..Limits::default()
+        };
+        let mut feed = Feed::new(own, limits);
+        match columns {
+            Some(columns) => feed.push(header(columns).as_bytes()),
+            // Anything else would be taken for the header of a CSV.
+            None if !text.trim_ascii_start().starts_with(b"{") => {
+                let fault = object_fault(&String::from_utf8_lossy(text));
+                let message = fault.unwrap_or_else(|| "is no JSON object".to_owned());
+                return (Err(Rejection::row(Code::InvalidJson, message)), None);
+            }
+            None => {}
+        }
+        feed.push(text);
+        feed.push(b"\n");
+        feed.finish();
+        let mut found = None;
+        loop {
+            match feed.step() {
+                Ok(Step::Begun) => {}
+                Ok(Step::Row(row)) if found.is_none() => {
+                    let mut payload = Vec::new();
+                    row.write_payload(&mut payload);
+                    let payload = String::from_utf8_lossy(&payload).into_owned();
+                    found = Some((Ok(payload), Some(row.dataset().name().to_owned())));
+                }
+                Ok(Step::Bad(_, rejection, _)) => return (Err(rejection), None),
+                Err(refused) => return (Err(refused.rejection), None),
+                Ok(Step::Row(_)) => {
+                    let message = "the text is more than one row";
+                    return (Err(Rejection::row(Code::WrongColumnCount, message)), None);
+                }
+                Ok(Step::NeedInput | Step::End) => break,
+            }
+        }
+        found.unwrap_or_else(|| {
+            let message = "there is nothing left of the row";
+            (Err(Rejection::row(Code::EmptyObject, message)), None)
+        })
+    }
+
+    /// What `transform` would say.
+    fn outcome(&self, remade: Remade) -> Verdict {
+        let size = remade.data.len() + remade.partition_key.len();
+        if size > self.max_record_bytes {
+            return Verdict::Rejected(self.too_large(Code::RowTooLarge, "record", size), None);
+        }
+        let filtered = match self.transformed(&remade.data) {
+            Ok(Outcome::Event(event)) => match self.event_fits(&event) {
+                Ok(()) => false,
+                Err(rejection) => return Verdict::Rejected(rejection, Some(remade)),
+            },
+            Ok(Outcome::Filtered) => true,
+            Err(rejection) => return Verdict::Rejected(rejection, Some(remade)),
+        };
+        if filtered { Verdict::Filtered(remade) } else { Verdict::Event(remade) }
+    }
+
+    fn transformed<'d>(&self, data: &'d [u8]) -> Result<Outcome<'d>, Rejection> {
+        self.transformer.record(&read_raw(data)?)
+    }
+
+    fn event_fits(&self, event: &Event<'_>) -> Result<(), Rejection> {
+        let size = to_json(event).len() + event.entity.len();
+        if size <= self.max_record_bytes {
+            return Ok(());
+        }
+        Err(self.too_large(Code::EventTooLarge, "event", size))
+    }
+
+    fn too_large(&self, code: Code, what: &str, bytes: usize) -> Rejection {
+        let most = self.max_record_bytes;
+        Rejection::row(code, format!("the {what} would have {bytes} bytes of {most}"))
+    }
+}
+
+/// The raw record of a row: under the id, source and time of receipt that it had, or would have had.
+fn write(
+    dataset: &dyn Dataset,
+    row: &QuarantinedRow<'_>,
+    raw: Option<&RawRecord<'_>>,
+    payload: &str,
+) -> Vec<u8> {
+    let received_at = raw.map(|raw| raw.received_at).or(match row.home() {
+        Home::Record => row.arrived_at,
+        // Ingest rejects a row when it receives it.
+        _ => None,
+    });
+    let received_at = millis(received_at.unwrap_or(row.rejected_at));
+    RawRecordWriter::new(dataset.name()).write(&row.record_id, &row.source, &received_at, |out| {
+        out.extend_from_slice(payload.as_bytes());
+    })
+}
+
+/// The header of a CSV with these columns, on one line.
+fn header(columns: &[String]) -> String {
+    let cells = columns.iter().map(|column| format!("\"{}\"", column.replace('"', "\"\"")));
+    cells.collect::<Vec<_>>().join(",") + "\n"
+}
+
+/// The raw layer has one record on a line, and so no line ends inside of one. In JSON they can only
+/// stand between tokens, where a blank does as well.
+fn on_one_line(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
+}
+
+/// Why a bad row has no bytes, and where they are.
+fn no_bytes(row: &QuarantinedRow<'_>) -> Unable {
+    let source = &row.source;
+    match row.home() {
+        Home::Record => {
+            let layer = row.arrived_at.map_or_else(String::new, |arrived_at| {
+                let hour = arrived_at.strftime("raw/dt=%Y-%m-%d/hour=%H/");
+                format!(", in the raw layer below {hour}")
+            });
+            let message = format!("its record was too large to keep: it is {source}{layer}");
+            Unable::new("bytes_elsewhere", message)
+        }
+        Home::Object(_) if row.code == Code::RowTooLarge.as_str() => Unable::new(
+            "bytes_elsewhere",
+            format!("its row was too large to keep: it is at {source}"),
+        ),
+        Home::Object(place) => {
+            let name = match place.version_id {
+                Some(version) if version != "null" => {
+                    format!("s3://{}/{}?versionId={version}", place.bucket, place.key)
+                }
+                _ => format!("s3://{}/{}", place.bucket, place.key),
+            };
+            let message = format!(
+                "stands for all that is left of an object: once it can be read, `tributary replay '{name}'` \
+                 sends its rows under the same ids"
+            );
+            Unable::new("rest_of_object", message)
+        }
+        _ => {
+            Unable::new("bytes_elsewhere", format!("its bytes were not kept: they are at {source}"))
+        }
+    }
+}
+
+/// Bytes that can be no row, whatever is changed in how rows are read.
+fn no_row(row: &QuarantinedRow<'_>, bytes: &[u8]) -> Result<(), Unable> {
+    let message = match row.home() {
+        Home::Record
+            if Event::from_json(bytes).is_ok() || row.code == Code::NotAnEvent.as_str() =>
+        {
+            "is a record of EVENTS: nothing leads from there to a row".to_owned()
+        }
+        Home::Record => match read_raw(bytes) {
+            Ok(_) => return Ok(()),
+            Err(rejection) => format!("is no raw record: {}", rejection.message),
+        },
+        Home::Message => "is a message of the queue that asks for no object".to_owned(),
+        Home::Object(_) | Home::Topic(_) | Home::Unknown => return Ok(()),
+    };
+    Err(Unable::new("no_row", message))
+}

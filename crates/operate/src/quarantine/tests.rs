@@ -1,0 +1,348 @@
+use proptest::prelude::*;
+
+use super::*;
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_datasets as datasets;
+use tributary_datasets::ingest::SourceName;
+use tributary_model::bad_row::{BadRow, Code, Origin, Rejection};
+use tributary_model::raw::RawRecord;
+use tributary_pipeline::transform::{Transformer, read_raw};
+use tributary_rows::Position;
+
+const GOOD: &str = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":1.50}"#;
+const BAD: &str = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":"1,5"}"#;
+const CSV_SOURCE: &str = "s3://b/flood/a.csv?versionId=v1#offset=35&row=1";
+
+fn replayer() -> Replayer {
+    let config = PipelineConfig::from_toml(PIPELINE).unwrap();
+    let transformer = Transformer::compile(&config.filters, &config.ranges).unwrap();
+    Replayer::new(transformer, 1 << 20)
+}
+
+fn fixed(row: Option<&str>, sets: &[&str]) -> Replayer {
+    let sets: Vec<_> = sets.iter().map(|&set| set.to_owned()).collect();
+    Replayer { fixes: Fixes::compile(row, &sets).unwrap(), ..replayer() }
+}
+
+fn line(code: Code, origin: &Origin<'_>, bytes: Option<&[u8]>) -> Vec<u8> {
+    let rejection = Rejection::row(code, "why");
+    BadRow::new(&rejection, origin, bytes, "2026-11-20T10:00:00.5Z".parse().unwrap()).to_line()
+}
+
+/// A bad row that ingest met at `source`.
+fn at_ingest(code: Code, source: &str, dataset: Option<&str>, bytes: &[u8]) -> Vec<u8> {
+    let origin =
+        Origin { source: source.into(), record_id: "00ff".into(), dataset, ..Origin::default() };
+    line(code, &origin, Some(bytes))
+}
+
+fn raw(dataset: &str, payload: &str) -> String {
+    format!(
+        r#"{{"dataset":"{dataset}","record_id":"7cc1","source":"http:flood/c#k&item=0","received_at":"2026-11-20T09:59:00.123Z","payload":{payload}}}"#
+    )
+}
+
+/// A bad row of `transform`, which could read the record or not.
+fn at_transform(code: Code, record: &[u8]) -> Vec<u8> {
+    let arrived_at = "2026-11-20T09:59:01Z".parse().unwrap();
+    let place = Origin::of_record("shardId-000000000000", "42", arrived_at);
+    let Ok(raw) = read_raw(record) else { return line(code, &place, Some(record)) };
+    let origin = Origin {
+        dataset: Some(&raw.dataset),
+        source: raw.source.as_ref().into(),
+        record_id: raw.record_id.as_ref().into(),
+        ..place
+    };
+    line(code, &origin, Some(record))
+}
+
+fn columns() -> Vec<String> {
+    ["sensor_id", "timestamp", "water_level", "location", "note \"a\""].map(str::to_owned).to_vec()
+}
+
+fn judged(replayer: &Replayer, line: &[u8], columns: Option<&[String]>) -> Verdict {
+    replayer.judge(&QuarantinedRow::from_json(line).unwrap(), columns, &Mended::default())
+}
+
+#[track_caller]
+fn event(verdict: Verdict) -> Remade {
+    match verdict {
+        Verdict::Event(remade) => remade,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn rejected(verdict: &Verdict) -> (Code, bool) {
+    match verdict {
+        Verdict::Rejected(rejection, remade) => (rejection.code, remade.is_some()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn unable(verdict: Verdict) -> (&'static str, String) {
+    match verdict {
+        Verdict::Unable(Unable { code, message }) => (code, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_record_that_passes_now_goes_back_byte_for_byte() {
+    let record = raw("flood", GOOD);
+
+    let remade =
+        event(judged(&replayer(), &at_transform(Code::OutOfRange, record.as_bytes()), None));
+
+    assert_eq!(remade.data, record.as_bytes());
+    assert_eq!((remade.partition_key.as_str(), remade.is_mended), ("s-1", false));
+}
+
+#[test]
+fn a_record_that_would_be_rejected_again_is_told_and_can_be_sent_nevertheless() {
+    let record = raw("flood", BAD);
+
+    let verdict = judged(&replayer(), &at_transform(Code::InvalidNumber, record.as_bytes()), None);
+
+    assert_eq!(rejected(&verdict), (Code::InvalidNumber, true));
+}
+
+#[test]
+fn a_mended_record_keeps_its_id_source_and_time_of_receipt() {
+    let line = at_transform(Code::InvalidNumber, raw("flood", BAD).as_bytes());
+    for replayer in [
+        fixed(None, &["water_level=payload.water_level.replace(',', '.')"]),
+        fixed(Some("row.replace('1,5', '1.5')"), &[]),
+    ] {
+        let remade = event(judged(&replayer, &line, None));
+
+        assert_eq!(
+            String::from_utf8(remade.data).unwrap(),
+            raw("flood", &BAD.replace("1,5", "1.5"))
+        );
+        assert!(remade.is_mended);
+    }
+}
+
+#[test]
+fn a_row_of_a_csv_is_read_after_the_columns_of_its_object() {
+    let line = at_ingest(Code::BrokenQuoting, CSV_SOURCE, Some("flood"), b"s-1,1762344000,1\"5,,x");
+    let columns = columns();
+    assert_eq!(rejected(&judged(&replayer(), &line, Some(&columns))), (Code::BrokenQuoting, false));
+
+    let remade =
+        event(judged(&fixed(Some(r#"row.replace('"', '.')"#), &[]), &line, Some(&columns)));
+
+    let text = String::from_utf8(remade.data).unwrap();
+    let raw = RawRecord::from_json(text.as_bytes()).unwrap();
+    assert_eq!((&*raw.record_id, &*raw.source), ("00ff", CSV_SOURCE));
+    assert_eq!(raw.received_at, "2026-11-20T10:00:00.5Z".parse().unwrap());
+    assert_eq!(
+        raw.payload.get(),
+        r#"{"sensor_id":"s-1","timestamp":"1762344000","water_level":"1.5","note \"a\"":"x"}"#
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_can_be_replaced() {
+    let columns = columns();
+    for (code, bytes) in [
+        (Code::NotUtf8, b"s-1,1762344000,1.5,,M\xfcnchen".as_slice()),
+        (Code::NulByte, b"s-1,1762344000,1.5,,M\0nchen"),
+    ] {
+        let line = at_ingest(code, CSV_SOURCE, None, bytes);
+        assert_eq!(rejected(&judged(&replayer(), &line, Some(&columns))), (code, false));
+
+        let fix = r"row.replace('\uFFFD', 'ü').replace('\u0000', 'ü')";
+        let remade = event(judged(&fixed(Some(fix), &[]), &line, Some(&columns)));
+
+        assert!(String::from_utf8(remade.data).unwrap().contains("München"));
+    }
+}
+
+#[test]
+fn a_person_can_write_the_row_or_its_object() {
+    let line = at_ingest(Code::WrongColumnCount, CSV_SOURCE, Some("flood"), b"s-1");
+    let row = QuarantinedRow::from_json(&line).unwrap();
+    let (columns, replayer) = (columns(), replayer());
+    let mended = |json: &str| serde_json::from_str::<Mended>(json).unwrap();
+
+    let by_text = mended(r#"{"row":"s-1,1762344000,1.5,,"}"#);
+    assert!(Replayer::needs_columns(&row, &by_text));
+    let by_text = event(replayer.judge(&row, Some(&columns), &by_text));
+    let by_object = mended(
+        "{\"payload\":{\"sensor_id\":\"s-1\",\n\"timestamp\":\"1762344000\",\"water_level\":\"1.5\"}}",
+    );
+    assert!(!Replayer::needs_columns(&row, &by_object));
+    let by_object = event(replayer.judge(&row, None, &by_object));
+
+    let text = |remade: &Remade| String::from_utf8(remade.data.clone()).unwrap().replace(' ', "");
+    assert_eq!(text(&by_text), text(&by_object));
+    assert!(!by_object.data.contains(&b'\n'));
+    for (json, code) in [
+        (r#"{"row":"s-1,1762344000,1.5,\ns-2,1762344000,1.5,,"}"#, Code::WrongColumnCount),
+        (r#"{"row":" "}"#, Code::EmptyObject),
+        (r#"{"payload":[]}"#, Code::InvalidJson),
+        (r#"{"payload":{"sensor_id":"s-1"}}"#, Code::MissingField),
+    ] {
+        let verdict = replayer.judge(&row, Some(&columns), &mended(json));
+        assert_eq!(rejected(&verdict).0, code, "{json}");
+    }
+}
+
+#[test]
+fn a_line_of_json_needs_no_columns() {
+    let source = "s3://b/x.jsonl?etag=\"e\"#offset=0&row=1";
+    let good = GOOD.replace("\"timestamp\"", "\"location\":\"weir\",\"timestamp\"");
+    let line = at_ingest(Code::RowTooLarge, source, None, good.as_bytes());
+    let remade = event(judged(&replayer(), &line, None));
+    assert!(remade.data.ends_with(format!("\"payload\":{good}}}").as_bytes()));
+
+    let line = at_ingest(Code::InvalidJson, source, Some("flood"), b"sensor_id=s-1");
+    assert_eq!(rejected(&judged(&replayer(), &line, None)), (Code::InvalidJson, false));
+}
+
+#[test]
+fn a_value_of_a_topic_is_of_its_dataset_or_of_the_one_that_is_named() {
+    let of = |topic: &str| {
+        let source = format!("kafka:{topic}-3#offset=9");
+        at_ingest(Code::UnknownDataset, &source, None, GOOD.as_bytes())
+    };
+    let mut replayer = replayer();
+    assert_eq!(event(judged(&replayer, &of("flood"), None)).dataset, "flood");
+    assert_eq!(rejected(&judged(&replayer, &of("rivers"), None)), (Code::UnknownDataset, false));
+
+    replayer.dataset = datasets::by_name("flood");
+
+    assert_eq!(event(judged(&replayer, &of("rivers"), None)).dataset, "flood");
+    let of_raw = at_transform(Code::UnknownDataset, raw("rivers", GOOD).as_bytes());
+    assert_eq!(event(judged(&replayer, &of_raw, None)).data, raw("flood", GOOD).as_bytes());
+}
+
+#[test]
+fn what_is_no_row_is_told_for_what_it_is() {
+    let event = r#"{"kind":"reading","dataset":"flood","event_id":"e","entity":"s","event_time":"2026-11-20T10:00:00Z",
+        "received_at":"2026-11-20T10:00:00.000Z","measures":{},"attributes":{},"tags":[]}"#;
+    for (line, code, part) in [
+        (at_transform(Code::NotAnEvent, b"{}"), "no_row", "EVENTS"),
+        (at_transform(Code::InvalidJson, event.as_bytes()), "no_row", "EVENTS"),
+        (at_transform(Code::InvalidJson, b"hello"), "no_row", "no raw record"),
+        (at_ingest(Code::InvalidJson, "sqs:m-1", None, b"{}"), "no_row", "message of the queue"),
+    ] {
+        let (told, message) = unable(judged(&replayer(), &line, None));
+        assert!(told == code && message.contains(part), "{told}: {message}");
+    }
+}
+
+#[test]
+fn bytes_that_were_not_kept_are_told_with_their_place() {
+    let of_source = |code, source: &str| {
+        line(code, &Origin { source: source.into(), ..Origin::default() }, None)
+    };
+    let arrived_at = "2026-11-20T09:59:01Z".parse().unwrap();
+    let of_record = line(Code::OutOfRange, &Origin::of_record("shardId-0", "42", arrived_at), None);
+    for (line, code, part) in [
+        (of_record, "bytes_elsewhere", "raw/dt=2026-11-20/hour=09/"),
+        (of_source(Code::RowTooLarge, CSV_SOURCE), "bytes_elsewhere", CSV_SOURCE),
+        (
+            of_source(Code::MissingColumn, CSV_SOURCE),
+            "rest_of_object",
+            "`tributary replay 's3://b/flood/a.csv?versionId=v1'`",
+        ),
+        (
+            of_source(Code::ObjectMissing, "s3://b/k?etag=e#offset=0&row=1"),
+            "rest_of_object",
+            "'s3://b/k'",
+        ),
+        (
+            of_source(Code::RowTooLarge, "kafka:flood-0#offset=1"),
+            "bytes_elsewhere",
+            "kafka:flood-0#offset=1",
+        ),
+    ] {
+        let (told, message) = unable(judged(&replayer(), &line, None));
+        assert!(told == code && message.contains(part), "{told}: {message}");
+    }
+}
+
+#[test]
+fn what_a_fix_does_not_fit_is_told_of_that_row() {
+    let line = at_transform(Code::OutOfRange, raw("flood", GOOD).as_bytes());
+
+    let (code, message) = unable(judged(&fixed(None, &["x=payload.none"]), &line, None));
+
+    assert_eq!(code, "not_mended");
+    assert!(message.starts_with("--set x: "), "{message}");
+}
+
+#[test]
+fn a_record_that_has_become_too_large_is_told() {
+    let line = at_transform(Code::OutOfRange, raw("flood", GOOD).as_bytes());
+    let replayer = Replayer { max_record_bytes: 100, ..replayer() };
+
+    assert_eq!(rejected(&judged(&replayer, &line, None)), (Code::RowTooLarge, false));
+}
+
+#[test]
+fn an_id_stays_when_a_row_goes_round_again_and_again() {
+    let position = Position { offset: 7, row: 1 };
+    let source = SourceName::s3("b", "flood/k.csv", Some("v"), None);
+    let origin = Origin {
+        dataset: Some("flood"),
+        source: source.at(position).into(),
+        record_id: source.record_id(position).to_string().into(),
+        ..Origin::default()
+    };
+    let first = line(Code::WrongColumnCount, &origin, Some(b"s-1"));
+    let row = QuarantinedRow::from_json(&first).unwrap();
+    let mended = serde_json::from_str::<Mended>(&format!("{{\"payload\":{BAD}}}")).unwrap();
+    let Verdict::Rejected(_, Some(sent)) = replayer().judge(&row, None, &mended) else { panic!() };
+
+    // It was sent all the same, and is rejected by `transform`.
+    let again = at_transform(Code::InvalidNumber, &sent.data);
+    let good = event(judged(&fixed(None, &["water_level='1.5'"]), &again, None));
+
+    let (before, after) = (sent.data, good.data);
+    let (before, after) = (read_raw(&before).unwrap(), read_raw(&after).unwrap());
+    assert_eq!(before.record_id, source.record_id(position).to_string());
+    assert_eq!(
+        (&before.record_id, &before.source, before.received_at),
+        (&after.record_id, &after.source, after.received_at)
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_in_any_home_are_judged_the_same_twice(
+        bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..200),
+            Just(raw("flood", GOOD).into_bytes()),
+            Just(GOOD.as_bytes().to_vec()),
+            "s-[0-9],1762344000,[0-9.]{1,4},,[a-z\"]{0,3}".prop_map(String::into_bytes),
+        ],
+        home in 0..5,
+        fix in any::<bool>(),
+    ) {
+        let line = match home {
+            0 => at_transform(Code::OutOfRange, &bytes),
+            1 => at_ingest(Code::BrokenQuoting, CSV_SOURCE, Some("flood"), &bytes),
+            2 => at_ingest(Code::InvalidJson, "kafka:flood-0#offset=1", Some("flood"), &bytes),
+            3 => at_ingest(Code::InvalidJson, "sqs:m", None, &bytes),
+            _ => at_ingest(Code::NulByte, "file:a", None, &bytes),
+        };
+        let replayer = if fix { fixed(Some("row.trim()"), &["note='mended'"]) } else { replayer() };
+        let columns = columns();
+
+        let first = judged(&replayer, &line, Some(&columns));
+
+        prop_assert_eq!(&first, &judged(&replayer, &line, Some(&columns)));
+        if let Verdict::Event(remade) | Verdict::Filtered(remade) = first {
+            let row = QuarantinedRow::from_json(&line).unwrap();
+            let raw = read_raw(&remade.data).unwrap();
+            prop_assert_eq!(&raw.record_id, &row.record_id);
+            prop_assert_eq!(&raw.source, &row.source);
+            prop_assert!(!remade.data.contains(&b'\n'));
+        }
+    }
+}

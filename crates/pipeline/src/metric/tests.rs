@@ -1,0 +1,127 @@
+use serde_json::json;
+
+use super::*;
+
+const NOON: &str = "2026-11-20T12:00:00Z";
+
+fn spec(measure: Option<&str>, dimensions: &[&str], max_series: usize) -> MetricSpec {
+    MetricSpec {
+        name: measure.unwrap_or("accidents").to_owned(),
+        dataset: "accidents".to_owned(),
+        measure: measure.map(str::to_owned),
+        dimensions: dimensions.iter().map(|&name| name.to_owned()).collect(),
+        max_series,
+    }
+}
+
+fn event(city: &str, severity: f64, temperature_c: f64) -> String {
+    json!({"kind": "reading", "dataset": "accidents", "event_id": "e1", "entity": "OH/Montgomery",
+        "event_time": "2016-02-08T05:46:00Z", "received_at": NOON, "attributes": {"city": city},
+        "measures": {"severity": severity, "temperature_c": temperature_c}, "tags": []})
+    .to_string()
+}
+
+fn add_up(specs: &[MetricSpec], events: &[(String, &str)]) -> Vec<Datum> {
+    let mut aggregator = Aggregator::new(specs);
+    for (event, arrival) in events {
+        let event = Event::from_json(event.as_bytes()).unwrap();
+        aggregator.add(&event, arrival.parse().unwrap());
+    }
+    aggregator.finish(NOON.parse().unwrap())
+}
+
+/// The dimension values and the number of events of each datum.
+fn counts(data: &[Datum]) -> Vec<(Vec<&str>, f64)> {
+    data.iter()
+        .map(|datum| {
+            let values = datum.dimensions.iter().map(|(_, value)| value.as_str()).collect();
+            (values, datum.counts.iter().sum())
+        })
+        .collect()
+}
+
+#[test]
+fn events_of_one_minute_and_series_are_one_datum() {
+    let specs = [spec(None, &["severity", "city"], 10)];
+    let events = [
+        (event("Dayton", 2.0, 1.0), "2026-11-20T11:58:01Z"),
+        (event("Dayton", 2.0, 2.0), "2026-11-20T11:58:59Z"),
+        (event("Dayton", 4.0, 3.0), "2026-11-20T11:58:59Z"),
+        (event("Dayton", 2.0, 4.0), "2026-11-20T11:59:00Z"),
+    ];
+
+    let data = add_up(&specs, &events);
+
+    let expected =
+        [(vec!["2", "Dayton"], 2.0), (vec!["4", "Dayton"], 1.0), (vec!["2", "Dayton"], 1.0)];
+    assert_eq!(counts(&data), expected);
+    assert_eq!(data[0].values, [1.0]);
+    assert_eq!(data[0].time.to_string(), "2026-11-20T11:58:00Z");
+}
+
+#[test]
+fn a_measure_keeps_its_distribution() {
+    let specs = [spec(Some("temperature_c"), &["dataset"], 10)];
+    let events = [20.5, -3.0, 20.5, -0.0, 0.0].map(|t| (event("Dayton", 2.0, t), NOON));
+
+    let data = add_up(&specs, &events);
+
+    assert_eq!(data.len(), 1);
+    assert_eq!(data[0].values, [-3.0, 0.0, 20.5]);
+    assert_eq!(data[0].counts, [1.0, 2.0, 2.0]);
+}
+
+#[test]
+fn more_distinct_values_than_a_datum_takes_make_another() {
+    let specs = [spec(Some("temperature_c"), &["dataset"], 10)];
+    let events: Vec<_> = (0..400).map(|t| (event("Dayton", 2.0, f64::from(t)), NOON)).collect();
+
+    let data = add_up(&specs, &events);
+
+    let lengths: Vec<_> = data.iter().map(|datum| datum.values.len()).collect();
+    assert_eq!(lengths, [150, 150, 100]);
+}
+
+#[test]
+fn series_beyond_the_cap_are_counted_as_other() {
+    let specs = [spec(None, &["city"], 2)];
+    let events = ["a", "b", "c", "d", "a", "c"].map(|city| (event(city, 2.0, 1.0), NOON));
+
+    let data = add_up(&specs, &events);
+
+    assert_eq!(counts(&data), [(vec!["a"], 2.0), (vec!["b"], 1.0), (vec!["other"], 3.0)]);
+}
+
+#[test]
+fn dimension_values_are_as_cloudwatch_takes_them() {
+    let specs = [spec(None, &["city"], 10)];
+    let long = "x".repeat(2_000);
+    let events = ["Cañon City", " ", "a\u{1f}b", &long].map(|city| (event(city, 2.0, 1.0), NOON));
+
+    let data = add_up(&specs, &events);
+
+    let mut values: Vec<_> = counts(&data).into_iter().map(|(values, _)| values[0]).collect();
+    values.sort_unstable();
+    assert_eq!(values, ["Ca?on City", "a?b", "unknown", &"x".repeat(1_024)]);
+}
+
+#[test]
+fn an_arrival_older_than_cloudwatch_takes_is_moved_to_the_oldest_it_takes() {
+    let specs = [spec(None, &["city"], 10)];
+
+    let data = add_up(&specs, &[(event("a", 2.0, 1.0), "2026-01-01T00:00:00Z")]);
+
+    assert_eq!(data[0].time.to_string(), "2026-11-06T13:00:00Z");
+}
+
+#[test]
+fn a_metric_of_no_dataset_is_refused() {
+    let schemas = tributary_datasets::schemas(&std::collections::BTreeMap::new());
+    let mut metric = spec(None, &[], 1);
+    metric.dataset = "weather".into();
+
+    let error = check(&[metric], &schemas).unwrap_err().to_string();
+
+    let names = schemas.names();
+    assert_eq!(error, format!("metric accidents: dataset \"weather\" is none of {names}"));
+}

@@ -1,0 +1,268 @@
+//! One raw record in, one outcome out: an event, a declared filter, or a rejection.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use tributary_datasets::{self as datasets, Dataset};
+use tributary_model::bad_row::{Code, Rejection, shown};
+use tributary_model::config_error::ConfigError;
+use tributary_model::event::Event;
+use tributary_model::json::is_object;
+use tributary_model::raw::RawRecord;
+use tributary_rules::expression::{Expression, Scope};
+
+/// A filter as `pipeline.toml` states it; the file explains each field.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the configuration file explains its fields where users read them")]
+pub struct FilterSpec {
+    pub id: String,
+    pub dataset: String,
+    pub drop_when: String,
+}
+
+#[derive(Debug)]
+struct Filter {
+    dataset: String,
+    drop_when: Expression,
+}
+
+/// The ranges of one dataset's measures.
+#[derive(Debug)]
+struct Ranges {
+    dataset: String,
+    by_measure: Vec<(String, RangeInclusive<f64>)>,
+}
+
+/// What a good row became.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// An event for the EVENTS stream.
+    Event(Box<Event<'a>>),
+    /// A declared filter dropped it.
+    Filtered,
+}
+
+/// The step from rows to events, with its ranges and filters compiled.
+#[derive(Debug)]
+pub struct Transformer {
+    ranges: Vec<Ranges>,
+    filters: Vec<Filter>,
+}
+
+impl Transformer {
+    /// Compiles the ranges and filters of a configuration, and checks what is compiled in for each
+    /// dataset.
+    ///
+    /// # Errors
+    ///
+    /// Names the filter that does not compile, the range that holds nothing, the dataset that is
+    /// none, or the file that a dataset cannot use.
+    pub fn compile(
+        filters: &[FilterSpec],
+        ranges: &BTreeMap<String, BTreeMap<String, [f64; 2]>>,
+    ) -> Result<Self, ConfigError> {
+        for dataset in datasets::ALL {
+            dataset.check()?;
+        }
+        let compile = |spec: &FilterSpec| {
+            let owner = format!("filter {}", spec.id);
+            check_dataset(&owner, &spec.dataset)?;
+            let drop_when = Expression::compile(&owner, &spec.drop_when)?;
+            Ok(Filter { dataset: spec.dataset.clone(), drop_when })
+        };
+        let filters = filters.iter().map(compile).collect::<Result<_, _>>()?;
+        let ranges = ranges.iter().map(Ranges::compile).collect::<Result<_, _>>()?;
+        Ok(Self { ranges, filters })
+    }
+
+    /// The outcome of one raw record.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] where the row can never become an event.
+    pub fn record<'a>(&self, record: &RawRecord<'a>) -> Result<Outcome<'a>, Rejection> {
+        let Some(dataset) = datasets::by_name(&record.dataset) else {
+            let name = shown(&record.dataset);
+            let message = format!("{name} is none of {}", datasets::names());
+            return Err(Rejection::row(Code::UnknownDataset, message));
+        };
+        self.payload(dataset, record.payload.get(), Some(record.received_at))
+    }
+
+    /// The outcome of one payload of `dataset`; `received_at` as in [`Dataset::event`].
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] where the row can never become an event.
+    pub fn payload<'a>(
+        &self,
+        dataset: &dyn Dataset,
+        payload: &'a str,
+        received_at: Option<Timestamp>,
+    ) -> Result<Outcome<'a>, Rejection> {
+        let event = dataset.event(payload, received_at)?;
+        if let Some((measure, _)) = event.measures.iter().find(|(_, value)| !value.is_finite()) {
+            let field = Some(measure.to_string().into());
+            let message = "is too large a number in its unit".into();
+            return Err(Rejection { code: Code::OutOfRange, field, message });
+        }
+        if let Some(ranges) = self.ranges.iter().find(|ranges| ranges.dataset == event.dataset) {
+            ranges.check(&event)?;
+        }
+        let mut filters =
+            self.filters.iter().filter(|filter| filter.dataset == event.dataset).peekable();
+        if filters.peek().is_none() {
+            return Ok(Outcome::Event(Box::new(event)));
+        }
+        let scope = Scope::of(&event);
+        // A filter that cannot be asked drops nothing: to keep is the safe side.
+        let dropped = filters.any(|filter| filter.drop_when.holds(&scope).unwrap_or(false));
+        drop(scope);
+        Ok(if dropped { Outcome::Filtered } else { Outcome::Event(Box::new(event)) })
+    }
+}
+
+fn check_dataset(owner: &str, dataset: &str) -> Result<(), ConfigError> {
+    if datasets::by_name(dataset).is_some() {
+        return Ok(());
+    }
+    let message = format!("dataset {dataset:?} is none of {}", datasets::names());
+    Err(ConfigError::new(owner, message))
+}
+
+impl Ranges {
+    fn compile(
+        (dataset, measures): (&String, &BTreeMap<String, [f64; 2]>),
+    ) -> Result<Self, ConfigError> {
+        check_dataset("ranges", dataset)?;
+        let range = |(measure, &[low, high]): (&String, &[f64; 2])| {
+            if low.is_finite() && high.is_finite() && low < high {
+                return Ok((measure.clone(), low..=high));
+            }
+            let message = format!("{low} to {high} is no range of finite numbers");
+            Err(ConfigError::new(format!("ranges.{dataset}.{measure}"), message))
+        };
+        let by_measure = measures.iter().map(range).collect::<Result<_, _>>()?;
+        Ok(Self { dataset: dataset.clone(), by_measure })
+    }
+
+    /// Rejects an event with a measure outside its range.
+    fn check(&self, event: &Event<'_>) -> Result<(), Rejection> {
+        for (measure, range) in &self.by_measure {
+            let Some(value) = event.measures.get(measure).filter(|value| !range.contains(value))
+            else {
+                continue;
+            };
+            return Err(Rejection {
+                code: Code::OutOfRange,
+                field: Some(measure.clone().into()),
+                message: format!("{value} is outside {} to {}", range.start(), range.end()),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Reads a record of the RAW stream.
+///
+/// # Errors
+///
+/// [`Code::NotUtf8`] or [`Code::InvalidJson`] where it is no raw record.
+pub fn read_raw(data: &[u8]) -> Result<RawRecord<'_>, Rejection> {
+    if let Err(error) = str::from_utf8(data) {
+        let message = format!("byte {} of the record is not UTF-8", error.valid_up_to());
+        return Err(Rejection::row(Code::NotUtf8, message));
+    }
+    if !is_object(data) {
+        return Err(Rejection::row(Code::InvalidJson, "the record is no JSON object"));
+    }
+    RawRecord::from_json(data).map_err(|error| {
+        let message = match error.classify() {
+            serde_json::error::Category::Data => "is JSON and lacks the shape of a raw record",
+            _ => "is not JSON",
+        };
+        let at = format!("the record {message}, at column {}", error.column());
+        Rejection::row(Code::InvalidJson, at)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(default)]
+        ranges: BTreeMap<String, BTreeMap<String, [f64; 2]>>,
+    }
+
+    fn ranges(text: &str) -> Result<Transformer, String> {
+        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+        Transformer::compile(&[], &config.ranges).map_err(|error| error.to_string())
+    }
+
+    fn outcome(transformer: &Transformer, temperature: f64) -> Result<(), Rejection> {
+        let payload = format!(
+            "{{\"sensor_id\":\"s\",\"timestamp\":1762344000,\"temperature\":{temperature}}}"
+        );
+        let telemetry = datasets::by_name("telemetry").unwrap();
+        transformer.payload(telemetry, &payload, None).map(|_| ())
+    }
+
+    #[test]
+    fn a_measure_outside_its_range_is_rejected_under_its_name() {
+        let transformer = ranges("[ranges.telemetry]\ntemperature_c = [-10, 40.5]").unwrap();
+
+        assert_eq!(outcome(&transformer, -10.0), Ok(()));
+        assert_eq!(outcome(&transformer, 40.5), Ok(()));
+        let rejection = outcome(&transformer, 40.6).unwrap_err();
+        assert_eq!(rejection.code, Code::OutOfRange);
+        assert_eq!(rejection.field.as_deref(), Some("temperature_c"));
+        assert_eq!(rejection.message, "40.6 is outside -10 to 40.5");
+    }
+
+    #[test]
+    fn a_number_that_its_unit_cannot_hold_is_rejected_under_its_name() {
+        let row = |miles: &str| {
+            format!(
+                "{{\"ID\":\"A-1\",\"Severity\":\"2\",\"Start_Time\":\"2020-04-13 10:00:00\",\"Start_Lat\":\"40.0\",\
+                 \"Start_Lng\":\"-83.0\",\"State\":\"OH\",\"Wind_Speed(mph)\":\"{miles}\"}}"
+            )
+        };
+        let accidents = datasets::by_name("accidents").unwrap();
+        let transformer = ranges("").unwrap();
+
+        let (large, larger) = (row("1e305"), row("1.7e308"));
+        let Ok(Outcome::Event(event)) = transformer.payload(accidents, &large, None) else {
+            panic!("it is a number");
+        };
+        assert!(event.measures.iter().all(|(_, value)| value.is_finite()));
+        let rejection = transformer.payload(accidents, &larger, None).map(|_| ()).unwrap_err();
+        assert_eq!(rejection.code, Code::OutOfRange);
+        assert_eq!(rejection.field.as_deref(), Some("wind_speed_kph"));
+    }
+
+    #[test]
+    fn a_range_is_of_its_dataset_and_measure_only() {
+        for toml in
+            ["[ranges.flood]\ntemperature_c = [0, 1]", "[ranges.telemetry]\nhumidity_pct = [0, 1]"]
+        {
+            assert_eq!(outcome(&ranges(toml).unwrap(), 20.0), Ok(()), "{toml}");
+        }
+    }
+
+    #[test]
+    fn a_range_that_holds_nothing_is_refused() {
+        for (range, shown) in [("[2, 1]", "2 to 1"), ("[1, 1]", "1 to 1"), ("[nan, 1]", "NaN to 1")]
+        {
+            let error = ranges(&format!("[ranges.flood]\nx = {range}")).unwrap_err();
+            assert_eq!(error, format!("ranges.flood.x: {shown} is no range of finite numbers"));
+        }
+        let error = ranges("[ranges.weather]\nx = [1, 2]").unwrap_err();
+        assert!(error.starts_with("ranges: dataset \"weather\" is none of"), "{error}");
+    }
+}

@@ -1,0 +1,94 @@
+//! What can be wrong with the bytes of a row, and how it is said.
+
+use std::str;
+
+use memchr::memchr;
+
+use super::csv::{self, Fault};
+use super::row::needs_escape;
+use super::{ErrorKind, Format, Header, json_lines};
+
+/// A kind and a message.
+pub(super) type Problem = (ErrorKind, String);
+
+/// A row's text, and whether no byte of it but quotes has to be escaped in JSON.
+pub(super) type Text<'a> = (&'a str, bool);
+
+/// Reads the bytes of a row whose line, quotes and number of cells are right; else a kind, a
+/// message and the column at fault.
+pub(super) fn check_row<'a, 'h>(
+    header: &'h Header,
+    bytes: &'a [u8],
+    ends: &[u32],
+) -> Result<Text<'a>, (Problem, Option<&'h str>)> {
+    let text = check_text(bytes).map_err(|fault| {
+        let column = csv::cells(ends).position(|cell| fault.offset < cell.end);
+        let field = column.and_then(|index| header.columns().get(index));
+        (fault.problem("the row"), field.map(String::as_str))
+    })?;
+    if header.format() == Format::JsonLines
+        && let Some(message) = json_lines::fault(text.0)
+    {
+        return Err(((ErrorKind::InvalidJson, message), None));
+    }
+    Ok(text)
+}
+
+/// Bytes that are not text.
+pub(super) struct NotText {
+    kind: ErrorKind,
+    offset: usize,
+}
+
+impl NotText {
+    /// Says so of the row or the header.
+    pub(super) fn problem(&self, of: &str) -> Problem {
+        let what =
+            if self.kind == ErrorKind::NulByte { "a NUL byte" } else { "bytes that are not UTF-8" };
+        (self.kind, format!("{of} has {what} at byte {}", self.offset))
+    }
+}
+
+/// Reads bytes as text without NULs.
+pub(super) fn check_text(bytes: &[u8]) -> Result<Text<'_>, NotText> {
+    // Without a branch, so that many bytes are looked at at once.
+    let special = bytes.iter().fold(false, |found, &b| found | (needs_escape(b) && b != b'"'));
+    if special && let Some(offset) = memchr(0, bytes) {
+        return Err(NotText { kind: ErrorKind::NulByte, offset });
+    }
+    match str::from_utf8(bytes) {
+        Ok(text) => Ok((text, !special)),
+        Err(error) => Err(NotText { kind: ErrorKind::NotUtf8, offset: error.valid_up_to() }),
+    }
+}
+
+/// A row or header whose quoting is broken.
+pub(super) fn broken_quoting(fault: Fault, max_bytes: usize) -> Problem {
+    let message = match fault {
+        Fault::StrayQuote(at) => format!("a quote at byte {at} in a cell that is not quoted"),
+        Fault::AfterQuote(at) => {
+            format!("a closing quote with more of the cell after it at byte {at}")
+        }
+        Fault::Unclosed(at) => format!("the quote at byte {at} is never closed"),
+        Fault::Endless => format!(
+            "a quote that makes a row of several lines, with no end within {max_bytes} bytes"
+        ),
+    };
+    (ErrorKind::BrokenQuoting, message)
+}
+
+/// A row of more or fewer cells than the header.
+pub(super) fn wrong_column_count(found: usize, expected: usize, one_line: bool) -> Problem {
+    let message = format!("expected {expected} cells, found {found}");
+    if one_line {
+        (ErrorKind::WrongColumnCount, message)
+    } else {
+        // More likely a quote too many than a cell: the line is at fault, not the row.
+        (ErrorKind::BrokenQuoting, format!("a quote that makes a row of several lines: {message}"))
+    }
+}
+
+/// A header of too many bytes.
+pub(super) fn header_too_large(max_bytes: usize) -> Problem {
+    (ErrorKind::HeaderTooLarge, format!("the header has more than {max_bytes} bytes"))
+}

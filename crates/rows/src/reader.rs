@@ -1,0 +1,490 @@
+//! The reader: input to the buffer, buffer to rows.
+
+use std::ops::Range;
+
+use memchr::memchr;
+
+use super::buffer::Buffer;
+use super::csv::{self, Fault, Line, MAX_ROW_BYTES, Scan, Scanned};
+use super::fault::{self, Problem, check_row, check_text};
+use super::gzip::{self, Inflater};
+use super::json_lines::LineScan;
+use super::row::text_of;
+use super::{
+    BrokenRow, ErrorKind, Format, Header, Limits, Next, Position, Refusal, Row, is_blank, quoted,
+};
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Reads the rows of one object from its bytes.
+///
+/// Memory stays below a few times [`Limits::max_row_bytes`] and one pushed piece, as long as the
+/// caller pushes only when [`next`](Self::next) says [`Next::NeedInput`]. A row costs no allocation,
+/// unless it is broken.
+pub struct ObjectReader {
+    limits: Limits,
+    source: Source,
+    finished: bool,
+    /// There is no more input than what the buffer holds.
+    at_end: bool,
+    buffer: Buffer,
+    phase: Phase,
+    /// What is known of the format before the first byte.
+    format: Option<Format>,
+    header: Option<Header>,
+    /// Where the header begins, or the first row of JSON Lines.
+    header_offset: u64,
+    /// Where the header ends.
+    first: Position,
+    /// Where the next row will start.
+    next: Position,
+    scan: Scan,
+    lines: LineScan,
+    /// Inside a line that is too large: whether it is blank so far.
+    skipping: Option<bool>,
+    /// Rows before this offset are not wanted.
+    discard_to: Option<u64>,
+    refusal: Option<Refusal>,
+}
+
+/// How the input is compressed.
+enum Source {
+    /// Not known yet: too few bytes.
+    Unknown(Vec<u8>),
+    Plain,
+    Gzip(Box<Inflater>),
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy)]
+enum Phase {
+    ByteOrderMark,
+    /// Blank lines before anything else. So many bytes of the line have been seen to be blank;
+    /// `cut` says that those before them were blank and have been dropped.
+    Blank {
+        seen: usize,
+        cut: bool,
+    },
+    CsvHeader,
+    Rows,
+}
+
+/// What [`Next`] is made of, without borrowing.
+enum Step {
+    Header,
+    Row(Position, Range<usize>),
+    Broken(Position, Range<usize>, Problem),
+    TooLarge(Position),
+    NeedInput,
+    End,
+}
+
+impl ObjectReader {
+    /// A reader at the beginning of an object.
+    #[must_use]
+    pub fn new(mut limits: Limits) -> Self {
+        limits.max_row_bytes = limits.max_row_bytes.min(MAX_ROW_BYTES);
+        limits.max_header_bytes = limits.max_header_bytes.min(MAX_ROW_BYTES);
+        let start = Position { offset: 0, row: 1 };
+        Self {
+            limits,
+            source: Source::Unknown(Vec::new()),
+            finished: false,
+            at_end: false,
+            buffer: Buffer::default(),
+            phase: Phase::ByteOrderMark,
+            format: None,
+            header: None,
+            header_offset: 0,
+            first: start,
+            next: start,
+            scan: Scan::default(),
+            lines: LineScan::default(),
+            skipping: None,
+            discard_to: None,
+            refusal: None,
+        }
+    }
+
+    /// The same, of an object that is known to be of `format`; without it, the first byte tells.
+    #[must_use]
+    pub fn of_format(self, format: Option<Format>) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Takes the next bytes of the object, as it is stored: compressed if it is.
+    ///
+    /// Must not be called after [`finish`](Self::finish), other than after a
+    /// [`seek`](Self::seek) that asks for it.
+    pub fn push(&mut self, bytes: &[u8]) {
+        debug_assert!(!self.finished, "the input was finished");
+        match &mut self.source {
+            Source::Plain => self.buffer.extend(bytes),
+            Source::Gzip(inflater) => inflater.push(bytes),
+            Source::Unknown(seen) => {
+                seen.extend_from_slice(bytes);
+                if seen.len() >= gzip::MAGIC.len() {
+                    self.sniff_compression();
+                }
+            }
+        }
+    }
+
+    /// Says that the object has no more bytes than those pushed.
+    pub fn finish(&mut self) {
+        if matches!(self.source, Source::Unknown(_)) {
+            self.sniff_compression();
+        }
+        if let Source::Gzip(inflater) = &mut self.source {
+            inflater.finish();
+        }
+        self.finished = true;
+    }
+
+    /// Gives the next row, or says what is needed for it.
+    ///
+    /// # Errors
+    ///
+    /// The rest of the object cannot be read. Every later call returns the same.
+    #[expect(clippy::should_implement_trait, reason = "the rows borrow from the reader")]
+    pub fn next(&mut self) -> Result<Next<'_>, Refusal> {
+        let step = self.advance()?;
+        // `advance` gives no row before there is a header.
+        let Some(header) = &self.header else { return Ok(Next::NeedInput) };
+        Ok(match step {
+            Step::Header => Next::Header(header),
+            Step::NeedInput => Next::NeedInput,
+            Step::End => Next::End,
+            Step::Row(position, range) => {
+                let bytes = self.buffer.consumed(range);
+                match check_row(header, bytes, self.scan.ends()) {
+                    Ok((text, plain)) => {
+                        let ends = self.scan.ends();
+                        Next::Row(Row { position, bytes, text, header, ends, plain })
+                    }
+                    Err(((kind, message), field)) => {
+                        let field = field.map(str::to_owned);
+                        let complete = true;
+                        Next::Broken(BrokenRow { position, bytes, kind, message, field, complete })
+                    }
+                }
+            }
+            Step::Broken(position, range, problem) => {
+                let bytes = self.buffer.consumed(range);
+                // Bytes that are not text say more than quotes and cells that do not fit.
+                let not_text = check_text(bytes).err();
+                let (kind, message) = not_text.map_or(problem, |fault| fault.problem("the row"));
+                let (field, complete) = (None, true);
+                Next::Broken(BrokenRow { position, bytes, kind, message, field, complete })
+            }
+            Step::TooLarge(position) => Next::Broken(BrokenRow {
+                position,
+                bytes: &[],
+                kind: ErrorKind::RowTooLarge,
+                message: format!("the row has more than {} bytes", self.limits.max_row_bytes),
+                field: None,
+                complete: false,
+            }),
+        })
+    }
+
+    /// What stands before the first row, once it is known.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// Where the next row will start, or the blank lines before it: what a continuation carries.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.next
+    }
+
+    /// Whether the object is compressed, once two bytes of it have been pushed.
+    #[must_use]
+    pub fn is_gzip(&self) -> bool {
+        matches!(self.source, Source::Gzip(_))
+    }
+
+    /// Goes to a position that [`position`](Self::position) gave for the same object.
+    ///
+    /// Call it when the header is known. `Some(offset)` means that the buffer is empty now and the
+    /// caller must push the bytes of the object from `offset` on, also if the input was finished.
+    /// `None` means that the caller goes on as if nothing had happened, while rows before the
+    /// position are dropped unread: gzip cannot be entered in the middle. In gzip there is no way
+    /// back: a position that is behind changes nothing.
+    pub fn seek(&mut self, position: Position) -> Option<u64> {
+        let plain = matches!(self.source, Source::Plain) && self.header.is_some();
+        if !plain {
+            if position.offset > self.next.offset {
+                self.scan.restart();
+                self.lines.restart();
+                self.skipping = None;
+                self.discard_to = Some(position.offset);
+                self.next = position;
+            }
+            return None;
+        }
+        // A position in the header is that of the first row.
+        self.next = if position.offset <= self.first.offset { self.first } else { position };
+        self.buffer.restart(self.next.offset);
+        self.scan.restart();
+        self.lines.restart();
+        self.skipping = None;
+        self.discard_to = None;
+        self.finished = false;
+        self.at_end = false;
+        Some(self.next.offset)
+    }
+
+    fn sniff_compression(&mut self) {
+        let Source::Unknown(seen) = &mut self.source else { return };
+        let seen = std::mem::take(seen);
+        self.source = if seen.starts_with(&gzip::MAGIC) {
+            let mut inflater = Inflater::new(self.limits.max_gzip_ratio);
+            inflater.push(&seen);
+            Source::Gzip(Box::new(inflater))
+        } else {
+            self.buffer.extend(&seen);
+            Source::Plain
+        };
+    }
+
+    fn advance(&mut self) -> Result<Step, Refusal> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        self.advance_or_refuse().map_err(|(kind, message)| {
+            let refusal = Refusal { kind, message, position: self.next };
+            self.refusal = Some(refusal.clone());
+            refusal
+        })
+    }
+
+    fn advance_or_refuse(&mut self) -> Result<Step, Problem> {
+        loop {
+            let step = match self.phase {
+                Phase::Rows => self.read_row(),
+                _ => self.read_header()?,
+            };
+            if let Some(step) = step {
+                return Ok(step);
+            }
+            if !self.fill()? {
+                return Ok(Step::NeedInput);
+            }
+        }
+    }
+
+    /// Gets more input into the buffer, or learns that there is none; `false` when neither.
+    fn fill(&mut self) -> Result<bool, Problem> {
+        let buffer = &mut self.buffer;
+        match &mut self.source {
+            Source::Unknown(_) => Ok(false),
+            Source::Plain => {
+                self.at_end = self.finished;
+                Ok(self.finished)
+            }
+            Source::Gzip(inflater) => match inflater.step(|bytes| buffer.extend(bytes)) {
+                Ok(gzip::Step::Output) => Ok(true),
+                Ok(gzip::Step::NeedInput) => Ok(false),
+                Ok(gzip::Step::End) => {
+                    self.at_end = true;
+                    Ok(true)
+                }
+                Err((kind, message)) => Err((kind, message.to_owned())),
+            },
+        }
+    }
+
+    /// Goes on towards the first row; `None` when that takes more input.
+    fn read_header(&mut self) -> Result<Option<Step>, Problem> {
+        if let Phase::ByteOrderMark = self.phase {
+            let pending = self.buffer.pending();
+            if pending.starts_with(BYTE_ORDER_MARK) {
+                self.buffer.consume(BYTE_ORDER_MARK.len());
+            } else if BYTE_ORDER_MARK.starts_with(pending) && !self.at_end {
+                return Ok(None);
+            }
+            self.phase = Phase::Blank { seen: 0, cut: false };
+        }
+        if let Phase::Blank { seen, cut } = self.phase {
+            match self.pass_blank_lines(seen, cut)? {
+                None => return Ok(None),
+                Some(Format::Csv) => self.phase = Phase::CsvHeader,
+                Some(Format::JsonLines) => return Ok(Some(self.begin(Header::json_lines()))),
+            }
+        }
+        let max_bytes = self.limits.max_header_bytes;
+        let max_columns = self.limits.max_columns;
+        let pending = self.buffer.pending();
+        let line = match self.scan.row(pending, self.at_end, max_bytes, max_columns) {
+            Scanned::More => return Ok(None),
+            Scanned::Row { line, .. } => line,
+            Scanned::TooLarge | Scanned::Broken { fault: Fault::Endless, .. } => {
+                return Err(fault::header_too_large(max_bytes));
+            }
+            Scanned::Broken { fault, .. } => return Err(fault::broken_quoting(fault, max_bytes)),
+        };
+        if self.scan.columns() > max_columns {
+            let message = format!("the header has more than {max_columns} columns");
+            return Err((ErrorKind::HeaderTooLarge, message));
+        }
+        let (text, _) =
+            check_text(&pending[..line.end]).map_err(|fault| fault.problem("the header"))?;
+        let cells =
+            csv::cells(self.scan.ends()).map(|cell| text_of(text, cell).unwrap_or_default());
+        let header = Header::csv(cells).map_err(|name| {
+            let name = quoted(&name);
+            (ErrorKind::DuplicateColumn, format!("the header has the column {name} twice"))
+        })?;
+        self.buffer.consume(line.next);
+        Ok(Some(self.begin(header)))
+    }
+
+    fn begin(&mut self, header: Header) -> Step {
+        self.header = Some(header.at(self.header_offset));
+        self.phase = Phase::Rows;
+        let here = Position { offset: self.buffer.offset(), row: 1 };
+        self.first = here;
+        // A seek may have come first.
+        if self.discard_to.is_none_or(|offset| offset <= here.offset) {
+            self.next = here;
+            self.discard_to = None;
+        }
+        Step::Header
+    }
+
+    /// Drops blank lines up to the first byte that is not blank, which says the format.
+    fn pass_blank_lines(
+        &mut self,
+        mut seen: usize,
+        mut cut: bool,
+    ) -> Result<Option<Format>, Problem> {
+        loop {
+            let pending = self.buffer.pending();
+            match pending[seen..].iter().position(|&byte| !is_blank(byte)) {
+                Some(blank) if pending[seen + blank] == b'\n' => {
+                    self.buffer.consume(seen + blank + 1);
+                    (seen, cut) = (0, false);
+                }
+                Some(_) if cut => {
+                    return Err(fault::header_too_large(self.limits.max_header_bytes));
+                }
+                Some(blank) => {
+                    self.header_offset = self.buffer.offset();
+                    if self.discard_to.is_none() {
+                        self.next.offset = self.header_offset;
+                    }
+                    let told = match pending[seen + blank] {
+                        b'{' => Format::JsonLines,
+                        _ => Format::Csv,
+                    };
+                    return Ok(Some(self.format.unwrap_or(told)));
+                }
+                None if self.at_end => {
+                    return Err((
+                        ErrorKind::EmptyObject,
+                        "there is no header and no row".to_owned(),
+                    ));
+                }
+                None => {
+                    seen = pending.len();
+                    if seen > self.limits.max_header_bytes {
+                        self.buffer.consume(seen);
+                        (seen, cut) = (0, true);
+                    }
+                    self.phase = Phase::Blank { seen, cut };
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The next row; `None` when that takes more input.
+    fn read_row(&mut self) -> Option<Step> {
+        if let Some(offset) = self.discard_to {
+            let ahead = offset.saturating_sub(self.buffer.offset());
+            let pending = self.buffer.pending().len();
+            let count = usize::try_from(ahead).map_or(pending, |ahead| ahead.min(pending));
+            self.buffer.consume(count);
+            if self.buffer.offset() < offset && !self.at_end {
+                return None;
+            }
+            self.discard_to = None;
+        }
+        let header = self.header.as_ref()?;
+        let (expected, max_bytes) = (header.columns().len(), self.limits.max_row_bytes);
+        let format = header.format();
+        loop {
+            if let Some(blank) = self.skipping {
+                let blank = self.skip_line(blank)?;
+                let position = self.next;
+                self.next.offset = self.buffer.offset();
+                if !blank {
+                    self.next.row += 1;
+                    return Some(Step::TooLarge(position));
+                }
+            }
+            let pending = self.buffer.pending();
+            if pending.is_empty() && self.at_end {
+                return Some(Step::End);
+            }
+            let scanned = match format {
+                Format::Csv => self.scan.row(pending, self.at_end, max_bytes, expected),
+                Format::JsonLines => self.lines.line(pending, self.at_end, max_bytes),
+            };
+            match scanned {
+                Scanned::More => return None,
+                Scanned::TooLarge => self.skipping = Some(true),
+                Scanned::Row { line, .. } if pending[..line.end].iter().all(|&b| is_blank(b)) => {
+                    self.buffer.consume(line.next);
+                    self.next.offset = self.buffer.offset();
+                }
+                Scanned::Row { line, first_line } => {
+                    let found = self.scan.columns();
+                    if format == Format::JsonLines || found == expected {
+                        let (position, range) = self.pass(line);
+                        return Some(Step::Row(position, range));
+                    }
+                    let one_line = line == first_line;
+                    let problem = fault::wrong_column_count(found, expected, one_line);
+                    let (position, range) = self.pass(first_line);
+                    return Some(Step::Broken(position, range, problem));
+                }
+                Scanned::Broken { first_line, fault } => {
+                    let (position, range) = self.pass(first_line);
+                    let problem = fault::broken_quoting(fault, max_bytes);
+                    return Some(Step::Broken(position, range, problem));
+                }
+            }
+        }
+    }
+
+    /// Puts a row behind us; returns where it begins and where its bytes are.
+    fn pass(&mut self, line: Line) -> (Position, Range<usize>) {
+        let position = self.next;
+        let range = self.buffer.consume(line.next);
+        self.next = Position { offset: self.buffer.offset(), row: position.row + 1 };
+        (position, range.start..range.start + line.end)
+    }
+
+    /// Drops what there is of a line that is too large; at its end says whether all of it is blank.
+    fn skip_line(&mut self, blank: bool) -> Option<bool> {
+        let pending = self.buffer.pending();
+        let (count, ends) = match memchr(b'\n', pending) {
+            Some(newline) => (newline + 1, true),
+            None => (pending.len(), self.at_end),
+        };
+        let blank = blank && pending[..count].iter().all(|&b| is_blank(b) || b == b'\n');
+        self.buffer.consume(count);
+        self.skipping = if ends { None } else { Some(blank) };
+        ends.then_some(blank)
+    }
+
+    /// How many bytes CSV scans have passed, and how many the buffer has room for.
+    #[cfg(test)]
+    pub(super) fn cost(&self) -> (u64, usize) {
+        (self.scan.passed, self.buffer.capacity())
+    }
+}

@@ -1,0 +1,126 @@
+//! The reader from outside, and how all tests read.
+
+mod csv;
+mod gzip;
+mod header;
+mod json_lines;
+mod limits;
+mod model;
+mod properties;
+mod resume;
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::*;
+
+/// Small enough to be met in a test.
+const SMALL: Limits =
+    Limits { max_row_bytes: 40, max_header_bytes: 24, max_columns: 6, max_gzip_ratio: 200 };
+
+/// A row or a broken row, kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Given {
+    position: Position,
+    bytes: Vec<u8>,
+    /// The row's JSON, or what is wrong: kind, message, field, complete.
+    result: Result<String, (ErrorKind, String, Option<String>, bool)>,
+}
+
+impl Given {
+    fn code(&self) -> Option<ErrorKind> {
+        self.result.as_ref().err().map(|fault| fault.0)
+    }
+}
+
+/// All that came out of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Read {
+    header: Option<Header>,
+    rows: Vec<Given>,
+    /// Where the reader stood before each row and after the last.
+    positions: Vec<Position>,
+    refusal: Option<Refusal>,
+}
+
+impl Read {
+    /// For each row its bytes and the kind of its fault.
+    fn lines(&self) -> Vec<(&str, Option<ErrorKind>)> {
+        self.rows.iter().map(|row| (str::from_utf8(&row.bytes).unwrap(), row.code())).collect()
+    }
+
+    fn json(&self) -> Vec<&str> {
+        self.rows.iter().map(|row| row.result.as_deref().unwrap_or("broken")).collect()
+    }
+
+    fn refused(&self) -> Option<ErrorKind> {
+        self.refusal.as_ref().map(|refusal| refusal.kind)
+    }
+
+    fn message(&self, row: usize) -> &str {
+        &self.rows[row].result.as_ref().unwrap_err().1
+    }
+}
+
+/// Takes all that the reader gives, with more input from `pieces` when it asks.
+fn drain<'p>(reader: &mut ObjectReader, mut pieces: impl Iterator<Item = &'p [u8]>) -> Read {
+    let mut read = Read { header: reader.header().cloned(), ..Read::default() };
+    loop {
+        let (given, end) = match reader.next() {
+            Ok(Next::Header(header)) => {
+                assert_eq!(read.header, None);
+                read.header = Some(header.clone());
+                continue;
+            }
+            Ok(Next::Row(row)) => {
+                let mut json = Vec::new();
+                row.write_json(&mut json);
+                let result = Ok(String::from_utf8(json).unwrap());
+                (Some(Given { position: row.position, bytes: row.bytes.to_vec(), result }), false)
+            }
+            Ok(Next::Broken(row)) => {
+                let result = Err((row.kind, row.message, row.field, row.complete));
+                (Some(Given { position: row.position, bytes: row.bytes.to_vec(), result }), false)
+            }
+            Ok(Next::NeedInput) => {
+                match pieces.next() {
+                    Some(piece) => reader.push(piece),
+                    None => reader.finish(),
+                }
+                continue;
+            }
+            Ok(Next::End) => (None, true),
+            Err(refusal) => {
+                read.refusal = Some(refusal);
+                (None, true)
+            }
+        };
+        read.positions.push(given.as_ref().map_or(reader.position(), |row| row.position));
+        read.rows.extend(given);
+        if end {
+            assert_eq!(reader.next().err(), read.refusal, "an end is final");
+            return read;
+        }
+    }
+}
+
+fn read_with(limits: Limits, input: &[u8]) -> Read {
+    drain(&mut ObjectReader::new(limits), std::iter::once(input))
+}
+
+fn read(input: impl AsRef<[u8]>) -> Read {
+    read_with(Limits::default(), input.as_ref())
+}
+
+/// Reads the input in pieces of one size.
+fn read_in_pieces(limits: Limits, input: &[u8], size: usize) -> Read {
+    drain(&mut ObjectReader::new(limits), input.chunks(size))
+}
+
+fn gzip(input: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(input).unwrap();
+    encoder.finish().unwrap()
+}

@@ -1,0 +1,86 @@
+//! The rules for CSV rows once more, as simply as they can be written and without regard to cost.
+
+use super::*;
+
+/// A row: where it begins, its bytes, and the kind of its fault; no bytes when it is too large.
+pub(super) type Row = (usize, Vec<u8>, Option<ErrorKind>);
+
+/// The rows of `body`, which stands after a header of so many columns.
+pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut at = 0;
+    while at < body.len() {
+        let rest = &body[at..];
+        let first = line(rest, 0);
+        let content = trim(&rest[..first]);
+        if content.iter().all(|&byte| is_blank(byte)) {
+            at += first;
+            continue;
+        }
+        if content.len() > max_bytes {
+            rows.push((at, Vec::new(), Some(ErrorKind::RowTooLarge)));
+            at += first;
+            continue;
+        }
+        let (length, kind) = match cells(rest) {
+            Some((cells, length)) if trim(&rest[..length]).len() <= max_bytes => {
+                match (cells == columns, length == first) {
+                    (true, _) => (length, None),
+                    (false, true) => (first, Some(ErrorKind::WrongColumnCount)),
+                    (false, false) => (first, Some(ErrorKind::BrokenQuoting)),
+                }
+            }
+            _ => (first, Some(ErrorKind::BrokenQuoting)),
+        };
+        let content = trim(&rest[..length]);
+        let not_utf8 = str::from_utf8(content).is_err().then_some(ErrorKind::NotUtf8);
+        let nul = content.contains(&0).then_some(ErrorKind::NulByte);
+        rows.push((at, content.to_vec(), nul.or(not_utf8).or(kind)));
+        at += length;
+    }
+    rows
+}
+
+/// How far the line that holds byte `from` goes, with its terminator.
+fn line(bytes: &[u8], from: usize) -> usize {
+    let newline = bytes[from..].iter().position(|&byte| byte == b'\n');
+    newline.map_or(bytes.len(), |newline| from + newline + 1)
+}
+
+fn trim(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// How many cells the row has and how far it goes, or nothing if its quoting is broken.
+fn cells(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut at = 0;
+    let mut cells = 0;
+    loop {
+        if bytes.get(at) == Some(&b'"') {
+            at += 1;
+            loop {
+                at += bytes[at..].iter().position(|&byte| byte == b'"')? + 1;
+                if bytes.get(at) != Some(&b'"') {
+                    break;
+                }
+                at += 1;
+            }
+        } else {
+            let length = bytes[at..].iter().position(|&byte| matches!(byte, b',' | b'\n' | b'"'));
+            let end = length.map_or(bytes.len(), |length| at + length);
+            // The CR of a CRLF is no part of the cell.
+            let content = &bytes[..end];
+            let ends_line = matches!(bytes.get(end), Some(b'\n') | None);
+            at = if ends_line { at.max(trim(content).len()) } else { end };
+        }
+        cells += 1;
+        match &bytes[at..] {
+            [b',', ..] => at += 1,
+            [] | [b'\r'] | [b'\n', ..] | [b'\r', b'\n', ..] => {
+                return Some((cells, line(bytes, at)));
+            }
+            _ => return None,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Alerts: what a rule says to people about one event.
+
+mod books;
+pub mod digest;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::watch::Watched;
+use crate::{Rule, Severity};
+use tributary_model::bad_row::first_chars;
+use tributary_model::event::Event;
+use tributary_model::id::Id;
+use tributary_model::json::to_json;
+
+pub use self::books::{AlertBooks, End};
+
+/// The most bytes of an SNS message with its attributes, which take far less than 1 KiB.
+///
+/// See <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>.
+pub const MAX_BYTES: usize = 255 * 1024;
+
+/// How much of a text is kept in a message whose event is too large for it.
+pub(crate) const MAX_TEXT_CHARS: usize = 1024;
+
+/// The most characters of a key, and of the name of an entity that is watched.
+const MAX_NAME_CHARS: usize = 256;
+
+/// One alert of one rule.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// Hash of rule, key and cooldown period: one alert however often the event is delivered.
+    pub alert_id: Id,
+    /// How long events share this id; zero where they do for ever.
+    pub cooldown: SignedDuration,
+    /// The id of the rule.
+    pub rule: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// The dataset of the event.
+    pub dataset: String,
+    /// Whether something began or is over.
+    pub form: Form,
+    /// What it is about: one key has one alert within a cooldown.
+    pub key: String,
+    /// The most messages of its rule that one batch makes.
+    pub digest: usize,
+    /// How many events it stands for.
+    pub events: u64,
+    /// Event time of the earliest of them.
+    pub from: Timestamp,
+    /// Event time of the latest of them.
+    pub to: Timestamp,
+    /// One line for a person.
+    pub title: String,
+    /// The message: a JSON object of `alert_id, rule, entity, severity, title, event`. Of a silence there
+    /// is no event, but `dataset`, `silent_since` and, at its end, `silent_until`.
+    pub message: String,
+}
+
+/// Whether an alert says that something began or that it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It began, or happened.
+    Alert,
+    /// It is over.
+    End,
+}
+
+impl Form {
+    /// The name in SNS attributes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::End => "end",
+        }
+    }
+}
+
+/// A time in which nothing came from an entity, by arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// When the last reading before it was received.
+    pub since: Timestamp,
+    /// When the first reading after it was received.
+    pub until: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct Message<'a, E> {
+    alert_id: Id,
+    rule: &'a str,
+    entity: &'a str,
+    severity: Severity,
+    title: &'a str,
+    event: E,
+}
+
+#[derive(Serialize)]
+struct SilenceMessage<'a> {
+    alert_id: Id,
+    rule: &'a str,
+    entity: &'a str,
+    severity: Severity,
+    title: &'a str,
+    dataset: &'a str,
+    silent_since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent_until: Option<String>,
+}
+
+/// What stands for an event that is too large for a message: enough to find it in the lake.
+#[derive(Serialize)]
+struct EventReference<'a> {
+    dataset: &'a str,
+    event_id: &'a str,
+    event_time: String,
+}
+
+impl Alert {
+    pub(crate) fn new(
+        alert_id: Id,
+        rule: &Rule,
+        key: String,
+        title: String,
+        event: &Event<'_>,
+    ) -> Self {
+        let severity = rule.severity();
+        let (rule_id, entity) = (rule.id(), &event.entity);
+        let head = Message { alert_id, rule: rule_id, entity, severity, title: &title, event };
+        let mut message = to_json(&head);
+        if message.len() > MAX_BYTES {
+            message = to_json(&Message {
+                alert_id,
+                rule: rule_id,
+                entity: first_chars(&event.entity, MAX_TEXT_CHARS),
+                severity,
+                title: first_chars(&title, MAX_TEXT_CHARS),
+                event: EventReference {
+                    dataset: &event.dataset,
+                    event_id: first_chars(&event.event_id, MAX_TEXT_CHARS),
+                    event_time: event.event_time.to_string(),
+                },
+            });
+        }
+        Self {
+            alert_id,
+            cooldown: rule.cooldown(),
+            rule: rule_id.to_owned(),
+            severity,
+            dataset: event.dataset.clone().into_owned(),
+            form: Form::Alert,
+            key,
+            digest: rule.digest(),
+            events: 1,
+            from: event.event_time,
+            to: event.event_time,
+            title,
+            message,
+        }
+    }
+
+    pub(crate) fn of_silence(
+        alert_id: Id,
+        rule: &Rule,
+        watched: &Watched,
+        silence: Silence,
+    ) -> Self {
+        let severity = rule.severity();
+        let title = first_chars(&watched.title, MAX_TEXT_CHARS);
+        let (form, title) = match silence.until {
+            None => (Form::Alert, title.to_owned()),
+            Some(_) => (Form::End, format!("Over: {title}")),
+        };
+        let to = silence.until.unwrap_or(silence.since);
+        let message = to_json(&SilenceMessage {
+            alert_id,
+            rule: rule.id(),
+            entity: first_chars(&watched.entity, MAX_TEXT_CHARS),
+            severity,
+            title: &title,
+            dataset: rule.dataset(),
+            silent_since: silence.since.to_string(),
+            silent_until: silence.until.map(|until| until.to_string()),
+        });
+        Self {
+            alert_id,
+            cooldown: rule.cooldown(),
+            rule: rule.id().to_owned(),
+            severity,
+            dataset: rule.dataset().to_owned(),
+            form,
+            key: watched.key.clone(),
+            digest: rule.digest(),
+            events: 1,
+            from: silence.since,
+            to,
+            title,
+            message,
+        }
+    }
+
+    /// Takes in another event of the same alert.
+    pub fn merge(&mut self, other: &Self) {
+        self.events += other.events;
+        self.from = self.from.min(other.from);
+        self.to = self.to.max(other.to);
+    }
+}
+
+/// A name that is kept, no longer than [`MAX_NAME_CHARS`]: two long ones stay two.
+pub(crate) fn short(name: String) -> String {
+    if name.chars().nth(MAX_NAME_CHARS).is_none() {
+        return name;
+    }
+    let id = Id::of_text(&[&name]);
+    format!("{}~{id}", first_chars(&name, MAX_NAME_CHARS - 33))
+}

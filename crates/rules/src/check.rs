@@ -1,0 +1,306 @@
+//! Whether rules can be meant: each compiles, names what its events have, and can fire.
+
+mod bounds;
+mod known;
+mod names;
+mod reach;
+mod source;
+mod tree;
+mod types;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use self::source::Source;
+use self::tree::Fault;
+use super::template;
+use super::{AlertsConfig, RuleSpec, Rules};
+use crate::expression::Expression;
+use tributary_model::domain::{Fields, Schemas};
+use tributary_windows::fields::WindowFields;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// The rules are not to be used.
+    Error,
+    /// Somebody should look.
+    Warning,
+}
+
+/// What is wrong with a rule: a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// It is no TOML, or none of this shape, or has no rules.
+    Unreadable,
+    /// Its fields contradict each other, or it is there twice.
+    Contradiction,
+    /// No dataset has this name.
+    UnknownDataset,
+    /// No window spec of its dataset has this name.
+    UnknownWindow,
+    /// An expression that is no CEL.
+    Unparsable,
+    /// An event of this dataset, or a window of this spec, does not have this field or tag.
+    UnknownField,
+    /// An expression that is too large, or too deep, to be looked into.
+    TooLarge,
+    /// CEL does not have this function.
+    UnknownFunction,
+    /// Types that cannot be compared, or calculated with.
+    WrongType,
+    /// A condition that no event can fulfil.
+    Dead,
+    /// A condition that every event fulfils.
+    Always,
+    /// No example shows when it fires, or none when it does not.
+    NoExample,
+}
+
+impl Code {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Contradiction => "contradiction",
+            Self::UnknownDataset => "unknown_dataset",
+            Self::UnknownWindow => "unknown_window",
+            Self::Unparsable => "unparsable",
+            Self::UnknownField => "unknown_field",
+            Self::TooLarge => "too_large",
+            Self::UnknownFunction => "unknown_function",
+            Self::WrongType => "wrong_type",
+            Self::Dead => "dead",
+            Self::Always => "always",
+            Self::NoExample => "no_example",
+        }
+    }
+}
+
+/// Something to say about a file of rules, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is.
+    pub code: Code,
+    /// The id of the rule, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The line, from 1.
+    pub line: usize,
+    /// The character of the line, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// `18:9: rule severe-accident: never holds: severity is 1 to 4`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.line, self.column)?;
+        if let Some(rule) = &self.rule {
+            write!(f, "rule {rule}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What there is to say, in the order of the file.
+    pub findings: Vec<Finding>,
+    /// The ids of the rules, each with line and column of its id.
+    pub rules: Vec<(String, usize, usize)>,
+}
+
+impl Checked {
+    /// Whether the rules can be used.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.errors().next().is_none()
+    }
+
+    /// What keeps the rules from being used.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.level == Level::Error)
+    }
+
+    /// Refuses each rule that has no example that fires, or none that does not. `examples` says how
+    /// many there are of each for the id of a rule.
+    pub fn require_examples(&mut self, examples: impl Fn(&str) -> (usize, usize)) {
+        for (rule, line, column) in &self.rules {
+            let lacks = match examples(rule) {
+                (0, 0) => "neither an example that fires nor one that does not",
+                (0, _) => "no example that fires",
+                (_, 0) => "no example that does not fire",
+                _ => continue,
+            };
+            self.findings.push(Finding {
+                level: Level::Error,
+                code: Code::NoExample,
+                rule: Some(rule.clone()),
+                line: *line,
+                column: *column,
+                message: format!("has {lacks}"),
+            });
+        }
+        self.findings.sort_by_key(|finding| (finding.line, finding.column));
+    }
+}
+
+/// Checks the text of an `alerts.toml` against the datasets and the windows there are.
+#[must_use]
+pub fn check(text: &str, schemas: &Schemas, windows: &WindowFields) -> Checked {
+    let source = Source::new(text);
+    let mut check = Check { source: &source, schemas, windows, checked: Checked::default() };
+    match toml::from_str::<AlertsConfig>(text) {
+        Ok(config) => check.all(&config),
+        Err(error) => {
+            let offset = error.span().map_or(0, |span| span.start);
+            let rule = source.rule_at(offset).and_then(|rule| source.id(rule));
+            let message = error.message().lines().next().unwrap_or_default().to_owned();
+            check.tell(rule, Code::Unreadable, offset, message);
+        }
+    }
+    let mut checked = check.checked;
+    checked.findings.sort_by_key(|finding| (finding.line, finding.column));
+    checked
+}
+
+struct Check<'c> {
+    source: &'c Source<'c>,
+    schemas: &'c Schemas,
+    windows: &'c WindowFields,
+    checked: Checked,
+}
+
+impl Check<'_> {
+    fn tell(&mut self, rule: Option<String>, code: Code, offset: usize, message: String) {
+        self.put(rule, Fault { level: Level::Error, code, offset, message });
+    }
+
+    /// Tells of a fault at a byte of the file.
+    fn put(&mut self, rule: Option<String>, fault: Fault) {
+        let (line, column) = self.source.place(fault.offset);
+        let Fault { level, code, message, .. } = fault;
+        self.checked.findings.push(Finding { level, code, rule, line, column, message });
+    }
+
+    fn all(&mut self, config: &AlertsConfig) {
+        // A mistake sooner than the wish to hear of nothing.
+        if config.rules.is_empty() {
+            self.tell(None, Code::Unreadable, 0, "there are no rules".to_owned());
+        }
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, rule) in config.rules.iter().enumerate() {
+            let id = self.source.value(index, "id");
+            let (line, column) = self.source.place(id);
+            if let Some(first) = seen.insert(&rule.id, line) {
+                let message = format!("is there twice, first in line {first}");
+                self.tell(Some(rule.id.clone()), Code::Contradiction, id, message);
+            }
+            self.checked.rules.push((rule.id.clone(), line, column));
+            self.rule(index, rule);
+        }
+        if self.checked.is_usable()
+            && let Err(error) = Rules::compile(&config.rules, self.schemas)
+        {
+            self.tell(None, Code::Contradiction, 0, error.to_string());
+        }
+    }
+
+    fn rule(&mut self, index: usize, rule: &RuleSpec) {
+        let id = Some(rule.id.clone());
+        if let Some((field, message)) = rule.contradiction() {
+            let offset = self.source.key(index, field);
+            self.tell(id.clone(), Code::Contradiction, offset, message);
+        }
+        let Some(readings) = self.schemas.get(&rule.dataset) else {
+            let offset = self.source.value(index, "dataset");
+            let message = format!("dataset {:?} is none of {}", rule.dataset, self.schemas.names());
+            self.tell(id, Code::UnknownDataset, offset, message);
+            return;
+        };
+        let fields = match &rule.window {
+            None => readings,
+            Some(window) => match self.windows.get(window) {
+                Some(fields) if fields.dataset() == rule.dataset => fields,
+                _ => {
+                    let offset = self.source.value(index, "window");
+                    let names = self.windows.names(&rule.dataset);
+                    let message = format!("{window:?} is no window of {}: {names}", rule.dataset);
+                    self.tell(id, Code::UnknownWindow, offset, message);
+                    return;
+                }
+            },
+        };
+        if let Some(when) = &rule.when {
+            for mut fault in faults(fields, when) {
+                fault.offset = self.source.inside(index, "when", fault.offset);
+                self.put(id.clone(), fault);
+            }
+        }
+        for (field, text) in [("title", &rule.title), ("key", &rule.key)] {
+            for mut fault in template_faults(fields, text) {
+                fault.offset = self.source.inside(index, field, fault.offset);
+                self.put(id.clone(), fault);
+            }
+        }
+    }
+}
+
+/// What is wrong with a `when` about events with `fields`. Whether it can hold is asked where names
+/// and types are right.
+fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
+    let fault = |code, (offset, message)| Fault { level: Level::Error, code, offset, message };
+    if let Some(deep) = bounds::of_text(when) {
+        return vec![fault(Code::TooLarge, deep)];
+    }
+    let program = match Expression::parse(when) {
+        Ok(program) => program,
+        Err(wrong) => return vec![fault(Code::Unparsable, wrong)],
+    };
+    if let Some(large) = bounds::of_tree(&program) {
+        return vec![fault(Code::TooLarge, large)];
+    }
+    let mut faults = types::faults(fields, &program);
+    if faults.iter().all(|fault| fault.level == Level::Warning) {
+        faults.extend(reach::faults(fields, &program));
+    }
+    faults
+}
+
+/// What is wrong with a title or a key.
+fn template_faults(fields: &Fields, text: &str) -> Vec<Fault> {
+    let fault = |code, offset, message| Fault { level: Level::Error, code, offset, message };
+    let mut faults = Vec::new();
+    let mut at = 0;
+    while let Some(open) = text[at..].find('{') {
+        let start = at + open + 1;
+        let Some(length) = text[start..].find('}') else {
+            let message = "lacks a closing brace".to_owned();
+            faults.push(fault(Code::Unparsable, start - 1, message));
+            break;
+        };
+        let name = &text[start..start + length];
+        if !template::is_field(name) {
+            let message = format!("{{{name}}} is none of {}", template::FIELDS);
+            faults.push(fault(Code::UnknownField, start, message));
+        } else if fields.domain(name).is_none() {
+            let (path, last) = name.rsplit_once('.').unwrap_or(("", name));
+            faults.push(fault(Code::UnknownField, start, names::no_field(fields, path, last)));
+        }
+        at = start + length + 1;
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests;

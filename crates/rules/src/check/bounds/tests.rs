@@ -1,0 +1,68 @@
+use crate::check::{Code, Fault, faults};
+use crate::shipped;
+
+/// What is said of an expression by one who has as much stack as the main thread of a process.
+fn told_in_a_thread(when: String) -> Vec<Fault> {
+    let check = move || faults(shipped::schemas().get("accidents").unwrap(), &when);
+    std::thread::Builder::new().stack_size(8 << 20).spawn(check).unwrap().join().unwrap()
+}
+
+#[test]
+fn an_expression_that_is_too_large_or_too_deep_is_refused_before_it_is_gone_into() {
+    let severity = "event.measures.severity";
+    let nested =
+        |count: usize| format!("{}{severity} > 3.0{}", "(".repeat(count), ")".repeat(count));
+    let lists = |count: usize| format!("1 in {}2{}", "[".repeat(count), "]".repeat(count));
+    let sum = |count: usize| format!("{} > 60.0", vec![severity; count].join(" + "));
+    let choices = |count: usize| {
+        let choice = |number| format!("event.entity == '{number}' ? true : ");
+        (0..count).map(choice).collect::<String>() + "false"
+    };
+    let ways = |count: usize| {
+        (0..count).fold("event.entity == 'x'".to_owned(), |it, _| format!("({it} ? true : false)"))
+    };
+    let either = |count: usize| vec!["event.entity == 'x'"; count].join(" || ");
+    let dots = |count: usize| format!("event{}", ".entity".repeat(count));
+    for (when, code) in [
+        (nested(31), None),
+        (nested(90), Some("too deep: more than 32 brackets")),
+        (lists(60), Some("too deep: more than 32 brackets")),
+        (sum(30), None),
+        (sum(8_000), Some("too long: more than 64 in a row")),
+        (dots(8_000), Some("too long: more than 64 in a row")),
+        ("!".repeat(8_000) + "true", Some("too long: more than 64 in a row")),
+        (choices(20), None),
+        (choices(8_000), Some("too deep: more than 32 brackets or choices")),
+        (ways(14), None),
+        (either(300), None),
+        (either(2_000), Some("too large: more than 2000 parts")),
+        (format!("event.entity == '{}'", "(".repeat(90)), None),
+        (format!("event.entity == r'\\' // {}", "(".repeat(90)), None),
+    ] {
+        let shown = when.chars().take(60).collect::<String>();
+        let faults = told_in_a_thread(when);
+        match code {
+            None => assert_eq!(faults, [], "{shown}"),
+            Some(message) => {
+                assert_eq!(faults.len(), 1, "{shown}: {faults:?}");
+                assert_eq!(faults[0].code, Code::TooLarge, "{shown}: {faults:?}");
+                assert!(faults[0].message.contains(message), "{shown}: {faults:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_list_is_gone_through_once() {
+    let names = (0..8_000).map(|number| format!("'sensor-{number}'")).collect::<Vec<_>>();
+    let numbers = (0..8_000).map(|number| format!("{number}.5")).collect::<Vec<_>>();
+    for when in [
+        format!("event.entity in [{}] && event.entity != 'x'", names.join(",")),
+        format!("!(event.entity in [{}])", names.join(",")),
+        format!("!(event.measures.distance_km in [{}])", numbers.join(",")),
+    ] {
+        assert_eq!(told_in_a_thread(when), []);
+    }
+    let dead = format!("event.measures.severity in [{}, 3.0]", numbers.join(","));
+    assert_eq!(told_in_a_thread(dead).len(), 10, "no more is told of a list");
+}

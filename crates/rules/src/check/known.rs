@@ -1,0 +1,450 @@
+//! What the fields of an event can be at some point of an expression.
+//!
+//! What is assumed is never too little: where nothing is known about a part, it may hold and may
+//! not.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use cel::IdedExpr;
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr, operators};
+
+use super::tree;
+use tributary_model::domain::{Comparison, Domain, Fields, Numbers, Texts};
+
+/// How many parts of one expression are looked into; what comes after that may hold and may not.
+/// Ways that fork again and again would be more than anybody waits for.
+const MOST_STEPS: usize = 10_000;
+
+/// The most texts, or spans of numbers, that are kept of a field. Where there are more it is taken to
+/// be any.
+const MOST_KEPT: usize = 1_000;
+
+/// What the fields can be at some point of an expression.
+#[derive(Clone)]
+pub(super) struct Known<'f> {
+    fields: &'f Fields,
+    numbers: BTreeMap<String, Numbers>,
+    texts: BTreeMap<String, Texts>,
+    /// Fields, and tags as `tags.<tag>`, that are there or are not.
+    present: BTreeMap<String, bool>,
+    /// What a macro goes through.
+    bound: BTreeMap<String, Texts>,
+    steps: Rc<Cell<usize>>,
+}
+
+/// A side of a comparison, and the field that it is where it is no more than that.
+enum Operand {
+    Number(Numbers, Option<String>),
+    Text(Texts, Option<String>),
+    Other,
+}
+
+impl<'f> Known<'f> {
+    /// What is known of an event before anything is asked.
+    pub(super) fn of(fields: &'f Fields) -> Self {
+        Self {
+            fields,
+            numbers: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            present: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            steps: Rc::default(),
+        }
+    }
+}
+
+impl Known<'_> {
+    fn number(&self, path: &str) -> Option<Numbers> {
+        match self.fields.domain(path)? {
+            Domain::Number(numbers, _) => Some(self.numbers.get(path).cloned().unwrap_or(numbers)),
+            _ => None,
+        }
+    }
+
+    fn text(&self, path: &str) -> Option<Texts> {
+        match self.fields.domain(path)? {
+            Domain::Text(texts) => Some(self.texts.get(path).cloned().unwrap_or(texts)),
+            _ => None,
+        }
+    }
+
+    /// With a field that is there, or is not; `None` where the opposite is known.
+    fn with_presence(mut self, path: String, is_there: bool) -> Option<Self> {
+        match self.present.insert(path, is_there) {
+            Some(before) if before != is_there => None,
+            _ => Some(self),
+        }
+    }
+
+    /// With every field there that `node` has no value without.
+    fn with_all_of(mut self, node: &IdedExpr) -> Option<Self> {
+        let mut paths = Vec::new();
+        needed(node, &mut paths);
+        for path in paths {
+            self = self.with_presence(path, true)?;
+        }
+        Some(self)
+    }
+
+    /// What is known where `node` is `truth`; `None` where it cannot be.
+    pub(super) fn assume(&self, node: &IdedExpr, truth: bool) -> Option<Self> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > MOST_STEPS {
+            return Some(self.clone());
+        }
+        if let Some((operator, parts)) = tree::connective(node) {
+            if operator == operators::LOGICAL_NOT {
+                return self.assume(&parts[0], !truth);
+            }
+            if (operator == operators::LOGICAL_AND) == truth {
+                let mut known = self.clone();
+                for part in parts {
+                    known = known.assume(part, truth)?;
+                }
+                return Some(known);
+            }
+            let ways = parts.iter().filter_map(|part| self.assume(part, truth));
+            return ways.reduce(|one, other| one.or(&other));
+        }
+        if let Some((condition, is_so)) = tree::told_apart(node) {
+            return self.assume(condition, is_so == truth);
+        }
+        match &node.expr {
+            Expr::Literal(LiteralValue::Boolean(value)) => {
+                (*value.inner() == truth).then(|| self.clone())
+            }
+            Expr::Select(select) => self.assume_has(select, truth),
+            Expr::Comprehension(_) => match tree::exists(node) {
+                Some((comprehension, predicate)) if truth => match self.bind(comprehension) {
+                    Some(bound) => bound.assume(predicate, true).map(|_| self.clone()),
+                    None => Some(self.clone()),
+                },
+                _ => Some(self.clone()),
+            },
+            Expr::Call(call) => self.assume_call(call, truth),
+            _ => Some(self.clone()),
+        }
+    }
+
+    fn assume_has(&self, select: &SelectExpr, truth: bool) -> Option<Self> {
+        match tree::tested(select) {
+            Some(path) => self.clone().with_presence(path, truth),
+            None => Some(self.clone()),
+        }
+    }
+
+    fn assume_call(&self, call: &CallExpr, truth: bool) -> Option<Self> {
+        if let (Some(comparison), [one, other]) = (tree::comparison(call), &call.args[..]) {
+            let comparison = if truth { comparison } else { comparison.negated() };
+            return self.assume_compared(comparison, one, other);
+        }
+        match (call.func_name.as_str(), call.target.as_deref(), &call.args[..]) {
+            (operators::CONDITIONAL, None, [condition, one, other]) => {
+                let way = |holds, part| self.assume(condition, holds)?.assume(part, truth);
+                let ways = [way(true, one), way(false, other)];
+                ways.into_iter().flatten().reduce(|one, other| one.or(&other))
+            }
+            (operators::IN, None, [element, container]) => {
+                self.assume_in(element, container, truth)
+            }
+            (name @ ("startsWith" | "endsWith" | "contains"), Some(target), [part]) => {
+                let known = self.clone().with_all_of(target)?;
+                let (Operand::Text(texts, path), Some(part)) =
+                    (known.operand(target), tree::text(part))
+                else {
+                    return Some(known);
+                };
+                let holds = |text: &str| match name {
+                    "startsWith" => text.starts_with(part),
+                    "endsWith" => text.ends_with(part),
+                    _ => text.contains(part),
+                };
+                known.with_text(path, texts.kept(|text| holds(text) == truth))
+            }
+            _ => Some(self.clone()),
+        }
+    }
+
+    fn assume_compared(
+        &self,
+        comparison: Comparison,
+        one: &IdedExpr,
+        other: &IdedExpr,
+    ) -> Option<Self> {
+        let known = self.clone().with_all_of(one)?.with_all_of(other)?;
+        let turned = comparison.mirrored();
+        match (known.operand(one), known.operand(other)) {
+            (Operand::Number(left, path), Operand::Number(right, other_path)) => known
+                .with_number(path, left.compared(comparison, &right))?
+                .with_number(other_path, right.compared(turned, &left)),
+            (Operand::Text(left, path), Operand::Text(right, other_path)) => known
+                .with_text(path, left.compared(comparison, &right))?
+                .with_text(other_path, right.compared(turned, &left)),
+            _ => Some(known),
+        }
+    }
+
+    fn assume_in(&self, element: &IdedExpr, container: &IdedExpr, truth: bool) -> Option<Self> {
+        let Expr::List(list) = &container.expr else {
+            return match (tree::path(container), tree::text(element)) {
+                (Some(path), Some(name)) => {
+                    self.clone().with_presence(format!("{path}.{name}"), truth)
+                }
+                _ => Some(self.clone()),
+            };
+        };
+        let known = self.clone().with_all_of(element)?;
+        // What is written down is held against the element at once, the rest one by one.
+        let (mut numbers, mut texts, mut others) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for with in &list.elements {
+            match &with.expr {
+                Expr::Literal(LiteralValue::String(text)) => {
+                    texts.insert(text.inner().to_owned());
+                }
+                Expr::Literal(literal) => match literal_number(literal) {
+                    Some(number) => numbers.push(number),
+                    None => others.push(with),
+                },
+                _ => others.push(with),
+            }
+        }
+        let numbers = Numbers::these(numbers);
+        if truth {
+            let written = match known.operand(element) {
+                Operand::Number(of, path) => known.clone().with_number(path, of.and(&numbers)),
+                Operand::Text(of, path) => {
+                    known.clone().with_text(path, of.and(&Texts::OneOf(texts)))
+                }
+                Operand::Other if numbers.is_empty() && texts.is_empty() => None,
+                Operand::Other => Some(known.clone()),
+            };
+            let same = |with| known.assume_compared(Comparison::Equal, element, with);
+            let ways = others.into_iter().filter_map(same);
+            return written.into_iter().chain(ways).reduce(|one, other| one.or(&other));
+        }
+        let mut known = match known.operand(element) {
+            Operand::Number(of, path) => known.with_number(path, of.without(&numbers))?,
+            Operand::Text(of, path) => known.with_text(path, of.and(&Texts::AllBut(texts)))?,
+            Operand::Other => known,
+        };
+        for with in others {
+            known = known.assume_compared(Comparison::NotEqual, element, with)?;
+        }
+        Some(known)
+    }
+
+    /// The elements of a list that `element` can never be.
+    pub(super) fn never<'l>(&self, element: &IdedExpr, list: &'l [IdedExpr]) -> Vec<&'l IdedExpr> {
+        let operand = self.operand(element);
+        let can_be = |with: &IdedExpr| match (&operand, &with.expr) {
+            (Operand::Text(texts, _), Expr::Literal(LiteralValue::String(text))) => {
+                texts.contains(text.inner())
+            }
+            (Operand::Number(numbers, _), Expr::Literal(literal)) => {
+                literal_number(literal).is_none_or(|number| numbers.contains(number))
+            }
+            (_, Expr::Literal(_)) => true,
+            _ => self.assume_compared(Comparison::Equal, element, with).is_some(),
+        };
+        list.iter().filter(|with| !can_be(with)).collect()
+    }
+
+    fn with_number(mut self, path: Option<String>, numbers: Numbers) -> Option<Self> {
+        if numbers.is_empty() {
+            return None;
+        }
+        if let Some(path) = path {
+            self.numbers.insert(path, numbers.widened(MOST_KEPT));
+        }
+        Some(self)
+    }
+
+    fn with_text(mut self, path: Option<String>, texts: Texts) -> Option<Self> {
+        if texts.is_empty() {
+            return None;
+        }
+        let texts = texts.widened(MOST_KEPT);
+        match path {
+            Some(path) if self.bound.contains_key(&path) => {
+                self.bound.insert(path, texts);
+            }
+            Some(path) => {
+                self.texts.insert(path, texts);
+            }
+            None => {}
+        }
+        Some(self)
+    }
+
+    /// What is known where one of the two is: what both can be.
+    fn or(self, other: &Self) -> Self {
+        let mut known = self.clone();
+        known.numbers.retain(|path, _| other.numbers.contains_key(path));
+        for (path, numbers) in &mut known.numbers {
+            if let Some(with) = other.numbers.get(path) {
+                *numbers = numbers.or(with);
+            }
+        }
+        for (mine, theirs) in [(&mut known.texts, &other.texts), (&mut known.bound, &other.bound)] {
+            mine.retain(|path, _| theirs.contains_key(path));
+            for (path, texts) in mine {
+                if let Some(with) = theirs.get(path) {
+                    *texts = texts.or(with);
+                }
+            }
+        }
+        known.present.retain(|path, is_there| other.present.get(path) == Some(is_there));
+        known
+    }
+
+    /// With the variable of a macro that goes through the tags.
+    pub(super) fn bind(&self, comprehension: &ComprehensionExpr) -> Option<Self> {
+        let is_tags = tree::path(&comprehension.iter_range).as_deref() == Some("tags");
+        let mut known = self.clone();
+        let tags = Texts::one_of(self.fields.tags());
+        known.bound.insert(comprehension.iter_var.clone(), tags);
+        is_tags.then_some(known)
+    }
+
+    /// What a side of a comparison can be.
+    fn operand(&self, node: &IdedExpr) -> Operand {
+        if let Some(path) = tree::path(node) {
+            if let Some(numbers) = self.number(&path) {
+                return Operand::Number(numbers, Some(path));
+            }
+            return match self.text(&path) {
+                Some(texts) => Operand::Text(texts, Some(path)),
+                None => Operand::Other,
+            };
+        }
+        match &node.expr {
+            Expr::Ident(name) => match self.bound.get(name) {
+                Some(texts) => Operand::Text(texts.clone(), Some(name.clone())),
+                None => Operand::Other,
+            },
+            Expr::Literal(literal) => literal_operand(literal),
+            Expr::Call(call) => self.called(call),
+            _ => Operand::Other,
+        }
+    }
+
+    fn called(&self, call: &CallExpr) -> Operand {
+        let parts: Vec<_> = call.target.as_deref().into_iter().chain(&call.args).collect();
+        let number = |node: &IdedExpr| match self.operand(node) {
+            Operand::Number(numbers, _) => Some(numbers),
+            _ => None,
+        };
+        let found = match (call.func_name.as_str(), &parts[..]) {
+            ("size", [of]) => Some(match tree::path(of).as_deref() {
+                Some("tags") => {
+                    let most = u32::try_from(self.fields.tags().count()).unwrap_or(u32::MAX);
+                    Numbers::whole(0.0, f64::from(most))
+                }
+                _ => Numbers::whole(0.0, f64::INFINITY),
+            }),
+            ("double", [of]) => number(of).or_else(|| Some(Numbers::any())),
+            // Of whole numbers it is another, and a text of nobody knows what.
+            (operators::DIVIDE, [one, other]) if tree::is_double(other) => {
+                number(one).zip(number(other)).and_then(|(one, other)| one.divided(&other))
+            }
+            (operators::NEGATE, [of]) => {
+                number(of).map(|it| it.combined(&Numbers::one(-1.0), |one, by| one * by))
+            }
+            (operators::ADD, [one, other]) => number(one)
+                .zip(number(other))
+                .map(|(one, other)| one.combined(&other, |one, other| one + other)),
+            (operators::SUBSTRACT, [one, other]) => number(one)
+                .zip(number(other))
+                .map(|(one, other)| one.combined(&other, |one, other| one - other)),
+            (operators::MULTIPLY, [one, other]) => number(one)
+                .zip(number(other))
+                .map(|(one, other)| one.combined(&other, |one, other| one * other)),
+            _ => None,
+        };
+        found.map_or(Operand::Other, |numbers| Operand::Number(numbers, None))
+    }
+
+    /// What the fields of a part can be at this point, for a message.
+    pub(super) fn told_of(&self, node: &IdedExpr) -> String {
+        let mut paths = Vec::new();
+        mentioned(node, &mut paths);
+        paths.sort();
+        paths.dedup();
+        let mut told = String::new();
+        for path in paths {
+            let short = path.rsplit_once('.').map_or(path.as_str(), |(_, name)| name);
+            let can_be = match (self.number(&path), self.text(&path)) {
+                (Some(numbers), _) => numbers.to_string(),
+                (_, Some(texts)) => texts.to_string(),
+                _ => continue,
+            };
+            let is_narrowed = self.numbers.contains_key(&path) || self.texts.contains_key(&path);
+            let here = if is_narrowed { " here" } else { "" };
+            let before = if told.is_empty() { ": " } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(told, "{before}{short} is {can_be}{here}");
+        }
+        told
+    }
+}
+
+fn literal_operand(literal: &LiteralValue) -> Operand {
+    match (literal, literal_number(literal)) {
+        (_, Some(number)) => Operand::Number(Numbers::one(number), None),
+        (LiteralValue::String(text), _) => Operand::Text(Texts::one_of([text.inner()]), None),
+        _ => Operand::Other,
+    }
+}
+
+fn literal_number(literal: &LiteralValue) -> Option<f64> {
+    match literal {
+        LiteralValue::Double(value) => Some(*value.inner()),
+        #[expect(clippy::cast_precision_loss, reason = "as CEL compares it with a double")]
+        LiteralValue::Int(value) => Some(*value.inner() as f64),
+        #[expect(clippy::cast_precision_loss, reason = "as CEL compares it with a double")]
+        LiteralValue::UInt(value) => Some(*value.inner() as f64),
+        _ => None,
+    }
+}
+
+/// The paths of the fields that `node` has no value without: not those of a part that may not be
+/// asked, and not those that `has` asks for.
+fn needed(node: &IdedExpr, paths: &mut Vec<String>) {
+    if let Some(path) = tree::path(node) {
+        paths.push(path);
+        return;
+    }
+    match &node.expr {
+        Expr::Call(call) => {
+            let parts = call.target.as_deref().into_iter().chain(&call.args);
+            let certain = match call.func_name.as_str() {
+                operators::CONDITIONAL => 1,
+                // Where one side says what they come to, the other need not have a value.
+                operators::LOGICAL_AND | operators::LOGICAL_OR => 0,
+                _ => usize::MAX,
+            };
+            parts.take(certain).for_each(|part| needed(part, paths));
+        }
+        Expr::Select(select) if !select.test => needed(&select.operand, paths),
+        _ => {}
+    }
+}
+
+/// The paths of all fields in `node`.
+fn mentioned(node: &IdedExpr, paths: &mut Vec<String>) {
+    match (tree::path(node), &node.expr) {
+        (Some(path), _) => paths.push(path),
+        (_, Expr::Call(call)) => {
+            let parts = call.target.as_deref().into_iter().chain(&call.args);
+            parts.for_each(|part| mentioned(part, paths));
+        }
+        (_, Expr::Select(select)) => match tree::tested(select) {
+            Some(path) => paths.push(path),
+            None => mentioned(&select.operand, paths),
+        },
+        _ => {}
+    }
+}

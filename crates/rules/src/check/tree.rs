@@ -1,0 +1,180 @@
+//! The syntax tree of an expression: where its nodes are, and what the plain ones say.
+
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SelectExpr, operators,
+};
+use cel::{IdedExpr, Program};
+
+use super::{Code, Level};
+use tributary_model::domain::Comparison;
+
+/// What is wrong at a byte of an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fault {
+    pub level: Level,
+    pub code: Code,
+    pub offset: usize,
+    pub message: String,
+}
+
+/// The byte that the parser notes for a node: its first, or that of its operator.
+pub(super) fn own(program: &Program, node: &IdedExpr) -> Option<usize> {
+    program.source_info().offset_for(node.id).map(|(start, _)| start as usize)
+}
+
+/// The first byte of a node and all that is in it.
+pub(super) fn start(program: &Program, node: &IdedExpr) -> usize {
+    let inside = children(node).into_iter().map(|child| start(program, child));
+    inside.chain(own(program, node)).min().unwrap_or_default()
+}
+
+/// All nodes right below a node.
+pub(super) fn parts(node: &IdedExpr) -> Vec<&IdedExpr> {
+    let entries = match &node.expr {
+        Expr::Map(map) => &map.entries,
+        Expr::Struct(structure) => &structure.entries,
+        Expr::Comprehension(it) => {
+            let of_macro = [&it.accu_init, &it.loop_cond, &it.loop_step, &it.result];
+            return [&it.iter_range].into_iter().chain(of_macro).collect();
+        }
+        _ => return children(node),
+    };
+    let mut parts = Vec::new();
+    for entry in entries {
+        match &entry.expr {
+            EntryExpr::MapEntry(pair) => parts.extend([&pair.key, &pair.value]),
+            EntryExpr::StructField(field) => parts.push(&field.value),
+        }
+    }
+    parts
+}
+
+fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
+    match &node.expr {
+        Expr::Select(select) => vec![&*select.operand],
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Map(map) => {
+            let entries = map.entries.iter().filter_map(|entry| match &entry.expr {
+                EntryExpr::MapEntry(pair) => Some(&pair.key),
+                EntryExpr::StructField(_) => None,
+            });
+            entries.collect()
+        }
+        Expr::Comprehension(comprehension) => vec![&comprehension.iter_range],
+        Expr::Struct(_) | Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => Vec::new(),
+    }
+}
+
+/// The comparison that a call is.
+pub(super) fn comparison(call: &CallExpr) -> Option<Comparison> {
+    Some(match call.func_name.as_str() {
+        operators::EQUALS => Comparison::Equal,
+        operators::NOT_EQUALS => Comparison::NotEqual,
+        operators::LESS => Comparison::Less,
+        operators::LESS_EQUALS => Comparison::LessOrEqual,
+        operators::GREATER => Comparison::Greater,
+        operators::GREATER_EQUALS => Comparison::GreaterOrEqual,
+        _ => return None,
+    })
+}
+
+/// The operator and the parts of `&&`, `||` and `!`.
+pub(super) fn connective(node: &IdedExpr) -> Option<(&str, &[IdedExpr])> {
+    let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr else { return None };
+    let is_one = matches!(
+        func_name.as_str(),
+        operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT
+    );
+    (is_one && !args.is_empty()).then_some((func_name, args))
+}
+
+/// The condition of `condition == true` and its like, and whether that says that it is so.
+pub(super) fn told_apart(node: &IdedExpr) -> Option<(&IdedExpr, bool)> {
+    let Expr::Call(call) = &node.expr else { return None };
+    let is_equal = match comparison(call)? {
+        Comparison::Equal => true,
+        Comparison::NotEqual => false,
+        _ => return None,
+    };
+    let truth = |node: &IdedExpr| match &node.expr {
+        Expr::Literal(LiteralValue::Boolean(value)) => Some(*value.inner()),
+        _ => None,
+    };
+    match &call.args[..] {
+        [one, other] => truth(other)
+            .map(|truth| (one, truth == is_equal))
+            .or_else(|| truth(one).map(|truth| (other, truth == is_equal))),
+        _ => None,
+    }
+}
+
+/// The macros `exists` and `exists_one`, and what they ask of each element.
+pub(super) fn exists(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
+    let Expr::Comprehension(comprehension) = &node.expr else { return None };
+    let is_false = matches!(
+        &comprehension.accu_init.expr,
+        Expr::Literal(LiteralValue::Boolean(start)) if !*start.inner()
+    );
+    match connective(&comprehension.loop_step) {
+        Some((operators::LOGICAL_OR, [_, predicate])) if is_false => {
+            Some((comprehension, predicate))
+        }
+        _ => {
+            let counts =
+                matches!(comprehension.accu_init.expr, Expr::Literal(LiteralValue::Int(_)));
+            chosen(node).filter(|_| counts)
+        }
+    }
+}
+
+/// The macros `filter` and `exists_one`, and what they ask of each element.
+pub(super) fn chosen(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
+    let Expr::Comprehension(comprehension) = &node.expr else { return None };
+    match &comprehension.loop_step.expr {
+        Expr::Call(CallExpr { func_name, target: None, args }) => match &args[..] {
+            [predicate, ..] if func_name == operators::CONDITIONAL => {
+                Some((comprehension, predicate))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether it is a double that is written down.
+pub(super) fn is_double(node: &IdedExpr) -> bool {
+    matches!(node.expr, Expr::Literal(LiteralValue::Double(_)))
+}
+
+/// A text that is written down.
+pub(super) fn text(node: &IdedExpr) -> Option<&str> {
+    match &node.expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
+    }
+}
+
+/// The path of a field of the event, `measures.severity` for `event.measures.severity` and for
+/// `event.measures["severity"]`; "" for the event.
+pub(super) fn path(node: &IdedExpr) -> Option<String> {
+    let under = |operand: &IdedExpr, name: &str| {
+        let path = path(operand)?;
+        Some(if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") })
+    };
+    match &node.expr {
+        Expr::Ident(name) if name == "event" => Some(String::new()),
+        Expr::Select(select) if !select.test => under(&select.operand, &select.field),
+        Expr::Call(CallExpr { func_name, target: None, args }) => match &args[..] {
+            [operand, index] if func_name == operators::INDEX => under(operand, text(index)?),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The path that `has` asks for.
+pub(super) fn tested(select: &SelectExpr) -> Option<String> {
+    let path = path(&select.operand).filter(|_| select.test)?;
+    Some(if path.is_empty() { select.field.clone() } else { format!("{path}.{}", select.field) })
+}

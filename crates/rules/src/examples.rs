@@ -1,0 +1,130 @@
+//! Examples of a rule: events that make it fire, and events that do not.
+//!
+//! An example is JSON: one event; an array of events, in order; or an object with `events` and
+//! `until`, the time up to which nothing more came.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Rules;
+use super::follow::Follow;
+use tributary_model::domain::Schemas;
+use tributary_model::event::Event;
+use tributary_model::time::as_rfc3339;
+use tributary_windows::Spec;
+use tributary_windows::fields::WindowFields;
+
+/// What an example shows, by the beginning of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// That the rule fires: `fires-….json`.
+    Fires,
+    /// That it does not: `silent-….json`.
+    Silent,
+}
+
+impl Shows {
+    /// What a file of this name shows; `None` where the name does not tell.
+    #[must_use]
+    pub fn of_name(file: &str) -> Option<Self> {
+        match file.split_once('-')?.0 {
+            "fires" => Some(Self::Fires),
+            "silent" => Some(Self::Silent),
+            _ => None,
+        }
+    }
+}
+
+/// Events in order, and the time up to which nothing more came.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sequence<'a> {
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+    until: Option<Until>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Until(#[serde(deserialize_with = "as_rfc3339::deserialize")] Timestamp);
+
+/// What the events of a dataset, and the windows of a spec, can be: what examples are held against.
+#[derive(Debug)]
+pub struct Examples<'c> {
+    schemas: &'c Schemas,
+    windows: &'c WindowFields,
+    specs: &'c [Spec],
+}
+
+impl<'c> Examples<'c> {
+    /// For the datasets and windows of a configuration.
+    #[must_use]
+    pub fn new(schemas: &'c Schemas, windows: &'c WindowFields, specs: &'c [Spec]) -> Self {
+        Self { schemas, windows, specs }
+    }
+
+    /// Whether the rule `id` of `rules` fires in the example `text`.
+    ///
+    /// # Errors
+    ///
+    /// When it is no example: no JSON of this shape, an event that cannot be, or none that the rule is
+    /// asked about. An example with nothing in it would show anything.
+    pub fn fires(&self, rules: &Rules, id: &str, text: &str) -> Result<bool, String> {
+        let rule = rules.iter().find(|rule| rule.id() == id).ok_or("there is no such rule")?;
+        let sequence = sequence(text)?;
+        let mut follow = Follow::new(rules, self.specs);
+        let (mut fires, mut is_asked) = (false, false);
+        for (index, raw) in sequence.events.iter().enumerate() {
+            let event = Event::from_json(raw.get().as_bytes())
+                .map_err(|error| format!("event {}: {error}", index + 1))?;
+            if let Some(strange) = self.strange(&event) {
+                return Err(format!("event {}: {strange}", index + 1));
+            }
+            is_asked |= rule.asks_about(&event);
+            let (firings, errors) = follow.event(&event);
+            if let Some(error) = errors.iter().find(|error| error.rule == id) {
+                return Err(error.message.clone());
+            }
+            fires |= firings.iter().any(|firing| firing.rule.id() == id);
+        }
+        if !is_asked {
+            return Err("has no event that the rule is asked about".to_owned());
+        }
+        let later = sequence.until.map(|Until(until)| follow.until(until)).unwrap_or_default();
+        Ok(fires || later.iter().any(|firing| firing.rule.id() == id))
+    }
+
+    /// What in an event cannot be.
+    fn strange(&self, event: &Event<'_>) -> Option<String> {
+        let strange = match &event.window {
+            Some(window) => match self.windows.get(&window.spec) {
+                Some(fields) => fields.strange(event)?,
+                None => return Some(format!("there is no window spec {}", window.spec)),
+            },
+            None => match self.schemas.get(&event.dataset) {
+                Some(fields) => fields.strange(event)?,
+                None => return Some(format!("there is no dataset {}", event.dataset)),
+            },
+        };
+        Some(format!("no event has {strange}"))
+    }
+}
+
+fn sequence(text: &str) -> Result<Sequence<'_>, String> {
+    let wrong = |error: serde_json::Error| format!("is no example: {error}");
+    if text.trim_start().starts_with('[') {
+        let events = serde_json::from_str(text).map_err(wrong)?;
+        return Ok(Sequence { events, until: None });
+    }
+    let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(text).map_err(wrong)?;
+    if fields.contains_key("events") {
+        return serde_json::from_str(text).map_err(wrong);
+    }
+    let event = serde_json::from_str(text).map_err(wrong)?;
+    Ok(Sequence { events: vec![event], until: None })
+}
+
+#[cfg(test)]
+mod tests;

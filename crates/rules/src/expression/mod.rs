@@ -1,0 +1,207 @@
+//! CEL over an event: the `when` of a rule, the `drop_when` of a filter, and a [`crate::filter`]. And
+//! over a row: what mends it in a quarantine replay.
+//!
+//! The language: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>.
+
+mod fields;
+mod json;
+mod strangers;
+mod value;
+
+use std::sync::{Arc, LazyLock};
+
+use cel::common::types::CelString;
+use cel::common::value::Val;
+use cel::{Context, Env, ExecutionError, Program, Value, extensions};
+
+use tributary_model::config_error::ConfigError;
+use tributary_model::event::Event;
+
+use self::fields::Fields;
+use self::json::Json;
+
+/// The standard functions, built once a process.
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// With functions on text, for what an operator writes: `replace`, `split`, `trim` and their like.
+static TEXT_ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    // What it declares is declared once.
+    let _ = env.add_extension(extensions::strings);
+    Arc::new(env)
+});
+
+/// What an expression about a row can name.
+const ROW_NAMES: [&str; 2] = ["payload", "row"];
+
+/// A compiled expression over the variable `event`, or over `payload` and `row`.
+#[derive(Debug)]
+pub struct Expression {
+    program: Program,
+}
+
+/// An event as CEL sees it, for every expression that asks about it.
+pub struct Scope<'e> {
+    context: Context<'e, 'e>,
+}
+
+impl<'e> Scope<'e> {
+    /// The scope of one event.
+    pub fn of(event: &'e Event<'e>) -> Self {
+        Self::with(Box::new(Fields::Event(event)))
+    }
+
+    /// The scope of the text of any JSON object, which is then `event`.
+    pub fn of_json(object: &'e str) -> Self {
+        Self::with(Box::new(Json(object)))
+    }
+
+    /// The scope of a row: its text as it was received, and the JSON object that it is read as, where
+    /// it can be read.
+    pub fn of_row(row: &'e str, payload: Option<&'e str>) -> Self {
+        let mut context = Context::with_env(Arc::clone(&TEXT_ENV));
+        context.add_variable_as_val("row", Box::new(CelString::from(row)));
+        if let Some(payload) = payload {
+            context.add_variable_as_val("payload", Box::new(Json(payload)));
+        }
+        Self { context }
+    }
+
+    fn with(event: Box<dyn Val + 'e>) -> Self {
+        let mut context = Context::with_env(Arc::clone(&ENV));
+        context.add_variable_as_val("event", event);
+        Self { context }
+    }
+}
+
+impl Expression {
+    /// Compiles `text`, which belongs to `owner` (for the message).
+    ///
+    /// # Errors
+    ///
+    /// When it does not parse, with line and column, or names a variable other than `event`.
+    pub fn compile(owner: &str, text: &str) -> Result<Self, ConfigError> {
+        Self::over(&ENV, &["event"], owner, text)
+    }
+
+    /// Compiles `text` as [`compile`](Self::compile) does, over the variables `payload` and `row`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`compile`](Self::compile).
+    pub fn compile_for_row(owner: &str, text: &str) -> Result<Self, ConfigError> {
+        Self::over(&TEXT_ENV, &ROW_NAMES, owner, text)
+    }
+
+    /// Parses `text` and says where it is wrong: the byte of it, and what is wrong there.
+    ///
+    /// # Errors
+    ///
+    /// The first of what does not parse.
+    pub fn parse(text: &str) -> Result<Program, (usize, String)> {
+        ENV.compile(text).map_err(|errors| {
+            let Some(first) = errors.errors.first() else {
+                return (0, "does not parse".to_owned());
+            };
+            let (line, column) = first.pos;
+            let lines = text.split_inclusive('\n');
+            let before: usize =
+                lines.take(usize::try_from(line - 1).unwrap_or_default()).map(str::len).sum();
+            let offset = before + usize::try_from(column - 1).unwrap_or_default();
+            // What it could have been instead is a list of every operator.
+            let message = first.msg.lines().next().unwrap_or_default();
+            let message = message.split(" expecting {").next().unwrap_or_default();
+            (offset.min(text.len()), format!("does not parse: {message}"))
+        })
+    }
+
+    fn over(env: &Env, names: &[&str], owner: &str, text: &str) -> Result<Self, ConfigError> {
+        let program = env
+            .compile(text)
+            .map_err(|errors| ConfigError::new(owner, format!("does not parse: {errors}")))?;
+        let strangers = strangers::strangers(program.expression(), names);
+        if strangers.is_empty() {
+            return Ok(Self { program });
+        }
+        let (strangers, known) = (strangers.join(", "), names.join("` and `"));
+        let is = if names.len() == 1 { "is" } else { "are" };
+        let message = format!("names {strangers}, and only `{known}` {is} there");
+        Err(ConfigError::new(owner, message))
+    }
+
+    /// What the expression comes to.
+    ///
+    /// # Errors
+    ///
+    /// When it asks for a field that is not there, cannot be worked out, or is nothing that JSON has.
+    pub fn value(&self, scope: &Scope<'_>) -> Result<serde_json::Value, String> {
+        let value = self.program.execute(&scope.context).map_err(|error| error.to_string())?;
+        value::json(&value)
+    }
+
+    /// Whether the expression holds. A field the event does not have makes it false, as an absent
+    /// value fails every comparison.
+    ///
+    /// # Errors
+    ///
+    /// When the expression compares what cannot be compared, or is no boolean.
+    pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, String> {
+        match self.program.execute(&scope.context) {
+            Ok(Value::Bool(held)) => Ok(held),
+            Ok(other) => Err(format!("is a {} and should be a bool", other.type_of())),
+            Err(ExecutionError::NoSuchKey(_)) => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = r#"{"kind":"window","dataset":"accidents","event_id":"e1","entity":"OH/Lucas",
+        "event_time":"2026-11-20T10:00:00Z","received_at":"2026-11-20T10:00:01.5Z",
+        "location":{"lat":41.6,"lon":-83.5,"cell":"852ab2c3fffffff"},
+        "measures":{"severity":4.0,"temperature_c":-3.5},"attributes":{"city":"Toledo"},
+        "tags":["night","weather_snow"],
+        "window":{"spec":"1h","start":"2026-11-20T09:00:00Z","end":"2026-11-20T10:00:00Z","revision":2}}"#;
+
+    fn holds(text: &str) -> Result<bool, String> {
+        let event = Event::from_json(EVENT.as_bytes()).unwrap();
+        Expression::compile("test", text).unwrap().holds(&Scope::of(&event))
+    }
+
+    #[test]
+    fn every_field_of_an_event_can_be_asked() {
+        for text in [
+            "event.kind == 'window' && event.dataset == 'accidents' && event.event_id == 'e1'",
+            "event.entity.startsWith('OH/')",
+            "event.event_time == '2026-11-20T10:00:00Z'",
+            "event.received_at == '2026-11-20T10:00:01.500Z'",
+            "event.location.lat > 41 && event.location.lon < 0.0 && event.location.cell != ''",
+            "event.measures.severity >= 4 && event.measures['temperature_c'] == -3.5",
+            "event.attributes.city in ['Toledo', 'Dayton']",
+            "'night' in event.tags && event.tags.exists(tag, tag.startsWith('weather_'))",
+            "size(event.tags) == 2",
+            "event.window.spec == '1h' && event.window.revision == 2",
+            "event.window.start < event.window.end",
+            "has(event.measures.severity) && !has(event.measures.depth) && 'city' in event.attributes",
+        ] {
+            assert_eq!(holds(text), Ok(true), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_makes_it_false() {
+        for text in ["event.measures.depth_m > 1.0", "event.colour == 'red'", "!(event.x == 1)"] {
+            assert_eq!(holds(text), Ok(false), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_an_error() {
+        for text in ["event.entity > 3", "event.measures.severity + 1.0", "event.measures > 1"] {
+            assert!(holds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use serde_json::json;
+
+use super::*;
+use crate::Rules;
+use crate::{AlertsConfig, shipped};
+
+const RULE: &str = r#"
+[[rules]]
+id = "silent"
+dataset = "telemetry"
+severity = "warning"
+absent = "8m"
+title = "Nothing from {entity}, which was {attributes.status}"
+key = "{entity}"
+cooldown = "0s"
+"#;
+
+fn rules(text: &str) -> Rules {
+    Rules::compile(&AlertsConfig::from_toml(text).unwrap().rules, &shipped::schemas()).unwrap()
+}
+
+/// A reading that happened and was received then.
+fn reading(happened: &str, received: &str) -> String {
+    json!({"kind": "reading", "dataset": "telemetry", "event_id": "e", "entity": "device-01",
+        "event_time": happened, "received_at": received, "measures": {},
+        "attributes": {"status": "OK"}, "tags": []})
+    .to_string()
+}
+
+fn seen(rules: &Rules, happened: &str, received: &str) -> Option<Watched> {
+    let json = reading(happened, received);
+    rules.iter().next().unwrap().sighting(&Event::from_json(json.as_bytes()).unwrap())
+}
+
+#[test]
+fn a_reading_says_that_its_entity_is_there_when_it_was_received() {
+    let rules = rules(RULE);
+    let watched = seen(&rules, "2026-11-20T09:50:00Z", "2026-11-20T10:00:00Z").unwrap();
+
+    assert_eq!((&watched.entity[..], &watched.key[..]), ("device-01", "device-01"));
+    assert_eq!(watched.title, "Nothing from device-01, which was OK");
+    assert_eq!(watched.seen_at.to_string(), "2026-11-20T10:00:00Z");
+    let rule = rules.iter().next().unwrap();
+    assert_eq!(
+        rule.due(watched.seen_at).to_string(),
+        "2026-11-20T10:10:00Z",
+        "8 min and a quarter"
+    );
+    assert!(watched.bucket() < BUCKETS);
+}
+
+#[test]
+fn a_replay_of_the_past_watches_nobody_and_a_clock_ahead_does() {
+    let rules = rules(RULE);
+
+    assert_eq!(seen(&rules, "2025-11-20T10:00:00Z", "2026-11-20T10:00:00Z"), None);
+    assert_eq!(seen(&rules, "2026-11-20T08:59:59Z", "2026-11-20T10:00:00Z"), None);
+    assert!(seen(&rules, "2026-11-20T09:00:00Z", "2026-11-20T10:00:00Z").is_some());
+    assert!(seen(&rules, "2027-11-20T10:00:00Z", "2026-11-20T10:00:00Z").is_some());
+}
+
+#[test]
+fn what_is_slower_than_an_hour_may_be_as_old_as_it_is_slow() {
+    let rules = rules(&RULE.replace("8m", "26h"));
+
+    assert!(seen(&rules, "2026-11-19T10:00:00Z", "2026-11-20T10:00:00Z").is_some());
+    assert_eq!(rules.iter().next().unwrap().rest(), SignedDuration::from_mins(5));
+}
+
+#[test]
+fn each_silence_is_one_alert_and_each_end_another() {
+    let (rules, cooled) = (rules(RULE), rules(&RULE.replace("\"0s\"", "\"1h\"")));
+    let at = |received| seen(&rules, received, received).unwrap();
+    let first = at("2026-11-20T10:00:00Z");
+    let second = at("2026-11-20T10:30:00Z");
+    let id = |rules: &Rules, watched| rules.iter().next().unwrap().silence(watched).alert_id;
+
+    assert_eq!(id(&rules, &first), id(&rules, &first));
+    assert_ne!(id(&rules, &first), id(&rules, &second));
+    assert_ne!(id(&cooled, &first), id(&cooled, &second), "a cooldown makes them no one silence");
+    let end = rules.iter().next().unwrap().end_of_silence(&second, first.seen_at);
+    assert_ne!(end.alert_id, id(&rules, &first));
+    let message: serde_json::Value = serde_json::from_str(&end.message).unwrap();
+    insta::assert_json_snapshot!(message);
+}
+
+#[test]
+fn another_length_watches_anew() {
+    assert_ne!(
+        rules(RULE).iter().next().unwrap().item_of("a"),
+        rules(&RULE.replace("8m", "9m")).iter().next().unwrap().item_of("a")
+    );
+}
+
+#[test]
+fn of_the_silences_in_a_cooldown_the_first_is_told_and_stands_for_the_others() {
+    let rules = rules(&RULE.replace("\"0s\"", "\"1h\""));
+    let rule = rules.iter().next().unwrap();
+    let mut marks = Marks::new();
+    let mut told = |received: &str, due: Option<&str>| {
+        let mut watched = seen(&rules, received, received).unwrap();
+        watched.due = due.map(|due| due.parse().unwrap()).or(watched.due);
+        let silence = rule.silence(&watched);
+        let cooling = rule.cooling(&watched).unwrap();
+        marks.insert(cooling.mark.window, cooling.mark.value);
+        (rule.cooled(&watched.key, &cooling, &marks), cooling, silence.alert_id)
+    };
+
+    let (first, period, id) = told("2026-11-20T10:00:00Z", None);
+    assert_eq!((first, period.end.to_string()), (None, "2026-11-20T11:00:00Z".to_owned()));
+    let (second, ..) = told("2026-11-20T10:20:00Z", None);
+    assert_eq!(second, Some(id));
+    let (_, later, _) = told("2026-11-20T10:20:00Z", Some("2026-11-20T11:00:00Z"));
+    assert_ne!(later.mark.item, period.mark.item, "it is of the period that it is due in");
+    assert_eq!(told("2026-11-20T10:00:00Z", None).0, None, "the first is told again");
+}
+
+#[test]
+fn names_as_long_as_a_row_are_cut_and_stay_two() {
+    let rules = rules(RULE);
+    let rule = rules.iter().next().unwrap();
+    let seen = |last: &str| {
+        let long = "é".repeat(150_000) + last;
+        let json =
+            reading("2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z").replace("device-01", &long);
+        rule.sighting(&Event::from_json(json.as_bytes()).unwrap()).unwrap()
+    };
+    let (one, other) = (seen("1"), seen("2"));
+
+    assert_eq!((one.entity.chars().count(), one.key.chars().count()), (256, 256));
+    assert_eq!(one.title.chars().count(), 1_024);
+    assert_ne!((&one.entity, &one.key, &one.item), (&other.entity, &other.key, &other.item));
+    assert_eq!(rule.item_of(&one.entity), one.item, "what is read from the store is found");
+    assert!(rule.silence(&one).message.len() < 16 * 1024);
+}
+
+#[test]
+fn a_window_is_as_old_as_its_end() {
+    let text = RULE.replace("absent", "window = \"telemetry-1d\"\nabsent").replace("8m", "26h");
+    let rules = rules(&text);
+    let window = |received: &str| {
+        let json = json!({"kind": "window", "dataset": "telemetry", "event_id": "e",
+            "entity": "device-01", "event_time": "2026-11-19T10:00:00Z", "received_at": received,
+            "measures": {}, "attributes": {}, "tags": [], "window": {"spec": "telemetry-1d",
+            "start": "2026-11-19T10:00:00Z", "end": "2026-11-20T10:00:00Z", "revision": 0}})
+        .to_string();
+        rules.iter().next().unwrap().sighting(&Event::from_json(json.as_bytes()).unwrap())
+    };
+
+    assert!(window("2026-11-20T10:01:00Z").is_some());
+    assert!(window("2026-11-21T11:00:00Z").is_some(), "25 hours after its end");
+    assert!(window("2026-11-21T12:00:01Z").is_none());
+}

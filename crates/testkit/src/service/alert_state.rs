@@ -1,0 +1,188 @@
+//! What rules remember: one table, with its conditional writes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tributary_aws::alert_state::{AlertState, OPERATION};
+use tributary_aws::error::{CallError, SetUpError};
+use tributary_rules::series::{Mark, Marks};
+use tributary_rules::watch::Watched;
+
+use crate::clock;
+use crate::fault::Faults;
+use crate::line::Line;
+
+/// The most bytes of an item, names and values of its attributes.
+///
+/// See <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>.
+const MAX_ITEM_BYTES: usize = 400 * 1024;
+
+/// What an item has beside its texts, and what a mark takes, at most.
+const REST_BYTES: usize = 256;
+const MARK_BYTES: usize = 40;
+
+/// One table, at the end of a line. Clones are the same table.
+#[derive(Clone, Debug)]
+pub struct SimAlertState {
+    line: Line,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    marks: BTreeMap<String, (Marks, Timestamp)>,
+    watched: BTreeMap<String, Watched>,
+    behind: BTreeMap<String, Timestamp>,
+    calls: usize,
+}
+
+impl SimAlertState {
+    /// An empty table, as it is reached with these faults.
+    #[must_use]
+    pub fn new(faults: Faults) -> Self {
+        Self { line: Line::new(OPERATION, faults), state: Arc::default() }
+    }
+
+    /// How many calls were made, with an effect or without.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.state().calls
+    }
+
+    /// The entities that are watched.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Watched> {
+        self.state().watched.values().cloned().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
+        self.state().calls += 1;
+        self.line.call(|| effect(&mut self.state())).await
+    }
+}
+
+/// Whether an item of so many bytes can be.
+fn fits(bytes: usize) -> Result<(), CallError> {
+    if bytes <= MAX_ITEM_BYTES {
+        return Ok(());
+    }
+    Err(CallError::SetUp(SetUpError {
+        operation: OPERATION,
+        resource: "simulated".to_owned(),
+        code: "ValidationException".to_owned(),
+        message: "Item size to update has exceeded the maximum allowed size".to_owned(),
+    }))
+}
+
+impl State {
+    fn raise(&mut self, mark: &Mark, expires_at: Timestamp) -> Marks {
+        let now = clock::now();
+        let (marks, expiry) = self.marks.entry(mark.item.clone()).or_default();
+        if !marks.is_empty() && *expiry <= now {
+            marks.clear();
+        }
+        if marks.get(&mark.window).is_none_or(|value| *value < mark.value) {
+            marks.insert(mark.window, mark.value);
+            *expiry = expires_at;
+        }
+        marks.clone()
+    }
+
+    fn see(&mut self, watched: &Watched) -> Watched {
+        let known = self.watched.entry(watched.item.clone()).or_insert_with(|| watched.clone());
+        if known.seen_at < watched.seen_at {
+            *known = Watched { silent_since: known.silent_since, ..watched.clone() };
+        }
+        known.clone()
+    }
+
+    fn due(&self, bucket: u8, now: Timestamp, limit: usize) -> Vec<Watched> {
+        let is_due = |it: &&Watched| it.due.is_some_and(|due| due <= now);
+        let all = self.watched.values().filter(|it| it.bucket() == bucket).filter(is_due);
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|watched| watched.due);
+        all.into_iter().take(limit).cloned().collect()
+    }
+
+    fn told(&mut self, told: &Watched) {
+        if let Some(known) = self.watched.get_mut(&told.item) {
+            known.silent_since = known.silent_since.max(Some(told.seen_at));
+            if known.seen_at == told.seen_at {
+                known.due = None;
+            }
+        }
+    }
+
+    fn postpone(&mut self, postponed: &Watched, until: Timestamp) {
+        if let Some(known) = self.watched.get_mut(&postponed.item)
+            && known.seen_at == postponed.seen_at
+            && known.due.is_some_and(|due| due < until)
+        {
+            known.due = Some(until);
+        }
+    }
+
+    fn ended(&mut self, ended: &Watched) {
+        if let Some(known) = self.watched.get_mut(&ended.item)
+            && known.silent_since == ended.silent_since
+        {
+            known.silent_since = None;
+        }
+    }
+}
+
+impl AlertState for SimAlertState {
+    async fn raise(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
+        let marks = self.state().marks.get(&mark.item).map_or(0, |(marks, _)| marks.len());
+        fits(REST_BYTES + (marks + 1) * MARK_BYTES)?;
+        self.call(|state| state.raise(mark, expires_at)).await
+    }
+
+    async fn see(&self, watched: &Watched, _: Timestamp) -> Result<Watched, CallError> {
+        let texts = [&watched.item, &watched.rule, &watched.entity, &watched.key, &watched.title];
+        fits(REST_BYTES + texts.iter().map(|text| text.len()).sum::<usize>())?;
+        self.call(|state| state.see(watched)).await
+    }
+
+    async fn due(
+        &self,
+        bucket: u8,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Watched>, CallError> {
+        self.call(|state| state.due(bucket, now, limit)).await
+    }
+
+    async fn told(&self, watched: &Watched) -> Result<(), CallError> {
+        self.call(|state| state.told(watched)).await
+    }
+
+    async fn postpone(
+        &self,
+        watched: &Watched,
+        until: Timestamp,
+        _: Timestamp,
+    ) -> Result<(), CallError> {
+        self.call(|state| state.postpone(watched, until)).await
+    }
+
+    async fn ended(&self, watched: &Watched) -> Result<(), CallError> {
+        self.call(|state| state.ended(watched)).await
+    }
+
+    async fn fall_behind(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
+        self.call(|state| {
+            state.behind.insert(shard.to_owned(), until);
+        })
+        .await
+    }
+
+    async fn is_behind(&self, now: Timestamp) -> Result<bool, CallError> {
+        self.call(|state| state.behind.values().any(|until| *until > now)).await
+    }
+}

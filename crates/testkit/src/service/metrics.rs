@@ -1,0 +1,62 @@
+//! CloudWatch metrics: taken as a whole, or refused for what a datum may not be.
+//!
+//! Rules: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::SignedDuration;
+use tributary_aws::cloudwatch;
+use tributary_aws::put::{Limits, Verdict};
+use tributary_pipeline::metric::Datum;
+
+use super::Store;
+use crate::clock;
+
+const MAX_VALUES: usize = 150;
+const MAX_DIMENSIONS: usize = 30;
+const OLDEST: SignedDuration = SignedDuration::from_hours(-14 * 24);
+const YOUNGEST: SignedDuration = SignedDuration::from_hours(2);
+
+/// One namespace.
+#[derive(Debug, Default)]
+pub struct SimMetrics(Mutex<Vec<Datum>>);
+
+impl SimMetrics {
+    /// What was put, in order.
+    pub fn data(&self) -> Vec<Datum> {
+        self.data_mut().clone()
+    }
+
+    fn data_mut(&self) -> MutexGuard<'_, Vec<Datum>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for SimMetrics {
+    type Entry = Datum;
+
+    const OPERATION: &'static str = "cloudwatch:PutMetricData";
+    const IS_ATOMIC: bool = true;
+
+    fn limits(&self) -> Limits {
+        cloudwatch::LIMITS
+    }
+
+    fn size(&self, datum: &Datum) -> usize {
+        cloudwatch::size(datum)
+    }
+
+    fn take(&self, datum: &Datum) -> Verdict {
+        let age = datum.time.duration_since(clock::now());
+        let is_valid = datum.values.len() == datum.counts.len()
+            && datum.values.len() <= MAX_VALUES
+            && datum.dimensions.len() <= MAX_DIMENSIONS
+            && datum.values.iter().chain(&datum.counts).all(|value| value.is_finite())
+            && (OLDEST..=YOUNGEST).contains(&age);
+        if !is_valid {
+            return Verdict::Refused("InvalidParameterValue".to_owned());
+        }
+        self.data_mut().push(datum.clone());
+        Verdict::Stored
+    }
+}

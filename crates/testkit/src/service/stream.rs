@@ -1,0 +1,289 @@
+//! Kinesis Data Streams: shards, sequence numbers, limits, splits and merges.
+//!
+//! Rules: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html> and
+//! <https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-resharding.html>.
+
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tributary_aws::kinesis::{self, StreamRecord};
+use tributary_aws::put::{Limits, Verdict};
+use tributary_kpl as kpl;
+
+use super::Store;
+use crate::clock;
+
+/// What a shard takes in a second.
+const SHARD_RECORDS: f64 = 1_000.0;
+const SHARD_BYTES: f64 = 1_048_576.0;
+
+/// One stream.
+#[derive(Debug)]
+pub struct SimStream {
+    max_record_bytes: usize,
+    retention: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    numbers: u64,
+    shards: Vec<Shard>,
+}
+
+/// One shard: a range of the hash keys, and the records that fell into it.
+#[derive(Debug)]
+pub struct Shard {
+    /// The hash keys.
+    pub keys: RangeInclusive<u128>,
+    /// The shards that this one came from; their records come first.
+    pub parents: Vec<usize>,
+    /// Whether it takes no more records.
+    pub is_closed: bool,
+    records: Vec<Arc<Stored>>,
+    /// What it may still take, and since when that has been growing.
+    allowance: (f64, f64, Duration),
+}
+
+/// One record of a shard.
+#[derive(Debug)]
+pub struct Stored {
+    /// Names the record in its shard; longer is never later, so that text compares like numbers.
+    pub sequence_number: String,
+    /// Decided the shard.
+    pub partition_key: String,
+    /// The bytes.
+    pub data: Vec<u8>,
+    /// When the stream took it.
+    pub arrived_at: Timestamp,
+    /// The same, on the simulation's clock.
+    pub arrived: Duration,
+}
+
+impl Shard {
+    fn new(keys: RangeInclusive<u128>, parents: Vec<usize>) -> Self {
+        let allowance = (SHARD_RECORDS, SHARD_BYTES, clock::elapsed());
+        Self { keys, parents, is_closed: false, records: Vec::new(), allowance }
+    }
+
+    /// Whether the shard takes a record of so many bytes now.
+    fn admits(&mut self, bytes: usize) -> bool {
+        let (records, room, since) = self.allowance;
+        let now = clock::elapsed();
+        let grown = now.saturating_sub(since).as_secs_f64();
+        let records = (records + grown * SHARD_RECORDS).min(SHARD_RECORDS);
+        let room = (room + grown * SHARD_BYTES).min(SHARD_BYTES);
+        #[expect(clippy::cast_precision_loss, reason = "a record has a few MiB at most")]
+        let bytes = bytes as f64;
+        let admits = records >= 1.0 && room >= bytes;
+        self.allowance =
+            if admits { (records - 1.0, room - bytes, now) } else { (records, room, now) };
+        admits
+    }
+}
+
+impl SimStream {
+    /// A stream of so many even shards, whose records may have `max_record_bytes`, key included.
+    #[must_use]
+    pub fn new(shards: usize, max_record_bytes: usize) -> Self {
+        let width = u128::MAX / shards.max(1) as u128;
+        let shard = |n: usize| {
+            let first = width * n as u128 + u128::from(n > 0);
+            let last = if n + 1 >= shards { u128::MAX } else { width * (n as u128 + 1) };
+            Shard::new(first..=last, Vec::new())
+        };
+        let state = State { numbers: 0, shards: (0..shards.max(1)).map(shard).collect() };
+        let retention = Duration::from_hours(24);
+        Self { max_record_bytes, retention, state: Mutex::new(state) }
+    }
+
+    /// How many shards there are, closed ones too.
+    pub fn shard_count(&self) -> usize {
+        self.state().shards.len()
+    }
+
+    /// The shards that take records.
+    pub fn open_shards(&self) -> Vec<usize> {
+        let state = self.state();
+        (0..state.shards.len()).filter(|&n| !state.shards[n].is_closed).collect()
+    }
+
+    /// Splits a shard in the middle of its keys. The parent keeps its records and takes no more.
+    pub fn split(&self, shard: usize) {
+        let mut state = self.state();
+        let Some(parent) = state.shards.get_mut(shard).filter(|parent| !parent.is_closed) else {
+            return;
+        };
+        let (first, last) = (*parent.keys.start(), *parent.keys.end());
+        if first == last {
+            return;
+        }
+        parent.is_closed = true;
+        let middle = first + (last - first) / 2;
+        state.shards.push(Shard::new(first..=middle, vec![shard]));
+        state.shards.push(Shard::new(middle + 1..=last, vec![shard]));
+    }
+
+    /// Merges two shards whose keys are next to each other; whether they were.
+    pub fn merge(&self, one: usize, other: usize) -> bool {
+        let mut state = self.state();
+        let keys = |n: usize| {
+            let shard = state.shards.get(n).filter(|shard| !shard.is_closed)?;
+            Some((*shard.keys.start(), *shard.keys.end()))
+        };
+        let (Some(a), Some(b)) = (keys(one), keys(other)) else { return false };
+        let (low, high) = if a.0 < b.0 { (a, b) } else { (b, a) };
+        if one == other || low.1.checked_add(1) != Some(high.0) {
+            return false;
+        }
+        state.shards[one].is_closed = true;
+        state.shards[other].is_closed = true;
+        state.shards.push(Shard::new(low.0..=high.1, vec![one, other]));
+        true
+    }
+
+    /// The parents of a shard.
+    pub fn parents(&self, shard: usize) -> Vec<usize> {
+        self.state().shards.get(shard).map(|shard| shard.parents.clone()).unwrap_or_default()
+    }
+
+    /// The records of a shard from `index` on, at most `most`, and the index of the first: records
+    /// beyond the retention are gone. `None` where the shard is closed and has no more.
+    pub fn read(
+        &self,
+        shard: usize,
+        index: usize,
+        most: usize,
+    ) -> Option<(usize, Vec<Arc<Stored>>)> {
+        let state = self.state();
+        let shard = state.shards.get(shard)?;
+        let oldest = clock::elapsed().saturating_sub(self.retention);
+        let kept = shard.records.partition_point(|record| record.arrived < oldest);
+        let start = index.max(kept);
+        if start >= shard.records.len() {
+            return (!shard.is_closed).then(|| (start, Vec::new()));
+        }
+        let end = shard.records.len().min(start.saturating_add(most));
+        Some((start, shard.records[start..end].to_vec()))
+    }
+
+    /// All that was ever stored, shard by shard.
+    pub fn all(&self) -> Vec<Arc<Stored>> {
+        self.state().shards.iter().flat_map(|shard| shard.records.iter().cloned()).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for SimStream {
+    type Entry = StreamRecord;
+
+    const OPERATION: &'static str = "kinesis:PutRecords";
+
+    fn limits(&self) -> Limits {
+        let entry_bytes = self.max_record_bytes;
+        let bytes = kinesis::MAX_BYTES.max(entry_bytes);
+        Limits { entries: kinesis::MAX_ENTRIES, bytes, entry_bytes }
+    }
+
+    fn size(&self, entry: &StreamRecord) -> usize {
+        entry.size()
+    }
+
+    fn key<'e>(&self, entry: &'e StreamRecord) -> Option<&'e str> {
+        Some(&entry.partition_key)
+    }
+
+    fn take(&self, entry: &StreamRecord) -> Verdict {
+        let key = kpl::hash_key(&entry.partition_key);
+        let mut state = self.state();
+        let number = state.numbers;
+        let open = state.shards.iter_mut().find(|it| !it.is_closed && it.keys.contains(&key));
+        let Some(shard) = open else {
+            return Verdict::Failed("InternalFailure".to_owned());
+        };
+        if !shard.admits(entry.size()) {
+            return Verdict::Failed("ProvisionedThroughputExceededException".to_owned());
+        }
+        shard.records.push(Arc::new(Stored {
+            sequence_number: format!("4959{number:052}"),
+            partition_key: entry.partition_key.clone(),
+            data: entry.data.clone(),
+            arrived_at: clock::now(),
+            arrived: clock::elapsed(),
+        }));
+        state.numbers += 1;
+        Verdict::Stored
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(stream: &SimStream, key: &str) -> Verdict {
+        stream.take(&StreamRecord::new(key, b"x".to_vec()))
+    }
+
+    fn keys(stream: &SimStream, shard: usize) -> Vec<String> {
+        let read = stream.read(shard, 0, 10_000).unwrap_or_default().1;
+        read.iter().map(|record| record.partition_key.clone()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_split_closes_the_parent_and_its_children_take_what_comes() {
+        let stream = SimStream::new(1, 100);
+        (0..20).for_each(|n| assert_eq!(put(&stream, &format!("a{n}")), Verdict::Stored));
+
+        stream.split(0);
+        (0..20).for_each(|n| assert_eq!(put(&stream, &format!("b{n}")), Verdict::Stored));
+
+        assert_eq!(stream.open_shards(), [1, 2]);
+        assert_eq!((stream.parents(1), stream.parents(2)), (vec![0], vec![0]));
+        assert_eq!(keys(&stream, 0).len(), 20);
+        assert_eq!(stream.read(0, 20, 1).map(|read| read.0), None, "closed and read to its end");
+        assert!(!keys(&stream, 1).is_empty() && !keys(&stream, 2).is_empty());
+        assert_eq!(keys(&stream, 1).len() + keys(&stream, 2).len(), 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_neighbours_merge() {
+        let stream = SimStream::new(3, 100);
+
+        assert!(!stream.merge(0, 2) && !stream.merge(1, 1) && !stream.merge(0, 7));
+        assert!(stream.merge(2, 1));
+
+        assert_eq!(stream.open_shards(), [0, 3]);
+        assert_eq!(stream.parents(3), [2, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_takes_a_thousand_records_a_second() {
+        clock::begin();
+        let stream = SimStream::new(1, 100);
+        let stored = |n: usize| (0..n).filter(|_| put(&stream, "k") == Verdict::Stored).count();
+
+        assert_eq!(stored(1_500), 1_000);
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert_eq!(stored(1_500), 500);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_older_than_the_retention_is_gone() {
+        clock::begin();
+        let stream = SimStream::new(1, 100);
+        put(&stream, "old");
+        tokio::time::advance(Duration::from_hours(20)).await;
+        put(&stream, "young");
+        tokio::time::advance(Duration::from_hours(5)).await;
+
+        let (index, records) = stream.read(0, 0, 10).unwrap();
+
+        assert_eq!((index, records.len()), (1, 1));
+        assert_eq!(records[0].partition_key, "young");
+    }
+}

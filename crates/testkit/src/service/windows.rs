@@ -1,0 +1,270 @@
+//! The store of windows: conditional writes, an index that lags behind, and items that expire.
+//!
+//! Rules: those of `crates/sim/src/service/table.rs`, and
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.Writes> for the
+//! index, which is brought up to date after the fact.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tributary_aws::error::CallError;
+use tributary_aws::windows::{
+    Item, ItemKey, MAX_KEYS, OPERATION, Range, ShardList, WindowStore, Written,
+};
+use tributary_windows::clock::{Clock, Shard, ShardOrigin};
+
+use super::SimStream;
+use crate::clock;
+use crate::fault::Faults;
+use crate::line::Line;
+use crate::mapping::kinesis::shard_id;
+
+/// How long the index may show what was.
+const LAG: Duration = Duration::from_secs(2);
+
+/// One store of windows, at the end of a line. Clones are the same store.
+#[derive(Clone, Debug)]
+pub struct SimWindows {
+    line: Line,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: BTreeMap<ItemKey, Item>,
+    /// The index as it is when it has caught up.
+    due: BTreeMap<(String, u8), BTreeSet<(Timestamp, ItemKey)>>,
+    /// What changed of late: what the index still shows, and until when it may.
+    recent: VecDeque<(Duration, ItemKey, Option<Timestamp>)>,
+    clocks: BTreeMap<String, Clock>,
+    expiries: BTreeMap<(String, String), Timestamp>,
+    /// When something is forgotten next.
+    next_expiry: Option<Timestamp>,
+}
+
+impl SimWindows {
+    /// An empty store, as it is reached with these faults.
+    #[must_use]
+    pub fn new(faults: Faults) -> Self {
+        Self { line: Line::new(OPERATION, faults), state: Arc::default() }
+    }
+
+    /// Every window that is there.
+    #[must_use]
+    pub fn items(&self) -> Vec<Item> {
+        self.state().items.values().cloned().collect()
+    }
+
+    /// The clock of this name, as it is.
+    #[must_use]
+    pub fn clock_of(&self, name: &str) -> Clock {
+        self.state().clocks.get(name).cloned().unwrap_or_default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
+        let forgetting = |state: &mut State| {
+            state.forget(clock::now());
+            effect(state)
+        };
+        self.line.call(|| forgetting(&mut self.state())).await
+    }
+}
+
+impl State {
+    fn forget(&mut self, now: Timestamp) {
+        if now < self.next_expiry.unwrap_or(Timestamp::MAX) {
+            return;
+        }
+        self.items.retain(|_, item| item.expires_at.is_none_or(|at| at > now));
+        let expiries = &self.expiries;
+        for (name, clock) in &mut self.clocks {
+            let is_kept = |shard: &Shard| {
+                expiries.get(&(name.clone(), shard.id.clone())).is_none_or(|at| *at > now)
+            };
+            clock.shards.retain(is_kept);
+        }
+        let times = self.items.values().filter_map(|item| item.expires_at);
+        let shards = expiries.values().copied().filter(|at| *at > now);
+        self.next_expiry = times.chain(shards).min();
+    }
+
+    fn expires(&mut self, at: Timestamp) {
+        self.next_expiry = Some(self.next_expiry.map_or(at, |next| next.min(at)));
+    }
+
+    fn write(&mut self, item: &Item) -> Written {
+        let before = self.items.get(&item.key);
+        if before.map_or(0, |item| item.version) + 1 != item.version {
+            return Written::Conflict;
+        }
+        let was_due = before.and_then(|item| item.due);
+        let key = &item.key;
+        let index = self.due.entry((key.spec.clone(), key.bucket())).or_default();
+        if let Some(due) = was_due {
+            index.remove(&(due, key.clone()));
+        }
+        if let Some(due) = item.due {
+            index.insert((due, key.clone()));
+        }
+        self.recent.push_back((clock::elapsed() + LAG, key.clone(), was_due));
+        if let Some(at) = item.expires_at {
+            self.expires(at);
+        }
+        self.items.insert(key.clone(), item.clone());
+        Written::Stored
+    }
+
+    /// What the index shows: with what changed of late as it was before, where it lags.
+    fn shown(
+        &mut self,
+        spec: &str,
+        bucket: u8,
+        until: Timestamp,
+        limit: usize,
+        lags: bool,
+    ) -> Vec<ItemKey> {
+        let now = clock::elapsed();
+        while self.recent.front().is_some_and(|(caught_up, ..)| *caught_up <= now) {
+            self.recent.pop_front();
+        }
+        let mut before = BTreeMap::new();
+        if lags {
+            // The first change says what it was before all of them.
+            for (_, key, was_due) in self.recent.iter().rev() {
+                before.insert(key, *was_due);
+            }
+        }
+        let index = self.due.get(&(spec.to_owned(), bucket)).into_iter().flatten();
+        let up_to_date = index
+            .take_while(|(due, _)| *due <= until)
+            .filter(|(_, key)| !before.contains_key(key))
+            .cloned();
+        let lagging = before.iter().filter_map(|(key, was_due)| {
+            let is_here = key.spec == spec && key.bucket() == bucket;
+            let due = was_due.filter(|due| is_here && *due <= until)?;
+            Some((due, (*key).clone()))
+        });
+        let found: BTreeSet<_> = up_to_date.take(limit).chain(lagging).collect();
+        found.into_iter().map(|(_, key)| key).take(limit).collect()
+    }
+
+    fn put_shard(&mut self, name: &str, shard: &Shard, expires_at: Timestamp, is_new: bool) {
+        let clock = self.clocks.entry(name.to_owned()).or_default();
+        if is_new && clock.shard(&shard.id).is_some() {
+            return;
+        }
+        clock.shards.retain(|other| other.id != shard.id);
+        clock.shards.push(shard.clone());
+        self.expiries.insert((name.to_owned(), shard.id.clone()), expires_at);
+        self.expires(expires_at);
+    }
+}
+
+impl WindowStore for SimWindows {
+    async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, CallError> {
+        debug_assert!(keys.len() <= MAX_KEYS, "the service takes no more");
+        let read = |state: &mut State| {
+            let item = |key| state.items.get(key).cloned();
+            keys.iter().map(item).collect()
+        };
+        self.call(read).await
+    }
+
+    async fn write(&self, item: &Item) -> Result<Written, CallError> {
+        self.call(|state| state.write(item)).await
+    }
+
+    async fn due(
+        &self,
+        spec: &str,
+        bucket: u8,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ItemKey>, CallError> {
+        let lags = self.line.faults().below(2) == 0;
+        self.call(|state| state.shown(spec, bucket, until, limit, lags)).await
+    }
+
+    async fn range(&self, spec: &str, group: &str, range: Range) -> Result<Vec<Item>, CallError> {
+        self.call(|state| {
+            let key = |start| ItemKey { spec: spec.to_owned(), group: group.to_owned(), start };
+            if range.from >= range.until {
+                return Vec::new();
+            }
+            let rows = state.items.range(key(range.from)..key(range.until));
+            rows.rev().take(range.limit).map(|(_, item)| item.clone()).collect()
+        })
+        .await
+    }
+
+    async fn clock(&self, name: &str) -> Result<Clock, CallError> {
+        self.call(|state| state.clocks.get(name).cloned().unwrap_or_default()).await
+    }
+
+    async fn put_shard(
+        &self,
+        clock: &str,
+        shard: &Shard,
+        expires_at: Timestamp,
+    ) -> Result<(), CallError> {
+        self.call(|state| state.put_shard(clock, shard, expires_at, false)).await
+    }
+
+    async fn add_shard(
+        &self,
+        clock: &str,
+        shard: &Shard,
+        expires_at: Timestamp,
+    ) -> Result<(), CallError> {
+        self.call(|state| state.put_shard(clock, shard, expires_at, true)).await
+    }
+
+    async fn wake_shard(&self, clock: &str, id: &str, seen_at: Timestamp) -> Result<(), CallError> {
+        self.call(|state| {
+            let clock = state.clocks.entry(clock.to_owned()).or_default();
+            for shard in clock.shards.iter_mut().filter(|shard| shard.id == id) {
+                shard.seen_at = shard.seen_at.max(seen_at);
+            }
+        })
+        .await
+    }
+
+    async fn raise(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
+        self.call(|state| {
+            let clock = state.clocks.entry(clock.to_owned()).or_default();
+            clock.watermark = clock.watermark.max(Some(time));
+        })
+        .await
+    }
+}
+
+/// The shards of a stream, at the end of a line.
+#[derive(Clone, Debug)]
+pub struct SimShards {
+    line: Line,
+    stream: Arc<SimStream>,
+}
+
+impl SimShards {
+    /// The shards of `stream`, as they are asked for with these faults.
+    #[must_use]
+    pub fn new(stream: Arc<SimStream>, faults: Faults) -> Self {
+        Self { line: Line::new("kinesis:ListShards", faults), stream }
+    }
+}
+
+impl ShardList for SimShards {
+    async fn shards(&self) -> Result<Vec<ShardOrigin>, CallError> {
+        let origin = |shard| ShardOrigin {
+            id: shard_id(shard),
+            parents: self.stream.parents(shard).into_iter().map(shard_id).collect(),
+        };
+        self.line.call(|| (0..self.stream.shard_count()).map(origin).collect()).await
+    }
+}

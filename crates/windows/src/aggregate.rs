@@ -1,0 +1,358 @@
+//! Partial aggregates: what some events of a window come to, mergeable in any order.
+
+use std::collections::BTreeMap;
+
+use base64_simd::STANDARD;
+use datasketches::tdigest::TDigestMut;
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::spec::Spec;
+use tributary_model::event::{Event, Measures};
+use tributary_model::id::shortened;
+
+/// How closely a digest follows the distribution: about 100 centroids, 1.6 kB.
+const DIGEST_K: u16 = 100;
+
+/// The most distinct values of one field that are counted each by itself: the first in the order of text.
+pub(crate) const MAX_VALUES: usize = 50;
+
+/// What the values beyond [`MAX_VALUES`] are counted under.
+const OTHER: &str = "other";
+
+/// The most characters of a value that is counted.
+const MAX_VALUE_CHARS: usize = 128;
+
+/// What one event adds to a window: copied out of it, so that the record can go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The event, by the first half of its id.
+    pub id: u64,
+    /// The time that counts for the window.
+    pub time: Timestamp,
+    /// Values of the measures of the spec, in its order.
+    pub values: Vec<Option<f64>>,
+    /// Values of the fields that the spec counts, in its order.
+    pub counted: Vec<Option<String>>,
+}
+
+impl Sample {
+    /// What `event` adds to the windows of `spec`.
+    #[must_use]
+    pub fn of(event: &Event<'_>, spec: &Spec) -> Self {
+        let value = |name: &String| event.measures.get(name).copied();
+        let counted = |name: &String| match event.attributes.get(name) {
+            Some(text) => Some(shortened(text, MAX_VALUE_CHARS).into_owned()),
+            None => event.measures.get(name).map(ToString::to_string),
+        };
+        Self {
+            id: super::seen::short(&event.event_id),
+            time: spec.time_of(event),
+            values: spec.measures.iter().map(value).collect(),
+            counted: spec.count_by.iter().map(counted).collect(),
+        }
+    }
+}
+
+/// What some events of one window come to.
+///
+/// [`Aggregate::merge`] is associative and commutative; sums are compensated, so that the order shows
+/// in the last digits at most. What would be beyond the greatest number stays there, and has no standard
+/// deviation. It does not know its events: see [`super::seen`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Aggregate {
+    /// How many events.
+    pub count: u64,
+    /// By measure.
+    pub measures: BTreeMap<String, Moments>,
+    /// By field and value, how many events.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// What the values of one measure come to. There is at least one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moments {
+    n: u64,
+    sum: Sum,
+    /// The sum of the squares of the distances from the mean; the greatest number where that is beyond.
+    m2: f64,
+    min: f64,
+    max: f64,
+    first: Reading,
+    last: Reading,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
+}
+
+/// A sum and what was rounded off it.
+///
+/// Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen" (1974).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Sum(f64, f64);
+
+impl Sum {
+    fn add(&mut self, value: f64) {
+        let sum = self.0 + value;
+        self.1 += if self.0.abs() >= value.abs() {
+            (self.0 - sum) + value
+        } else {
+            (value - sum) + self.0
+        };
+        self.0 = sum;
+        self.bound();
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.add(other.0);
+        self.1 += other.1;
+        self.bound();
+    }
+
+    /// JSON has no number beyond the greatest.
+    fn bound(&mut self) {
+        if !(self.0.is_finite() && self.1.is_finite()) {
+            *self = Self(self.0.clamp(f64::MIN, f64::MAX), 0.0);
+        }
+    }
+
+    fn get(self) -> f64 {
+        self.0 + self.1
+    }
+}
+
+/// A value and when it was; of two at one time, the event with the lower id comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Reading {
+    #[serde(with = "tributary_model::time::as_rfc3339")]
+    time: Timestamp,
+    id: u64,
+    value: f64,
+}
+
+impl Reading {
+    fn place(self) -> (Timestamp, u64) {
+        (self.time, self.id)
+    }
+}
+
+/// A t-digest, base64 of its double-precision form in JSON.
+///
+/// Dunning and Ertl, "Computing extremely accurate quantiles using t-digests",
+/// <https://arxiv.org/abs/1902.04023>.
+#[derive(Clone, Debug)]
+struct Digest(TDigestMut);
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.clone().serialize() == other.0.clone().serialize()
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode_to_string(self.0.clone().serialize()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = STANDARD.decode_to_vec(text).map_err(de::Error::custom)?;
+        TDigestMut::deserialize(&bytes).map(Self).map_err(de::Error::custom)
+    }
+}
+
+impl Aggregate {
+    /// Adds one event.
+    pub fn add(&mut self, sample: &Sample, spec: &Spec) {
+        self.count += 1;
+        for (name, value) in spec.measures.iter().zip(&sample.values) {
+            let Some(value) = *value else { continue };
+            let reading = Reading { time: sample.time, id: sample.id, value };
+            match self.measures.get_mut(name) {
+                Some(moments) => moments.add(reading),
+                None => {
+                    let moments = Moments::of(reading, !spec.quantiles.is_empty());
+                    self.measures.insert(name.clone(), moments);
+                }
+            }
+        }
+        for (name, value) in spec.count_by.iter().zip(&sample.counted) {
+            if let Some(value) = value {
+                count(self.counts.entry(name.clone()).or_default(), value, 1);
+            }
+        }
+    }
+
+    /// Adds what other events come to.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        for (name, moments) in &other.measures {
+            match self.measures.get_mut(name) {
+                Some(own) => own.merge(moments),
+                None => {
+                    self.measures.insert(name.clone(), moments.clone());
+                }
+            }
+        }
+        for (name, counts) in &other.counts {
+            let own = self.counts.entry(name.clone()).or_default();
+            for (value, more) in counts {
+                count(own, value, *more);
+            }
+        }
+    }
+
+    /// The measures of the window event: `count`, and for each measure its statistics by the names
+    /// that the design gives them.
+    #[must_use]
+    pub fn results(&self, spec: &Spec) -> Measures<'static> {
+        let mut results = Measures::with_capacity(1 + 8 * self.measures.len());
+        #[expect(clippy::cast_precision_loss, reason = "less than 2^53 events")]
+        let float = |count: u64| count as f64;
+        results.push("count", float(self.count));
+        for (name, moments) in &self.measures {
+            let mut put = |suffix: &str, value: f64| {
+                if value.is_finite() {
+                    results.push(format!("{name}_{suffix}"), value);
+                }
+            };
+            put("mean", moments.mean());
+            put("min", moments.min);
+            put("max", moments.max);
+            put("sum", moments.sum.get());
+            if let Some(std) = moments.std() {
+                put("std", std);
+            }
+            put("first", moments.first.value);
+            put("last", moments.last.value);
+            for quantile in &spec.quantiles {
+                if let Some(value) = moments.quantile(*quantile) {
+                    put(&format!("p{}", percent(*quantile)), value);
+                }
+            }
+            if spec.rate.contains(name)
+                && let Some(rate) = moments.per_hour()
+            {
+                put("per_h", rate);
+            }
+        }
+        for (name, counts) in &self.counts {
+            for (value, count) in counts {
+                results.push(format!("count_{name}_{value}"), float(*count));
+            }
+        }
+        results
+    }
+}
+
+/// Counts `more` of a value. Where there are more than [`MAX_VALUES`], the last in the order of text is
+/// [`OTHER`] from then on: which ones are counted by themselves is of the values, not of their order.
+fn count(counts: &mut BTreeMap<String, u64>, value: &str, more: u64) {
+    if let Some(own) = counts.get_mut(value) {
+        *own += more;
+        return;
+    }
+    counts.insert(value.to_owned(), more);
+    let is_own = |name: &&String| *name != OTHER;
+    if counts.keys().filter(is_own).count() > MAX_VALUES
+        && let Some(last) = counts.keys().rev().find(is_own).cloned()
+    {
+        let beyond = counts.remove(&last).unwrap_or_default();
+        *counts.entry(OTHER.to_owned()).or_default() += beyond;
+    }
+}
+
+/// A quantile as it is named: `50`, `99.9`.
+pub(crate) fn percent(quantile: f64) -> String {
+    let percent = (quantile * 100_000.0).round() / 1_000.0;
+    percent.to_string()
+}
+
+/// A sum of squares, or the greatest number where it is beyond.
+fn finite(squares: f64) -> f64 {
+    if squares.is_finite() { squares } else { f64::MAX }
+}
+
+impl Moments {
+    fn of(reading: Reading, has_digest: bool) -> Self {
+        let digest = has_digest.then(|| TDigestMut::new(DIGEST_K).ok()).flatten();
+        let mut moments = Self {
+            n: 1,
+            sum: Sum(reading.value, 0.0),
+            m2: 0.0,
+            min: reading.value,
+            max: reading.value,
+            first: reading,
+            last: reading,
+            digest: digest.map(Digest),
+        };
+        if let Some(digest) = &mut moments.digest {
+            digest.0.update(reading.value);
+        }
+        moments
+    }
+
+    fn add(&mut self, reading: Reading) {
+        let before = self.mean();
+        self.n += 1;
+        self.sum.add(reading.value);
+        // Welford, "Note on a method for calculating corrected sums of squares and products" (1962).
+        self.m2 = finite(self.m2 + (reading.value - before) * (reading.value - self.mean()));
+        self.meet(reading, reading, reading.value, reading.value);
+        if let Some(digest) = &mut self.digest {
+            digest.0.update(reading.value);
+        }
+    }
+
+    /// Chan, Golub and `LeVeque`, "Updating formulae and a pairwise algorithm for computing sample
+    /// variances" (1979).
+    fn merge(&mut self, other: &Self) {
+        let distance = other.mean() - self.mean();
+        let (own, others) = (self.float_n(), other.float_n());
+        let between = distance * distance * own * others / (own + others);
+        self.m2 = finite(self.m2 + other.m2 + between);
+        self.n += other.n;
+        self.sum.merge(other.sum);
+        self.meet(other.first, other.last, other.min, other.max);
+        if let (Some(own), Some(others)) = (&mut self.digest, &other.digest) {
+            own.0.merge(&others.0);
+        }
+    }
+
+    fn meet(&mut self, first: Reading, last: Reading, min: f64, max: f64) {
+        if first.place() < self.first.place() {
+            self.first = first;
+        }
+        if last.place() > self.last.place() {
+            self.last = last;
+        }
+        self.min = self.min.min(min);
+        self.max = self.max.max(max);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "less than 2^53 events")]
+    fn float_n(&self) -> f64 {
+        self.n as f64
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum.get() / self.float_n()
+    }
+
+    /// Of the population: a window holds all its events.
+    fn std(&self) -> Option<f64> {
+        (self.m2 < f64::MAX).then(|| (self.m2.max(0.0) / self.float_n()).sqrt())
+    }
+
+    fn quantile(&self, quantile: f64) -> Option<f64> {
+        self.digest.as_ref()?.0.clone().quantile(quantile).ok()?
+    }
+
+    /// From the first to the last reading; none where they are of one time.
+    fn per_hour(&self) -> Option<f64> {
+        let seconds = self.last.time.duration_since(self.first.time).as_secs_f64();
+        (seconds > 0.0).then(|| (self.last.value - self.first.value) * 3_600.0 / seconds)
+    }
+}

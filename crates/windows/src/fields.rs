@@ -1,0 +1,109 @@
+//! What the windows of a spec can hold: derived from what the readings can hold that they are made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::WindowSpec;
+use crate::aggregate::{MAX_VALUES, percent};
+use tributary_anomaly::{AnomalyKind, MAX_Z};
+use tributary_model::domain::{Fields, Numbers, Schemas, Texts};
+
+/// The fields of the windows of each spec.
+#[derive(Clone, Debug)]
+pub struct WindowFields(BTreeMap<String, Fields>);
+
+impl WindowFields {
+    /// Derives them from the specs and the datasets they are of; a spec of no dataset has none.
+    #[must_use]
+    pub fn of(specs: &[WindowSpec], schemas: &Schemas) -> Self {
+        let fields = |spec: &WindowSpec| {
+            let readings = schemas.get(&spec.dataset)?;
+            Some((spec.id.clone(), window_fields(spec, readings)))
+        };
+        Self(specs.iter().filter_map(fields).collect())
+    }
+
+    /// The fields of the windows of a spec.
+    #[must_use]
+    pub fn get(&self, spec: &str) -> Option<&Fields> {
+        self.0.get(spec)
+    }
+
+    /// The ids of the specs that are of `dataset`, for messages.
+    #[must_use]
+    pub fn names(&self, dataset: &str) -> String {
+        let of_it = self.0.iter().filter(|(_, fields)| fields.dataset() == dataset);
+        of_it.map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+pub(crate) fn window_fields(spec: &WindowSpec, readings: &Fields) -> Fields {
+    // What there is none of is left out.
+    let count = || Numbers::whole(1.0, f64::INFINITY);
+    let mut measures = BTreeMap::from([("count".to_owned(), count())]);
+    for name in &spec.measures {
+        let Some(numbers) = readings.measure(name) else { continue };
+        let (low, high) = numbers.hull().unwrap_or_default();
+        let mut put = |suffix: &str, numbers: Numbers| {
+            measures.insert(format!("{name}_{suffix}"), numbers);
+        };
+        put("mean", Numbers::between(low, high));
+        for suffix in ["min", "max", "first", "last"] {
+            put(suffix, numbers.clone());
+        }
+        put("sum", sum(low, high));
+        put("std", Numbers::between(0.0, high - low));
+        for quantile in &spec.quantiles {
+            put(&format!("p{}", percent(*quantile)), Numbers::between(low, high));
+        }
+        if spec.rate.contains(name) {
+            put("per_h", Numbers::any());
+        }
+    }
+    let mut counted = Vec::new();
+    for name in &spec.count_by {
+        match values(readings, name) {
+            Some(values) => {
+                let named = |value| (format!("count_{name}_{value}"), count());
+                measures.extend(values.into_iter().map(named));
+            }
+            None => counted.push(format!("count_{name}_")),
+        }
+    }
+    let mut tags = BTreeSet::from(["approximate".to_owned()]);
+    if let Some(anomaly) = &spec.anomaly {
+        tags.insert("anomaly".to_owned());
+        tags.extend(AnomalyKind::ALL.map(|kind| format!("anomaly_kind:{}", kind.as_str())));
+        for measure in &anomaly.measures {
+            measures.insert(format!("{measure}_z"), Numbers::between(-MAX_Z, MAX_Z));
+            tags.insert(format!("anomaly:{measure}"));
+        }
+    }
+    // The group is one attribute, by the names of its parts.
+    let group = match &spec.key[..] {
+        [name] => readings.attribute(name).map(|texts| texts.or(&Texts::one_of(["unknown"]))),
+        _ => None,
+    };
+    let attributes = BTreeMap::from([(spec.key.join("/"), group.unwrap_or_else(Texts::any))]);
+    Fields::of_windows(&spec.id, readings.dataset(), measures, counted, attributes, tags)
+}
+
+/// What a sum of one or more can be.
+fn sum(low: f64, high: f64) -> Numbers {
+    let low = if low >= 0.0 { low } else { f64::NEG_INFINITY };
+    let high = if high <= 0.0 { high } else { f64::INFINITY };
+    Numbers::between(low, high)
+}
+
+/// The values that are counted, where they are a closed list of which each is counted by itself.
+fn values(readings: &Fields, name: &str) -> Option<Vec<String>> {
+    if let Some(numbers) = readings.measure(name) {
+        let listed = numbers.listed(MAX_VALUES)?;
+        return Some(listed.iter().map(ToString::to_string).collect());
+    }
+    match readings.attribute(name)? {
+        Texts::OneOf(texts) if texts.len() < MAX_VALUES => {
+            Some(texts.iter().cloned().chain(["unknown".to_owned()]).collect())
+        }
+        Texts::OneOf(_) | Texts::AllBut(_) => None,
+    }
+}

@@ -1,0 +1,312 @@
+//! Window specs: which events a window holds, of `[[windows]]` in `pipeline.toml`.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use crate::fields::window_fields;
+use tributary_anomaly::{AnomalySpec, Detector};
+use tributary_model::config_error::ConfigError;
+use tributary_model::domain::Schemas;
+use tributary_model::event::{Event, Kind};
+use tributary_model::id::shortened;
+use tributary_model::time::{Length, floor_second, period};
+
+/// The most windows that one event may be in.
+const MAX_OVERLAP: i64 = 60;
+
+/// The longest that a length of time may be: a hundred years.
+const MAX_LENGTH: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
+
+/// The most events of one window that are known by their ids: a stored window has 400 KB at most, and an id
+/// takes 11 bytes of it.
+const MAX_DISTINCT: usize = 25_000;
+
+/// The most characters of a group key: a partition key of Kinesis is no longer.
+///
+/// See <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>.
+const MAX_KEY_CHARS: usize = 256;
+
+/// A window spec as `pipeline.toml` states it; the file explains each field.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the configuration file explains its fields where users read them")]
+pub struct WindowSpec {
+    pub id: String,
+    pub dataset: String,
+    pub key: Vec<String>,
+    pub size: Length,
+    #[serde(default)]
+    pub hop: Option<Length>,
+    #[serde(default)]
+    pub time: TimeBasis,
+    #[serde(default)]
+    pub delay: Length,
+    pub lateness: Length,
+    #[serde(default = "two_minutes")]
+    pub idle: Length,
+    pub keep: Length,
+    pub measures: Vec<String>,
+    #[serde(default)]
+    pub quantiles: Vec<f64>,
+    #[serde(default)]
+    pub rate: Vec<String>,
+    #[serde(default)]
+    pub count_by: Vec<String>,
+    #[serde(default = "default_distinct")]
+    pub distinct: usize,
+    #[serde(default)]
+    pub anomaly: Option<AnomalySpec>,
+}
+
+fn two_minutes() -> Length {
+    Length::new(SignedDuration::from_mins(2))
+}
+
+fn default_distinct() -> usize {
+    10_000
+}
+
+/// Which time of an event says what window it is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeBasis {
+    /// When it happened.
+    #[default]
+    Event,
+    /// When Tributary received it: for datasets whose files are not in order of time.
+    Received,
+}
+
+/// From a first instant inside to the first instant after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// First instant inside.
+    pub start: Timestamp,
+    /// First instant after.
+    pub end: Timestamp,
+}
+
+/// A compiled window spec.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Names it, in window events and in the store.
+    pub id: String,
+    /// The dataset of its events.
+    pub dataset: String,
+    /// What its windows are by: `entity`, or attributes.
+    pub key: Vec<String>,
+    /// The length of a window, whole seconds.
+    pub size: SignedDuration,
+    /// From the start of one window to the start of the next, whole seconds; as long as the size where
+    /// windows do not overlap.
+    pub hop: SignedDuration,
+    /// Which time of an event counts.
+    pub time: TimeBasis,
+    /// How long the watermark must be past the end before a window closes.
+    pub delay: SignedDuration,
+    /// How far the watermark may be past the end while an event still makes a revision.
+    pub lateness: SignedDuration,
+    /// How long a shard may be silent before it holds the watermark back no more.
+    pub idle: SignedDuration,
+    /// How long the store keeps a closed window.
+    pub keep: SignedDuration,
+    /// The measures that are aggregated.
+    pub measures: Vec<String>,
+    /// The quantiles of each measure, 0 to 1.
+    pub quantiles: Vec<f64>,
+    /// Measures whose change an hour is told.
+    pub rate: Vec<String>,
+    /// Attributes, or whole measures, whose values are counted.
+    pub count_by: Vec<String>,
+    /// How many events of one window are known by their ids.
+    pub distinct: usize,
+    /// What says whether a window is as usual.
+    pub detector: Option<Detector>,
+}
+
+/// Compiles the windows of a configuration over the datasets of `schemas`.
+///
+/// # Errors
+///
+/// Names the spec that is of no dataset, repeats an id, or says what cannot be.
+pub fn compile(specs: &[WindowSpec], schemas: &Schemas) -> Result<Vec<Spec>, ConfigError> {
+    let mut ids = BTreeSet::new();
+    let specs = specs.iter().map(|spec| {
+        if !ids.insert(spec.id.as_str()) {
+            return Err(ConfigError::new(format!("window {}", spec.id), "is there twice"));
+        }
+        if let Some(message) = wrong_name(spec, schemas) {
+            return Err(ConfigError::new(format!("window {}", spec.id), message));
+        }
+        Spec::compile(spec, schemas)
+    });
+    specs.collect()
+}
+
+/// A name in a spec that nothing of its dataset has, or that is there twice. What is wrong with the
+/// dataset itself is said elsewhere.
+fn wrong_name(spec: &WindowSpec, schemas: &Schemas) -> Option<String> {
+    let lists = [
+        ("key", &spec.key),
+        ("measures", &spec.measures),
+        ("rate", &spec.rate),
+        ("count_by", &spec.count_by),
+    ];
+    for (list, names) in lists {
+        if let Some(twice) = (1..names.len()).find(|&index| names[..index].contains(&names[index]))
+        {
+            return Some(format!("{list} names {} twice", names[twice]));
+        }
+    }
+    let fields = schemas.get(&spec.dataset)?;
+    let is_attribute = |name: &String| fields.attributes().any(|it| it == name);
+    let is_measure = |name: &String| fields.measure(name).is_some();
+    let have = |names: &mut dyn Iterator<Item = &str>| names.collect::<Vec<_>>().join(", ");
+    if let Some(name) = spec.key.iter().find(|name| *name != "entity" && !is_attribute(name)) {
+        let there = have(&mut fields.attributes());
+        return Some(format!("key {name:?} is neither entity nor one of the attributes {there}"));
+    }
+    if let Some(name) = spec.measures.iter().find(|name| !is_measure(name)) {
+        return Some(format!("measures {name:?} is none of {}", have(&mut fields.measures())));
+    }
+    if let Some(name) = spec.count_by.iter().find(|name| !is_attribute(name) && !is_measure(name)) {
+        let there = have(&mut fields.attributes().chain(fields.measures()));
+        return Some(format!("count_by {name:?} is none of {there}"));
+    }
+    let results = window_fields(spec, fields);
+    let judged = spec.anomaly.iter().flat_map(|anomaly| &anomaly.measures);
+    let unknown = judged.into_iter().find(|name| results.measure(name).is_none())?;
+    Some(format!("anomaly: measures {unknown:?} is none of {}", have(&mut results.measures())))
+}
+
+impl Spec {
+    fn compile(spec: &WindowSpec, schemas: &Schemas) -> Result<Self, ConfigError> {
+        let refuse = |message: String| ConfigError::new(format!("window {}", spec.id), message);
+        let size = spec.size.get();
+        let hop = spec.hop.map_or(size, Length::get);
+        let lengths =
+            [size, hop, spec.delay.get(), spec.lateness.get(), spec.idle.get(), spec.keep.get()];
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+        };
+        let message = if !is_name(&spec.id) {
+            Some("the id takes letters, digits and hyphens".to_owned())
+        } else if schemas.get(&spec.dataset).is_none() {
+            Some(format!("dataset {:?} is none of {}", spec.dataset, schemas.names()))
+        } else if size.as_secs() == 0 || hop.as_secs() == 0 || hop > size {
+            Some("size and hop are at least 1s, and hop is no longer than size".to_owned())
+        } else if size.subsec_nanos() != 0 || hop.subsec_nanos() != 0 {
+            Some("size and hop are whole seconds".to_owned())
+        } else if lengths.iter().any(|length| *length > MAX_LENGTH) {
+            Some("a length of time is more than a hundred years".to_owned())
+        } else if spec.idle.get() < SignedDuration::from_secs(1) {
+            Some("idle is less than 1s: every shard would be silent".to_owned())
+        } else if spec.distinct > MAX_DISTINCT {
+            Some(format!(
+                "distinct is more than {MAX_DISTINCT}, which an item of the store cannot hold"
+            ))
+        } else if size.as_secs() > MAX_OVERLAP * hop.as_secs() {
+            Some(format!("an event would be in more than {MAX_OVERLAP} windows"))
+        } else if spec.key.is_empty() {
+            Some("key names nothing that windows are by".to_owned())
+        } else if spec.keep.get() < spec.lateness.get() {
+            Some("keep is shorter than lateness: what is late would begin anew".to_owned())
+        } else if !spec.quantiles.iter().all(|it| (0.0..=1.0).contains(it)) {
+            Some("quantiles are from 0 to 1".to_owned())
+        } else {
+            let unknown = spec.rate.iter().find(|name| !spec.measures.contains(name));
+            unknown.map(|name| format!("rate {name:?} is none of the measures"))
+        };
+        if let Some(message) = message {
+            return Err(refuse(message));
+        }
+        let detector = |anomaly| {
+            Detector::compile(anomaly, hop).map_err(|error| {
+                ConfigError::new(format!("window {}: anomaly", spec.id), error.to_string())
+            })
+        };
+        Ok(Self {
+            detector: spec.anomaly.as_ref().map(detector).transpose()?,
+            id: spec.id.clone(),
+            dataset: spec.dataset.clone(),
+            key: spec.key.clone(),
+            size,
+            hop,
+            time: spec.time,
+            delay: spec.delay.get(),
+            lateness: spec.lateness.get(),
+            idle: spec.idle.get(),
+            keep: spec.keep.get(),
+            measures: spec.measures.clone(),
+            quantiles: spec.quantiles.clone(),
+            rate: spec.rate.clone(),
+            count_by: spec.count_by.clone(),
+            distinct: spec.distinct,
+        })
+    }
+
+    /// Whether the windows of this spec hold `event`, where it has their key.
+    #[must_use]
+    pub fn takes(&self, event: &Event<'_>) -> bool {
+        event.kind == Kind::Reading && event.dataset == self.dataset
+    }
+
+    /// The time of `event` that counts.
+    #[must_use]
+    pub fn time_of(&self, event: &Event<'_>) -> Timestamp {
+        match self.time {
+            TimeBasis::Event => event.event_time,
+            TimeBasis::Received => event.received_at,
+        }
+    }
+
+    /// The group key of `event`: its parts joined by `/`; a part that it does not have is `unknown`.
+    #[must_use]
+    pub fn key_of(&self, event: &Event<'_>) -> String {
+        let mut text = String::new();
+        for (position, name) in self.key.iter().enumerate() {
+            if position > 0 {
+                text.push('/');
+            }
+            text.push_str(match name.as_str() {
+                "entity" => &event.entity,
+                _ => event.attributes.get(name).map_or("unknown", |value| value),
+            });
+        }
+        if text.is_empty() {
+            text.push_str("unknown");
+        }
+        shortened(&text, MAX_KEY_CHARS).into_owned()
+    }
+
+    /// The windows that hold `time`, earliest first. Windows begin at whole hops since 1970; one
+    /// that would reach beyond what a clock can show is none.
+    pub fn windows_of(&self, time: Timestamp) -> impl Iterator<Item = Span> + use<> {
+        let (size, hop) = (self.size.as_secs(), self.hop.as_secs());
+        let last = period(time, hop);
+        // The last window that does not hold `time` begins a size before it, or earlier.
+        let before = (floor_second(time) - size).div_euclid(hop);
+        let span = move |number: i64| {
+            let start = number * hop;
+            let (start, end) =
+                (Timestamp::from_second(start), Timestamp::from_second(start + size));
+            Some(Span { start: start.ok()?, end: end.ok()? })
+        };
+        (before + 1..=last).filter_map(span)
+    }
+
+    /// The latest end of the windows that are closed when the watermark is at `watermark`.
+    #[must_use]
+    pub fn closes_until(&self, watermark: Timestamp) -> Timestamp {
+        watermark.checked_sub(self.delay).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether an event comes too late for a window when the watermark is at `watermark`.
+    #[must_use]
+    pub fn is_late(&self, span: Span, watermark: Timestamp) -> bool {
+        let limit = span.end.checked_add(self.delay.saturating_add(self.lateness));
+        limit.is_ok_and(|limit| watermark >= limit)
+    }
+}

@@ -1,0 +1,268 @@
+//! One window as the store keeps it: open, then pending with what it will say, then closed.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::aggregate::{Aggregate, Sample};
+use super::seen::{Place, Seen};
+use super::spec::{Span, Spec};
+use tributary_anomaly::Baseline;
+use tributary_model::event::{Attributes, Event, Kind, WindowSpan};
+use tributary_model::id::Id;
+use tributary_model::json::to_json;
+
+/// What a window is, beside its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It waits for the watermark.
+    Open,
+    /// Its revision is fixed and on its way to the stream. Nothing is added before it got there, so
+    /// that a revision that is sent twice says the same twice.
+    Pending,
+    /// Its last revision is in the stream.
+    Closed,
+}
+
+/// A window of one group: what its events came to, and how far it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// First instant inside.
+    #[serde(with = "tributary_model::time::as_rfc3339")]
+    start: Timestamp,
+    /// First instant after.
+    #[serde(with = "tributary_model::time::as_rfc3339")]
+    end: Timestamp,
+    phase: Phase,
+    /// Of the revision that is pending or went out last.
+    #[serde(default)]
+    revision: u32,
+    /// When that revision was fixed.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "as_optional_millis")]
+    closed_at: Option<Timestamp>,
+    aggregate: Aggregate,
+    seen: Seen,
+    #[serde(default, skip_serializing_if = "Judgement::is_empty")]
+    judgement: Judgement,
+}
+
+/// What the detector of the spec said of the revision that was fixed last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Judgement {
+    scores: Vec<(String, f64)>,
+    tags: Vec<String>,
+    /// What is usual after this window.
+    baseline: Baseline,
+}
+
+impl Judgement {
+    fn is_empty(&self) -> bool {
+        self.baseline.is_empty()
+    }
+}
+
+mod as_optional_millis {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Millis(#[serde(with = "tributary_model::time::as_millis")] Timestamp);
+
+    #[expect(clippy::ref_option, reason = "serde hands it so")]
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(Millis).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<Millis>::deserialize(deserializer)?.map(|Millis(time)| time))
+    }
+}
+
+impl Window {
+    /// A window without events.
+    #[must_use]
+    pub fn open(span: Span) -> Self {
+        Self {
+            start: span.start,
+            end: span.end,
+            phase: Phase::Open,
+            revision: 0,
+            closed_at: None,
+            aggregate: Aggregate::default(),
+            seen: Seen::default(),
+            judgement: Judgement::default(),
+        }
+    }
+
+    /// Reads what [`Window::to_json`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// When it is not that.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The window as the store keeps it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+
+    /// From its first instant to the first after it.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        Span { start: self.start, end: self.end }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The revision that is pending or went out last.
+    #[must_use]
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// What its events came to.
+    #[must_use]
+    pub fn aggregate(&self) -> &Aggregate {
+        &self.aggregate
+    }
+
+    /// When somebody has to look at it: at its end while it is open, at once while it is pending.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Open => Some(self.end),
+            Phase::Pending => Some(Timestamp::UNIX_EPOCH),
+            Phase::Closed => None,
+        }
+    }
+
+    /// Whether the event `id` of a record at `place` is in it.
+    #[must_use]
+    pub fn contains(&self, id: u64, place: Option<Place<'_>>) -> bool {
+        self.seen.contains(id, place)
+    }
+
+    /// Adds the events that are not in it yet, each with the place of its record; how many there were.
+    /// A window that was closed has a further revision pending then, fixed at `now`.
+    ///
+    /// The caller does not add to a window that is pending.
+    pub fn apply<'a>(
+        &mut self,
+        spec: &Spec,
+        samples: impl IntoIterator<Item = (&'a Sample, Option<Place<'a>>)>,
+        now: Timestamp,
+    ) -> usize {
+        let mut partial = Aggregate::default();
+        let mut ids = HashSet::new();
+        let mut last = None;
+        for (sample, place) in samples {
+            if !self.seen.contains(sample.id, place) && ids.insert(sample.id) {
+                partial.add(sample, spec);
+            }
+            last = place.or(last);
+        }
+        let added = ids.len();
+        if added == 0 {
+            return 0;
+        }
+        self.aggregate.merge(&partial);
+        self.seen.add(ids, spec.distinct);
+        if let Some(place) = last {
+            self.seen.mark(place);
+        }
+        if self.phase == Phase::Closed {
+            self.revision += 1;
+            self.fix(now);
+        }
+        added
+    }
+
+    /// Fixes the first revision of a window that is open; whether it was.
+    pub fn close(&mut self, now: Timestamp) -> bool {
+        let is_open = self.phase == Phase::Open;
+        if is_open {
+            self.fix(now);
+        }
+        is_open
+    }
+
+    fn fix(&mut self, now: Timestamp) {
+        self.phase = Phase::Pending;
+        self.closed_at = Some(now);
+    }
+
+    /// Holds the revision that is about to be written against what was usual `before`, which is the
+    /// [`Window::baseline`] of the latest earlier window of the group. Only where the spec says so.
+    pub fn judge(&mut self, spec: &Spec, before: &Baseline) {
+        if let Some(detector) = &spec.detector {
+            let measures = self.aggregate.results(spec);
+            let (findings, baseline) =
+                detector.judge(before, self.start, |name| measures.get(name).copied());
+            let (scores, tags) = (findings.measures().collect(), findings.tags());
+            self.judgement = Judgement { scores, tags, baseline };
+        }
+    }
+
+    /// What is usual after this window; empty where nobody judged it.
+    #[must_use]
+    pub fn baseline(&self) -> &Baseline {
+        &self.judgement.baseline
+    }
+
+    /// Says that the pending revision is in the stream.
+    pub fn mark_emitted(&mut self) {
+        if self.phase == Phase::Pending {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// The window of `group` as an event of `kind: window`.
+    ///
+    /// While it is open it says what it comes to so far, received at its start.
+    #[must_use]
+    pub fn event<'a>(&self, spec: &'a Spec, group: &'a str) -> Event<'a> {
+        let Span { start, end } = self.span();
+        let revision = self.revision;
+        let begin = start.to_string();
+        let event_id = Id::of_text(&[&spec.id, group, &begin, &revision.to_string()]).to_string();
+        let mut attributes = Attributes::with_capacity(1);
+        attributes.push(spec.key.join("/"), group);
+        let Judgement { scores, tags, .. } = &self.judgement;
+        let mut tags: Vec<_> = tags.iter().cloned().map(Cow::Owned).collect();
+        if self.seen.is_approximate() {
+            tags.push(Cow::Borrowed("approximate"));
+        }
+        let mut measures = self.aggregate.results(spec);
+        for (name, score) in scores {
+            measures.push(name.clone(), *score);
+        }
+        Event {
+            kind: Kind::Window,
+            dataset: Cow::Borrowed(&spec.dataset),
+            event_id: Cow::Owned(event_id),
+            entity: Cow::Borrowed(group),
+            event_time: start,
+            received_at: self.closed_at.unwrap_or(start),
+            location: None,
+            measures,
+            attributes,
+            tags,
+            window: Some(WindowSpan { spec: Cow::Borrowed(&spec.id), start, end, revision }),
+        }
+    }
+}

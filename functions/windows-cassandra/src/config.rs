@@ -1,0 +1,30 @@
+//! Environment of `windows-cassandra`.
+
+use fn_windows::config::Settings;
+use tributary_aws::env::{Env, EnvError};
+use tributary_cassandra::ClusterConfig;
+
+/// Environment of the function with its windows in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Settings that do not depend on the store.
+    pub settings: Settings,
+    /// The cluster.
+    pub cluster: ClusterConfig,
+}
+
+impl Config {
+    /// Reads the environment through `look_up`.
+    ///
+    /// # Errors
+    ///
+    /// Names every variable that is missing or wrong.
+    pub fn from_look_up(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
+        let mut env = Env::new(look_up);
+        let config = Self {
+            settings: Settings::from_env(&mut env),
+            cluster: ClusterConfig::from_env(&mut env),
+        };
+        env.finish(config)
+    }
+}
