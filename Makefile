@@ -13,8 +13,10 @@ VENV := .venv
 # One stamp for each content of requirements.txt: a changed pin installs again, an unchanged one does not.
 STAMP := $(VENV)/installed-$(firstword $(shell cksum requirements.txt))
 FUNCTIONS := ingest-s3 ingest-http ingest-kafka transform metrics alerts windows
-MACHETE_VERSION := 0.9.2
-MACHETE := target/tools/bin/cargo-machete
+# What runs on this machine only: the command, and who polls topics for the functions.
+TOOLS := tributary kafka-bridge
+# Where cargo puts what it builds for this machine: a link, so that no one need know the name of its target.
+BIN := target/bin
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -56,39 +58,35 @@ $(STAMP): requirements.txt
 	@rm -f $(VENV)/installed-*
 	@touch $@
 
-# The build for this machine. One cargo run for all functions keeps every core busy and compiles what they share
-# once; `sam build` then finds them done and puts them in place. With cargo itself as the compiler the binaries link
+$(BIN):
+	@mkdir -p target
+	@ln -sfn "$$(rustc --print host-tuple)/debug" $@
+
+# The build for this machine. One cargo run for all binaries keeps every core busy and compiles what they share once;
+# `make test` and `make cli` find it there, since profile, target, folder and features are the same everywhere (docs/dependencies.md).
+# So does `sam build` in its debug mode, which then puts the functions in place. With cargo itself as the compiler they link
 # against this machine's C library: no cross-compiler, and none is wanted, since they run here. The build for AWS is
-# `sam build`, which cross-compiles with zig into .aws-sam/build; this one stays out of its way in .aws-sam/local, and
-# leaves out what no local stack has (`exclude` in samconfig.toml).
+# `sam build`, which cross-compiles a release with zig into .aws-sam/build; this one stays out of its way in .aws-sam/local,
+# and leaves out what no local stack has (`exclude` in samconfig.toml).
 .PHONY: build
 build: export CARGO_LAMBDA_COMPILER := cargo
-build: $(STAMP) ## The functions, built for this machine into .aws-sam/local
-	cargo lambda build --release --locked $(addprefix --bin ,$(FUNCTIONS))
-	@mkdir -p target
+build: export SAM_BUILD_MODE := debug
+build: $(STAMP) $(BIN) ## The functions, built for this machine into .aws-sam/local, and the commands in target/bin
+	cargo build --locked $(addprefix --bin ,$(FUNCTIONS) $(TOOLS))
 	@sam build --config-env local --build-dir .aws-sam/local >target/sam-build.log 2>&1 || { cat target/sam-build.log; exit 1; }
+	@strip .aws-sam/local/*/bootstrap
 
 .PHONY: cli
-cli: ## The tributary command: target/release/tributary
-	cargo build --release --locked -p tributary-cli
-
-# What makes feeds up, counts the alerts that are due, and polls topics, for the feeds that need it: some hundred rows
-# do not ask for speed. With a test in the list, cargo takes features as it does in `make test`, and finds there what it
-# needs; without, it would compile the SDK crates once more.
-FEED_TOOLS := $(if $(filter flood telemetry covid kafka http all,$(FEED)),tributary) $(if $(filter kafka all,$(FEED)),kafka-poller)
-.PHONY: feed-tools
-feed-tools:
-	$(if $(strip $(FEED_TOOLS)),cargo build --locked --test poller $(addprefix --bin ,$(FEED_TOOLS)))
+cli: $(BIN) ## The tributary command: target/bin/tributary
+	cargo build --locked --bin tributary
 
 .PHONY: demo
-demo: build feed-tools ## A feed through the whole pipeline on a local AWS [FEED=accidents|covid|flood|telemetry|kafka|http|all] [DATA=file] [ROWS=n] [AGGREGATE=true] [KILL=function|all KILL_EVERY=s KILL_TIMES=n] [ALARM=function|none]
+demo: build ## A feed through the whole pipeline on a local AWS [FEED=accidents|covid|flood|telemetry|kafka|http|all] [DATA=file] [ROWS=n] [AGGREGATE=true] [KILL=function|all KILL_EVERY=s KILL_TIMES=n] [ALARM=function|none]
 	@python -m demo demo $(call option,FEED,--feed) $(if $(filter true,$(AGGREGATE)),--aggregate) $(call option,DATA,--data) $(call option,ROWS,--rows) $(call option,KILL,--kill) \
 		$(call option,KILL_EVERY,--kill-every) $(call option,KILL_TIMES,--kill-times) $(call option,ALARM,--alarm)
 
 .PHONY: demo-operate
-demo-operate: export FEED := flood
 demo-operate: build ## What an operator does: bad rows mended and replayed, dead letters redriven, the books, on a local AWS
-	@$(MAKE) --no-print-directory feed-tools
 	@python -m demo operate
 
 .PHONY: up
@@ -108,10 +106,11 @@ replay-events: build ## Every payload of events/ to its function from source, an
 	@python -m demo replay-events $(CASE)
 
 .PHONY: test
-test: $(STAMP) ## All tests: Rust, and the Python of demo and tools
+test: $(STAMP) $(BIN) ## All tests: Rust, and the Python of demo and tools
 	cargo test --workspace --locked
 	python -m unittest discover --start-directory demo/tests --top-level-directory .
 	$(if $(wildcard tools/tests/test_*.py),python -m unittest discover --start-directory tools/tests --top-level-directory .)
+	python -m tools.one_build
 
 # The broker's jars come through Maven, as its settings say, into target/kafka.
 .PHONY: test-kafka
@@ -142,11 +141,10 @@ mutants: $(STAMP) ## Mistakes made on purpose, each of which the simulator must 
 	python -m tools.mutants
 
 .PHONY: check
-check: $(STAMP) $(MACHETE) ## Formatting, lints, docs, unused dependencies, template, fixtures, Python syntax
+check: $(STAMP) ## Formatting, lints, docs, template, fixtures, Python syntax
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
-	$(MACHETE)
 	tools/lint_template.sh
 	python fixtures/datasets/accidents/make.py --check
 	python events/make_payloads.py --check
@@ -156,9 +154,6 @@ check: $(STAMP) $(MACHETE) ## Formatting, lints, docs, unused dependencies, temp
 check-kpl: ## The aggregates of fixtures/kpl by a library that is not ours; needs npm
 	npm ci --prefix fixtures/kpl --ignore-scripts --no-audit --no-fund --silent
 	node fixtures/kpl/make.mjs --check
-
-$(MACHETE):
-	cargo install --quiet --locked --root target/tools --version $(MACHETE_VERSION) cargo-machete
 
 .PHONY: clean
 clean: ## Removes what targets wrote, except .venv

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from . import place, rows
 
 DATASET = "accidents"
-CLI = place.TARGET / "debug" / "tributary"
+CLI = place.BIN / "tributary"
 FIXTURES = ("valid.csv", "valid.jsonl", "bad-rows.csv", "bad-rows.jsonl")
 MADE_UP_ROWS = 240
 # All that goes wrong with devices, often enough to be seen in some hundred rows.
@@ -180,7 +180,7 @@ def simulate(dataset, count, *more):
 def tributary(*arguments):
     """Runs the tributary command; returns its standard output."""
     if not CLI.exists():
-        raise FileNotFoundError(f"{place.relative(CLI)} is not there: `make demo FEED=…` builds it")
+        raise FileNotFoundError(f"{place.relative(CLI)} is not there: `make cli` builds it")
     done = subprocess.run([CLI, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"tributary {arguments[0]} {arguments[1]}: {done.stderr.decode(errors='replace').strip()}")

@@ -24,7 +24,7 @@ GROUP = "demo"
 START = "2026-06-01"
 BAD_ROWS = place.ROOT / "fixtures" / "datasets" / DATASET / "bad-rows.jsonl"
 LOG = "poller.log"
-POLLER = place.TARGET / "debug" / "kafka-poller"
+POLLER = place.BIN / "kafka-bridge"
 IDLE_SECONDS = 4
 POLL_SECONDS = 180
 BROKER_SECONDS = 300
@@ -127,7 +127,7 @@ class Broker:
 def polling(running, brokers):
     """A process that polls the topic into the deployed function; it ends with the block, if not before."""
     if not POLLER.exists():
-        raise FileNotFoundError(f"{place.relative(POLLER)} is not there: `make demo FEED=kafka` builds it")
+        raise FileNotFoundError(f"{place.relative(POLLER)} is not there: `make build` builds it")
     command = [
         POLLER, "--brokers", brokers, "--topics", TOPIC, "--group", GROUP,
         "--function", running.function_name("IngestKafka"), "--until-idle", str(IDLE_SECONDS)]

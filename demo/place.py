@@ -7,6 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".aws-sam" / "local"
 TARGET = ROOT / "target"
+# Where cargo puts what it builds for this machine: a link that `make build` sets.
+BIN = TARGET / "bin"
 UP_HOME = TARGET / "local"
 DEMO_HOME = TARGET / "demo"
 DEFAULT_DATA = ROOT / "fixtures" / "datasets" / "accidents" / "demo.csv"

@@ -23,8 +23,8 @@ OBJECTS = {
 WATCH_STATE = "watch.json"
 WATCH_PORT = 9000
 START_SECONDS = 60
-# The first invocation of a function compiles it: on two cores, from nothing, that takes minutes.
-INVOKE_SECONDS = 1200
+# The first invocation of a function asks cargo to build it, which `make build` has done.
+INVOKE_SECONDS = 300
 
 
 def loopback():
@@ -38,11 +38,6 @@ def loopback():
         return "::1"
     except OSError:
         return "127.0.0.1"
-
-
-def _watch_environment(running):
-    """cargo-lambda builds with settings of its own: in one folder with other builds, each would undo the other's."""
-    return {**running.environment, "CARGO_TARGET_DIR": str(place.TARGET / "watch")}
 
 
 def _watch_command(home, address, port):
@@ -65,7 +60,7 @@ def watch(port=WATCH_PORT):
     (running.home / WATCH_STATE).write_text(json.dumps(state))
     os.chdir(place.ROOT)
     command = _watch_command(running.home, address, port)
-    os.execvpe(command[0], command, _watch_environment(running))
+    os.execvpe(command[0], command, running.environment)
 
 
 def replay(only=None):
@@ -156,7 +151,7 @@ def _some_watch(running):
     log = running.home / "watch.log"
     with log.open("wb") as out:
         started = subprocess.Popen(
-            _watch_command(running.home, address, port) + ["--ignore-changes"], cwd=place.ROOT, env=_watch_environment(running),
+            _watch_command(running.home, address, port) + ["--ignore-changes"], cwd=place.ROOT, env=running.environment,
             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     known = process.identity(started.pid)
     try:

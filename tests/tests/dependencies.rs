@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use tributary_tests::house::{self, cargo};
+
+/// The package that turns on every feature for every build.
+const HACK: &str = "workspace-hack";
 
 fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -96,4 +101,75 @@ fn each_dependency_is_pinned_and_has_its_reason() {
         let shared = ["serde", "serde_json", "tokio", "tracing"].contains(&name.as_str());
         assert!(shared || version.starts_with('='), "{name} {version} is not pinned");
     }
+}
+
+fn cargo_metadata() -> Value {
+    let arguments = ["metadata", "--format-version", "1", "--locked", "--offline"];
+    serde_json::from_str(&cargo(&arguments).unwrap()).unwrap()
+}
+
+/// Whether a line of code, not of a comment, names a crate.
+fn mentions(source: &str, krate: &str) -> bool {
+    let is_part = |it: char| it.is_alphanumeric() || it == '_';
+    source.lines().filter(|it| !it.trim_start().starts_with("//")).any(|line| {
+        line.match_indices(krate).any(|(at, _)| {
+            let (before, after) = (&line[..at], &line[at + krate.len()..]);
+            !before.ends_with(is_part) && !after.starts_with(is_part)
+        })
+    })
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let metadata = cargo_metadata();
+    let all = metadata["packages"].as_array().unwrap();
+    // `md-5` is called `md5` in code: the name of the library decides.
+    let library = |name: &str| {
+        let package = all.iter().find(|it| it["name"] == name)?;
+        let kinds = ["lib", "proc-macro", "rlib"];
+        let targets = package["targets"].as_array()?.iter();
+        let mut named = targets.filter(|it| kinds.iter().any(|kind| it["kind"][0] == *kind));
+        Some(named.next()?["name"].as_str()?.replace('-', "_"))
+    };
+    for package in all.iter().filter(|it| it["source"].is_null() && it["name"] != HACK) {
+        let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
+        let files = house::files(folder).unwrap().into_iter().filter(|it| it.ends_with(".rs"));
+        let code: Vec<_> =
+            files.map(|it| std::fs::read_to_string(folder.join(it)).unwrap()).collect();
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let name = dependency["name"].as_str().unwrap();
+            let krate = dependency["rename"].as_str().map(|it| it.replace('-', "_"));
+            let krate = krate.or_else(|| library(name)).unwrap();
+            assert!(
+                name == HACK || code.iter().any(|it| mentions(it, &krate)),
+                "{} depends on {name} and does not use it",
+                package["name"]
+            );
+        }
+    }
+}
+
+/// The hack turns on features of what is there anyway; a crate that nothing else asks for is compiled for nothing.
+#[test]
+fn hack_adds_no_package() {
+    let metadata = cargo_metadata();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let is_hack = |id: &Value| id.as_str().unwrap().contains("/workspace-hack#");
+    let dependencies = |hack: bool| {
+        let nodes = nodes.iter().filter(move |it| is_hack(&it["id"]) == hack);
+        nodes.flat_map(|it| it["deps"].as_array().unwrap()).map(|it| it["pkg"].as_str().unwrap())
+    };
+
+    let elsewhere: BTreeSet<_> = dependencies(false).collect();
+    let extra: Vec<_> = dependencies(true).filter(|it| !elsewhere.contains(it)).collect();
+
+    assert!(dependencies(true).count() > 10);
+    assert!(extra.is_empty(), "run `cargo hakari generate`: {extra:?}");
+}
+
+#[test]
+fn use_is_not_a_comment_or_part_of_a_name() {
+    assert!(mentions("use csv::Reader;", "csv"));
+    assert!(mentions("    let _ = csv::Reader::new();", "csv"));
+    assert!(!mentions("// csv::Reader\nuse csv_core::Reader;\nlet my_csv = 1;", "csv"));
 }

@@ -1,7 +1,6 @@
 """The windows of `tributary run` are those of an engine that shares no code with it."""
 
 import json
-import os
 import random
 import subprocess
 import tempfile
@@ -13,7 +12,7 @@ from tools import windows_sql
 
 ROOT = Path(__file__).resolve().parents[2]
 # `cargo test --workspace`, which `make test` runs before this, builds it.
-TRIBUTARY = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "tributary"
+TRIBUTARY = ROOT / "target" / "bin" / "tributary"
 
 # With what goes wrong on the way: late records, doubled ones, lost ones.
 ROUGH = ["--late-rate", "0.2", "--duplicate-rate", "0.15", "--dropout-rate", "0.05", "--seed", "11"]
@@ -28,7 +27,7 @@ TOLERANCE = 1e-9
 
 def tributary(*arguments):
     if not TRIBUTARY.exists():
-        raise AssertionError(f"{TRIBUTARY} is not there: cargo build -p tributary-cli")
+        raise AssertionError(f"{TRIBUTARY} is not there: `make cli` builds it")
     return subprocess.run([TRIBUTARY, *arguments], check=True, capture_output=True, text=True).stdout
 
 

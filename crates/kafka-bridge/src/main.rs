@@ -1,4 +1,4 @@
-//! The `kafka-poller` command: wires a poller to a Lambda function, and a cluster to it if asked.
+//! The `kafka-bridge` command: wires a poller to a Lambda function, and a cluster to it if asked.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use tributary_kafka_bridge::poller::{Poller, Report, Settings};
 /// Polls Kafka topics into a Lambda function as an event source mapping does. The first line on
 /// standard output says where the brokers are, the last one what it came to; both are JSON.
 #[derive(Parser)]
-#[command(name = "kafka-poller", version, about)]
+#[command(name = "kafka-bridge", version, about)]
 struct Arguments {
     /// HOST:PORT, more of them after commas; or mock, for a cluster within this process
     #[arg(long)]
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("kafka-poller: {error:#}");
+            eprintln!("kafka-bridge: {error:#}");
             ExitCode::from(2)
         }
     }
@@ -116,7 +116,7 @@ fn tell(what: &impl serde::Serialize) -> Result<()> {
 
 #[expect(clippy::print_stderr, reason = "what is tried again is told")]
 fn complain(why: &str) {
-    eprintln!("kafka-poller: {why}");
+    eprintln!("kafka-bridge: {why}");
 }
 
 fn outcome(report: &Report, is_mock: bool) -> ExitCode {

@@ -1,0 +1,3 @@
+//! Nothing to build: without a build script, cargo leaves the features of build dependencies alone.
+
+fn main() {}

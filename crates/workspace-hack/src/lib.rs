@@ -1,0 +1,1 @@
+//! No code: the dependencies of this crate turn on, for every build, the features that some build needs.
