@@ -112,17 +112,18 @@ test: $(STAMP) $(BIN) ## All tests: Rust, and the Python of demo and tools
 	$(if $(wildcard tools/tests/test_*.py),python -m unittest discover --start-directory tools/tests --top-level-directory .)
 	python -m tools.one_build
 
-# The broker's jars come through Maven, as its settings say, into target/kafka.
+# The jars of the broker come through Maven, as its settings say, into target/kafka. The filter names a module and cargo is
+# given no package: with `-p` it takes other features than `make test`, and compiles the SDK crates once more.
 .PHONY: test-kafka
 test-kafka: export PYTHON := $(PYTHON)
 test-kafka: ## A feed through a real Kafka broker that is killed twice; needs java 17 and mvn, else it says "skipped"
-	cargo test --locked --quiet -p tributary-cli --test kafka_through -- --ignored
+	cargo test --workspace --locked --quiet --test it -- --ignored kafka_through::
 
 # Its jars too, into target/cassandra.
 .PHONY: test-cassandra
 test-cassandra: export PYTHON := $(PYTHON)
 test-cassandra: ## The store of windows on a real Cassandra that is killed; needs java 17 and mvn, else it says "skipped"
-	cargo test --locked --quiet --test cassandra -- --include-ignored
+	cargo test --workspace --locked --quiet --test it -- --include-ignored cassandra::
 
 .PHONY: sim
 sim: ## The whole in memory with everything going wrong that can [SEEDS=n, or SEED=n for one in full]

@@ -1,4 +1,7 @@
 //! Input that means harm: it costs bounded memory, and gets a clear code.
+//!
+//! A test binary of its own: the allocator counts the memory of the whole process, so no other test may
+//! run beside these.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

@@ -1,0 +1,233 @@
+//! The table of what rules remember against answers of the SDK.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use jiff::Timestamp;
+use tributary_aws::alert_state::{AlertState, AlertStateTable};
+use tributary_aws::error::CallError;
+use tributary_rules::series::{Mark, Marks};
+use tributary_rules::watch::Watched;
+
+use crate::support::answer;
+
+fn table(rule: &Rule) -> AlertStateTable {
+    let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, [rule], |config| {
+        config.retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
+    });
+    AlertStateTable::new(client, "state".into())
+}
+
+async fn raised(rule: &Rule) -> Result<Marks, CallError> {
+    let mark = Mark { item: "i".into(), window: -7, value: 3 };
+    table(rule).raise(&mark, Timestamp::from_second(5_000).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_mark_is_one_conditional_write_that_answers_with_all_marks_of_its_item() {
+    let number = |value: i64| AttributeValue::N(value.to_string());
+    let rule = mock!(Client::update_item)
+        .match_requests(move |request| {
+            let values = request.expression_attribute_values().unwrap();
+            request.table_name() == Some("state")
+                && request.key().unwrap()["item"] == AttributeValue::S("i".into())
+                && request.condition_expression()
+                    == Some("attribute_not_exists(#window) OR #window < :value")
+                && request.update_expression()
+                    == Some("SET #window = :value, expires_at = :expires_at")
+                && request.expression_attribute_names().unwrap()["#window"] == "w-7"
+                && values[":value"] == number(3)
+                && values[":expires_at"] == number(5_000)
+                && request.return_values() == Some(&ReturnValue::AllNew)
+        })
+        .then_output(move || {
+            let item = HashMap::from([
+                ("item".to_owned(), AttributeValue::S("i".into())),
+                ("expires_at".to_owned(), number(5_000)),
+                ("w-7".to_owned(), number(3)),
+                ("w8".to_owned(), number(2)),
+            ]);
+            UpdateItemOutput::builder().set_attributes(Some(item)).build()
+        });
+
+    assert_eq!(raised(&rule).await, Ok(Marks::from([(-7, 3), (8, 2)])));
+}
+
+#[tokio::test]
+async fn a_mark_that_is_not_lower_is_left_and_told() {
+    let higher = answer(
+        400,
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+        "message":"The conditional request failed","Item":{"item":{"S":"i"},"w-7":{"N":"4"}}}"#,
+    );
+
+    assert_eq!(raised(&higher).await, Ok(Marks::from([(-7, 4)])));
+}
+
+#[tokio::test]
+async fn without_an_item_nothing_is_known_and_a_missing_table_is_named() {
+    let bare = answer(
+        400,
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"m"}"#,
+    );
+    let missing = answer(
+        400,
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"none"}"#,
+    );
+
+    let error = raised(&bare).await.unwrap_err();
+    assert!(matches!(error, CallError::Plumbing { .. }), "{error}");
+    let error = raised(&missing).await.unwrap_err();
+    assert_eq!(error.to_string(), "dynamodb:UpdateItem on state: ResourceNotFoundException: none");
+}
+
+fn watched() -> Watched {
+    let text = |text: &str| text.to_owned();
+    Watched {
+        item: text("i"),
+        rule: text("silent"),
+        entity: text("device-01"),
+        key: text("k"),
+        title: text("t"),
+        seen_at: Timestamp::from_second(1_000).unwrap(),
+        silent_since: None,
+        due: Some(Timestamp::from_second(1_300).unwrap()),
+    }
+}
+
+/// The item of the entity above, seen and silent in these milliseconds.
+fn item(seen_at: i64, silent_since: Option<i64>) -> HashMap<String, AttributeValue> {
+    let texts =
+        [("item", "i"), ("rule", "silent"), ("entity", "device-01"), ("key", "k"), ("title", "t")];
+    let mut item: HashMap<_, _> =
+        texts.map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).into();
+    item.insert("seen_at".to_owned(), AttributeValue::N(seen_at.to_string()));
+    item.insert("due".to_owned(), AttributeValue::N("1300000".to_owned()));
+    if let Some(since) = silent_since {
+        item.insert("silent_since".to_owned(), AttributeValue::N(since.to_string()));
+    }
+    item
+}
+
+/// The names of attributes that a request declares, each of which it has to use.
+fn names(request: &UpdateItemInput) -> BTreeSet<String> {
+    request
+        .expression_attribute_names()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_sign_of_life_makes_its_entity_due_and_answers_with_a_silence_that_was_told() {
+    let rule = mock!(Client::update_item)
+        .match_requests(|request| {
+            let values = request.expression_attribute_values().unwrap();
+            request.condition_expression()
+                == Some("attribute_not_exists(#seen_at) OR #seen_at < :seen_at")
+                && values[":seen_at"] == AttributeValue::N("1000000".into())
+                && values[":due"] == AttributeValue::N("1300000".into())
+                && values[":due_in"] == AttributeValue::S(format!("watch#{}", watched().bucket()))
+                && names(request)
+                    == ["due", "due_in", "entity", "key", "rule", "seen_at", "title"]
+                        .map(|name| format!("#{name}"))
+                        .into()
+        })
+        .then_output(|| {
+            UpdateItemOutput::builder().set_attributes(Some(item(1_000_000, Some(400_000)))).build()
+        });
+    let later = Timestamp::from_second(9_000).unwrap();
+
+    let known = table(&rule).see(&watched(), later).await.unwrap();
+
+    let since = Some(Timestamp::from_second(400).unwrap());
+    assert_eq!(known, Watched { silent_since: since, ..watched() });
+}
+
+#[tokio::test]
+async fn a_silence_that_was_told_is_due_no_more_unless_something_came_meanwhile() {
+    let told = mock!(Client::update_item)
+        .match_requests(|request| {
+            request.update_expression() == Some("SET #silent_since = :seen_at REMOVE #due_in, #due")
+                && request.condition_expression() == Some("#seen_at = :seen_at")
+                && names(request)
+                    == ["due", "due_in", "seen_at", "silent_since"]
+                        .map(|name| format!("#{name}"))
+                        .into()
+        })
+        .then_output(|| {
+            UpdateItemOutput::builder().set_attributes(Some(item(1_000_000, None))).build()
+        });
+    assert_eq!(table(&told).told(&watched()).await, Ok(()));
+
+    let came = answer(
+        400,
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"m",
+        "Item":{"item":{"S":"i"},"seen_at":{"N":"2000000"}}}"#,
+    );
+    let noted = mock!(Client::update_item)
+        .match_requests(|request| {
+            request.update_expression() == Some("SET #silent_since = :seen_at")
+                && names(request)
+                    == ["seen_at", "silent_since"].map(|name| format!("#{name}")).into()
+        })
+        .then_output(|| UpdateItemOutput::builder().build());
+    let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, [&came, &noted], |config| {
+        config.retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
+    });
+    assert_eq!(AlertStateTable::new(client, "state".into()).told(&watched()).await, Ok(()));
+    assert_eq!(noted.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_silence_is_put_off_where_it_is_due_and_nothing_came_meanwhile() {
+    let rule = mock!(Client::update_item)
+        .match_requests(|request| {
+            let values = request.expression_attribute_values().unwrap();
+            request.update_expression() == Some("SET #due = :until, expires_at = :expires_at")
+                && request.condition_expression() == Some("#seen_at = :seen_at AND #due < :until")
+                && values[":until"] == AttributeValue::N("3600000".into())
+                && values[":expires_at"] == AttributeValue::N("9000".into())
+                && names(request) == ["due", "seen_at"].map(|name| format!("#{name}")).into()
+        })
+        .then_output(|| UpdateItemOutput::builder().build());
+    let (until, later) =
+        (Timestamp::from_second(3_600).unwrap(), Timestamp::from_second(9_000).unwrap());
+
+    assert_eq!(table(&rule).postpone(&watched(), until, later).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_due_is_one_query_of_a_part_of_the_index() {
+    let rule = mock!(Client::query)
+        .match_requests(|request| {
+            let values = request.expression_attribute_values().unwrap();
+            request.index_name() == Some("due")
+                && request.key_condition_expression() == Some("#due_in = :due_in AND #due <= :now")
+                && values[":due_in"] == AttributeValue::S("watch#3".into())
+                && values[":now"] == AttributeValue::N("5000000".into())
+                && request.limit() == Some(10)
+        })
+        .then_output(|| QueryOutput::builder().items(item(1_000_000, None)).build());
+
+    let due = table(&rule).due(3, Timestamp::from_second(5_000).unwrap(), 10).await;
+
+    assert_eq!(due, Ok(vec![watched()]));
+}
+
+#[tokio::test]
+async fn an_item_that_nobody_here_wrote_is_broken_set_up() {
+    let rule = mock!(Client::query).then_output(|| {
+        let strange = HashMap::from([("item".to_owned(), AttributeValue::S("i".into()))]);
+        QueryOutput::builder().items(strange).build()
+    });
+
+    let error = table(&rule).due(3, Timestamp::UNIX_EPOCH, 10).await.unwrap_err();
+
+    assert!(matches!(error, CallError::SetUp(_)), "{error}");
+}

@@ -1,0 +1,200 @@
+//! The table of claims against answers of the SDK: what is taken, sent, held, and not known.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use jiff::Timestamp;
+use tributary_aws::claims::{Claim, Claimant, Claims, ClaimsTable, Standing};
+use tributary_aws::deadline::Deadline;
+use tributary_aws::error::CallError;
+
+use crate::support::answer;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn claim(alert_id: &str) -> Claim {
+    let (alert_id, owner) = (alert_id.to_owned(), "request-1".to_owned());
+    Claim { alert_id, owner, lease_until: at(1_068), expires_at: at(2_679_400) }
+}
+
+fn table(rules: &[&Rule]) -> ClaimsTable {
+    let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, rules, |config| {
+        config.retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
+    });
+    ClaimsTable::new(client, "claims".into())
+}
+
+fn taken() -> Rule {
+    mock!(Client::update_item).then_output(|| UpdateItemOutput::builder().build())
+}
+
+fn text(request: &UpdateItemInput, name: &str) -> Option<String> {
+    let values = request.expression_attribute_values()?;
+    match values.get(name)? {
+        AttributeValue::S(text) | AttributeValue::N(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+async fn standing(status: u16, body: &'static str) -> Result<Standing, CallError> {
+    table(&[&answer(status, body)]).claim(&claim("a"), at(1_000)).await
+}
+
+#[tokio::test]
+async fn a_claim_is_one_conditional_write() {
+    let rule = mock!(Client::update_item)
+        .match_requests(|request| {
+            let keys = request.key().unwrap();
+            request.table_name() == Some("claims")
+                && keys.len() == 1
+                && keys["alert_id"] == AttributeValue::S("a".into())
+                && request.condition_expression()
+                    == Some(
+                        "attribute_not_exists(alert_id) OR \
+                         (#state = :claimed AND (lease_until <= :now OR #owner = :owner))",
+                    )
+                && request.return_values_on_condition_check_failure()
+                    == Some(&ReturnValuesOnConditionCheckFailure::AllOld)
+                && text(request, ":owner").as_deref() == Some("request-1")
+                && text(request, ":now").as_deref() == Some("1000000")
+                && text(request, ":lease_until").as_deref() == Some("1068000")
+                && text(request, ":expires_at").as_deref() == Some("2679400")
+        })
+        .then_output(|| UpdateItemOutput::builder().build());
+
+    assert_eq!(table(&[&rule]).claim(&claim("a"), at(1_000)).await, Ok(Standing::Claimed));
+}
+
+#[tokio::test]
+async fn the_item_that_was_in_the_way_tells_sent_from_held() {
+    let sent = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+        "message":"The conditional request failed","Item":{"alert_id":{"S":"a"},"state":{"S":"sent"},
+        "owner":{"S":"request-0"},"lease_until":{"N":"1060000"},"expires_at":{"N":"2679000"}}}"#;
+    let held = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+        "message":"The conditional request failed","Item":{"alert_id":{"S":"a"},"state":{"S":"claimed"},
+        "owner":{"S":"request-0"},"lease_until":{"N":"1060000"},"expires_at":{"N":"2679000"}}}"#;
+    let settled_late = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+        "message":"The conditional request failed","Item":{"alert_id":{"S":"a"},"state":{"S":"sent"},
+        "owner":{"S":"request-0"},"expires_at":{"N":"2679000"}}}"#;
+
+    assert_eq!(standing(400, sent).await, Ok(Standing::Sent));
+    assert_eq!(standing(400, held).await, Ok(Standing::Held { until: at(1_060) }));
+    assert_eq!(
+        standing(400, settled_late).await,
+        Ok(Standing::Sent),
+        "of an item that had expired"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_condition_without_its_item_says_nothing() {
+    let bare = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+        "message":"The conditional request failed"}"#;
+
+    let error = standing(400, bare).await.unwrap_err();
+
+    assert!(matches!(error, CallError::Plumbing { ref code, .. } if code == "no_item"), "{error}");
+}
+
+#[tokio::test]
+async fn an_item_that_is_none_of_ours_is_broken_set_up() {
+    let strange = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+        "message":"The conditional request failed","Item":{"alert_id":{"S":"a"},"state":{"S":"claimed"}}}"#;
+
+    let error = standing(400, strange).await.unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "dynamodb:UpdateItem on claims: client: the item a is none that this program wrote"
+    );
+}
+
+#[tokio::test]
+async fn a_table_that_is_missing_or_closed_is_named() {
+    let missing = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
+        "message":"Requested resource not found"}"#;
+    let closed = r#"{"__type":"com.amazon.coral.service#AccessDeniedException",
+        "Message":"not authorized to perform: dynamodb:UpdateItem"}"#;
+
+    assert_eq!(
+        standing(400, missing).await.unwrap_err().to_string(),
+        "dynamodb:UpdateItem on claims: ResourceNotFoundException: Requested resource not found"
+    );
+    let error = standing(400, closed).await.unwrap_err();
+    assert!(matches!(error, CallError::SetUp(_)), "{error}");
+    assert!(
+        error.to_string().starts_with("dynamodb:UpdateItem on claims: AccessDenied"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn settling_asks_for_nothing_and_releasing_takes_no_from_the_condition() {
+    let settle = mock!(Client::update_item)
+        .match_requests(|request| {
+            request.condition_expression().is_none()
+                && text(request, ":sent").as_deref() == Some("sent")
+                && text(request, ":expires_at").as_deref() == Some("2679400")
+        })
+        .then_output(|| UpdateItemOutput::builder().build());
+    let release = mock!(Client::update_item)
+        .match_requests(|request| {
+            request.update_expression() == Some("SET lease_until = :over")
+                && request.condition_expression() == Some("#state = :claimed AND #owner = :owner")
+        })
+        .then_http_response(|| {
+            let body =
+                r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"}"#;
+            HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::from(body))
+        });
+    let table = table(&[&settle, &release]);
+
+    assert_eq!(table.settle(&claim("a")).await, Ok(()));
+    assert_eq!(table.release(&claim("a")).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_throttled_or_fails_is_asked_again_within_the_time_there_is() {
+    let throttled = answer(
+        400,
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"m"}"#,
+    );
+    let limited = answer(
+        400,
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#RequestLimitExceeded","message":"m"}"#,
+    );
+    let failed =
+        answer(500, r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#);
+    let claimant = Claimant::new(table(&[&throttled, &limited, &failed, &taken()]));
+
+    let standings = claimant.claim(&[claim("a")], || at(1_000), Deadline::after(MINUTE)).await;
+
+    assert_eq!(standings, [Ok(Standing::Claimed)]);
+    let down = mock!(Client::update_item).sequence().http_status(500, None).repeatedly().build();
+    let claimant = Claimant::new(table(&[&down]));
+    let standings = claimant.claim(&[claim("a")], || at(1_000), Deadline::after(MINUTE)).await;
+    assert!(matches!(standings[..], [Err(CallError::Plumbing { .. })]), "{standings:?}");
+    assert!(down.num_calls() > 5, "{}", down.num_calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_time_nothing_is_asked() {
+    let rule = taken();
+    let claimant = Claimant::new(table(&[&rule]));
+
+    let standings =
+        claimant.claim(&[claim("a")], || at(1_000), Deadline::after(Duration::ZERO)).await;
+
+    assert!(matches!(standings[..], [Err(CallError::Plumbing { .. })]), "{standings:?}");
+    assert_eq!(rule.num_calls(), 0);
+}

@@ -1,0 +1,9 @@
+//! Integration tests of the AWS adapters.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod alert_state;
+mod answers;
+mod claims;
+mod support;
+mod windows;

@@ -1,0 +1,168 @@
+//! `tributary books --from logs` as people use it, over an account on this machine.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::cloud::Cloud;
+
+/// What a function logs of a batch at this time of the day: what came in, what went out, what was
+/// quarantined.
+fn line(function: &str, at: &str, [received, out, quarantined]: [u64; 3]) -> (i64, String) {
+    let at: Timestamp = format!("2026-11-20T{at}Z").parse().unwrap();
+    let at = at.as_millisecond();
+    let line = json!({"_aws": {"Timestamp": at, "CloudWatchMetrics": []}, "level": "INFO", "function": function,
+        "in": received, "out": out, "quarantined": quarantined, "filtered": 0, "late": 0, "undelivered": 0,
+        "message": "batch", "duration_ms": 1});
+    (at, line.to_string())
+}
+
+/// An hour in which 300 rows went through all functions, those of `alerts` in many batches.
+fn hour() -> Cloud {
+    let cloud = Cloud::new();
+    let put = |function: &str, lines: Vec<(i64, String)>| {
+        cloud.state().logs.insert(format!("/aws/lambda/dev-{function}"), lines);
+    };
+    let bad = line("ingest-s3", "10:30:00", [300, 294, 6]);
+    let noise = (bad.0, "START RequestId: a batch".to_owned());
+    put("ingest-s3", vec![noise, bad]);
+    put("transform", vec![line("transform", "10:30:05", [294, 276, 18])]);
+    put("metrics", vec![line("metrics", "10:30:10", [276, 276, 0])]);
+    let batches = (0..23).map(|number| line("alerts", &format!("10:31:{number:02}"), [12, 12, 0]));
+    put("alerts", batches.collect());
+    cloud
+}
+
+fn books<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let window = ["--since", "2026-11-20T10:00:00Z", "--until", "2026-11-20T11:00:00Z"];
+    [&["books", "--stack", "dev", "--from", "logs"], &window[..], more].concat()
+}
+
+#[test]
+fn an_hour_balances() {
+    let cloud = hour();
+
+    let balance = cloud.json(0, &books(&[]));
+
+    assert_eq!((&balance["faults"], &balance["notes"]), (&json!([]), &json!([])));
+    let taken: Vec<_> = balance["streams"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["taken"].as_u64().unwrap())
+        .collect();
+    assert_eq!(taken, [294, 276, 276]);
+    let names: Vec<_> = balance["functions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["function"].as_str().unwrap())
+        .collect();
+    assert_eq!(names[..2], ["ingest-s3", "transform"]);
+    assert_eq!(
+        (&balance["functions"][0]["in"], &balance["functions"][0]["quarantined"]),
+        (&json!(300), &json!(6))
+    );
+    assert!(
+        cloud.paths("").is_empty()
+            && cloud.state().listed.is_empty()
+            && cloud.state().read.is_empty()
+    );
+}
+
+#[test]
+fn a_person_sees_the_books_on_one_screen() {
+    let cloud = hour();
+    cloud.put("unused", "");
+
+    let output = cloud.command(&books(&[]));
+
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().all(|line| line.len() < 100) && text.lines().count() < 24, "{text}");
+    let row = |name: &str| {
+        let found = text.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+        found.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(row("transform"), ["transform", "294", "276", "18", "0", "0", "0"]);
+    assert_eq!(row("RAW"), ["RAW", "transform", "294", "0", "294"]);
+    assert!(
+        text.starts_with(
+            " The books of dev, 2026-11-20T10:00:00Z to 2026-11-20T11:00:00Z, from logs"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.trim_end()
+            .ends_with("The books balance; what is put in the last 300 s may be under way."),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_missing_is_told_and_is_exit_code_1() {
+    let cloud = hour();
+    cloud.state().logs.get_mut("/aws/lambda/dev-alerts").unwrap().pop();
+
+    let output = cloud.command(&books(&[]));
+
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("THE BOOKS DO NOT BALANCE:\n   EVENTS: 276 were put before the last 300 s, and alerts took 264: 12 are missing"), "{text}");
+}
+
+#[test]
+fn a_batch_that_does_not_add_up_is_exit_code_1() {
+    let cloud = hour();
+    let wrong = line("metrics", "10:40:00", [5, 4, 0]);
+    cloud.state().logs.get_mut("/aws/lambda/dev-metrics").unwrap().push(wrong);
+
+    let balance = cloud.json(1, &books(&[]));
+
+    assert_eq!(balance["faults"], json!(["metrics: 281 in, and 280 are accounted for"]));
+}
+
+#[test]
+fn what_was_just_put_may_be_under_way() {
+    let cloud = hour();
+    let late = line("ingest-s3", "10:58:00", [40, 40, 0]);
+    cloud.state().logs.get_mut("/aws/lambda/dev-ingest-s3").unwrap().push(late);
+
+    let balance = cloud.json(0, &books(&[]));
+    assert_eq!(
+        (&balance["streams"][0]["put"], &balance["streams"][0]["under_way"]),
+        (&json!(334), &json!(40))
+    );
+    let faults = cloud.json(1, &books(&["--slack", "60s"]))["faults"].clone();
+    assert_eq!(
+        faults,
+        json!(["RAW: 334 were put before the last 60 s, and transform took 294: 40 are missing"])
+    );
+}
+
+#[test]
+fn a_function_without_a_log_has_done_nothing() {
+    let cloud = Cloud::new();
+    cloud.state().unanswered = 1;
+
+    let balance = cloud.json(0, &books(&[]));
+
+    let is_idle = |it: &Value| it["in"] == 0 && it["out"] == 0;
+    assert!(balance["functions"].as_array().unwrap().iter().all(is_idle));
+}
+
+#[test]
+fn what_cannot_be_asked_is_one_line_and_exit_code_2() {
+    let cloud = hour();
+    for (arguments, expected) in [
+        (&["books"][..], "--stack <NAME>"),
+        (&["books", "--stack", "prod", "--from", "logs"], "Stack with id prod does not exist"),
+        (&["books", "--stack", "dev", "--since", "2999-01-01"], "there is nothing between"),
+        (
+            &["books", "--stack", "dev", "--since", "10m", "--slack", "1h"],
+            "is no longer than the slack of 3600 s",
+        ),
+    ] {
+        let told = cloud.refused(arguments);
+
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+    }
+}

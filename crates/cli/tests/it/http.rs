@@ -1,0 +1,333 @@
+//! Feeds over HTTP: against the handler of `ingest-http` behind a listener on this machine, which may
+//! fail first as Lambda and networks do.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fn_ingest_http::handler::IngestHttp;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tributary_aws::deadline::Deadline;
+use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::log::Journal;
+use tributary_aws::producer::Producer;
+use tributary_aws::put::Limits;
+use tributary_config::PipelineConfig;
+use tributary_testkit::{Answer as Put, MemorySink};
+
+use crate::server::{self, Answer, Request};
+use crate::support::summary;
+
+const DATASETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
+const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
+
+/// The function on this machine.
+struct Function {
+    url: String,
+    ingest: Arc<IngestHttp<MemorySink<StreamRecord>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Function {
+    /// Takes everything.
+    fn new() -> Self {
+        Self::with([], [])
+    }
+
+    /// Answers so first, over a stream that does so.
+    fn with(first: impl IntoIterator<Item = Answer>, puts: impl IntoIterator<Item = Put>) -> Self {
+        let ingest = Arc::new(IngestHttp {
+            raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, puts)),
+            transformer: PipelineConfig::default().transformer().unwrap(),
+            journal: Journal::new("ingest-http", "Tributary/test".into()),
+            clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),
+        });
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let first = Mutex::new(first.into_iter().collect::<VecDeque<_>>());
+        let (handler, seen) = (Arc::clone(&ingest), Arc::clone(&requests));
+        let url = server::start(move |request| {
+            seen.lock().unwrap().push(request.clone());
+            if let Some(answer) = first.lock().unwrap().pop_front() {
+                return answer;
+            }
+            invoke(&handler, request)
+        });
+        Self { url, ingest, requests }
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+        command
+            .args(arguments.split_whitespace())
+            .args(["--to", &self.url, "--format", "json"])
+            .current_dir(DATASETS)
+            .env_clear()
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_REGION", "eu-central-1")
+            .env("AWS_ACCESS_KEY_ID", "AKID")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("AWS_SESSION_TOKEN", "session");
+        command
+    }
+
+    fn summary(&self, arguments: &str) -> Value {
+        summary(&self.command(arguments).output().unwrap())
+    }
+
+    fn stored(&self) -> Vec<Value> {
+        let records = self.ingest.raw.target().stored();
+        records.iter().map(|record| serde_json::from_slice(&record.data).unwrap()).collect()
+    }
+
+    fn stored_ids(&self) -> BTreeSet<String> {
+        self.stored().iter().map(|record| record["record_id"].to_string()).collect()
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+/// What Lambda does between a request and the function.
+fn invoke(ingest: &IngestHttp<MemorySink<StreamRecord>>, request: &Request) -> Answer {
+    let payload = json!({
+        "rawPath": request.path,
+        "headers": request.headers,
+        "requestContext": { "http": { "method": request.method } },
+        "body": base64_simd::STANDARD.encode_to_string(&request.body),
+        "isBase64Encoded": true,
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let deadline = Deadline::after(Duration::from_secs(20));
+    match runtime.block_on(ingest.handle(&payload.to_string(), deadline)) {
+        // Tests have no five seconds to wait.
+        Ok(answer) => Answer::of(answer.status_code, &answer.body).with("Retry-After", "0"),
+        Err(_) => Answer::of(502, r#"{"Message":"Internal Server Error"}"#),
+    }
+}
+
+#[test]
+fn a_made_up_feed_arrives_as_signed_lines() {
+    let function = Function::new();
+
+    let summary = function.summary("simulate flood --count 4001 --seed 7 --duplicate-rate 0.02");
+
+    assert_eq!((&summary["records"], &summary["undelivered"]), (&json!(4001), &json!(0)));
+    let duplicates = usize::try_from(summary["duplicates"].as_u64().unwrap()).unwrap();
+    assert!(duplicates > 20 && function.stored_ids().len() == 4001 - duplicates, "{summary}");
+    assert_eq!(function.stored().len(), 4001);
+    let requests = function.requests();
+    assert!((3..=6).contains(&requests.len()), "{}", requests.len());
+    for request in requests {
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/flood"));
+        assert_eq!(request.headers["content-type"], "application/x-ndjson");
+        assert_eq!(request.headers["x-amz-security-token"], "session");
+        assert!(!request.headers.contains_key("content-encoding"));
+        assert_eq!(request.headers["authorization"], signature(&request, "eu-central-1"));
+    }
+}
+
+#[test]
+fn requests_can_be_compressed() {
+    let function = Function::new();
+
+    function.summary("simulate telemetry --count 3000 --duplicate-rate 0 --gzip");
+
+    assert_eq!(function.stored_ids().len(), 3000);
+    for request in function.requests() {
+        assert_eq!(request.headers["content-encoding"], "gzip");
+        assert!(request.body.len() < 150_000, "{}", request.body.len());
+        assert_eq!(request.headers["authorization"], signature(&request, "eu-central-1"));
+    }
+}
+
+#[test]
+fn only_what_was_not_taken_is_sent_again() {
+    // What is refused to the function ends its delivery: it tells that, and all that comes after.
+    let every_third = || Put::Refuse((0..500).step_by(3).collect());
+    let puts = [every_third(), Put::Take, Put::Take, every_third(), Put::Take];
+    let function = Function::with([], puts);
+
+    let summary =
+        function.summary("simulate flood --count 1500 --duplicate-rate 0 --connections 1");
+
+    assert_eq!((&summary["retried"], &summary["undelivered"]), (&json!(1_167 + 56), &json!(0)));
+    assert_eq!((function.stored_ids().len(), function.stored().len()), (1500, 1500));
+    let lines = |request: &Request| str::from_utf8(&request.body).unwrap().lines().count();
+    let requests: Vec<_> = function.requests().iter().map(lines).collect();
+    assert_eq!(requests, [1_500, 1_167, 56]);
+}
+
+#[test]
+fn throttles_faults_and_lost_connections_lose_nothing() {
+    let function = Function::with(
+        [
+            Answer::of(429, r#"{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded"}"#),
+            Answer::Close,
+            Answer::of(502, r#"{"Message":"Internal Server Error"}"#),
+            Answer::of(503, "").with("Retry-After", "1"),
+            // An answer of other items says nothing.
+            Answer::of(202, r#"{"accepted":1,"items":[{"item":0,"status":"accepted"}]}"#),
+        ],
+        [],
+    );
+
+    let summary = function.summary("simulate flood --count 6000 --duplicate-rate 0");
+
+    assert_eq!((&summary["undelivered"], &summary["rejected"]), (&json!(0), &json!(0)));
+    assert!(summary["retried"].as_u64().unwrap() >= 3_000, "{summary}");
+    assert_eq!((function.stored_ids().len(), function.stored().len()), (6000, 6000));
+}
+
+#[test]
+fn what_is_too_large_is_sent_in_halves() {
+    let function = Function::with(
+        [
+            Answer::of(413, r#"{"status":413,"error":"too_many_items","message":"2000 of 1000"}"#),
+            Answer::of(413, r#"{"Message":"Request Too Long"}"#),
+        ],
+        [],
+    );
+
+    let summary = function.summary("simulate flood --count 100 --duplicate-rate 0");
+
+    assert_eq!((&summary["rejected"], function.stored_ids().len()), (&json!(0), 100));
+    let lines = |request: &Request| str::from_utf8(&request.body).unwrap().lines().count();
+    let requests: Vec<_> = function.requests().iter().map(lines).collect();
+    assert_eq!(requests, [100, 50, 25, 25, 50]);
+}
+
+#[test]
+fn what_will_never_be_taken_is_told_and_counted_by_code() {
+    let function = Function::new();
+
+    let output =
+        function.command("replay flood/valid.jsonl flood/bad-rows.jsonl").output().unwrap();
+
+    let summary = summary(&output);
+    let rejected = summary["rejected"].as_u64().unwrap();
+    let by_code: BTreeMap<String, u64> =
+        serde_json::from_value(summary["rejected_by_code"].clone()).unwrap();
+    assert!(rejected > 5 && by_code.len() > 3, "{summary}");
+    assert_eq!(by_code.values().sum::<u64>(), rejected);
+    assert!(by_code["missing_field"] > 0, "{summary}");
+    let stored = function.stored().len() as u64;
+    assert_eq!(summary["records"].as_u64().unwrap(), stored + rejected);
+    let told = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = told.lines().filter(|line| line.contains("rejected: record")).collect();
+    assert_eq!(lines.len(), 5, "{told}");
+    assert!(lines[0].contains(": {") || lines[0].contains(": \"{"), "{told}");
+}
+
+#[test]
+fn each_dataset_has_requests_of_its_own() {
+    let function = Function::new();
+
+    function.summary("replay flood/valid.jsonl telemetry/valid.jsonl covid/valid.csv");
+
+    let paths: Vec<_> = function.requests().into_iter().map(|request| request.path).collect();
+    let paths: BTreeSet<_> = paths.iter().map(String::as_str).collect();
+    assert_eq!(paths, BTreeSet::from(["/v1/covid", "/v1/flood", "/v1/telemetry"]));
+}
+
+#[test]
+fn a_replay_with_a_checkpoint_sends_each_row_once() {
+    let function = Function::with([Answer::of(503, "")], []);
+    let name = format!("tributary-http-{}", std::process::id());
+    let at: PathBuf = std::env::temp_dir().join(name);
+    let run = format!("replay accidents/valid.csv --limit 25 --checkpoint {}", at.display());
+
+    while function.summary(&run)["finished"] != true {}
+
+    assert_eq!((function.stored_ids().len(), function.stored().len()), (60, 60));
+    std::fs::remove_file(at).unwrap();
+}
+
+#[test]
+fn a_refusal_is_one_line_and_exit_code_2() {
+    for (answer, expected) in [
+        (Answer::of(403, r#"{"Message":"Forbidden"}"#), "403: Forbidden"),
+        (Answer::of(404, r#"{"error":"unknown_dataset","message":"none"}"#), "404 unknown_dataset"),
+        (Answer::of(301, "").with("Location", "https://example.org"), "301"),
+    ] {
+        let function = Function::with(vec![answer; 8], []);
+
+        let output = function.command("simulate flood --count 5000").output().unwrap();
+
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.lines().count() == 1 && told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn unsigned_requests_need_nothing_of_aws() {
+    let function = Function::new();
+    let run = |arguments: &str| {
+        let mut command = function.command(arguments);
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_REGION").output().unwrap()
+    };
+
+    summary(&run("simulate flood --count 10 --unsigned"));
+    let refused = run("simulate flood --count 10");
+
+    assert!(function.requests().iter().all(|it| !it.headers.contains_key("authorization")));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    assert!(told.lines().count() == 1 && told.contains("--unsigned"), "{told}");
+}
+
+#[test]
+fn options_of_a_url_are_not_for_other_targets() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+    let output = command.args(["simulate", "flood", "--count", "1", "--gzip"]).output().unwrap();
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told.contains("not for stdout"), "{told}");
+}
+
+/// The `Authorization` that the request as it arrived should have.
+///
+/// See <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
+fn signature(request: &Request, region: &str) -> String {
+    let given = &request.headers["authorization"];
+    let signed = given.split("SignedHeaders=").nth(1).unwrap().split(',').next().unwrap();
+    for header in ["content-type", "host", "x-amz-date", "x-amz-security-token"] {
+        assert!(signed.split(';').any(|it| it == header), "{signed}");
+    }
+    let headers = signed
+        .split(';')
+        .fold(String::new(), |text, name| text + &format!("{name}:{}\n", request.headers[name]));
+    let (method, path) = (&request.method, &request.path);
+    let hash = |bytes: &[u8]| hex(&Sha256::digest(bytes));
+    let canonical = format!("{method}\n{path}\n\n{headers}\n{signed}\n{}", hash(&request.body));
+    let time = &request.headers["x-amz-date"];
+    let scope = format!("{}/{region}/lambda/aws4_request", &time[..8]);
+    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hash(canonical.as_bytes()));
+    let key = [&time[..8], region, "lambda", "aws4_request"]
+        .iter()
+        .fold(b"AWS4secret".to_vec(), |key, part| hmac(&key, part.as_bytes()));
+    let signature = hex(&hmac(&key, text.as_bytes()));
+    format!(
+        "AWS4-HMAC-SHA256 Credential=AKID/{scope}, SignedHeaders={signed}, Signature={signature}"
+    )
+}
+
+/// HMAC with SHA-256, for keys of one block.
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let pad = |with: u8| {
+        let mut block = [with; 64];
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+        block
+    };
+    let inner = Sha256::digest([&pad(0x36), text].concat());
+    Sha256::digest([&pad(0x5c)[..], &inner].concat()).to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}

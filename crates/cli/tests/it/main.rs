@@ -1,0 +1,24 @@
+//! Integration tests of the `tributary` command.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod books;
+mod cloud;
+mod http;
+mod kafka;
+mod kafka_through;
+mod kinesis;
+mod mistakes;
+mod objects;
+mod outputs;
+mod quarantine;
+mod redrive;
+mod replay;
+mod rules;
+mod run;
+mod server;
+mod simulate;
+mod stream;
+mod support;
+mod tap;
+mod windows;

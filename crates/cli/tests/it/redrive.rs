@@ -1,0 +1,280 @@
+//! `tributary redrive` as people use it, over an account on this machine.
+
+use std::io::Read as _;
+
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
+
+use crate::cloud::Cloud;
+
+const SHARD: &str = "lake/aws/lambda/0195bc0e/shardId-000000000000/2026/11/20";
+
+/// A batch that Lambda parked, of so many records.
+fn parked(function: &str, records: usize) -> String {
+    let record = |number| json!({"kinesis": {"sequenceNumber": number, "data": "e30="}});
+    let payload = json!({"Records": (0..records).map(record).collect::<Vec<_>>()});
+    json!({
+        "requestContext": {"requestId": "r", "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 101,
+            "functionArn": format!("arn:aws:lambda:us-east-1:123456789012:function:{function}")},
+        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+        "version": "1.0", "timestamp": "2026-11-20T06:00:00.000Z", "payload": payload.to_string(),
+    })
+    .to_string()
+}
+
+/// Three parked batches, of two functions.
+fn three() -> Cloud {
+    let cloud = Cloud::new();
+    cloud.put(&format!("{SHARD}/one"), parked("dev-transform", 3));
+    cloud.put(&format!("{SHARD}/two"), parked("dev-transform:$LATEST", 2));
+    cloud.put(&format!("{SHARD}/three"), parked("dev-alerts", 5));
+    cloud
+}
+
+fn event(id: &str) -> String {
+    json!({"kind": "reading", "dataset": "flood", "event_id": id, "entity": "s-1", "event_time": "2026-11-20T10:00:00Z",
+        "received_at": "2026-11-20T10:00:00.000Z", "measures": {}, "attributes": {}, "tags": []})
+    .to_string()
+}
+
+/// A record that Firehose could not deliver.
+fn undelivered(data: &str) -> String {
+    let data = base64_simd::STANDARD.encode_to_string(data.as_bytes());
+    let line = json!({"attemptsMade": 1, "arrivalTimestamp": 1_795_168_800_000_i64, "lastErrorCode": "c",
+        "lastErrorMessage": "m", "rawData": data});
+    format!("{line}\n")
+}
+
+fn redrive<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["redrive", "--stack", "dev"][..], more].concat()
+}
+
+/// `[waiting, records, redriven, left]` of a place.
+fn counts(summary: &Value, place: &str) -> [u64; 4] {
+    let lines = summary["lines"].as_array().unwrap();
+    let line = lines.iter().find(|line| line["place"] == place).unwrap();
+    ["waiting", "records", "redriven", "left"].map(|name| line[name].as_u64().unwrap())
+}
+
+#[test]
+fn a_dry_run_counts_what_was_set_aside_and_does_nothing() {
+    let cloud = three();
+    cloud.put(
+        "analytics/errors/events/format-conversion-failed/dt=2026-11-20/x",
+        undelivered(&event("e")),
+    );
+    cloud.state().queues.insert("dead-letters".to_owned(), vec![("m-1".to_owned(), 1)]);
+    let before = cloud.paths("");
+
+    let summary = cloud.json(1, &redrive(&[]));
+
+    assert_eq!(counts(&summary, "dev-transform"), [2, 5, 0, 0]);
+    assert_eq!(counts(&summary, "dev-alerts"), [1, 5, 0, 0]);
+    assert_eq!(counts(&summary, "events"), [1, 1, 0, 0]);
+    assert_eq!(counts(&summary, "ingest queue"), [1, 0, 0, 0]);
+    assert_eq!(cloud.paths(""), before);
+    let state = cloud.state();
+    assert!(state.invoked.is_empty() && state.delivered.is_empty());
+    assert_eq!(state.queues["dead-letters"].len(), 1);
+}
+
+#[test]
+fn nothing_that_was_set_aside_is_exit_code_0() {
+    let cloud = Cloud::new();
+
+    let output = cloud.command(&redrive(&[]));
+
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "nothing was set aside");
+}
+
+#[test]
+fn a_parked_batch_goes_to_its_function_and_is_put_away_once_that_has_done_it() {
+    let cloud = three();
+    let object = cloud.state().objects[&format!("{SHARD}/one")].clone();
+
+    let summary = cloud.json(0, &redrive(&["--yes", "--function", "transform"]));
+
+    assert_eq!(counts(&summary, "dev-transform"), [2, 5, 2, 0]);
+    let invoked = cloud.state().invoked.clone();
+    let names: Vec<_> = invoked.iter().map(|(name, _)| name.as_str()).collect();
+    let arn = "arn:aws:lambda:us-east-1:123456789012:function:dev-transform";
+    assert_eq!(names, [arn, &format!("{arn}:$LATEST")]);
+    assert_eq!(invoked[0].1["Records"].as_array().unwrap().len(), 3);
+    assert_eq!(cloud.paths("lake/aws/"), [format!("{SHARD}/three")]);
+    let kept = SHARD.replace("lake/", "lake/redriven/");
+    assert_eq!(cloud.paths("lake/redriven/"), [format!("{kept}/one"), format!("{kept}/two")]);
+    assert_eq!(cloud.state().objects[&format!("{kept}/one")], object);
+    let again = cloud.command(&redrive(&["--yes", "--function", "dev-transform"]));
+    assert_eq!((again.status.code(), cloud.state().invoked.len()), (Some(0), 2));
+}
+
+#[test]
+fn a_batch_of_which_anything_failed_stays_where_it_is() {
+    let partial = r#"{"batchItemFailures":[{"itemIdentifier":"42"}]}"#;
+    for (answer, why) in [
+        ((None, partial), "dev-transform reports 1 batch item failures"),
+        (
+            (Some("Unhandled"), r#"{"errorMessage":"no"}"#),
+            "dev-transform failed (Unhandled): {\"errorMessage\":\"no\"}",
+        ),
+        ((None, "[]"), "the answer is none to a batch"),
+    ] {
+        let cloud = three();
+        cloud.state().answers.push_back(answer);
+
+        let output = cloud.command(&redrive(&["--yes", "--only", "parked"]));
+
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains(&format!("{SHARD}/one").replace("lake/", "left: ")) && told.contains(why),
+            "{told}"
+        );
+        assert_eq!(cloud.paths("lake/aws/"), [format!("{SHARD}/one")]);
+        let summary = cloud.json(0, &redrive(&["--yes"]));
+        assert_eq!(counts(&summary, "dev-transform"), [1, 3, 1, 0]);
+    }
+}
+
+#[test]
+fn a_batch_that_was_done_and_not_removed_is_not_done_twice() {
+    let cloud = three();
+    let kept = format!("{SHARD}/one").replace("lake/", "lake/redriven/");
+    cloud.put(&kept, parked("dev-transform", 3));
+
+    cloud.json(0, &redrive(&["--yes", "--function", "transform"]));
+
+    assert_eq!(cloud.state().invoked.len(), 1);
+    assert_eq!(cloud.paths("lake/aws/"), [format!("{SHARD}/three")]);
+}
+
+#[test]
+fn what_is_no_parked_batch_is_told_and_stays() {
+    let cloud = Cloud::new();
+    cloud.put("lake/aws/lambda/x", "{}");
+
+    let output = cloud.command(&redrive(&["--yes"]));
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("left: aws/lambda/x: is no batch that Lambda parked"), "{told}");
+    assert_eq!((output.status.code(), cloud.paths("lake/").len()), (Some(1), 1));
+}
+
+#[test]
+fn events_that_could_not_be_converted_go_to_the_lake_and_to_nobody_else() {
+    let cloud = Cloud::new();
+    let path = "analytics/errors/events/format-conversion-failed/dt=2026-11-20/x";
+    cloud.put(
+        path,
+        [undelivered(&event("a")), undelivered("{}"), undelivered(&event("b"))].concat(),
+    );
+
+    let output = cloud.command(&redrive(&["--yes", "--format", "json"]));
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("1 of its records are no events; quarantine has them"), "{told}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(counts(&summary, "events"), [1, 3, 1, 0]);
+    assert_eq!(
+        cloud.state().delivered,
+        [event("a") + "\n", event("b") + "\n"].map(String::into_bytes)
+    );
+    assert!(cloud.state().records.is_empty(), "nothing goes to a stream");
+    assert_eq!(cloud.paths("analytics/"), [path.replace("errors/", "redriven/errors/")]);
+}
+
+#[test]
+fn records_of_a_layer_are_put_into_it_and_there_once() {
+    let cloud = Cloud::new();
+    let raw = "lake/errors/raw/processing-failed/dt=2026-11-20/x";
+    let quarantine = "lake/errors/quarantine/processing-failed/dt=2026-11-20/x";
+    let objects = [undelivered("{\"a\":1}\n"), undelivered("{\"b\":2}")].concat();
+    for path in [raw, quarantine] {
+        cloud.put(path, objects.clone());
+    }
+    cloud.json(0, &redrive(&["--yes", "--only", "deliveries"]));
+    let layers = [cloud.paths("lake/raw/"), cloud.paths("lake/quarantine/")].concat();
+
+    // As if it had been killed before the object was put away.
+    cloud.put(raw, objects);
+    cloud.json(0, &redrive(&["--yes", "--only", "deliveries"]));
+
+    assert_eq!([cloud.paths("lake/raw/"), cloud.paths("lake/quarantine/")].concat(), layers);
+    assert_eq!(layers.len(), 2);
+    assert!(layers[0].starts_with("lake/raw/dt=2026-11-20/hour=10/redriven-"), "{layers:?}");
+    assert!(layers[1].starts_with("lake/quarantine/dt=2026-11-20/redriven-"), "{layers:?}");
+    let mut text = String::new();
+    let state = cloud.state();
+    GzDecoder::new(state.objects[&layers[0]].as_slice()).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "{\"a\":1}\n{\"b\":2}\n");
+    assert_eq!(state.objects[&layers[1]], text.as_bytes());
+}
+
+#[test]
+fn an_object_with_unreadable_lines_stays() {
+    let cloud = Cloud::new();
+    cloud.put("lake/errors/raw/x", undelivered("{}") + "{\"rawData\":\"%\"}\n");
+
+    let summary = cloud.json(1, &redrive(&["--yes"]));
+
+    assert_eq!(counts(&summary, "raw"), [1, 1, 0, 1]);
+    assert_eq!(cloud.paths("lake/"), ["lake/errors/raw/x"]);
+}
+
+#[test]
+fn dead_letters_go_back_to_their_queue() {
+    let cloud = Cloud::new();
+    let letters: Vec<_> = (0..25).map(|number| (format!("m-{number}"), 1_000 + number)).collect();
+    cloud.state().queues.insert("dead-letters".to_owned(), letters);
+
+    let summary = cloud.json(0, &redrive(&["--yes"]));
+
+    assert_eq!(counts(&summary, "ingest queue"), [25, 0, 25, 0]);
+    let state = cloud.state();
+    let bodies: Vec<_> = state.queues["ingest"].iter().map(|(body, _)| body.clone()).collect();
+    assert_eq!(bodies, (0..25).map(|number| format!("m-{number}")).collect::<Vec<_>>());
+    assert!(state.queues["dead-letters"].is_empty());
+}
+
+#[test]
+fn a_letter_that_is_back_already_does_not_go_round() {
+    let cloud = Cloud::new();
+    let letters = vec![("old".to_owned(), 1), ("back".to_owned(), 4_000_000_000_000)];
+    cloud.state().queues.insert("dead-letters".to_owned(), letters);
+
+    let summary = cloud.json(1, &redrive(&["--yes"]));
+
+    assert_eq!(counts(&summary, "ingest queue"), [2, 0, 1, 1]);
+    assert_eq!(cloud.state().queues["ingest"].len(), 1);
+}
+
+#[test]
+fn only_what_is_of_that_time_is_redriven() {
+    let cloud = three();
+
+    assert_eq!(cloud.json(0, &redrive(&["--since", "2026-11-20T10:00:01Z"]))["lines"], json!([]));
+    assert_eq!(cloud.json(0, &redrive(&["--until", "2026-11-20T10:00:00Z"]))["lines"], json!([]));
+    let summary = cloud.json(1, &redrive(&["--since", "2026-11-20T10:00:00Z"]));
+    assert_eq!(counts(&summary, "dev-alerts")[0], 1);
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_and_exit_code_2() {
+    let cloud = three();
+    for (arguments, expected) in [
+        (&["redrive"][..], "--stack <NAME>"),
+        (&["redrive", "--stack", "prod"], "Stack with id prod does not exist"),
+        (&["redrive", "--stack", "dev", "--only", "mistakes"], "mistakes"),
+    ] {
+        let told = cloud.refused(arguments);
+
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+    }
+    cloud.state().full = Some(("lake/redriven/", 0));
+    assert!(cloud.refused(&redrive(&["--yes", "--only", "parked"])).contains("AccessDenied"));
+    cloud.state().full = None;
+    cloud.state().unanswered = 1;
+    assert_eq!(cloud.json(0, &redrive(&["--yes", "--only", "parked"]))["dry_run"], false);
+    assert!(cloud.state().read.len() > 3 && !cloud.state().listed.is_empty());
+}

@@ -1,0 +1,370 @@
+//! `tributary tap` as people use it, over a stream on this machine.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tributary_kpl::{Aggregator, UserRecord};
+
+use crate::stream::{FakeStream, Fault, Record, Shard};
+
+fn reading(name: &str, number: usize) -> Vec<u8> {
+    let payload = json!({ "sensor_id": format!("{name}-{number}"), "water_level": number });
+    json!({ "dataset": "flood", "record_id": format!("{name}{number}"), "source": "test",
+        "received_at": "2026-11-20T10:00:00.000Z", "payload": payload })
+    .to_string()
+    .into_bytes()
+}
+
+fn record(data: impl Into<Vec<u8>>) -> Record {
+    Record { data: data.into(), arrived: 1_000 }
+}
+
+fn readings(name: &str, count: usize) -> Vec<Record> {
+    (0..count).map(|number| record(reading(name, number))).collect()
+}
+
+/// An open shard.
+fn shard(records: Vec<Record>) -> Shard {
+    Shard { id: "shard-0", records, ..Shard::default() }
+}
+
+/// One shard split in two, which were merged again.
+fn family() -> Vec<Shard> {
+    let shard = |id, parents, is_closed| Shard {
+        id,
+        parents,
+        is_closed,
+        records: readings(id, 6),
+        later: Vec::new(),
+    };
+    vec![
+        shard("d", &["b", "c"], false),
+        shard("b", &["a"], true),
+        shard("c", &["a"], true),
+        shard("a", &["long-gone"], true),
+    ]
+}
+
+fn command(stream: &FakeStream, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+    command
+        .args(["tap", "raw"])
+        .args(arguments)
+        .env_clear()
+        .env("AWS_ENDPOINT_URL", &stream.url)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test");
+    command
+}
+
+fn tap(stream: &FakeStream, arguments: &[&str]) -> Output {
+    command(stream, arguments).output().unwrap()
+}
+
+/// What is shown, and what is told at the end.
+fn lines(stream: &FakeStream, arguments: &[&str]) -> (Vec<Value>, String) {
+    let output = tap(stream, arguments);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), told)
+}
+
+fn ids(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["record_id"].as_str().unwrap()).collect()
+}
+
+#[track_caller]
+fn is_the_family(lines: &[Value]) {
+    let ids = ids(lines);
+    assert_eq!(ids.len(), 24);
+    for name in ["a", "b", "c", "d"] {
+        let own: Vec<_> = ids.iter().filter(|id| id.starts_with(name)).copied().collect();
+        let expected: Vec<_> = (0..6).map(|number| format!("{name}{number}")).collect();
+        assert_eq!(own, expected);
+    }
+    let place = |name: &str| ids.iter().position(|id| *id == name).unwrap();
+    assert!(place("a5") < place("b0") && place("a5") < place("c0"), "{ids:?}");
+    assert!(place("b5") < place("d0") && place("c5") < place("d0"), "{ids:?}");
+}
+
+#[test]
+fn a_stream_is_followed_through_splits_and_merges() {
+    let stream = FakeStream::new(family(), &[]);
+
+    let (lines, told) = lines(&stream, &["--from", "start", "--limit", "24"]);
+
+    is_the_family(&lines);
+    assert!(told.contains("24 shown, 0 filtered, 0 undecodable; 4 shards"), "{told}");
+}
+
+#[test]
+fn without_credentials_one_line_says_what_to_set() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tributary"))
+        .args(["tap", "raw"])
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_REGION", "us-east-1")
+        .output()
+        .unwrap();
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    let error: Vec<_> = told.lines().skip(1).collect();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert_eq!(
+        error,
+        ["tributary: kinesis:ListShards: dispatch: no credentials: set AWS_PROFILE, or \
+          AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"]
+    );
+}
+
+#[test]
+fn what_happened_on_the_way_to_a_service_is_told_once() {
+    let stream = FakeStream::new(family(), &[]);
+    let output =
+        command(&stream, &[]).env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").output().unwrap();
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    let error = told.lines().nth(1).unwrap_or_default();
+    assert!(error.ends_with("Connection refused (os error 111)"), "{told}");
+    assert_eq!(error.matches("refused").count(), 1, "{told}");
+}
+
+#[test]
+fn a_shard_that_does_not_say_what_it_became_is_looked_up() {
+    let stream = FakeStream::silent(family());
+
+    is_the_family(&lines(&stream, &["--from", "start", "--limit", "24"]).0);
+}
+
+#[test]
+fn records_are_shown_exactly_as_they_are_stored() {
+    let stored = "{ \"b\": 1.50,\n  \"a\": \"\\u00e9\" }";
+    let stream = FakeStream::new(vec![shard(vec![record(stored)])], &[]);
+
+    let output = tap(&stream, &["--from", "start", "--limit", "1"]);
+
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "{ \"b\": 1.50,  \"a\": \"\\u00e9\" }\n");
+}
+
+#[test]
+fn throttles_and_faults_lose_and_repeat_nothing() {
+    let faults = [Fault::Throttle, Fault::None, Fault::Down, Fault::Throttle];
+    let stream = FakeStream::new(vec![shard(readings("r", 10))], &faults);
+
+    let (lines, told) = lines(&stream, &["--from", "start", "--limit", "10"]);
+
+    let expected: Vec<_> = (0..10).map(|number| format!("r{number}")).collect();
+    assert_eq!(ids(&lines), expected);
+    assert!(told.contains("; 2 reads throttled"), "{told}");
+}
+
+#[test]
+fn an_expired_iterator_is_renewed_after_the_last_record() {
+    let faults = [Fault::None, Fault::Expire, Fault::Expire, Fault::None];
+    let stream = FakeStream::new(vec![shard(readings("r", 10))], &faults);
+
+    let (lines, told) = lines(&stream, &["--from", "start", "--limit", "10"]);
+
+    let expected: Vec<_> = (0..10).map(|number| format!("r{number}")).collect();
+    assert_eq!(ids(&lines), expected);
+    assert!(told.contains("; 2 iterators renewed"), "{told}");
+    assert_eq!(stream.iterators()[1]["StartingSequenceNumber"], "3");
+}
+
+#[test]
+fn the_latest_begins_with_what_comes_and_leaves_nothing_out_after_that() {
+    let mut quiet = shard(readings("old", 3));
+    quiet.later = readings("new", 2);
+    let mut closed = Shard { id: "shard-1", is_closed: true, ..Shard::default() };
+    closed.records = readings("closed", 3);
+    let expire = [Fault::Expire];
+    for faults in [&[], &expire[..]] {
+        // After the first iterator has expired, all that came since is wanted: this arrives in 2100.
+        quiet.later.iter_mut().for_each(|record| record.arrived = i64::from(i32::MAX));
+        let stream = FakeStream::new(vec![quiet.clone(), closed.clone()], faults);
+
+        let (lines, _) = lines(&stream, &["--limit", "2"]);
+
+        assert_eq!(ids(&lines), ["new0", "new1"]);
+        assert!(stream.iterators().iter().all(|iterator| iterator["ShardId"] == "shard-0"));
+    }
+}
+
+#[test]
+fn a_time_is_where_each_shard_begins() {
+    let mut shards = family();
+    for (hour, name) in (1..).zip(["a", "b", "c", "d"]) {
+        let shard = shards.iter_mut().find(|shard| shard.id == name).unwrap();
+        shard.records.iter_mut().for_each(|record| record.arrived = hour * 3_600);
+    }
+    let stream = FakeStream::new(shards, &[]);
+
+    let (lines, _) = lines(&stream, &["--from", "1970-01-01T02:30:00Z", "--limit", "12"]);
+
+    let ids = ids(&lines);
+    assert!(ids.iter().all(|id| id.starts_with(['c', 'd'])) && ids.len() == 12, "{ids:?}");
+    let output = tap(&stream, &["--from", "-0m"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn aggregates_are_shown_as_the_records_they_hold() {
+    let mut aggregator = Aggregator::new(usize::MAX);
+    for number in 0..5 {
+        let (data, partition_key) = (reading("k", number), "some-key");
+        let record = UserRecord { partition_key, explicit_hash_key: None, data: &data };
+        assert!(aggregator.push(&record));
+    }
+    let aggregate = aggregator.finish();
+    let mut broken = aggregate.clone();
+    *broken.last_mut().unwrap() ^= 1;
+    let records = vec![record(aggregate), record(broken.clone()), record(reading("k", 5))];
+    let stream = FakeStream::new(vec![shard(records)], &[]);
+
+    let (lines, told) = lines(&stream, &["--from", "start", "--limit", "7"]);
+
+    assert_eq!(ids(&lines[..5]), ["k0", "k1", "k2", "k3", "k4"]);
+    assert_eq!(lines[5]["code"], "broken_aggregate");
+    assert_eq!(lines[5]["payload_base64"], base64_simd::STANDARD.encode_to_string(broken));
+    assert_eq!(ids(&lines[6..]), ["k5"]);
+    assert!(told.contains("7 shown, 0 filtered, 1 undecodable"), "{told}");
+}
+
+#[test]
+fn what_is_no_json_is_shown_with_its_bytes() {
+    let bad: [&[u8]; 5] = [b"\xff\xfe\x00", b"hello", b"[1]", b"", b"{\"a\":"];
+    let records = bad.iter().map(|bytes| record(*bytes)).collect();
+    let stream = FakeStream::new(vec![shard(records)], &[]);
+
+    let arguments = ["--from", "start", "--limit", "5", "--where", "event.dataset == 'flood'"];
+    let (lines, told) = lines(&stream, &arguments);
+
+    for (line, bytes) in lines.iter().zip(bad) {
+        let payload = base64_simd::STANDARD.encode_to_string(bytes);
+        assert_eq!(line["payload_base64"], payload, "{line}");
+        assert!(line["source"].as_str().unwrap().starts_with("kinesis:shard-0#"), "{line}");
+    }
+    assert_eq!(
+        (&lines[0]["code"], &lines[1]["code"]),
+        (&json!("not_utf8"), &json!("invalid_json"))
+    );
+    assert!(told.contains("5 shown, 0 filtered, 5 undecodable"), "{told}");
+}
+
+#[test]
+fn an_expression_says_what_is_shown() {
+    let mut records = readings("r", 10);
+    records.insert(3, record(r#"{"payload":{"water_level":"high"}}"#));
+    let stream = FakeStream::new(vec![shard(records)], &[]);
+    let expression = "event.payload.water_level >= 7.0";
+
+    let arguments = ["--from", "start", "--limit", "3", "--where", expression];
+    let (lines, told) = lines(&stream, &arguments);
+
+    assert_eq!(ids(&lines), ["r7", "r8", "r9"]);
+    assert!(
+        told.contains("3 shown, 7 filtered, 0 undecodable, 1 not answered by --where"),
+        "{told}"
+    );
+    assert!(told.contains("--where cannot be asked of a record"), "{told}");
+}
+
+#[test]
+fn a_table_has_a_line_for_each() {
+    let event = r#"{"kind":"reading","dataset":"telemetry","event_id":"e","entity":"device-01",
+        "event_time":"2025-11-05T12:00:00Z","received_at":"2026-11-20T10:00:00.000Z",
+        "measures":{"temperature_c":27.5},"attributes":{},"tags":["hot"]}"#;
+    let records = vec![record(event), record(reading("r", 1)), record(*b"\xff\x1b[2J")];
+    let stream = FakeStream::new(vec![shard(records)], &[]);
+
+    let output = tap(&stream, &["--from", "start", "--limit", "3", "--format", "table"]);
+
+    let text = String::from_utf8(output.stdout).unwrap();
+    let expected = "\
+2025-11-05T12:00:00Z      telemetry   device-01     temperature_c=27.5 hot
+2026-11-20T10:00:00.000Z  flood       key-1         {\"sensor_id\":\"r-1\",\"water_level\":1}
+1970-01-01T00:16:40.000Z  not_utf8    key-2         byte 0 of the record is not UTF-8: b\"\\xff\\x1b[2J\"
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn pretty_is_json_over_lines() {
+    let stream = FakeStream::new(vec![shard(vec![record("{\"b\":1,\"a\":[2]}")])], &[]);
+
+    let output = tap(&stream, &["--from", "start", "--limit", "1", "--format", "pretty"]);
+
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "{\n  \"b\": 1,\n  \"a\": [\n    2\n  ]\n}\n");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_in_order() {
+    let mut endless = shard(readings("r", 3));
+    endless.later = readings("more", 5);
+    let stream = FakeStream::new(vec![endless], &[]);
+    let mut child = command(&stream, &["--from", "start"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+
+    let status = child.wait().unwrap();
+
+    let mut told = String::new();
+    child.stderr.unwrap().read_to_string(&mut told).unwrap();
+    assert!(first.contains("r0"));
+    assert_eq!(status.code(), Some(0), "{told}");
+    assert!(told.contains(" shown, ") && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn a_signal_ends_it_in_order() {
+    let stream = FakeStream::new(vec![shard(readings("r", 3))], &[]);
+    let mut child = command(&stream, &["--from", "start"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().take(3).all(|line| line.is_ok()));
+
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let status = child.wait().unwrap();
+
+    let mut told = String::new();
+    child.stderr.unwrap().read_to_string(&mut told).unwrap();
+    assert!(sent.success());
+    assert_eq!(status.code(), Some(0), "{told}");
+    assert!(told.contains("3 shown, 0 filtered, 0 undecodable; 1 shard"), "{told}");
+}
+
+#[test]
+fn what_cannot_be_tapped_is_one_line_and_exit_code_2() {
+    let stream = FakeStream::new(vec![shard(Vec::new())], &[]);
+    let refused = |arguments: &[&str], expected: &str| {
+        let mut command = command(&stream, &[]);
+        let output = command.args(arguments).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(expected) && output.stdout.is_empty(), "{told}");
+    };
+    refused(&["--where", "event.a =="], "--where: does not parse");
+    refused(&["--where", "a == 1"], "names a, and only `event` is there");
+    refused(&["--from", "yesterday"], "is no time");
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+    command.args(["tap", "other"]).env("AWS_ENDPOINT_URL", &stream.url).env("AWS_REGION", "x");
+    command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("kinesis:ListShards on other: ResourceNotFoundException"), "{told}");
+}

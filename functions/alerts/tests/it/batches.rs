@@ -1,0 +1,177 @@
+//! `alerts` over a topic in memory: what is published, what is reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
+use jiff::SignedDuration;
+use serde_json::Value;
+use tributary_aws::claims::Claimant;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::firehose;
+use tributary_aws::log::Journal;
+use tributary_aws::payload::BatchResponse;
+use tributary_aws::producer::Producer;
+use tributary_aws::sns::{self, Notification};
+use tributary_config::{AlertsConfig, PipelineConfig};
+use tributary_rules::Severity;
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Answer, Faults, MemorySink, aggregated, clock};
+
+use crate::support::{case, roomy, sequence_number};
+
+type Topic = MemorySink<Notification>;
+type Quarantine = MemorySink<Vec<u8>>;
+
+fn alerts(
+    script: impl IntoIterator<Item = Answer>,
+) -> Alerts<SimTable, SimAlertState, Topic, Quarantine> {
+    let size = |entry: &Notification| entry.message.len();
+    Alerts {
+        claims: Claimant::new(SimTable::new(Faults::none(1))),
+        topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
+        quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
+        rules: PipelineConfig::default()
+            .rules(&AlertsConfig::from_toml(&roomy()).unwrap())
+            .unwrap()
+            .into(),
+        routes: BTreeMap::new(),
+        state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
+        memory: SignedDuration::from_hours(24),
+        journal: Journal::new("alerts", "Tributary/test".into()),
+        clock: clock::now,
+    }
+}
+
+async fn handle(
+    alerts: &Alerts<SimTable, SimAlertState, Topic, Quarantine>,
+    payload: &str,
+) -> BatchResponse {
+    alerts.handle(payload, "one", Deadline::after(Duration::from_secs(5))).await.unwrap()
+}
+
+fn alert_ids(notifications: &[Notification]) -> BTreeSet<String> {
+    let id = |n: &Notification| {
+        let message: Value = serde_json::from_str(&n.message).unwrap();
+        message["alert_id"].as_str().unwrap().to_owned()
+    };
+    notifications.iter().map(id).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_severe_accident_is_published_with_what_subscribers_filter_by() {
+    let alerts = alerts([]);
+
+    assert_eq!(handle(&alerts, &case("severe-accident")).await, BatchResponse::default());
+
+    let published = alerts.topic.target().stored();
+    assert_eq!(published.len(), 1);
+    let attributes = &published[0].attributes;
+    let expected = [
+        ("severity", "critical"),
+        ("dataset", "accidents"),
+        ("rule", "severe-accident"),
+        ("form", "alert"),
+    ];
+    assert_eq!(*attributes, expected.map(|(name, value)| (name, value.to_owned())));
+    let message: Value = serde_json::from_str(&published[0].message).unwrap();
+    assert_eq!(message["event"]["measures"]["severity"], 4.0);
+    assert!(published[0].subject.is_ascii() && published[0].subject.len() <= 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_no_rule_is_about_is_not_published() {
+    let alerts = alerts([]);
+
+    assert_eq!(handle(&alerts, &case("no-match")).await, BatchResponse::default());
+
+    assert!(alerts.topic.target().calls().is_empty());
+    assert_eq!(alerts.claims.target().calls(), 0, "no alert, no call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_is_not_taken_keeps_the_checkpoint_at_its_aggregate() {
+    let payload = aggregated(&case("twelve-severe"), 5).unwrap();
+    let alerts = alerts([Answer::Fail(vec![7]), Answer::Throttle]);
+
+    let response = handle(&alerts, &payload).await;
+
+    assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 1)]));
+    assert_eq!(alert_ids(&alerts.topic.target().stored()).len(), 9, "of the first call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_alerts_than_a_call_takes_are_several_calls() {
+    let alerts = alerts([]);
+
+    assert_eq!(handle(&alerts, &case("twelve-severe")).await, BatchResponse::default());
+
+    assert_eq!(alerts.topic.target().calls(), [10, 2]);
+    assert_eq!(alert_ids(&alerts.topic.target().stored()).len(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_failed_entries_are_published_again() {
+    let alerts = alerts([Answer::Fail(vec![2, 5]), Answer::Take]);
+
+    assert_eq!(handle(&alerts, &case("twelve-severe")).await, BatchResponse::default());
+
+    assert_eq!(alerts.topic.target().calls(), [10, 2, 2]);
+    assert_eq!(alerts.topic.target().stored().len(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_the_topic_refuses_is_reported_and_not_lost_in_silence() {
+    let payload = case("twelve-severe");
+    let alerts = alerts([Answer::Refuse(vec![3])]);
+
+    let response = handle(&alerts, &payload).await;
+
+    assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 3)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_no_event_is_quarantined_and_the_others_are_published() {
+    let alerts = alerts([]);
+
+    assert_eq!(handle(&alerts, &case("broken-base64")).await, BatchResponse::default());
+
+    let bad_rows = alerts.quarantine.target().stored();
+    assert_eq!(bad_rows.len(), 1);
+    assert!(!alerts.topic.target().stored().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_severity_with_a_topic_of_its_own_goes_there_and_a_refusal_there_holds_its_records() {
+    let one = MemorySink::scripted(
+        sns::LIMITS,
+        |entry: &Notification| entry.message.len(),
+        [Answer::Refuse(vec![3]), Answer::Take],
+    );
+    let mut alerts = alerts([]);
+    alerts.routes.insert(Severity::Critical, Producer::new(one));
+    let payload = case("twelve-severe");
+
+    let response = handle(&alerts, &payload).await;
+
+    assert!(alerts.topic.target().calls().is_empty());
+    let critical = &alerts.routes[&Severity::Critical];
+    assert_eq!(alert_ids(&critical.target().stored()).len(), 9);
+    assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 3)]));
+    assert_eq!(handle(&alerts, &payload).await, BatchResponse::default());
+    assert_eq!(alert_ids(&alerts.routes[&Severity::Critical].target().stored()).len(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_severity_without_a_topic_of_its_own_goes_to_the_one_for_all() {
+    let mut alerts = alerts([]);
+    let size = |entry: &Notification| entry.message.len();
+    let other = Producer::new(MemorySink::scripted(sns::LIMITS, size, []));
+    alerts.routes.insert(Severity::Warning, other);
+
+    assert_eq!(handle(&alerts, &case("severe-accident")).await, BatchResponse::default());
+
+    assert_eq!(alerts.topic.target().stored().len(), 1);
+    assert!(alerts.routes[&Severity::Warning].target().calls().is_empty());
+}

@@ -1,0 +1,118 @@
+//! Rules that an object overrides: taken when they are right, and never in the way.
+
+use std::future::pending;
+use std::ops::Range;
+use std::time::Duration;
+
+use fn_alerts::rulebook::{Look, Override, Rulebook};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
+use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_rules::Rules;
+use tributary_testkit::MemoryObjects;
+
+const KEY: &str = "alerts.toml";
+
+const DEAD: &str = include_str!("../../../../fixtures/rules/bad/dead-rule.toml");
+
+fn rule(id: &str) -> String {
+    format!(
+        "[[rules]]\nid = \"{id}\"\ndataset = \"accidents\"\nseverity = \"info\"\n\
+         when = \"event.measures.severity >= 2.0\"\ntitle = \"{{entity}}\"\nkey = \"{{event_id}}\"\n\
+         cooldown = \"0s\"\n"
+    )
+}
+
+fn shipped() -> Rules {
+    PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
+}
+
+fn rulebook(store: impl ObjectStore + 'static) -> Rulebook {
+    let every = SignedDuration::from_mins(5);
+    let by = Override { bucket: "rules".to_owned(), key: KEY.to_owned(), every };
+    Rulebook::from(shipped()).overridden(by, store).unwrap()
+}
+
+/// The first rule in use after so many minutes, and how the look came out.
+async fn at(rulebook: &Rulebook, minutes: i64) -> (String, Look) {
+    let now = Timestamp::from_second(1_800_000_000 + 60 * minutes).unwrap();
+    let (rules, look) = rulebook.current(now, Deadline::after(Duration::from_secs(50))).await;
+    (rules.iter().next().unwrap().id().to_owned(), look)
+}
+
+#[tokio::test]
+async fn without_an_object_the_rules_are_those_that_are_compiled_in() {
+    let rulebook = Rulebook::from(shipped());
+
+    assert_eq!(at(&rulebook, 0).await, ("severe-accident".to_owned(), Look::NotDue));
+}
+
+#[tokio::test]
+async fn the_rules_of_the_object_are_used_and_it_is_looked_at_only_every_so_often() {
+    let store =
+        MemoryObjects::with(KEY, rule("one")).change_before(2, KEY, Some(rule("two").as_bytes()));
+    let rulebook = rulebook(store);
+
+    assert_eq!(at(&rulebook, 0).await, ("one".to_owned(), Look::Taken));
+    assert_eq!(at(&rulebook, 4).await, ("one".to_owned(), Look::NotDue));
+    assert_eq!(at(&rulebook, 5).await, ("one".to_owned(), Look::Unchanged));
+    assert_eq!(at(&rulebook, 9).await, ("one".to_owned(), Look::NotDue));
+    assert_eq!(at(&rulebook, 10).await, ("two".to_owned(), Look::Taken));
+}
+
+#[tokio::test]
+async fn rules_that_are_not_right_are_refused_as_long_as_they_are_there_and_the_old_ones_stay() {
+    let dead = DEAD.as_bytes();
+    let store = MemoryObjects::with(KEY, rule("one"))
+        .change_before(1, KEY, Some(dead))
+        .change_before(3, KEY, Some(b""))
+        .change_before(4, KEY, Some(b"\xff"))
+        .change_before(5, KEY, Some(rule("two").as_bytes()));
+    let rulebook = rulebook(store);
+
+    assert_eq!(at(&rulebook, 0).await, ("one".to_owned(), Look::Taken));
+    for minutes in [5, 10, 15, 20] {
+        assert_eq!(at(&rulebook, minutes).await, ("one".to_owned(), Look::Refused), "{minutes}");
+    }
+    assert_eq!(at(&rulebook, 25).await, ("two".to_owned(), Look::Taken));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_leaves_the_rules_as_they_are() {
+    let large = vec![b'#'; 300 * 1024];
+    let store = MemoryObjects::with(KEY, rule("one"))
+        .failing(0..1)
+        .change_before(2, KEY, None)
+        .change_before(3, KEY, Some(&large))
+        .change_before(4, KEY, Some(rule("two").as_bytes()));
+    let rulebook = rulebook(store);
+
+    assert_eq!(at(&rulebook, 0).await, ("severe-accident".to_owned(), Look::Unread), "down");
+    assert_eq!(at(&rulebook, 5).await, ("one".to_owned(), Look::Taken));
+    assert_eq!(at(&rulebook, 10).await, ("one".to_owned(), Look::Unread), "deleted");
+    assert_eq!(at(&rulebook, 15).await, ("one".to_owned(), Look::Unread), "too large");
+    assert_eq!(at(&rulebook, 20).await, ("two".to_owned(), Look::Taken));
+}
+
+/// A store that never answers.
+struct Silent;
+
+impl ObjectStore for Silent {
+    async fn read(&self, _: &ObjectName, _: Range<u64>) -> Result<Piece, ReadError> {
+        pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_holds_a_batch_for_two_seconds_at_most() {
+    let rulebook = rulebook(Silent);
+    let started = Instant::now();
+
+    let (rule, look) = at(&rulebook, 0).await;
+
+    assert_eq!((rule.as_str(), look), ("severe-accident", Look::Unread));
+    assert!(started.elapsed() <= Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!(at(&rulebook, 1).await.1, Look::NotDue, "the next batch is not held");
+}

@@ -1,0 +1,252 @@
+//! A storm: far more alerts of one rule in a batch than it may make messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+use tributary_aws::claims::Claimant;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::firehose;
+use tributary_aws::log::Journal;
+use tributary_aws::payload::BatchResponse;
+use tributary_aws::producer::Producer;
+use tributary_aws::sns::{self, Notification};
+use tributary_config::{AlertsConfig, PipelineConfig};
+use tributary_rules::alert::AlertBooks;
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Answer, Faults, MemorySink, aggregated, clock};
+
+use crate::support::Function;
+
+/// A function of one rule, and the books of its alerts.
+struct World {
+    function: Function,
+    lines: Arc<Mutex<Vec<Value>>>,
+}
+
+impl World {
+    fn new(digest: &str, key: &str, script: impl IntoIterator<Item = Answer>) -> Self {
+        clock::begin();
+        Self::at(SimTable::new(Faults::none(1)), digest, key, script)
+    }
+
+    fn at(
+        table: SimTable,
+        digest: &str,
+        key: &str,
+        script: impl IntoIterator<Item = Answer>,
+    ) -> Self {
+        let rule = format!(
+            "[[rules]]\nid = \"storm\"\ndataset = \"accidents\"\nseverity = \"critical\"\nwhen = \"true\"\n\
+             title = \"{{entity}}\"\nkey = \"{key}\"\ncooldown = \"0s\"\n{digest}"
+        );
+        let size = |entry: &Notification| entry.message.len();
+        let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let written = lines.clone();
+        let journal = Journal::new("alerts", "Tributary/test".into());
+        let function = Alerts {
+            claims: Claimant::new(table).with_jitter_seed(1),
+            topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
+            quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
+            rules: PipelineConfig::default()
+                .rules(&AlertsConfig::from_toml(&rule).unwrap())
+                .unwrap()
+                .into(),
+            routes: BTreeMap::new(),
+            state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
+            memory: SignedDuration::from_hours(24),
+            journal: journal.written_to(move |line| written.lock().unwrap().push(line.clone())),
+            clock: clock::now,
+        };
+        Self { function, lines }
+    }
+
+    async fn handle(&self, payload: &str, owner: &str) -> BatchResponse {
+        let minute = Deadline::after(Duration::from_secs(58));
+        self.function.handle(payload, owner, minute).await.unwrap()
+    }
+
+    fn messages(&self) -> Vec<Notification> {
+        self.function.topic.target().stored()
+    }
+
+    /// The alerts that were told, each as often as it was.
+    fn told(&self) -> Vec<String> {
+        self.messages().iter().flat_map(|message| told_by(&message.message)).collect()
+    }
+
+    /// The books of the last batch, which balance.
+    fn books(&self) -> AlertBooks {
+        let lines = self.lines.lock().unwrap();
+        let line = lines.iter().rfind(|line| line["message"] == "alerts").unwrap();
+        assert_eq!(line["rule"], "storm");
+        let counts = line.as_object().unwrap().iter();
+        let counts = counts.filter(|(name, _)| name.starts_with("alerts_"));
+        let counts: serde_json::Map<_, _> = counts.map(|(k, v)| (k.clone(), v.clone())).collect();
+        let books: AlertBooks = serde_json::from_value(Value::Object(counts)).unwrap();
+        assert!(books.balance(), "{books:?}");
+        books
+    }
+}
+
+fn told_by(message: &str) -> Vec<String> {
+    let message: Value = serde_json::from_str(message).unwrap();
+    let text = |id: &Value| id.as_str().unwrap().to_owned();
+    match message["keys"].as_array() {
+        None => vec![text(&message["alert_id"])],
+        Some(keys) => keys
+            .iter()
+            .flat_map(|key| key["alert_ids"].as_array().unwrap().iter().map(text))
+            .collect(),
+    }
+}
+
+/// A batch of so many events, each of its own id, of 50 entities; `from` is the number of the first.
+fn storm(from: usize, count: usize) -> String {
+    let template = include_str!("../../../../events/alerts/severe-accident.json");
+    let template: Value = serde_json::from_str(template).unwrap();
+    let record = &template["Records"][0];
+    let records = (from..from + count).map(|number| {
+        let event = json!({"kind": "reading", "dataset": "accidents",
+            "event_id": format!("{number:032x}"), "entity": format!("OH/{}", number % 50),
+            "event_time": "2026-11-20T10:00:00Z", "received_at": "2026-11-20T10:00:01Z",
+            "measures": {"severity": 4.0}, "attributes": {}, "tags": []});
+        let mut record = record.clone();
+        let data = base64_simd::STANDARD.encode_to_string(event.to_string());
+        record["kinesis"]["data"] = json!(data);
+        record["kinesis"]["sequenceNumber"] = json!(format!("{number:056}"));
+        record
+    });
+    json!({"Records": records.collect::<Vec<_>>()}).to_string()
+}
+
+fn distinct(ids: &[String]) -> usize {
+    ids.iter().collect::<BTreeSet<_>>().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_10_000_alerts_makes_ten_messages_and_loses_none() {
+    let world = World::new("", "{event_id}", []);
+    let begun = Instant::now();
+
+    assert_eq!(world.handle(&storm(0, 10_000), "one").await, BatchResponse::default());
+
+    assert_eq!(world.messages().len(), 10);
+    let told = world.told();
+    assert_eq!((told.len(), distinct(&told)), (10_000, 10_000));
+    assert!(world.messages().iter().all(|it| it.message.len() <= 256 * 1024 - 512));
+    let books = world.books();
+    assert_eq!((books.matched, books.sent, books.digested), (10_000, 5, 9_995));
+    // Each is claimed and noted: as many writes, but not one after the other.
+    assert_eq!(world.function.claims.target().calls(), 20_000);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?} at 2 to 30 ms a call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_few_keys_is_one_digest_with_their_counts() {
+    let world = World::new("digest = 1", "{entity}", []);
+
+    assert_eq!(world.handle(&storm(0, 10_000), "one").await, BatchResponse::default());
+
+    let messages = world.messages();
+    assert_eq!(messages.len(), 1);
+    let message: Value = serde_json::from_str(&messages[0].message).unwrap();
+    assert_eq!((&message["alerts"], &message["events"]), (&json!(50), &json!(10_000)));
+    assert!(message["keys"].as_array().unwrap().iter().all(|key| key["events"] == 200));
+    let form = messages[0].attributes.iter().find(|(name, _)| *name == "form").unwrap();
+    assert_eq!(form.1, "digest");
+    let books = world.books();
+    assert_eq!((books.digested, books.cooled, books.sent), (50, 9_950, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_messages_of_a_batch_do_not_hold_comes_with_the_next() {
+    let world = World::new("digest = 1", "{event_id}", []);
+    let (mut begin, mut batches) = (0, 0);
+
+    while begin < 10_000 {
+        let before = world.messages().len();
+        let answer = world.handle(&storm(begin, 10_000 - begin), &format!("{batches}")).await;
+        assert_eq!(world.messages().len(), before + 1, "one message a batch");
+        let first = answer.batch_item_failures.first();
+        begin = first.map_or(10_000, |it| it.item_identifier.parse().unwrap());
+        assert_eq!(world.books().undelivered, (10_000 - begin) as u64);
+        batches += 1;
+    }
+
+    let told = world.told();
+    assert_eq!((told.len(), distinct(&told)), (10_000, 10_000));
+    assert!((2..8).contains(&batches), "{batches}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_that_comes_again_is_told_no_second_time() {
+    let world = World::new("digest = 3", "{event_id}", []);
+    let payload = storm(0, 500);
+
+    world.handle(&payload, "one").await;
+    assert_eq!(world.handle(&payload, "two").await, BatchResponse::default());
+
+    assert_eq!(world.messages().len(), 3);
+    assert_eq!((world.books().matched, world.books().cooled), (500, 500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_that_the_topic_does_not_take_is_told_by_the_next_delivery() {
+    let world = World::new("digest = 3", "{event_id}", [Answer::Refuse(vec![2]), Answer::Take]);
+    let payload = aggregated(&storm(0, 500), 100).unwrap();
+
+    let answer = world.handle(&payload, "one").await;
+
+    assert_eq!(answer.batch_item_failures.len(), 1);
+    assert_eq!(world.told().len(), 2, "the two that are alone");
+    assert_eq!((world.books().sent, world.books().undelivered), (2, 498));
+    assert_eq!(world.handle(&payload, "two").await, BatchResponse::default());
+    assert_eq!((world.told().len(), distinct(&world.told())), (500, 500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_that_is_killed_at_any_time_loses_nothing() {
+    let payload = storm(0, 200);
+    let mut kills = 0;
+    for after in (0..200).step_by(5).map(Duration::from_millis) {
+        let world = World::new("digest = 3", "{event_id}", []);
+        let table = world.function.claims.target().clone();
+        if timeout(after, world.handle(&payload, "one")).await.is_ok() {
+            break;
+        }
+        kills += 1;
+        let next = World::at(table, "digest = 3", "{event_id}", []);
+
+        assert_eq!(next.handle(&payload, "two").await, BatchResponse::default(), "{after:?}");
+
+        let mut told = world.told();
+        told.extend(next.told());
+        assert_eq!(distinct(&told), 200, "killed after {after:?}");
+        assert!(next.messages().len() <= 3, "killed after {after:?}");
+        assert!(next.books().balance());
+    }
+    assert!(kills > 10, "{kills}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_functions_in_one_storm_tell_each_alert_once() {
+    let world = World::new("digest = 4", "{event_id}", []);
+    let table = world.function.claims.target().clone();
+    let other = World::at(table, "digest = 4", "{event_id}", []);
+    let payload = storm(0, 300);
+
+    let answers = tokio::join!(world.handle(&payload, "one"), other.handle(&payload, "two"));
+
+    assert_eq!(answers, (BatchResponse::default(), BatchResponse::default()));
+    let mut told = world.told();
+    told.extend(other.told());
+    assert_eq!((told.len(), distinct(&told)), (300, 300));
+    assert!(world.messages().len() <= 4 && other.messages().len() <= 4);
+}

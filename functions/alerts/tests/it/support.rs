@@ -1,0 +1,54 @@
+//! The function over a table, a store and a topic in memory, and the payloads it is given.
+
+use std::collections::BTreeMap;
+
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
+use jiff::SignedDuration;
+use serde_json::Value;
+use tributary_aws::claims::Claimant;
+use tributary_aws::firehose;
+use tributary_aws::log::Journal;
+use tributary_aws::producer::Producer;
+use tributary_aws::sns::{self, Notification};
+use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{MemorySink, clock};
+
+pub(crate) type Function =
+    Alerts<SimTable, SimAlertState, MemorySink<Notification>, MemorySink<Vec<u8>>>;
+
+/// Returns the function with the rules of the TOML `rule`.
+pub(crate) fn function_of(rule: &str, claims: SimTable, store: SimAlertState) -> Function {
+    let size = |entry: &Notification| entry.message.len();
+    Alerts {
+        claims: Claimant::new(claims).with_jitter_seed(1),
+        topic: Producer::new(MemorySink::new(sns::LIMITS, size)),
+        quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
+        rules: PipelineConfig::default()
+            .rules(&AlertsConfig::from_toml(rule).unwrap())
+            .unwrap()
+            .into(),
+        routes: BTreeMap::new(),
+        state: Memory::new(store, &[]),
+        memory: SignedDuration::from_hours(24),
+        journal: Journal::new("alerts", "Tributary/test".into()),
+        clock: clock::now,
+    }
+}
+
+/// Returns the shipped rules, with a digest limit that the batches of these tests never reach.
+pub(crate) fn roomy() -> String {
+    ALERTS.replace("cooldown = \"0s\"", "cooldown = \"0s\"\ndigest = 50")
+}
+
+/// Returns a payload of `events/alerts`.
+pub(crate) fn case(name: &str) -> String {
+    let path = format!("{}/../../events/alerts/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+pub(crate) fn sequence_number(payload: &str, position: usize) -> String {
+    let payload: Value = serde_json::from_str(payload).unwrap();
+    payload["Records"][position]["kinesis"]["sequenceNumber"].as_str().unwrap().to_owned()
+}

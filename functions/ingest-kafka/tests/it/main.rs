@@ -1,0 +1,6 @@
+//! Integration tests of the `ingest-kafka` function.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod batches;
+mod properties;

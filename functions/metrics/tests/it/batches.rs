@@ -1,0 +1,124 @@
+//! `metrics` over a namespace in memory: what is put, what is reported.
+
+use std::time::Duration;
+
+use fn_metrics::handler::Metrics;
+use serde_json::Value;
+use tributary_aws::cloudwatch;
+use tributary_aws::deadline::Deadline;
+use tributary_aws::firehose;
+use tributary_aws::log::Journal;
+use tributary_aws::payload::BatchResponse;
+use tributary_aws::producer::Producer;
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_pipeline::metric::Datum;
+use tributary_testkit::{Answer, MemorySink, aggregated};
+
+type Namespace = MemorySink<Datum>;
+type Quarantine = MemorySink<Vec<u8>>;
+
+fn metrics(script: impl IntoIterator<Item = Answer>) -> Metrics<Namespace, Quarantine> {
+    Metrics {
+        metrics: Producer::new(MemorySink::scripted(cloudwatch::LIMITS, |_| 100, script)),
+        quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
+        specs: PipelineConfig::from_toml(PIPELINE).unwrap().metrics,
+        journal: Journal::new("metrics", "Tributary/test".into()),
+        clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
+    }
+}
+
+fn case(name: &str) -> String {
+    let path = format!("{}/../../events/metrics/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+async fn handle(metrics: &Metrics<Namespace, Quarantine>, payload: &str) -> BatchResponse {
+    metrics.handle(payload, Deadline::after(Duration::from_secs(5))).await.unwrap()
+}
+
+/// How many events the metrics of these dimensions stand for.
+fn total(data: &[Datum], dimensions: &[&str]) -> f64 {
+    data.iter()
+        .filter(|datum| datum.name == "accidents")
+        .filter(|datum| datum.dimensions.iter().map(|(name, _)| name).eq(dimensions))
+        .flat_map(|datum| &datum.counts)
+        .sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_one_call_and_every_event_is_counted_in_each_metric() {
+    let metrics = metrics([]);
+
+    assert_eq!(handle(&metrics, &case("ten-readings")).await, BatchResponse::default());
+
+    assert_eq!(metrics.metrics.target().calls().len(), 1);
+    let data = metrics.metrics.target().stored();
+    for dimensions in [["severity", "state"], ["state", "city"], ["state", "county"]] {
+        assert!((total(&data, &dimensions) - 10.0).abs() < f64::EPSILON, "{dimensions:?}");
+    }
+    assert!(data.iter().any(|datum| datum.name == "temperature_c"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_in_aggregates_add_up_as_they_do_alone() {
+    let (alone, together) = (metrics([]), metrics([]));
+
+    handle(&alone, &case("ten-readings")).await;
+    let response = handle(&together, &aggregated(&case("ten-readings"), 4).unwrap()).await;
+
+    assert_eq!(response, BatchResponse::default());
+    assert_eq!(together.metrics.target().stored(), alone.metrics.target().stored());
+}
+
+/// Events 4 to 7 are one aggregate; its second one is no event, and quarantine is down.
+#[tokio::test(start_paused = true)]
+async fn only_what_comes_before_a_failed_aggregate_is_counted() {
+    let mut payload: Value = serde_json::from_str(&case("ten-readings")).unwrap();
+    payload["Records"][5]["kinesis"]["data"] = "bm9uZQ==".into();
+    let payload = aggregated(&payload.to_string(), 4).unwrap();
+    let mut metrics = metrics([]);
+    let down = MemorySink::scripted(firehose::LIMITS, Vec::len, [Answer::Throttle]);
+    metrics.quarantine = Producer::new(down);
+
+    let response = handle(&metrics, &payload).await;
+
+    let payload: Value = serde_json::from_str(&payload).unwrap();
+    let number = payload["Records"][1]["kinesis"]["sequenceNumber"].as_str().unwrap();
+    assert_eq!(response, BatchResponse::failed([number.to_owned()]));
+    let data = metrics.metrics.target().stored();
+    assert!((total(&data, &["severity", "state"]) - 4.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_that_are_not_taken_bring_the_whole_batch_again() {
+    let payload = case("ten-readings");
+    let metrics = metrics([Answer::Throttle]);
+
+    let response = handle(&metrics, &payload).await;
+
+    let parsed: Value = serde_json::from_str(&payload).unwrap();
+    let first = parsed["Records"][0]["kinesis"]["sequenceNumber"].as_str().unwrap().to_owned();
+    assert_eq!(response, BatchResponse::failed([first]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_with_fields_nobody_knows_is_still_an_event() {
+    let metrics = metrics([]);
+
+    assert_eq!(handle(&metrics, &case("unknown-fields")).await, BatchResponse::default());
+
+    assert!(metrics.quarantine.target().stored().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_no_event_is_quarantined_and_the_others_are_counted() {
+    let payload = case("ten-readings").replacen("\"data\":\"", "\"data\":\"!", 1);
+    let payload = payload.replacen("\"data\": \"", "\"data\": \"!", 1);
+    let metrics = metrics([]);
+
+    assert_eq!(handle(&metrics, &payload).await, BatchResponse::default());
+
+    assert_eq!(metrics.quarantine.target().stored().len(), 1);
+    let data = metrics.metrics.target().stored();
+    assert!((total(&data, &["severity", "state"]) - 9.0).abs() < f64::EPSILON);
+}

@@ -1,0 +1,385 @@
+//! `windows` over a store in memory: what is kept, what is told, what is reported.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fn_windows::handler::Windows;
+use serde_json::{Value, json};
+use tributary_aws::deadline::Deadline;
+use tributary_aws::insist::Insistence;
+use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::log::Journal;
+use tributary_aws::payload::BatchResponse;
+use tributary_aws::producer::Producer;
+use tributary_aws::windows::{Item, OPERATION, WindowStore};
+use tributary_aws::{firehose, kinesis};
+use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_model::event::Event;
+use tributary_testkit::service::{SimShards, SimStream, SimWindows};
+use tributary_testkit::{Answer, Faults, MemorySink, clock};
+use tributary_windows::Window;
+
+type Function = Windows<SimWindows, SimShards, MemorySink<StreamRecord>, MemorySink<Vec<u8>>>;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// The function over a stream of two shards.
+fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
+    clock::begin();
+    let stream = Arc::new(SimStream::new(2, 1 << 20));
+    Windows {
+        store: SimWindows::new(Faults::none(1)),
+        shards: SimShards::new(stream, Faults::none(1)),
+        events: Producer::new(MemorySink::scripted(kinesis_limits(), StreamRecord::size, events)),
+        quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
+        specs: PipelineConfig::from_toml(PIPELINE).unwrap().window_specs().unwrap(),
+        journal: Journal::new("windows", "Tributary/test".into()),
+        clock: clock::now,
+        insistence: Insistence::new(OPERATION).with_jitter_seed(1),
+    }
+}
+
+fn kinesis_limits() -> tributary_aws::put::Limits {
+    tributary_aws::put::Limits {
+        entries: kinesis::MAX_ENTRIES,
+        bytes: kinesis::MAX_BYTES,
+        entry_bytes: 1 << 20,
+    }
+}
+
+fn case(name: &str) -> String {
+    let path = format!("{}/../../events/windows/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// A batch of shard `shard`: readings of devices at seconds after 09:58 of the day, with the number of
+/// the first.
+fn batch(shard: usize, first: usize, readings: &[(&str, i64, f64)]) -> String {
+    let record = |(at, (device, second, celsius)): (usize, &(&str, i64, f64))| {
+        let time = jiff::Timestamp::from_second(1_795_168_680 + second).unwrap().to_string();
+        let event = json!({
+            "kind": "reading", "dataset": "telemetry", "event_id": format!("{device} {second}"),
+            "entity": device, "event_time": time, "received_at": "2026-11-20T10:30:00.123Z",
+            "measures": {"temperature_c": celsius}, "attributes": {}, "tags": [],
+        });
+        json!({
+            "eventID": format!("shardId-{shard:012}:{}", first + at),
+            "kinesis": {
+                "sequenceNumber": format!("{:056}", first + at).replacen('0', "4", 1),
+                "data": base64_simd::STANDARD.encode_to_string(event.to_string()),
+                "approximateArrivalTimestamp": 1_795_168_800.0,
+            },
+        })
+    };
+    json!({"Records": readings.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
+}
+
+async fn handle(windows: &Function, payload: &str) -> BatchResponse {
+    windows.handle(payload, Deadline::after(Duration::from_secs(50))).await.unwrap()
+}
+
+async fn pass(length: Duration) {
+    tokio::time::advance(length).await;
+}
+
+/// What was told: spec, group, start without its date, revision, count and mean temperature.
+fn told(windows: &Function) -> Vec<String> {
+    let show = |record: &StreamRecord| {
+        let event = Event::from_json(&record.data).unwrap();
+        assert_eq!(record.partition_key, event.entity);
+        let window = event.window.unwrap();
+        let measure = |name| event.measures.get(name).copied().unwrap();
+        let time = window.start.strftime("%H:%M");
+        let (count, mean) = (measure("count"), measure("temperature_c_mean"));
+        format!("{} {} {time} r{} {count} {mean:.2}", window.spec, event.entity, window.revision)
+    };
+    let mut told: Vec<_> = windows.events.target().stored().iter().map(show).collect();
+    told.sort();
+    told
+}
+
+fn late(windows: &Function) -> Vec<String> {
+    let show = |line: &Vec<u8>| {
+        let row: Value = serde_json::from_slice(line).unwrap();
+        assert_eq!(row["code"], "late");
+        row["message"].as_str().unwrap().to_owned()
+    };
+    windows.quarantine.target().stored().iter().map(show).collect()
+}
+
+/// Brings the clock to life: both shards are at a time, so that neither is waited for.
+async fn begin(windows: &Function, second: i64) {
+    handle(windows, &batch(0, 1, &[("begin", second, 0.0)])).await;
+    handle(windows, &batch(1, 1, &[("begin", second + 1, 0.0)])).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_minutes_of_two_devices_are_four_windows_and_a_reading_that_comes_twice_counts_once() {
+    let windows = windows([]);
+
+    assert_eq!(handle(&windows, &case("two-minutes")).await, BatchResponse::default());
+    assert_eq!(told(&windows), Vec::<String>::new(), "the other shard may bring what is earlier");
+    pass(5 * MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+
+    let minutes: Vec<_> = told(&windows).into_iter().filter(|it| it.contains("-1m")).collect();
+    assert_eq!(
+        minutes,
+        [
+            "telemetry-1m device-01 09:58 r0 3 21.33",
+            "telemetry-1m device-01 09:59 r0 3 22.33",
+            "telemetry-1m device-01 10:00 r0 1 23.00",
+            "telemetry-1m device-02 09:58 r0 3 22.33",
+            "telemetry-1m device-02 09:59 r0 3 23.33",
+            "telemetry-1m device-02 10:00 r0 1 24.00",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_changes_nothing_and_tells_nothing() {
+    let windows = windows([]);
+    handle(&windows, &case("two-minutes")).await;
+    let before = windows.store.items();
+
+    handle(&windows, &case("two-minutes")).await;
+
+    assert_eq!(windows.store.items(), before);
+    assert!(told(&windows).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_slowest_shard_holds_the_watermark_until_it_is_idle() {
+    let windows = windows([]);
+    begin(&windows, 0).await;
+
+    handle(&windows, &batch(0, 2, &[("a", 1, 1.0), ("a", 70, 1.0)])).await;
+    assert!(told(&windows).is_empty(), "shard 1 is at 09:58:01");
+    pass(MINUTE).await;
+    handle(&windows, &batch(0, 4, &[("a", 71, 1.0)])).await;
+    assert!(told(&windows).is_empty(), "it may still come");
+    pass(MINUTE).await;
+    handle(&windows, &batch(0, 5, &[("a", 72, 1.0)])).await;
+
+    assert_eq!(
+        told(&windows),
+        ["telemetry-1m a 09:58 r0 1 1.00", "telemetry-1m begin 09:58 r0 2 0.00"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_reading_makes_a_revision_within_the_lateness_and_a_bad_row_beyond_it() {
+    let windows = windows([]);
+    handle(&windows, &batch(0, 1, &[("a", 0, 20.0)])).await;
+    handle(&windows, &batch(1, 1, &[("b", 66, 0.0)])).await;
+    handle(&windows, &batch(0, 2, &[("a", 66, 0.0)])).await;
+    assert_eq!(told(&windows), ["telemetry-1m a 09:58 r0 1 20.00"]);
+
+    handle(&windows, &batch(0, 3, &[("a", 30, 22.0)])).await;
+    assert_eq!(told(&windows)[1], "telemetry-1m a 09:58 r1 2 21.00");
+
+    // Past 09:59:00 by delay and lateness of the minute, not of the five minutes.
+    handle(&windows, &batch(1, 2, &[("b", 670, 0.0)])).await;
+    handle(&windows, &batch(0, 4, &[("a", 670, 0.0)])).await;
+    handle(&windows, &batch(0, 5, &[("a", 31, 23.0), ("a", 30, 22.0)])).await;
+    assert_eq!(
+        late(&windows),
+        [
+            "too late: the watermark is at 2026-11-20T10:09:10Z, past the lateness of telemetry-1m from \
+          2026-11-20T09:58:00Z"
+        ],
+        "what is in its window already is not late"
+    );
+    assert!(told(&windows).contains(&"telemetry-5m a 09:55 r1 4 16.25".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_whose_clock_is_ahead_makes_nobody_late() {
+    let windows = windows([]);
+    begin(&windows, 0).await;
+
+    handle(&windows, &batch(0, 2, &[("ahead", 86_400 * 365, 1.0)])).await;
+    handle(&windows, &batch(1, 2, &[("ahead", 86_400 * 365, 1.0)])).await;
+    handle(&windows, &batch(0, 3, &[("a", 1, 1.0)])).await;
+
+    assert!(late(&windows).is_empty() && told(&windows).is_empty());
+}
+
+/// A year ahead, and where a clock is that never was set: neither says what time it is.
+#[tokio::test(start_paused = true)]
+async fn a_device_whose_clock_is_wrong_holds_nobody_back_though_it_has_a_shard_to_itself() {
+    for wrong in [86_400 * 365, -86_400 * 365 * 20] {
+        let windows = windows([]);
+        begin(&windows, 0).await;
+
+        for minute in 1..=5 {
+            pass(MINUTE).await;
+            let number = usize::try_from(minute).unwrap() + 1;
+            handle(&windows, &batch(1, number, &[("wrong", wrong + 60 * minute, 1.0)])).await;
+            handle(&windows, &batch(0, number, &[("a", 60 * minute, 1.0)])).await;
+        }
+
+        let told = told(&windows);
+        assert!(told.contains(&"telemetry-1m a 10:01 r0 1 1.00".to_owned()), "{told:?}");
+    }
+}
+
+/// The shards are known from the day before; one is read faster than the other.
+#[tokio::test(start_paused = true)]
+async fn a_file_after_a_quiet_day_is_not_late_because_one_shard_is_faster() {
+    let windows = windows([]);
+    begin(&windows, -86_400).await;
+    pass(24 * 60 * MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+    let half_a_day = (1..=720).map(|minute| ("a", 60 * minute - 86_400, 1.0));
+    let half_a_day: Vec<_> = half_a_day.collect();
+
+    handle(&windows, &batch(0, 2, &half_a_day)).await;
+    let others: Vec<_> =
+        half_a_day.iter().map(|(_, second, value)| ("b", *second, *value)).collect();
+    handle(&windows, &batch(1, 2, &others)).await;
+
+    assert_eq!(late(&windows), Vec::<String>::new());
+    for _ in 0..4 {
+        // The index of what is due may lag behind.
+        pass(Duration::from_secs(3)).await;
+        handle(&windows, &case("scheduled")).await;
+    }
+    let told = told(&windows);
+    for device in ["a", "b"] {
+        let of_it = format!("telemetry-1m {device} ");
+        assert_eq!(told.iter().filter(|it| it.starts_with(&of_it)).count(), 718, "{device}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_are_idle_what_came_last_is_the_time_and_lateness_holds() {
+    let windows = windows([]);
+    begin(&windows, 0).await;
+    pass(MINUTE).await;
+    handle(&windows, &batch(0, 2, &[("a", 1_800, 1.0)])).await;
+
+    pass(3 * MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+    handle(&windows, &batch(1, 2, &[("b", 30, 1.0)])).await;
+
+    let late = late(&windows);
+    assert!(late[0].contains("the watermark is at 2026-11-20T10:28:00Z"), "{late:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_cannot_be_read_is_in_nobodys_way_but_its_own() {
+    let windows = windows([]);
+    begin(&windows, 0).await;
+    handle(&windows, &batch(0, 2, &[("broken", 1, 1.0), ("a", 1, 1.0)])).await;
+    for mut item in windows.store.items() {
+        if item.key.group == "broken" {
+            item.version += 1;
+            item.body = "{}".to_owned();
+            windows.store.write(&item).await.unwrap();
+        }
+    }
+
+    handle(&windows, &batch(0, 3, &[("a", 70, 1.0)])).await;
+    let closing = batch(1, 2, &[("b", 70, 0.0)]);
+    assert_eq!(handle(&windows, &closing).await, BatchResponse::default());
+
+    assert!(told(&windows).contains(&"telemetry-1m a 09:58 r0 1 1.00".to_owned()));
+    let round = windows.handle(&case("scheduled"), Deadline::after(MINUTE)).await;
+    assert!(round.is_err(), "somebody has to look at it");
+    let response = handle(&windows, &batch(0, 4, &[("a", 71, 1.0), ("broken", 2, 1.0)])).await;
+    assert_eq!(response.batch_item_failures.len(), 1, "what it would have got comes again");
+}
+
+/// Devices that send what they have kept: minutes that are over when they come, in one batch.
+#[tokio::test(start_paused = true)]
+async fn minutes_that_come_together_are_judged_one_after_the_other() {
+    let minutes: Vec<_> = (0..8).map(|minute| ("a", 60 * minute, 20.0)).collect();
+    let baselines = async |apart: bool| {
+        let windows = windows([]);
+        begin(&windows, 0).await;
+        handle(&windows, &batch(0, 2, &[("b", 500, 1.0)])).await;
+        handle(&windows, &batch(1, 2, &[("c", 501, 1.0)])).await;
+        if apart {
+            for (at, minute) in minutes.iter().enumerate() {
+                handle(&windows, &batch(0, 3 + at, std::slice::from_ref(minute))).await;
+            }
+        } else {
+            handle(&windows, &batch(0, 3, &minutes)).await;
+        }
+        let items = windows.store.items();
+        let of_it = |it: &&Item| it.key.spec == "telemetry-1m" && it.key.group == "a";
+        let windows = items.iter().filter(of_it).map(|it| Window::from_json(&it.body).unwrap());
+        windows.map(|it| it.baseline().clone()).collect::<Vec<_>>()
+    };
+
+    let together = baselines(false).await;
+
+    assert_eq!(together.len(), 8);
+    assert_eq!(together, baselines(true).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_told_is_told_by_whoever_looks_next() {
+    // The stream takes nothing for thirty calls.
+    let windows = windows((0..30).map(|_| Answer::Throttle).chain([Answer::Take]));
+    begin(&windows, 0).await;
+    let short = Deadline::after(Duration::from_secs(4));
+    let closing = batch(1, 2, &[("b", 66, 0.0)]);
+    handle(&windows, &batch(0, 2, &[("a", 66, 0.0)])).await;
+
+    let response = windows.handle(&closing, short).await.unwrap();
+    assert_eq!(response, BatchResponse::default(), "the readings are in the store");
+    // The index of what is due may lag behind.
+    pass(Duration::from_secs(3)).await;
+    let mut rounds = 0;
+    while windows.handle(&case("scheduled"), Deadline::after(MINUTE)).await.is_err() {
+        rounds += 1;
+        assert!(rounds < 10, "a round that leaves something fails, until nothing is left");
+    }
+
+    let first = told(&windows);
+    assert!(first.contains(&"telemetry-1m begin 09:58 r0 2 0.00".to_owned()), "{first:?}");
+    handle(&windows, &case("scheduled")).await;
+    assert_eq!(told(&windows), first, "and once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_holds_the_batch_back() {
+    let windows = windows([]);
+    let faults = Faults::new(1, [(tributary_testkit::Fault::Throttle, 1.0)].into());
+    let windows = Windows { store: SimWindows::new(faults), ..windows };
+
+    let response = handle(&windows, &case("two-minutes")).await;
+
+    let failed: Vec<_> =
+        response.batch_item_failures.iter().map(|it| &it.item_identifier).collect();
+    let payload: Value = serde_json::from_str(&case("two-minutes")).unwrap();
+    assert_eq!(json!(failed), json!([payload["Records"][0]["kinesis"]["sequenceNumber"]]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_no_event_is_a_bad_row_and_the_others_are_kept() {
+    let windows = windows([]);
+
+    assert_eq!(handle(&windows, &case("broken-base64")).await, BatchResponse::default());
+
+    assert_eq!(windows.quarantine.target().stored().len(), 1);
+    assert_eq!(windows.store.items().len(), 4, "two devices, two specs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_windows_of_a_device_are_one_query_newest_first() {
+    let windows = windows([]);
+    handle(&windows, &case("two-minutes")).await;
+
+    let range = tributary_aws::windows::Range {
+        from: "2026-11-20T09:58:00Z".parse().unwrap(),
+        until: "2026-11-20T10:00:00Z".parse().unwrap(),
+        limit: 10,
+    };
+    let items = windows.store.range("telemetry-1m", "device-01", range).await.unwrap();
+
+    let starts: Vec<_> = items.iter().map(|item| item.key.start.to_string()).collect();
+    assert_eq!(starts, ["2026-11-20T09:59:00Z", "2026-11-20T09:58:00Z"]);
+}

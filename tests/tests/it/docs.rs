@@ -1,0 +1,102 @@
+//! The documentation speaks of what is there: links resolve, and the tests it names exist.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+
+use system_tests::repository;
+use tributary_config::{ALERTS, AlertsConfig};
+use tributary_model::bad_row::Code;
+
+/// The files that git tracks, or would, with one of these endings.
+fn files(endings: &[&str]) -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let wanted = |file: &&str| endings.iter().any(|ending| file.ends_with(ending));
+    listed.lines().filter(wanted).map(|file| repository().join(file)).collect()
+}
+
+/// The parts of `text` between `open` and `close`.
+fn between<'t>(text: &'t str, open: &'t str, close: char) -> impl Iterator<Item = &'t str> {
+    text.split(open).skip(1).filter_map(move |rest| rest.split_once(close).map(|(part, _)| part))
+}
+
+#[test]
+fn every_link_to_a_file_resolves() {
+    let pages = files(&[".md"]);
+    assert!(pages.len() > 8);
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in between(&text, "](", ')') {
+            if link.contains("://") || link.starts_with('#') {
+                continue;
+            }
+            let file = link.split('#').next().unwrap_or_default();
+            assert!(page.with_file_name(file).exists(), "{}: {link}", page.display());
+        }
+    }
+}
+
+#[test]
+fn the_page_of_a_feed_has_each_rule_about_it() {
+    let rules = AlertsConfig::from_toml(ALERTS).unwrap().rules;
+    assert!(!rules.is_empty());
+    for rule in rules {
+        let page = repository().join(format!("docs/feeds/{}.md", rule.dataset));
+        let text = std::fs::read_to_string(&page).unwrap();
+        let row = format!("| `{}` ({}) | ", rule.id, rule.severity.as_str());
+        assert!(text.contains(&row), "{}: no row {row:?}", page.display());
+    }
+}
+
+#[test]
+fn the_readme_leads_to_each_page_and_each_function() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, reading_on) = readme.split_once("## Reading on").unwrap();
+    let links: BTreeSet<_> = between(reading_on, "](", ')')
+        .map(|link| repository().join(link.split('#').next().unwrap_or_default()))
+        .collect();
+    for page in files(&[".md"]) {
+        let folder = page.parent().unwrap();
+        let is_page = folder.ends_with("docs") || folder.ends_with("docs/feeds");
+        let is_function = folder.parent().is_some_and(|it| it.ends_with("functions"));
+        if is_page || is_function {
+            assert!(links.contains(&page), "README.md does not lead to {}", page.display());
+        }
+    }
+}
+
+#[test]
+fn the_table_of_codes_has_each_code_once() {
+    let page = std::fs::read_to_string(repository().join("docs/SEMANTICS.md")).unwrap();
+    let (_, section) = page.split_once("\n## Codes\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut told: Vec<_> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    told.sort_unstable();
+
+    let mut codes: Vec<_> = Code::ALL.into_iter().map(Code::as_str).collect();
+    codes.sort_unstable();
+    assert_eq!(told, codes);
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let sources: String =
+        files(&[".rs"]).iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let tests: BTreeSet<_> = between(&sources, "fn ", '(').collect();
+    let page = std::fs::read_to_string(repository().join("docs/SEMANTICS.md")).unwrap();
+    let promises = between(&page, "## Promises", '#').next().unwrap();
+    // A test's name is a sentence; what has fewer words is a field or a code.
+    let quoted = promises.split('`').skip(1).step_by(2);
+    let named: Vec<_> = quoted.filter(|name| name.matches('_').count() >= 3).collect();
+
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        assert!(tests.contains(name), "no test is called {name}");
+    }
+}

@@ -1,0 +1,298 @@
+//! From an object to alerts and metrics, through the handlers that are deployed, over AWS in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fn_alerts::handler::Alerts;
+use fn_alerts::sustained::Memory;
+use fn_ingest_s3::handler::IngestS3;
+use fn_metrics::handler::Metrics;
+use fn_transform::handler::Transform;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tributary_aws::claims::Claimant;
+use tributary_aws::cloudwatch;
+use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::log::Journal;
+use tributary_aws::producer::Producer;
+use tributary_aws::sns::{self, Notification};
+use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_operate::quarantine::{Fixes, Mended, QuarantinedRow, Remade, Replayer, Verdict};
+use tributary_pipeline::metric::Datum;
+use tributary_rows as rows;
+use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::{Faults, MemoryObjects, MemoryQueue, MemorySink};
+
+use crate::support::{STREAM, bad_rows, minute, stream, transformer};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
+
+/// What an object came to.
+struct Came {
+    raw: Vec<StreamRecord>,
+    events: Vec<Value>,
+    bad_rows: Vec<Value>,
+    alerts: Vec<Notification>,
+    metrics: Vec<Datum>,
+}
+
+fn journal(function: &'static str) -> Journal {
+    Journal::new(function, "Tributary/test".into())
+}
+
+fn now() -> jiff::Timestamp {
+    "2026-11-20T10:00:00Z".parse().unwrap()
+}
+
+/// The batch that Lambda would make of these records.
+fn batch(records: &[StreamRecord]) -> String {
+    let record = |(n, record): (usize, &StreamRecord)| {
+        json!({"eventID": format!("shardId-000000000000:{n:056}"), "kinesis": {
+            "partitionKey": record.partition_key, "sequenceNumber": format!("{n:056}"),
+            "data": base64_simd::STANDARD.encode_to_string(&record.data),
+            "approximateArrivalTimestamp": 1_795_168_800.25}})
+    };
+    json!({ "Records": records.iter().enumerate().map(record).collect::<Vec<_>>() }).to_string()
+}
+
+fn lines(lines: &[Vec<u8>]) -> Vec<Value> {
+    lines.iter().map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+/// What `transform` makes of raw records: events, and bad rows.
+async fn transform(raw: &[StreamRecord]) -> (Vec<StreamRecord>, Vec<Vec<u8>>) {
+    let transform = Transform {
+        events: stream(),
+        quarantine: bad_rows(),
+        transformer: transformer(),
+        journal: journal("transform"),
+        clock: now,
+    };
+    transform.handle(&batch(raw), minute()).await.unwrap();
+    (transform.events.target().stored(), transform.quarantine.target().stored())
+}
+
+async fn take(key: &str, bytes: Vec<u8>) -> Came {
+    let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap();
+    let ingest = IngestS3 {
+        objects: MemoryObjects::with(key, bytes),
+        raw: stream(),
+        quarantine: bad_rows(),
+        queue: MemoryQueue::default(),
+        limits: rows::Limits::default(),
+        segment_bytes: 1 << 20,
+        journal: journal("ingest-s3"),
+        clock: now,
+    };
+    let notification = json!({"Records": [{"eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "b"}, "object": {"key": key}}}]});
+    let message = json!({"Records": [{"messageId": "m", "body": notification.to_string()}]});
+    ingest.handle(serde_json::from_value(message).unwrap(), minute()).await.unwrap();
+    let raw = ingest.raw.target().stored();
+    let (events, rejected_by_transform) = transform(&raw).await;
+
+    let alerts = Alerts {
+        claims: Claimant::new(SimTable::new(Faults::none(1))),
+        topic: Producer::new(MemorySink::new(sns::LIMITS, |entry: &Notification| {
+            entry.message.len()
+        })),
+        quarantine: bad_rows(),
+        rules: PipelineConfig::default()
+            .rules(&AlertsConfig::from_toml(ALERTS).unwrap())
+            .unwrap()
+            .into(),
+        routes: BTreeMap::new(),
+        state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
+        memory: SignedDuration::from_hours(24),
+        journal: journal("alerts"),
+        clock: now,
+    };
+    alerts.handle(&batch(&events), "one", minute()).await.unwrap();
+
+    let metrics = Metrics {
+        metrics: Producer::new(MemorySink::new(cloudwatch::LIMITS, |_: &Datum| 100)),
+        quarantine: bad_rows(),
+        specs: pipeline.metrics,
+        journal: journal("metrics"),
+        clock: now,
+    };
+    metrics.handle(&batch(&events), minute()).await.unwrap();
+
+    let mut rejected = lines(&ingest.quarantine.target().stored());
+    rejected.extend(lines(&rejected_by_transform));
+    let data: Vec<_> = events.into_iter().map(|event| event.data).collect();
+    Came {
+        raw,
+        events: lines(&data),
+        bad_rows: rejected,
+        alerts: alerts.topic.target().stored(),
+        metrics: metrics.metrics.target().stored(),
+    }
+}
+
+fn distinct(values: &[Value], field: &str) -> usize {
+    values.iter().map(|value| value[field].as_str().unwrap()).collect::<BTreeSet<_>>().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_row_of_the_demo_fixture_ends_where_its_maker_says() {
+    let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
+    let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
+    let expected: Value = serde_json::from_slice(&expected).unwrap();
+    let count = |name: &str| usize::try_from(expected[name].as_u64().unwrap()).unwrap();
+
+    let came = take("accidents/demo.csv", bytes).await;
+
+    assert_eq!(distinct(&came.events, "event_id"), count("good"));
+    assert_eq!(distinct(&came.bad_rows, "record_id"), count("bad"));
+    assert_eq!(came.raw.len() + at_ingest(&came), count("rows"));
+    assert_eq!(alert_ids(&came.alerts).len(), count("severity4"));
+    let by_severity = came.metrics.iter().filter(|datum| {
+        datum.name == "accidents" && datum.dimensions.iter().any(|(name, _)| name == "severity")
+    });
+    let counted: f64 = by_severity.flat_map(|datum| &datum.counts).sum();
+    assert_eq!(counted.to_string(), came.events.len().to_string());
+}
+
+/// The alerts that messages tell, those in digests too.
+fn alert_ids(messages: &[Notification]) -> BTreeSet<String> {
+    let text = |id: &Value| id.as_str().unwrap().to_owned();
+    let ids = |message: &Notification| -> Vec<String> {
+        let message: Value = serde_json::from_str(&message.message).unwrap();
+        match message["keys"].as_array() {
+            None => vec![text(&message["alert_id"])],
+            Some(keys) => {
+                let ids = keys.iter().flat_map(|key| key["alert_ids"].as_array().unwrap());
+                ids.map(text).collect()
+            }
+        }
+    };
+    messages.iter().flat_map(ids).collect()
+}
+
+/// Bad rows that never reached the stream.
+fn at_ingest(came: &Came) -> usize {
+    came.bad_rows.iter().filter(|row| row.get("sequence_number").is_none()).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_good_rows_of_every_dataset_become_events_and_metrics() {
+    for dataset in tributary_datasets::ALL {
+        let name = dataset.name();
+        let bytes = std::fs::read(format!("{FIXTURES}/{name}/valid.csv")).unwrap();
+
+        let came = take(&format!("{name}/valid.csv"), bytes).await;
+
+        assert_eq!(came.bad_rows, Vec::<Value>::new(), "{name}");
+        assert_eq!(came.raw.len(), came.events.len(), "{name}");
+        assert!(!came.events.is_empty() && !came.metrics.is_empty(), "{name}");
+        assert!(came.events.iter().all(|event| event["dataset"] == name), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_bad_row_of_every_dataset_is_quarantined_with_its_bytes() {
+    for dataset in tributary_datasets::ALL {
+        let name = dataset.name();
+        let bytes = std::fs::read(format!("{FIXTURES}/{name}/bad-rows.csv")).unwrap();
+
+        let came = take(&format!("{name}/bad-rows.csv"), bytes).await;
+
+        assert_eq!(came.events, Vec::<Value>::new(), "{name}");
+        assert!(!came.bad_rows.is_empty(), "{name}");
+        assert!(came.bad_rows.iter().all(|row| row["payload_base64"].is_string()), "{name}");
+    }
+}
+
+/// What a person would make of a bad row of the demo: the row of `good` in place of one that cannot
+/// be read, its values in place of those that are wrong.
+fn mended(row: &QuarantinedRow<'_>, good: &Value, id: &Value) -> Mended {
+    let bytes = row.bytes().unwrap();
+    let mut payload = match (&row.field, serde_json::from_slice::<Value>(&bytes)) {
+        (Some(_), Ok(record)) => record["payload"].clone(),
+        _ => good.clone(),
+    };
+    if let Some(field) = &row.field {
+        payload[field.as_ref()] = good[field.as_ref()].clone();
+    }
+    payload["ID"] = id.clone();
+    Mended { payload: Some(serde_json::value::to_raw_value(&payload).unwrap()), row: None }
+}
+
+/// The record of a row that becomes an event.
+fn event(verdict: Verdict) -> Option<Remade> {
+    match verdict {
+        Verdict::Event(remade) => Some(remade),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_bad_row_of_a_run_becomes_an_event_once_it_is_mended_and_once_only() {
+    let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
+    let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
+    let expected: Value = serde_json::from_slice(&expected).unwrap();
+    let came = take("accidents/demo.csv", bytes).await;
+    let ids = |events: &[Value]| -> BTreeSet<String> {
+        events.iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let good: Value = serde_json::from_slice(&came.raw[0].data).unwrap();
+    let judge = Replayer::new(transformer(), STREAM.entry_bytes);
+
+    let remade: Vec<_> = came
+        .bad_rows
+        .iter()
+        .map(|line| {
+            let line = line.to_string();
+            let row = QuarantinedRow::from_json(line.as_bytes()).unwrap();
+            let rows = expected["bad_by_line"].as_array().unwrap();
+            let place = |bad: &&Value| row.source.contains(&format!("#offset={}&", bad["offset"]));
+            let number = rows.iter().find(place).unwrap()["row"].as_u64().unwrap();
+            // As its maker numbers them; one of the bad rows has lost it.
+            let id = json!(format!("A-{}", 9_100_000 + number));
+            let by_hand = mended(&row, &good["payload"], &id);
+            let remade = event(judge.judge(&row, None, &by_hand)).unwrap();
+            StreamRecord::new(&remade.partition_key, remade.data)
+        })
+        .collect();
+    let (replayed, rejected) = transform(&remade).await;
+    let (again, _) = transform(&remade).await;
+
+    assert_eq!((remade.len(), rejected.len()), (24, 0));
+    let of = |events: Vec<StreamRecord>| {
+        ids(&lines(&events.into_iter().map(|event| event.data).collect::<Vec<_>>()))
+    };
+    let (before, replayed, again) = (ids(&came.events), of(replayed), of(again));
+    assert_eq!((replayed.len(), &again), (24, &replayed));
+    assert!(before.is_disjoint(&replayed));
+    assert_eq!(before.len() + replayed.len(), 300);
+    let record_ids =
+        |data: &Vec<u8>| serde_json::from_slice::<Value>(data).unwrap()["record_id"].clone();
+    let sent: Vec<_> = remade.iter().map(|record| record_ids(&record.data)).collect();
+    let kept: Vec<_> = came.bad_rows.iter().map(|row| row["record_id"].clone()).collect();
+    assert_eq!(sent, kept);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_fix_mends_all_rows_with_one_fault() {
+    let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
+    let came = take("accidents/demo.csv", bytes).await;
+    let field = "Temperature(F)";
+    let set = [format!("{field}=payload['{field}'].replace(',', '.')")];
+    let replayer = Replayer {
+        fixes: Fixes::compile(None, &set).unwrap(),
+        ..Replayer::new(transformer(), STREAM.entry_bytes)
+    };
+    let commas: Vec<_> = came
+        .bad_rows
+        .iter()
+        .filter(|row| row["field"] == field && row["message"].as_str().unwrap().contains(','))
+        .map(Value::to_string)
+        .collect();
+    assert!(!commas.is_empty());
+
+    for line in &commas {
+        let row = QuarantinedRow::from_json(line.as_bytes()).unwrap();
+        let remade = event(replayer.judge(&row, None, &Mended::default()));
+        assert!(remade.unwrap().is_mended);
+    }
+}

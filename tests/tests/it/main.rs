@@ -1,0 +1,16 @@
+//! System tests: end to end, fault injection, the template contract, rules of the repository.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod conservation;
+mod dependencies;
+mod docs;
+mod end_to_end;
+mod function_mutations;
+mod house;
+mod kafka_mutations;
+mod kafka_to_events;
+mod simulation;
+mod stack_mutations;
+mod support;
+mod template_contract;

@@ -1,0 +1,408 @@
+//! Each check of storage, catalogue, alarms and deployment speaks up: one change to the template,
+//! which is faultless, and exactly the fault that follows.
+
+use serde_json::{Value, json};
+use system_tests::contract::mutation::{changed, with, without};
+use system_tests::contract::template::Template;
+use system_tests::contract::{alarms, catalogue, deployment, samples, storage};
+
+use crate::support::{Check, reports};
+
+const EVENTS: Check = |template| {
+    catalogue::columns_are_the_fields(template, "events", &samples::event().unwrap_or_default())
+};
+const QUARANTINE: Check = |template| {
+    let bad_row = samples::bad_row().unwrap_or_default();
+    catalogue::columns_are_the_fields(template, "quarantine", &bad_row)
+};
+const PROJECTED: Check = |template| catalogue::partitions_are_projected(template, "events");
+const LOCAL: Check = |template| deployment::runs_locally(template, &settings(""));
+
+/// A `samconfig.toml` with one more line for `prod`.
+fn settings(prod: &str) -> toml::Table {
+    let text = format!(
+        "[default.deploy.parameters]\n\
+         [local.deploy.parameters]\nparameter_overrides = \"Target=local\"\n\
+         [prod.deploy.parameters]\n{prod}"
+    );
+    text.parse().unwrap_or_default()
+}
+
+#[test]
+fn a_bucket_that_is_open_or_grows_for_ever() {
+    let rules = "Properties/LifecycleConfiguration/Rules/Id=read-once";
+    let cases = [
+        ("Properties/BucketEncryption".to_owned(), "BucketEncryption"),
+        (
+            "Properties/PublicAccessBlockConfiguration/BlockPublicPolicy".to_owned(),
+            "all four of PublicAccessBlockConfiguration",
+        ),
+        ("Properties/VersioningConfiguration".to_owned(), "versioning"),
+        (
+            format!("{rules}/NoncurrentVersionExpiration"),
+            "a lifecycle rule with NoncurrentVersionExpiration, without which versions pile up",
+        ),
+        (
+            format!("{rules}/AbortIncompleteMultipartUpload"),
+            "a lifecycle rule with AbortIncompleteMultipartUpload",
+        ),
+    ];
+    for (path, what) in cases {
+        let template = without(&format!("SourceBucket/{path}"));
+
+        reports(storage::buckets_are_safe, &template, &format!("SourceBucket: lacks {what}"));
+    }
+    reports(
+        storage::buckets_are_safe,
+        &without("SourceBucketPolicy/Properties/PolicyDocument/Statement/Sid=TlsOnly/Condition"),
+        "SourceBucket: lacks a policy that denies access without TLS",
+    );
+}
+
+#[test]
+fn a_stream_a_queue_or_a_topic_that_is_not_encrypted() {
+    let streams = storage::streams_are_encrypted;
+    let topics = storage::topics_are_encrypted;
+
+    reports(
+        streams,
+        &without("RawStream/Properties/StreamEncryption"),
+        "RawStream: lacks StreamEncryption by KMS",
+    );
+    reports(
+        streams,
+        &without("RawStream/Properties/RetentionPeriodHours"),
+        "RawStream: lacks RetentionPeriodHours",
+    );
+    reports(
+        streams,
+        &without("RawStream/Properties/StreamModeDetails"),
+        "RawStream: lacks a StreamMode",
+    );
+    reports(
+        storage::queues_are_encrypted,
+        &without("IngestDeadLetterQueue/Properties/SqsManagedSseEnabled"),
+        "IngestDeadLetterQueue: lacks SqsManagedSseEnabled or a KMS key",
+    );
+    reports(
+        topics,
+        &with("OpsTopic/Properties/KmsMasterKeyId", json!("alias/aws/sns")),
+        "OpsTopic: lacks KmsMasterKeyId, a key of the template",
+    );
+    let closed = "TopicKey/Properties/KeyPolicy/Statement/Sid=AlarmsReachTheOpsTopic/Action";
+    assert_eq!(
+        topics(&with(closed, json!("kms:Decrypt"))),
+        ["AlertsTopic", "CriticalAlertsTopic", "WarningAlertsTopic", "OpsTopic"].map(|topic| {
+            format!("TopicKey: lacks a statement that lets CloudWatch use it for {topic}")
+        })
+    );
+}
+
+#[test]
+fn a_table_that_is_open_grows_for_ever_or_is_not_watched() {
+    let cases = [
+        ("Properties/SSESpecification/SSEEnabled", json!(false), "SSESpecification"),
+        ("Properties/BillingMode", json!("PROVISIONED"), "BillingMode PAY_PER_REQUEST"),
+        (
+            "Properties/PointInTimeRecoverySpecification",
+            Value::Null,
+            "PointInTimeRecoverySpecification",
+        ),
+        (
+            "Properties/TimeToLiveSpecification/Enabled",
+            json!(false),
+            "TimeToLiveSpecification, without which it grows for ever",
+        ),
+        ("DeletionPolicy", Value::Null, "a DeletionPolicy and an UpdateReplacePolicy"),
+    ];
+    for (path, value, what) in cases {
+        let template = with(&format!("AlertClaims/{path}"), value);
+
+        reports(storage::tables_are_safe, &template, &format!("AlertClaims: lacks {what}"));
+    }
+    reports(
+        alarms::watch_every_table,
+        &without("AlertClaimsThrottledAlarm"),
+        "AlertClaims: no alarm for WriteThrottleEvents",
+    );
+}
+
+#[test]
+fn a_delivery_that_cannot_be_read_again() {
+    let cases = [
+        (
+            "QuarantineDelivery/Properties/DeliveryStreamEncryptionConfigurationInput",
+            "encryption at rest",
+        ),
+        (
+            "RawDelivery/Properties/ExtendedS3DestinationConfiguration/ProcessingConfiguration",
+            "AppendDelimiterToRecord; Firehose runs records together",
+        ),
+        (
+            "EventsDelivery/Properties/ExtendedS3DestinationConfiguration/BufferingHints",
+            "what conversion to Parquet demands: UNCOMPRESSED and at least 64 MB",
+        ),
+        (
+            "EventsDelivery/Properties/ExtendedS3DestinationConfiguration/CompressionFormat",
+            "what conversion to Parquet demands: UNCOMPRESSED and at least 64 MB",
+        ),
+        (
+            "RawDelivery/Properties/ExtendedS3DestinationConfiguration/ErrorOutputPrefix",
+            "ErrorOutputPrefix",
+        ),
+        (
+            "RawDelivery/Properties/ExtendedS3DestinationConfiguration/CloudWatchLoggingOptions",
+            "CloudWatchLoggingOptions",
+        ),
+        (
+            "RawDelivery/Properties/ExtendedS3DestinationConfiguration/BucketARN",
+            "a bucket of the template",
+        ),
+    ];
+    for (path, what) in cases {
+        let id = path.split('/').next().unwrap_or_default();
+
+        reports(storage::deliveries_are_readable, &without(path), &format!("{id}: lacks {what}"));
+    }
+}
+
+#[test]
+fn a_column_on_one_side_only() {
+    let columns = "EventsTable/Properties/TableInput/StorageDescriptor/Columns";
+    let dropped = changed(columns, |columns| {
+        columns.as_array_mut().and_then(Vec::pop);
+    });
+
+    reports(EVENTS, &dropped, "EventsTable: lacks a column for the field window");
+    let added = changed(columns, |columns| {
+        let column = json!({ "Name": "speed", "Type": "double" });
+        columns.as_array_mut().map(|columns| columns.push(column)).unwrap_or_default();
+    });
+    reports(EVENTS, &added, "EventsTable: the column speed is no field");
+    let renamed = with(
+        "QuarantineTable/Properties/TableInput/StorageDescriptor/Columns/Name=code/Name",
+        json!("reason"),
+    );
+    assert_eq!(
+        QUARANTINE(&renamed),
+        [
+            "QuarantineTable: lacks a column for the field code",
+            "QuarantineTable: the column reason is no field",
+        ]
+    );
+    reports(
+        EVENTS,
+        &with("EventsTable/Properties/TableInput/Name", json!("e")),
+        "the catalogue has no table events",
+    );
+}
+
+#[test]
+fn a_column_that_cannot_hold_its_field() {
+    let cases = [
+        ("location", "struct<lat:double,lon:double>", "lacks a column for the field location.cell"),
+        (
+            "window",
+            "struct<spec:string,start:string,end:string,revision:int,late:int>",
+            "the column window.late is no field",
+        ),
+        ("measures", "map<string,int>", "measures.temperature_c of type \"int\" cannot hold 27.5"),
+        (
+            "attributes",
+            "map<string,array<string>>",
+            "attributes.id of type \"array<string>\" cannot hold \"A-1\"",
+        ),
+        ("tags", "string", "tags of type \"string\" cannot hold [\"night\"]"),
+        ("tags", "array<int>", "tags[] of type \"int\" cannot hold \"night\""),
+        (
+            "event_time",
+            "timestamp",
+            "event_time of type \"timestamp\" cannot hold \"1970-01-01T00:00:00Z\"",
+        ),
+    ];
+    for (column, kind, what) in cases {
+        let path = format!(
+            "EventsTable/Properties/TableInput/StorageDescriptor/Columns/Name={column}/Type"
+        );
+
+        reports(EVENTS, &with(&path, json!(kind)), &format!("EventsTable: {what}"));
+    }
+}
+
+#[test]
+fn a_partition_that_is_not_projected() {
+    let input = "EventsTable/Properties/TableInput";
+    let location = format!("{input}/Parameters/storage.location.template/Fn::Sub");
+    let elsewhere = "s3://${AnalyticsBucket}/readings/dt=${!dt}/";
+    let cases = [
+        (
+            format!("{input}/Parameters/projection.enabled"),
+            Value::Null,
+            "lacks projection.enabled \"true\"".into(),
+        ),
+        (
+            format!("{input}/Parameters/projection.dt.range"),
+            Value::Null,
+            "lacks projection.dt.range".into(),
+        ),
+        (
+            format!("{input}/Parameters/projection.dt.format"),
+            Value::Null,
+            "lacks projection.dt.format yyyy-MM-dd".into(),
+        ),
+        (format!("{input}/PartitionKeys"), json!([]), "its first partition key is not dt".into()),
+        (location.clone(), json!(elsewhere), format!("no delivery stream writes to {elsewhere}")),
+        (
+            location,
+            json!("s3://${AnalyticsBucket}/events/dt=${dt}/"),
+            "its storage.location.template does not place dt".into(),
+        ),
+    ];
+    for (path, value, what) in cases {
+        reports(PROJECTED, &with(&path, value), &format!("EventsTable: {what}"));
+    }
+}
+
+#[test]
+fn an_alarm_that_tells_nobody() {
+    let check = alarms::tell_the_ops_topic;
+    let alarm = "AlertsErrorsAlarm/Properties";
+    let nobody = "AlertsErrorsAlarm: its AlarmActions do not name OpsTopic";
+
+    reports(check, &without(&format!("{alarm}/AlarmActions")), nobody);
+    reports(
+        check,
+        &with(&format!("{alarm}/AlarmActions"), json!([{ "Ref": "AlertsTopic" }])),
+        nobody,
+    );
+    reports(
+        check,
+        &with(&format!("{alarm}/ActionsEnabled"), json!(false)),
+        "AlertsErrorsAlarm: its actions are not enabled",
+    );
+    reports(
+        check,
+        &without(&format!("{alarm}/AlarmDescription")),
+        "AlertsErrorsAlarm: lacks an AlarmDescription",
+    );
+}
+
+#[test]
+fn a_function_that_nobody_watches() {
+    let silence = "Alerts: no alarm for no invocations: below a threshold, missing data breaching";
+    let another = json!([{ "Name": "FunctionName", "Value": { "Ref": "Metrics" } }]);
+    let fixed =
+        with("AlertsIteratorAgeAlarm/Properties/Metrics/Id=judged/Expression", json!("age"));
+    let cases = [
+        (without("AlertsErrorsAlarm"), "Alerts: no alarm for Errors"),
+        (with("AlertsErrorsAlarm/Properties/Dimensions", another), "Alerts: no alarm for Errors"),
+        (without("AlertsThrottlesAlarm"), "Alerts: no alarm for Throttles"),
+        (without("AlertsSilentAlarm"), silence),
+        (with("AlertsSilentAlarm/Properties/TreatMissingData", json!("missing")), silence),
+        (fixed, "Alerts: no IteratorAge alarm in terms of StreamRetentionHours"),
+    ];
+    for (template, fault) in cases {
+        reports(alarms::watch_every_function, &template, fault);
+    }
+    assert_eq!(
+        alarms::watch_every_function(&without("AlertsIteratorAgeAlarm")),
+        [
+            "Alerts: no alarm for IteratorAge",
+            "Alerts: no IteratorAge alarm in terms of StreamRetentionHours",
+        ]
+    );
+}
+
+#[test]
+fn a_queue_that_nobody_watches() {
+    let check = alarms::watch_every_queue;
+
+    reports(check, &without("IngestQueueAgeAlarm"), "IngestQueue: no alarm for what waits in it");
+    assert_eq!(
+        check(&without("IngestDeadLettersAlarm")),
+        [
+            "IngestDeadLetterQueue: no alarm for the first message in it",
+            "IngestDeadLetterQueue: no alarm for what waits in it",
+        ]
+    );
+    reports(
+        check,
+        &with("IngestDeadLettersAlarm/Properties/Threshold", json!(10)),
+        "IngestDeadLetterQueue: no alarm for the first message in it",
+    );
+}
+
+#[test]
+fn an_output_that_is_missing_or_not_described() {
+    let mut template = Template::read().unwrap();
+    template.0["Outputs"]["AlertsTopicArn"]["Description"] = Value::Null;
+
+    reports(
+        deployment::outputs_are_described,
+        &template,
+        "the output AlertsTopicArn lacks a Description",
+    );
+    template.0["Outputs"].as_object_mut().unwrap().remove("AlertsTopicArn");
+    reports(deployment::outputs_are_described, &template, "the output AlertsTopicArn is missing");
+}
+
+#[test]
+fn a_resource_that_the_local_aws_does_not_know() {
+    let query = |condition: Value| {
+        with("Query", json!({ "Type": "AWS::Athena::NamedQuery", "Condition": condition }))
+    };
+    let fault = "Query: lacks a Condition that is false locally, where \"AWS::Athena::NamedQuery\" is unknown";
+
+    assert_eq!(LOCAL(&query(json!("OnAws"))), [""; 0]);
+    reports(LOCAL, &query(Value::Null), fault);
+    reports(LOCAL, &query(json!("WatchSilence")), fault);
+    reports(LOCAL, &query(json!("NoSuchCondition")), fault);
+}
+
+#[test]
+fn a_local_build_that_is_not_of_the_local_stack() {
+    let template = Template::read().unwrap();
+    let faults = |exclude: &str| {
+        let text = format!("[local.build.parameters]\nexclude = [{exclude}]");
+        deployment::builds_locally(&template, &text.parse().unwrap())
+    };
+
+    assert_eq!(faults("\"WindowsCassandra\""), [""; 0]);
+    assert_eq!(faults(""), ["WindowsCassandra: is built locally, where no stack has it"]);
+    assert_eq!(
+        faults("\"Alerts\", \"WindowsCassandra\", \"Widows\""),
+        [
+            "Alerts: is left out of the local build",
+            "samconfig.toml: exclude names no function Widows",
+        ]
+    );
+}
+
+#[test]
+fn a_setting_that_the_template_does_not_take() {
+    let template = Template::read().unwrap();
+    let faults = |prod: &str| deployment::settings_are_parameters(&template, &settings(prod));
+
+    assert_eq!(faults("parameter_overrides = \"Target=aws ShardCount=2\""), [""; 0]);
+    assert_eq!(
+        faults("parameter_overrides = [\"Tagret=aws\", \"Target=moon\", \"ShardCount=0\"]"),
+        [
+            "samconfig.toml: prod.deploy: ShardCount cannot be 0",
+            "samconfig.toml: prod.deploy: the template has no parameter Tagret",
+            "samconfig.toml: prod.deploy: Target cannot be moon",
+        ]
+    );
+    assert_eq!(
+        faults("parameter_overrides = \"ShardCount=many\""),
+        ["samconfig.toml: prod.deploy: ShardCount is a number, not many"]
+    );
+    assert_eq!(
+        faults("parameter_overrides = \"ShardCount\""),
+        ["samconfig.toml: prod.deploy: ShardCount is no Name=value"]
+    );
+    assert_eq!(
+        deployment::settings_are_parameters(&template, &toml::Table::new()),
+        ["default", "local", "prod"]
+            .map(|name| format!("samconfig.toml: lacks the environment {name}"))
+    );
+}

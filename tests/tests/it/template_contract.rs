@@ -1,0 +1,261 @@
+//! The template keeps its contract with the code and with the facts of AWS.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use system_tests::contract::environment::READERS;
+use system_tests::contract::template::Template;
+use system_tests::contract::{
+    alarms, catalogue, deployment, environment, functions, kafka, mappings, roles, samples, storage,
+};
+use system_tests::repository;
+
+use crate::support::holds;
+
+fn template() -> Template {
+    Template::read().unwrap_or_else(|error| unreadable(&error))
+}
+
+fn samconfig() -> toml::Table {
+    let text = fs::read_to_string(repository().join("samconfig.toml")).unwrap_or_default();
+    text.parse().unwrap_or_else(|error: toml::de::Error| unreadable(&error.to_string()))
+}
+
+#[expect(clippy::panic, reason = "a test that cannot read its subject has failed")]
+fn unreadable<T>(error: &str) -> T {
+    panic!("{error}")
+}
+
+/// The crates of `functions/`, by folder; each is named like its folder.
+fn crates() -> Vec<String> {
+    let entries = fs::read_dir(repository().join("functions")).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.path().join("Cargo.toml").is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn each_function_crate_is_one_function() {
+    assert!(!crates().is_empty());
+    holds(&functions::are_the_crates(&template(), &crates()));
+}
+
+#[test]
+fn each_function_is_complete() {
+    holds(&functions::are_complete(&template()));
+}
+
+#[test]
+fn each_function_has_a_role_of_its_own() {
+    holds(&functions::have_roles_of_their_own(&template()));
+}
+
+#[test]
+fn functions_that_exclude_each_other_are_alike() {
+    holds(&functions::alternatives_are_alike(&template()));
+}
+
+#[test]
+fn each_address_of_a_function_asks_for_a_signature() {
+    holds(&functions::urls_ask_for_a_signature(&template()));
+}
+
+#[test]
+fn each_function_has_a_log_group_with_retention() {
+    holds(&functions::have_log_groups_with_retention(&template()));
+}
+
+#[test]
+fn each_event_source_mapping_belongs_to_a_function() {
+    holds(&mappings::are_events_of_their_functions(&template()));
+}
+
+#[test]
+fn no_bad_record_blocks_a_shard() {
+    holds(&mappings::of_streams_are_bounded(&template()));
+}
+
+#[test]
+fn a_failed_message_is_delivered_again_and_not_for_ever() {
+    holds(&mappings::of_queues_redrive(&template()));
+}
+
+#[test]
+fn no_topic_is_read_unless_somebody_asks_for_it() {
+    holds(&kafka::mappings_are_off_by_default(&template()));
+}
+
+#[test]
+fn no_bad_record_blocks_a_partition() {
+    holds(&kafka::mappings_are_bounded(&template()));
+}
+
+#[test]
+fn the_environment_is_what_the_code_reads() {
+    holds(&environment::is_what_the_code_reads(&template(), READERS));
+}
+
+#[test]
+fn each_function_starts_with_its_environment() {
+    holds(&environment::starts_each_function(&template(), READERS));
+}
+
+#[test]
+fn roles_are_narrow() {
+    holds(&roles::are_narrow(&template()));
+}
+
+#[test]
+fn roles_grant_what_functions_use() {
+    holds(&roles::grant_what_functions_use(&template()));
+}
+
+#[test]
+fn buckets_are_safe() {
+    holds(&storage::buckets_are_safe(&template()));
+}
+
+#[test]
+fn streams_are_encrypted() {
+    holds(&storage::streams_are_encrypted(&template()));
+}
+
+#[test]
+fn tables_are_safe() {
+    holds(&storage::tables_are_safe(&template()));
+}
+
+#[test]
+fn queues_are_encrypted() {
+    holds(&storage::queues_are_encrypted(&template()));
+}
+
+#[test]
+fn topics_are_encrypted_and_open_to_alarms() {
+    holds(&storage::topics_are_encrypted(&template()));
+}
+
+#[test]
+fn what_is_delivered_can_be_read_again() {
+    holds(&storage::deliveries_are_readable(&template()));
+}
+
+#[test]
+fn the_columns_of_events_are_the_fields_of_an_event() {
+    let event = samples::event().unwrap();
+
+    holds(&catalogue::columns_are_the_fields(&template(), "events", &event));
+}
+
+#[test]
+fn the_columns_of_quarantine_are_the_fields_of_a_bad_row() {
+    let bad_row = samples::bad_row().unwrap();
+
+    holds(&catalogue::columns_are_the_fields(&template(), "quarantine", &bad_row));
+}
+
+#[test]
+fn the_columns_of_raw_are_the_fields_of_a_raw_record() {
+    let raw_record = samples::raw_record().unwrap();
+
+    holds(&catalogue::columns_are_the_fields(&template(), "raw", &raw_record));
+}
+
+#[test]
+fn partitions_are_projected_where_deliveries_write() {
+    for table in ["events", "quarantine", "raw"] {
+        holds(&catalogue::partitions_are_projected(&template(), table));
+    }
+}
+
+#[test]
+fn alarms_tell_the_ops_topic() {
+    holds(&alarms::tell_the_ops_topic(&template()));
+}
+
+#[test]
+fn alarms_watch_every_function() {
+    holds(&alarms::watch_every_function(&template()));
+}
+
+#[test]
+fn alarms_watch_every_table() {
+    holds(&alarms::watch_every_table(&template()));
+}
+
+#[test]
+fn alarms_watch_every_queue() {
+    holds(&alarms::watch_every_queue(&template()));
+}
+
+#[test]
+fn outputs_are_there_and_described() {
+    holds(&deployment::outputs_are_described(&template()));
+}
+
+#[test]
+fn what_the_local_aws_does_not_know_is_not_made_there() {
+    holds(&deployment::runs_locally(&template(), &samconfig()));
+}
+
+#[test]
+fn the_local_build_has_the_functions_of_the_local_stack() {
+    holds(&deployment::builds_locally(&template(), &samconfig()));
+}
+
+#[test]
+fn settings_are_parameters_of_the_template() {
+    holds(&deployment::settings_are_parameters(&template(), &samconfig()));
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(repository().join(name)).unwrap_or_default()
+}
+
+#[test]
+fn the_night_page_has_each_alarm() {
+    holds(&alarms::are_on_the_night_page(&template(), &page("docs/OPERATE.md")));
+}
+
+#[test]
+fn an_alarm_that_is_not_on_the_night_page_or_only_there_is_told() {
+    let page = page("docs/OPERATE.md")
+        .replace("`-ingest-queue-age`", "`-ingest-queue-rage`")
+        .replace("`-<function>-throttles`", "`-<function>-errors`")
+        .replace(
+            "`tributary rules check FILE`, with the file that was put there; the log of `alerts`",
+            "",
+        );
+
+    let faults = alarms::are_on_the_night_page(&template(), &page);
+
+    // The alarms of windows watch windows-cassandra too.
+    let functions = crates().len() - 1;
+    for expected in [
+        "-ingest-queue-age: is not on the night page",
+        "-ingest-queue-rage: no alarm is called so",
+        "-windows-throttles: is not on the night page",
+        "-alerts-rules-refused: nothing to look at",
+    ] {
+        assert!(faults.iter().any(|fault| fault == expected), "{expected}: {faults:?}");
+    }
+    assert_eq!(faults.len(), functions + 3, "{faults:?}");
+}
+
+#[test]
+fn what_a_stack_costs_is_said_of_as_many_alarms_as_it_has() {
+    let kafka = [("KafkaBootstrapServers", "b:9092"), ("KafkaTopic1", "t")];
+    let kafka = kafka.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+
+    let (alarms, metrics) = alarms::count(&template(), &BTreeMap::new());
+    let (with_kafka, _) = alarms::count(&template(), &kafka);
+
+    let readme = page("README.md");
+    for said in [
+        format!("for {alarms} alarms, which look at {metrics} metrics"),
+        format!("the first one, {} alarms", with_kafka - alarms),
+    ] {
+        assert!(readme.contains(&said), "README.md does not say {said:?}");
+    }
+}
