@@ -122,7 +122,7 @@ MUTANTS = [
         "        let _ = noted.unknown;\n",
     ),
     Mutant(
-        "row-of-one-too-few", "crates/core/src/rule/series.rs",
+        "row-of-one-too-few", "crates/rules/src/series.rs",
         "(end - self.needed + 1..=*end).all(holds)",
         "(end - self.needed + 2..=*end).all(holds)",
     ),
@@ -181,12 +181,12 @@ MUTANTS = [
         "        let sent = self.events.send(&outbound, self.deadline).await?;\n        tally.emitted",
     ),
     Mutant(
-        "window-adds-what-it-has", "crates/core/src/window/state.rs",
+        "window-adds-what-it-has", "crates/windows/src/state.rs",
         "if !self.seen.contains(sample.id, place) && ids.insert(sample.id) {",
         "if ids.insert(sample.id) {",
     ),
     Mutant(
-        "window-by-sequence-numbers-alone", "crates/core/src/window/seen.rs",
+        "window-by-sequence-numbers-alone", "crates/windows/src/seen.rs",
         "|| self.has_more && place.is_some_and",
         "|| place.is_some_and",
     ),
@@ -203,7 +203,7 @@ MUTANTS = [
         "",
     ),
     Mutant(
-        "window-revised-under-one-number", "crates/core/src/window/state.rs",
+        "window-revised-under-one-number", "crates/windows/src/state.rs",
         "            self.revision += 1;\n",
         "",
     ),
@@ -241,7 +241,7 @@ def first_failure(tree, seeds):
     # A directory of its own: cargo takes two copies of a workspace in one directory for the same.
     environment = {**os.environ, "CARGO_TARGET_DIR": str(HOME / "build")}
     done = subprocess.run(
-        ["cargo", "run", "--quiet", "--locked", "--package", "tributary-tests", "--bin", "sim", "--",
+        ["cargo", "run", "--quiet", "--locked", "--package", "system-tests", "--bin", "sim", "--",
          "--seeds", str(seeds), "--until-failure", "--json"],
         cwd=tree, env=environment, capture_output=True, text=True)
     try:

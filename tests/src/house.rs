@@ -1,6 +1,7 @@
 //! The rules of the house: which way dependencies point, how long a file may be, and that nothing
 //! is left behind.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -13,20 +14,11 @@ const MOST_LINES: usize = 500;
 /// Folders that hold what was made or fetched, not what was written.
 const NOT_OURS: &[&str] = &[".venv", ".aws-sam", "node_modules", ".git", ".local", "__pycache__"];
 
-/// What a package of the workspace may depend on of the workspace, and what its tests may besides.
-/// Packages that are not here (the command, the tests, the fuzz targets) may use everything, and are
-/// used by none of these.
-const MAY_USE: &[(&str, &[&str], &[&str])] = &[
-    ("tributary-core", &[], &[]),
-    ("tributary-simulate", &[], &[]),
-    ("tributary-aws", &["tributary-core"], &[]),
-    ("tributary-sim", &["tributary-core", "tributary-aws", "tributary-simulate"], &[]),
-    ("tributary-cassandra", &["tributary-core", "tributary-aws"], &["tributary-sim"]),
-    ("kafka-poller", &["tributary-aws"], &[]),
-    ("windows-cassandra", &["windows", "tributary-aws", "tributary-cassandra"], &[]),
-];
-const FUNCTIONS_MAY_USE: (&[&str], &[&str]) =
-    (&["tributary-core", "tributary-aws"], &["tributary-sim"]);
+/// Crates that decide about data: no AWS crate, no runtime, no AWS service by name.
+pub const PURE: &[&str] = &["rows", "kpl", "model", "datasets", "rules", "windows", "anomaly"];
+
+/// AWS services of the adapters. Kinesis is the stream of the contracts.
+const SERVICES: &[&str] = &["CloudWatch", "DynamoDB", "DynamoDb", "Firehose", "SNS", "SQS"];
 
 /// What a run of cargo writes to its standard output.
 ///
@@ -47,9 +39,9 @@ pub fn cargo(arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-/// No crate of a `cargo tree --prefix none` is of AWS or of tokio.
+/// Returns each AWS crate and each part of tokio in a `cargo tree --prefix none` of `package`.
 #[must_use]
-pub fn core_is_pure(tree: &str) -> Vec<String> {
+pub fn impure_dependencies(package: &str, tree: &str) -> Vec<String> {
     tree.lines()
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| {
@@ -57,36 +49,63 @@ pub fn core_is_pure(tree: &str) -> Vec<String> {
                 || *name == "tokio"
                 || name.starts_with("tokio-")
         })
-        .map(|name| format!("tributary-core depends on {name}"))
+        .map(|name| format!("{package} depends on {name}"))
         .collect()
 }
 
-/// Dependencies point one way, by `cargo metadata --no-deps`: functions -> aws -> core.
+/// Returns each line of a pure crate's source that names an AWS service.
 #[must_use]
-pub fn dependencies_point_one_way(metadata: &Value) -> Vec<String> {
+pub fn named_services(path: &str, text: &str) -> Vec<String> {
+    let words = |line: &str| {
+        let mut words = line.split(|it: char| !it.is_ascii_alphanumeric());
+        words.any(|word| SERVICES.contains(&word))
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| words(line));
+    lines.map(|(index, line)| format!("{path}:{}: {}", index + 1, line.trim())).collect()
+}
+
+/// Dependencies between our packages, `from -> to`, without those of tests: from `cargo metadata --no-deps`.
+#[must_use]
+pub fn edges(metadata: &Value) -> BTreeSet<(String, String)> {
     let packages: Vec<&Value> = metadata["packages"].as_array().into_iter().flatten().collect();
     let is_ours = |name: &str| packages.iter().any(|it| it["name"] == name);
-    let mut faults = Vec::new();
+    let mut edges = BTreeSet::new();
     for package in &packages {
-        let name = package["name"].as_str().unwrap_or_default();
-        let manifest = package["manifest_path"].as_str().unwrap_or_default();
-        let known = MAY_USE.iter().find(|(known, ..)| *known == name);
-        let (code, tests) = match known {
-            Some((_, code, tests)) => (*code, *tests),
-            None if manifest.contains("/functions/") => FUNCTIONS_MAY_USE,
-            None => continue,
-        };
+        let from = package["name"].as_str().unwrap_or_default();
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
-            let used = dependency["name"].as_str().unwrap_or_default();
-            let in_tests = dependency["kind"] == "dev" && tests.contains(&used);
-            // It has no code, only features.
-            let is_allowed = code.contains(&used) || in_tests || used == "workspace-hack";
-            if is_ours(used) && !is_allowed {
-                faults.push(format!("{name} depends on {used}"));
+            let to = dependency["name"].as_str().unwrap_or_default();
+            // The hack has no code, only features.
+            if is_ours(to) && dependency["kind"].is_null() && to != "workspace-hack" {
+                edges.insert((short(from), short(to)));
             }
         }
     }
-    faults
+    edges
+}
+
+/// A package's name as the documentation writes it.
+fn short(package: &str) -> String {
+    package.strip_prefix("tributary-").unwrap_or(package).to_owned()
+}
+
+/// Dependencies between our packages as the table "Dependencies" of docs/ARCHITECTURE.md states them: a row is
+/// `` | `from` | purpose | `to`, `to` | ``.
+#[must_use]
+pub fn documented_edges(page: &str) -> BTreeSet<(String, String)> {
+    let section = page.split_once("\n### Dependencies\n").map_or("", |(_, rest)| rest);
+    let section = section.split_once("\n#").map_or(section, |(section, _)| section);
+    let mut edges = BTreeSet::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let mut fields = row.split('|').map(str::trim).skip(1);
+        let (from, to) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
+        let names = |text: &str| -> Vec<String> {
+            text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        for from in names(from) {
+            edges.extend(names(to).into_iter().map(|to| (from.clone(), to)));
+        }
+    }
+    edges
 }
 
 /// Every file beneath `root` that was written here, as its path from there.

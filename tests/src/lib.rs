@@ -8,6 +8,7 @@
 pub mod contract;
 pub mod house;
 pub mod simulation;
+pub mod style;
 
 use std::path::{Path, PathBuf};
 

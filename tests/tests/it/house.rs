@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use system_tests::contract::environment::READERS;
-use system_tests::house::{self, cargo};
+use system_tests::house::{self, PURE, cargo};
 use system_tests::repository;
 use tributary_datasets as datasets;
 
@@ -19,75 +19,98 @@ fn read(path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-#[test]
-fn core_depends_on_no_aws_and_no_tokio() {
-    let tree = [
-        "tree",
-        "-p",
-        "tributary-core",
-        "-e",
-        "normal",
-        "--prefix",
-        "none",
-        "--locked",
-        "--offline",
-    ];
-
-    let tree = cargo(&tree).unwrap();
-
-    assert!(tree.starts_with("tributary-core "), "{tree}");
-    holds(&house::core_is_pure(&tree));
+fn metadata() -> Value {
+    let arguments = ["metadata", "--no-deps", "--format-version", "1", "--locked", "--offline"];
+    serde_json::from_str(&cargo(&arguments).unwrap()).unwrap()
 }
 
 #[test]
-fn aws_and_tokio_in_core_are_seen() {
-    let tree = "tributary-core v0.1.0\naws-config v1\naws_lambda_events v1\ntokio v1\nlaws-of v1\n";
+fn pure_crates_depend_on_no_aws_and_no_tokio() {
+    for name in PURE {
+        let package = format!("tributary-{name}");
+        let edges = ["tree", "-p", &package, "-e", "normal", "--prefix", "none"];
 
-    let faults = house::core_is_pure(tree);
+        let tree = cargo(&[&edges[..], &["--locked", "--offline"]].concat()).unwrap();
+
+        assert!(tree.starts_with(&package), "{tree}");
+        holds(&house::impure_dependencies(&package, &tree));
+    }
+}
+
+#[test]
+fn aws_and_tokio_in_a_tree_are_reported() {
+    let tree = "tributary-rows v0.1.0\naws-config v1\naws_lambda_events v1\ntokio v1\nlaws-of v1\n";
+
+    let faults = house::impure_dependencies("tributary-rows", tree);
 
     assert_eq!(
         faults,
         ["aws-config", "aws_lambda_events", "tokio"]
-            .map(|it| format!("tributary-core depends on {it}"))
+            .map(|it| format!("tributary-rows depends on {it}"))
     );
 }
 
 #[test]
-fn dependencies_point_one_way() {
-    let metadata =
-        cargo(&["metadata", "--no-deps", "--format-version", "1", "--locked", "--offline"])
-            .unwrap();
-    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+fn pure_crates_name_no_aws_service() {
+    let is_pure = |path: &&String| {
+        PURE.iter().any(|name| path.starts_with(&format!("crates/{name}/src/")))
+    };
+    let sources: Vec<_> = files().into_iter().filter(|path| is_pure(&path)).collect();
 
-    assert!(metadata["packages"].as_array().is_some_and(|it| it.len() > READERS.len()));
-    holds(&house::dependencies_point_one_way(&metadata));
+    assert!(sources.len() > PURE.len());
+    let faults = sources.iter().flat_map(|it| house::named_services(it, &read(it).unwrap_or_default()));
+    holds(&faults.collect::<Vec<_>>());
 }
 
 #[test]
-fn a_dependency_against_the_way_is_seen() {
-    let package = |name: &str, folder: &str, dependencies: &[(&str, Option<&str>)]| {
+fn an_aws_service_in_a_source_is_reported() {
+    let text = "/// Fits a record of Firehose.\n// The answers\nlet firehose = 1;\n";
+
+    assert_eq!(house::named_services("a.rs", text), ["a.rs:1: /// Fits a record of Firehose."]);
+}
+
+#[test]
+fn dependencies_are_those_of_the_architecture() {
+    let page = read("docs/ARCHITECTURE.md").unwrap();
+
+    let (actual, documented) = (house::edges(&metadata()), house::documented_edges(&page));
+
+    assert!(actual.len() > READERS.len());
+    let arrow = |(from, to): &(String, String)| format!("{from} -> {to}");
+    let missing: Vec<_> = actual.difference(&documented).map(arrow).collect();
+    let stale: Vec<_> = documented.difference(&actual).map(arrow).collect();
+    assert_eq!((missing, stale), (vec![], vec![]), "(not in the table, only in the table)");
+}
+
+#[test]
+fn documented_dependencies_are_read_from_their_table() {
+    let page = "x\n### Dependencies\n\n| crate | purpose | uses |\n|---|---|---|\n\
+                | `rows` | bytes to rows | |\n| `fn-a`, `fn-b` | functions | `aws`, `model` |\n\n### Next\n| `z` | | `y` |\n";
+
+    let edges = house::documented_edges(page);
+
+    let edge = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    let expected = [("fn-a", "aws"), ("fn-a", "model"), ("fn-b", "aws"), ("fn-b", "model")];
+    assert_eq!(edges, expected.map(|(from, to)| edge(from, to)).into());
+}
+
+#[test]
+fn edges_leave_out_tests_and_crates_of_others() {
+    let package = |name: &str, dependencies: &[(&str, Option<&str>)]| {
         let dependencies: Vec<_> =
             dependencies.iter().map(|(name, kind)| json!({ "name": name, "kind": kind })).collect();
-        json!({ "name": name, "manifest_path": format!("/repository/{folder}/{name}/Cargo.toml"), "dependencies": dependencies })
+        json!({ "name": name, "dependencies": dependencies })
     };
     let metadata = json!({ "packages": [
-        package("tributary-core", "crates", &[("serde", None), ("tributary-sim", Some("dev"))]),
-        package("tributary-aws", "crates", &[("tributary-core", None), ("transform", None)]),
-        package("tributary-sim", "crates", &[("tributary-aws", None)]),
-        package("transform", "functions", &[("tributary-aws", None), ("tributary-sim", Some("dev"))]),
-        package("alerts", "functions", &[("tributary-sim", None), ("transform", None)]),
+        package("tributary-model", &[("serde", None)]),
+        package("tributary-aws", &[("tributary-model", None), ("tributary-testkit", Some("dev"))]),
+        package("tributary-testkit", &[("tributary-aws", None)]),
     ]});
 
-    let faults = house::dependencies_point_one_way(&metadata);
-
+    let expected = [("aws", "model"), ("testkit", "aws")];
     assert_eq!(
-        faults,
-        [
-            "tributary-core depends on tributary-sim",
-            "tributary-aws depends on transform",
-            "alerts depends on tributary-sim",
-            "alerts depends on transform",
-        ]
+        house::edges(&metadata),
+        expected.map(|(from, to)| (from.to_owned(), to.to_owned())).into()
     );
 }
 

@@ -12,5 +12,6 @@ mod kafka_mutations;
 mod kafka_to_events;
 mod simulation;
 mod stack_mutations;
+mod style;
 mod support;
 mod template_contract;
