@@ -58,90 +58,90 @@ MUTANTS = [
     ),
     Mutant(
         "sns-failures-ignored", "crates/aws/src/sns.rs",
-        "set(id, if is_final { Verdict::Refused(code) } else { Verdict::Failed(code) });",
-        "let _ = (is_final, code);\n        set(id, Verdict::Stored);",
+        "set(id, if is_final { EntryResult::Rejected(code) } else { EntryResult::Failed(code) });",
+        "let _ = (is_final, code);\n        set(id, EntryResult::Stored);",
     ),
     Mutant(
-        "alert-published-before-its-claim", "functions/alerts/src/once.rs",
-        "        let standings = self.claims.claim(",
-        "        let early = group.iter().map(|wanted| message::of_alert(&wanted.alert)).enumerate();\n"
+        "alert-published-before-its-claim", "functions/alerts/src/sender.rs",
+        "        let statuses = self.claims.claim(",
+        "        let early = group.iter().map(|pending| message::of_alert(&pending.alert)).enumerate();\n"
         "        let early: Vec<_> = early.map(|(position, entry)| Outbound { position, entry }).collect();\n"
         "        let _ = self.topic.attempt(&early, deadline.half_way()).await;\n"
-        "        let standings = self.claims.claim(",
+        "        let statuses = self.claims.claim(",
     ),
     Mutant(
-        "alert-noted-before-it-is-published", "functions/alerts/src/once.rs",
-        "        let (delivery, set_up) = topic.attempt(",
-        "        let early: Vec<_> = letters.claimed.iter().map(|it| it.1.clone()).collect();\n"
-        "        self.settle(&early, deadline, sent).await;\n"
-        "        let (delivery, set_up) = topic.attempt(",
+        "alert-noted-before-it-is-published", "functions/alerts/src/sender.rs",
+        "        let (delivery, setup_error) = topic.attempt(",
+        "        let early: Vec<_> = batch.claimed.iter().map(|it| it.1.clone()).collect();\n"
+        "        self.mark_sent(&early, deadline, sent).await;\n"
+        "        let (delivery, setup_error) = topic.attempt(",
     ),
     Mutant(
-        "alert-never-noted", "functions/alerts/src/once.rs",
-        "        self.settle(&published, deadline, sent).await;\n",
+        "alert-never-noted", "functions/alerts/src/sender.rs",
+        "        self.mark_sent(&published, deadline, sent).await;\n",
         "",
     ),
     Mutant(
-        "held-alert-is-done", "functions/alerts/src/once.rs",
-        "                    sent.lose(wanted);\n",
-        "                    sent.note(&wanted.alert, End::Undelivered);\n",
+        "held-alert-is-done", "functions/alerts/src/sender.rs",
+        "                    sent.record_undelivered(pending);\n",
+        "                    sent.record(&pending.alert, AlertOutcome::Undelivered);\n",
     ),
     Mutant(
-        "unknown-claim-is-ours", "functions/alerts/src/once.rs",
-        "                Ok(Standing::Claimed) =>",
-        "                Ok(Standing::Claimed) | Err(CallError::Plumbing { .. }) =>",
+        "unknown-claim-is-ours", "functions/alerts/src/sender.rs",
+        "                Ok(ClaimStatus::Claimed) =>",
+        "                Ok(ClaimStatus::Claimed) | Err(CallError::Retryable { .. }) =>",
     ),
     Mutant(
-        "lease-ends-before-its-holder", "functions/alerts/src/once.rs",
+        "lease-ends-before-its-holder", "functions/alerts/src/sender.rs",
         "let lease = left.saturating_add(LEASE_MARGIN);",
         "let lease = (left / 30).min(LEASE_MARGIN);",
     ),
     Mutant(
-        "digest-not-taken-is-done", "functions/alerts/src/once.rs",
+        "digest-not-taken-is-done", "functions/alerts/src/sender.rs",
         "let is_taken = delivery.undelivered.binary_search(&index).is_err();",
         "let is_taken = is_digest || delivery.undelivered.binary_search(&index).is_err();",
     ),
     Mutant(
-        "digest-settles-its-first-alert-only", "functions/alerts/src/once.rs",
+        "digest-settles-its-first-alert-only", "functions/alerts/src/sender.rs",
         "                    published.push(claim);\n",
         "                    if published.len() <= index {\n                        published.push(claim);\n                    }\n",
     ),
     Mutant(
-        "storm-without-limit", "functions/alerts/src/once.rs",
+        "storm-without-limit", "functions/alerts/src/sender.rs",
         "filter(|(_, (alerts, messages))| alerts > messages)",
         "filter(|(_, (alerts, messages))| *alerts > messages + 1_000)",
     ),
     Mutant(
-        "cooled-alerts-are-in-no-book", "functions/alerts/src/once.rs",
-        "Ok(Standing::Sent) => sent.note(&wanted.alert, End::Cooled),",
-        "Ok(Standing::Sent) => {}",
+        "cooled-alerts-are-in-no-book", "functions/alerts/src/sender.rs",
+        "Ok(ClaimStatus::Sent) => sent.record(&pending.alert, AlertOutcome::Cooled),",
+        "Ok(ClaimStatus::Sent) => {}",
     ),
     Mutant(
         "window-not-noted-is-done", "functions/alerts/src/handler.rs",
-        "        sent.undelivered.extend(noted.unknown);\n",
-        "        let _ = noted.unknown;\n",
+        "        sent.undelivered.extend(recorded.unconfirmed);\n",
+        "        let _ = recorded.unconfirmed;\n",
     ),
     Mutant(
-        "row-of-one-too-few", "crates/rules/src/series.rs",
+        "row-of-one-too-few", "crates/rules/src/consecutive.rs",
         "(end - self.needed + 1..=*end).all(holds)",
         "(end - self.needed + 2..=*end).all(holds)",
     ),
     Mutant(
-        "silence-noted-before-it-is-told", "functions/alerts/src/round.rs",
+        "silence-noted-before-it-is-told", "functions/alerts/src/scheduled.rs",
         "        // Groups that are due in different cooldowns can share an alert id.\n",
-        "        let early: Vec<_> = groups.iter().flat_map(|it| it.whose.clone()).collect();\n"
-        "        self.state.told(&early, deadline).await;\n",
+        "        let early: Vec<_> = groups.iter().flat_map(|it| it.entities.clone()).collect();\n"
+        "        self.state.mark_sent(&early, deadline).await;\n",
     ),
     Mutant(
-        "cooled-silence-is-forgotten", "functions/alerts/src/round.rs",
-        "            put_off.extend(groups.get(*index).into_iter().flat_map(|group| group.until(*until)));\n",
-        "            told.extend(groups.get(*index).into_iter().flat_map(|group| group.whose.clone()));\n"
+        "cooled-silence-is-forgotten", "functions/alerts/src/scheduled.rs",
+        "            postponed.extend(groups.get(*index).into_iter().flat_map(|group| group.until(*until)));\n",
+        "            notified.extend(groups.get(*index).into_iter().flat_map(|group| group.entities.clone()));\n"
         "            let _ = until;\n",
     ),
     Mutant(
         "sign-of-life-not-noted-is-done", "functions/alerts/src/handler.rs",
-        "        sent.undelivered.extend(seen.unknown);\n",
-        "        let _ = seen.unknown;\n",
+        "        sent.undelivered.extend(seen.unconfirmed);\n",
+        "        let _ = seen.unconfirmed;\n",
     ),
     Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",
@@ -160,8 +160,8 @@ MUTANTS = [
     ),
     Mutant(
         "rest-of-object-forgotten", "functions/ingest-s3/src/handler.rs",
-        "            if let Err(error) = self.hand_on(body, &work.task).await? {\n                return Ok(Err(error));\n            }",
-        "            let _ = self.hand_on(body, &work.task).await;",
+        "            if let Err(error) = self.enqueue_rest(body, &work.task).await? {\n                return Ok(Err(error));\n            }",
+        "            let _ = self.enqueue_rest(body, &work.task).await;",
     ),
     Mutant(
         "kafka-partition-not-reported", "functions/ingest-kafka/src/handler.rs",
@@ -174,11 +174,11 @@ MUTANTS = [
         "for &position in delivery.undelivered.iter().skip(1) {",
     ),
     Mutant(
-        "window-marked-before-it-is-emitted", "functions/windows/src/keeper.rs",
-        "        let sent = self.events.send(&outbound, self.deadline).await?;\n        tally.emitted",
-        "        for mut kept in pending.clone() {\n            kept.window.mark_emitted();\n"
-        "            let _ = self.write(&mut kept).await;\n        }\n"
-        "        let sent = self.events.send(&outbound, self.deadline).await?;\n        tally.emitted",
+        "window-marked-before-it-is-emitted", "functions/windows/src/updater.rs",
+        "        let sent = self.events.send(&outbound, self.deadline).await?;\n        window_counts.emitted",
+        "        for mut stored in pending.clone() {\n            stored.window.mark_emitted();\n"
+        "            let _ = self.write(&mut stored).await;\n        }\n"
+        "        let sent = self.events.send(&outbound, self.deadline).await?;\n        window_counts.emitted",
     ),
     Mutant(
         "window-adds-what-it-has", "crates/windows/src/state.rs",
@@ -191,15 +191,15 @@ MUTANTS = [
         "|| place.is_some_and",
     ),
     Mutant(
-        "window-conflict-ignored", "functions/windows/src/keeper.rs",
-        "                    one.tally.conflicts += 1;\n",
-        "                    one.tally.conflicts += 1;\n                    if kept.version > 0 {\n"
+        "window-conflict-ignored", "functions/windows/src/updater.rs",
+        "                    one.window_counts.conflicts += 1;\n",
+        "                    one.window_counts.conflicts += 1;\n                    if stored.version > 0 {\n"
         "                        return Ok(one);\n                    }\n",
     ),
     Mutant(
-        "window-changed-while-pending", "functions/windows/src/keeper.rs",
-        "                self.emit_one(&kept, &mut one.tally).await?;\n"
-        "                kept.window.mark_emitted();\n",
+        "window-changed-while-pending", "functions/windows/src/updater.rs",
+        "                self.emit_one(&stored, &mut one.window_counts).await?;\n"
+        "                stored.window.mark_emitted();\n",
         "",
     ),
     Mutant(
@@ -208,8 +208,8 @@ MUTANTS = [
         "",
     ),
     Mutant(
-        "unwritten-window-not-reported", "functions/windows/src/keeper.rs",
-        "                            applied.undelivered.extend(arrivals.positions(arrived));\n",
+        "unwritten-window-not-reported", "functions/windows/src/updater.rs",
+        "                            applied.undelivered.extend(readings.positions(window_readings));\n",
         "",
     ),
     Mutant(

@@ -10,11 +10,11 @@ use serde_json::Value;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::put::Limits;
 use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_model::bad_row;
-use tributary_model::books::Books;
+use tributary_model::counts::BatchCounts;
 use tributary_model::id::Id;
 use tributary_pipeline::transform::Transformer;
 use tributary_testkit::{Answer, MemorySink};
@@ -68,12 +68,12 @@ pub(crate) fn invoke<T, F: Future<Output = T>>(invocation: impl FnOnce(Deadline)
 
 /// The lines of a journal.
 #[derive(Clone, Default)]
-pub(crate) struct Ledger(Arc<Mutex<Vec<Value>>>);
+pub(crate) struct CapturedLog(Arc<Mutex<Vec<Value>>>);
 
-impl Ledger {
-    pub(crate) fn journal(&self, function: &'static str) -> Journal {
+impl CapturedLog {
+    pub(crate) fn metrics_log(&self, function: &'static str) -> MetricsLog {
         let lines = self.0.clone();
-        Journal::new(function, "Tributary/fuzz".into()).written_to(move |line| {
+        MetricsLog::new(function, "Tributary/fuzz".into()).with_writer(move |line| {
             lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
         })
     }
@@ -84,13 +84,13 @@ impl Ledger {
     }
 
     /// The books of the one batch since the last time; they balance.
-    pub(crate) fn books(&self) -> Books {
+    pub(crate) fn counts(&self) -> BatchCounts {
         let lines = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut batches = lines.iter().filter(|line| line["message"] == "batch");
         let batch = batches.next().unwrap();
         assert!(batches.next().is_none(), "a batch has one line in the log");
         let count = |name: &str| batch[name].as_u64().unwrap();
-        let books = Books {
+        let counts = BatchCounts {
             received: count("in"),
             delivered: count("out"),
             quarantined: count("quarantined"),
@@ -98,8 +98,8 @@ impl Ledger {
             late: count("late"),
             undelivered: count("undelivered"),
         };
-        assert!(books.balance(), "{books:?}");
-        books
+        assert!(counts.is_balanced(), "{counts:?}");
+        counts
     }
 }
 

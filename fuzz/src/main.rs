@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&error.to_string());
+            report(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -37,7 +37,7 @@ fn list() {
 }
 
 #[expect(clippy::print_stderr, reason = "a command says what is wrong")]
-fn tell(message: &str) {
+fn report(message: &str) {
     eprintln!("{message}");
 }
 
@@ -50,7 +50,7 @@ fn with(name: &str, run: impl FnOnce(&Target) -> std::io::Result<()>) -> std::io
 fn check(target: &Target, files: &[&str]) -> std::io::Result<()> {
     for file in files {
         (target.check)(&std::fs::read(file)?);
-        tell(&format!("{file}: holds"));
+        report(&format!("{file}: holds"));
     }
     Ok(())
 }

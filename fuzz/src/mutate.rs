@@ -62,7 +62,7 @@ const TOKENS: &[&[u8]] = &[
 ];
 
 /// The longest input that is made.
-const MOST_BYTES: usize = 8 * 1024;
+const MAX_BYTES: usize = 8 * 1024;
 
 /// Makes inputs from a corpus, always the same ones for a seed.
 pub struct Mutator<'c> {
@@ -83,7 +83,7 @@ impl<'c> Mutator<'c> {
         for _ in 0..=self.below(8) {
             self.change(&mut input);
         }
-        input.truncate(MOST_BYTES);
+        input.truncate(MAX_BYTES);
         input
     }
 
@@ -134,13 +134,13 @@ impl<'c> Mutator<'c> {
     }
 
     /// A length up to `most`, mostly short.
-    fn length(&mut self, most: usize) -> usize {
-        let most = match self.below(4) {
-            0 => most,
-            1 => most.min(64),
-            _ => most.min(8),
+    fn length(&mut self, max: usize) -> usize {
+        let max = match self.below(4) {
+            0 => max,
+            1 => max.min(64),
+            _ => max.min(8),
         };
-        self.below(most + 1)
+        self.below(max + 1)
     }
 
     /// A number below `end`, which is not 0.
@@ -170,8 +170,8 @@ mod tests {
         let mut mutator = Mutator::new(&[], 1);
         assert!((0..1_000).any(|_| !mutator.input().is_empty()));
 
-        let long = [vec![b'x'; MOST_BYTES]];
+        let long = [vec![b'x'; MAX_BYTES]];
         let mut mutator = Mutator::new(&long, 1);
-        assert!((0..1_000).all(|_| mutator.input().len() <= MOST_BYTES));
+        assert!((0..1_000).all(|_| mutator.input().len() <= MAX_BYTES));
     }
 }

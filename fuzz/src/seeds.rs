@@ -36,14 +36,14 @@ fn fixture(path: &str) -> Vec<u8> {
 }
 
 /// The files of a folder with this end that are no longer than `most`, by name.
-fn files(folder: &str, end: &str, most: usize) -> Vec<Seed> {
+fn files(folder: &str, end: &str, max: usize) -> Vec<Seed> {
     let entries = fs::read_dir(repository().join(folder)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.filter(|name| name.ends_with(end)).collect();
     names.retain(|name| !name.ends_with(".expected.json"));
     names.sort();
     let files = names.into_iter().map(|name| (name.clone(), fixture(&format!("{folder}/{name}"))));
-    files.filter(|(_, bytes)| bytes.len() <= most).collect()
+    files.filter(|(_, bytes)| bytes.len() <= max).collect()
 }
 
 /// The first lines of a file.
@@ -85,9 +85,9 @@ pub(crate) fn named_objects() -> Vec<Seed> {
 pub(crate) fn payloads() -> Vec<Seed> {
     let mut seeds = Vec::new();
     for dataset in datasets::ALL.iter().map(|dataset| dataset.name()) {
-        let most = if dataset == "accidents" { 2 } else { 12 };
+        let max = if dataset == "accidents" { 2 } else { 12 };
         for (name, bytes) in files(&format!("fixtures/datasets/{dataset}"), ".jsonl", usize::MAX) {
-            for (index, line) in bytes.split(|&byte| byte == b'\n').take(most).enumerate() {
+            for (index, line) in bytes.split(|&byte| byte == b'\n').take(max).enumerate() {
                 let name = name.trim_end_matches(".jsonl");
                 seeds.push((format!("{dataset}-{name}-{index}.json"), line.to_vec()));
             }

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The most lines a source file may have.
-const MOST_LINES: usize = 500;
+const MAX_LINES: usize = 500;
 
 /// Folders that hold what was made or fetched, not what was written.
 const NOT_OURS: &[&str] = &[".venv", ".aws-sam", "node_modules", ".git", ".local", "__pycache__"];
@@ -155,7 +155,7 @@ pub fn has_extension(path: &str, extension: &str) -> bool {
 #[must_use]
 pub fn too_long(path: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
-    (lines > MOST_LINES).then(|| format!("{path}: {lines} lines, more than {MOST_LINES}"))
+    (lines > MAX_LINES).then(|| format!("{path}: {lines} lines, more than {MAX_LINES}"))
 }
 
 /// A snapshot that no test compares with any more.

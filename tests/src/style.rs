@@ -10,11 +10,12 @@ pub const MAX_TEST_WORDS: usize = 8;
 pub const MAX_CLAUSE_PERCENT: usize = 3;
 
 /// Beginnings of the names of bounds that `MAX_` and `MIN_` replace.
-const OTHER_BOUNDS: &[&str] = &["MOST_", "LEAST_", "LONGEST", "SHORTEST", "LARGEST", "FEWEST_", "DEEPEST"];
+const OTHER_BOUNDS: &[&str] =
+    &["MOST_", "LEAST_", "LONGEST", "SHORTEST", "LARGEST", "FEWEST_", "DEEPEST"];
 
 /// Returns the first line of each block of doc comments, without its slashes.
 pub fn doc_openings(text: &str) -> impl Iterator<Item = &str> {
-    let doc = |line: &'_ str| {
+    let doc = |line: &str| {
         let line = line.trim_start();
         line.starts_with("///") || line.starts_with("//!")
     };
@@ -43,10 +44,8 @@ pub fn test_names(text: &str) -> Vec<&str> {
     for line in text.lines().map(str::trim_start) {
         if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
             is_test = true;
-        } else if let Some(rest) = line
-            .strip_prefix("fn ")
-            .or_else(|| line.strip_prefix("async fn "))
-            .filter(|_| is_test)
+        } else if let Some(rest) =
+            line.strip_prefix("fn ").or_else(|| line.strip_prefix("async fn ")).filter(|_| is_test)
         {
             names.extend(rest.split('(').next());
             is_test = false;
@@ -64,10 +63,12 @@ pub fn is_too_long(name: &str) -> bool {
 /// Returns the constants whose names state a bound in other words than `MAX_` and `MIN_`.
 #[must_use]
 pub fn misnamed_bounds(text: &str) -> Vec<&str> {
-    let name = |line: &'_ str| -> Option<&str> {
-        let start = line.find("const ")? + "const ".len();
-        let name = line[start..].split([':', '<', ' ']).next()?;
-        OTHER_BOUNDS.iter().any(|it| name.starts_with(it)).then_some(name)
-    };
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).filter_map(name).collect()
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let names = code.filter_map(constant_name);
+    names.filter(|name| OTHER_BOUNDS.iter().any(|it| name.starts_with(it))).collect()
+}
+
+fn constant_name(line: &str) -> Option<&str> {
+    let start = line.find("const ")? + "const ".len();
+    line[start..].split([':', '<', ' ']).next()
 }

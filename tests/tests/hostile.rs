@@ -29,20 +29,20 @@ const MIB: usize = 1024 * 1024;
 
 /// What an object became: the codes of its bad rows, and how many events.
 #[derive(Debug, Default, PartialEq)]
-struct Came {
+struct Ingested {
     codes: Vec<Code>,
     events: usize,
 }
 
 /// Reads an object of `dataset` that comes in `pieces`, with the limits of a function, in less than
 /// `most` bytes of memory beyond the pieces.
-fn read(dataset: &str, pieces: impl IntoIterator<Item = Vec<u8>>, most: usize) -> Came {
+fn read(dataset: &str, pieces: impl IntoIterator<Item = Vec<u8>>, max: usize) -> Ingested {
     let _alone = ALONE.lock().unwrap();
     let transformer = PipelineConfig::from_toml(PIPELINE).unwrap().transformer().unwrap();
     let limits = Limits { max_row_bytes: MIB, max_gzip_ratio: 200, ..Limits::default() };
     let mut feed = Feed::new(datasets::by_name(dataset), limits);
     let mut pieces = pieces.into_iter();
-    let mut came = Came::default();
+    let mut ingested = Ingested::default();
     let mut payload = Vec::new();
     let before = MEMORY.allocated();
     let mut peak = 0;
@@ -53,27 +53,27 @@ fn read(dataset: &str, pieces: impl IntoIterator<Item = Vec<u8>>, most: usize) -
                 Some(piece) => feed.push(&piece),
                 None => feed.finish(),
             },
-            Ok(Step::Begun) => {}
+            Ok(Step::Started) => {}
             Ok(Step::Row(row)) => {
                 payload.clear();
                 row.write_payload(&mut payload);
                 let text = str::from_utf8(&payload).unwrap();
                 match transformer.payload(row.dataset(), text, None) {
-                    Ok(Outcome::Event(_)) => came.events += 1,
+                    Ok(Outcome::Event(_)) => ingested.events += 1,
                     Ok(Outcome::Filtered) => unreachable!("no filter is shipped"),
-                    Err(rejection) => came.codes.push(rejection.code),
+                    Err(rejection) => ingested.codes.push(rejection.code),
                 }
             }
-            Ok(Step::Bad(_, rejection, _)) => came.codes.push(rejection.code),
+            Ok(Step::Bad(_, rejection, _)) => ingested.codes.push(rejection.code),
             Ok(Step::End) => break,
             Err(refused) => {
-                came.codes.push(refused.rejection.code);
+                ingested.codes.push(refused.rejection.code);
                 break;
             }
         }
     }
-    assert!(peak < most, "{} KiB of {} KiB", peak / 1024, most / 1024);
-    came
+    assert!(peak < max, "{} KiB of {} KiB", peak / 1024, max / 1024);
+    ingested
 }
 
 fn gzip(pieces: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
@@ -92,9 +92,9 @@ fn a_gzip_bomb_is_refused_before_it_is_unpacked() {
     let bomb = gzip([line].into_iter().chain(zeros));
     assert!(bomb.len() < MIB / 4);
 
-    let came = read("flood", bomb.chunks(64 * 1024).map(<[u8]>::to_vec), 16 * MIB);
+    let ingested = read("flood", bomb.chunks(64 * 1024).map(<[u8]>::to_vec), 16 * MIB);
 
-    assert_eq!(came.codes, [Code::GzipRatio]);
+    assert_eq!(ingested.codes, [Code::GzipRatio]);
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn a_row_of_many_mib_costs_itself_and_no_memory() {
             .chain(std::iter::repeat_n(vec![b'x'; MIB], 12))
             .chain([format!("\n{good}\n").into_bytes()]);
 
-        let came = read("flood", pieces, 8 * MIB);
+        let ingested = read("flood", pieces, 8 * MIB);
 
-        assert_eq!(came, Came { codes: vec![Code::RowTooLarge], events: 2 }, "{open}");
+        assert_eq!(ingested, Ingested { codes: vec![Code::RowTooLarge], events: 2 }, "{open}");
     }
 }
 
@@ -122,8 +122,8 @@ fn json_that_is_nested_without_end_is_one_bad_row() {
         format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)),
         "{\"a\":".repeat(100_000),
     ] {
-        let came = read("flood", [format!("{deep}\n{GOOD}\n").into_bytes()], 8 * MIB);
-        assert_eq!(came, Came { codes: vec![Code::InvalidJson], events: 1 });
+        let ingested = read("flood", [format!("{deep}\n{GOOD}\n").into_bytes()], 8 * MIB);
+        assert_eq!(ingested, Ingested { codes: vec![Code::InvalidJson], events: 1 });
 
         let raw = format!(
             r#"{{"dataset":"flood","record_id":"r","source":"s","received_at":"2030-01-01T00:00:00Z","payload":{deep}}}"#
@@ -140,13 +140,13 @@ fn a_million_columns_are_refused_in_a_header_and_a_bad_row_below_one() {
     let header = "sensor_id,location,water_level,timestamp";
     let good = "s,Weir,1.5,2030-01-01T00:00:00Z";
 
-    let came = read("flood", [columns.into_bytes()], 8 * MIB);
-    assert_eq!(came.codes, [Code::HeaderTooLarge]);
+    let ingested = read("flood", [columns.into_bytes()], 8 * MIB);
+    assert_eq!(ingested.codes, [Code::HeaderTooLarge]);
 
     let commas = ",".repeat(1_000_000);
     let file = format!("{header}\n{good}\n{commas}\n{good}\n");
-    let came = read("flood", [file.into_bytes()], 32 * MIB);
-    assert_eq!(came, Came { codes: vec![Code::WrongColumnCount], events: 2 });
+    let ingested = read("flood", [file.into_bytes()], 32 * MIB);
+    assert_eq!(ingested, Ingested { codes: vec![Code::WrongColumnCount], events: 2 });
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn fields_that_are_there_twice_and_numbers_beyond_all_bounds_have_their_codes() 
             r#"{{"sensor_id":"s","location":"Weir",{field},"timestamp":"2030-01-01T00:00:00Z"}}"#
         );
 
-        let came = read("flood", [line.clone().into_bytes()], 4 * MIB);
+        let ingested = read("flood", [line.clone().into_bytes()], 4 * MIB);
 
-        assert_eq!(came.codes, [code], "{}", &line[..line.len().min(120)]);
+        assert_eq!(ingested.codes, [code], "{}", &line[..line.len().min(120)]);
     }
 }

@@ -20,13 +20,13 @@ pub use score::{Row, Score, table};
 pub use series::{Extent, Scenario, Series};
 
 /// For how many windows another level is news.
-pub const NEWS: usize = 5;
+pub const MAX_DETECTION_WINDOWS: usize = 5;
 
 /// How many windows after the end of a drift or of a stuck sensor count neither way.
-pub const ECHO: usize = 10;
+pub const IGNORED_WINDOWS_AFTER: usize = 10;
 
 /// How many windows of each series teach and do not count: a day of minutes.
-pub const LESSON: usize = 1_440;
+pub const TRAINING_WINDOWS: usize = 1_440;
 
 /// The lengths, in windows, of which each of the two other rules may choose the best in hindsight.
 const LENGTHS: [usize; 4] = [15, 50, 120, 360];

@@ -34,7 +34,7 @@ const SCALE: f64 = 1.4826;
 
 /// What a method says of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Detection {
     pub(super) is_anomaly: bool,
     /// Of what kind, by a method that tells.
     pub(super) kind: Option<AnomalyKind>,
@@ -42,7 +42,7 @@ pub(super) struct Told {
 
 impl Method {
     /// What it says of each window.
-    pub(super) fn tell(self, means: &[Option<f64>]) -> Vec<Told> {
+    pub(super) fn report(self, means: &[Option<f64>]) -> Vec<Detection> {
         match self {
             Self::Ours => ours(means).unwrap_or_default(),
             Self::ThreeSigma(length) => beyond(means, length, mean_and_deviation),
@@ -51,23 +51,23 @@ impl Method {
     }
 }
 
-fn ours(means: &[Option<f64>]) -> Result<Vec<Told>, ConfigError> {
+fn ours(means: &[Option<f64>]) -> Result<Vec<Detection>, ConfigError> {
     let spec: AnomalySpec = toml::from_str("measures = ['mean']")
         .map_err(|error| ConfigError::new("bench", error.to_string()))?;
     let detector = Detector::compile(&spec, SignedDuration::from_mins(1))
         .map_err(|error| ConfigError::new("bench", error.to_string()))?;
     let mut baseline = Baseline::default();
     let mut second = 0;
-    let told = means.iter().map(|&mean| {
+    let reported = means.iter().map(|&mean| {
         let start = Timestamp::from_second(second).unwrap_or_default();
         second += 60;
-        let Some(mean) = mean else { return Told::default() };
-        let (findings, after) = detector.judge(&baseline, start, |_| Some(mean));
+        let Some(mean) = mean else { return Detection::default() };
+        let (findings, after) = detector.evaluate(&baseline, start, |_| Some(mean));
         baseline = after;
         let kind = findings.all().first().and_then(|finding| finding.kind);
-        Told { is_anomaly: kind.is_some(), kind }
+        Detection { is_anomaly: kind.is_some(), kind }
     });
-    Ok(told.collect())
+    Ok(reported.collect())
 }
 
 /// Whether each value is more than three deviations from the centre of the `length` before it.
@@ -75,10 +75,10 @@ fn beyond(
     means: &[Option<f64>],
     length: usize,
     centre_and_deviation: fn(&VecDeque<f64>) -> (f64, f64),
-) -> Vec<Told> {
+) -> Vec<Detection> {
     let mut past = VecDeque::with_capacity(length + 1);
-    let tell = |mean: &Option<f64>| {
-        let Some(mean) = *mean else { return Told::default() };
+    let report = |mean: &Option<f64>| {
+        let Some(mean) = *mean else { return Detection::default() };
         let is_anomaly = past.len() == length && {
             let (centre, deviation) = centre_and_deviation(&past);
             (mean - centre).abs() > 3.0 * deviation
@@ -87,9 +87,9 @@ fn beyond(
         if past.len() > length {
             past.pop_front();
         }
-        Told { is_anomaly, kind: None }
+        Detection { is_anomaly, kind: None }
     };
-    means.iter().map(tell).collect()
+    means.iter().map(report).collect()
 }
 
 fn mean_and_deviation(past: &VecDeque<f64>) -> (f64, f64) {
@@ -118,23 +118,23 @@ fn median(values: &mut [f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn told(method: Method, last: f64) -> bool {
+    fn reported(method: Method, last: f64) -> bool {
         let past = [3.0, 1.0, 2.0, 4.0, 5.0, 90.0, 3.0];
         let means: Vec<_> = past.into_iter().chain([last]).map(Some).collect();
-        method.tell(&means).last().is_some_and(|told| told.is_anomaly)
+        method.report(&means).last().is_some_and(|reported| reported.is_anomaly)
     }
 
     #[test]
     fn one_outlier_blinds_the_mean_and_not_the_median() {
-        assert!(!told(Method::ThreeSigma(7), 80.0));
-        assert!(told(Method::MovingMedian(7), 80.0));
-        assert!(told(Method::ThreeSigma(7), 130.0));
+        assert!(!reported(Method::ThreeSigma(7), 80.0));
+        assert!(reported(Method::MovingMedian(7), 80.0));
+        assert!(reported(Method::ThreeSigma(7), 130.0));
         // The median is 3, the median deviation 1.
-        assert!(told(Method::MovingMedian(7), 7.5) && !told(Method::MovingMedian(7), 7.4));
+        assert!(reported(Method::MovingMedian(7), 7.5) && !reported(Method::MovingMedian(7), 7.4));
     }
 
     #[test]
     fn nothing_is_told_before_the_past_is_long_enough() {
-        assert!(!told(Method::ThreeSigma(8), 1e6) && !told(Method::MovingMedian(8), 1e6));
+        assert!(!reported(Method::ThreeSigma(8), 1e6) && !reported(Method::MovingMedian(8), 1e6));
     }
 }

@@ -4,8 +4,8 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use tributary_anomaly::AnomalyKind;
 
-use super::LESSON;
-use super::rules::{Method, Told};
+use super::TRAINING_WINDOWS;
+use super::rules::{Detection, Method};
 use super::series::{Scenario, Series};
 
 /// Counts over the windows that count.
@@ -57,7 +57,7 @@ impl Score {
         1_440.0 * ratio(self.false_alarms, self.windows)
     }
 
-    fn add(&mut self, series: &Series, told: &[Told]) {
+    fn add(&mut self, series: &Series, reported: &[Detection]) {
         let count = series.means.len();
         let mut truth = vec![false; count];
         for (_, fault) in &series.faults {
@@ -67,13 +67,13 @@ impl Score {
         for echo in &series.echoes {
             counts[echo.clone()].fill(false);
         }
-        for at in LESSON..count {
+        for at in TRAINING_WINDOWS..count {
             // What is true counts, also where it is the echo of something else.
             if series.means[at].is_none() || !(counts[at] || truth[at]) {
                 continue;
             }
             self.windows += 1;
-            match (truth[at], told[at].is_anomaly) {
+            match (truth[at], reported[at].is_anomaly) {
                 (true, true) => self.hits += 1,
                 (true, false) => self.misses += 1,
                 (false, true) => self.false_alarms += 1,
@@ -82,15 +82,16 @@ impl Score {
         }
         for (kind, fault) in &series.faults {
             let seen = fault.clone().any(|at| series.means[at].is_some());
-            if fault.start < LESSON || !seen {
+            if fault.start < TRAINING_WINDOWS || !seen {
                 continue;
             }
             self.faults += 1;
-            let told = &told[fault.clone()];
-            self.found += u64::from(told.iter().any(|told| told.is_anomaly));
-            let times = |kind| told.iter().filter(|told| told.kind == Some(kind)).count();
-            let most = AnomalyKind::ALL.into_iter().max_by_key(|&kind| times(kind));
-            self.named += u64::from(most == Some(*kind) && times(*kind) > 0);
+            let reported = &reported[fault.clone()];
+            self.found += u64::from(reported.iter().any(|reported| reported.is_anomaly));
+            let times =
+                |kind| reported.iter().filter(|reported| reported.kind == Some(kind)).count();
+            let max = AnomalyKind::ALL.into_iter().max_by_key(|&kind| times(kind));
+            self.named += u64::from(max == Some(*kind) && times(*kind) > 0);
         }
     }
 }
@@ -109,7 +110,7 @@ pub struct Row {
 pub(super) fn row(scenario: Scenario, method: Method, series: &[Series]) -> Row {
     let mut score = Score::default();
     for series in series {
-        score.add(series, &method.tell(&series.means));
+        score.add(series, &method.report(&series.means));
     }
     Row { scenario, method, score }
 }

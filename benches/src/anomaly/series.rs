@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tributary_anomaly::AnomalyKind;
 use tributary_datagen::{FaultKind, FeedKind, Label, Rates, Settings, Simulation};
 
-use super::{ECHO, NEWS};
+use super::{IGNORED_WINDOWS_AFTER, MAX_DETECTION_WINDOWS};
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 1_440 * MINUTE_MS;
@@ -102,7 +102,7 @@ fn of_seed(scenario: Scenario, seed: u64, extent: &Extent) -> Vec<Series> {
     let Ok(mut simulation) = Simulation::new(FeedKind::Telemetry, &settings) else {
         return Vec::new();
     };
-    simulation.keep_labels();
+    simulation.enable_labels();
     let mut windows: BTreeMap<String, Means> = BTreeMap::new();
     while let Some(record) = simulation.next() {
         let Ok(reading) = serde_json::from_slice::<Reading<'_>>(record.json) else { continue };
@@ -167,16 +167,16 @@ impl Series {
             FaultKind::Spike => self.faults.push((AnomalyKind::Spike, from..to)),
             FaultKind::LevelShift => {
                 let back = window(label.to_ms.unwrap_or(i64::MAX));
-                self.faults.push((AnomalyKind::LevelShift, until(from, NEWS)));
-                self.faults.push((AnomalyKind::LevelShift, until(back, NEWS)));
+                self.faults.push((AnomalyKind::LevelShift, until(from, MAX_DETECTION_WINDOWS)));
+                self.faults.push((AnomalyKind::LevelShift, until(back, MAX_DETECTION_WINDOWS)));
             }
             FaultKind::Drift => {
                 self.faults.push((AnomalyKind::Drift, from..to));
-                self.echoes.push(until(to, ECHO));
+                self.echoes.push(until(to, IGNORED_WINDOWS_AFTER));
             }
             FaultKind::Stuck => {
                 self.faults.push((AnomalyKind::Stuck, from..to));
-                self.echoes.push(until(to, ECHO));
+                self.echoes.push(until(to, IGNORED_WINDOWS_AFTER));
             }
             FaultKind::SlowDrift => {}
         }

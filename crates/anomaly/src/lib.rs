@@ -225,9 +225,9 @@ impl Detector {
             ("memory", spec.memory, 10, 1_000_000),
             ("accept", spec.accept, 3, 1_000),
         ];
-        for (name, value, least, most) in counts {
-            if !(least..=most).contains(&value) {
-                return fault(format!("{name} is {least} to {most} windows, not {value}"));
+        for (name, value, min, max) in counts {
+            if !(min..=max).contains(&value) {
+                return fault(format!("{name} is {min} to {max} windows, not {value}"));
             }
         }
         for (name, value) in [("z", spec.z), ("drift_z", spec.drift_z)] {
@@ -238,7 +238,7 @@ impl Detector {
         if step.as_secs() < 1 {
             return fault("windows begin a second apart or more".to_owned());
         }
-        if spec.seasonal.is_some() && step > season::LONGEST_STEP {
+        if spec.seasonal.is_some() && step > season::MAX_STEP {
             return fault("seasonal needs windows that begin at least every hour".to_owned());
         }
         for (measure, floor) in &spec.floor {
@@ -269,7 +269,7 @@ impl Detector {
     /// finite, leaves its baseline as it is. Measures of `before` that the spec no longer names are
     /// dropped.
     #[must_use]
-    pub fn judge(
+    pub fn evaluate(
         &self,
         before: &Baseline,
         start: Timestamp,
@@ -284,7 +284,7 @@ impl Detector {
                 }
                 continue;
             };
-            let (verdict, state) = tuning.judge(before, start.as_second(), value);
+            let (verdict, state) = tuning.evaluate(before, start.as_second(), value);
             if let Some((z, kind)) = verdict {
                 findings.push(Finding { measure: name.clone(), z, kind });
             }

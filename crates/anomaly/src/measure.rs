@@ -6,38 +6,38 @@ use super::season::Season;
 use super::{AnomalyKind, AnomalySpec, MAX_Z};
 
 /// What values are cut to, so that no arithmetic on them can overflow.
-const LARGEST: f64 = 1e15;
+const MAX_VALUE: f64 = 1e15;
 
 /// Forecast errors enter variance and level cut to this many usual ones.
-const BOUND: f64 = 3.0;
+const MAX_ERROR_SPREADS: f64 = 3.0;
 
 /// How much of the level is always within what is usual: a series that never changed yet.
-const LEAST_PART: f64 = 1e-4;
+const MIN_SPREAD_RATIO: f64 = 1e-4;
 
 /// Smaller numbers are 0.
-const SMALLEST: f64 = 1e-9;
+const MIN_MAGNITUDE: f64 = 1e-9;
 
 /// Two means of the same readings can differ in their last digits.
-const SAME: f64 = 1e-9;
+const EQUALITY_TOLERANCE: f64 = 1e-9;
 
 /// A run of equal values that comes by chance less often than this is a stuck sensor.
-const LN_CHANCE: f64 = -13.815_510_557_964_274; // one in a million
+const LN_STUCK_PROBABILITY: f64 = -13.815_510_557_964_274; // one in a million
 
 /// The shortest such run, in windows after the first.
-const SHORTEST_RUN: u32 = 3;
+const MIN_STUCK_RUN: u32 = 3;
 
 /// How often values repeat, before any has been seen, and the weight of a new one in the long run.
-const FIRST_REPEATS: f32 = 0.1;
-const REPEATS_RATE: f64 = 1e-3;
+const INITIAL_REPEAT_RATE: f32 = 0.1;
+const REPEAT_LEARNING_RATE: f64 = 1e-3;
 
 /// While a series may drift, its usual trend is learned at this part of the pace.
-const PATIENCE: f64 = 0.25;
+const DRIFT_TREND_RATE: f64 = 0.25;
 
 /// From the how manyeth outlier on one side its shape is told.
-const SHAPED: u32 = 3;
+const MIN_SHAPE_OUTLIERS: u32 = 3;
 
 /// Outliers that went on by more than this part of their distance are on the move.
-const MOVED: f64 = 0.35;
+const MIN_MOVE_RATIO: f64 = 0.35;
 
 /// The numbers of a spec as they are used.
 #[derive(Clone, Debug)]
@@ -149,9 +149,9 @@ impl Outliers {
     }
 
     fn kind(self, residual: f64) -> AnomalyKind {
-        if self.n < SHAPED {
+        if self.n < MIN_SHAPE_OUTLIERS {
             AnomalyKind::Spike
-        } else if (residual - self.from) * residual.signum() > MOVED * self.mean().abs() {
+        } else if (residual - self.from) * residual.signum() > MIN_MOVE_RATIO * self.mean().abs() {
             AnomalyKind::Drift
         } else {
             AnomalyKind::LevelShift
@@ -174,7 +174,7 @@ struct Expected {
 
 impl Tuning {
     /// Judges the finite `value` of the window that begins at `second`.
-    pub(super) fn judge(
+    pub(super) fn evaluate(
         &self,
         before: Option<&State>,
         second: i64,
@@ -191,7 +191,7 @@ impl Tuning {
     }
 
     fn next(&self, before: Option<&State>, second: i64, value: f64) -> (Verdict, State) {
-        let x = value.clamp(-LARGEST, LARGEST);
+        let x = value.clamp(-MAX_VALUE, MAX_VALUE);
         let Some(before) = before.filter(|before| before.n > 0) else {
             return (None, self.first(second, x));
         };
@@ -201,10 +201,10 @@ impl Tuning {
         state.x = x;
         let missed = self.missed(before.t, second);
 
-        let is_same = (x - before.x).abs() <= SAME * x.abs().max(before.x.abs());
+        let is_same = (x - before.x).abs() <= EQUALITY_TOLERANCE * x.abs().max(before.x.abs());
         let was_stuck = self.is_stuck(before);
         state.run = if is_same { before.run.saturating_add(1) } else { 0 };
-        let rate = (1.0 / (f64::from(before.n) + 2.0)).max(REPEATS_RATE);
+        let rate = (1.0 / (f64::from(before.n) + 2.0)).max(REPEAT_LEARNING_RATE);
         state.r += (rate * (f64::from(u8::from(is_same)) - f64::from(before.r))) as f32;
 
         // Nobody knows where the level went meanwhile, nor what a stuck sensor did not show.
@@ -212,18 +212,18 @@ impl Tuning {
         let is_back = was_stuck && !is_same;
         state.back = is_back;
         if missed > f64::from(self.warm_up) || is_back || before.back {
-            self.begin_again(&mut state, second);
+            self.restart(&mut state, second);
             return (None, state);
         }
         let expected = self.expect(before, second, x, missed);
-        let is_ripe = before.n >= self.warm_up;
-        let verdict = |kind| is_ripe.then_some((expected.z, kind));
+        let is_ready = before.n >= self.warm_up;
+        let verdict = |kind| is_ready.then_some((expected.z, kind));
 
         if self.is_stuck(&state) {
             (state.out, state.drift) = (None, 0);
             return (verdict(Some(AnomalyKind::Stuck)), state);
         }
-        if is_ripe && expected.z.abs() > self.z {
+        if is_ready && expected.z.abs() > self.z {
             let kind = self.outlier(before, &mut state, &expected);
             return (verdict(Some(kind)), state);
         }
@@ -254,7 +254,7 @@ impl Tuning {
             v: 0.0,
             c: 0.0,
             w: 0.0,
-            r: FIRST_REPEATS,
+            r: INITIAL_REPEAT_RATE,
             run: 0,
             back: false,
             drift: 0,
@@ -264,7 +264,7 @@ impl Tuning {
     }
 
     /// Takes the value at hand for the level; what is usual otherwise stays.
-    fn begin_again(&self, state: &mut State, second: i64) {
+    fn restart(&self, state: &mut State, second: i64) {
         let level = state.x - season_at(state.season.as_ref(), second);
         self.set(state, level, f64::from(state.c));
         (state.out, state.drift) = (None, 0);
@@ -280,8 +280,9 @@ impl Tuning {
 
     fn is_stuck(&self, state: &State) -> bool {
         state.n > self.warm_up
-            && state.run >= SHORTEST_RUN
-            && f64::from(state.run) * f64::from(state.r).clamp(1e-3, 1.0).ln() < LN_CHANCE
+            && state.run >= MIN_STUCK_RUN
+            && f64::from(state.run) * f64::from(state.r).clamp(1e-3, 1.0).ln()
+                < LN_STUCK_PROBABILITY
     }
 
     fn expect(&self, before: &State, second: i64, x: f64, missed: f64) -> Expected {
@@ -296,8 +297,9 @@ impl Tuning {
 
     /// What a forecast is usually off by; above 0.
     fn spread(&self, state: &State) -> f64 {
-        let least = (LEAST_PART * state.a.abs()).max(self.floor).max(f64::from(f32::MIN_POSITIVE));
-        f64::from(state.v).sqrt().max(least)
+        let min =
+            (MIN_SPREAD_RATIO * state.a.abs()).max(self.floor).max(f64::from(f32::MIN_POSITIVE));
+        f64::from(state.v).sqrt().max(min)
     }
 
     /// What an outlier is, and what it changes: the forecast stands for it, until it is one of so many.
@@ -333,16 +335,19 @@ impl Tuning {
 
     /// Sets the two means to what gives this level and trend.
     fn set(&self, state: &mut State, level: f64, trend: f64) {
-        state.a = (level - trend / self.to_trend).clamp(-LARGEST, LARGEST);
-        state.b = (state.a - trend / self.to_trend).clamp(-LARGEST, LARGEST);
+        state.a = (level - trend / self.to_trend).clamp(-MAX_VALUE, MAX_VALUE);
+        state.b = (state.a - trend / self.to_trend).clamp(-MAX_VALUE, MAX_VALUE);
     }
 
     /// Takes a value into level, trend and what is usual of both.
     fn follow(&self, before: &State, state: &mut State, expected: &Expected, may_be_stuck: bool) {
         let Expected { value, residual, spread, .. } = *expected;
         let known = f64::from(before.n);
-        let cut =
-            if before.n < 8 { residual } else { residual.clamp(-BOUND * spread, BOUND * spread) };
+        let cut = if before.n < 8 {
+            residual
+        } else {
+            residual.clamp(-MAX_ERROR_SPREADS * spread, MAX_ERROR_SPREADS * spread)
+        };
         let value = value - residual + cut;
         state.a += self.alpha * (value - state.a);
         state.b += self.alpha * (state.a - state.b);
@@ -354,20 +359,27 @@ impl Tuning {
         let bend = trend - f64::from(before.c);
         let usual = f64::from(before.w);
         let noise = self.noise_trend * self.spread(before);
-        let is_ripe = before.n >= self.memory;
-        state.drift =
-            if is_ripe { self.bent(before.drift, bend / usual.sqrt().max(noise)) } else { 0 };
+        let is_ready = before.n >= self.memory;
+        state.drift = if is_ready {
+            self.drift_after(before.drift, bend / usual.sqrt().max(noise))
+        } else {
+            0
+        };
         // While it may drift, what is usual follows slowly: it must not be learned at once.
-        let haste = if state.drift == 0 { 1.0 } else { PATIENCE };
+        let haste = if state.drift == 0 { 1.0 } else { DRIFT_TREND_RATE };
         state.c += (haste * self.scale_rate.max(1.0 / known) * bend) as f32;
-        let bound = if is_ripe { BOUND * BOUND * usual.max(noise * noise) } else { f64::INFINITY };
+        let bound = if is_ready {
+            MAX_ERROR_SPREADS * MAX_ERROR_SPREADS * usual.max(noise * noise)
+        } else {
+            f64::INFINITY
+        };
         let rate = haste * self.trend_rate.max(1.0 / known);
         state.w += (rate * ((bend * bend).min(bound) - usual)) as f32;
     }
 
     /// How many windows in a row the trend has been bent beyond what is usual, and which way. Once
     /// that is a drift, it takes half as much to stay one.
-    fn bent(&self, before: i32, score: f64) -> i32 {
+    fn drift_after(&self, before: i32, score: f64) -> i32 {
         let bar = if self.is_drift(before) { self.drift_z / 2.0 } else { self.drift_z };
         let sign = score.signum() as i32;
         if score.abs() <= bar {
@@ -385,7 +397,8 @@ impl Tuning {
 
     /// Takes a forecast error into the variance.
     fn widen(state: &mut State, expected: &Expected, rate: f64) {
-        let bound = if state.n < 8 { f64::INFINITY } else { (BOUND * expected.spread).powi(2) };
+        let bound =
+            if state.n < 8 { f64::INFINITY } else { (MAX_ERROR_SPREADS * expected.spread).powi(2) };
         let square = expected.residual.powi(2).min(bound);
         state.v += (rate * (square - f64::from(state.v))) as f32;
     }
@@ -393,7 +406,11 @@ impl Tuning {
 
 /// With twelve digits: as text it is short, and read again it is the same number.
 fn short(number: f64) -> f64 {
-    if number.abs() < SMALLEST { 0.0 } else { format!("{number:.11e}").parse().unwrap_or(number) }
+    if number.abs() < MIN_MAGNITUDE {
+        0.0
+    } else {
+        format!("{number:.11e}").parse().unwrap_or(number)
+    }
 }
 
 fn season_at(season: Option<&Season>, second: i64) -> f64 {
@@ -402,9 +419,9 @@ fn season_at(season: Option<&Season>, second: i64) -> f64 {
 
 /// Teaches the season, and keeps the level where it is when the season begins to be used.
 fn learn(season: &mut Season, a: &mut f64, b: &mut f64, second: i64, x: f64, step_s: i64) {
-    let was_ripe = season.is_ripe();
+    let was_ripe = season.is_ready();
     season.learn(second, x, step_s);
-    if season.is_ripe() && !was_ripe {
+    if season.is_ready() && !was_ripe {
         let at = season.at(second);
         *a -= at;
         *b -= at;

@@ -7,13 +7,13 @@ const HOUR_S: i64 = 3_600;
 const HOURS: usize = 24;
 
 /// Windows that begin less often say nothing about hours.
-pub(super) const LONGEST_STEP: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const MAX_STEP: SignedDuration = SignedDuration::from_hours(1);
 
 /// How many days it takes before the season is used.
-const RIPE_DAYS: f32 = 2.0;
+const MIN_DAYS: f32 = 2.0;
 
 /// The weight of a new day once many have been seen: a half-life of about a week.
-const LEAST_RATE: f64 = 0.1;
+const MIN_RATE: f64 = 0.1;
 
 /// The season of one measure, as straight lines between the middles of the hours.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,16 +32,16 @@ pub(super) struct Season {
 
 impl Season {
     /// Whether enough days have been seen.
-    pub(super) fn is_ripe(&self) -> bool {
-        self.days >= RIPE_DAYS && self.hours.len() == HOURS
+    pub(super) fn is_ready(&self) -> bool {
+        self.days >= MIN_DAYS && self.hours.len() == HOURS
     }
 
     /// What to take off a value of the time `second` (since 1970): 0 as long as too little is known.
     pub(super) fn at(&self, second: i64) -> f64 {
-        if self.is_ripe() { self.drawn(second) } else { 0.0 }
+        if self.is_ready() { self.interpolated(second) } else { 0.0 }
     }
 
-    fn drawn(&self, second: i64) -> f64 {
+    fn interpolated(&self, second: i64) -> f64 {
         let (left, right, weight) = between(second);
         let at = |hour: usize| self.hours.get(hour).copied().map_or(0.0, f64::from);
         at(left) * (1.0 - weight) + at(right) * weight
@@ -56,10 +56,10 @@ impl Season {
         let hours = step_s.min(HOUR_S) as f64 / HOUR_S as f64;
         let days = f64::from(self.days);
         // The first days count alike, later ones less and less.
-        let rate = (1.0 / (days + 1.0)).max(LEAST_RATE);
+        let rate = (1.0 / (days + 1.0)).max(MIN_RATE);
 
         let mean = f64::from(self.mean);
-        let error = value - mean - self.drawn(second);
+        let error = value - mean - self.interpolated(second);
         let (left, right, weight) = between(second);
         for (hour, weight) in [(left, 1.0 - weight), (right, weight)] {
             if let Some(bin) = self.hours.get_mut(hour) {
@@ -68,7 +68,7 @@ impl Season {
         }
         let part_of_a_day = hours / 24.0;
         // The mean of the first day is that of all its windows so far.
-        let mean_rate = (part_of_a_day / (days + part_of_a_day)).max(part_of_a_day * LEAST_RATE);
+        let mean_rate = (part_of_a_day / (days + part_of_a_day)).max(part_of_a_day * MIN_RATE);
         self.mean += (mean_rate * (value - mean)) as f32;
         self.days = (days + part_of_a_day).min(1e3) as f32;
     }
@@ -109,7 +109,7 @@ mod tests {
             season.learn(step * 900, day(step * 900), 900);
         }
 
-        assert!(season.is_ripe());
+        assert!(season.is_ready());
         for (hour, off) in [(0, -12.0), (6, 0.0), (12, 12.0), (18, 0.0)] {
             assert!((season.at(hour * HOUR_S) - off).abs() < 1.5, "{hour}: {season:?}");
         }
@@ -123,6 +123,6 @@ mod tests {
             season.learn(hour * HOUR_S, f64::from(hour as i32 % 24), HOUR_S);
         }
 
-        assert!(!season.is_ripe() && season.at(0).abs() < 1e-12);
+        assert!(!season.is_ready() && season.at(0).abs() < 1e-12);
     }
 }

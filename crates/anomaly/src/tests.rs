@@ -39,7 +39,7 @@ fn weather(step: i64) -> f64 {
 }
 
 /// Windows `0..count` of a series, `step_s` apart.
-fn judge(
+fn evaluate(
     detector: &Detector,
     step_s: i64,
     count: i64,
@@ -49,7 +49,7 @@ fn judge(
     (0..count)
         .map(|step| {
             let start = Timestamp::from_second(step * step_s).unwrap();
-            let (findings, after) = detector.judge(&baseline, start, |_| Some(value(step)));
+            let (findings, after) = detector.evaluate(&baseline, start, |_| Some(value(step)));
             baseline = after;
             findings.all().first().cloned()
         })
@@ -63,20 +63,14 @@ fn anomalies(found: &[Option<Finding>]) -> Vec<(usize, AnomalyKind)> {
 }
 
 fn minutes(count: i64, value: impl Fn(i64) -> f64) -> Vec<(usize, AnomalyKind)> {
-    anomalies(&judge(&detector(&spec(), MINUTE), MINUTE, count, value))
+    anomalies(&evaluate(&detector(&spec(), MINUTE), MINUTE, count, value))
 }
 
 #[test]
 fn nothing_is_said_before_enough_is_known() {
-    let found =
-        judge(
-            &detector(&spec(), MINUTE),
-            MINUTE,
-            70,
-            |step| {
-                if step == 30 { 1e3 } else { weather(step) }
-            },
-        );
+    let found = evaluate(&detector(&spec(), MINUTE), MINUTE, 70, |step| {
+        if step == 30 { 1e3 } else { weather(step) }
+    });
 
     assert!(found[..60].iter().all(Option::is_none));
     assert!(found[60..].iter().all(Option::is_some));
@@ -89,7 +83,7 @@ fn days_of_weather_are_no_anomaly() {
 
 #[test]
 fn a_spike_is_told_once_and_leaves_no_trace() {
-    let found = judge(&detector(&spec(), MINUTE), MINUTE, 1_000, |step| {
+    let found = evaluate(&detector(&spec(), MINUTE), MINUTE, 1_000, |step| {
         weather(step) + if step == 500 { 3.0 } else { 0.0 }
     });
 
@@ -184,7 +178,7 @@ fn the_hour_of_the_day_explains_what_it_repeats() {
     let plain = AnomalySpec { warm_up: 48, half_life: 12.0, ..spec() };
     let seasonal = AnomalySpec { seasonal: Some(Seasonal::HourOfDay), ..plain.clone() };
     let last_weeks = |spec: &AnomalySpec| {
-        let found = judge(&detector(spec, HOUR), HOUR, 24 * 28, series);
+        let found = evaluate(&detector(spec, HOUR), HOUR, 24 * 28, series);
         anomalies(&found).into_iter().filter(|&(at, _)| at >= 24 * 14).collect::<Vec<_>>()
     };
 
@@ -199,10 +193,10 @@ fn a_gap_widens_what_is_expected_and_a_long_one_begins_again() {
         let mut baseline = Baseline::default();
         for step in 0..2_000 {
             let start = Timestamp::from_second(step * MINUTE).unwrap();
-            baseline = detector.judge(&baseline, start, |_| Some(weather(step))).1;
+            baseline = detector.evaluate(&baseline, start, |_| Some(weather(step))).1;
         }
         let start = Timestamp::from_second((1_999 + gap) * MINUTE).unwrap();
-        detector.judge(&baseline, start, |_| Some(value)).0.all().first().map(|it| it.kind)
+        detector.evaluate(&baseline, start, |_| Some(value)).0.all().first().map(|it| it.kind)
     };
     let near = weather(1_999) + 0.6;
 
@@ -216,11 +210,12 @@ fn a_floor_keeps_what_does_not_matter_from_being_told() {
     let step_up = |step: i64| if step == 500 { 2.004 } else { 2.0 };
     let floor = AnomalySpec { floor: [("level".to_owned(), 0.01)].into(), ..spec() };
 
-    let told =
-        |spec: &AnomalySpec| anomalies(&judge(&detector(spec, MINUTE), MINUTE, 600, step_up)).len();
+    let reported = |spec: &AnomalySpec| {
+        anomalies(&evaluate(&detector(spec, MINUTE), MINUTE, 600, step_up)).len()
+    };
 
-    assert!(told(&spec()) > 0);
-    assert_eq!(told(&floor), 0);
+    assert!(reported(&spec()) > 0);
+    assert_eq!(reported(&floor), 0);
 }
 
 #[test]
@@ -232,7 +227,7 @@ fn a_window_event_gets_scores_and_tags() {
     for step in 0..=500 {
         let start = Timestamp::from_second(step * MINUTE).unwrap();
         let spike = if step == 500 { 9.0 } else { 0.0 };
-        (findings, baseline) = detector.judge(&baseline, start, |name| match name {
+        (findings, baseline) = detector.evaluate(&baseline, start, |name| match name {
             "a" => Some(weather(step) + spike),
             "b" => Some(weather(step + 77)),
             _ => None,
@@ -251,7 +246,7 @@ fn a_baseline_is_small_and_is_read_as_it_was_written() {
         let mut baseline = Baseline::default();
         for step in 0..5_000 {
             let start = Timestamp::from_second(1_767_225_600 + step * MINUTE).unwrap();
-            baseline = detector.judge(&baseline, start, |_| Some(weather(step))).1;
+            baseline = detector.evaluate(&baseline, start, |_| Some(weather(step))).1;
         }
         let text = serde_json::to_string(&baseline).unwrap();
 
@@ -288,7 +283,7 @@ fn what_no_detector_can_be_made_of_is_told() {
         "measures = ['a']\nfloor = { b = 1.0 }",
         "measures = ['a']\nfloor = { a = -1.0 }",
     ];
-    let told: Vec<_> = faults
+    let reported: Vec<_> = faults
         .iter()
         .map(|text| {
             let spec: AnomalySpec = toml::from_str(text).unwrap();
@@ -297,7 +292,7 @@ fn what_no_detector_can_be_made_of_is_told() {
         })
         .collect();
 
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(reported.join("\n"));
     let spec = AnomalySpec { seasonal: Some(Seasonal::HourOfDay), ..spec() };
     assert!(Detector::compile(&spec, SignedDuration::from_hours(2)).is_err());
     assert!(toml::from_str::<AnomalySpec>("measures = ['a']\nthreshold = 3").is_err());
@@ -328,7 +323,7 @@ proptest! {
         for (value, later) in values {
             step += later;
             let start = Timestamp::from_second(step * MINUTE).unwrap();
-            let (findings, after) = detector.judge(&baseline, start, |_| Some(value));
+            let (findings, after) = detector.evaluate(&baseline, start, |_| Some(value));
             for finding in findings.all() {
                 prop_assert!(finding.z.abs() <= MAX_Z, "{finding:?}");
             }
@@ -343,8 +338,8 @@ proptest! {
     #[test]
     fn one_wild_value_changes_no_later_judgement(at in 300..900_i64, size in -1e9..1e9_f64) {
         prop_assume!(size.abs() > 5.0);
-        let clean = judge(&detector(&spec(), MINUTE), MINUTE, 1_000, weather);
-        let spiked = judge(&detector(&spec(), MINUTE), MINUTE, 1_000, |step| {
+        let clean = evaluate(&detector(&spec(), MINUTE), MINUTE, 1_000, weather);
+        let spiked = evaluate(&detector(&spec(), MINUTE), MINUTE, 1_000, |step| {
             weather(step) + if step == at { size } else { 0.0 }
         });
 
@@ -368,7 +363,7 @@ proptest! {
     fn the_unit_of_a_measure_does_not_matter(factor in prop_oneof![0.01..100.0_f64, -100.0..-0.01_f64]) {
         let series = |step: i64| weather(step) + if step == 500 { 2.0 } else { 0.0 };
         let scores = |factor: f64| {
-            judge(&detector(&spec(), MINUTE), MINUTE, 700, |step| factor * series(step))
+            evaluate(&detector(&spec(), MINUTE), MINUTE, 700, |step| factor * series(step))
         };
 
         for (one, other) in scores(1.0).iter().zip(scores(factor)) {

@@ -8,7 +8,7 @@ use tributary_kpl::{self as kpl, Aggregator, PAYLOAD_UNIT, UserRecord};
 
 use crate::error::CallError;
 use crate::kinesis::StreamRecord;
-use crate::put::{BatchPut, Limits, Verdict};
+use crate::put::{BatchPut, EntryResult, Limits};
 
 /// What an aggregate adds to a user record at most, but for a second copy of its partition key:
 /// tags, lengths and indices, and its half of magic number, MD5 and hash key.
@@ -58,7 +58,7 @@ impl<P: BatchPut<Entry = StreamRecord>> BatchPut for Aggregating<P> {
         self.target.key(entry)
     }
 
-    async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<Verdict>, CallError> {
+    async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<EntryResult>, CallError> {
         if !self.on {
             return self.target.put(entries).await;
         }
@@ -81,13 +81,13 @@ struct Pack<'a> {
 }
 
 /// Puts consecutive entries together, as many as `most` bytes hold with the partition key.
-fn pack<'a>(mut entries: &[&'a StreamRecord], most: usize) -> Vec<Pack<'a>> {
+fn pack<'a>(mut entries: &[&'a StreamRecord], max: usize) -> Vec<Pack<'a>> {
     let mut packs = Vec::new();
     while let Some(&first) = entries.first() {
         let key = &first.partition_key;
         // Without it the KCL would drop those whose own key belongs to another shard.
         let hash_key = kpl::hash_key(key).to_string();
-        let mut aggregator = Aggregator::new(most.saturating_sub(key.len()));
+        let mut aggregator = Aggregator::new(max.saturating_sub(key.len()));
         let fits = |entry: &&&StreamRecord| {
             aggregator.push(&UserRecord {
                 partition_key: &entry.partition_key,

@@ -9,8 +9,8 @@ mod table;
 use std::future::Future;
 
 use jiff::Timestamp;
-use tributary_rules::series::{Mark, Marks};
-use tributary_rules::watch::Watched;
+use tributary_rules::consecutive::{Mark, Marks};
+use tributary_rules::no_data::WatchedEntity;
 
 use crate::error::CallError;
 
@@ -30,24 +30,24 @@ pub trait AlertState: Send + Sync {
     /// # Errors
     ///
     /// When there is no answer with the marks; they may have been raised all the same.
-    fn raise(
+    fn raise_mark(
         &self,
         mark: &Mark,
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<Marks, CallError>> + Send;
 
     /// Notes that something came from an entity, unless something that came later is noted; its silence
-    /// is due at [`Watched::due`] if nothing comes. What is known of it after that, a silence included whose end was
+    /// is due at [`WatchedEntity::due`] if nothing comes. What is known of it after that, a silence included whose end was
     /// not told yet.
     ///
     /// # Errors
     ///
     /// When there is no answer with what is known; it may have been noted all the same.
-    fn see(
+    fn record_seen(
         &self,
-        watched: &Watched,
+        watched: &WatchedEntity,
         expires_at: Timestamp,
-    ) -> impl Future<Output = Result<Watched, CallError>> + Send;
+    ) -> impl Future<Output = Result<WatchedEntity, CallError>> + Send;
 
     /// Entities of a part of the index whose silence is due at `now`, those that are due longest first;
     /// at most `limit`. The index may show what was a moment ago.
@@ -60,17 +60,20 @@ pub trait AlertState: Send + Sync {
         bucket: u8,
         now: Timestamp,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Watched>, CallError>> + Send;
+    ) -> impl Future<Output = Result<Vec<WatchedEntity>, CallError>> + Send;
 
-    /// Notes that the silence since [`Watched::seen_at`] was told. It is due no more, unless something
+    /// Notes that the silence since [`WatchedEntity::seen_at`] was told. It is due no more, unless something
     /// came meanwhile.
     ///
     /// # Errors
     ///
     /// When it is not known to be noted.
-    fn told(&self, watched: &Watched) -> impl Future<Output = Result<(), CallError>> + Send;
+    fn mark_sent(
+        &self,
+        watched: &WatchedEntity,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Notes that the silence since [`Watched::seen_at`] is to be looked at again at `until`, where it is
+    /// Notes that the silence since [`WatchedEntity::seen_at`] is to be looked at again at `until`, where it is
     /// due before that and nothing came meanwhile.
     ///
     /// # Errors
@@ -78,24 +81,27 @@ pub trait AlertState: Send + Sync {
     /// When it is not known to be noted.
     fn postpone(
         &self,
-        watched: &Watched,
+        watched: &WatchedEntity,
         until: Timestamp,
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Notes that the end of the silence since [`Watched::silent_since`] was told.
+    /// Notes that the end of the silence since [`WatchedEntity::silent_since`] was told.
     ///
     /// # Errors
     ///
     /// When it is not known to be noted.
-    fn ended(&self, watched: &Watched) -> impl Future<Output = Result<(), CallError>> + Send;
+    fn mark_resolved(
+        &self,
+        watched: &WatchedEntity,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// Notes that the function is behind with a shard: until then, what has not come says nothing.
     ///
     /// # Errors
     ///
     /// When it is not known to be noted.
-    fn fall_behind(
+    fn record_lag(
         &self,
         shard: &str,
         until: Timestamp,
@@ -106,5 +112,5 @@ pub trait AlertState: Send + Sync {
     /// # Errors
     ///
     /// When there is no answer.
-    fn is_behind(&self, now: Timestamp) -> impl Future<Output = Result<bool, CallError>> + Send;
+    fn is_lagging(&self, now: Timestamp) -> impl Future<Output = Result<bool, CallError>> + Send;
 }

@@ -72,7 +72,7 @@ impl Bucket {
         let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
         let answer =
             answer.map_err(|error| CallError::from_sdk("s3:GetObject", &self.url(key), &error))?;
-        let bytes = answer.body.collect().await.map_err(|error| CallError::Plumbing {
+        let bytes = answer.body.collect().await.map_err(|error| CallError::Retryable {
             operation: "s3:GetObject",
             code: "response".into(),
             message: error.to_string(),

@@ -4,7 +4,7 @@
 //! claim has a lease, so that of an owner who ends between claim and message nothing is left behind:
 //! after the lease somebody else takes it. Sent is for ever, until the table forgets the item.
 //!
-//! [`Claims`] is one call to the store; [`Claimant`] insists, within the time that is left, of many at
+//! [`ClaimStore`] is one call to the store; [`RetryingClaims`] insists, within the time that is left, of many at
 //! once.
 
 mod table;
@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use crate::deadline::Deadline;
 use crate::error::CallError;
-use crate::insist::{Insistence, all_of};
+use crate::retry::{Retry, run_concurrently};
 
 pub use table::ClaimsTable;
 
@@ -38,20 +38,20 @@ pub struct Claim {
 
 /// How an alert stands for whoever asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ClaimStatus {
     /// It is theirs to send, until the lease ends.
     Claimed,
     /// It was sent.
     Sent,
     /// Somebody else is about to send it, or ended before they could.
-    Held {
+    HeldByOther {
         /// When it can be claimed, if it is not sent by then.
         until: Timestamp,
     },
 }
 
 /// A store of claims. Each call is one atomic step on one item.
-pub trait Claims: Send + Sync {
+pub trait ClaimStore: Send + Sync {
     /// Takes the alert where it is absent, where its lease is over at `now`, and where it is the
     /// owner's already: a call without an answer can be made again.
     ///
@@ -62,14 +62,14 @@ pub trait Claims: Send + Sync {
         &self,
         claim: &Claim,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Standing, CallError>> + Send;
+    ) -> impl Future<Output = Result<ClaimStatus, CallError>> + Send;
 
     /// Says that the alert was sent, whoever holds it by now: it is true in any case.
     ///
     /// # Errors
     ///
     /// When it is not known to be noted.
-    fn settle(&self, claim: &Claim) -> impl Future<Output = Result<(), CallError>> + Send;
+    fn mark_sent(&self, claim: &Claim) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// Gives back a claim that is still the owner's, so that nobody has to wait for its lease.
     /// What was sent, or is somebody else's, stays as it is.
@@ -80,24 +80,24 @@ pub trait Claims: Send + Sync {
     fn release(&self, claim: &Claim) -> impl Future<Output = Result<(), CallError>> + Send;
 }
 
-/// Calls [`Claims`], all of a few at once, and again while there is time.
+/// Calls [`ClaimStore`], all of a few at once, and again while there is time.
 #[derive(Clone, Debug)]
-pub struct Claimant<C> {
+pub struct RetryingClaims<C> {
     claims: C,
-    insistence: Insistence,
+    retry: Retry,
 }
 
-impl<C: Claims> Claimant<C> {
+impl<C: ClaimStore> RetryingClaims<C> {
     /// A claimant at `claims`.
     pub fn new(claims: C) -> Self {
-        Self { claims, insistence: Insistence::new(OPERATION) }
+        Self { claims, retry: Retry::new(OPERATION) }
     }
 
     /// The same, whose delays come from a seed, as
     /// [`Producer::with_jitter_seed`](crate::producer::Producer::with_jitter_seed).
     #[must_use]
     pub fn with_jitter_seed(self, seed: u64) -> Self {
-        Self { insistence: self.insistence.with_jitter_seed(seed), ..self }
+        Self { retry: self.retry.with_jitter_seed(seed), ..self }
     }
 
     /// The store behind it.
@@ -107,7 +107,7 @@ impl<C: Claims> Claimant<C> {
 
     /// Delays between one look at what others hold and the next, for ever.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<C> {
-        self.insistence.delays()
+        self.retry.delays()
     }
 
     /// Claims all of these; how each stands, in order. `clock` is asked before every call.
@@ -116,20 +116,24 @@ impl<C: Claims> Claimant<C> {
         claims: &[Claim],
         clock: fn() -> Timestamp,
         deadline: Deadline,
-    ) -> Vec<Result<Standing, CallError>> {
-        let one =
-            |claim| self.insistence.insist(deadline, move || self.claims.claim(claim, clock()));
-        all_of(claims, one).await
+    ) -> Vec<Result<ClaimStatus, CallError>> {
+        let one = |claim| self.retry.call(deadline, move || self.claims.claim(claim, clock()));
+        run_concurrently(claims, one).await
     }
 
     /// Settles all of these; what became of each, in order.
-    pub async fn settle(&self, claims: &[Claim], deadline: Deadline) -> Vec<Result<(), CallError>> {
-        let one = |claim| self.insistence.insist(deadline, move || self.claims.settle(claim));
-        all_of(claims, one).await
+    pub async fn mark_sent(
+        &self,
+        claims: &[Claim],
+        deadline: Deadline,
+    ) -> Vec<Result<(), CallError>> {
+        let one = |claim| self.retry.call(deadline, move || self.claims.mark_sent(claim));
+        run_concurrently(claims, one).await
     }
 
     /// Releases all of these, as far as one call each does: a lease ends by itself.
     pub async fn release(&self, claims: &[Claim], deadline: Deadline) {
-        all_of(claims, |claim| self.insistence.once(deadline, self.claims.release(claim))).await;
+        run_concurrently(claims, |claim| self.retry.attempt(deadline, self.claims.release(claim)))
+            .await;
     }
 }

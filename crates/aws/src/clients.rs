@@ -64,7 +64,7 @@ pub fn sns(config: &SdkConfig) -> aws_sdk_sns::Client {
     aws_sdk_sns::Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
 }
 
-/// A DynamoDB client without retries of its own, as [`kinesis`]: [`crate::claims::Claimant`] retries.
+/// A DynamoDB client without retries of its own, as [`kinesis`]: [`crate::claims::RetryingClaims`] retries.
 #[must_use]
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config);

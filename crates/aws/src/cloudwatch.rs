@@ -6,7 +6,7 @@ use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use tributary_pipeline::metric::{Datum, Unit};
 
 use crate::error::CallError;
-use crate::put::{BatchPut, Limits, Verdict};
+use crate::put::{BatchPut, EntryResult, Limits};
 
 /// What a PutMetricData call takes: 1,000 data and 1 MB.
 ///
@@ -55,7 +55,7 @@ impl BatchPut for Namespace {
     }
 
     /// The answer is for the call as a whole: it took all or nothing.
-    async fn put(&self, data: &[&Datum]) -> Result<Vec<Verdict>, CallError> {
+    async fn put(&self, data: &[&Datum]) -> Result<Vec<EntryResult>, CallError> {
         self.client
             .put_metric_data()
             .namespace(&self.name)
@@ -63,7 +63,7 @@ impl BatchPut for Namespace {
             .send()
             .await
             .map_err(|error| CallError::from_sdk(Self::OPERATION, &self.name, &error))?;
-        Ok(vec![Verdict::Stored; data.len()])
+        Ok(vec![EntryResult::Stored; data.len()])
     }
 }
 

@@ -2,18 +2,18 @@
 
 use tracing::warn;
 
-use crate::batch::{Fates, Settled};
+use crate::batch::{BatchOutcome, Dispositions};
 use crate::deadline::Deadline;
-use crate::error::SetUpError;
+use crate::error::SetupError;
 use crate::producer::{Delivery, Outbound, Producer};
 use crate::put::BatchPut;
 use crate::quarantine::BadRows;
 
 /// What became of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Delivered {
+pub struct BatchDelivery {
     /// The books and the place of the checkpoint.
-    pub settled: Settled,
+    pub outcome: BatchOutcome,
     /// Entries that the sink took.
     pub sent: usize,
     /// Entries that were sent again.
@@ -25,61 +25,66 @@ pub struct Delivered {
 ///
 /// # Errors
 ///
-/// [`SetUpError`] when either says that it can never work.
+/// [`SetupError`] when either says that it can never work.
 pub async fn deliver<P: BatchPut, Q: BatchPut<Entry = Vec<u8>>>(
-    fates: &Fates,
+    dispositions: &Dispositions,
     bad_rows: &BadRows,
     quarantine: &Producer<Q>,
     outbound: &[Outbound<P::Entry>],
     sink: &Producer<P>,
     deadline: Deadline,
-) -> Result<Delivered, SetUpError> {
-    let safe = Safe::deliver(fates, bad_rows, quarantine, deadline).await?;
-    let ready = outbound.partition_point(|outbound| outbound.position < safe.end);
+) -> Result<BatchDelivery, SetupError> {
+    let barrier = QuarantineBarrier::deliver(dispositions, bad_rows, quarantine, deadline).await?;
+    let ready = outbound.partition_point(|outbound| outbound.position < barrier.end);
     let sent = sink.send(&outbound[..ready], deadline).await?;
 
-    let settled = safe.settle(fates, &sent.undelivered, sent.last_error.as_deref());
-    let retried = safe.quarantined.retried + sent.retried;
-    Ok(Delivered { settled, sent: ready - sent.undelivered.len(), retried })
+    let outcome = barrier.outcome(dispositions, &sent.undelivered, sent.last_error.as_deref());
+    let retried = barrier.quarantined.retried + sent.retried;
+    Ok(BatchDelivery { outcome, sent: ready - sent.undelivered.len(), retried })
 }
 
 /// A batch whose bad rows are safe, up to the first that quarantine did not take: a bad row must be
 /// safe before the checkpoint can pass it, and Lambda delivers everything from the first failure on
 /// again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Safe {
+pub struct QuarantineBarrier {
     /// Only what comes of user records before this position may go out.
     pub end: usize,
     /// What became of the bad rows.
     pub quarantined: Delivery,
 }
 
-impl Safe {
+impl QuarantineBarrier {
     /// Delivers `bad_rows`.
     ///
     /// # Errors
     ///
-    /// [`SetUpError`] when quarantine can never work.
+    /// [`SetupError`] when quarantine can never work.
     pub async fn deliver<Q: BatchPut<Entry = Vec<u8>>>(
-        fates: &Fates,
+        dispositions: &Dispositions,
         bad_rows: &BadRows,
         quarantine: &Producer<Q>,
         deadline: Deadline,
-    ) -> Result<Self, SetUpError> {
+    ) -> Result<Self, SetupError> {
         let quarantined = bad_rows.deliver(quarantine, deadline).await?;
-        let end = quarantined.first_undelivered().map(|first| fates.redelivered_from(first));
-        Ok(Self { end: end.unwrap_or(fates.len()), quarantined })
+        let end = quarantined.first_undelivered().map(|first| dispositions.redelivered_from(first));
+        Ok(Self { end: end.unwrap_or(dispositions.len()), quarantined })
     }
 
     /// Settles the batch, of which these positions were not delivered, for this reason.
     #[must_use]
-    pub fn settle(&self, fates: &Fates, undelivered: &[usize], error: Option<&str>) -> Settled {
+    pub fn outcome(
+        &self,
+        dispositions: &Dispositions,
+        undelivered: &[usize],
+        error: Option<&str>,
+    ) -> BatchOutcome {
         let undelivered = self.quarantined.undelivered.iter().chain(undelivered).copied();
-        let settled = fates.settle(undelivered);
-        if settled.first_undelivered.is_some() {
+        let outcome = dispositions.outcome(undelivered);
+        if outcome.first_undelivered.is_some() {
             let error = error.or(self.quarantined.last_error.as_deref());
-            warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
+            warn!(batch.undelivered = outcome.counts.undelivered, error, "batch cut short");
         }
-        settled
+        outcome
     }
 }

@@ -18,19 +18,19 @@ impl fmt::Debug for EnvError {
 
 /// Reads variables through a look-up that tests can pass, and collects what is wrong with them.
 pub struct Env<'a> {
-    look_up: &'a dyn Fn(&str) -> Option<String>,
+    lookup: &'a dyn Fn(&str) -> Option<String>,
     faults: Vec<String>,
 }
 
 impl<'a> Env<'a> {
     /// A reader over `look_up`, which is `|name| std::env::var(name).ok()` in a function.
-    pub fn new(look_up: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { look_up, faults: Vec::new() }
+    pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { lookup, faults: Vec::new() }
     }
 
     /// The value of a variable that must be there; an empty one counts as missing.
     pub fn text(&mut self, name: &str) -> String {
-        let value = (self.look_up)(name).filter(|value| !value.trim().is_empty());
+        let value = (self.lookup)(name).filter(|value| !value.trim().is_empty());
         value.unwrap_or_else(|| {
             self.faults.push(format!("{name} is missing"));
             String::new()
@@ -70,7 +70,7 @@ impl<'a> Env<'a> {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> T {
-        let text = (self.look_up)(name).unwrap_or_default();
+        let text = (self.lookup)(name).unwrap_or_default();
         parse(&text).unwrap_or_else(|fault| {
             self.faults.push(format!("{name}: {fault}"));
             T::default()
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_at_once() {
-        let look_up = |name: &str| match name {
+        let lookup = |name: &str| match name {
             "STREAM" => Some("raw".to_owned()),
             "EMPTY" => Some(" ".to_owned()),
             "BYTES" => Some("many".to_owned()),
@@ -106,7 +106,7 @@ mod tests {
             "OFF" => Some("yes".to_owned()),
             _ => None,
         };
-        let mut env = Env::new(&look_up);
+        let mut env = Env::new(&lookup);
 
         let read = (env.text("STREAM"), env.text("EMPTY"), env.number("BYTES"), env.text("QUEUE"));
         assert!(env.flag("ON"));

@@ -13,7 +13,7 @@ use thiserror::Error as ThisError;
 pub enum CallError {
     /// Throttled, a server's fault, a time-out: the same call may succeed later.
     #[error("{operation}: {code}: {message}")]
-    Plumbing {
+    Retryable {
         /// The operation that was called.
         operation: &'static str,
         /// The service's error code, or one of `time_out`, `dispatch`, `response`.
@@ -23,13 +23,13 @@ pub enum CallError {
     },
     /// Access denied, no such resource, a request the service will never take: a person must act.
     #[error(transparent)]
-    SetUp(#[from] SetUpError),
+    Setup(#[from] SetupError),
 }
 
 /// The deployment is wrong; the invocation fails with this text.
 #[derive(Clone, Debug, PartialEq, Eq, ThisError)]
 #[error("{operation} on {resource}: {code}: {message}")]
-pub struct SetUpError {
+pub struct SetupError {
     /// The operation that was called.
     pub operation: &'static str,
     /// The resource it was called on.
@@ -49,17 +49,17 @@ pub enum InvocationError {
     Payload(#[from] serde_json::Error),
     /// The deployment is wrong.
     #[error(transparent)]
-    SetUp(#[from] SetUpError),
+    Setup(#[from] SetupError),
     /// A service did not do what it should, and nothing of the invocation can be reported otherwise.
     #[error("{0}")]
-    Plumbing(CallError),
+    Retryable(CallError),
 }
 
 impl From<CallError> for InvocationError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::SetUp(error) => Self::SetUp(error),
-            plumbing @ CallError::Plumbing { .. } => Self::Plumbing(plumbing),
+            CallError::Setup(error) => Self::Setup(error),
+            retryable @ CallError::Retryable { .. } => Self::Retryable(retryable),
         }
     }
 }
@@ -70,13 +70,13 @@ impl InvocationError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Payload(_) => "Payload",
-            Self::SetUp(_) => "SetUp",
-            Self::Plumbing(_) => "Plumbing",
+            Self::Setup(_) => "SetUp",
+            Self::Retryable(_) => "Plumbing",
         }
     }
 }
 
-impl SetUpError {
+impl SetupError {
     /// A request that cannot even be built.
     pub fn request(operation: &'static str, resource: &str, error: &impl fmt::Display) -> Self {
         let (resource, code) = (resource.to_owned(), "client".to_owned());
@@ -88,7 +88,7 @@ impl CallError {
     /// No answer within the time there was; whether the call took effect is not known.
     #[must_use]
     pub fn time_out(operation: &'static str) -> Self {
-        Self::Plumbing { operation, code: "time_out".into(), message: "no answer in time".into() }
+        Self::Retryable { operation, code: "time_out".into(), message: "no answer in time".into() }
     }
 
     /// Sorts an SDK error by what can be done about it.
@@ -100,7 +100,7 @@ impl CallError {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let plumbing = |code: &str, message: String| Self::Plumbing {
+        let retryable = |code: &str, message: String| Self::Retryable {
             operation,
             code: code.to_owned(),
             message,
@@ -110,18 +110,18 @@ impl CallError {
                 let code = answer.err().code().unwrap_or("unknown");
                 let message = answer.err().message().unwrap_or("no message").to_owned();
                 let status = answer.raw().status().as_u16();
-                if status >= 500 || status == 429 || is_passing(code) {
-                    plumbing(code, message)
+                if status >= 500 || status == 429 || is_transient(code) {
+                    retryable(code, message)
                 } else {
                     let (resource, code) = (resource.to_owned(), code.to_owned());
-                    Self::SetUp(SetUpError { operation, resource, code, message })
+                    Self::Setup(SetupError { operation, resource, code, message })
                 }
             }
             SdkError::TimeoutError(_) => Self::time_out(operation),
-            SdkError::DispatchFailure(_) => plumbing("dispatch", chain(error)),
-            SdkError::ResponseError(_) => plumbing("response", chain(error)),
+            SdkError::DispatchFailure(_) => retryable("dispatch", chain(error)),
+            SdkError::ResponseError(_) => retryable("response", chain(error)),
             // Among these: no credentials, no region, a request that cannot be built.
-            _ => Self::SetUp(SetUpError {
+            _ => Self::Setup(SetupError {
                 operation,
                 resource: resource.to_owned(),
                 code: "client".to_owned(),
@@ -135,8 +135,8 @@ impl CallError {
 ///
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html#API_PutRecords_Errors>
 /// and its like for the other services.
-fn is_passing(code: &str) -> bool {
-    const PASSING: &[&str] = &[
+fn is_transient(code: &str) -> bool {
+    const TRANSIENT: &[&str] = &[
         "ProvisionedThroughputExceededException",
         "LimitExceededException",
         "RequestLimitExceeded",
@@ -151,7 +151,7 @@ fn is_passing(code: &str) -> bool {
         "InternalFailure",
         "TooManyRequestsException",
     ];
-    PASSING.contains(&code) || code.contains("Throttl")
+    TRANSIENT.contains(&code) || code.contains("Throttl")
 }
 
 /// What the SDK says when no provider has credentials; each provider's reason follows, a line each.

@@ -4,8 +4,8 @@ use aws_sdk_firehose::Client;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 
-use crate::error::{CallError, SetUpError};
-use crate::put::{BatchPut, Limits, Verdict};
+use crate::error::{CallError, SetupError};
+use crate::put::{BatchPut, EntryResult, Limits};
 
 /// What a PutRecordBatch call takes.
 ///
@@ -41,12 +41,12 @@ impl BatchPut for DeliveryStream {
         entry.len()
     }
 
-    async fn put(&self, entries: &[&Vec<u8>]) -> Result<Vec<Verdict>, CallError> {
+    async fn put(&self, entries: &[&Vec<u8>]) -> Result<Vec<EntryResult>, CallError> {
         let records = entries
             .iter()
             .map(|entry| Record::builder().data(Blob::new(entry.as_slice())).build())
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| SetUpError::request(Self::OPERATION, &self.name, &error))?;
+            .map_err(|error| SetupError::request(Self::OPERATION, &self.name, &error))?;
         let answer = self
             .client
             .put_record_batch()
@@ -59,9 +59,9 @@ impl BatchPut for DeliveryStream {
             .request_responses()
             .iter()
             .map(|entry| match (entry.error_code(), entry.record_id()) {
-                (None, Some(_)) => Verdict::Stored,
-                (Some(code), _) => Verdict::Failed(code.to_owned()),
-                (None, None) => Verdict::Failed("no_answer".to_owned()),
+                (None, Some(_)) => EntryResult::Stored,
+                (Some(code), _) => EntryResult::Failed(code.to_owned()),
+                (None, None) => EntryResult::Failed("no_answer".to_owned()),
             })
             .collect())
     }

@@ -4,8 +4,8 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 
-use crate::error::{CallError, SetUpError};
-use crate::put::{BatchPut, Limits, Verdict};
+use crate::error::{CallError, SetupError};
+use crate::put::{BatchPut, EntryResult, Limits};
 
 /// The most records of a PutRecords call.
 ///
@@ -82,7 +82,7 @@ impl BatchPut for Stream {
         Some(&entry.partition_key)
     }
 
-    async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<Verdict>, CallError> {
+    async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<EntryResult>, CallError> {
         let records = entries
             .iter()
             .map(|entry| {
@@ -92,7 +92,7 @@ impl BatchPut for Stream {
                     .build()
             })
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| SetUpError::request(Self::OPERATION, &self.name, &error))?;
+            .map_err(|error| SetupError::request(Self::OPERATION, &self.name, &error))?;
         let answer = self
             .client
             .put_records()
@@ -107,10 +107,10 @@ impl BatchPut for Stream {
 
 /// An entry is stored when it has a sequence number and no error code; an entry with neither is
 /// one the service did not answer for.
-fn verdict(error_code: Option<&str>, sequence_number: Option<&str>) -> Verdict {
+fn verdict(error_code: Option<&str>, sequence_number: Option<&str>) -> EntryResult {
     match (error_code, sequence_number) {
-        (None, Some(_)) => Verdict::Stored,
-        (Some(code), _) => Verdict::Failed(code.to_owned()),
-        (None, None) => Verdict::Failed("no_answer".to_owned()),
+        (None, Some(_)) => EntryResult::Stored,
+        (Some(code), _) => EntryResult::Failed(code.to_owned()),
+        (None, None) => EntryResult::Failed("no_answer".to_owned()),
     }
 }

@@ -9,18 +9,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tributary_model::bad_row::Code;
-use tributary_model::books::Books;
-use tributary_rules::alert::AlertBooks;
+use tributary_model::counts::BatchCounts;
+use tributary_rules::alert::AlertCounts;
 
 /// Who speaks: the function, and the namespace of its metrics.
 #[derive(Clone)]
-pub struct Journal {
+pub struct MetricsLog {
     function: &'static str,
     namespace: String,
     write: Arc<dyn Fn(&Value) + Send + Sync>,
 }
 
-impl Journal {
+impl MetricsLog {
     /// The journal of `function`, whose counts go to the CloudWatch namespace `namespace`.
     #[must_use]
     #[expect(clippy::print_stdout, reason = "standard output is where Lambda reads EMF")]
@@ -30,47 +30,47 @@ impl Journal {
 
     /// The same, whose lines go to `write` and not to standard output.
     #[must_use]
-    pub fn written_to(self, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
+    pub fn with_writer(self, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
         Self { write: Arc::new(write), ..self }
     }
 
     /// Writes the batch's line, and one more for each code of its bad rows, to standard output.
     ///
     /// `extra` are fields of this function alone; they are logged and are no metrics.
-    pub fn batch(
+    pub fn write_batch(
         &self,
-        books: &Books,
+        counts: &BatchCounts,
         codes: &BTreeMap<Code, u64>,
         took: Duration,
         extra: Value,
         now: Timestamp,
     ) {
-        self.lines(books, codes, took, extra, now).iter().for_each(|line| (self.write)(line));
+        self.lines(counts, codes, took, extra, now).iter().for_each(|line| (self.write)(line));
     }
 
     /// Writes one line for each code of what was refused at the door: rows whose sender was told, so
     /// that they are in no book. The metric `rejected` has the dimension `function`, and also `code`.
-    pub fn rejected(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) {
+    pub fn write_rejected(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) {
         self.rejected_lines(codes, now).iter().for_each(|line| (self.write)(line));
     }
 
     /// Writes one line for each rule that matched, with the books of its alerts. The metrics have the
     /// dimension `function`; `alerts_matched` also has `rule`.
-    pub fn alerts(&self, books: &BTreeMap<String, AlertBooks>, now: Timestamp) {
-        self.alerts_lines(books, now).iter().for_each(|line| (self.write)(line));
+    pub fn write_alert_counts(&self, counts: &BTreeMap<String, AlertCounts>, now: Timestamp) {
+        self.alerts_lines(counts, now).iter().for_each(|line| (self.write)(line));
     }
 
     /// Writes a line with the metric `name`, which counts one, with the dimension `function`.
-    pub fn counted(&self, message: &str, name: &str, now: Timestamp) {
+    pub fn write_count(&self, message: &str, name: &str, now: Timestamp) {
         let mut line = self.line(&[&["function"]], vec![name.to_owned()], now);
         line["message"] = json!(message);
         line[name] = json!(1);
         (self.write)(&line);
     }
 
-    fn alerts_lines(&self, books: &BTreeMap<String, AlertBooks>, now: Timestamp) -> Vec<Value> {
-        let line = |(rule, books): (&String, &AlertBooks)| {
-            let counts = json!(books);
+    fn alerts_lines(&self, counts: &BTreeMap<String, AlertCounts>, now: Timestamp) -> Vec<Value> {
+        let line = |(rule, counts): (&String, &AlertCounts)| {
+            let counts = json!(counts);
             let mut line = self.line(&[&["function"]], names_of(&counts), now);
             let by_rule = self.line(&[&["function", "rule"]], vec!["alerts_matched".into()], now);
             if let Some(directives) = line["_aws"]["CloudWatchMetrics"].as_array_mut() {
@@ -81,7 +81,7 @@ impl Journal {
             line["rule"] = json!(rule);
             line
         };
-        books.iter().map(line).collect()
+        counts.iter().map(line).collect()
     }
 
     fn rejected_lines(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) -> Vec<Value> {
@@ -98,13 +98,13 @@ impl Journal {
 
     fn lines(
         &self,
-        books: &Books,
+        counts: &BatchCounts,
         codes: &BTreeMap<Code, u64>,
         took: Duration,
         extra: Value,
         now: Timestamp,
     ) -> Vec<Value> {
-        let counts = json!(books);
+        let counts = json!(counts);
         let mut line = self.line(&[&["function"]], names_of(&counts), now);
         merge(&mut line, counts);
         merge(&mut line, extra);
@@ -159,10 +159,11 @@ mod tests {
     fn what_happened_once_counts_one() {
         let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
         let written = lines.clone();
-        let journal = Journal::new("alerts", "Tributary/test".into());
-        let journal = journal.written_to(move |line| written.lock().unwrap().push(line.clone()));
+        let metrics_log = MetricsLog::new("alerts", "Tributary/test".into());
+        let metrics_log =
+            metrics_log.with_writer(move |line| written.lock().unwrap().push(line.clone()));
 
-        journal.counted("rules", "rules_refused", Timestamp::UNIX_EPOCH);
+        metrics_log.write_count("rules", "rules_refused", Timestamp::UNIX_EPOCH);
 
         let line = lines.lock().unwrap().remove(0);
         assert_eq!((&line["message"], &line["rules_refused"]), (&json!("rules"), &json!(1)));
@@ -173,34 +174,35 @@ mod tests {
 
     #[test]
     fn a_line_is_a_log_record_and_a_metric() {
-        let journal = Journal::new("transform", "Tributary/dev".into());
-        let books = Books { received: 3, delivered: 2, quarantined: 1, ..Books::default() };
+        let metrics_log = MetricsLog::new("transform", "Tributary/dev".into());
+        let counts =
+            BatchCounts { received: 3, delivered: 2, quarantined: 1, ..BatchCounts::default() };
         let codes = BTreeMap::from([(Code::OutOfRange, 1)]);
         let took = Duration::from_millis(12);
 
         let lines =
-            journal.lines(&books, &codes, took, json!({"retried": 0}), Timestamp::UNIX_EPOCH);
+            metrics_log.lines(&counts, &codes, took, json!({"retried": 0}), Timestamp::UNIX_EPOCH);
 
         insta::assert_json_snapshot!(lines);
     }
 
     #[test]
     fn the_books_of_alerts_count_by_function_and_their_matches_by_rule_too() {
-        let journal = Journal::new("alerts", "Tributary/dev".into());
-        let books = AlertBooks { matched: 12, sent: 4, digested: 8, ..AlertBooks::default() };
-        let books = BTreeMap::from([("severe-accident".to_owned(), books)]);
+        let metrics_log = MetricsLog::new("alerts", "Tributary/dev".into());
+        let counts = AlertCounts { matched: 12, sent: 4, digested: 8, ..AlertCounts::default() };
+        let counts = BTreeMap::from([("severe-accident".to_owned(), counts)]);
 
-        let lines = journal.alerts_lines(&books, Timestamp::UNIX_EPOCH);
+        let lines = metrics_log.alerts_lines(&counts, Timestamp::UNIX_EPOCH);
 
         insta::assert_json_snapshot!(lines);
     }
 
     #[test]
     fn what_was_rejected_counts_by_function_and_by_code() {
-        let journal = Journal::new("ingest-http", "Tributary/dev".into());
+        let metrics_log = MetricsLog::new("ingest-http", "Tributary/dev".into());
         let codes = BTreeMap::from([(Code::OutOfRange, 2)]);
 
-        let lines = journal.rejected_lines(&codes, Timestamp::UNIX_EPOCH);
+        let lines = metrics_log.rejected_lines(&codes, Timestamp::UNIX_EPOCH);
 
         insta::assert_json_snapshot!(lines);
     }

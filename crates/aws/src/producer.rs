@@ -9,17 +9,17 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use crate::deadline::Deadline;
-use crate::error::{CallError, SetUpError};
-use crate::put::{BatchPut, Limits, Verdict};
+use crate::error::{CallError, SetupError};
+use crate::put::{BatchPut, EntryResult, Limits};
 
 /// The longest one call may take before it counts as unanswered.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A call is not begun with less time than this.
-pub(crate) const SHORTEST_CALL: Duration = Duration::from_millis(100);
+pub(crate) const MIN_CALL_TIME: Duration = Duration::from_millis(100);
 
-const FIRST_DELAY: Duration = Duration::from_millis(50);
-pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(5);
+const INITIAL_DELAY: Duration = Duration::from_millis(50);
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// What a producer does about the order of entries.
 ///
@@ -67,7 +67,7 @@ pub struct Delivery {
     /// stored nevertheless: a call without an answer is retried, never trusted.
     pub undelivered: Vec<usize>,
     /// Of these, the positions that were refused for good.
-    pub refused: Vec<usize>,
+    pub rejected: Vec<usize>,
     /// Entries that were sent again.
     pub retried: usize,
     /// What the service said last when it did not take something.
@@ -98,7 +98,7 @@ impl<P: BatchPut> Producer<P> {
 
     /// The same, with this order.
     #[must_use]
-    pub fn in_order(self, order: Order) -> Self {
+    pub fn with_order(self, order: Order) -> Self {
         Self { order, ..self }
     }
 
@@ -123,12 +123,12 @@ impl<P: BatchPut> Producer<P> {
     ///
     /// # Errors
     ///
-    /// [`SetUpError`] when the service says that the call can never work.
+    /// [`SetupError`] when the service says that the call can never work.
     pub async fn send(
         &self,
         outbound: &[Outbound<P::Entry>],
         deadline: Deadline,
-    ) -> Result<Delivery, SetUpError> {
+    ) -> Result<Delivery, SetupError> {
         match self.attempt(outbound, deadline).await {
             (delivery, None) => Ok(delivery),
             (_, Some(error)) => Err(error),
@@ -141,24 +141,24 @@ impl<P: BatchPut> Producer<P> {
         &self,
         outbound: &[Outbound<P::Entry>],
         deadline: Deadline,
-    ) -> (Delivery, Option<SetUpError>) {
+    ) -> (Delivery, Option<SetupError>) {
         let mut delivery = Delivery::default();
         let sizes: Vec<_> = outbound.iter().map(|o| self.target.size(&o.entry)).collect();
-        let (mut start, mut set_up) = (0, None);
+        let (mut start, mut setup_error) = (0, None);
         while let Some(chunk) = next_chunk(&sizes, start, self.target.limits()) {
             start = chunk.end;
             match self.send_chunk(&outbound[chunk], deadline, &mut delivery).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    set_up = Some(error);
+                    setup_error = Some(error);
                     break;
                 }
             }
         }
         delivery.undelivered.extend(outbound[start..].iter().map(|o| o.position));
         delivery.undelivered.sort_unstable();
-        (delivery, set_up)
+        (delivery, setup_error)
     }
 
     /// Sends one chunk; whether all of it is stored.
@@ -167,52 +167,55 @@ impl<P: BatchPut> Producer<P> {
         chunk: &[Outbound<P::Entry>],
         deadline: Deadline,
         delivery: &mut Delivery,
-    ) -> Result<bool, SetUpError> {
+    ) -> Result<bool, SetupError> {
         let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
-        let (mut refused, mut set_up) = (Vec::new(), None);
-        let mut delays = delays_of(self.jitter_seed);
+        let (mut rejected, mut setup_error) = (Vec::new(), None);
+        let mut delays = backoff_delays(self.jitter_seed);
 
-        while deadline.remaining() > SHORTEST_CALL {
-            let wave = self.wave(&mut pending);
-            let answer = self.call(&wave, deadline).await;
-            if let Err(CallError::SetUp(error)) = &answer {
-                set_up = Some(error.clone());
+        while deadline.remaining() > MIN_CALL_TIME {
+            let next_wave = self.next_wave(&mut pending);
+            let answer = self.call(&next_wave, deadline).await;
+            if let Err(CallError::Setup(error)) = &answer {
+                setup_error = Some(error.clone());
             }
-            let failed = keep_unstored(wave, answer, &mut refused, delivery);
+            let failed = retain_unstored(next_wave, answer, &mut rejected, delivery);
             let again = failed.len();
             pending.splice(..0, failed);
             pending.sort_by_key(|outbound| outbound.position);
             // What comes behind an entry that is refused for good must not overtake it.
-            let is_stopped = self.order == Order::PerKey && !refused.is_empty();
-            if pending.is_empty() || is_stopped || set_up.is_some() {
+            let is_stopped = self.order == Order::PerKey && !rejected.is_empty();
+            if pending.is_empty() || is_stopped || setup_error.is_some() {
                 break;
             }
             if again == 0 {
                 // All were taken, and made way for the next ones of their keys.
-                delays = delays_of(self.jitter_seed);
+                delays = backoff_delays(self.jitter_seed);
                 continue;
             }
-            let delay = delays.next().unwrap_or(LONGEST_DELAY);
-            if deadline.remaining() < delay + SHORTEST_CALL {
+            let delay = delays.next().unwrap_or(MAX_DELAY);
+            if deadline.remaining() < delay + MIN_CALL_TIME {
                 break;
             }
             delivery.retried += again;
             sleep(delay).await;
         }
 
-        let stored = pending.is_empty() && refused.is_empty();
+        let stored = pending.is_empty() && rejected.is_empty();
         delivery
             .undelivered
-            .extend(pending.iter().map(|o| o.position).chain(refused.iter().copied()));
-        delivery.refused.extend(refused);
-        match set_up {
+            .extend(pending.iter().map(|o| o.position).chain(rejected.iter().copied()));
+        delivery.rejected.extend(rejected);
+        match setup_error {
             Some(error) => Err(error),
             None => Ok(stored),
         }
     }
 
     /// Takes what may go out together out of `pending`: by key, the first of each.
-    fn wave<'o>(&self, pending: &mut Vec<&'o Outbound<P::Entry>>) -> Vec<&'o Outbound<P::Entry>> {
+    fn next_wave<'o>(
+        &self,
+        pending: &mut Vec<&'o Outbound<P::Entry>>,
+    ) -> Vec<&'o Outbound<P::Entry>> {
         if self.order == Order::Throughput {
             return std::mem::take(pending);
         }
@@ -220,16 +223,16 @@ impl<P: BatchPut> Producer<P> {
         let is_first = |outbound: &&'o Outbound<P::Entry>| {
             self.target.key(&outbound.entry).is_none_or(|key| keys.insert(key))
         };
-        let (wave, waiting) = std::mem::take(pending).into_iter().partition(is_first);
+        let (next_wave, waiting) = std::mem::take(pending).into_iter().partition(is_first);
         *pending = waiting;
-        wave
+        next_wave
     }
 
     async fn call(
         &self,
         pending: &[&Outbound<P::Entry>],
         deadline: Deadline,
-    ) -> Result<Vec<Verdict>, CallError> {
+    ) -> Result<Vec<EntryResult>, CallError> {
         let entries: Vec<_> = pending.iter().map(|o| &o.entry).collect();
         let longest = deadline.remaining().min(CALL_TIMEOUT);
         match timeout(longest, self.target.put(&entries)).await {
@@ -240,10 +243,10 @@ impl<P: BatchPut> Producer<P> {
 }
 
 /// The delays between one attempt and the next, for ever; with a seed, always the same.
-pub(crate) fn delays_of(seed: Option<u64>) -> ExponentialBackoff {
+pub(crate) fn backoff_delays(seed: Option<u64>) -> ExponentialBackoff {
     let delays = ExponentialBuilder::new()
-        .with_min_delay(FIRST_DELAY)
-        .with_max_delay(LONGEST_DELAY)
+        .with_min_delay(INITIAL_DELAY)
+        .with_max_delay(MAX_DELAY)
         .with_jitter()
         .without_max_times();
     match seed {
@@ -254,17 +257,17 @@ pub(crate) fn delays_of(seed: Option<u64>) -> ExponentialBackoff {
 
 /// The entries of `pending` that `answer` does not call stored; those it refuses for good go to
 /// `refused`.
-fn keep_unstored<'o, E>(
+fn retain_unstored<'o, E>(
     pending: Vec<&'o Outbound<E>>,
-    answer: Result<Vec<Verdict>, CallError>,
-    refused: &mut Vec<usize>,
+    answer: Result<Vec<EntryResult>, CallError>,
+    rejected: &mut Vec<usize>,
     delivery: &mut Delivery,
 ) -> Vec<&'o Outbound<E>> {
     let verdicts = match answer {
         Ok(verdicts) if verdicts.len() == pending.len() => verdicts,
         Ok(verdicts) => {
-            let (asked, told) = (pending.len(), verdicts.len());
-            delivery.last_error = Some(format!("an answer of {told} for {asked} entries"));
+            let (asked, reported) = (pending.len(), verdicts.len());
+            delivery.last_error = Some(format!("an answer of {reported} for {asked} entries"));
             return pending;
         }
         Err(error) => {
@@ -275,15 +278,15 @@ fn keep_unstored<'o, E>(
     let mut unstored = Vec::new();
     for (outbound, verdict) in pending.into_iter().zip(verdicts) {
         match verdict {
-            Verdict::Stored => {}
-            Verdict::Failed(code) => {
+            EntryResult::Stored => {}
+            EntryResult::Failed(code) => {
                 delivery.last_error = Some(code);
                 unstored.push(outbound);
             }
-            Verdict::Refused(code) => {
+            EntryResult::Rejected(code) => {
                 warn!(position = outbound.position, code, "entry refused for good");
                 delivery.last_error = Some(code);
-                refused.push(outbound.position);
+                rejected.push(outbound.position);
             }
         }
     }

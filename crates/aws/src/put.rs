@@ -17,13 +17,13 @@ pub struct Limits {
 
 /// What became of one entry of an accepted call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum EntryResult {
     /// The service has it.
     Stored,
     /// Not taken; the same entry may be taken later. Carries the service's code.
     Failed(String),
     /// Never to be taken as it is. Carries the service's code.
-    Refused(String),
+    Rejected(String),
 }
 
 /// A service that takes entries by the batch and answers for each of them.
@@ -54,5 +54,5 @@ pub trait BatchPut: Send + Sync {
     fn put(
         &self,
         entries: &[&Self::Entry],
-    ) -> impl Future<Output = Result<Vec<Verdict>, CallError>> + Send;
+    ) -> impl Future<Output = Result<Vec<EntryResult>, CallError>> + Send;
 }

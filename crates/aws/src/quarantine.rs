@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tributary_model::bad_row::{BadRow, Origin, Rejection};
 
 use crate::deadline::Deadline;
-use crate::error::SetUpError;
+use crate::error::SetupError;
 use crate::producer::{Delivery, Outbound, Producer};
 use crate::put::BatchPut;
 
@@ -44,12 +44,12 @@ impl BadRows {
     ///
     /// # Errors
     ///
-    /// [`SetUpError`] when the delivery stream cannot be used at all.
+    /// [`SetupError`] when the delivery stream cannot be used at all.
     pub async fn deliver<Q: BatchPut<Entry = Vec<u8>>>(
         &self,
         quarantine: &Producer<Q>,
         deadline: Deadline,
-    ) -> Result<Delivery, SetUpError> {
+    ) -> Result<Delivery, SetupError> {
         quarantine.send(&self.0, deadline.half_way()).await
     }
 }

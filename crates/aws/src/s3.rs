@@ -94,7 +94,7 @@ impl ObjectStore for S3 {
 
         let (version_id, etag) = (answer.version_id.clone(), answer.e_tag.clone());
         let object_bytes = object_bytes(answer.content_range(), answer.content_length());
-        let bytes = answer.body.collect().await.map_err(|error| CallError::Plumbing {
+        let bytes = answer.body.collect().await.map_err(|error| CallError::Retryable {
             operation: "s3:GetObject",
             code: "response".into(),
             message: error.to_string(),

@@ -3,8 +3,8 @@
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 
-use crate::error::{CallError, SetUpError};
-use crate::put::{BatchPut, Limits, Verdict};
+use crate::error::{CallError, SetupError};
+use crate::put::{BatchPut, EntryResult, Limits};
 
 /// What a PublishBatch call takes. A message may be as large as the whole call.
 ///
@@ -58,9 +58,9 @@ impl Topic {
         &self,
         index: usize,
         notification: &Notification,
-    ) -> Result<PublishBatchRequestEntry, SetUpError> {
+    ) -> Result<PublishBatchRequestEntry, SetupError> {
         let broken = |error: aws_sdk_sns::error::BuildError| {
-            SetUpError::request(Self::OPERATION, &self.arn, &error)
+            SetupError::request(Self::OPERATION, &self.arn, &error)
         };
         let mut entry = PublishBatchRequestEntry::builder()
             .id(index.to_string())
@@ -91,7 +91,7 @@ impl BatchPut for Topic {
         entry.message.len() + OVERHEAD_BYTES
     }
 
-    async fn put(&self, entries: &[&Notification]) -> Result<Vec<Verdict>, CallError> {
+    async fn put(&self, entries: &[&Notification]) -> Result<Vec<EntryResult>, CallError> {
         let requests = entries
             .iter()
             .enumerate()
@@ -122,8 +122,8 @@ pub fn verdicts<'a>(
     count: usize,
     successful: impl IntoIterator<Item = &'a str>,
     failed: impl IntoIterator<Item = (&'a str, &'a str, bool)>,
-) -> Vec<Verdict> {
-    let mut verdicts = vec![Verdict::Failed("no_answer".to_owned()); count];
+) -> Vec<EntryResult> {
+    let mut verdicts = vec![EntryResult::Failed("no_answer".to_owned()); count];
     let mut set = |id: &str, verdict| {
         let index = id.parse::<usize>().ok();
         if let Some(slot) = index.and_then(|index| verdicts.get_mut(index)) {
@@ -131,11 +131,11 @@ pub fn verdicts<'a>(
         }
     };
     for id in successful {
-        set(id, Verdict::Stored);
+        set(id, EntryResult::Stored);
     }
     for (id, code, is_final) in failed {
         let code = code.to_owned();
-        set(id, if is_final { Verdict::Refused(code) } else { Verdict::Failed(code) });
+        set(id, if is_final { EntryResult::Rejected(code) } else { EntryResult::Failed(code) });
     }
     verdicts
 }

@@ -48,7 +48,7 @@ impl SqsQueue {
     /// # Errors
     ///
     /// Why the queue cannot be asked.
-    pub async fn waiting(&self) -> Result<u64, CallError> {
+    pub async fn message_count(&self) -> Result<u64, CallError> {
         let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,

@@ -126,7 +126,7 @@ impl Reader {
         let answer = begun(request, start).send().await;
         let answer = answer
             .map_err(|error| CallError::from_sdk(GET_SHARD_ITERATOR, &self.stream, &error))?;
-        answer.shard_iterator.ok_or_else(|| CallError::Plumbing {
+        answer.shard_iterator.ok_or_else(|| CallError::Retryable {
             operation: GET_SHARD_ITERATOR,
             code: "response".to_owned(),
             message: "an answer without an iterator".to_owned(),

@@ -6,12 +6,12 @@
 use tributary_kpl as kpl;
 use tributary_model::bad_row::{Code, Origin, Rejection};
 
-use crate::batch::{Fate, Fates};
+use crate::batch::{Disposition, Dispositions};
 use crate::payload::KinesisRecord;
 
 /// Where a user record is.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct RecordContext<'a> {
     /// Its position among the user records of the batch.
     pub position: usize,
     /// The record it came in.
@@ -20,7 +20,7 @@ pub struct Place<'a> {
     index: Option<usize>,
 }
 
-impl Place<'_> {
+impl RecordContext<'_> {
     /// The origin of a user record whose own id cannot be read.
     #[must_use]
     pub fn origin(&self) -> Origin<'_> {
@@ -35,7 +35,7 @@ impl Place<'_> {
 
 /// A record of which no user record can be read: one bad row, with the bytes it had.
 #[derive(Debug)]
-pub struct Broken<'a> {
+pub struct UndecodableRecord<'a> {
     /// What is wrong.
     pub rejection: Rejection,
     /// The record, or the text that is not base64.
@@ -46,19 +46,19 @@ pub struct Broken<'a> {
 /// order of the shard.
 pub fn unpack(
     records: &[KinesisRecord<'_>],
-    mut each: impl FnMut(&Place<'_>, Result<&[u8], Broken<'_>>) -> Fate,
-) -> Fates {
-    let mut fates = Fates::default();
+    mut each: impl FnMut(&RecordContext<'_>, Result<&[u8], UndecodableRecord<'_>>) -> Disposition,
+) -> Dispositions {
+    let mut dispositions = Dispositions::default();
     let mut data = Vec::new();
     for record in records {
-        fates.begin_record();
-        let mut take = |index, read: Result<&[u8], Broken<'_>>| {
-            let place = Place { position: fates.len(), record, index };
-            fates.push(each(&place, read));
+        dispositions.begin_record();
+        let mut take = |index, read: Result<&[u8], UndecodableRecord<'_>>| {
+            let place = RecordContext { position: dispositions.len(), record, index };
+            dispositions.push(each(&place, read));
         };
         if let Err(text) = record.decode_into(&mut data) {
             let rejection = Rejection::row(Code::BrokenBase64, "the data is not base64");
-            take(None, Err(Broken { rejection, bytes: text.as_bytes() }));
+            take(None, Err(UndecodableRecord { rejection, bytes: text.as_bytes() }));
             continue;
         }
         match kpl::user_records(&data) {
@@ -70,9 +70,9 @@ pub fn unpack(
             }
             Some(Err(fault)) => {
                 let rejection = Rejection::row(Code::BrokenAggregate, fault.to_string());
-                take(None, Err(Broken { rejection, bytes: &data }));
+                take(None, Err(UndecodableRecord { rejection, bytes: &data }));
             }
         }
     }
-    fates
+    dispositions
 }

@@ -2,14 +2,14 @@
 //!
 //! A window is an [`Item`] whose body only `tributary-core` reads. Writing one is optimistic: who wrote
 //! in the meantime wins, and the other reads again. [`WindowStore`] is one call to the store each;
-//! [`crate::insist`] insists.
+//! [`crate::retry`] insists.
 
 mod table;
 
 use std::future::Future;
 
 use jiff::Timestamp;
-use tributary_windows::clock::{Clock, Shard, ShardOrigin};
+use tributary_windows::clock::{Clock, Shard, StreamShard};
 
 use crate::error::CallError;
 use crate::tail::Reader;
@@ -138,15 +138,15 @@ pub trait WindowStore: Send + Sync {
 
     /// Says that a shard which is there was heard of at `seen_at`, where that is later than what is there:
     /// what it has come to stays, also where it is being written.
-    fn wake_shard(
+    fn touch_shard(
         &self,
         clock: &str,
         id: &str,
-        seen_at: Timestamp,
+        last_seen: Timestamp,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// Moves the watermark of a clock to `time`, where it is not there or beyond already.
-    fn raise(
+    fn raise_watermark(
         &self,
         clock: &str,
         time: Timestamp,
@@ -160,14 +160,14 @@ pub trait ShardList: Send + Sync {
     /// # Errors
     ///
     /// Those of the call.
-    fn shards(&self) -> impl Future<Output = Result<Vec<ShardOrigin>, CallError>> + Send;
+    fn shards(&self) -> impl Future<Output = Result<Vec<StreamShard>, CallError>> + Send;
 }
 
 impl ShardList for Reader {
-    async fn shards(&self) -> Result<Vec<ShardOrigin>, CallError> {
+    async fn shards(&self) -> Result<Vec<StreamShard>, CallError> {
         let shards = Reader::shards(self).await?;
         let origin =
-            |shard: crate::tail::Shard| ShardOrigin { id: shard.id, parents: shard.parents };
+            |shard: crate::tail::Shard| StreamShard { id: shard.id, parents: shard.parents };
         Ok(shards.into_iter().map(origin).collect())
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use tributary_aws::clients::SdkConfig;
 use tributary_aws::env::Env;
-use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::windows::OPERATION;
 
 use crate::connect::{Access, Cluster};
@@ -97,7 +97,7 @@ impl ClusterConfig {
     pub async fn open(self, sdk: &SdkConfig) -> Result<CassandraWindows, CallError> {
         let cluster = match self {
             Self::Keyspaces { keyspace } => {
-                let lacks = |what: &str| SetUpError::request(OPERATION, &keyspace, &what);
+                let lacks = |what: &str| SetupError::request(OPERATION, &keyspace, &what);
                 let region = sdk.region().ok_or_else(|| lacks("there is no region"))?;
                 let credentials = sdk.credentials_provider();
                 let credentials = credentials.ok_or_else(|| lacks("there are no credentials"))?;
@@ -117,11 +117,11 @@ mod tests {
     use super::*;
 
     fn read(given: &[(&str, &str)]) -> Result<ClusterConfig, String> {
-        let look_up = |name: &str| {
+        let lookup = |name: &str| {
             let found = given.iter().find(|(given, _)| *given == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let mut env = Env::new(&look_up);
+        let mut env = Env::new(&lookup);
         let read = ClusterConfig::from_env(&mut env);
         env.finish(read).map_err(|error| error.to_string())
     }

@@ -13,7 +13,7 @@ use scylla::errors::{
 };
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
-use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::windows::OPERATION;
 
 use crate::sigv4::Signer;
@@ -117,7 +117,7 @@ impl Cluster {
             NewSessionError::MetadataError(MetadataError::ConnectionPoolError(
                 ConnectionPoolError::Broken { last_connection_error: last },
             )) if is_refused(last) => self.wrong("bad_credentials", error.to_string()),
-            NewSessionError::MetadataError(_) => CallError::Plumbing {
+            NewSessionError::MetadataError(_) => CallError::Retryable {
                 operation: OPERATION,
                 code: "dispatch".to_owned(),
                 message: error.to_string(),
@@ -128,7 +128,7 @@ impl Cluster {
 
     fn wrong(&self, code: &str, message: String) -> CallError {
         let (resource, code) = (self.keyspace.clone(), code.to_owned());
-        CallError::SetUp(SetUpError { operation: OPERATION, resource, code, message })
+        CallError::Setup(SetupError { operation: OPERATION, resource, code, message })
     }
 }
 

@@ -3,7 +3,7 @@
 use scylla::errors::{
     BadQuery, DbError, ExecutionError, PrepareError, RequestAttemptError, UseKeyspaceError,
 };
-use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::windows::OPERATION;
 
 /// A call that failed; `keyspace` for messages.
@@ -21,7 +21,7 @@ pub(crate) fn of_call(keyspace: &str, error: &ExecutionError) -> CallError {
             of_request(keyspace, "client", error.to_string())
         }
         // No connection for now, or none that answers as it should.
-        error => plumbing("dispatch", error.to_string()),
+        error => retryable("dispatch", error.to_string()),
     }
 }
 
@@ -34,8 +34,8 @@ fn of_attempt(keyspace: &str, error: &RequestAttemptError) -> CallError {
     match error {
         RequestAttemptError::DbError(error, message) => {
             let code = code_of(error);
-            if is_passing(error) {
-                plumbing(code, message.clone())
+            if is_transient(error) {
+                retryable(code, message.clone())
             } else {
                 of_request(keyspace, code, message.clone())
             }
@@ -45,14 +45,14 @@ fn of_attempt(keyspace: &str, error: &RequestAttemptError) -> CallError {
             of_request(keyspace, "client", error.to_string())
         }
         RequestAttemptError::BrokenConnectionError(_)
-        | RequestAttemptError::UnableToAllocStreamId => plumbing("dispatch", error.to_string()),
-        error => plumbing("response", error.to_string()),
+        | RequestAttemptError::UnableToAllocStreamId => retryable("dispatch", error.to_string()),
+        error => retryable("response", error.to_string()),
     }
 }
 
 /// Whether the same request may succeed later. Keyspaces tells of throttling by time-outs:
 /// <https://docs.aws.amazon.com/keyspaces/latest/devguide/troubleshooting.serverless.html>.
-fn is_passing(error: &DbError) -> bool {
+fn is_transient(error: &DbError) -> bool {
     !matches!(
         error,
         DbError::SyntaxError
@@ -91,13 +91,13 @@ fn code_of(error: &DbError) -> &'static str {
     }
 }
 
-fn plumbing(code: &str, message: String) -> CallError {
-    CallError::Plumbing { operation: OPERATION, code: code.to_owned(), message }
+fn retryable(code: &str, message: String) -> CallError {
+    CallError::Retryable { operation: OPERATION, code: code.to_owned(), message }
 }
 
 fn of_request(keyspace: &str, code: &str, message: String) -> CallError {
     let (resource, code) = (keyspace.to_owned(), code.to_owned());
-    CallError::SetUp(SetUpError { operation: OPERATION, resource, code, message })
+    CallError::Setup(SetupError { operation: OPERATION, resource, code, message })
 }
 
 #[cfg(test)]
@@ -124,8 +124,11 @@ mod tests {
             (DbError::ServerError, "server_error"),
             (DbError::Other(7), "unknown"),
         ] {
-            let told = said(error);
-            assert!(matches!(&told, CallError::Plumbing { code: it, .. } if it == code), "{told}");
+            let reported = said(error);
+            assert!(
+                matches!(&reported, CallError::Retryable { code: it, .. } if it == code),
+                "{reported}"
+            );
         }
         for (error, code) in [
             (DbError::Unauthorized, "unauthorized"),
@@ -133,9 +136,9 @@ mod tests {
             (DbError::Invalid, "invalid"),
             (DbError::SyntaxError, "syntax_error"),
         ] {
-            let told = said(error);
-            assert!(matches!(&told, CallError::SetUp(it) if it.code == code), "{told}");
-            assert_eq!(told.to_string(), format!("windows store on tributary: {code}: told"));
+            let reported = said(error);
+            assert!(matches!(&reported, CallError::Setup(it) if it.code == code), "{reported}");
+            assert_eq!(reported.to_string(), format!("windows store on tributary: {code}: told"));
         }
     }
 

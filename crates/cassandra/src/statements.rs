@@ -37,9 +37,9 @@ pub(crate) struct Statements {
     pub(crate) add_shard: PreparedStatement,
     /// `ttl, seen_at, clock, shard`. Where there is no such shard, what it leaves is none: it does not say
     /// whether it is over.
-    pub(crate) wake_shard: PreparedStatement,
+    pub(crate) touch_shard: PreparedStatement,
     /// `time of the write, watermark, clock`.
-    pub(crate) raise: PreparedStatement,
+    pub(crate) raise_watermark: PreparedStatement,
 }
 
 impl Statements {
@@ -64,8 +64,8 @@ impl Statements {
             watermark,
             put_shard,
             add_shard,
-            wake_shard,
-            raise,
+            touch_shard,
+            raise_watermark,
         ] = <[PreparedStatement; TEXTS.len()]>::try_from(prepared)
             .map_err(|some| failure::of_answer(keyspace, &format!("{} statements", some.len())))?;
         let all = Self {
@@ -80,8 +80,8 @@ impl Statements {
             watermark,
             put_shard,
             add_shard,
-            wake_shard,
-            raise,
+            touch_shard,
+            raise_watermark,
         };
         Ok(all)
     }

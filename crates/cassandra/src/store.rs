@@ -28,7 +28,7 @@ const AT_ONCE: usize = 50;
 
 /// The longest time to live that Cassandra takes: 20 years.
 /// <https://cassandra.apache.org/doc/latest/cassandra/developing/cql/dml.html#writetime-and-ttl-function>
-const MOST_SECONDS: i64 = 20 * 365 * 24 * 3600;
+const MAX_SECONDS: i64 = 20 * 365 * 24 * 3600;
 
 /// Over how many lanes writes are spread. A transaction is of a whole partition: two of one group at once would be in each
 /// other's way, and go back and forth until one of them has no time left.
@@ -80,7 +80,7 @@ enum Verdict {
 }
 
 impl Hint {
-    fn judge(&self, found: Option<(i64, Option<CqlTimestamp>)>) -> Verdict {
+    fn evaluate(&self, found: Option<(i64, Option<CqlTimestamp>)>) -> Verdict {
         match found {
             Some((version, due)) if version == self.version && due == Some(self.due) => {
                 Verdict::Due
@@ -110,7 +110,7 @@ impl CassandraWindows {
         })
     }
 
-    fn strange(&self, what: &impl ToString) -> CallError {
+    fn unreadable(&self, what: &impl ToString) -> CallError {
         failure::of_answer(&self.keyspace, what)
     }
 
@@ -132,7 +132,7 @@ impl CassandraWindows {
     ) -> Result<(QueryRowsResult, Option<PagingState>), CallError> {
         let answer = self.session.execute_single_page(statement, values, from).await;
         let (rows, next) = answer.map_err(|error| failure::of_call(&self.keyspace, &error))?;
-        let rows = rows.into_rows_result().map_err(|error| self.strange(&error))?;
+        let rows = rows.into_rows_result().map_err(|error| self.unreadable(&error))?;
         let next = match next.into_paging_control_flow() {
             ControlFlow::Continue(next) => Some(next),
             ControlFlow::Break(()) => None,
@@ -144,8 +144,8 @@ impl CassandraWindows {
     where
         R: for<'f, 'm> DeserializeRow<'f, 'm>,
     {
-        let rows = page.rows::<R>().map_err(|error| self.strange(&error))?;
-        rows.collect::<Result<_, _>>().map_err(|error| self.strange(&error))
+        let rows = page.rows::<R>().map_err(|error| self.unreadable(&error))?;
+        rows.collect::<Result<_, _>>().map_err(|error| self.unreadable(&error))
     }
 
     /// All rows of a statement.
@@ -172,7 +172,8 @@ impl CassandraWindows {
         match first {
             Some(Some(CqlValue::Boolean(applied))) => Ok(*applied),
             _ => {
-                Err(self.strange(&"a lightweight transaction that does not say if it was applied"))
+                Err(self
+                    .unreadable(&"a lightweight transaction that does not say if it was applied"))
             }
         }
     }
@@ -180,7 +181,7 @@ impl CassandraWindows {
     /// Seconds until then, of which there is at least one: 0 would mean for ever.
     fn ttl(&self, expires_at: Timestamp) -> i32 {
         let seconds = expires_at.duration_since((self.clock)()).as_secs();
-        i32::try_from(seconds.clamp(1, MOST_SECONDS)).unwrap_or(i32::MAX)
+        i32::try_from(seconds.clamp(1, MAX_SECONDS)).unwrap_or(i32::MAX)
     }
 
     fn lane_of(&self, spec: &str, group: &str) -> &Mutex<()> {
@@ -211,9 +212,8 @@ impl CassandraWindows {
         let (Some(version), Some(body)) = (version, body) else { return Ok(None) };
         let Ok(version) = u64::try_from(version) else {
             let ItemKey { spec, group, start } = &key;
-            return Err(
-                self.strange(&format!("the window {spec} {group} {start} has version {version}"))
-            );
+            return Err(self
+                .unreadable(&format!("the window {spec} {group} {start} has version {version}")));
         };
         let (due, expires_at) = (due.and_then(time), expires_at.and_then(time));
         Ok(Some(Item { key, version, due, expires_at, body }))
@@ -232,18 +232,18 @@ impl CassandraWindows {
             let found: Vec<(Option<i64>, Option<CqlTimestamp>)> =
                 self.rows(&statements.confirm, values).await?;
             let found = found.first().and_then(|(version, due)| Some(((*version)?, *due)));
-            Ok::<_, CallError>(hint.judge(found))
+            Ok::<_, CallError>(hint.evaluate(found))
         };
         let verdicts = try_join_all(hints.iter().map(verdict)).await?;
-        let judged = || hints.iter().zip(&verdicts);
-        let passed = judged().filter(|(_, verdict)| **verdict == Verdict::Passed);
+        let evaluated = || hints.iter().zip(&verdicts);
+        let passed = evaluated().filter(|(_, verdict)| **verdict == Verdict::Passed);
         let drop = |(hint, _): (&Hint, _)| {
             let Hint { due, key, start, version } = hint.clone();
             self.run(&statements.forget, (spec, bucket, due, key, start, version))
         };
         // One that stays is come upon again.
         join_all(passed.map(drop)).await;
-        let due = judged().filter(|(_, verdict)| **verdict == Verdict::Due);
+        let due = evaluated().filter(|(_, verdict)| **verdict == Verdict::Due);
         let key = |(hint, _): (&Hint, _)| {
             let start = time(hint.start)?;
             Some(ItemKey { spec: spec.to_owned(), group: hint.key.clone(), start })
@@ -345,10 +345,10 @@ impl WindowStore for CassandraWindows {
             self.rows::<Found>(&self.statements.shards, (name,)),
             self.rows::<(Option<CqlVarint>,)>(&self.statements.watermark, (name,)),
         )?;
-        let shard = |(id, watermark, seen_at, is_over): Found| {
+        let shard = |(id, watermark, last_seen, is_closed): Found| {
             let watermark = watermark.as_ref().and_then(time_of_nanos);
-            let (seen_at, is_over) = (seen_at.and_then(time)?, is_over?);
-            Some(Shard { id, watermark, seen_at, is_over })
+            let (last_seen, is_closed) = (last_seen.and_then(time)?, is_closed?);
+            Some(Shard { id, watermark, last_seen, is_closed })
         };
         let watermark = watermark.into_iter().next().and_then(|(it,)| time_of_nanos(&it?));
         Ok(Clock { shards: shards.into_iter().filter_map(shard).collect(), watermark })
@@ -360,9 +360,9 @@ impl WindowStore for CassandraWindows {
         shard: &Shard,
         expires_at: Timestamp,
     ) -> Result<(), CallError> {
-        let Shard { id, watermark, seen_at, is_over } = shard;
+        let Shard { id, watermark, last_seen, is_closed } = shard;
         let watermark = watermark.map(nanos);
-        let values = (clock, id, watermark, millis(*seen_at), is_over, self.ttl(expires_at));
+        let values = (clock, id, watermark, millis(*last_seen), is_closed, self.ttl(expires_at));
         self.run(&self.statements.put_shard, values).await
     }
 
@@ -372,23 +372,28 @@ impl WindowStore for CassandraWindows {
         shard: &Shard,
         expires_at: Timestamp,
     ) -> Result<(), CallError> {
-        let Shard { id, watermark, seen_at, is_over } = shard;
+        let Shard { id, watermark, last_seen, is_closed } = shard;
         let (watermark, ttl) = (watermark.map(nanos), self.ttl(expires_at));
         let written_at = (self.clock)() - ADDED_BEFORE;
         let written_at = written_at.as_microsecond();
-        let values = (clock, id, watermark, millis(*seen_at), is_over, written_at, ttl);
+        let values = (clock, id, watermark, millis(*last_seen), is_closed, written_at, ttl);
         self.run(&self.statements.add_shard, values).await
     }
 
-    async fn wake_shard(&self, clock: &str, id: &str, seen_at: Timestamp) -> Result<(), CallError> {
-        let expires_at = seen_at.checked_add(AWAKE).unwrap_or(Timestamp::MAX);
-        let values = (self.ttl(expires_at), millis(seen_at), clock, id);
-        self.run(&self.statements.wake_shard, values).await
+    async fn touch_shard(
+        &self,
+        clock: &str,
+        id: &str,
+        last_seen: Timestamp,
+    ) -> Result<(), CallError> {
+        let expires_at = last_seen.checked_add(AWAKE).unwrap_or(Timestamp::MAX);
+        let values = (self.ttl(expires_at), millis(last_seen), clock, id);
+        self.run(&self.statements.touch_shard, values).await
     }
 
-    async fn raise(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
+    async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
         // Of two within a microsecond the greater number wins.
         let values = (time.as_microsecond(), nanos(time), clock);
-        self.run(&self.statements.raise, values).await
+        self.run(&self.statements.raise_watermark, values).await
     }
 }

@@ -100,7 +100,7 @@ mod tests {
     const ROOT: &[u8] = include_bytes!("../tests/certificates/root.pem");
     const NODE: &[u8] = include_bytes!("../tests/certificates/node.pem");
 
-    fn judged(endpoint: &str, shown: &[u8]) -> Result<ServerCertVerified, Error> {
+    fn evaluated(endpoint: &str, shown: &[u8]) -> Result<ServerCertVerified, Error> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ROOT).unwrap()).unwrap();
         let address = ServerName::try_from("203.0.113.7").unwrap();
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn a_node_is_known_by_the_name_of_the_endpoint_at_any_address() {
-        assert!(judged("cassandra.eu-central-1.amazonaws.com", NODE).is_ok());
-        assert!(judged("cassandra.us-east-1.amazonaws.com", NODE).is_err());
-        assert!(judged("cassandra.eu-central-1.amazonaws.com", ROOT).is_err());
+        assert!(evaluated("cassandra.eu-central-1.amazonaws.com", NODE).is_ok());
+        assert!(evaluated("cassandra.us-east-1.amazonaws.com", NODE).is_err());
+        assert!(evaluated("cassandra.eu-central-1.amazonaws.com", ROOT).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::output::is_stdout;
 
 /// So many links are followed from a name to the file that it would make.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// A file by what it is, however it is named.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(crate) fn outputs<'a>(
 /// be told: then it can neither be read nor made.
 fn identity(path: &Path) -> Option<Identity> {
     let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         if let Ok(found) = fs::metadata(&path) {
             return found.is_file().then(|| Identity::There(found.dev(), found.ino()));
         }

@@ -5,7 +5,7 @@ use tributary_rows::{Format, Limits, Next, ObjectReader};
 use crate::output;
 
 /// So many unreadable lines are told; the others are counted.
-const MOST_TOLD: u64 = 3;
+const MAX_REPORTED: u64 = 3;
 
 /// Lines that are not what they should be.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(crate) fn lines(
         let (offset, fault) = match reader.next() {
             Ok(Next::Header(header)) if header.format() == Format::JsonLines => continue,
             Ok(Next::Header(_)) => {
-                unreadable.tell(key, 0, "is no JSON");
+                unreadable.report(key, 0, "is no JSON");
                 return;
             }
             Ok(Next::Row(row)) => match each(row.bytes) {
@@ -41,12 +41,12 @@ pub(crate) fn lines(
             Ok(Next::NeedInput | Next::End) => return,
             Err(refusal) => {
                 if !bytes.is_empty() {
-                    unreadable.tell(key, refusal.position.offset, &refusal.message);
+                    unreadable.report(key, refusal.position.offset, &refusal.message);
                 }
                 return;
             }
         };
-        unreadable.tell(key, offset, &fault);
+        unreadable.report(key, offset, &fault);
     }
 }
 
@@ -56,10 +56,10 @@ impl Unreadable {
         Self { is_silent: true, ..Self::default() }
     }
 
-    fn tell(&mut self, key: &str, offset: u64, fault: &str) {
+    fn report(&mut self, key: &str, offset: u64, fault: &str) {
         self.count += 1;
-        if self.count <= MOST_TOLD && !self.is_silent {
-            output::tell(&format!("tributary: {key}, byte {offset}: {fault}"));
+        if self.count <= MAX_REPORTED && !self.is_silent {
+            output::eprint_line(&format!("tributary: {key}, byte {offset}: {fault}"));
         }
     }
 }

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use output::tell;
+use output::eprint_line;
 
 /// Rows and readings into validated, enriched streams.
 #[derive(Parser)]
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     let Arguments { verb } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
-            tell(&format!("tributary: {}", one_line(&error.to_string())));
+            eprint_line(&format!("tributary: {}", one_line(&error.to_string())));
             return ExitCode::from(2);
         }
         // Help and version, which were asked for.
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
         // The reader of our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("tributary: {error:#}"));
+            eprint_line(&format!("tributary: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -95,11 +95,11 @@ fn main() -> ExitCode {
 /// What is wrong with the arguments, without the usage.
 fn one_line(error: &str) -> String {
     let lines = error.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
-    let text: Vec<_> = lines.filter(|line| !line.is_empty() && !is_advice(line)).collect();
+    let text: Vec<_> = lines.filter(|line| !line.is_empty() && !is_hint(line)).collect();
     text.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-fn is_advice(line: &str) -> bool {
+fn is_hint(line: &str) -> bool {
     line.starts_with("For more information")
 }
 

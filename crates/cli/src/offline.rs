@@ -14,7 +14,7 @@ use crate::output::Lines;
 
 /// So many samples of a window are put off, because a window takes many at once better than each by
 /// itself.
-const PUT_OFF: usize = 256;
+const MAX_BUFFERED_SAMPLES: usize = 256;
 
 /// All windows so far, in the order in which they are told.
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl Windows {
                     .entry((number, group.clone(), span.start.as_second()))
                     .or_insert_with(|| (Window::open(span), Vec::new()));
                 samples.push(sample.clone());
-                if samples.len() >= PUT_OFF {
+                if samples.len() >= MAX_BUFFERED_SAMPLES {
                     apply(window, spec, samples);
                 }
             }
@@ -76,7 +76,7 @@ impl Windows {
                 baseline = Baseline::default();
                 last = of;
             }
-            window.judge(spec, &baseline);
+            window.evaluate(spec, &baseline);
             baseline = window.baseline().clone();
             closed.push((number, group, window));
         }

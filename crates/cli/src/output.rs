@@ -71,7 +71,7 @@ fn unwritten(name: &str, error: &io::Error) -> io::Error {
 }
 
 /// Says something on standard output. Its reader may have seen enough: that is an error, and no panic.
-pub(crate) fn say(text: &str) -> io::Result<()> {
+pub(crate) fn print_line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let said = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
     said.map_err(|error| unwritten(STDOUT, &error))
@@ -79,19 +79,19 @@ pub(crate) fn say(text: &str) -> io::Result<()> {
 
 /// Says what a command came to, on standard error where lines go to standard output. A reader who has
 /// seen enough changes nothing of that.
-pub(crate) fn conclude(text: &str, data_on_stdout: bool) -> io::Result<()> {
+pub(crate) fn print_summary(text: &str, data_on_stdout: bool) -> io::Result<()> {
     if data_on_stdout {
-        tell(text);
+        eprint_line(text);
         return Ok(());
     }
-    match say(text) {
+    match print_line(text) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         said => said,
     }
 }
 
 /// Tells a person something on standard error. Where nobody can be told, there is nobody to tell that.
-pub(crate) fn tell(text: &str) {
+pub(crate) fn eprint_line(text: &str) {
     let mut err = io::stderr().lock();
     // At once: what several threads tell is not mixed.
     let _ = err.write_all(format!("{text}\n").as_bytes());

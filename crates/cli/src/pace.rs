@@ -8,13 +8,13 @@ use crate::target::Target;
 use anyhow::Result;
 
 /// The longest sleep without a look at whether to stop.
-const NAP: Duration = Duration::from_millis(100);
+const MAX_SLEEP: Duration = Duration::from_millis(100);
 
 /// A shorter wait is not worth a sleep.
-const SHORTEST: Duration = Duration::from_millis(1);
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// How far behind its time a feed is when it counts as slow.
-const BEHIND: Duration = Duration::from_secs(1);
+const MIN_REPORTED_LAG: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Tempo {
@@ -52,16 +52,16 @@ impl Pace {
         let Some(due) = self.due(at_ms) else { return Ok(()) };
         let elapsed = self.started.elapsed();
         self.lag = elapsed.saturating_sub(due);
-        if due <= elapsed + SHORTEST {
+        if due <= elapsed + MIN_WAIT {
             return Ok(());
         }
-        target.nudge(due.saturating_sub(elapsed))?;
+        target.flush_if_idle(due.saturating_sub(elapsed))?;
         while !stop.is_wanted() {
             let left = due.saturating_sub(self.started.elapsed());
             if left.is_zero() {
                 break;
             }
-            sleep(left.min(NAP));
+            sleep(left.min(MAX_SLEEP));
         }
         Ok(())
     }
@@ -105,6 +105,6 @@ impl Pace {
 
     /// How far behind the last record was, if that is worth a word.
     pub(crate) fn behind(&self) -> Option<Duration> {
-        (self.lag > BEHIND).then_some(self.lag)
+        (self.lag > MIN_REPORTED_LAG).then_some(self.lag)
     }
 }

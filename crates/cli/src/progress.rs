@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-use crate::output::tell;
+use crate::output::eprint_line;
 
 /// How often a log gets a line.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ impl Progress {
             bar.set_message(HumanCount(rows).to_string());
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            tell(&format!("{} rows, {} bytes", HumanCount(rows), HumanCount(self.bytes)));
+            eprint_line(&format!("{} rows, {} bytes", HumanCount(rows), HumanCount(self.bytes)));
         }
     }
 
@@ -79,7 +79,12 @@ impl Steps {
             bar.set_position(self.done);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            tell(&format!("{} of {} {}", HumanCount(self.done), HumanCount(self.count), self.unit));
+            eprint_line(&format!(
+                "{} of {} {}",
+                HumanCount(self.done),
+                HumanCount(self.count),
+                self.unit
+            ));
         }
     }
 

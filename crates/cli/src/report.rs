@@ -32,7 +32,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// Whether each row is one of event, quarantined and filtered.
-    pub(crate) fn balances(&self) -> bool {
+    pub(crate) fn is_balanced(&self) -> bool {
         self.rows == self.events + self.quarantined + self.filtered
     }
 
@@ -66,7 +66,7 @@ impl Report {
             column.set_cell_alignment(CellAlignment::Right);
         }
         let balance =
-            if self.balances() { "the books balance" } else { "THE BOOKS DO NOT BALANCE" };
+            if self.is_balanced() { "the books balance" } else { "THE BOOKS DO NOT BALANCE" };
         format!("{table}\n\n {balance}: {} rows in {:.2} s", HumanCount(self.rows), self.seconds)
     }
 }

@@ -21,7 +21,7 @@ use tributary_rules::Rules;
 
 use crate::distinct;
 use crate::offline::Windows;
-use crate::output::{Lines, conclude, is_stdout, tell};
+use crate::output::{Lines, eprint_line, is_stdout, print_summary};
 use crate::progress::Progress;
 use crate::report::Report;
 
@@ -75,7 +75,7 @@ struct Run {
     bad_rows: Lines,
     alerts: Lines,
     /// Alerts that were told.
-    told: BTreeSet<Id>,
+    reported: BTreeSet<Id>,
     /// Where somebody asked for them.
     windows: Option<Windows>,
     report: Report,
@@ -107,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         events: Lines::open(arguments.events.as_deref())?,
         bad_rows: Lines::open(arguments.bad_rows.as_deref())?,
         alerts: Lines::open(arguments.alerts.as_deref())?,
-        told: BTreeSet::new(),
+        reported: BTreeSet::new(),
         report: Report::default(),
         payload: Vec::new(),
     };
@@ -132,12 +132,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             Format::Table => report.table(),
             Format::Json => report.json()?,
         };
-        conclude(&text, on_stdout > 0)?;
+        print_summary(&text, on_stdout > 0)?;
     }
     for why in &unreadable {
-        tell(&format!("tributary: {why}"));
+        eprint_line(&format!("tributary: {why}"));
     }
-    Ok(match (unreadable.is_empty(), report.balances()) {
+    Ok(match (unreadable.is_empty(), report.is_balanced()) {
         (false, _) => ExitCode::from(2),
         (true, false) => ExitCode::FAILURE,
         (true, true) => ExitCode::SUCCESS,
@@ -194,7 +194,7 @@ impl Run {
                     }
                     Err(error) => return Ok(Err(unreadable(error))),
                 },
-                Ok(Step::Begun) => {}
+                Ok(Step::Started) => {}
                 Ok(Step::Row(row)) => {
                     self.payload.clear();
                     row.write_payload(&mut self.payload);
@@ -260,7 +260,7 @@ impl Run {
         }
         for mut alert in alerts {
             // What a cooldown makes one alert is told once.
-            if !self.told.insert(alert.alert_id) {
+            if !self.reported.insert(alert.alert_id) {
                 continue;
             }
             self.report.alerts += 1;

@@ -17,12 +17,12 @@ use crate::output::{Lines, is_stdout};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
 use crate::stop::Stop;
-use crate::summary::{self, Format, Shown, Throughput};
+use crate::summary::{self, Format, Report, Throughput};
 use crate::target::{Item, Origin, TargetName, To};
 use crate::units::{self, Start};
 
 /// Whether records were not delivered is looked up every so many.
-const LOOK_EVERY: u64 = 64;
+const CHECK_EVERY: u64 = 64;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
 
     /// From one reading of a device to its next, such as 10s or 15m [default: telemetry 10s, flood
     /// and accidents 15m, covid 1d]
-    #[arg(long, value_name = "TIME", value_parser = units::length)]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
     interval: Option<Duration>,
 
     /// The time of the first reading: a date, RFC 3339, or now [default: 2026-01-01; covid 2020-03-01]
@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     start: Option<Start>,
 
     /// For how long readings are taken, in simulated time, such as 2h or 7d
-    #[arg(long, value_name = "TIME", value_parser = units::length)]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
     duration: Option<Duration>,
 
     /// How many records to send
@@ -224,11 +224,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         target.send(&item)?;
         labels.write(&mut simulation)?;
         progress.sent(sent);
-        if sent.is_multiple_of(LOOK_EVERY) && target.status().undelivered > 0 {
+        if sent.is_multiple_of(CHECK_EVERY) && target.status().undelivered > 0 {
             break;
         }
     }
-    target.settle()?;
+    target.flush()?;
     progress.finish();
     labels.lines.finish()?;
 
@@ -260,7 +260,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         ("spikes", summary.spikes),
     ];
     let title = format!("{} to {}", summary.dataset, summary.target);
-    let shown = Shown {
+    let shown = Report {
         title: &title,
         records: sent,
         details: &details,
@@ -284,7 +284,7 @@ impl Labels {
         if path.is_some_and(is_stdout) && arguments.to.name == TargetName::Stdout {
             bail!("records go to standard output: --labels needs a file");
         }
-        if path.is_some() && !simulation.keep_labels() {
+        if path.is_some() && !simulation.enable_labels() {
             bail!("{} has no sensors whose faults could be labelled", kind.name());
         }
         let measure = match kind {

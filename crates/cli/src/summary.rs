@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use crate::output::{conclude, tell};
+use crate::output::{eprint_line, print_summary};
 use crate::pace::Pace;
 use crate::target::{Status, Target};
 
@@ -90,7 +90,7 @@ fn thousandths(value: f64) -> f64 {
 }
 
 /// A summary as a person sees it.
-pub(crate) struct Shown<'a> {
+pub(crate) struct Report<'a> {
     /// What it is of.
     pub title: &'a str,
     pub records: u64,
@@ -101,12 +101,12 @@ pub(crate) struct Shown<'a> {
     pub data_on_stdout: bool,
 }
 
-impl Shown<'_> {
+impl Report<'_> {
     /// Shows it; `summary` is the same for a program.
     pub(crate) fn print(&self, summary: &impl Serialize, format: Format) -> Result<()> {
         if format == Format::Json {
             let text = serde_json::to_string(summary)?;
-            return Ok(conclude(&text, self.data_on_stdout)?);
+            return Ok(print_summary(&text, self.data_on_stdout)?);
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -117,7 +117,11 @@ impl Shown<'_> {
         if let Some(column) = table.column_mut(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        tell(&format!(" {}\n{table}\n\n {}", self.title, self.throughput.line(self.records)));
+        eprint_line(&format!(
+            " {}\n{table}\n\n {}",
+            self.title,
+            self.throughput.line(self.records)
+        ));
         Ok(())
     }
 }
@@ -129,6 +133,9 @@ pub(crate) fn outcome(target: &dyn Target) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let why = target.last_error().unwrap_or_else(|| "no answer".to_owned());
-    tell(&format!("tributary: {} records were not delivered: {why}", HumanCount(undelivered)));
+    eprint_line(&format!(
+        "tributary: {} records were not delivered: {why}",
+        HumanCount(undelivered)
+    ));
     ExitCode::FAILURE
 }

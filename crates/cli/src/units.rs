@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use tributary_aws::tail;
 
 /// `90`, `90s`, `15m`, `1.5h`, `7d`, `250ms`; a bare number is seconds.
-pub(crate) fn length(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no length of time: write 90s, 15m, 1.5h or 7d");
     let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
     let seconds = match &text[digits.len()..] {
@@ -72,7 +72,7 @@ fn time(text: &str) -> Option<Timestamp> {
 
 /// A time as above, or `2h` or `-2h`, a span before now.
 pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
-    let span = || length(text.strip_prefix('-').unwrap_or(text)).ok();
+    let span = || duration(text.strip_prefix('-').unwrap_or(text)).ok();
     let before_now = || Timestamp::now().checked_sub(span()?).ok();
     before_now()
         .or_else(|| time(text))
@@ -122,10 +122,10 @@ mod tests {
             ("1.5h", 5_400_000),
             ("7d", 604_800_000),
         ] {
-            assert_eq!(length(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "h", "-1s", "1w", "nan", "infd", "0", "1e300d", "10 s"] {
-            assert!(length(text).is_err(), "{text}");
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 

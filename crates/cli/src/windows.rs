@@ -15,14 +15,14 @@ use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_model::event::Event;
 use tributary_windows::{Phase, Spec, Window};
 
-use crate::output::say;
+use crate::output::print_line;
 use crate::run::named;
 use crate::stack::Stack;
 use crate::summary::Format;
 use crate::units;
 
 /// The most windows that are asked for at once: they are all in memory.
-const MOST: usize = 100_000;
+const MAX_WINDOWS: usize = 100_000;
 
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("store").required(true).args(["stack", "table", "cassandra", "keyspaces"]))]
@@ -122,8 +122,8 @@ fn range(arguments: &Arguments) -> Result<Range> {
     if from >= until {
         bail!("--from is not before --to");
     }
-    if arguments.limit == 0 || arguments.limit > MOST {
-        bail!("--limit is 1 to {MOST}");
+    if arguments.limit == 0 || arguments.limit > MAX_WINDOWS {
+        bail!("--limit is 1 to {MAX_WINDOWS}");
     }
     Ok(Range { from, until, limit: arguments.limit })
 }
@@ -159,8 +159,8 @@ async fn place(arguments: &Arguments, config: &SdkConfig) -> Result<Place> {
 }
 
 fn cassandra(nodes: &str, datacenter: &str, keyspace: String) -> Result<Place> {
-    let look_up = |name: &str| std::env::var(name).ok();
-    let mut env = Env::new(&look_up);
+    let lookup = |name: &str| std::env::var(name).ok();
+    let mut env = Env::new(&lookup);
     let cluster = ClusterConfig::Cassandra {
         keyspace,
         nodes: nodes.split(',').map(|node| node.trim().to_owned()).collect(),
@@ -188,10 +188,10 @@ async fn show<S: WindowStore>(
     match arguments.format {
         Format::Json => {
             for window in &windows {
-                say(&serde_json::to_string(&window.event(spec, group))?)?;
+                print_line(&serde_json::to_string(&window.event(spec, group))?)?;
             }
         }
-        Format::Table => say(&as_table(spec, group, &windows))?,
+        Format::Table => print_line(&as_table(spec, group, &windows))?,
     }
     Ok(())
 }

@@ -119,9 +119,9 @@ fn each_window_of_the_readings_of_each_fixture_is_as_declared() {
         }
         assert!(!open.is_empty(), "{}", spec.id);
         for ((group, _), mut window) in open {
-            window.judge(&spec, &tributary_anomaly::Baseline::default());
+            window.evaluate(&spec, &tributary_anomaly::Baseline::default());
             let event = window.event(&spec, &group);
-            assert_eq!(windows.get(&spec.id).unwrap().strange(&event), None, "{event:?}");
+            assert_eq!(windows.get(&spec.id).unwrap().mismatch(&event), None, "{event:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{DAY_MS, HOUR_MS};
 const SLOT_MS: i64 = 6 * HOUR_MS;
 
 /// The most faults a device can have in a day.
-pub(crate) const MOST_A_DAY: f64 = 4.0;
+pub(crate) const MAX_PER_DAY: f64 = 4.0;
 
 /// What is wrong with the values of a sensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

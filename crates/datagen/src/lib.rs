@@ -17,8 +17,8 @@
 //!
 //! What must **not** go here: the clock, files, streams, and how fast records go out.
 
+mod delayed;
 mod faults;
-mod held;
 mod model;
 mod places;
 pub mod random;

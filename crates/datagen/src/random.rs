@@ -28,7 +28,7 @@ pub(crate) fn signed(bits: u64) -> f64 {
 
 /// A number around 0 with a standard deviation of 1: the sum of four even ones, which is near enough
 /// to a normal one and, unlike that, the same on every machine.
-pub(crate) fn bell(bits: u64) -> f64 {
+pub(crate) fn normal(bits: u64) -> f64 {
     // The variance of one part, even over 0 to 65,535, times four.
     const DEVIATION: f64 = 37_837.226_816_9;
     let sum: i64 = (0..4).map(|part| i64::from((bits >> (16 * part)) as u16)).sum();
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_bell_has_no_bias_and_a_deviation_of_one() {
         let mut sequence = Sequence::new(1, 0);
-        let draws: Vec<f64> = (0..100_000).map(|_| bell(sequence.bits())).collect();
+        let draws: Vec<f64> = (0..100_000).map(|_| normal(sequence.bits())).collect();
 
         let mean = draws.iter().sum::<f64>() / 100_000.0;
         let variance = draws.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 100_000.0;

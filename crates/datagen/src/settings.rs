@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::DAY_MS;
-use crate::faults::MOST_A_DAY;
+use crate::faults::MAX_PER_DAY;
 use crate::places::PLACES;
 
 /// Midnight of 2026-01-01, UTC.
@@ -12,7 +12,7 @@ const YEAR_2026_MS: i64 = 1_767_225_600_000;
 const MARCH_2020_MS: i64 = 1_583_020_800_000;
 
 /// The most devices: each of them is kept in memory.
-const MOST_DEVICES: u32 = 1_000_000;
+const MAX_DEVICES: u32 = 1_000_000;
 
 /// Which feed is made up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +41,10 @@ impl FeedKind {
 
     /// The most devices it can have.
     #[must_use]
-    pub fn most_devices(self) -> u32 {
+    pub fn max_devices(self) -> u32 {
         match self {
             Self::Covid => PLACES.len() as u32,
-            _ => MOST_DEVICES,
+            _ => MAX_DEVICES,
         }
     }
 }
@@ -128,9 +128,9 @@ impl Settings {
 
     /// Whether a feed can be made of these settings.
     pub(crate) fn check(&self, kind: FeedKind) -> Result<(), SettingsError> {
-        let most = kind.most_devices();
-        if self.devices == 0 || self.devices > most {
-            return Err(SettingsError(format!("{} can have 1 to {most} devices", kind.name())));
+        let max = kind.max_devices();
+        if self.devices == 0 || self.devices > max {
+            return Err(SettingsError(format!("{} can have 1 to {max} devices", kind.name())));
         }
         if self.interval_ms < 1 || self.interval_ms > 366 * DAY_MS {
             return Err(SettingsError("an interval is 1 ms to 366 days".to_owned()));
@@ -172,12 +172,12 @@ impl Settings {
         let faults =
             [("shift", rates.shift), ("fast drift", rates.fast_drift), ("stuck", rates.stuck)];
         for (name, rate) in faults {
-            if !(0.0..=MOST_A_DAY).contains(&rate) {
-                return Err(SettingsError(format!("the {name} rate is 0 to {MOST_A_DAY} a day")));
+            if !(0.0..=MAX_PER_DAY).contains(&rate) {
+                return Err(SettingsError(format!("the {name} rate is 0 to {MAX_PER_DAY} a day")));
             }
         }
         let all = faults.iter().map(|(_, rate)| rate).sum::<f64>();
-        if all > MOST_A_DAY {
+        if all > MAX_PER_DAY {
             let message = "the shift, fast drift and stuck rates are 4 a day together at most";
             return Err(SettingsError(message.to_owned()));
         }

@@ -3,18 +3,18 @@
 use std::ops::Range;
 
 use crate::DAY_MS;
+use crate::delayed::DelayedRecords;
 use crate::faults::{Episode, FaultKind, Faults, Label};
-use crate::held::Held;
 use crate::model::{self, Model, Reading};
-use crate::random::{Sequence, bell, hash, signed, unit};
+use crate::random::{Sequence, hash, normal, signed, unit};
 use crate::settings::{FeedKind, LAST_MS, Rates, Settings, SettingsError};
 use crate::weather::in_units;
 
 /// How many readings a silent device leaves out, on average.
-const SPELL: u32 = 8;
+const MAX_DROPOUT_READINGS: u32 = 8;
 
 /// The most intervals by which a late record is late.
-const LATEST: f64 = 60.0;
+const MAX_DELAY_S: f64 = 60.0;
 
 /// One record, as it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Simulation {
     step: u64,
     /// How many more readings each device leaves out.
     silent: Vec<u32>,
-    held: Held,
+    delayed: DelayedRecords,
     faults: Faults,
     /// What is wrong with the sensors, where somebody asked; and which fault of each device was told
     /// last, by its beginning.
@@ -84,7 +84,7 @@ impl Simulation {
             model: model::of(kind, settings)?,
             step: 0,
             silent: vec![0; settings.devices as usize],
-            held: Held::default(),
+            delayed: DelayedRecords::default(),
             faults: Faults::new(settings),
             labels: None,
             chances: Chances {
@@ -110,7 +110,7 @@ impl Simulation {
     /// From now on faults of sensors are labelled; whether this feed has sensors that can fail.
     ///
     /// Whoever asks for labels takes them from time to time: until then they are in memory.
-    pub fn keep_labels(&mut self) -> bool {
+    pub fn enable_labels(&mut self) -> bool {
         let has_sensors = self.model.units().is_some();
         if has_sensors {
             self.labels = Some((Vec::new(), vec![None; self.settings.devices as usize]));
@@ -135,10 +135,10 @@ impl Simulation {
                 .duration_ms
                 .is_some_and(|length| time_ms.saturating_sub(self.settings.start_ms) >= length)
                 || time_ms > LAST_MS;
-            if let Some(mut late) = self.held.pop((!over).then_some(time_ms)) {
+            if let Some(mut late) = self.delayed.pop((!over).then_some(time_ms)) {
                 self.key = late.key();
                 std::mem::swap(&mut self.json, &mut late.json);
-                self.held.give_back(late.json);
+                self.delayed.recycle(late.json);
                 if late.is_duplicate {
                     self.counts.duplicates += 1;
                 } else {
@@ -177,23 +177,23 @@ impl Simulation {
     fn take(&mut self, device: usize, time_ms: i64) -> bool {
         let rates = &self.settings.rates;
         let (chances, counts) = (&mut self.chances, &mut self.counts);
-        let noise = [(); 3].map(|()| bell(chances.noise.bits()));
+        let noise = [(); 3].map(|()| normal(chances.noise.bits()));
         let has_noise = chances.noise.chance(rates.noise);
         let (is_late, late_by) = (chances.late.chance(rates.late), unit(chances.late.bits()));
         let again = chances.duplicate.chance(rates.duplicate);
         let again_after = unit(chances.duplicate.bits());
         let spike = chances.spike.chance(rates.spike);
         let size = signed(chances.spike.bits());
-        let (falls_silent, spell) = falls_silent(&mut chances.dropout, rates);
+        let (drops_out, spell) = drops_out(&mut chances.dropout, rates);
 
         let silent = &mut self.silent[device];
         let was_silent = *silent > 0;
         if was_silent {
             *silent -= 1;
-        } else if falls_silent {
+        } else if drops_out {
             *silent = spell - 1;
         }
-        if was_silent || falls_silent {
+        if was_silent || drops_out {
             counts.dropped += 1;
             return false;
         }
@@ -220,13 +220,13 @@ impl Simulation {
         let mut sent_ms = time_ms;
         if is_late {
             // Most are a few intervals late, some are very late.
-            let intervals = 1.0 + (LATEST - 1.0) * late_by * late_by * late_by;
+            let intervals = 1.0 + (MAX_DELAY_S - 1.0) * late_by * late_by * late_by;
             sent_ms = time_ms.saturating_add((intervals * interval) as i64);
-            self.held.push(sent_ms, false, &self.json, self.key.clone());
+            self.delayed.push(sent_ms, false, &self.json, self.key.clone());
         }
         if again {
             let due_ms = sent_ms.saturating_add((again_after * interval) as i64);
-            self.held.push(due_ms, true, &self.json, self.key.clone());
+            self.delayed.push(due_ms, true, &self.json, self.key.clone());
         }
         !is_late
     }
@@ -235,21 +235,21 @@ impl Simulation {
 impl Simulation {
     /// Labels what is wrong with the reading that was just written.
     fn label(&mut self, reading: &Reading, episode: Option<Episode>) {
-        let Some((labels, told)) = &mut self.labels else { return };
+        let Some((labels, reported)) = &mut self.labels else { return };
         let Some((a_spike, a_month)) = self.model.units() else { return };
         let device = || {
             let key = self.json.get(self.key.clone()).unwrap_or_default();
             String::from_utf8_lossy(key).into_owned()
         };
         let from_ms = reading.time_ms;
-        let told = &mut told[reading.device];
+        let reported = &mut reported[reading.device];
         let slow = drift(&self.settings, reading.device, 1.0);
-        if told.is_none() && slow != 0.0 {
+        if reported.is_none() && slow != 0.0 {
             let kind = FaultKind::SlowDrift;
             let size = slow * a_month;
             labels.push(Label { device: device(), kind, from_ms, to_ms: None, size });
         }
-        let begun = told.get_or_insert(i64::MIN);
+        let begun = reported.get_or_insert(i64::MIN);
         if let Some(Episode { kind, from_ms, to_ms, size }) = episode
             && from_ms > *begun
         {
@@ -264,12 +264,12 @@ impl Simulation {
 }
 
 /// Whether a device that sends falls silent now, and for how many readings.
-fn falls_silent(chances: &mut Sequence, rates: &Rates) -> (bool, u32) {
+fn drops_out(chances: &mut Sequence, rates: &Rates) -> (bool, u32) {
     // So that of all readings the share `dropout` falls into a spell.
-    let mean = f64::from(SPELL);
+    let mean = f64::from(MAX_DROPOUT_READINGS);
     let enters = rates.dropout / (mean * (1.0 - rates.dropout) + rates.dropout);
     let falls = chances.chance(enters);
-    let spell = 1 + (chances.bits() % u64::from(2 * SPELL - 1)) as u32;
+    let spell = 1 + (chances.bits() % u64::from(2 * MAX_DROPOUT_READINGS - 1)) as u32;
     (falls, spell)
 }
 

@@ -6,7 +6,7 @@ use super::{ALL, Dataset, names};
 use tributary_model::bad_row::{Code, Rejection, shown};
 
 /// How many columns a message names.
-const SHOWN: usize = 5;
+const MAX_SHOWN: usize = 5;
 
 /// What somebody can do about a file that says too little of itself.
 const HINT: &str =
@@ -68,8 +68,8 @@ fn best(
         let all = ALL.iter().copied();
         all.filter(|&dataset| lacking(required(dataset), columns).is_empty())
     };
-    let most = fits().map(|dataset| required(dataset).len()).max();
-    let best: Vec<_> = fits().filter(|&dataset| Some(required(dataset).len()) == most).collect();
+    let max = fits().map(|dataset| required(dataset).len()).max();
+    let best: Vec<_> = fits().filter(|&dataset| Some(required(dataset).len()) == max).collect();
     if best.len() > 1 {
         let fitting: Vec<_> = best.iter().map(|dataset| dataset.name()).collect();
         let message = format!("the columns fit {}: {HINT}", fitting.join(" and "));
@@ -108,8 +108,8 @@ fn unknown(
         return Rejection::row(Code::MissingColumn, messages.join("; "));
     }
     let mut seen =
-        columns.iter().take(SHOWN).map(|name| named(name)).collect::<Vec<_>>().join(", ");
-    if columns.len() > SHOWN {
+        columns.iter().take(MAX_SHOWN).map(|name| named(name)).collect::<Vec<_>>().join(", ");
+    if columns.len() > MAX_SHOWN {
         seen.push_str(", …");
     }
     let has = match columns {
@@ -122,8 +122,8 @@ fn unknown(
 
 /// A column as a message names it: as it is, unless it is none that anybody would give.
 fn named(column: &str) -> Cow<'_, str> {
-    const LONGEST: usize = 64;
-    let is_plain = column.len() <= LONGEST && !column.contains(char::is_control);
+    const MAX_CHARS: usize = 64;
+    let is_plain = column.len() <= MAX_CHARS && !column.contains(char::is_control);
     if is_plain { Cow::Borrowed(column) } else { Cow::Owned(shown(column)) }
 }
 

@@ -63,7 +63,7 @@ pub struct Feed {
 pub enum Step<'f> {
     /// The header was read and fits the dataset. Comes before the first row of a CSV; a continued
     /// feed [seeks](Feed::seek) now.
-    Begun,
+    Started,
     /// A row to send.
     Row(FeedRow<'f>),
     /// A row that can never be sent; its bytes, where they were not too many.
@@ -160,7 +160,7 @@ impl Feed {
                         partition.filter_map(|column| header.index_of(column)).collect();
                     self.dataset = Some(dataset);
                 }
-                Step::Begun
+                Step::Started
             }
             Next::Row(row) => {
                 let dataset = match self.dataset {
@@ -211,8 +211,9 @@ impl FeedRow<'_> {
         let is_there = |key: &Cow<'_, str>| !key.trim().is_empty();
         match self.row.header().format() {
             Format::Csv => {
-                let mut cells = self.partition_indices.iter().map(|&index| self.row.cell(index));
-                cells.find_map(|cell| cell.filter(is_there))
+                let mut cells =
+                    self.partition_indices.iter().map(|&index| self.row.field_at(index));
+                cells.find_map(|value| value.filter(is_there))
             }
             Format::JsonLines => {
                 let mut columns = self.dataset.partition_columns().iter();
@@ -287,7 +288,7 @@ mod tests {
             match feed.step() {
                 Ok(Step::Row(_)) => rows.push(true),
                 Ok(Step::Bad(..)) => rows.push(false),
-                Ok(Step::Begun | Step::NeedInput) => {}
+                Ok(Step::Started | Step::NeedInput) => {}
                 Ok(Step::End) | Err(_) => return rows,
             }
         }

@@ -4,9 +4,9 @@
 //! `fixtures/datasets/`; no function changes.
 
 pub mod accidents;
-pub mod cell;
 mod columns;
 pub mod covid;
+pub mod field_value;
 pub mod flood;
 pub mod ingest;
 mod place;

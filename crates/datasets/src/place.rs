@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::cell::{Cell, missing};
+use crate::field_value::{FieldValue, missing};
 use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::event::{Location, Text};
 
@@ -26,9 +26,9 @@ pub(super) struct Place<'a> {
 #[serde(default)]
 struct Point<'a> {
     #[serde(borrow, alias = "lat")]
-    latitude: Cell<'a>,
+    latitude: FieldValue<'a>,
     #[serde(borrow, alias = "lon")]
-    longitude: Cell<'a>,
+    longitude: FieldValue<'a>,
 }
 
 /// The place of a cell: an object with `latitude` and `longitude` or `lat` and `lon`, in degrees,
@@ -42,11 +42,11 @@ struct Point<'a> {
 /// [`Code::OutOfRange`] for coordinates that are not on Earth, [`Code::InvalidNumber`] for what is
 /// no number, [`Code::MissingField`] for one coordinate alone, [`Code::DuplicateField`] for one
 /// that is there twice, and [`Code::UnknownValue`] for anything else.
-pub(super) fn place(cell: Cell<'_>) -> Result<Place<'_>, Rejection> {
-    if let Cell::Json(json) = cell {
+pub(super) fn place(value: FieldValue<'_>) -> Result<Place<'_>, Rejection> {
+    if let FieldValue::Json(json) = value {
         return object(json);
     }
-    let Some(text) = cell.into_text(FIELD)? else { return Ok(Place::default()) };
+    let Some(text) = value.into_text(FIELD)? else { return Ok(Place::default()) };
     if text.starts_with('{') {
         return object(&text).map(|place| Place { point: place.point, name: None });
     }
@@ -61,11 +61,11 @@ pub(super) fn place(cell: Cell<'_>) -> Result<Place<'_>, Rejection> {
 }
 
 /// The two numbers of `lat,lon`; of what is not two numbers, none.
-fn coordinates(text: &str) -> Option<(Cell<'_>, Cell<'_>)> {
+fn coordinates(text: &str) -> Option<(FieldValue<'_>, FieldValue<'_>)> {
     let number = |text: &'_ str| text.trim().parse::<f64>().is_ok();
     let (lat, lon) = text.split_once(',')?;
-    let cell = |text| Cell::Text(Cow::Borrowed(text));
-    (number(lat) && number(lon)).then(|| (cell(lat), cell(lon)))
+    let value = |text| FieldValue::Text(Cow::Borrowed(text));
+    (number(lat) && number(lon)).then(|| (value(lat), value(lon)))
 }
 
 fn object(json: &str) -> Result<Place<'static>, Rejection> {
@@ -92,8 +92,8 @@ fn object(json: &str) -> Result<Place<'static>, Rejection> {
 }
 
 fn point(
-    lat: &Cell<'_>,
-    lon: &Cell<'_>,
+    lat: &FieldValue<'_>,
+    lon: &FieldValue<'_>,
     lat_field: &'static str,
     lon_field: &'static str,
 ) -> Result<Location<'static>, Rejection> {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn of(json: &str) -> Result<Place<'_>, Rejection> {
-        place(crate::cell::as_it_stands(&mut serde_json::Deserializer::from_str(json)).unwrap())
+        place(crate::field_value::verbatim(&mut serde_json::Deserializer::from_str(json)).unwrap())
     }
 
     #[test]

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::Offset;
 
-use crate::cell::Cell;
+use crate::field_value::FieldValue;
 use tributary_model::bad_row::{Code, Rejection, shown};
 
 /// 2000-01-01T00:00:00Z in seconds of Unix time: the first that is read as such.
@@ -35,10 +35,10 @@ const UNITS: [(i64, usize); 3] = [(1_000_000_000, 9), (1_000_000, 6), (1_000, 3)
 ///
 /// [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
 pub(super) fn instant(
-    cell: &Cell<'_>,
+    value: &FieldValue<'_>,
     field: &'static str,
 ) -> Result<Option<Timestamp>, Rejection> {
-    let Some(text) = cell.text(field)? else { return Ok(None) };
+    let Some(text) = value.text(field)? else { return Ok(None) };
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let read = if is_number {
         unix(text).ok_or("is no Unix time of 2000 to 2099 in s, ms or us")
@@ -57,8 +57,8 @@ pub(super) fn instant(
 /// # Errors
 ///
 /// [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
-pub(super) fn date(cell: &Cell<'_>, field: &'static str) -> Result<Option<Date>, Rejection> {
-    let Some(text) = cell.text(field)? else { return Ok(None) };
+pub(super) fn date(value: &FieldValue<'_>, field: &'static str) -> Result<Option<Date>, Rejection> {
+    let Some(text) = value.text(field)? else { return Ok(None) };
     let read = text.as_bytes().split_first_chunk().filter(|(_, rest)| rest.is_empty());
     match read.and_then(|(date, _)| day(date)) {
         Some(date) => Ok(Some(date)),
@@ -132,12 +132,12 @@ fn day(text: &[u8; 10]) -> Option<Date> {
 }
 
 /// One to `most` decimals of a unit with `most` decimals, as nanoseconds.
-fn fraction(decimals: &[u8], most: usize) -> Option<i32> {
-    if decimals.is_empty() || decimals.len() > most {
+fn fraction(decimals: &[u8], max: usize) -> Option<i32> {
+    if decimals.is_empty() || decimals.len() > max {
         return None;
     }
     let zeros = std::iter::repeat(&b'0');
-    decimals.iter().chain(zeros).take(most).try_fold(0, |number, digit| {
+    decimals.iter().chain(zeros).take(max).try_fold(0, |number, digit| {
         digit.is_ascii_digit().then(|| number * 10 + i32::from(digit - b'0'))
     })
 }
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, Code> {
-        let time = instant(&Cell::Text(Cow::Borrowed(text)), "timestamp");
+        let time = instant(&FieldValue::Text(Cow::Borrowed(text)), "timestamp");
         time.map(|time| time.unwrap().to_string()).map_err(|rejection| rejection.code)
     }
 
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_time_that_exists_and_cannot_be_named_is_told_so() {
         let message = |text: &'static str| {
-            instant(&Cell::Text(Cow::Borrowed(text)), "timestamp").unwrap_err().message
+            instant(&FieldValue::Text(Cow::Borrowed(text)), "timestamp").unwrap_err().message
         };
 
         for text in ["9999-12-31T23:59:59Z", "9999-12-30T23:59:59-12:00"] {
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_date_is_a_date_alone() {
-        let read = |text| date(&Cell::Text(Cow::Borrowed(text)), "date");
+        let read = |text| date(&FieldValue::Text(Cow::Borrowed(text)), "date");
 
         assert_eq!(read("2021-02-05"), Ok(Some(Date::constant(2021, 2, 5))));
         assert_eq!(read(" "), Ok(None));
@@ -281,16 +281,16 @@ mod tests {
                 format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
             ];
             for spelling in spellings {
-                let read = instant(&Cell::Text(Cow::Borrowed(&spelling)), "timestamp");
+                let read = instant(&FieldValue::Text(Cow::Borrowed(&spelling)), "timestamp");
                 prop_assert_eq!(read, Ok(Some(time)), "{}", spelling);
             }
         }
 
         #[test]
         fn any_text_is_a_time_or_a_rejection(text in "[0-9T:. Z+-]{0,32}|.{0,32}") {
-            let cell = Cell::Text(Cow::Owned(text));
-            let _ = instant(&cell, "timestamp");
-            let _ = date(&cell, "date");
+            let value = FieldValue::Text(Cow::Owned(text));
+            let _ = instant(&value, "timestamp");
+            let _ = date(&value, "date");
         }
     }
 }

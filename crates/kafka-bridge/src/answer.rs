@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::batch::{Partition, Record};
 
 /// Where each partition that was not delivered as a whole must go on.
-pub type Cuts = BTreeMap<Partition, i64>;
+pub type FailedOffsets = BTreeMap<Partition, i64>;
 
 /// An answer that says nothing of what was delivered: the batch counts as failed.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -57,13 +57,13 @@ struct Position {
 /// # Errors
 ///
 /// When a failure cannot be told from the answer. Lambda then takes the whole batch as failed.
-pub fn read(text: &str, batch: &[Record]) -> Result<Cuts, BadAnswer> {
+pub fn read(text: &str, batch: &[Record]) -> Result<FailedOffsets, BadAnswer> {
     if text.trim().is_empty() {
-        return Ok(Cuts::new());
+        return Ok(FailedOffsets::new());
     }
     let answer: Option<Answer> =
         serde_json::from_str(text).map_err(|error| BadAnswer::NotAnAnswer(error.to_string()))?;
-    let mut cuts = Cuts::new();
+    let mut failed_offsets = FailedOffsets::new();
     for failure in answer.and_then(|it| it.failures).unwrap_or_default() {
         let Some(Position { partition: Some(name), offset: Some(offset) }) = failure.position
         else {
@@ -73,10 +73,10 @@ pub fn read(text: &str, batch: &[Record]) -> Result<Cuts, BadAnswer> {
         let Some(record) = known else {
             return Err(BadAnswer::NotInBatch { partition: name, offset });
         };
-        let cut = cuts.entry(record.partition.clone()).or_insert(offset);
-        *cut = offset.min(*cut);
+        let resume_at = failed_offsets.entry(record.partition.clone()).or_insert(offset);
+        *resume_at = offset.min(*resume_at);
     }
-    Ok(cuts)
+    Ok(failed_offsets)
 }
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn nothing_to_report_is_success() {
         for text in ["", "null", "{}", r#"{"batchItemFailures":null}"#, &failures(&[])] {
-            assert_eq!(read(text, &batch()), Ok(Cuts::new()), "{text}");
+            assert_eq!(read(text, &batch()), Ok(FailedOffsets::new()), "{text}");
         }
     }
 
@@ -114,10 +114,10 @@ mod tests {
     fn the_lowest_offset_of_each_partition_counts() {
         let text = failures(&[failure("a-b-0", 9), failure("a-b-11", 3), failure("a-b-0", 8)]);
 
-        let cuts = read(&text, &batch()).unwrap();
+        let failed_offsets = read(&text, &batch()).unwrap();
 
         let expected = [(Partition::new("a-b", 0), 8), (Partition::new("a-b", 11), 3)];
-        assert_eq!(cuts, Cuts::from(expected));
+        assert_eq!(failed_offsets, FailedOffsets::from(expected));
     }
 
     #[test]

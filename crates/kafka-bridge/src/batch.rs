@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::payload;
 
 /// A partition that failed is given again after this long; the pause doubles up to the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const INITIAL_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// One partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,12 +70,12 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub struct Queue {
     records: VecDeque<Record>,
-    holds: BTreeMap<Partition, Hold>,
+    backoffs: BTreeMap<Partition, Backoff>,
 }
 
 /// A partition that failed, until it is given again.
 #[derive(Debug)]
-struct Hold {
+struct Backoff {
     until: Instant,
     pause: Duration,
 }
@@ -106,7 +106,7 @@ impl Queue {
         let mut bytes = frame;
         let mut is_full = false;
         for (index, record) in self.records.iter().enumerate() {
-            if self.holds.get(&record.partition).is_some_and(|hold| now < hold.until) {
+            if self.backoffs.get(&record.partition).is_some_and(|backoff| now < backoff.until) {
                 continue;
             }
             bytes += record.json.len() + 1;
@@ -144,15 +144,15 @@ impl Queue {
 
     /// Puts back what was not delivered, before everything else, and holds its partitions for a
     /// pause that grows from failure to failure.
-    pub fn put_back(&mut self, records: Vec<Record>, now: Instant) {
+    pub fn requeue(&mut self, records: Vec<Record>, now: Instant) {
         let mut failed: Vec<&Partition> = records.iter().map(|it| &it.partition).collect();
         failed.sort_unstable();
         failed.dedup();
         for partition in failed {
-            let hold = self.holds.entry(partition.clone());
-            let hold = hold.or_insert(Hold { until: now, pause: FIRST_PAUSE });
-            hold.until = now + hold.pause;
-            hold.pause = LONGEST_PAUSE.min(hold.pause * 2);
+            let backoff = self.backoffs.entry(partition.clone());
+            let backoff = backoff.or_insert(Backoff { until: now, pause: INITIAL_PAUSE });
+            backoff.until = now + backoff.pause;
+            backoff.pause = MAX_PAUSE.min(backoff.pause * 2);
         }
         for record in records.into_iter().rev() {
             self.records.push_front(record);
@@ -161,21 +161,21 @@ impl Queue {
 
     /// A partition was delivered: its next failure begins with the shortest pause.
     pub fn delivered(&mut self, partition: &Partition) {
-        self.holds.remove(partition);
+        self.backoffs.remove(partition);
     }
 
     /// Forgets a partition that is no longer ours.
     pub fn forget(&mut self, partition: &Partition) {
         self.records.retain(|record| record.partition != *partition);
-        self.holds.remove(partition);
+        self.backoffs.remove(partition);
     }
 
     /// When something may be ready that is not now.
     #[must_use]
     pub fn next_at(&self, window: Duration) -> Option<Instant> {
         let of = |record: &Record| {
-            let hold = self.holds.get(&record.partition).map(|hold| hold.until);
-            hold.unwrap_or(record.arrived).max(record.arrived + window)
+            let backoff = self.backoffs.get(&record.partition).map(|backoff| backoff.until);
+            backoff.unwrap_or(record.arrived).max(record.arrived + window)
         };
         self.records.iter().map(of).min()
     }
@@ -192,15 +192,15 @@ mod tests {
         Record { partition: Partition::new("t", number), offset, json, arrived }
     }
 
-    fn queue(places: &[(i32, i64)], now: Instant) -> Queue {
+    fn queue(offsets: &[(i32, i64)], now: Instant) -> Queue {
         let mut queue = Queue::default();
-        for (number, offset) in places {
+        for (number, offset) in offsets {
             queue.push(record(*number, *offset, now));
         }
         queue
     }
 
-    fn places(batch: &[Record]) -> Vec<(i32, i64)> {
+    fn offsets(batch: &[Record]) -> Vec<(i32, i64)> {
         batch.iter().map(|it| (it.partition.number, it.offset)).collect()
     }
 
@@ -212,11 +212,11 @@ mod tests {
         assert!(queue.take(LIMITS, 0, now + Duration::from_millis(499)).is_none());
         assert_eq!(queue.next_at(LIMITS.window), Some(now + LIMITS.window));
         let late = queue.take(LIMITS, 0, now + LIMITS.window).unwrap();
-        assert_eq!(places(&late), [(0, 1), (1, 1)]);
+        assert_eq!(offsets(&late), [(0, 1), (1, 1)]);
         for offset in 2..6 {
             queue.push(record(0, offset, now));
         }
-        assert_eq!(places(&queue.take(LIMITS, 0, now).unwrap()), [(0, 2), (0, 3), (0, 4)]);
+        assert_eq!(offsets(&queue.take(LIMITS, 0, now).unwrap()), [(0, 2), (0, 3), (0, 4)]);
         assert!(queue.take(LIMITS, 0, now).is_none());
     }
 
@@ -236,8 +236,8 @@ mod tests {
         let mut queue = queue(&[(0, 1), (0, 2)], now);
         let limits = Limits { bytes: 50, ..LIMITS };
 
-        assert_eq!(places(&queue.take(limits, 10, now).unwrap()), [(0, 1)]);
-        assert_eq!(places(&queue.take(limits, 10, now).unwrap()), [(0, 2)]);
+        assert_eq!(offsets(&queue.take(limits, 10, now).unwrap()), [(0, 1)]);
+        assert_eq!(offsets(&queue.take(limits, 10, now).unwrap()), [(0, 2)]);
     }
 
     #[test]
@@ -249,10 +249,11 @@ mod tests {
         for _ in 0..10 {
             let batch = queue.take(LIMITS, 0, now).unwrap();
             let back: Vec<_> = batch.into_iter().filter(|it| it.partition.number == 0).collect();
-            assert_eq!(places(&back)[..2], [(0, 1), (0, 2)]);
-            queue.put_back(back, now);
-            pauses.push(queue.holds[&Partition::new("t", 0)].until - now);
-            if let Some(others) = queue.take(LIMITS, 0, now + LIMITS.window.min(FIRST_PAUSE / 2)) {
+            assert_eq!(offsets(&back)[..2], [(0, 1), (0, 2)]);
+            queue.requeue(back, now);
+            pauses.push(queue.backoffs[&Partition::new("t", 0)].until - now);
+            if let Some(others) = queue.take(LIMITS, 0, now + LIMITS.window.min(INITIAL_PAUSE / 2))
+            {
                 assert!(others.iter().all(|it| it.partition.number == 1));
             }
             now += pauses[pauses.len() - 1];
@@ -260,11 +261,11 @@ mod tests {
 
         assert_eq!(
             (pauses[0], pauses[1], pauses[9]),
-            (FIRST_PAUSE, FIRST_PAUSE * 2, LONGEST_PAUSE)
+            (INITIAL_PAUSE, INITIAL_PAUSE * 2, MAX_PAUSE)
         );
         queue.delivered(&Partition::new("t", 0));
         let rest = queue.take(LIMITS, 0, now).unwrap();
-        assert_eq!(places(&rest), [(0, 1), (0, 2), (0, 3)]);
+        assert_eq!(offsets(&rest), [(0, 1), (0, 2), (0, 3)]);
     }
 
     #[test]
@@ -274,7 +275,7 @@ mod tests {
 
         queue.forget(&Partition::new("t", 0));
 
-        assert_eq!(places(&queue.take(LIMITS, 0, now + LIMITS.window).unwrap()), [(1, 1)]);
+        assert_eq!(offsets(&queue.take(LIMITS, 0, now + LIMITS.window).unwrap()), [(1, 1)]);
         assert!(queue.is_empty());
     }
 

@@ -85,11 +85,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(mock) => (mock.bootstrap_servers(), "mock"),
         None => (arguments.brokers.clone(), "given"),
     };
-    tell(&json!({"bootstrap": brokers, "broker": broker}))?;
+    print_json(&json!({"bootstrap": brokers, "broker": broker}))?;
 
     let limits = Limits {
         records: arguments.batch_size as usize,
-        bytes: payload::MOST_BYTES,
+        bytes: payload::MAX_BYTES,
         window: Duration::from_millis(arguments.window),
     };
     let settings = Settings {
@@ -102,12 +102,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let function = runtime.block_on(LambdaFunction::connect(&arguments.function));
     let report = Poller::new(settings, function, complain)?.run(&stop)?;
-    tell(&report)?;
+    print_json(&report)?;
     Ok(outcome(&report, mock.is_some()))
 }
 
 /// One JSON object on a line, at once: somebody reads along.
-fn tell(what: &impl serde::Serialize) -> Result<()> {
+fn print_json(what: &impl serde::Serialize) -> Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, what)?;
     writeln!(out)?;

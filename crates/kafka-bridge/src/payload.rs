@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use crate::batch::{Partition, Record};
 
 /// The most bytes of a synchronous invocation.
-pub const MOST_BYTES: usize = 6 * 1024 * 1024;
+pub const MAX_BYTES: usize = 6 * 1024 * 1024;
 
 /// A record as a broker has it.
 #[derive(Clone, Copy, Debug)]

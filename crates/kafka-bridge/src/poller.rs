@@ -20,19 +20,19 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::runtime::{self, Runtime};
 
-use crate::answer::{self, Cuts};
+use crate::answer::{self, FailedOffsets};
 use crate::batch::{Limits, Partition, Queue, Record};
 use crate::invoke::Invoker;
 use crate::payload::{self, Message, Time};
 
 /// How long one look for records takes when there is nothing to do.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_WAIT: Duration = Duration::from_millis(100);
 
 /// A group gives the partitions of a member away that it has not heard of for so long.
 const SESSION_MS: &str = "6000";
 
 /// And those of a member that has not asked for records for so long: longer than a function runs.
-const MOST_BETWEEN_POLLS_MS: &str = "960000";
+const MAX_POLL_INTERVAL_MS: &str = "960000";
 
 /// How long a broker may take to say where a partition ends.
 const WATERMARKS: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(15);
 const COMMIT_AGAIN: Duration = Duration::from_millis(250);
 
 /// Of so many full batches consumption runs ahead of the function.
-const AHEAD: usize = 2;
+const PREFETCHED_BATCHES: usize = 2;
 
 /// What to consume and how.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ pub enum PollerError {
     #[error("no runtime: {0}")]
     Runtime(#[from] io::Error),
     /// No function could ever be given this record.
-    #[error("{partition} offset {offset} would be a payload of {bytes} bytes of {most}")]
+    #[error("{partition} offset {offset} would be a payload of {bytes} bytes of {max}")]
     TooLarge {
         /// Where it is.
         partition: Partition,
@@ -105,20 +105,20 @@ pub enum PollerError {
         /// What it would take.
         bytes: usize,
         /// What there may be.
-        most: usize,
+        max: usize,
     },
 }
 
 /// Hears of partitions that are no longer ours.
 #[derive(Default)]
-struct Watch {
+struct RebalanceListener {
     lost: Mutex<BTreeSet<Partition>>,
     rebalanced: AtomicBool,
 }
 
-impl ClientContext for Watch {}
+impl ClientContext for RebalanceListener {}
 
-impl ConsumerContext for Watch {
+impl ConsumerContext for RebalanceListener {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         self.rebalanced.store(true, Ordering::Relaxed);
         if let Rebalance::Revoke(partitions) = rebalance {
@@ -133,11 +133,11 @@ impl ConsumerContext for Watch {
 /// Carries topics to a function.
 pub struct Poller<I> {
     settings: Settings,
-    consumer: BaseConsumer<Watch>,
+    consumer: BaseConsumer<RebalanceListener>,
     invoker: I,
     runtime: Runtime,
     queues: BTreeMap<String, Queue>,
-    places: BTreeMap<Partition, Place>,
+    progress: BTreeMap<Partition, PartitionProgress>,
     is_paused: bool,
     last_activity: Instant,
     commit_at: Instant,
@@ -147,11 +147,11 @@ pub struct Poller<I> {
 
 /// How far a partition is, as offsets of the next record.
 #[derive(Debug, Default)]
-struct Place {
+struct PartitionProgress {
     /// That was consumed.
     consumed: Option<i64>,
     /// To hand over for the first time.
-    given: i64,
+    next_offset: i64,
     /// To deliver for the first time.
     delivered: i64,
     /// To commit, where that is not done.
@@ -165,7 +165,7 @@ impl<I: Invoker> Poller<I> {
     ///
     /// When the client cannot be made; brokers that do not answer are waited for.
     pub fn new(settings: Settings, invoker: I, trouble: fn(&str)) -> Result<Self, PollerError> {
-        let consumer: BaseConsumer<Watch> = ClientConfig::new()
+        let consumer: BaseConsumer<RebalanceListener> = ClientConfig::new()
             .set("bootstrap.servers", &settings.brokers)
             .set("client.id", "kafka-poller")
             .set("group.id", &settings.group)
@@ -174,12 +174,12 @@ impl<I: Invoker> Poller<I> {
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", SESSION_MS)
             .set("heartbeat.interval.ms", "1000")
-            .set("max.poll.interval.ms", MOST_BETWEEN_POLLS_MS)
+            .set("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)
             .set("reconnect.backoff.max.ms", "1000")
             // A topic may be made after its poller was started.
             .set("topic.metadata.refresh.interval.ms", "1000")
             .set("allow.auto.create.topics", "true")
-            .create_with_context(Watch::default())?;
+            .create_with_context(RebalanceListener::default())?;
         let topics: Vec<_> = settings.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -190,7 +190,7 @@ impl<I: Invoker> Poller<I> {
             consumer,
             invoker,
             runtime,
-            places: BTreeMap::new(),
+            progress: BTreeMap::new(),
             is_paused: false,
             last_activity: now,
             commit_at: now,
@@ -219,17 +219,18 @@ impl<I: Invoker> Poller<I> {
             self.commit();
         }
         self.report.uncommitted =
-            self.places.values().filter(|it| it.dirty.is_some()).count() as u64;
+            self.progress.values().filter(|it| it.dirty.is_some()).count() as u64;
         ended.map(|()| self.report)
     }
 
     /// Takes what there is, for as long as no batch can be complete.
     fn consume(&mut self) -> Result<(), PollerError> {
         let waiting: usize = self.queues.values().map(Queue::len).sum();
-        self.pause(waiting >= AHEAD * self.settings.limits.records)?;
+        self.pause(waiting >= PREFETCHED_BATCHES * self.settings.limits.records)?;
         let now = Instant::now();
         let next = self.queues.values().filter_map(|it| it.next_at(self.settings.limits.window));
-        let until = next.min().map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
+        let until =
+            next.min().map_or(POLL_WAIT, |at| at.saturating_duration_since(now).min(POLL_WAIT));
         // The first look may take until something is due, the others take what is there.
         let mut wait = until;
         for _ in 0..self.settings.limits.records {
@@ -244,8 +245,8 @@ impl<I: Invoker> Poller<I> {
                 Some(Err(error)) => {
                     self.last_activity = Instant::now();
                     (self.trouble)(&format!("consume: {error}"));
-                    if error.rdkafka_error_code().is_some_and(is_of_coordinator) {
-                        self.ask_again()?;
+                    if error.rdkafka_error_code().is_some_and(is_coordinator_error) {
+                        self.resubscribe()?;
                     }
                 }
             }
@@ -256,7 +257,7 @@ impl<I: Invoker> Poller<I> {
     }
 
     fn push(&mut self, record: Record) {
-        let place = self.places.entry(record.partition.clone()).or_default();
+        let place = self.progress.entry(record.partition.clone()).or_default();
         if let Some(expected) = place.consumed {
             self.report.skipped += u64::try_from(record.offset - expected).unwrap_or(0);
         }
@@ -289,8 +290,8 @@ impl<I: Invoker> Poller<I> {
     /// Where the group's coordinator could not say where to begin, the client leaves those partitions
     /// alone for good. It asks again when they are assigned again; they then begin at what is
     /// committed, so that what waits is forgotten.
-    fn ask_again(&mut self) -> KafkaResult<()> {
-        std::thread::sleep(LOOK);
+    fn resubscribe(&mut self) -> KafkaResult<()> {
+        std::thread::sleep(POLL_WAIT);
         let mut ours = self.consumer.assignment()?;
         if ours.count() == 0 {
             return Ok(());
@@ -314,7 +315,7 @@ impl<I: Invoker> Poller<I> {
             if let Some(queue) = self.queues.get_mut(&partition.topic) {
                 queue.forget(&partition);
             }
-            if let Some(place) = self.places.get_mut(&partition) {
+            if let Some(place) = self.progress.get_mut(&partition) {
                 place.dirty = None;
             }
         }
@@ -332,8 +333,8 @@ impl<I: Invoker> Poller<I> {
             let payload = payload::payload(&self.settings.brokers, &batch);
             if payload.len() > limits.bytes {
                 let Record { partition, offset, .. } = batch[0].clone();
-                let (bytes, most) = (payload.len(), limits.bytes);
-                return Err(PollerError::TooLarge { partition, offset, bytes, most });
+                let (bytes, max) = (payload.len(), limits.bytes);
+                return Err(PollerError::TooLarge { partition, offset, bytes, max });
             }
             self.report.calls += 1;
             self.count_redelivered(&batch);
@@ -343,15 +344,15 @@ impl<I: Invoker> Poller<I> {
                 Err(error) => Err(error.to_string()),
             };
             match read {
-                Ok(cuts) => {
+                Ok(failed_offsets) => {
                     self.report.batches += 1;
-                    self.settle(&topic, batch, &cuts);
+                    self.finish_batch(&topic, batch, &failed_offsets);
                 }
                 Err(why) => {
                     (self.trouble)(&format!("call: {why}"));
                     self.report.failed_calls += 1;
                     if let Some(queue) = self.queues.get_mut(&topic) {
-                        queue.put_back(batch, Instant::now());
+                        queue.requeue(batch, Instant::now());
                     }
                 }
             }
@@ -362,34 +363,35 @@ impl<I: Invoker> Poller<I> {
 
     fn count_redelivered(&mut self, batch: &[Record]) {
         for record in batch {
-            let place = self.places.entry(record.partition.clone()).or_default();
-            self.report.redelivered += u64::from(record.offset < place.given);
-            place.given = place.given.max(record.offset + 1);
+            let place = self.progress.entry(record.partition.clone()).or_default();
+            self.report.redelivered += u64::from(record.offset < place.next_offset);
+            place.next_offset = place.next_offset.max(record.offset + 1);
         }
     }
 
     /// Everything before a partition's cut was delivered; the rest is given again.
-    fn settle(&mut self, topic: &str, batch: Vec<Record>, cuts: &Cuts) {
-        self.report.cut_partitions += cuts.len() as u64;
-        let is_delivered =
-            |record: &Record| cuts.get(&record.partition).is_none_or(|cut| record.offset < *cut);
+    fn finish_batch(&mut self, topic: &str, batch: Vec<Record>, failed_offsets: &FailedOffsets) {
+        self.report.cut_partitions += failed_offsets.len() as u64;
+        let is_delivered = |record: &Record| {
+            failed_offsets.get(&record.partition).is_none_or(|resume_at| record.offset < *resume_at)
+        };
         let (delivered, back): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_delivered);
         let Some(queue) = self.queues.get_mut(topic) else { return };
         for record in delivered {
-            let place = self.places.entry(record.partition.clone()).or_default();
+            let place = self.progress.entry(record.partition.clone()).or_default();
             let next = record.offset + 1;
             self.report.records += u64::from(next > place.delivered);
             place.delivered = place.delivered.max(next);
             place.dirty = Some(next);
-            if !cuts.contains_key(&record.partition) {
+            if !failed_offsets.contains_key(&record.partition) {
                 queue.delivered(&record.partition);
             }
         }
-        queue.put_back(back, Instant::now());
+        queue.requeue(back, Instant::now());
     }
 
     fn is_dirty(&self) -> bool {
-        self.places.values().any(|it| it.dirty.is_some())
+        self.progress.values().any(|it| it.dirty.is_some())
     }
 
     /// Commits what was delivered. What the brokers do not take stays to be committed.
@@ -398,7 +400,7 @@ impl<I: Invoker> Poller<I> {
             return;
         }
         let mut offsets = TopicPartitionList::new();
-        for (partition, place) in &self.places {
+        for (partition, place) in &self.progress {
             if let Some(next) = place.dirty {
                 let Partition { topic, number } = partition;
                 // An offset that is no offset is refused here; ours are a broker's plus one.
@@ -407,7 +409,7 @@ impl<I: Invoker> Poller<I> {
         }
         match self.consumer.commit(&offsets, CommitMode::Sync) {
             Ok(()) => {
-                for (partition, place) in &mut self.places {
+                for (partition, place) in &mut self.progress {
                     if let Some(next) = place.dirty.take() {
                         self.report.committed.insert(partition.to_string(), next);
                     }
@@ -425,7 +427,7 @@ impl<I: Invoker> Poller<I> {
     /// ends where we are.
     fn is_idle(&mut self) -> bool {
         let Some(patience) = self.settings.until_idle else { return false };
-        if self.places.is_empty()
+        if self.progress.is_empty()
             || self.is_dirty()
             || self.queues.values().any(|it| !it.is_empty())
             || self.last_activity.elapsed() < patience
@@ -458,7 +460,7 @@ impl<I: Invoker> Poller<I> {
 }
 
 /// Whether it is the coordinator of the group that could not answer.
-fn is_of_coordinator(code: Code) -> bool {
+fn is_coordinator_error(code: Code) -> bool {
     matches!(
         code,
         Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress | Code::NotCoordinator

@@ -17,7 +17,7 @@ use super::{
 /// the aggregate's own [hash key](super::hash_key) as `explicit_hash_key`.
 #[derive(Debug)]
 pub struct Aggregator {
-    most: usize,
+    max: usize,
     keys: Table,
     hash_keys: Table,
     records: Vec<u8>,
@@ -28,9 +28,9 @@ impl Aggregator {
     /// An aggregate of at most `most` bytes. Its partition key counts for the stream's limits and
     /// is not part of it.
     #[must_use]
-    pub fn new(most: usize) -> Self {
+    pub fn new(max: usize) -> Self {
         Self {
-            most,
+            max,
             keys: Table::new(PARTITION_KEY_TABLE),
             hash_keys: Table::new(EXPLICIT_HASH_KEY_TABLE),
             records: Vec::new(),
@@ -48,7 +48,7 @@ impl Aggregator {
             index_bytes(key) + hash_key.map_or(0, index_bytes) + field_bytes(record.data.len());
         let new_keys = self.keys.bytes_for(record.partition_key)
             + record.explicit_hash_key.map_or(0, |key| self.hash_keys.bytes_for(key));
-        if self.bytes() + new_keys + field_bytes(length) > self.most
+        if self.bytes() + new_keys + field_bytes(length) > self.max
             || self.count == MAX_USER_RECORDS
         {
             return false;

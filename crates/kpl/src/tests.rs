@@ -229,8 +229,8 @@ impl Seeded {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, most: usize) -> usize {
-        (self.next() % most.max(1) as u64) as usize
+    fn below(&mut self, max: usize) -> usize {
+        (self.next() % max.max(1) as u64) as usize
     }
 }
 
@@ -296,13 +296,13 @@ proptest! {
     #[test]
     fn the_limit_holds_and_nothing_is_lost(
         records in proptest::collection::vec(any_record(), 1..100),
-        most in 0_usize..5_000,
+        max in 0_usize..5_000,
     ) {
-        let mut aggregator = Aggregator::new(most);
+        let mut aggregator = Aggregator::new(max);
         let taken = records.iter().take_while(|one| aggregator.push(&one.record())).count();
         let bytes = aggregator.finish();
 
-        prop_assert!(taken == 0 || bytes.len() <= most);
+        prop_assert!(taken == 0 || bytes.len() <= max);
         let expected: Vec<_> = records[..taken].iter().map(Written::record).collect();
         prop_assert_eq!(user_records(&bytes).unwrap().unwrap(), expected);
     }

@@ -332,8 +332,8 @@ mod optional_millis {
 /// A value as a message shows it: quoted, escaped, and cut where it is long.
 #[must_use]
 pub fn shown(value: &str) -> String {
-    const LONGEST: usize = 64;
-    match first_chars(value, LONGEST) {
+    const MAX_CHARS: usize = 64;
+    match first_chars(value, MAX_CHARS) {
         all if all.len() == value.len() => format!("{all:?}"),
         some => format!("{some:?}…"),
     }
@@ -341,8 +341,8 @@ pub fn shown(value: &str) -> String {
 
 /// No more than the first `most` characters.
 #[must_use]
-pub fn first_chars(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+pub fn first_chars(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

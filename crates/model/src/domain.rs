@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config_error::ConfigError;
 use crate::event::{Event, Kind};
 
-pub use self::numbers::{Comparison, Numbers};
-pub use self::texts::Texts;
+pub use self::numbers::{Comparison, NumberSet};
+pub use self::texts::TextSet;
 
 /// The fields of the events of one dataset, or of the windows of one spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,10 +20,10 @@ pub struct Fields {
     kind: Kind,
     /// The window spec, for windows.
     spec: Option<String>,
-    measures: BTreeMap<String, Numbers>,
+    measures: BTreeMap<String, NumberSet>,
     /// The beginnings of measures that count the values of a text that can be any.
     counted: Vec<String>,
-    attributes: BTreeMap<String, Texts>,
+    attributes: BTreeMap<String, TextSet>,
     tags: BTreeSet<String>,
     has_location: bool,
 }
@@ -32,9 +32,9 @@ pub struct Fields {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Domain {
     /// A number: a double, or an integer.
-    Number(Numbers, NumberType),
+    Number(NumberSet, NumberType),
     /// A text.
-    Text(Texts),
+    Text(TextSet),
     /// The tags.
     Tags,
     /// An object with fields of its own.
@@ -56,11 +56,11 @@ impl Fields {
     /// Those of the readings of a dataset.
     pub fn of_readings<'n>(
         dataset: &str,
-        measures: impl IntoIterator<Item = (&'n str, Numbers)>,
-        attributes: impl IntoIterator<Item = (&'n str, Texts)>,
+        measures: impl IntoIterator<Item = (&'n str, NumberSet)>,
+        attributes: impl IntoIterator<Item = (&'n str, TextSet)>,
         tags: impl IntoIterator<Item = &'n str>,
     ) -> Self {
-        let named = |(name, numbers): (&str, Numbers)| (name.to_owned(), numbers);
+        let named = |(name, numbers): (&str, NumberSet)| (name.to_owned(), numbers);
         Self {
             dataset: dataset.to_owned(),
             kind: Kind::Reading,
@@ -87,9 +87,9 @@ impl Fields {
     pub fn of_windows(
         spec: &str,
         dataset: &str,
-        measures: BTreeMap<String, Numbers>,
+        measures: BTreeMap<String, NumberSet>,
         counted: Vec<String>,
-        attributes: BTreeMap<String, Texts>,
+        attributes: BTreeMap<String, TextSet>,
         tags: BTreeSet<String>,
     ) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Fields {
     pub fn within(mut self, ranges: &BTreeMap<String, [f64; 2]>) -> Self {
         for (measure, &[low, high]) in ranges {
             if let Some(numbers) = self.measures.get_mut(measure) {
-                *numbers = numbers.and(&Numbers::between(low, high));
+                *numbers = numbers.and(&NumberSet::between(low, high));
             }
         }
         self
@@ -135,10 +135,10 @@ impl Fields {
 
     /// What a measure can be; `None` where there is none of this name.
     #[must_use]
-    pub fn measure(&self, name: &str) -> Option<Numbers> {
+    pub fn measure(&self, name: &str) -> Option<NumberSet> {
         let known = self.measures.get(name).cloned();
         let is_counted = || self.counted.iter().any(|start| name.starts_with(start.as_str()));
-        known.or_else(|| is_counted().then(|| Numbers::whole(1.0, f64::INFINITY)))
+        known.or_else(|| is_counted().then(|| NumberSet::whole(1.0, f64::INFINITY)))
     }
 
     /// The names of the measures.
@@ -148,7 +148,7 @@ impl Fields {
 
     /// What an attribute can be; `None` where there is none of this name.
     #[must_use]
-    pub fn attribute(&self, name: &str) -> Option<&Texts> {
+    pub fn attribute(&self, name: &str) -> Option<&TextSet> {
         self.attributes.get(name)
     }
 
@@ -166,24 +166,24 @@ impl Fields {
     pub fn domain(&self, path: &str) -> Option<Domain> {
         let window = |domain| self.spec.as_ref().map(|_| domain);
         let placed = |domain| self.has_location.then_some(domain);
-        let degrees = |most: f64| Domain::Number(Numbers::between(-most, most), NumberType::Double);
+        let degrees = |max: f64| Domain::Number(NumberSet::between(-max, max), NumberType::Double);
         match path {
-            "kind" => Some(Domain::Text(Texts::one_of([self.kind.as_str()]))),
-            "dataset" => Some(Domain::Text(Texts::one_of([self.dataset.as_str()]))),
+            "kind" => Some(Domain::Text(TextSet::one_of([self.kind.as_str()]))),
+            "dataset" => Some(Domain::Text(TextSet::one_of([self.dataset.as_str()]))),
             "event_id" | "entity" | "event_time" | "received_at" => {
-                Some(Domain::Text(Texts::any()))
+                Some(Domain::Text(TextSet::any()))
             }
             "measures" | "attributes" => Some(Domain::Object),
             "tags" => Some(Domain::Tags),
             "location" => placed(Domain::Object),
             "location.lat" => placed(degrees(90.0)),
             "location.lon" => placed(degrees(180.0)),
-            "location.cell" => placed(Domain::Text(Texts::any())),
+            "location.cell" => placed(Domain::Text(TextSet::any())),
             "window" => window(Domain::Object),
-            "window.spec" => window(Domain::Text(Texts::one_of(self.spec.as_deref()))),
-            "window.start" | "window.end" => window(Domain::Text(Texts::any())),
+            "window.spec" => window(Domain::Text(TextSet::one_of(self.spec.as_deref()))),
+            "window.start" | "window.end" => window(Domain::Text(TextSet::any())),
             "window.revision" => {
-                let revisions = Numbers::whole(0.0, f64::from(u32::MAX));
+                let revisions = NumberSet::whole(0.0, f64::from(u32::MAX));
                 window(Domain::Number(revisions, NumberType::Int))
             }
             _ => match path.split_once('.')? {
@@ -224,7 +224,7 @@ impl Fields {
 
     /// What in `event` is not as it is declared here.
     #[must_use]
-    pub fn strange(&self, event: &Event<'_>) -> Option<String> {
+    pub fn mismatch(&self, event: &Event<'_>) -> Option<String> {
         for (name, value) in event.measures.iter() {
             match self.measure(name) {
                 None => return Some(format!("measures.{name}")),

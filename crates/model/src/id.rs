@@ -18,11 +18,11 @@ pub struct Id([u8; 16]);
 /// A text of no more than `most` characters, at least 34: a longer one ends with its hash, so that two
 /// long ones stay two.
 #[must_use]
-pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
-    if text.chars().nth(most).is_none() {
+pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    if text.chars().nth(max).is_none() {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(format!("{}~{}", first_chars(text, most - 33), Id::of_text(&[text])))
+    Cow::Owned(format!("{}~{}", first_chars(text, max - 33), Id::of_text(&[text])))
 }
 
 impl Id {

@@ -6,8 +6,8 @@
 //! What must **not** go here: an AWS service's API, anything `async`, a clock, I/O.
 
 pub mod bad_row;
-pub mod books;
 pub mod config_error;
+pub mod counts;
 pub mod domain;
 pub mod event;
 pub mod id;

@@ -6,9 +6,9 @@ use serde::Deserialize;
 /// A length of time as people write it: `15m`, `1h 30m`, `0s`; never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Length(SignedDuration);
+pub struct DurationSpec(SignedDuration);
 
-impl Length {
+impl DurationSpec {
     /// This long; nothing where it is negative.
     #[must_use]
     pub fn new(length: SignedDuration) -> Self {
@@ -22,7 +22,7 @@ impl Length {
     }
 }
 
-impl TryFrom<String> for Length {
+impl TryFrom<String> for DurationSpec {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {

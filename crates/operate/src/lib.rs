@@ -3,6 +3,6 @@
 //!
 //! What must **not** go here: how objects are listed and records put; the `tributary` command does.
 
-pub mod balance;
 pub mod parked;
 pub mod quarantine;
+pub mod reconciliation;

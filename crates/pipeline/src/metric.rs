@@ -19,7 +19,7 @@ pub const MAX_VALUES: usize = 150;
 const MAX_DIMENSION_BYTES: usize = 1024;
 
 /// CloudWatch takes times up to two weeks back; an hour is kept for the way there.
-const OLDEST: SignedDuration = SignedDuration::from_hours(14 * 24 - 1);
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(14 * 24 - 1);
 
 /// What the dimension values beyond [`MetricSpec::max_series`] are counted under.
 const OTHER: &str = "other";
@@ -192,7 +192,7 @@ impl<'s> Aggregator<'s> {
     /// What to put, in a fixed order. `now` bounds how far back a datum may lie.
     #[must_use]
     pub fn finish(self, now: Timestamp) -> Vec<Datum> {
-        let oldest = now - OLDEST;
+        let oldest = now - MAX_AGE;
         let mut series: Vec<_> = self.series.into_iter().collect();
         series.sort_by(|(a, _), (b, _)| a.cmp(b));
 

@@ -21,7 +21,7 @@ const DOUBLED: u32 = 1 << 30;
 
 /// One cell of a row: where its content is, without its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cell {
+pub(super) struct FieldSpan {
     /// The first byte of the content, from the row's first.
     pub start: usize,
     /// The byte after the content, from the row's first.
@@ -31,25 +31,25 @@ pub(super) struct Cell {
 }
 
 /// The cells of a row, from where each ends.
-pub(super) fn cells(ends: &[u32]) -> impl Iterator<Item = Cell> {
+pub(super) fn fields(ends: &[u32]) -> impl Iterator<Item = FieldSpan> {
     let mut start = 0;
     ends.iter().map(move |&packed| {
         let end = (packed & !(QUOTED | DOUBLED)) as usize;
         let quotes = usize::from(packed & QUOTED != 0);
-        let cell =
-            Cell { start: start + quotes, end: end - quotes, doubled: packed & DOUBLED != 0 };
+        let field =
+            FieldSpan { start: start + quotes, end: end - quotes, doubled: packed & DOUBLED != 0 };
         start = end + 1;
-        cell
+        field
     })
 }
 
 /// One cell of a row, if it has so many.
-pub(super) fn cell(ends: &[u32], index: usize) -> Option<Cell> {
-    let own = cells(ends.get(index..=index)?).next()?;
+pub(super) fn field(ends: &[u32], index: usize) -> Option<FieldSpan> {
+    let own = fields(ends.get(index..=index)?).next()?;
     let Some(before) = index.checked_sub(1) else { return Some(own) };
     // The cell before says where this one starts.
     let start = (ends[before] & !(QUOTED | DOUBLED)) as usize + 1;
-    Some(Cell { start: own.start + start, ..own })
+    Some(FieldSpan { start: own.start + start, ..own })
 }
 
 /// A physical line, or a row with its lines: its content, and where the next begins.
@@ -111,7 +111,7 @@ enum Mode {
 pub(super) struct Scan {
     at: usize,
     mode: Mode,
-    cell_start: usize,
+    field_start: usize,
     flags: u32,
     first_line: Option<Line>,
     ends: Vec<u32>,
@@ -129,7 +129,7 @@ impl Default for Scan {
         Self {
             at: 0,
             mode: Mode::Bare,
-            cell_start: 0,
+            field_start: 0,
             flags: 0,
             first_line: None,
             ends: Vec::new(),
@@ -147,7 +147,7 @@ impl Scan {
     pub(super) fn restart(&mut self) {
         self.at = 0;
         self.mode = Mode::Bare;
-        self.cell_start = 0;
+        self.field_start = 0;
         self.flags = 0;
         self.first_line = None;
         self.ends.clear();
@@ -230,12 +230,12 @@ impl Scan {
                 marks &= marks - 1;
                 let found = match (self.mode, bytes[here]) {
                     (Mode::Bare, b',') => {
-                        self.end_cell(here, max_columns);
-                        self.cell_start = here + 1;
+                        self.end_field(here, max_columns);
+                        self.field_start = here + 1;
                         None
                     }
                     (Mode::Bare, b'\n') => return Some(self.end_row(bytes, here, max_columns)),
-                    (Mode::Bare, _) if here == self.cell_start => {
+                    (Mode::Bare, _) if here == self.field_start => {
                         self.mode = Mode::Quoted;
                         self.flags = QUOTED;
                         self.opened = here;
@@ -258,8 +258,8 @@ impl Scan {
                     }
                     (Mode::Closing(quote), b',') if here == quote + 1 => {
                         self.mode = Mode::Bare;
-                        self.end_cell(here, max_columns);
-                        self.cell_start = here + 1;
+                        self.end_field(here, max_columns);
+                        self.field_start = here + 1;
                         None
                     }
                     (Mode::Closing(quote), b'\n') if line_to(bytes, here).end == quote + 1 => {
@@ -303,7 +303,7 @@ impl Scan {
         Some(Scanned::Broken { first_line: line_to(bytes, from + length), fault })
     }
 
-    fn end_cell(&mut self, end: usize, max_columns: usize) {
+    fn end_field(&mut self, end: usize, max_columns: usize) {
         self.columns += 1;
         if self.ends.len() <= max_columns {
             // Fits: rows are below MAX_ROW_BYTES.
@@ -315,7 +315,7 @@ impl Scan {
     fn end_row(&mut self, bytes: &[u8], newline: usize, max_columns: usize) -> Scanned {
         self.at = newline + 1;
         let line = line_to(bytes, newline);
-        self.end_cell(line.end, max_columns);
+        self.end_field(line.end, max_columns);
         Scanned::Row { line, first_line: self.first_line.unwrap_or(line) }
     }
 
@@ -333,7 +333,7 @@ impl Scan {
             Mode::Closing(quote) if end != quote + 1 => Fault::AfterQuote(quote + 1),
             _ if end > max_bytes => Fault::Endless,
             Mode::Bare | Mode::Closing(_) => {
-                self.end_cell(end, max_columns);
+                self.end_field(end, max_columns);
                 return Scanned::Row { line, first_line };
             }
         };

@@ -22,7 +22,7 @@ pub(super) fn check_row<'a, 'h>(
     ends: &[u32],
 ) -> Result<Text<'a>, (Problem, Option<&'h str>)> {
     let text = check_text(bytes).map_err(|fault| {
-        let column = csv::cells(ends).position(|cell| fault.offset < cell.end);
+        let column = csv::fields(ends).position(|field| fault.offset < field.end);
         let field = column.and_then(|index| header.columns().get(index));
         (fault.problem("the row"), field.map(String::as_str))
     })?;

@@ -144,8 +144,8 @@ impl Inflater {
     }
 
     fn check_ratio(&self) -> Result<(), Damage> {
-        let most = self.taken.saturating_mul(self.max_ratio);
-        if self.given > RATIO_GRACE && self.given > most { Err(BAD_RATIO) } else { Ok(()) }
+        let max = self.taken.saturating_mul(self.max_ratio);
+        if self.given > RATIO_GRACE && self.given > max { Err(BAD_RATIO) } else { Ok(()) }
     }
 
     /// Inflates some of `block`, which is empty where the stream has ended. Of damaged input, too, the

@@ -63,10 +63,10 @@ impl Header {
     }
 
     /// Names the columns of a CSV file, or returns the name that is there twice.
-    pub(super) fn csv(cells: impl Iterator<Item = impl AsRef<str>>) -> Result<Self, String> {
+    pub(super) fn csv(fields: impl Iterator<Item = impl AsRef<str>>) -> Result<Self, String> {
         let mut header = Self { format: Format::Csv, ..Self::json_lines() };
-        for (index, cell) in cells.enumerate() {
-            let name = match cell.as_ref().trim() {
+        for (index, field) in fields.enumerate() {
+            let name = match field.as_ref().trim() {
                 "" => format!("column_{}", index + 1),
                 name => name.to_owned(),
             };

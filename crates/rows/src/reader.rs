@@ -332,9 +332,9 @@ impl ObjectReader {
         }
         let (text, _) =
             check_text(&pending[..line.end]).map_err(|fault| fault.problem("the header"))?;
-        let cells =
-            csv::cells(self.scan.ends()).map(|cell| text_of(text, cell).unwrap_or_default());
-        let header = Header::csv(cells).map_err(|name| {
+        let fields =
+            csv::fields(self.scan.ends()).map(|field| text_of(text, field).unwrap_or_default());
+        let header = Header::csv(fields).map_err(|name| {
             let name = quoted(&name);
             (ErrorKind::DuplicateColumn, format!("the header has the column {name} twice"))
         })?;
@@ -376,11 +376,11 @@ impl ObjectReader {
                     if self.discard_to.is_none() {
                         self.next.offset = self.header_offset;
                     }
-                    let told = match pending[seen + blank] {
+                    let detected = match pending[seen + blank] {
                         b'{' => Format::JsonLines,
                         _ => Format::Csv,
                     };
-                    return Ok(Some(self.format.unwrap_or(told)));
+                    return Ok(Some(self.format.unwrap_or(detected)));
                 }
                 None if self.at_end => {
                     return Err((

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::csv::{self, Cell};
+use super::csv::{self, FieldSpan};
 use super::{Format, Header, Position, json_lines};
 
 /// A row that can be read: its quoting, number of cells and encoding are right.
@@ -29,8 +29,8 @@ impl<'a> Row<'a> {
     /// A cell of a CSV row, counted from 0, without its quotes; `None` when it is empty or the row
     /// is JSON.
     #[must_use]
-    pub fn cell(&self, column_index: usize) -> Option<Cow<'a, str>> {
-        text_of(self.text, csv::cell(self.ends, column_index)?)
+    pub fn field_at(&self, column_index: usize) -> Option<Cow<'a, str>> {
+        text_of(self.text, csv::field(self.ends, column_index)?)
     }
 
     /// The value of a CSV column or of a top-level JSON field, a string or a number as text.
@@ -40,7 +40,7 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn field(&self, name: &str) -> Option<Cow<'a, str>> {
         match self.header.format() {
-            Format::Csv => self.cell(self.header.index_of(name)?),
+            Format::Csv => self.field_at(self.header.index_of(name)?),
             Format::JsonLines => json_lines::field(self.text, name),
         }
     }
@@ -60,19 +60,19 @@ impl<'a> Row<'a> {
         // The first key stands after no cell, so its `",` is left out.
         let mut skipped = 2;
         let mut key_start = 0;
-        for (cell, &key_end) in csv::cells(self.ends).zip(self.header.key_ends()) {
+        for (field, &key_end) in csv::fields(self.ends).zip(self.header.key_ends()) {
             let key = key_start..key_end;
             key_start = key_end;
-            if cell.start == cell.end {
+            if field.start == field.end {
                 continue;
             }
             out.extend_from_slice(&keys[key][skipped..]);
             skipped = 0;
-            let bytes = &self.bytes[cell.start..cell.end];
-            if self.plain && !cell.doubled {
+            let bytes = &self.bytes[field.start..field.end];
+            if self.plain && !field.doubled {
                 out.extend_from_slice(bytes);
             } else {
-                escape(out, bytes, cell.doubled);
+                escape(out, bytes, field.doubled);
             }
         }
         out.extend_from_slice(if skipped == 0 { b"\"}" } else { b"}" });
@@ -80,10 +80,10 @@ impl<'a> Row<'a> {
 }
 
 /// The content of a cell, its doubled quotes single; `None` when it is empty.
-pub(super) fn text_of(text: &str, cell: Cell) -> Option<Cow<'_, str>> {
-    match &text[cell.start..cell.end] {
+pub(super) fn text_of(text: &str, field: FieldSpan) -> Option<Cow<'_, str>> {
+    match &text[field.start..field.end] {
         "" => None,
-        content if cell.doubled => Some(Cow::Owned(content.replace("\"\"", "\""))),
+        content if field.doubled => Some(Cow::Owned(content.replace("\"\"", "\""))),
         content => Some(Cow::Borrowed(content)),
     }
 }

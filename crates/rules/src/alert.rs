@@ -1,19 +1,19 @@
 //! Alerts: what a rule says to people about one event.
 
-mod books;
+mod counts;
 pub mod digest;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::watch::Watched;
+use crate::no_data::WatchedEntity;
 use crate::{Rule, Severity};
 use tributary_model::bad_row::first_chars;
 use tributary_model::event::Event;
 use tributary_model::id::Id;
 use tributary_model::json::to_json;
 
-pub use self::books::{AlertBooks, End};
+pub use self::counts::{AlertCounts, AlertOutcome};
 
 /// The most bytes of an SNS message with its attributes, which take far less than 1 KiB.
 ///
@@ -40,7 +40,7 @@ pub struct Alert {
     /// The dataset of the event.
     pub dataset: String,
     /// Whether something began or is over.
-    pub form: Form,
+    pub status: AlertStatus,
     /// What it is about: one key has one alert within a cooldown.
     pub key: String,
     /// The most messages of its rule that one batch makes.
@@ -60,27 +60,27 @@ pub struct Alert {
 
 /// Whether an alert says that something began or that it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum AlertStatus {
     /// It began, or happened.
-    Alert,
+    Firing,
     /// It is over.
-    End,
+    Resolved,
 }
 
-impl Form {
+impl AlertStatus {
     /// The name in SNS attributes.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Alert => "alert",
-            Self::End => "end",
+            Self::Firing => "alert",
+            Self::Resolved => "end",
         }
     }
 }
 
 /// A time in which nothing came from an entity, by arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Silence {
+pub struct NoDataPeriod {
     /// When the last reading before it was received.
     pub since: Timestamp,
     /// When the first reading after it was received.
@@ -98,7 +98,7 @@ struct Message<'a, E> {
 }
 
 #[derive(Serialize)]
-struct SilenceMessage<'a> {
+struct NoDataMessage<'a> {
     alert_id: Id,
     rule: &'a str,
     entity: &'a str,
@@ -150,7 +150,7 @@ impl Alert {
             rule: rule_id.to_owned(),
             severity,
             dataset: event.dataset.clone().into_owned(),
-            form: Form::Alert,
+            status: AlertStatus::Firing,
             key,
             digest: rule.digest(),
             events: 1,
@@ -161,28 +161,28 @@ impl Alert {
         }
     }
 
-    pub(crate) fn of_silence(
+    pub(crate) fn of_no_data(
         alert_id: Id,
         rule: &Rule,
-        watched: &Watched,
-        silence: Silence,
+        watched: &WatchedEntity,
+        no_data: NoDataPeriod,
     ) -> Self {
         let severity = rule.severity();
         let title = first_chars(&watched.title, MAX_TEXT_CHARS);
-        let (form, title) = match silence.until {
-            None => (Form::Alert, title.to_owned()),
-            Some(_) => (Form::End, format!("Over: {title}")),
+        let (status, title) = match no_data.until {
+            None => (AlertStatus::Firing, title.to_owned()),
+            Some(_) => (AlertStatus::Resolved, format!("Over: {title}")),
         };
-        let to = silence.until.unwrap_or(silence.since);
-        let message = to_json(&SilenceMessage {
+        let to = no_data.until.unwrap_or(no_data.since);
+        let message = to_json(&NoDataMessage {
             alert_id,
             rule: rule.id(),
             entity: first_chars(&watched.entity, MAX_TEXT_CHARS),
             severity,
             title: &title,
             dataset: rule.dataset(),
-            silent_since: silence.since.to_string(),
-            silent_until: silence.until.map(|until| until.to_string()),
+            silent_since: no_data.since.to_string(),
+            silent_until: no_data.until.map(|until| until.to_string()),
         });
         Self {
             alert_id,
@@ -190,11 +190,11 @@ impl Alert {
             rule: rule.id().to_owned(),
             severity,
             dataset: rule.dataset().to_owned(),
-            form,
+            status,
             key: watched.key.clone(),
             digest: rule.digest(),
             events: 1,
-            from: silence.since,
+            from: no_data.since,
             to,
             title,
             message,
@@ -210,7 +210,7 @@ impl Alert {
 }
 
 /// A name that is kept, no longer than [`MAX_NAME_CHARS`]: two long ones stay two.
-pub(crate) fn short(name: String) -> String {
+pub(crate) fn shorten(name: String) -> String {
     if name.chars().nth(MAX_NAME_CHARS).is_none() {
         return name;
     }

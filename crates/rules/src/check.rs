@@ -1,9 +1,9 @@
 //! Whether rules can be meant: each compiles, names what its events have, and can fire.
 
 mod bounds;
-mod known;
+mod facts;
 mod names;
-mod reach;
+mod reachability;
 mod source;
 mod tree;
 mod types;
@@ -166,7 +166,7 @@ pub fn check(text: &str, schemas: &Schemas, windows: &WindowFields) -> Checked {
             let offset = error.span().map_or(0, |span| span.start);
             let rule = source.rule_at(offset).and_then(|rule| source.id(rule));
             let message = error.message().lines().next().unwrap_or_default().to_owned();
-            check.tell(rule, Code::Unreadable, offset, message);
+            check.report(rule, Code::Unreadable, offset, message);
         }
     }
     let mut checked = check.checked;
@@ -182,7 +182,7 @@ struct Check<'c> {
 }
 
 impl Check<'_> {
-    fn tell(&mut self, rule: Option<String>, code: Code, offset: usize, message: String) {
+    fn report(&mut self, rule: Option<String>, code: Code, offset: usize, message: String) {
         self.put(rule, Fault { level: Level::Error, code, offset, message });
     }
 
@@ -196,7 +196,7 @@ impl Check<'_> {
     fn all(&mut self, config: &AlertsConfig) {
         // A mistake sooner than the wish to hear of nothing.
         if config.rules.is_empty() {
-            self.tell(None, Code::Unreadable, 0, "there are no rules".to_owned());
+            self.report(None, Code::Unreadable, 0, "there are no rules".to_owned());
         }
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, rule) in config.rules.iter().enumerate() {
@@ -204,7 +204,7 @@ impl Check<'_> {
             let (line, column) = self.source.place(id);
             if let Some(first) = seen.insert(&rule.id, line) {
                 let message = format!("is there twice, first in line {first}");
-                self.tell(Some(rule.id.clone()), Code::Contradiction, id, message);
+                self.report(Some(rule.id.clone()), Code::Contradiction, id, message);
             }
             self.checked.rules.push((rule.id.clone(), line, column));
             self.rule(index, rule);
@@ -212,7 +212,7 @@ impl Check<'_> {
         if self.checked.is_usable()
             && let Err(error) = Rules::compile(&config.rules, self.schemas)
         {
-            self.tell(None, Code::Contradiction, 0, error.to_string());
+            self.report(None, Code::Contradiction, 0, error.to_string());
         }
     }
 
@@ -220,12 +220,12 @@ impl Check<'_> {
         let id = Some(rule.id.clone());
         if let Some((field, message)) = rule.contradiction() {
             let offset = self.source.key(index, field);
-            self.tell(id.clone(), Code::Contradiction, offset, message);
+            self.report(id.clone(), Code::Contradiction, offset, message);
         }
         let Some(readings) = self.schemas.get(&rule.dataset) else {
             let offset = self.source.value(index, "dataset");
             let message = format!("dataset {:?} is none of {}", rule.dataset, self.schemas.names());
-            self.tell(id, Code::UnknownDataset, offset, message);
+            self.report(id, Code::UnknownDataset, offset, message);
             return;
         };
         let fields = match &rule.window {
@@ -236,7 +236,7 @@ impl Check<'_> {
                     let offset = self.source.value(index, "window");
                     let names = self.windows.names(&rule.dataset);
                     let message = format!("{window:?} is no window of {}: {names}", rule.dataset);
-                    self.tell(id, Code::UnknownWindow, offset, message);
+                    self.report(id, Code::UnknownWindow, offset, message);
                     return;
                 }
             },
@@ -272,7 +272,7 @@ fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
     }
     let mut faults = types::faults(fields, &program);
     if faults.iter().all(|fault| fault.level == Level::Warning) {
-        faults.extend(reach::faults(fields, &program));
+        faults.extend(reachability::faults(fields, &program));
     }
     faults
 }

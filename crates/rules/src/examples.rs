@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Rules;
-use super::follow::Follow;
+use super::evaluator::RuleEvaluator;
 use tributary_model::domain::Schemas;
 use tributary_model::event::Event;
 use tributary_model::time::as_rfc3339;
@@ -19,20 +19,20 @@ use tributary_windows::fields::WindowFields;
 
 /// What an example shows, by the beginning of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shows {
+pub enum Expectation {
     /// That the rule fires: `fires-….json`.
     Fires,
     /// That it does not: `silent-….json`.
-    Silent,
+    DoesNotFire,
 }
 
-impl Shows {
+impl Expectation {
     /// What a file of this name shows; `None` where the name does not tell.
     #[must_use]
     pub fn of_name(file: &str) -> Option<Self> {
         match file.split_once('-')?.0 {
             "fires" => Some(Self::Fires),
-            "silent" => Some(Self::Silent),
+            "silent" => Some(Self::DoesNotFire),
             _ => None,
         }
     }
@@ -74,15 +74,15 @@ impl<'c> Examples<'c> {
     pub fn fires(&self, rules: &Rules, id: &str, text: &str) -> Result<bool, String> {
         let rule = rules.iter().find(|rule| rule.id() == id).ok_or("there is no such rule")?;
         let sequence = sequence(text)?;
-        let mut follow = Follow::new(rules, self.specs);
+        let mut follow = RuleEvaluator::new(rules, self.specs);
         let (mut fires, mut is_asked) = (false, false);
         for (index, raw) in sequence.events.iter().enumerate() {
             let event = Event::from_json(raw.get().as_bytes())
                 .map_err(|error| format!("event {}: {error}", index + 1))?;
-            if let Some(strange) = self.strange(&event) {
+            if let Some(strange) = self.mismatch(&event) {
                 return Err(format!("event {}: {strange}", index + 1));
             }
-            is_asked |= rule.asks_about(&event);
+            is_asked |= rule.applies_to(&event);
             let (firings, errors) = follow.event(&event);
             if let Some(error) = errors.iter().find(|error| error.rule == id) {
                 return Err(error.message.clone());
@@ -92,19 +92,19 @@ impl<'c> Examples<'c> {
         if !is_asked {
             return Err("has no event that the rule is asked about".to_owned());
         }
-        let later = sequence.until.map(|Until(until)| follow.until(until)).unwrap_or_default();
+        let later = sequence.until.map(|Until(until)| follow.finish(until)).unwrap_or_default();
         Ok(fires || later.iter().any(|firing| firing.rule.id() == id))
     }
 
     /// What in an event cannot be.
-    fn strange(&self, event: &Event<'_>) -> Option<String> {
+    fn mismatch(&self, event: &Event<'_>) -> Option<String> {
         let strange = match &event.window {
             Some(window) => match self.windows.get(&window.spec) {
-                Some(fields) => fields.strange(event)?,
+                Some(fields) => fields.mismatch(event)?,
                 None => return Some(format!("there is no window spec {}", window.spec)),
             },
             None => match self.schemas.get(&event.dataset) {
-                Some(fields) => fields.strange(event)?,
+                Some(fields) => fields.mismatch(event)?,
                 None => return Some(format!("there is no dataset {}", event.dataset)),
             },
         };

@@ -130,14 +130,14 @@ mod tests {
 
     #[test]
     fn what_does_not_compile_says_where() {
-        let told = |text| Filter::compile("--where", text).unwrap_err().to_string();
+        let reported = |text| Filter::compile("--where", text).unwrap_err().to_string();
 
         assert!(
-            told("event.a ==").starts_with("--where: does not parse:"),
+            reported("event.a ==").starts_with("--where: does not parse:"),
             "{}",
-            told("event.a ==")
+            reported("event.a ==")
         );
-        assert!(told("event.a == b && c").contains("names b, c"));
+        assert!(reported("event.a == b && c").contains("names b, c"));
     }
 
     #[test]

@@ -2,29 +2,29 @@
 
 pub mod alert;
 pub mod check;
+pub mod consecutive;
+pub mod evaluator;
 pub mod examples;
 pub mod expression;
 pub mod filter;
-pub mod follow;
-pub mod series;
+pub mod no_data;
 mod spec;
 mod template;
-pub mod watch;
 
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::alert::{Alert, short};
+use crate::alert::{Alert, shorten};
 use crate::expression::{Expression, Scope};
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::Schemas;
 use tributary_model::event::{Event, Kind};
 use tributary_model::id::Id;
 
-pub use self::spec::{AlertsConfig, MOST_SUSTAINED, RuleSpec, Severity};
+pub use self::spec::{AlertsConfig, MAX_SUSTAINED, RuleSpec, Severity};
 use self::template::Template;
-use tributary_model::time::{Length, period};
+use tributary_model::time::{DurationSpec, period};
 
 /// All rules, compiled.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub struct Rule {
 }
 
 /// The most messages of a rule that one batch makes, where the rule does not say it.
-pub const MOST_MESSAGES: u32 = 10;
+pub const MAX_MESSAGES: u32 = 10;
 
 /// What a rule waits for.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Rules {
     ///
     /// A rule that fails on the event is told and does not keep the others from being asked.
     pub fn matches(&self, event: &Event<'_>) -> (Vec<&Rule>, Vec<RuleError>) {
-        let (verdicts, errors) = self.verdicts(event);
+        let (verdicts, errors) = self.evaluate(event);
         let matches = verdicts.into_iter().filter_map(|(rule, holds)| holds.then_some(rule));
         (matches.collect(), errors)
     }
@@ -102,9 +102,9 @@ impl Rules {
     /// The rules that are asked about `event`, each with whether its `when` holds.
     ///
     /// A rule that fails on the event is told and does not keep the others from being asked.
-    pub fn verdicts(&self, event: &Event<'_>) -> (Vec<(&Rule, bool)>, Vec<RuleError>) {
+    pub fn evaluate(&self, event: &Event<'_>) -> (Vec<(&Rule, bool)>, Vec<RuleError>) {
         let (mut verdicts, mut errors) = (Vec::new(), Vec::new());
-        let mut rules = self.0.iter().filter(|rule| rule.asks_about(event)).peekable();
+        let mut rules = self.0.iter().filter(|rule| rule.applies_to(event)).peekable();
         if rules.peek().is_none() {
             return (verdicts, errors);
         }
@@ -139,7 +139,9 @@ impl Rule {
         }
         let condition = match (&spec.when, spec.absent) {
             (Some(when), _) => Condition::Holds(Expression::compile(&owner, when)?, spec.sustained),
-            (None, length) => Condition::Absent(length.map_or(SignedDuration::ZERO, Length::get)),
+            (None, length) => {
+                Condition::Absent(length.map_or(SignedDuration::ZERO, DurationSpec::get))
+            }
         };
         Ok(Self {
             id: spec.id.clone(),
@@ -150,7 +152,7 @@ impl Rule {
             title: Template::compile(&owner, &spec.title)?,
             key: Template::compile(&owner, &spec.key)?,
             cooldown: spec.cooldown.get(),
-            digest: spec.digest.unwrap_or(MOST_MESSAGES) as usize,
+            digest: spec.digest.unwrap_or(MAX_MESSAGES) as usize,
             definition: spec.definition(),
         })
     }
@@ -213,7 +215,7 @@ impl Rule {
     /// Whether it is asked about `event`: a reading of its dataset or, where it names a window spec,
     /// a window of that.
     #[must_use]
-    pub fn asks_about(&self, event: &Event<'_>) -> bool {
+    pub fn applies_to(&self, event: &Event<'_>) -> bool {
         if self.dataset != event.dataset {
             return false;
         }
@@ -237,7 +239,7 @@ impl Rule {
     /// What one alert is about, with the fields of `event` in it; at most 256 characters.
     #[must_use]
     pub fn key(&self, event: &Event<'_>) -> String {
-        short(self.key.key(event))
+        shorten(self.key.key(event))
     }
 
     /// The id of the alert about `event`: hash of rule, key and cooldown period.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use tributary_model::config_error::ConfigError;
 use tributary_model::id::Id;
-use tributary_model::time::Length;
+use tributary_model::time::DurationSpec;
 
 /// How urgent an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,10 +42,10 @@ pub struct RuleSpec {
     pub when: Option<String>,
     #[serde(rename = "for")]
     pub sustained: Option<u32>,
-    pub absent: Option<Length>,
+    pub absent: Option<DurationSpec>,
     pub title: String,
     pub key: String,
-    pub cooldown: Length,
+    pub cooldown: DurationSpec,
     pub digest: Option<u32>,
 }
 
@@ -70,15 +70,15 @@ impl AlertsConfig {
 }
 
 /// The longest id of a rule.
-const MOST_ID_BYTES: usize = 100;
+const MAX_ID_BYTES: usize = 100;
 
 /// The most windows in a row that a rule can wait for.
-pub const MOST_SUSTAINED: u32 = 1_000;
+pub const MAX_SUSTAINED: u32 = 1_000;
 
 /// Whether it can be the id of a rule: a folder, a value of an attribute, and of a metric's dimension.
 fn is_name(id: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    id.len() <= MOST_ID_BYTES
+    id.len() <= MAX_ID_BYTES
         && id.bytes().next().is_some_and(is_plain)
         && id.bytes().all(|byte| is_plain(byte) || matches!(byte, b'-' | b'_'))
 }
@@ -108,7 +108,7 @@ impl RuleSpec {
         }
         let lengths = [("cooldown", Some(self.cooldown)), ("absent", self.absent)];
         let is_broken =
-            |length: &Option<Length>| length.is_some_and(|it| it.get().subsec_nanos() != 0);
+            |length: &Option<DurationSpec>| length.is_some_and(|it| it.get().subsec_nanos() != 0);
         if let Some((field, _)) = lengths.iter().find(|(_, length)| is_broken(length)) {
             return wrong(field, "is no whole number of seconds");
         }
@@ -127,8 +127,8 @@ impl RuleSpec {
             if self.window.is_none() {
                 return wrong("for", "counts windows, and no `window` says which");
             }
-            if !(2..=MOST_SUSTAINED).contains(&count) {
-                let message = format!("{count} is not 2 to {MOST_SUSTAINED} windows in a row");
+            if !(2..=MAX_SUSTAINED).contains(&count) {
+                let message = format!("{count} is not 2 to {MAX_SUSTAINED} windows in a row");
                 return Some(("for", message));
             }
         }

@@ -111,7 +111,7 @@ struct State {
     rates: BTreeMap<Fault, f64>,
     chance: Sequence,
     counts: BTreeMap<Fault, u64>,
-    is_calm: bool,
+    is_paused: bool,
     /// Until when access is denied, by operation.
     denied: BTreeMap<&'static str, Duration>,
 }
@@ -124,7 +124,7 @@ impl Faults {
             rates,
             chance: Sequence::new(seed, 0xfa17),
             counts: BTreeMap::new(),
-            is_calm: false,
+            is_paused: false,
             denied: BTreeMap::new(),
         })))
     }
@@ -136,34 +136,34 @@ impl Faults {
     }
 
     /// From now on nothing goes wrong any more.
-    pub fn calm_down(&self) {
+    pub fn pause(&self) {
         let mut state = self.state();
-        state.is_calm = true;
+        state.is_paused = true;
         state.denied.clear();
     }
 
     /// Whatever can go wrong does so again.
-    pub fn rise(&self) {
-        self.state().is_calm = false;
+    pub fn resume(&self) {
+        self.state().is_paused = false;
     }
 
     /// Whether faults are over.
     #[must_use]
-    pub fn is_calm(&self) -> bool {
-        self.state().is_calm
+    pub fn is_paused(&self) -> bool {
+        self.state().is_paused
     }
 
     /// Whether this fault happens now. Counted where it does.
     #[must_use]
-    pub fn strikes(&self, fault: Fault) -> bool {
+    pub fn occurs(&self, fault: Fault) -> bool {
         let mut state = self.state();
         let rate = state.rates.get(&fault).copied().unwrap_or(0.0);
         // The draw is made in any case, so that one rate does not change what the others do.
-        let strikes = state.chance.chance(rate) && !state.is_calm;
-        if strikes {
+        let occurs = state.chance.chance(rate) && !state.is_paused;
+        if occurs {
             *state.counts.entry(fault).or_default() += 1;
         }
-        strikes
+        occurs
     }
 
     /// A whole number below `bound`; 0 where that is 0.
@@ -179,12 +179,12 @@ impl Faults {
         if self.state().denied.get(operation).is_some_and(|until| now < *until) {
             return true;
         }
-        let strikes = self.strikes(Fault::Denied);
-        if strikes {
+        let occurs = self.occurs(Fault::Denied);
+        if occurs {
             let until = now + Duration::from_secs(5 + self.below(60) as u64);
             self.state().denied.insert(operation, until);
         }
-        strikes
+        occurs
     }
 
     /// How often each kind happened.

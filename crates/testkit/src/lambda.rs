@@ -109,7 +109,7 @@ impl Lambda {
             state.invocations += 1;
             state.kill.filter(|kill| kill.0 == state.invocations).map(|kill| kill.1)
         };
-        let struck = self.faults.strikes(Fault::Kill).then(|| self.faults.below(AWAITS));
+        let struck = self.faults.occurs(Fault::Kill).then(|| self.faults.below(AWAITS));
         let deadline = Deadline::after(self.timeout.saturating_sub(RESERVE));
         let process = Process {
             work: (self.handler)(payload, deadline),
@@ -142,8 +142,8 @@ impl Future for Process {
             return Poll::Ready(Some(answer));
         }
         self.awaits += 1;
-        let most = self.awaits.max(self.state.borrow().awaits);
-        self.state.borrow_mut().awaits = most;
+        let max = self.awaits.max(self.state.borrow().awaits);
+        self.state.borrow_mut().awaits = max;
         match self.awaits_left {
             Some(0) => return Poll::Ready(None),
             Some(left) => self.awaits_left = Some(left - 1),

@@ -12,8 +12,8 @@
 mod batch;
 pub mod clock;
 mod fault;
+mod injector;
 pub mod lambda;
-mod line;
 pub mod mapping;
 mod objects;
 mod queue;
@@ -22,7 +22,7 @@ mod sink;
 
 pub use batch::aggregated;
 pub use fault::{Fault, Faults};
-pub use line::Line;
+pub use injector::FaultInjector;
 pub use objects::MemoryObjects;
 pub use queue::MemoryQueue;
 pub use sink::{Answer, MemorySink, Script};

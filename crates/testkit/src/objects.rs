@@ -77,7 +77,7 @@ impl ObjectStore for MemoryObjects {
             None => {}
         }
         if state.failures.contains(&number) {
-            return Err(CallError::Plumbing {
+            return Err(CallError::Retryable {
                 operation: "s3:GetObject",
                 code: "InternalError".into(),
                 message: "we encountered an internal error".into(),

@@ -32,7 +32,7 @@ impl MemoryQueue {
 impl Queue for MemoryQueue {
     async fn send(&self, body: String) -> Result<(), CallError> {
         if self.down {
-            return Err(CallError::Plumbing {
+            return Err(CallError::Retryable {
                 operation: "sqs:SendMessage",
                 code: "ServiceUnavailable".into(),
                 message: "the service is down".into(),

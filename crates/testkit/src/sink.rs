@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tributary_aws::error::{CallError, SetUpError};
-use tributary_aws::put::{BatchPut, Limits, Verdict};
+use tributary_aws::error::{CallError, SetupError};
+use tributary_aws::put::{BatchPut, EntryResult, Limits};
 
 /// How a sink answers one call.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub enum Answer {
     /// Takes all but the entries at these indexes of the call.
     Fail(Vec<usize>),
     /// Takes all but the entries at these indexes, and never will.
-    Refuse(Vec<usize>),
+    Reject(Vec<usize>),
     /// Takes nothing: throttled as a whole.
     Throttle,
     /// Takes everything and answers for fewer entries, or more, than it was given.
@@ -123,7 +123,7 @@ impl<E: Clone + Send + Sync> BatchPut for MemorySink<E> {
         (self.size)(entry)
     }
 
-    async fn put(&self, entries: &[&E]) -> Result<Vec<Verdict>, CallError> {
+    async fn put(&self, entries: &[&E]) -> Result<Vec<EntryResult>, CallError> {
         let answer = {
             let mut state = self.state();
             state.calls.push(entries.len());
@@ -133,8 +133,8 @@ impl<E: Clone + Send + Sync> BatchPut for MemorySink<E> {
             tokio::time::sleep(delay).await;
         }
         let mut state = self.state();
-        let mut verdicts = vec![Verdict::Stored; entries.len()];
-        let mut mark = |indexes: &[usize], verdict: &Verdict| {
+        let mut verdicts = vec![EntryResult::Stored; entries.len()];
+        let mut mark = |indexes: &[usize], verdict: &EntryResult| {
             for slot in indexes.iter().filter(|index| **index < entries.len()) {
                 verdicts[*slot] = verdict.clone();
             }
@@ -143,14 +143,14 @@ impl<E: Clone + Send + Sync> BatchPut for MemorySink<E> {
             Answer::Take | Answer::After(_) => state.store(entries, &[]),
             Answer::Fail(indexes) => {
                 state.store(entries, &indexes);
-                mark(&indexes, &Verdict::Failed("InternalFailure".into()));
+                mark(&indexes, &EntryResult::Failed("InternalFailure".into()));
             }
-            Answer::Refuse(indexes) => {
+            Answer::Reject(indexes) => {
                 state.store(entries, &indexes);
-                mark(&indexes, &Verdict::Refused("InvalidParameter".into()));
+                mark(&indexes, &EntryResult::Rejected("InvalidParameter".into()));
             }
             Answer::Throttle => {
-                return Err(CallError::Plumbing {
+                return Err(CallError::Retryable {
                     operation: Self::OPERATION,
                     code: "ThrottlingException".into(),
                     message: "rate exceeded".into(),
@@ -158,14 +158,14 @@ impl<E: Clone + Send + Sync> BatchPut for MemorySink<E> {
             }
             Answer::AnswerFor(count) => {
                 state.store(entries, &[]);
-                verdicts = vec![Verdict::Stored; count];
+                verdicts = vec![EntryResult::Stored; count];
             }
             Answer::StoreAndTimeOut => {
                 state.store(entries, &[]);
                 return Err(CallError::time_out(Self::OPERATION));
             }
             Answer::Deny => {
-                return Err(CallError::SetUp(SetUpError {
+                return Err(CallError::Setup(SetupError {
                     operation: Self::OPERATION,
                     resource: "memory".into(),
                     code: "AccessDeniedException".into(),

@@ -46,7 +46,7 @@ impl Sample {
             None => event.measures.get(name).map(ToString::to_string),
         };
         Self {
-            id: super::seen::short(&event.event_id),
+            id: super::seen::id_prefix(&event.event_id),
             time: spec.time_of(event),
             values: spec.measures.iter().map(value).collect(),
             counted: spec.count_by.iter().map(counted).collect(),
@@ -300,7 +300,7 @@ impl Moments {
         self.sum.add(reading.value);
         // Welford, "Note on a method for calculating corrected sums of squares and products" (1962).
         self.m2 = finite(self.m2 + (reading.value - before) * (reading.value - self.mean()));
-        self.meet(reading, reading, reading.value, reading.value);
+        self.merge_extremes(reading, reading, reading.value, reading.value);
         if let Some(digest) = &mut self.digest {
             digest.0.update(reading.value);
         }
@@ -315,13 +315,13 @@ impl Moments {
         self.m2 = finite(self.m2 + other.m2 + between);
         self.n += other.n;
         self.sum.merge(other.sum);
-        self.meet(other.first, other.last, other.min, other.max);
+        self.merge_extremes(other.first, other.last, other.min, other.max);
         if let (Some(own), Some(others)) = (&mut self.digest, &other.digest) {
             own.0.merge(&others.0);
         }
     }
 
-    fn meet(&mut self, first: Reading, last: Reading, min: f64, max: f64) {
+    fn merge_extremes(&mut self, first: Reading, last: Reading, min: f64, max: f64) {
         if first.place() < self.first.place() {
             self.first = first;
         }

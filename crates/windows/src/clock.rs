@@ -9,7 +9,7 @@ use tributary_model::event::Event;
 
 /// How far ahead of its arrival the time of an event may be and still move the watermark: a device
 /// whose clock is a year ahead must not make everybody else late.
-pub const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+pub const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// What one shard has brought of one dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +19,9 @@ pub struct Shard {
     /// The latest time among its events; none where there was none yet.
     pub watermark: Option<Timestamp>,
     /// When it was last heard of, in processing time.
-    pub seen_at: Timestamp,
+    pub last_seen: Timestamp,
     /// Whether all its records were read and others have taken its place.
-    pub is_over: bool,
+    pub is_closed: bool,
 }
 
 /// The shards of one dataset, and the watermark they have come to.
@@ -35,7 +35,7 @@ pub struct Clock {
 
 /// A shard of the stream, and those it came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ShardOrigin {
+pub struct StreamShard {
     /// The id of the shard.
     pub id: String,
     /// The shard that was split, or the two that were merged.
@@ -44,7 +44,7 @@ pub struct ShardOrigin {
 
 /// How a clock stands at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ClockStatus {
     /// A shard that has brought nothing yet may bring what is earlier than everything.
     Waiting,
     /// The lowest of the shards that are heard of.
@@ -55,7 +55,7 @@ pub enum Standing {
 
 /// The name of the clock of a spec: `telemetry/event`.
 #[must_use]
-pub fn name_of(spec: &Spec) -> String {
+pub fn clock_name(spec: &Spec) -> String {
     let basis = match spec.time {
         TimeBasis::Event => "event",
         TimeBasis::Received => "received",
@@ -65,11 +65,11 @@ pub fn name_of(spec: &Spec) -> String {
 
 /// How long a shard may be silent, by clock: the longest of its specs.
 #[must_use]
-pub fn idle_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
+pub fn idle_timeout_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
     let mut idle: BTreeMap<_, SignedDuration> = BTreeMap::new();
     for spec in specs {
-        let longest = idle.entry(name_of(spec)).or_default();
-        *longest = spec.idle.max(*longest);
+        let longest = idle.entry(clock_name(spec)).or_default();
+        *longest = spec.idle_timeout.max(*longest);
     }
     idle
 }
@@ -77,50 +77,50 @@ pub fn idle_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
 /// How far behind the watermark a reading may be and still be in time for a window, by clock: the furthest
 /// of its specs, the length of a window included.
 #[must_use]
-pub fn reach_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
-    let mut reach: BTreeMap<_, SignedDuration> = BTreeMap::new();
+pub fn lateness_horizon_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
+    let mut horizon: BTreeMap<_, SignedDuration> = BTreeMap::new();
     for spec in specs {
-        let furthest = reach.entry(name_of(spec)).or_default();
-        let of_spec = spec.size.saturating_add(spec.delay).saturating_add(spec.lateness);
-        *furthest = of_spec.max(*furthest);
+        let widest = horizon.entry(clock_name(spec)).or_default();
+        let of_spec = spec.size.saturating_add(spec.delay).saturating_add(spec.allowed_lateness);
+        *widest = of_spec.max(*widest);
     }
-    reach
+    horizon
 }
 
 /// The time to which `event` moves the watermark of its shard; none for one that is ahead of its
 /// arrival.
 #[must_use]
-pub fn moves_to(event: &Event<'_>, spec: &Spec) -> Option<Timestamp> {
+pub fn watermark_for(event: &Event<'_>, spec: &Spec) -> Option<Timestamp> {
     let time = spec.time_of(event);
-    let is_ahead = time.duration_since(event.received_at) > MOST_AHEAD;
+    let is_ahead = time.duration_since(event.received_at) > MAX_CLOCK_AHEAD;
     (!is_ahead).then_some(time)
 }
 
 impl Clock {
     /// How it stands at `now`, when a shard may be silent for `idle`.
     #[must_use]
-    pub fn standing(&self, now: Timestamp, idle: SignedDuration) -> Standing {
+    pub fn status(&self, now: Timestamp, idle: SignedDuration) -> ClockStatus {
         let is_heard_of =
-            |shard: &&Shard| !shard.is_over && now.duration_since(shard.seen_at) < idle;
+            |shard: &&Shard| !shard.is_closed && now.duration_since(shard.last_seen) < idle;
         let mut lowest = None;
         for shard in self.shards.iter().filter(is_heard_of) {
             match (shard.watermark, lowest) {
-                (None, _) => return Standing::Waiting,
+                (None, _) => return ClockStatus::Waiting,
                 (Some(time), Some(before)) if before <= time => {}
                 (Some(time), _) => lowest = Some(time),
             }
         }
-        lowest.map_or(Standing::Idle, Standing::At)
+        lowest.map_or(ClockStatus::Idle, ClockStatus::At)
     }
 
     /// How far event time has come at `now`, where that can be said: to the lowest of the shards that are
     /// heard of, and to the highest of all where none is, because nothing more is on its way then.
     #[must_use]
-    pub fn reached(&self, now: Timestamp, idle: SignedDuration) -> Option<Timestamp> {
-        match self.standing(now, idle) {
-            Standing::Waiting => None,
-            Standing::At(time) => Some(time),
-            Standing::Idle => self.shards.iter().filter_map(|shard| shard.watermark).max(),
+    pub fn event_time(&self, now: Timestamp, idle: SignedDuration) -> Option<Timestamp> {
+        match self.status(now, idle) {
+            ClockStatus::Waiting => None,
+            ClockStatus::At(time) => Some(time),
+            ClockStatus::Idle => self.shards.iter().filter_map(|shard| shard.watermark).max(),
         }
     }
 
@@ -135,38 +135,43 @@ impl Clock {
     /// watermark of what it came from; and the end of the shards that `id` came from, whose records
     /// were all read before its first.
     #[must_use]
-    pub fn introduce(&self, id: &str, stream: &[ShardOrigin], now: Timestamp) -> Introduced {
-        let mut introduced = Introduced::default();
+    pub fn shards_to_register(
+        &self,
+        id: &str,
+        stream: &[StreamShard],
+        now: Timestamp,
+    ) -> ShardRegistration {
+        let mut registration = ShardRegistration::default();
         let read = ancestors(id, stream);
-        let is_new = |shard: &&ShardOrigin| {
+        let is_new = |shard: &&StreamShard| {
             self.shard(&shard.id).is_none() && !read.contains(shard.id.as_str())
         };
         for shard in stream.iter().filter(is_new) {
             // Those it came from stand for it as long as they are not over.
             let parents: Vec<_> = shard.parents.iter().filter_map(|it| self.shard(it)).collect();
             let lowest = parents.iter().map(|parent| parent.watermark).min();
-            introduced.new.push(Shard {
+            registration.new.push(Shard {
                 id: shard.id.clone(),
                 watermark: lowest.flatten(),
-                seen_at: now,
-                is_over: false,
+                last_seen: now,
+                is_closed: false,
             });
         }
         if !stream.iter().any(|shard| shard.id == id) && self.shard(id).is_none() {
             let id = id.to_owned();
-            introduced.new.push(Shard { id, watermark: None, seen_at: now, is_over: false });
+            registration.new.push(Shard { id, watermark: None, last_seen: now, is_closed: false });
         }
         for parent in read.iter().filter_map(|parent| self.shard(parent)) {
-            if !parent.is_over {
-                introduced.over.push(Shard { is_over: true, ..parent.clone() });
+            if !parent.is_closed {
+                registration.closed.push(Shard { is_closed: true, ..parent.clone() });
             }
         }
-        introduced
+        registration
     }
 }
 
 /// The shards that `id` came from, and those that they came from, as far as the stream remembers.
-fn ancestors<'a>(id: &'a str, stream: &'a [ShardOrigin]) -> BTreeSet<&'a str> {
+fn ancestors<'a>(id: &'a str, stream: &'a [StreamShard]) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut ahead = vec![id];
     while let Some(next) = ahead.pop() {
@@ -176,11 +181,11 @@ fn ancestors<'a>(id: &'a str, stream: &'a [ShardOrigin]) -> BTreeSet<&'a str> {
     found
 }
 
-/// What [`Clock::introduce`] found.
+/// What [`Clock::shards_to_register`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Introduced {
+pub struct ShardRegistration {
     /// Shards to add, where they are not there by now.
     pub new: Vec<Shard>,
     /// Shards that are over.
-    pub over: Vec<Shard>,
+    pub closed: Vec<Shard>,
 }

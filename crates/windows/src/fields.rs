@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::WindowSpec;
 use crate::aggregate::{MAX_VALUES, percent};
 use tributary_anomaly::{AnomalyKind, MAX_Z};
-use tributary_model::domain::{Fields, Numbers, Schemas, Texts};
+use tributary_model::domain::{Fields, NumberSet, Schemas, TextSet};
 
 /// The fields of the windows of each spec.
 #[derive(Clone, Debug)]
@@ -38,25 +38,25 @@ impl WindowFields {
 
 pub(crate) fn window_fields(spec: &WindowSpec, readings: &Fields) -> Fields {
     // What there is none of is left out.
-    let count = || Numbers::whole(1.0, f64::INFINITY);
+    let count = || NumberSet::whole(1.0, f64::INFINITY);
     let mut measures = BTreeMap::from([("count".to_owned(), count())]);
     for name in &spec.measures {
         let Some(numbers) = readings.measure(name) else { continue };
         let (low, high) = numbers.hull().unwrap_or_default();
-        let mut put = |suffix: &str, numbers: Numbers| {
+        let mut put = |suffix: &str, numbers: NumberSet| {
             measures.insert(format!("{name}_{suffix}"), numbers);
         };
-        put("mean", Numbers::between(low, high));
+        put("mean", NumberSet::between(low, high));
         for suffix in ["min", "max", "first", "last"] {
             put(suffix, numbers.clone());
         }
         put("sum", sum(low, high));
-        put("std", Numbers::between(0.0, high - low));
+        put("std", NumberSet::between(0.0, high - low));
         for quantile in &spec.quantiles {
-            put(&format!("p{}", percent(*quantile)), Numbers::between(low, high));
+            put(&format!("p{}", percent(*quantile)), NumberSet::between(low, high));
         }
         if spec.rate.contains(name) {
-            put("per_h", Numbers::any());
+            put("per_h", NumberSet::any());
         }
     }
     let mut counted = Vec::new();
@@ -74,24 +74,24 @@ pub(crate) fn window_fields(spec: &WindowSpec, readings: &Fields) -> Fields {
         tags.insert("anomaly".to_owned());
         tags.extend(AnomalyKind::ALL.map(|kind| format!("anomaly_kind:{}", kind.as_str())));
         for measure in &anomaly.measures {
-            measures.insert(format!("{measure}_z"), Numbers::between(-MAX_Z, MAX_Z));
+            measures.insert(format!("{measure}_z"), NumberSet::between(-MAX_Z, MAX_Z));
             tags.insert(format!("anomaly:{measure}"));
         }
     }
     // The group is one attribute, by the names of its parts.
     let group = match &spec.key[..] {
-        [name] => readings.attribute(name).map(|texts| texts.or(&Texts::one_of(["unknown"]))),
+        [name] => readings.attribute(name).map(|texts| texts.or(&TextSet::one_of(["unknown"]))),
         _ => None,
     };
-    let attributes = BTreeMap::from([(spec.key.join("/"), group.unwrap_or_else(Texts::any))]);
+    let attributes = BTreeMap::from([(spec.key.join("/"), group.unwrap_or_else(TextSet::any))]);
     Fields::of_windows(&spec.id, readings.dataset(), measures, counted, attributes, tags)
 }
 
 /// What a sum of one or more can be.
-fn sum(low: f64, high: f64) -> Numbers {
+fn sum(low: f64, high: f64) -> NumberSet {
     let low = if low >= 0.0 { low } else { f64::NEG_INFINITY };
     let high = if high <= 0.0 { high } else { f64::INFINITY };
-    Numbers::between(low, high)
+    NumberSet::between(low, high)
 }
 
 /// The values that are counted, where they are a closed list of which each is counted by itself.
@@ -101,9 +101,9 @@ fn values(readings: &Fields, name: &str) -> Option<Vec<String>> {
         return Some(listed.iter().map(ToString::to_string).collect());
     }
     match readings.attribute(name)? {
-        Texts::OneOf(texts) if texts.len() < MAX_VALUES => {
+        TextSet::OneOf(texts) if texts.len() < MAX_VALUES => {
             Some(texts.iter().cloned().chain(["unknown".to_owned()]).collect())
         }
-        Texts::OneOf(_) | Texts::AllBut(_) => None,
+        TextSet::OneOf(_) | TextSet::AllExcept(_) => None,
     }
 }

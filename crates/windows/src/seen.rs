@@ -14,7 +14,7 @@ use tributary_model::id::Id;
 
 /// The events that a window holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct SeenEvents {
     /// By id, ascending: no more than the spec's `distinct`.
     ids: Ids,
     /// By shard, the highest sequence number that was applied.
@@ -27,25 +27,25 @@ pub struct Seen {
 
 /// Where a record was in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct RecordPosition<'a> {
     /// The shard.
     pub shard: &'a str,
     /// The sequence number: a decimal number without leading zeros, of up to 56 digits.
     pub number: &'a str,
 }
 
-impl Seen {
+impl SeenEvents {
     /// Whether the event `id` of a record at `place` is one of these.
     ///
     /// A sequence number speaks for an event only where ids do not: a batch that was given up and is
     /// made again comes after records with higher numbers.
     #[must_use]
-    pub fn contains(&self, id: u64, place: Option<Place<'_>>) -> bool {
+    pub fn contains(&self, id: u64, place: Option<RecordPosition<'_>>) -> bool {
         self.ids.0.binary_search(&id).is_ok()
             || self.has_more && place.is_some_and(|place| self.is_passed(place))
     }
 
-    fn is_passed(&self, place: Place<'_>) -> bool {
+    fn is_passed(&self, place: RecordPosition<'_>) -> bool {
         self.marks.get(place.shard).is_some_and(|mark| !is_after(place.number, mark))
     }
 
@@ -56,12 +56,12 @@ impl Seen {
     }
 
     /// Adds events, of which none was seen, by their ids in any order and as far as `most` go.
-    pub fn add(&mut self, ids: impl IntoIterator<Item = u64>, most: usize) {
+    pub fn add(&mut self, ids: impl IntoIterator<Item = u64>, max: usize) {
         // In one order, so that the same events leave the same window.
         let mut ids: Vec<_> = ids.into_iter().collect();
         ids.sort_unstable();
         for id in ids {
-            if self.ids.0.len() < most {
+            if self.ids.0.len() < max {
                 self.ids.0.push(id);
             } else {
                 self.has_more = true;
@@ -72,7 +72,7 @@ impl Seen {
     }
 
     /// Says that the records up to `place` were applied.
-    pub fn mark(&mut self, place: Place<'_>) {
+    pub fn mark(&mut self, place: RecordPosition<'_>) {
         match self.marks.get_mut(place.shard) {
             Some(mark) if is_after(place.number, mark) => place.number.clone_into(mark),
             Some(_) => {}
@@ -91,7 +91,7 @@ fn is_after(number: &str, other: &str) -> bool {
 /// An event id as a window keeps it: its first 16 digits. Of 10,000 events, two would share them once
 /// in 400 billion windows.
 #[must_use]
-pub fn short(event_id: &str) -> u64 {
+pub fn id_prefix(event_id: &str) -> u64 {
     let digits = |id: &str| u64::from_str_radix(id.get(..16)?, 16).ok();
     let is_ours = event_id.len() == 32 && event_id.bytes().all(|it| it.is_ascii_hexdigit());
     let own = is_ours.then(|| digits(event_id)).flatten();

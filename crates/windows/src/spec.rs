@@ -11,7 +11,7 @@ use tributary_model::config_error::ConfigError;
 use tributary_model::domain::Schemas;
 use tributary_model::event::{Event, Kind};
 use tributary_model::id::shortened;
-use tributary_model::time::{Length, floor_second, period};
+use tributary_model::time::{DurationSpec, floor_second, period};
 
 /// The most windows that one event may be in.
 const MAX_OVERLAP: i64 = 60;
@@ -36,17 +36,19 @@ pub struct WindowSpec {
     pub id: String,
     pub dataset: String,
     pub key: Vec<String>,
-    pub size: Length,
-    #[serde(default)]
-    pub hop: Option<Length>,
+    pub size: DurationSpec,
+    #[serde(default, rename = "hop")]
+    pub slide: Option<DurationSpec>,
     #[serde(default)]
     pub time: TimeBasis,
     #[serde(default)]
-    pub delay: Length,
-    pub lateness: Length,
-    #[serde(default = "two_minutes")]
-    pub idle: Length,
-    pub keep: Length,
+    pub delay: DurationSpec,
+    #[serde(rename = "lateness")]
+    pub allowed_lateness: DurationSpec,
+    #[serde(default = "two_minutes", rename = "idle")]
+    pub idle_timeout: DurationSpec,
+    #[serde(rename = "keep")]
+    pub retention: DurationSpec,
     pub measures: Vec<String>,
     #[serde(default)]
     pub quantiles: Vec<f64>,
@@ -60,8 +62,8 @@ pub struct WindowSpec {
     pub anomaly: Option<AnomalySpec>,
 }
 
-fn two_minutes() -> Length {
-    Length::new(SignedDuration::from_mins(2))
+fn two_minutes() -> DurationSpec {
+    DurationSpec::new(SignedDuration::from_mins(2))
 }
 
 fn default_distinct() -> usize {
@@ -101,17 +103,17 @@ pub struct Spec {
     pub size: SignedDuration,
     /// From the start of one window to the start of the next, whole seconds; as long as the size where
     /// windows do not overlap.
-    pub hop: SignedDuration,
+    pub slide: SignedDuration,
     /// Which time of an event counts.
     pub time: TimeBasis,
     /// How long the watermark must be past the end before a window closes.
     pub delay: SignedDuration,
     /// How far the watermark may be past the end while an event still makes a revision.
-    pub lateness: SignedDuration,
+    pub allowed_lateness: SignedDuration,
     /// How long a shard may be silent before it holds the watermark back no more.
-    pub idle: SignedDuration,
+    pub idle_timeout: SignedDuration,
     /// How long the store keeps a closed window.
-    pub keep: SignedDuration,
+    pub retention: SignedDuration,
     /// The measures that are aggregated.
     pub measures: Vec<String>,
     /// The quantiles of each measure, 0 to 1.
@@ -176,8 +178,8 @@ fn wrong_name(spec: &WindowSpec, schemas: &Schemas) -> Option<String> {
         return Some(format!("count_by {name:?} is none of {there}"));
     }
     let results = window_fields(spec, fields);
-    let judged = spec.anomaly.iter().flat_map(|anomaly| &anomaly.measures);
-    let unknown = judged.into_iter().find(|name| results.measure(name).is_none())?;
+    let evaluated = spec.anomaly.iter().flat_map(|anomaly| &anomaly.measures);
+    let unknown = evaluated.into_iter().find(|name| results.measure(name).is_none())?;
     Some(format!("anomaly: measures {unknown:?} is none of {}", have(&mut results.measures())))
 }
 
@@ -185,9 +187,15 @@ impl Spec {
     fn compile(spec: &WindowSpec, schemas: &Schemas) -> Result<Self, ConfigError> {
         let refuse = |message: String| ConfigError::new(format!("window {}", spec.id), message);
         let size = spec.size.get();
-        let hop = spec.hop.map_or(size, Length::get);
-        let lengths =
-            [size, hop, spec.delay.get(), spec.lateness.get(), spec.idle.get(), spec.keep.get()];
+        let slide = spec.slide.map_or(size, DurationSpec::get);
+        let lengths = [
+            size,
+            slide,
+            spec.delay.get(),
+            spec.allowed_lateness.get(),
+            spec.idle_timeout.get(),
+            spec.retention.get(),
+        ];
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
         };
@@ -195,23 +203,23 @@ impl Spec {
             Some("the id takes letters, digits and hyphens".to_owned())
         } else if schemas.get(&spec.dataset).is_none() {
             Some(format!("dataset {:?} is none of {}", spec.dataset, schemas.names()))
-        } else if size.as_secs() == 0 || hop.as_secs() == 0 || hop > size {
+        } else if size.as_secs() == 0 || slide.as_secs() == 0 || slide > size {
             Some("size and hop are at least 1s, and hop is no longer than size".to_owned())
-        } else if size.subsec_nanos() != 0 || hop.subsec_nanos() != 0 {
+        } else if size.subsec_nanos() != 0 || slide.subsec_nanos() != 0 {
             Some("size and hop are whole seconds".to_owned())
         } else if lengths.iter().any(|length| *length > MAX_LENGTH) {
             Some("a length of time is more than a hundred years".to_owned())
-        } else if spec.idle.get() < SignedDuration::from_secs(1) {
+        } else if spec.idle_timeout.get() < SignedDuration::from_secs(1) {
             Some("idle is less than 1s: every shard would be silent".to_owned())
         } else if spec.distinct > MAX_DISTINCT {
             Some(format!(
                 "distinct is more than {MAX_DISTINCT}, which an item of the store cannot hold"
             ))
-        } else if size.as_secs() > MAX_OVERLAP * hop.as_secs() {
+        } else if size.as_secs() > MAX_OVERLAP * slide.as_secs() {
             Some(format!("an event would be in more than {MAX_OVERLAP} windows"))
         } else if spec.key.is_empty() {
             Some("key names nothing that windows are by".to_owned())
-        } else if spec.keep.get() < spec.lateness.get() {
+        } else if spec.retention.get() < spec.allowed_lateness.get() {
             Some("keep is shorter than lateness: what is late would begin anew".to_owned())
         } else if !spec.quantiles.iter().all(|it| (0.0..=1.0).contains(it)) {
             Some("quantiles are from 0 to 1".to_owned())
@@ -223,7 +231,7 @@ impl Spec {
             return Err(refuse(message));
         }
         let detector = |anomaly| {
-            Detector::compile(anomaly, hop).map_err(|error| {
+            Detector::compile(anomaly, slide).map_err(|error| {
                 ConfigError::new(format!("window {}: anomaly", spec.id), error.to_string())
             })
         };
@@ -233,12 +241,12 @@ impl Spec {
             dataset: spec.dataset.clone(),
             key: spec.key.clone(),
             size,
-            hop,
+            slide,
             time: spec.time,
             delay: spec.delay.get(),
-            lateness: spec.lateness.get(),
-            idle: spec.idle.get(),
-            keep: spec.keep.get(),
+            allowed_lateness: spec.allowed_lateness.get(),
+            idle_timeout: spec.idle_timeout.get(),
+            retention: spec.retention.get(),
             measures: spec.measures.clone(),
             quantiles: spec.quantiles.clone(),
             rate: spec.rate.clone(),
@@ -284,12 +292,12 @@ impl Spec {
     /// The windows that hold `time`, earliest first. Windows begin at whole hops since 1970; one
     /// that would reach beyond what a clock can show is none.
     pub fn windows_of(&self, time: Timestamp) -> impl Iterator<Item = Span> + use<> {
-        let (size, hop) = (self.size.as_secs(), self.hop.as_secs());
-        let last = period(time, hop);
+        let (size, slide) = (self.size.as_secs(), self.slide.as_secs());
+        let last = period(time, slide);
         // The last window that does not hold `time` begins a size before it, or earlier.
-        let before = (floor_second(time) - size).div_euclid(hop);
+        let before = (floor_second(time) - size).div_euclid(slide);
         let span = move |number: i64| {
-            let start = number * hop;
+            let start = number * slide;
             let (start, end) =
                 (Timestamp::from_second(start), Timestamp::from_second(start + size));
             Some(Span { start: start.ok()?, end: end.ok()? })
@@ -306,7 +314,7 @@ impl Spec {
     /// Whether an event comes too late for a window when the watermark is at `watermark`.
     #[must_use]
     pub fn is_late(&self, span: Span, watermark: Timestamp) -> bool {
-        let limit = span.end.checked_add(self.delay.saturating_add(self.lateness));
+        let limit = span.end.checked_add(self.delay.saturating_add(self.allowed_lateness));
         limit.is_ok_and(|limit| watermark >= limit)
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::aggregate::{Aggregate, Sample};
-use super::seen::{Place, Seen};
+use super::seen::{RecordPosition, SeenEvents};
 use super::spec::{Span, Spec};
 use tributary_anomaly::Baseline;
 use tributary_model::event::{Attributes, Event, Kind, WindowSpan};
@@ -44,21 +44,21 @@ pub struct Window {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "as_optional_millis")]
     closed_at: Option<Timestamp>,
     aggregate: Aggregate,
-    seen: Seen,
-    #[serde(default, skip_serializing_if = "Judgement::is_empty")]
-    judgement: Judgement,
+    seen: SeenEvents,
+    #[serde(default, skip_serializing_if = "AnomalyResult::is_empty")]
+    judgement: AnomalyResult,
 }
 
 /// What the detector of the spec said of the revision that was fixed last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Judgement {
+struct AnomalyResult {
     scores: Vec<(String, f64)>,
     tags: Vec<String>,
     /// What is usual after this window.
     baseline: Baseline,
 }
 
-impl Judgement {
+impl AnomalyResult {
     fn is_empty(&self) -> bool {
         self.baseline.is_empty()
     }
@@ -97,8 +97,8 @@ impl Window {
             revision: 0,
             closed_at: None,
             aggregate: Aggregate::default(),
-            seen: Seen::default(),
-            judgement: Judgement::default(),
+            seen: SeenEvents::default(),
+            judgement: AnomalyResult::default(),
         }
     }
 
@@ -153,7 +153,7 @@ impl Window {
 
     /// Whether the event `id` of a record at `place` is in it.
     #[must_use]
-    pub fn contains(&self, id: u64, place: Option<Place<'_>>) -> bool {
+    pub fn contains(&self, id: u64, place: Option<RecordPosition<'_>>) -> bool {
         self.seen.contains(id, place)
     }
 
@@ -164,7 +164,7 @@ impl Window {
     pub fn apply<'a>(
         &mut self,
         spec: &Spec,
-        samples: impl IntoIterator<Item = (&'a Sample, Option<Place<'a>>)>,
+        samples: impl IntoIterator<Item = (&'a Sample, Option<RecordPosition<'a>>)>,
         now: Timestamp,
     ) -> usize {
         let mut partial = Aggregate::default();
@@ -208,13 +208,13 @@ impl Window {
 
     /// Holds the revision that is about to be written against what was usual `before`, which is the
     /// [`Window::baseline`] of the latest earlier window of the group. Only where the spec says so.
-    pub fn judge(&mut self, spec: &Spec, before: &Baseline) {
+    pub fn evaluate(&mut self, spec: &Spec, before: &Baseline) {
         if let Some(detector) = &spec.detector {
             let measures = self.aggregate.results(spec);
             let (findings, baseline) =
-                detector.judge(before, self.start, |name| measures.get(name).copied());
+                detector.evaluate(before, self.start, |name| measures.get(name).copied());
             let (scores, tags) = (findings.measures().collect(), findings.tags());
-            self.judgement = Judgement { scores, tags, baseline };
+            self.judgement = AnomalyResult { scores, tags, baseline };
         }
     }
 
@@ -242,7 +242,7 @@ impl Window {
         let event_id = Id::of_text(&[&spec.id, group, &begin, &revision.to_string()]).to_string();
         let mut attributes = Attributes::with_capacity(1);
         attributes.push(spec.key.join("/"), group);
-        let Judgement { scores, tags, .. } = &self.judgement;
+        let AnomalyResult { scores, tags, .. } = &self.judgement;
         let mut tags: Vec<_> = tags.iter().cloned().map(Cow::Owned).collect();
         if self.seen.is_approximate() {
             tags.push(Cow::Borrowed("approximate"));

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use tributary_aws::env::{Env, EnvError};
 
-use crate::rulebook::Override;
+use crate::active_rules::RulesOverride;
 
 /// The environment of `alerts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Config {
     /// CloudWatch namespace of the books.
     pub metrics_namespace: String,
     /// Where rules come from that override those that are compiled in.
-    pub rules_override: Option<Override>,
+    pub rules_override: Option<RulesOverride>,
 }
 
 impl Config {
@@ -34,8 +34,8 @@ impl Config {
     /// # Errors
     ///
     /// Names every variable that is missing or wrong.
-    pub fn from_look_up(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(look_up);
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
+        let mut env = Env::new(lookup);
         let seconds = i64::try_from(env.number("RULES_REFRESH_SECONDS")).unwrap_or(i64::MAX);
         let every = SignedDuration::from_secs(seconds);
         let config = Self {
@@ -58,13 +58,13 @@ impl Config {
 /// # Errors
 ///
 /// When one of the two is missing.
-fn override_of(text: &str, every: SignedDuration) -> Result<Option<Override>, String> {
+fn override_of(text: &str, every: SignedDuration) -> Result<Option<RulesOverride>, String> {
     if text.is_empty() {
         return Ok(None);
     }
     match text.split_once('/') {
         Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
-            Ok(Some(Override { bucket: bucket.to_owned(), key: key.to_owned(), every }))
+            Ok(Some(RulesOverride { bucket: bucket.to_owned(), key: key.to_owned(), every }))
         }
         _ => Err(format!("{text:?} should be bucket/key")),
     }
@@ -75,11 +75,11 @@ mod tests {
     use super::*;
 
     fn config(object: &str) -> Result<Config, String> {
-        let look_up = |name: &str| match name {
+        let lookup = |name: &str| match name {
             "RULES_OBJECT" => Some(object.to_owned()),
             _ => Some("300".to_owned()),
         };
-        Config::from_look_up(&look_up).map_err(|error| error.to_string())
+        Config::from_lookup(&lookup).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -7,15 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tracing::error;
 use tributary_aws::alert_state::{AlertState, AlertStateTable};
-use tributary_aws::batch::Fate;
-use tributary_aws::claims::{Claimant, Claims, ClaimsTable};
+use tributary_aws::batch::Disposition;
+use tributary_aws::claims::{ClaimStore, ClaimsTable, RetryingClaims};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
-use tributary_aws::delivery::Safe;
+use tributary_aws::delivery::QuarantineBarrier;
 use tributary_aws::error::InvocationError;
 use tributary_aws::events;
 use tributary_aws::firehose::DeliveryStream;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::{BatchResponse, KinesisPayload, is_scheduled};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
@@ -25,22 +25,22 @@ use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Kind;
 use tributary_rules::Severity;
-use tributary_rules::alert::{Alert, AlertBooks};
+use tributary_rules::alert::{Alert, AlertCounts};
 
-use crate::absent::Sightings;
+use crate::active_rules::{ActiveRules, Refresh};
 use crate::config::Config;
-use crate::once::{Outbox, Wanted};
-use crate::rulebook::{Look, Rulebook};
-use crate::sustained::Memory;
+use crate::no_data::SeenEntities;
+use crate::rule_state::RuleState;
+use crate::sender::{AlertSender, PendingAlert};
 
 /// How long an alert is remembered beyond the retention of the stream: what Lambda parked may be
 /// brought back so much later and finds it sent.
-const MEMORY: SignedDuration = SignedDuration::from_hours(30 * 24);
+const MAX_REDRIVE_DELAY: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The function, over any sinks.
 pub struct Alerts<C, S, T, Q> {
     /// Who sends which alert.
-    pub claims: Claimant<C>,
+    pub claims: RetryingClaims<C>,
     /// Where alerts go.
     pub topic: Producer<T>,
     /// Where those of a severity go that has a topic of its own.
@@ -48,13 +48,13 @@ pub struct Alerts<C, S, T, Q> {
     /// Where records that are no events go.
     pub quarantine: Producer<Q>,
     /// The rules in use.
-    pub rules: Rulebook,
+    pub rules: ActiveRules,
     /// What rules remember from one batch to the next.
-    pub state: Memory<S>,
+    pub state: RuleState<S>,
     /// How long an alert is remembered, beside its cooldown.
-    pub memory: SignedDuration,
+    pub retention: SignedDuration,
     /// Where the books go.
-    pub journal: Journal,
+    pub metrics_log: MetricsLog,
     /// The time of day.
     pub clock: fn() -> Timestamp,
 }
@@ -74,7 +74,7 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
         let retention = i64::try_from(config.stream_retention_hours).unwrap_or(i64::MAX / 3_600);
         let retention = SignedDuration::from_secs(retention.saturating_mul(3_600));
         let mut rules =
-            Rulebook::from(PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS)?)?);
+            ActiveRules::from(PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS)?)?);
         if let Some(by) = config.rules_override {
             rules = rules.overridden(by, S3::new(clients::s3(sdk)))?;
         }
@@ -86,14 +86,14 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
         // One call for both, where both go to one topic.
         let routes = routes.into_iter().filter(|(_, arn)| **arn != config.alerts_topic_arn);
         Ok(Self {
-            claims: Claimant::new(claims),
+            claims: RetryingClaims::new(claims),
             topic: topic(&config.alerts_topic_arn),
             routes: routes.map(|(severity, arn)| (severity, topic(arn))).collect(),
             quarantine: Producer::new(quarantine),
             rules,
-            state: Memory::new(state, &specs),
-            memory: MEMORY.saturating_add(retention),
-            journal: Journal::new("alerts", config.metrics_namespace),
+            state: RuleState::new(state, &specs),
+            retention: MAX_REDRIVE_DELAY.saturating_add(retention),
+            metrics_log: MetricsLog::new("alerts", config.metrics_namespace),
             clock: Timestamp::now,
         })
     }
@@ -101,7 +101,7 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
 
 impl<C, S, T, Q> Alerts<C, S, T, Q>
 where
-    C: Claims,
+    C: ClaimStore,
     S: AlertState,
     T: BatchPut<Entry = Notification>,
     Q: BatchPut<Entry = Vec<u8>>,
@@ -120,18 +120,18 @@ where
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
         if is_scheduled(payload) {
-            self.round(owner, deadline).await?;
+            self.run_scheduled(owner, deadline).await?;
             return Ok(BatchResponse::default());
         }
-        self.batch(payload, owner, deadline).await
+        self.handle_batch(payload, owner, deadline).await
     }
 
     /// A batch: what rules have to remember is noted first; where that fails the event is reported, and
     /// whoever notes it next finds the same. Each alert is claimed, then published, then noted as sent:
-    /// see [`Outbox`]. One that was sent before is done. The earliest record with an alert that is
+    /// see [`AlertSender`]. One that was sent before is done. The earliest record with an alert that is
     /// neither is reported, also where the topic refused it for good: Lambda then parks the record in
     /// the on-failure destination after its retries, and nobody's alert is lost in silence.
-    async fn batch(
+    async fn handle_batch(
         &self,
         payload: &str,
         owner: &str,
@@ -139,31 +139,32 @@ where
     ) -> Result<BatchResponse, InvocationError> {
         let started = Instant::now();
         let payload = KinesisPayload::from_json(payload)?;
-        let (rules, look) = self.rules.current((self.clock)(), deadline).await;
-        let (mut wanted, mut signs) = (Vec::new(), Vec::new());
-        let mut sightings = Sightings::default();
+        let (rules, refresh) = self.rules.current((self.clock)(), deadline).await;
+        let (mut pending, mut evaluations) = (Vec::new(), Vec::new());
+        let mut seen_entities = SeenEntities::default();
         let (mut rule_errors, mut newest) = (Vec::new(), None);
         let watching: Vec<_> = rules.iter().filter(|rule| rule.absent().is_some()).collect();
-        let (fates, bad_rows) = events::read(&payload.records, (self.clock)(), |place, event| {
-            if event.kind == Kind::Reading {
-                newest = newest.max(Some(event.received_at));
-            }
-            for rule in &watching {
-                if let Some(watched) = rule.sighting(event) {
-                    sightings.add(place.position, rule, watched);
+        let (dispositions, bad_rows) =
+            events::read(&payload.records, (self.clock)(), |place, event| {
+                if event.kind == Kind::Reading {
+                    newest = newest.max(Some(event.received_at));
                 }
-            }
-            let (verdicts, errors) = rules.verdicts(event);
-            for (rule, holds) in verdicts {
-                if rule.sustained().is_some() {
-                    signs.extend(self.state.sign(place.position, rule, event, holds));
-                } else if holds {
-                    wanted.push(self.wanted(place.position, rule.alert(event)));
+                for rule in &watching {
+                    if let Some(watched) = rule.watched_entity(event) {
+                        seen_entities.add(place.position, rule, watched);
+                    }
                 }
-            }
-            rule_errors.extend(errors);
-            Ok(Fate::Out)
-        });
+                let (verdicts, errors) = rules.evaluate(event);
+                for (rule, holds) in verdicts {
+                    if rule.sustained().is_some() {
+                        evaluations.extend(self.state.evaluate(place.position, rule, event, holds));
+                    } else if holds {
+                        pending.push(self.pending_alert(place.position, rule.alert(event)));
+                    }
+                }
+                rule_errors.extend(errors);
+                Ok(Disposition::Delivered)
+            });
         if let Some(first) = rule_errors.first() {
             let (rule, message) = (&first.rule, &first.message);
             error!(rule, message, batch.rule_errors = rule_errors.len(), "a rule fails on events");
@@ -176,87 +177,104 @@ where
             // readings are not.
             let arrived = last.arrival_time();
             let as_of = newest.map_or(arrived, |newest| arrived.min(newest));
-            self.state.note_lag(last.shard_id(), as_of, now, deadline).await;
+            self.state.record_lag(last.shard_id(), as_of, now, deadline).await;
         }
-        let seen = self.state.see(sightings, self.memory, deadline.half_way()).await?;
-        let safe = Safe::deliver(&fates, &bad_rows, &self.quarantine, deadline).await?;
+        let seen =
+            self.state.record_seen(seen_entities, self.retention, deadline.half_way()).await?;
+        let barrier =
+            QuarantineBarrier::deliver(&dispositions, &bad_rows, &self.quarantine, deadline)
+                .await?;
         // What follows of windows is found out before anything is told, and in the same order.
-        signs.retain(|sign| sign.position < safe.end);
-        let expires_at = (self.clock)().checked_add(self.memory).unwrap_or(Timestamp::MAX);
-        let noted = self.state.note(&signs, expires_at, deadline.half_way()).await?;
-        let due = noted.alerts.into_iter();
-        wanted.extend(due.map(|(position, alert)| self.wanted(position, alert)));
+        evaluations.retain(|evaluation| evaluation.position < barrier.end);
+        let expires_at = (self.clock)().checked_add(self.retention).unwrap_or(Timestamp::MAX);
+        let recorded =
+            self.state.record_evaluations(&evaluations, expires_at, deadline.half_way()).await?;
+        let due = recorded.alerts.into_iter();
+        pending.extend(due.map(|(position, alert)| self.pending_alert(position, alert)));
         let over: Vec<_> =
-            seen.ends.iter().map(|end| (end.position, end.watched.clone())).collect();
-        let ends = seen.ends.into_iter();
-        wanted.extend(ends.map(|end| self.wanted(end.position, end.alert)));
-        wanted.sort_by_key(|wanted| wanted.position);
+            seen.resolved.iter().map(|it| (it.position, it.watched.clone())).collect();
+        let resolved = seen.resolved.into_iter();
+        pending.extend(resolved.map(|it| self.pending_alert(it.position, it.alert)));
+        pending.sort_by_key(|pending| pending.position);
 
-        let mut books = matched(&wanted);
-        let ready = wanted.partition_point(|wanted| wanted.position < safe.end);
-        let beyond = wanted.split_off(ready);
-        let mut sent = self.outbox(owner, deadline).send(wanted).await?;
-        for wanted in &beyond {
-            sent.lose(wanted);
+        let mut counts = matched_counts(&pending);
+        let ready = pending.partition_point(|pending| pending.position < barrier.end);
+        let beyond = pending.split_off(ready);
+        let mut sent = self.sender(owner, deadline).send(pending).await?;
+        for pending in &beyond {
+            sent.record_undelivered(pending);
         }
-        let is_told = |position: &usize| !sent.undelivered.contains(position);
-        let over = over.into_iter().filter(|(position, _)| is_told(position));
+        let is_sent = |position: &usize| !sent.undelivered.contains(position);
+        let over = over.into_iter().filter(|(position, _)| is_sent(position));
         let over: Vec<_> = over.map(|(_, watched)| watched).collect();
-        self.state.ended(&over, deadline).await;
-        sent.undelivered.extend(noted.unknown);
-        sent.undelivered.extend(seen.unknown);
-        let errors = [noted.last_error, seen.last_error];
+        self.state.mark_resolved(&over, deadline).await;
+        sent.undelivered.extend(recorded.unconfirmed);
+        sent.undelivered.extend(seen.unconfirmed);
+        let errors = [recorded.last_error, seen.last_error];
         sent.last_error = sent.last_error.or(errors.into_iter().flatten().next());
 
-        let settled = safe.settle(&fates, &sent.undelivered, sent.last_error.as_deref());
+        let outcome = barrier.outcome(&dispositions, &sent.undelivered, sent.last_error.as_deref());
         let extra = json!({
             "messages": sent.messages,
             "digests": sent.digests,
-            "held": sent.held,
+            "held": sent.held_by_others,
             "unsettled": sent.unsettled,
-            "windows": noted.marks,
+            "windows": recorded.marks,
             "seen": seen.written,
             "rule_errors": rule_errors.len(),
-            "retried": safe.quarantined.retried + sent.retried,
+            "retried": barrier.quarantined.retried + sent.retried,
         });
         let now = (self.clock)();
-        self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
-        add(&mut books, sent.books);
-        self.journal.alerts(&books, now);
-        self.told_of(look);
-        Ok(fates.response(&settled, &payload.records))
+        self.metrics_log.write_batch(
+            &outcome.counts,
+            &outcome.codes,
+            started.elapsed(),
+            extra,
+            now,
+        );
+        add_counts(&mut counts, sent.counts);
+        self.metrics_log.write_alert_counts(&counts, now);
+        self.count_refresh(refresh);
+        Ok(dispositions.response(&outcome, &payload.records))
     }
 
     /// Counts what became of a look at the rules.
-    pub(crate) fn told_of(&self, look: Look) {
-        if let Some(name) = look.metric() {
-            self.journal.counted("rules", name, (self.clock)());
+    pub(crate) fn count_refresh(&self, refresh: Refresh) {
+        if let Some(name) = refresh.metric() {
+            self.metrics_log.write_count("rules", name, (self.clock)());
         }
     }
 
-    pub(crate) fn outbox<'a>(&'a self, owner: &'a str, deadline: Deadline) -> Outbox<'a, C, T> {
+    pub(crate) fn sender<'a>(
+        &'a self,
+        owner: &'a str,
+        deadline: Deadline,
+    ) -> AlertSender<'a, C, T> {
         let (claims, topic, routes) = (&self.claims, &self.topic, &self.routes);
-        Outbox { claims, topic, routes, owner, clock: self.clock, deadline }
+        AlertSender { claims, topic, routes, owner, clock: self.clock, deadline }
     }
 
-    pub(crate) fn wanted(&self, position: usize, alert: Alert) -> Wanted {
-        Wanted { position, memory: alert.cooldown.saturating_add(self.memory), alert }
+    pub(crate) fn pending_alert(&self, position: usize, alert: Alert) -> PendingAlert {
+        PendingAlert { position, retention: alert.cooldown.saturating_add(self.retention), alert }
     }
 }
 
 /// By rule, how many alerts are wanted.
-pub(crate) fn matched<'w>(
-    wanted: impl IntoIterator<Item = &'w Wanted>,
-) -> BTreeMap<String, AlertBooks> {
-    let mut books: BTreeMap<String, AlertBooks> = BTreeMap::new();
-    for Wanted { alert, .. } in wanted {
-        books.entry(alert.rule.clone()).or_default().matched += alert.events;
+pub(crate) fn matched_counts<'w>(
+    pending: impl IntoIterator<Item = &'w PendingAlert>,
+) -> BTreeMap<String, AlertCounts> {
+    let mut counts: BTreeMap<String, AlertCounts> = BTreeMap::new();
+    for PendingAlert { alert, .. } in pending {
+        counts.entry(alert.rule.clone()).or_default().matched += alert.events;
     }
-    books
+    counts
 }
 
-pub(crate) fn add(books: &mut BTreeMap<String, AlertBooks>, ends: BTreeMap<String, AlertBooks>) {
-    for (rule, ends) in ends {
-        *books.entry(rule).or_default() += ends;
+pub(crate) fn add_counts(
+    counts: &mut BTreeMap<String, AlertCounts>,
+    more: BTreeMap<String, AlertCounts>,
+) {
+    for (rule, more) in more {
+        *counts.entry(rule).or_default() += more;
     }
 }

@@ -7,7 +7,7 @@ use tributary_rules::alert::digest::Digest;
 /// The message of one alert.
 #[must_use]
 pub fn of_alert(alert: &Alert) -> Notification {
-    notification(alert, alert.form.as_str(), &alert.title, alert.message.clone())
+    notification(alert, alert.status.as_str(), &alert.title, alert.message.clone())
 }
 
 /// The message of many alerts of one rule, of which `first` is one.
@@ -16,7 +16,7 @@ pub fn of_digest(digest: &Digest, first: &Alert) -> Notification {
     notification(first, "digest", &digest.title, digest.message.clone())
 }
 
-fn notification(alert: &Alert, form: &str, title: &str, message: String) -> Notification {
+fn notification(alert: &Alert, status: &str, title: &str, message: String) -> Notification {
     Notification {
         subject: Notification::subject_of(title),
         message,
@@ -24,7 +24,7 @@ fn notification(alert: &Alert, form: &str, title: &str, message: String) -> Noti
             ("severity", alert.severity.as_str().to_owned()),
             ("dataset", alert.dataset.clone()),
             ("rule", alert.rule.clone()),
-            ("form", form.to_owned()),
+            ("form", status.to_owned()),
         ],
     }
 }

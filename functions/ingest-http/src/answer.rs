@@ -44,7 +44,7 @@ pub struct Refusal {
 
 /// What became of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ItemStatus {
     /// The stream has it, under this record id.
     Accepted(String),
     /// It can never become an event.
@@ -59,7 +59,7 @@ pub struct Entry {
     /// The line of the body, where items are lines.
     pub line: Option<usize>,
     /// What became of it.
-    pub fate: Fate,
+    pub status: ItemStatus,
 }
 
 /// How many items came to which end.
@@ -140,10 +140,10 @@ impl Counts {
     pub fn of(entries: &[Entry]) -> Self {
         let mut counts = Self::default();
         for entry in entries {
-            match entry.fate {
-                Fate::Accepted(_) => counts.accepted += 1,
-                Fate::Rejected(_) => counts.rejected += 1,
-                Fate::SendAgain(_) => counts.send_again += 1,
+            match entry.status {
+                ItemStatus::Accepted(_) => counts.accepted += 1,
+                ItemStatus::Rejected(_) => counts.rejected += 1,
+                ItemStatus::SendAgain(_) => counts.send_again += 1,
             }
         }
         counts
@@ -215,7 +215,7 @@ fn enumerate(entries: &[Entry]) -> Vec<ItemBody<'_>> {
     entries
         .iter()
         .enumerate()
-        .map(|(item, Entry { line, fate })| {
+        .map(|(item, Entry { line, status })| {
             let empty = ItemBody {
                 item,
                 line: *line,
@@ -225,13 +225,13 @@ fn enumerate(entries: &[Entry]) -> Vec<ItemBody<'_>> {
                 field: None,
                 message: None,
             };
-            match fate {
+            match status {
                 // Thousands of these are the rule: they have nothing that need not be there.
-                Fate::Accepted(id) => ItemBody { line: None, record_id: Some(id), ..empty },
-                Fate::SendAgain(id) => {
+                ItemStatus::Accepted(id) => ItemBody { line: None, record_id: Some(id), ..empty },
+                ItemStatus::SendAgain(id) => {
                     ItemBody { status: "send_again", record_id: Some(id), ..empty }
                 }
-                Fate::Rejected(Rejection { code, field, message }) => {
+                ItemStatus::Rejected(Rejection { code, field, message }) => {
                     message_bytes += message.len();
                     let fits = message_bytes <= MAX_MESSAGE_BYTES;
                     ItemBody {

@@ -134,8 +134,8 @@ pub fn bytes(body: &str, is_base64: bool, encoding: Encoding) -> Result<Cow<'_, 
 
 fn inflate(gzip: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut inflated = Vec::new();
-    let most = MAX_INFLATED_BYTES as u64;
-    match MultiGzDecoder::new(gzip).take(most + 1).read_to_end(&mut inflated) {
+    let max = MAX_INFLATED_BYTES as u64;
+    match MultiGzDecoder::new(gzip).take(max + 1).read_to_end(&mut inflated) {
         Ok(_) if inflated.len() > MAX_INFLATED_BYTES => {
             let message = format!("the body inflates to more than {MAX_INFLATED_BYTES} bytes");
             Err(Refusal::new(413, "body_too_large", message))
@@ -267,13 +267,13 @@ mod tests {
         base64_simd::STANDARD.encode_to_string(bytes)
     }
 
-    fn told<T: fmt::Debug>(result: Result<T, Refusal>) -> (u16, &'static str, String) {
+    fn reported<T: fmt::Debug>(result: Result<T, Refusal>) -> (u16, &'static str, String) {
         let refusal = result.unwrap_err();
         (refusal.status, refusal.error, refusal.message)
     }
 
     fn kind<T: fmt::Debug>(result: Result<T, Refusal>) -> (u16, &'static str) {
-        let (status, error, _) = told(result);
+        let (status, error, _) = reported(result);
         (status, error)
     }
 
@@ -335,13 +335,13 @@ mod tests {
 
     #[test]
     fn a_body_is_bounded_before_and_after_inflating() {
-        let most = "x".repeat(MAX_BODY_BYTES);
-        assert_eq!(bytes(&most, false, Encoding::Plain).unwrap().len(), MAX_BODY_BYTES);
+        let max = "x".repeat(MAX_BODY_BYTES);
+        assert_eq!(bytes(&max, false, Encoding::Plain).unwrap().len(), MAX_BODY_BYTES);
         let more = base64(&vec![b'x'; MAX_BODY_BYTES + 1]);
         assert_eq!(kind(bytes(&more, true, Encoding::Plain)), (413, "body_too_large"));
 
-        let most = gzip(&vec![b' '; MAX_INFLATED_BYTES]);
-        assert_eq!(bytes(&most, true, Encoding::Gzip).unwrap().len(), MAX_INFLATED_BYTES);
+        let max = gzip(&vec![b' '; MAX_INFLATED_BYTES]);
+        assert_eq!(bytes(&max, true, Encoding::Gzip).unwrap().len(), MAX_INFLATED_BYTES);
         let bomb = gzip(&vec![b' '; MAX_INFLATED_BYTES + 1]);
         assert!(bomb.len() < 64 * 1024, "a thousandth of what it becomes");
         assert_eq!(kind(bytes(&bomb, true, Encoding::Gzip)), (413, "body_too_large"));
@@ -368,9 +368,9 @@ mod tests {
     fn a_body_without_an_item_is_refused_with_the_place_of_the_fault() {
         let empty = (400, "empty_body", "there is no item in the body".to_owned());
         for body in ["", " \r\n ", "[]", "\u{feff}"] {
-            assert_eq!(told(items(body.as_bytes(), Format::Json)), empty, "{body:?}");
+            assert_eq!(reported(items(body.as_bytes(), Format::Json)), empty, "{body:?}");
         }
-        assert_eq!(told(items(b"\n\n", Format::Lines)), empty);
+        assert_eq!(reported(items(b"\n\n", Format::Lines)), empty);
 
         let cases = [
             ("[{\"a\":1},\n{\"a\":]", "the body is not JSON, at line 2 column 6"),
@@ -380,8 +380,8 @@ mod tests {
             ("ID,Severity", "the body is neither a JSON object nor an array"),
         ];
         for (body, message) in cases {
-            let told = told(items(body.as_bytes(), Format::Json));
-            assert_eq!(told, (400, "invalid_json", message.to_owned()));
+            let reported = reported(items(body.as_bytes(), Format::Json));
+            assert_eq!(reported, (400, "invalid_json", message.to_owned()));
         }
         assert_eq!(kind(items(b"[\"\xff\"]", Format::Json)), (400, "not_utf8"));
     }
@@ -390,7 +390,7 @@ mod tests {
     fn more_items_than_an_answer_can_hold_are_refused() {
         let array = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
         assert_eq!(texts(&array(MAX_ITEMS), Format::Json).len(), MAX_ITEMS);
-        let told_of = told(items(array(MAX_ITEMS + 1).as_bytes(), Format::Json));
+        let told_of = reported(items(array(MAX_ITEMS + 1).as_bytes(), Format::Json));
         assert_eq!(told_of.2, "the body has 10001 items of 10000");
         assert_eq!(told_of.0, 413);
 

@@ -10,19 +10,19 @@ use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::kinesis::{Stream, StreamRecord};
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_model::bad_row::Code;
-use tributary_model::books::Books;
 use tributary_model::config_error::ConfigError;
+use tributary_model::counts::BatchCounts;
 use tributary_pipeline::transform::Transformer;
 
-use crate::answer::{Counts, Entry, Fate, HttpAnswer, Refusal};
+use crate::answer::{Counts, Entry, HttpAnswer, ItemStatus, Refusal};
 use crate::body;
 use crate::config::Config;
-use crate::item::{Judge, Sender};
+use crate::item::{ItemValidator, Sender};
 use crate::request::Payload;
 
 /// The function, over any sink.
@@ -32,7 +32,7 @@ pub struct IngestHttp<R> {
     /// What judges an item, as in `transform`.
     pub transformer: Transformer,
     /// Where the books go.
-    pub journal: Journal,
+    pub metrics_log: MetricsLog,
     /// The time of day.
     pub clock: fn() -> Timestamp,
 }
@@ -46,9 +46,9 @@ impl IngestHttp<Stream> {
     pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
         let raw = Stream::new(clients::kinesis(sdk), config.raw_stream, config.max_record_bytes);
         Ok(Self {
-            raw: Producer::new(raw).in_order(config.record_order),
+            raw: Producer::new(raw).with_order(config.record_order),
             transformer: PipelineConfig::from_toml(PIPELINE)?.transformer()?,
-            journal: Journal::new("ingest-http", config.metrics_namespace),
+            metrics_log: MetricsLog::new("ingest-http", config.metrics_namespace),
             clock: Timestamp::now,
         })
     }
@@ -63,7 +63,7 @@ struct Totals {
 }
 
 /// The items of a request as they were judged.
-struct Judged {
+struct ValidatedItems {
     sender: Sender,
     /// Each item is accepted or rejected so far.
     entries: Vec<Entry>,
@@ -90,8 +90,8 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
         let payload = Payload::from_json(payload)?;
         let mut totals = Totals::default();
         let mut error = None;
-        let answer = match self.judge(&payload) {
-            Ok(judged) => self.deliver(judged, deadline, &mut totals).await?,
+        let answer = match self.validate(&payload) {
+            Ok(validated) => self.deliver(validated, deadline, &mut totals).await?,
             Err(refusal) => {
                 error = Some(refusal.error);
                 refusal.answer()
@@ -100,11 +100,11 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
 
         let Counts { accepted, rejected, send_again } = totals.counts;
         let (accepted, send_again) = (accepted as u64, send_again as u64);
-        let books = Books {
+        let counts = BatchCounts {
             received: accepted + send_again,
             delivered: accepted,
             undelivered: send_again,
-            ..Books::default()
+            ..BatchCounts::default()
         };
         let extra = json!({
             "status": answer.status_code,
@@ -113,53 +113,53 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
             "retried": totals.retried,
         });
         let now = (self.clock)();
-        self.journal.batch(&books, &BTreeMap::new(), started.elapsed(), extra, now);
-        self.journal.rejected(&totals.codes, now);
+        self.metrics_log.write_batch(&counts, &BTreeMap::new(), started.elapsed(), extra, now);
+        self.metrics_log.write_rejected(&totals.codes, now);
         Ok(answer)
     }
 
-    fn judge(&self, payload: &Payload<'_>) -> Result<Judged, Refusal> {
+    fn validate(&self, payload: &Payload<'_>) -> Result<ValidatedItems, Refusal> {
         let request = payload.request()?;
         let bytes = body::bytes(request.body, request.is_base64, request.encoding)?;
         let items = body::items(&bytes, request.format)?;
 
-        let most = self.raw.target().limits().entry_bytes;
-        let judge = Judge::new(&request.sender, &self.transformer, (self.clock)(), most);
+        let max = self.raw.target().limits().entry_bytes;
+        let validate = ItemValidator::new(&request.sender, &self.transformer, (self.clock)(), max);
         let mut entries = Vec::with_capacity(items.len());
         let mut records = Vec::with_capacity(items.len());
         for (position, item) in items.iter().enumerate() {
-            let fate = match judge.judge(position, item) {
+            let status = match validate.validate(position, item) {
                 Ok(accepted) => {
                     records.push(Outbound { position, entry: accepted.record });
-                    Fate::Accepted(accepted.record_id)
+                    ItemStatus::Accepted(accepted.record_id)
                 }
-                Err(rejection) => Fate::Rejected(rejection),
+                Err(rejection) => ItemStatus::Rejected(rejection),
             };
-            entries.push(Entry { line: item.line, fate });
+            entries.push(Entry { line: item.line, status });
         }
-        drop(judge);
-        Ok(Judged { sender: request.sender, entries, records })
+        drop(validate);
+        Ok(ValidatedItems { sender: request.sender, entries, records })
     }
 
     async fn deliver(
         &self,
-        judged: Judged,
+        validated: ValidatedItems,
         deadline: Deadline,
         totals: &mut Totals,
     ) -> Result<HttpAnswer, InvocationError> {
-        let Judged { sender, mut entries, records } = judged;
+        let ValidatedItems { sender, mut entries, records } = validated;
         let delivery = self.raw.send(&records, deadline).await?;
         for &position in &delivery.undelivered {
-            if let Some(Entry { fate, .. }) = entries.get_mut(position)
-                && let Fate::Accepted(record_id) = fate
+            if let Some(Entry { status, .. }) = entries.get_mut(position)
+                && let ItemStatus::Accepted(record_id) = status
             {
-                *fate = Fate::SendAgain(std::mem::take(record_id));
+                *status = ItemStatus::SendAgain(std::mem::take(record_id));
             }
         }
         totals.counts = Counts::of(&entries);
         totals.retried = delivery.retried;
         for entry in &entries {
-            if let Fate::Rejected(rejection) = &entry.fate {
+            if let ItemStatus::Rejected(rejection) = &entry.status {
                 *totals.codes.entry(rejection.code).or_default() += 1;
             }
         }

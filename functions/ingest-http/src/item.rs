@@ -15,7 +15,7 @@ use tributary_rows::object_fault;
 use crate::body::Item;
 
 /// What may stand in a source as it is: a `#` or `&` of a key would end it too early.
-const KEPT: &AsciiSet =
+const UNESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
 
 /// Who sends to which dataset, and under which key.
@@ -52,7 +52,7 @@ pub struct Accepted {
 }
 
 /// Makes records of the items of one request.
-pub struct Judge<'s> {
+pub struct ItemValidator<'s> {
     sender: &'s Sender,
     transformer: &'s Transformer,
     writer: RawRecordWriter,
@@ -63,7 +63,7 @@ pub struct Judge<'s> {
     max_record_bytes: usize,
 }
 
-impl<'s> Judge<'s> {
+impl<'s> ItemValidator<'s> {
     /// A judge for items of `sender`, received at `now`, whose records may have `max_record_bytes`
     /// with their partition key.
     #[must_use]
@@ -79,7 +79,7 @@ impl<'s> Judge<'s> {
             sender,
             transformer,
             writer: RawRecordWriter::new(dataset),
-            uri: format!("http:{dataset}/{}#", utf8_percent_encode(client, KEPT)),
+            uri: format!("http:{dataset}/{}#", utf8_percent_encode(client, UNESCAPED)),
             now,
             received_at: millis(now),
             max_record_bytes,
@@ -94,7 +94,7 @@ impl<'s> Judge<'s> {
     /// # Errors
     ///
     /// A [`Rejection`] where the item can never become an event.
-    pub fn judge(&self, index: usize, item: &Item<'_>) -> Result<Accepted, Rejection> {
+    pub fn validate(&self, index: usize, item: &Item<'_>) -> Result<Accepted, Rejection> {
         if item.bytes.len() > self.max_record_bytes {
             return Err(self.too_large(item.bytes.len()));
         }
@@ -144,7 +144,7 @@ impl<'s> Judge<'s> {
     fn source(&self, index: usize, record_id: &str) -> String {
         match &self.sender.key {
             Some(key) => {
-                format!("{}{}&item={index}", self.uri, utf8_percent_encode(key, KEPT))
+                format!("{}{}&item={index}", self.uri, utf8_percent_encode(key, UNESCAPED))
             }
             None => format!("{}{record_id}&item={index}", self.uri),
         }

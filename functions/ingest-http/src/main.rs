@@ -14,7 +14,7 @@ use tributary_aws::deadline::Deadline;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
 
-    let config = Config::from_look_up(&|name| std::env::var(name).ok())?;
+    let config = Config::from_lookup(&|name| std::env::var(name).ok())?;
     let ingest = IngestHttp::connect(config, &clients::load().await)?;
 
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {

@@ -66,8 +66,8 @@ impl Config {
     /// # Errors
     ///
     /// Names every variable that is missing or wrong.
-    pub fn from_look_up(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(look_up);
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
+        let mut env = Env::new(lookup);
         let config = Self {
             raw_stream: env.text("RAW_STREAM"),
             quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn topics_may_be_left_out_and_every_fault_is_named() {
         let given = |topics: Option<&'static str>| {
-            Config::from_look_up(&|name| match name {
+            Config::from_lookup(&|name| match name {
                 "TOPIC_DATASETS" => topics.map(str::to_owned),
                 "MAX_RECORD_BYTES" => Some("1048576".into()),
                 "RECORD_ORDER" => Some("throughput".into()),

@@ -8,17 +8,17 @@ use jiff::Timestamp;
 use serde::de::Error as _;
 use serde_json::json;
 use tracing::warn;
-use tributary_aws::batch::Settled;
+use tributary_aws::batch::BatchOutcome;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_model::bad_row::Code;
-use tributary_model::books::Books;
+use tributary_model::counts::BatchCounts;
 
 use crate::config::{Config, Topics};
 use crate::payload::{KafkaFailure, KafkaPayload, KafkaPosition, KafkaResponse, Partition};
@@ -33,7 +33,7 @@ pub struct IngestKafka<R, Q> {
     /// The dataset of each topic.
     pub topics: Topics,
     /// Where the books go.
-    pub journal: Journal,
+    pub metrics_log: MetricsLog,
     /// The time of day.
     pub clock: fn() -> Timestamp,
 }
@@ -46,10 +46,10 @@ impl IngestKafka<Stream, DeliveryStream> {
         let quarantine =
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         Self {
-            raw: Producer::new(raw).in_order(config.record_order),
+            raw: Producer::new(raw).with_order(config.record_order),
             quarantine: Producer::new(quarantine),
             topics: config.topics,
-            journal: Journal::new("ingest-kafka", config.metrics_namespace),
+            metrics_log: MetricsLog::new("ingest-kafka", config.metrics_namespace),
             clock: Timestamp::now,
         }
     }
@@ -71,12 +71,15 @@ impl<'p, 'a> Spans<'p, 'a> {
 
     /// The place of each partition that is not delivered as a whole: the first position that comes
     /// again, and the offset it is reported by. `undelivered` is ascending.
-    fn cuts(&self, undelivered: &[usize]) -> Result<Vec<Option<Cut>>, InvocationError> {
+    fn resume_points(
+        &self,
+        undelivered: &[usize],
+    ) -> Result<Vec<Option<ResumePoint>>, InvocationError> {
         let mut rest = undelivered;
         let cut = |(partition, span): &(&Partition<'_>, Range<usize>)| {
             let (here, later) = rest.split_at(rest.partition_point(|it| *it < span.end));
             rest = later;
-            here.first().map(|first| Cut::of(partition, span.start, *first)).transpose()
+            here.first().map(|first| ResumePoint::of(partition, span.start, *first)).transpose()
         };
         self.0.iter().map(cut).collect()
     }
@@ -84,13 +87,13 @@ impl<'p, 'a> Spans<'p, 'a> {
 
 /// Where a partition goes on.
 #[derive(Clone, Copy)]
-struct Cut {
+struct ResumePoint {
     /// The first position that comes again.
     position: usize,
     offset: i64,
 }
 
-impl Cut {
+impl ResumePoint {
     /// The cut where the record at `first` is not delivered, of a partition that begins at `start`.
     /// A record without an offset comes again with the one before it.
     fn of(partition: &Partition<'_>, start: usize, first: usize) -> Result<Self, InvocationError> {
@@ -127,13 +130,13 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
         let started = Instant::now();
         let payload = KafkaPayload::from_json(payload)?;
         let spans = Spans::of(&payload);
-        let Sorted { fates, mut records, bad_rows } = self.sort(&payload);
+        let Sorted { dispositions, mut records, bad_rows } = self.sort(&payload);
 
         let quarantined = bad_rows.deliver(&self.quarantine, deadline).await?;
-        let held = spans.cuts(&quarantined.undelivered)?;
+        let held = spans.resume_points(&quarantined.undelivered)?;
         for ((_, span), cut) in spans.0.iter().zip(held) {
             // It comes again with what could not be quarantined: no use in sending it twice.
-            let Some(Cut { position, .. }) = cut else { continue };
+            let Some(ResumePoint { position, .. }) = cut else { continue };
             records.retain(|it| !(position..span.end).contains(&it.position));
         }
         let sent = self.raw.send(&records, deadline).await?;
@@ -141,16 +144,16 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
         let mut undelivered = quarantined.undelivered;
         undelivered.extend(&sent.undelivered);
         undelivered.sort_unstable();
-        let (mut books, mut codes) = (Books::default(), BTreeMap::<Code, u64>::new());
+        let (mut counts, mut codes) = (BatchCounts::default(), BTreeMap::<Code, u64>::new());
         let mut response = KafkaResponse::default();
-        for ((partition, span), cut) in spans.0.iter().zip(spans.cuts(&undelivered)?) {
+        for ((partition, span), cut) in spans.0.iter().zip(spans.resume_points(&undelivered)?) {
             let first = cut.map(|cut| cut.position - span.start);
-            let settled = Settled::new(&fates[span.clone()], first);
-            books += settled.books;
-            for (code, count) in settled.codes {
+            let outcome = BatchOutcome::new(&dispositions[span.clone()], first);
+            counts += outcome.counts;
+            for (code, count) in outcome.codes {
                 *codes.entry(code).or_default() += count;
             }
-            if let Some(Cut { offset, .. }) = cut {
+            if let Some(ResumePoint { offset, .. }) = cut {
                 let partition = partition.name.clone().into_owned();
                 let item_identifier = KafkaPosition { partition, offset };
                 response.batch_item_failures.push(KafkaFailure { item_identifier });
@@ -159,19 +162,19 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
         let partitions_cut = response.batch_item_failures.len();
         if partitions_cut > 0 {
             let error = sent.last_error.as_deref().or(quarantined.last_error.as_deref());
-            warn!(batch.undelivered = books.undelivered, partitions_cut, error, "batch cut short");
+            warn!(batch.undelivered = counts.undelivered, partitions_cut, error, "batch cut short");
         }
         let retried = quarantined.retried + sent.retried;
         let extra = json!({
             "partitions": spans.0.len(), "partitions_cut": partitions_cut, "retried": retried,
         });
-        self.journal.batch(&books, &codes, started.elapsed(), extra, (self.clock)());
+        self.metrics_log.write_batch(&counts, &codes, started.elapsed(), extra, (self.clock)());
         Ok(response)
     }
 
     fn sort(&self, payload: &KafkaPayload<'_>) -> Sorted {
-        let most = self.raw.target().limits().entry_bytes;
-        let mut records = Sorter::new(&self.topics, (self.clock)(), most);
+        let max = self.raw.target().limits().entry_bytes;
+        let mut records = Sorter::new(&self.topics, (self.clock)(), max);
         let mut sorted = Sorted::default();
         for partition in &payload.partitions {
             for record in &partition.records {

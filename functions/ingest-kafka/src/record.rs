@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use tributary_aws::batch::Fate;
+use tributary_aws::batch::Disposition;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::Outbound;
 use tributary_aws::quarantine::BadRows;
@@ -21,7 +21,7 @@ use crate::payload::{KafkaRecord, Received, Value};
 /// one partition after the other.
 #[derive(Default)]
 pub(crate) struct Sorted {
-    pub(crate) fates: Vec<Fate>,
+    pub(crate) dispositions: Vec<Disposition>,
     pub(crate) records: Vec<Outbound<StreamRecord>>,
     pub(crate) bad_rows: BadRows,
 }
@@ -63,8 +63,8 @@ impl<'t> Sorter<'t> {
 
     /// Sorts the next record, which is of the partition `name`.
     pub(crate) fn push(&mut self, name: &str, received: &Received<'_>, sorted: &mut Sorted) {
-        let position = sorted.fates.len();
-        let fate = match received {
+        let position = sorted.dispositions.len();
+        let disposition = match received {
             Received::Record(record) => self.record(position, name, record, sorted),
             Received::Unreadable(json, offset) => {
                 let rejection =
@@ -75,7 +75,7 @@ impl<'t> Sorter<'t> {
                 self.reject(position, &rejection, None, None, json.as_bytes(), sorted)
             }
         };
-        sorted.fates.push(fate);
+        sorted.dispositions.push(disposition);
     }
 
     fn record(
@@ -84,13 +84,13 @@ impl<'t> Sorter<'t> {
         name: &str,
         record: &KafkaRecord<'_>,
         sorted: &mut Sorted,
-    ) -> Fate {
+    ) -> Disposition {
         let mut value = std::mem::take(&mut self.value);
         let (bytes, made) = match record.value_into(&mut value) {
             // A tombstone says that a key is gone from the topic; it is no row.
             Value::Null => {
                 self.value = value;
-                return Fate::Filtered;
+                return Disposition::Filtered;
             }
             Value::NotBase64(text) => {
                 self.place(name, record);
@@ -102,10 +102,10 @@ impl<'t> Sorter<'t> {
                 (value.as_slice(), self.raw(record, &value))
             }
         };
-        let fate = match made {
+        let disposition = match made {
             Ok(entry) => {
                 sorted.records.push(Outbound { position, entry });
-                Fate::Out
+                Disposition::Delivered
             }
             Err(rejection) => {
                 let dataset = self.topics.dataset(&record.topic);
@@ -113,7 +113,7 @@ impl<'t> Sorter<'t> {
             }
         };
         self.value = value;
-        fate
+        disposition
     }
 
     /// The record for the stream that `value` becomes.
@@ -164,7 +164,7 @@ impl<'t> Sorter<'t> {
         arrived_at: Option<Timestamp>,
         bytes: &[u8],
         sorted: &mut Sorted,
-    ) -> Fate {
+    ) -> Disposition {
         let origin = Origin {
             dataset: dataset.map(Dataset::name),
             source: self.source.as_str().into(),
@@ -173,7 +173,7 @@ impl<'t> Sorter<'t> {
             ..Origin::default()
         };
         sorted.bad_rows.push(position, rejection, &origin, Some(bytes), self.now);
-        Fate::Quarantined(rejection.code)
+        Disposition::Quarantined(rejection.code)
     }
 }
 
@@ -186,9 +186,9 @@ fn replace(text: &mut String, value: impl std::fmt::Display) {
 
 /// The value as the one JSON object it must be. Of several faults the most specific is told, as for
 /// the rows of a file.
-fn object(value: &[u8], most: usize) -> Result<&str, Rejection> {
-    if value.len() > most {
-        return Err(too_large(value.len(), most));
+fn object(value: &[u8], max: usize) -> Result<&str, Rejection> {
+    if value.len() > max {
+        return Err(too_large(value.len(), max));
     }
     json_object(value, "value")
 }
@@ -206,7 +206,7 @@ fn unknown_topic(topic: &str) -> Rejection {
     Rejection::row(Code::UnknownDataset, message)
 }
 
-fn too_large(bytes: usize, most: usize) -> Rejection {
-    let message = format!("the record would have {bytes} bytes of {most}");
+fn too_large(bytes: usize, max: usize) -> Rejection {
+    let message = format!("the record would have {bytes} bytes of {max}");
     Rejection::row(Code::RowTooLarge, message)
 }

@@ -13,7 +13,7 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, InvocationError};
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
@@ -21,13 +21,13 @@ use tributary_aws::quarantine::BadRows;
 use tributary_aws::s3::{ObjectStore, S3};
 use tributary_aws::sqs::{Queue, SqsQueue};
 use tributary_model::bad_row::{Code, Origin, Rejection};
-use tributary_model::books::Books;
+use tributary_model::counts::BatchCounts;
 use tributary_model::id::Id;
 use tributary_rows::Limits;
 
 use crate::config::Config;
 use crate::message::{self, Task};
-use crate::object::{Ended, SEGMENT, Work};
+use crate::object::{ObjectProgress, SEGMENT, Work};
 
 /// The function, over any store, sinks and queue.
 pub struct IngestS3<O, R, Q, C> {
@@ -44,7 +44,7 @@ pub struct IngestS3<O, R, Q, C> {
     /// How much of a plain object one message stands for.
     pub segment_bytes: u64,
     /// Where the books go.
-    pub journal: Journal,
+    pub metrics_log: MetricsLog,
     /// The time of day.
     pub clock: fn() -> Timestamp,
 }
@@ -59,7 +59,7 @@ impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
         Self {
             objects: S3::new(clients::s3(sdk)),
             raw: Producer::new(Aggregating::new(raw, config.aggregate_records))
-                .in_order(config.record_order),
+                .with_order(config.record_order),
             quarantine: Producer::new(quarantine),
             queue: SqsQueue::new(clients::sqs(sdk), config.queue_url),
             limits: Limits {
@@ -68,7 +68,7 @@ impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
                 ..Limits::default()
             },
             segment_bytes: SEGMENT,
-            journal: Journal::new("ingest-s3", config.metrics_namespace),
+            metrics_log: MetricsLog::new("ingest-s3", config.metrics_namespace),
             clock: Timestamp::now,
         }
     }
@@ -77,7 +77,7 @@ impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
 /// What the messages of one invocation came to.
 #[derive(Default)]
 struct Totals {
-    books: Books,
+    counts: BatchCounts,
     codes: BTreeMap<Code, u64>,
     retried: usize,
     objects: u64,
@@ -122,7 +122,7 @@ where
             "retried": totals.retried,
         });
         let now = (self.clock)();
-        self.journal.batch(&totals.books, &totals.codes, started.elapsed(), extra, now);
+        self.metrics_log.write_batch(&totals.counts, &totals.codes, started.elapsed(), extra, now);
         Ok(BatchResponse::failed(failed))
     }
 
@@ -146,8 +146,8 @@ where
                 Ok(task) => task,
                 Err(rejection) => {
                     let id = message.message_id.as_deref().unwrap_or_default();
-                    let told = self.quarantine_message(id, body, &rejection, deadline, totals);
-                    match told.await? {
+                    let reported = self.quarantine_message(id, body, &rejection, deadline, totals);
+                    match reported.await? {
                         Ok(()) => continue,
                         Err(error) => return Ok(Err(error)),
                     }
@@ -156,18 +156,18 @@ where
             let mut work = Work::new(self, task, deadline);
             let ended = work.run().await?;
             totals.objects += 1;
-            totals.books += work.books;
+            totals.counts += work.counts;
             totals.retried += work.retried;
             for (code, count) in &work.codes {
                 *totals.codes.entry(*code).or_default() += count;
             }
             let rest = match ended {
-                Ended::Done => continue,
-                Ended::Rest(rest) => rest,
-                Ended::Nothing(error) => return Ok(Err(error)),
+                ObjectProgress::Done => continue,
+                ObjectProgress::Remaining(rest) => rest,
+                ObjectProgress::Stalled(error) => return Ok(Err(error)),
             };
             let body = message::continuation(&work.task, Some(rest));
-            if let Err(error) = self.hand_on(body, &work.task).await? {
+            if let Err(error) = self.enqueue_rest(body, &work.task).await? {
                 return Ok(Err(error));
             }
             totals.continued += 1;
@@ -176,7 +176,7 @@ where
     }
 
     /// Sends the rest of an object to the queue.
-    async fn hand_on(
+    async fn enqueue_rest(
         &self,
         body: String,
         task: &Task,
@@ -187,7 +187,7 @@ where
                 info!(bucket, key, "rest of the object handed on");
                 Ok(Ok(()))
             }
-            Err(CallError::SetUp(error)) => Err(error.into()),
+            Err(CallError::Setup(error)) => Err(error.into()),
             Err(error) => Ok(Err(error.to_string())),
         }
     }
@@ -209,8 +209,12 @@ where
         bad_rows.push(0, rejection, &origin, Some(body.as_bytes()), (self.clock)());
         let delivery = bad_rows.deliver(&self.quarantine, deadline).await?;
         let lost = delivery.undelivered.len() as u64;
-        totals.books +=
-            Books { received: 1, quarantined: 1 - lost, undelivered: lost, ..Books::default() };
+        totals.counts += BatchCounts {
+            received: 1,
+            quarantined: 1 - lost,
+            undelivered: lost,
+            ..BatchCounts::default()
+        };
         if lost == 0 {
             *totals.codes.entry(rejection.code).or_default() += 1;
             Ok(Ok(()))

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tributary_aws::batch::Fate;
+use tributary_aws::batch::Disposition;
 use tributary_aws::deadline::Deadline;
-use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::kinesis::{self, StreamRecord};
 use tributary_aws::producer::Outbound;
 use tributary_aws::put::BatchPut;
@@ -15,7 +15,7 @@ use tributary_aws::sqs::Queue;
 use tributary_datasets::Dataset;
 use tributary_datasets::ingest::{Feed, FeedRow, SourceName, Step};
 use tributary_model::bad_row::{Code, Origin, Rejection};
-use tributary_model::books::Books;
+use tributary_model::counts::BatchCounts;
 use tributary_model::raw::RawRecordWriter;
 use tributary_model::time::millis;
 use tributary_rows::Position;
@@ -32,17 +32,17 @@ const RANGE: u64 = 8 * 1024 * 1024;
 pub(crate) const SEGMENT: u64 = 16 * 1024 * 1024;
 
 /// The time that a range and a chunk may need: with less, the rest is handed on.
-const HAND_ON: Duration = Duration::from_secs(8);
+const CONTINUATION_RESERVE: Duration = Duration::from_secs(8);
 
 /// How an object ended for this invocation.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum ObjectProgress {
     /// All of it was read, or what could not be read is in quarantine.
     Done,
     /// The rest begins here.
-    Rest(Position),
+    Remaining(Position),
     /// Broken plumbing before anything was delivered.
-    Nothing(String),
+    Stalled(String),
 }
 
 /// The work on one object.
@@ -57,7 +57,7 @@ pub(crate) struct Work<'h, O, R, Q, C> {
     offset: u64,
     object_bytes: Option<u64>,
     chunk: Chunk,
-    pub books: Books,
+    pub counts: BatchCounts,
     pub codes: BTreeMap<Code, u64>,
     pub retried: usize,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Work<'h, O, R, Q, C> {
 #[derive(Default)]
 struct Chunk {
     positions: Vec<Position>,
-    fates: Vec<Fate>,
+    dispositions: Vec<Disposition>,
     records: Vec<Outbound<StreamRecord>>,
     record_bytes: usize,
     bad_rows: BadRows,
@@ -77,12 +77,12 @@ struct Chunk {
 enum Stop {
     /// Broken plumbing: the rest begins at this row.
     At(Position, String),
-    SetUp(SetUpError),
+    Setup(SetupError),
 }
 
-impl From<SetUpError> for Stop {
-    fn from(error: SetUpError) -> Self {
-        Self::SetUp(error)
+impl From<SetupError> for Stop {
+    fn from(error: SetupError) -> Self {
+        Self::Setup(error)
     }
 }
 
@@ -106,7 +106,7 @@ where
             offset: 0,
             object_bytes: None,
             chunk: Chunk::default(),
-            books: Books::default(),
+            counts: BatchCounts::default(),
             codes: BTreeMap::new(),
             retried: 0,
         }
@@ -114,22 +114,26 @@ where
 
     /// Reads the object until it ends, the time is up, or a sink takes nothing more. The task then
     /// knows what was learnt of the object: a continuation takes that along.
-    pub(crate) async fn run(&mut self) -> Result<Ended, SetUpError> {
+    pub(crate) async fn run(&mut self) -> Result<ObjectProgress, SetupError> {
         let start = self.task.start;
         let read = self.read().await;
         // The first line of JSON Lines tells the dataset; the line where the rest begins may not.
         self.task.dataset = self.task.dataset.or(self.feed.dataset());
         match read {
-            Ok(None) => Ok(Ended::Done),
-            Ok(Some(rest)) => Ok(Ended::Rest(rest)),
-            Err(Stop::SetUp(error)) => Err(error),
+            Ok(None) => Ok(ObjectProgress::Done),
+            Ok(Some(rest)) => Ok(ObjectProgress::Remaining(rest)),
+            Err(Stop::Setup(error)) => Err(error),
             // Progress is handed on as a continuation. Without any, the message itself must come
             // again, so that the queue counts its receptions and parks it in the end.
             Err(Stop::At(rest, error)) => {
                 let begun = start.map_or(0, |start| start.offset);
-                let done = self.books.delivered + self.books.quarantined;
+                let done = self.counts.delivered + self.counts.quarantined;
                 let progress = rest.offset > begun && done > 0;
-                Ok(if progress { Ended::Rest(rest) } else { Ended::Nothing(error) })
+                Ok(if progress {
+                    ObjectProgress::Remaining(rest)
+                } else {
+                    ObjectProgress::Stalled(error)
+                })
             }
         }
     }
@@ -143,15 +147,15 @@ where
                     let position = self.feed.position();
                     let far = !self.feed.is_gzip()
                         && position.offset >= begun + self.handler.segment_bytes;
-                    if far || self.deadline.remaining() < HAND_ON {
+                    if far || self.deadline.remaining() < CONTINUATION_RESERVE {
                         self.flush().await?;
-                        return self.hand_on(position).map(Some);
+                        return self.enqueue_rest(position).map(Some);
                     }
                     if !self.read_range().await? {
                         return Ok(None);
                     }
                 }
-                Ok(Step::Begun) => {
+                Ok(Step::Started) => {
                     // A continuation goes on where it was told, once the header is known.
                     if let Some(start) = self.task.start
                         && let Some(offset) = self.feed.seek(start)
@@ -164,8 +168,8 @@ where
                     let writer = self
                         .writer
                         .get_or_insert_with(|| RawRecordWriter::new(row.dataset().name()));
-                    let most = self.handler.raw.target().limits().entry_bytes;
-                    match record(writer, &self.source, &row, &millis(now), most) {
+                    let max = self.handler.raw.target().limits().entry_bytes;
+                    match record(writer, &self.source, &row, &millis(now), max) {
                         Ok(record) => self.chunk.push_record(row.position(), record),
                         Err(rejection) => self.chunk.push_bad_row(
                             row.position(),
@@ -205,7 +209,7 @@ where
 
     /// The position to hand on at, if that is any progress: an object whose next row never comes
     /// within an invocation's time would otherwise go round for ever.
-    fn hand_on(&self, position: Position) -> Result<Position, Stop> {
+    fn enqueue_rest(&self, position: Position) -> Result<Position, Stop> {
         let begun = self.task.start.map_or(0, |start| start.offset);
         if position.offset > begun {
             Ok(position)
@@ -247,7 +251,7 @@ where
             Ok(Err(ReadError::Changed)) => {
                 (Code::ObjectChanged, "the object was overwritten while it was read")
             }
-            Ok(Err(ReadError::Call(CallError::SetUp(error)))) => return Err(error.into()),
+            Ok(Err(ReadError::Call(CallError::Setup(error)))) => return Err(error.into()),
             Ok(Err(ReadError::Call(error))) => {
                 self.flush().await?;
                 return Err(Stop::At(position, error.to_string()));
@@ -295,12 +299,12 @@ where
         self.retried += quarantined.retried + sent.retried;
 
         let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
-        let settled = tributary_aws::batch::Settled::new(&chunk.fates, undelivered);
-        self.books += settled.books;
-        for (code, count) in settled.codes {
+        let outcome = tributary_aws::batch::BatchOutcome::new(&chunk.dispositions, undelivered);
+        self.counts += outcome.counts;
+        for (code, count) in outcome.codes {
             *self.codes.entry(code).or_default() += count;
         }
-        match settled.first_undelivered {
+        match outcome.first_undelivered {
             None => Ok(()),
             Some(first) => {
                 let error = sent.last_error.or(quarantined.last_error).unwrap_or_default();
@@ -315,7 +319,7 @@ impl Chunk {
         self.record_bytes += record.size();
         self.records.push(Outbound { position: self.positions.len(), entry: record });
         self.positions.push(position);
-        self.fates.push(Fate::Out);
+        self.dispositions.push(Disposition::Delivered);
     }
 
     fn push_bad_row(
@@ -335,7 +339,7 @@ impl Chunk {
         };
         self.bad_rows.push(self.positions.len(), rejection, &origin, bytes, now);
         self.positions.push(position);
-        self.fates.push(Fate::Quarantined(rejection.code));
+        self.dispositions.push(Disposition::Quarantined(rejection.code));
     }
 }
 
@@ -345,7 +349,7 @@ fn record(
     source: &SourceName,
     row: &FeedRow<'_>,
     received_at: &str,
-    most: usize,
+    max: usize,
 ) -> Result<StreamRecord, Rejection> {
     let record_id = source.record_id(row.position()).to_string();
     let data = writer.write(&record_id, &source.at(row.position()), received_at, |out| {
@@ -354,8 +358,8 @@ fn record(
     let key = row.partition_key();
     let key = key.as_deref().map(str::trim).filter(|key| !key.is_empty());
     let record = StreamRecord::new(key.unwrap_or(&record_id), data);
-    if record.size() > most {
-        let message = format!("the record would have {} bytes of {most}", record.size());
+    if record.size() > max {
+        let message = format!("the record would have {} bytes of {max}", record.size());
         return Err(Rejection::row(Code::RowTooLarge, message));
     }
     Ok(record)

@@ -5,14 +5,14 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::warn;
-use tributary_aws::batch::{Fate, Fates};
+use tributary_aws::batch::{Disposition, Dispositions};
 use tributary_aws::clients;
 use tributary_aws::cloudwatch::Namespace;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::events;
 use tributary_aws::firehose::DeliveryStream;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::{BatchResponse, KinesisPayload, KinesisRecord};
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
@@ -32,7 +32,7 @@ pub struct Metrics<M, Q> {
     /// What events add up to.
     pub specs: Vec<MetricSpec>,
     /// Where the books go.
-    pub journal: Journal,
+    pub metrics_log: MetricsLog,
     /// The time of day.
     pub clock: fn() -> Timestamp,
 }
@@ -52,7 +52,7 @@ impl Metrics<Namespace, DeliveryStream> {
             metrics: Producer::new(metrics),
             quarantine: Producer::new(quarantine),
             specs: pipeline.checked_metrics()?,
-            journal: Journal::new("metrics", config.metrics_namespace),
+            metrics_log: MetricsLog::new("metrics", config.metrics_namespace),
             clock: Timestamp::now,
         })
     }
@@ -78,13 +78,13 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
         let started = Instant::now();
         let payload = KinesisPayload::from_json(payload)?;
         let records = &payload.records;
-        let (fates, bad_rows, mut data) = self.add_up(records);
+        let (dispositions, bad_rows, mut data) = self.add_up(records);
 
         let quarantined = bad_rows.deliver(&self.quarantine, deadline).await?;
         let mut undelivered = quarantined.undelivered;
         if let Some(&first) = undelivered.first() {
             // What comes after the failure is delivered, and counted, again.
-            (_, _, data) = self.add_up(&records[..fates.record_of(first)]);
+            (_, _, data) = self.add_up(&records[..dispositions.record_of(first)]);
         }
         // A datum stands for records all over the batch: one that is not put reports the first.
         let outbound: Vec<_> =
@@ -92,25 +92,31 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
         let put = self.metrics.send(&outbound, deadline).await?;
         undelivered.extend(put.undelivered);
 
-        let settled = fates.settle(undelivered);
-        if settled.first_undelivered.is_some() {
+        let outcome = dispositions.outcome(undelivered);
+        if outcome.first_undelivered.is_some() {
             let error = put.last_error.or(quarantined.last_error);
-            warn!(batch.undelivered = settled.books.undelivered, error, "batch cut short");
+            warn!(batch.undelivered = outcome.counts.undelivered, error, "batch cut short");
         }
         let extra =
             json!({ "series": outbound.len(), "retried": quarantined.retried + put.retried });
         let now = (self.clock)();
-        self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
-        Ok(fates.response(&settled, records))
+        self.metrics_log.write_batch(
+            &outcome.counts,
+            &outcome.codes,
+            started.elapsed(),
+            extra,
+            now,
+        );
+        Ok(dispositions.response(&outcome, records))
     }
 
-    fn add_up(&self, records: &[KinesisRecord<'_>]) -> (Fates, BadRows, Vec<Datum>) {
+    fn add_up(&self, records: &[KinesisRecord<'_>]) -> (Dispositions, BadRows, Vec<Datum>) {
         let now = (self.clock)();
         let mut aggregator = Aggregator::new(&self.specs);
-        let (fates, bad_rows) = events::read(records, now, |place, event| {
+        let (dispositions, bad_rows) = events::read(records, now, |place, event| {
             aggregator.add(event, place.record.arrival_time());
-            Ok(Fate::Out)
+            Ok(Disposition::Delivered)
         });
-        (fates, bad_rows, aggregator.finish(now))
+        (dispositions, bad_rows, aggregator.finish(now))
     }
 }

@@ -4,19 +4,19 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tributary_aws::batch::{Fate, Fates};
+use tributary_aws::batch::{Disposition, Dispositions};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::delivery::deliver;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::{BatchResponse, KinesisPayload, KinesisRecord};
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
-use tributary_aws::unpack::{Broken, Place, unpack};
+use tributary_aws::unpack::{RecordContext, UndecodableRecord, unpack};
 use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::config_error::ConfigError;
@@ -34,7 +34,7 @@ pub struct Transform<E, Q> {
     /// The step itself.
     pub transformer: Transformer,
     /// Where the books go.
-    pub journal: Journal,
+    pub metrics_log: MetricsLog,
     /// The time of day.
     pub clock: fn() -> Timestamp,
 }
@@ -51,10 +51,10 @@ impl Transform<Stream, DeliveryStream> {
         let quarantine =
             DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
         Ok(Self {
-            events: Producer::new(events).in_order(config.record_order),
+            events: Producer::new(events).with_order(config.record_order),
             quarantine: Producer::new(quarantine),
             transformer: PipelineConfig::from_toml(PIPELINE)?.transformer()?,
-            journal: Journal::new("transform", config.metrics_namespace),
+            metrics_log: MetricsLog::new("transform", config.metrics_namespace),
             clock: Timestamp::now,
         })
     }
@@ -86,10 +86,10 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
     ) -> Result<BatchResponse, InvocationError> {
         let started = Instant::now();
         let payload = KinesisPayload::from_json(payload)?;
-        let (fates, sorted) = self.sort(&payload.records);
+        let (dispositions, sorted) = self.sort(&payload.records);
 
         let delivered = deliver(
-            &fates,
+            &dispositions,
             &sorted.bad_rows,
             &self.quarantine,
             &sorted.events,
@@ -97,62 +97,69 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
             deadline,
         )
         .await?;
-        let settled = delivered.settled;
+        let outcome = delivered.outcome;
         let extra = json!({ "retried": delivered.retried });
         let now = (self.clock)();
-        self.journal.batch(&settled.books, &settled.codes, started.elapsed(), extra, now);
-        Ok(fates.response(&settled, &payload.records))
+        self.metrics_log.write_batch(
+            &outcome.counts,
+            &outcome.codes,
+            started.elapsed(),
+            extra,
+            now,
+        );
+        Ok(dispositions.response(&outcome, &payload.records))
     }
 
-    fn sort(&self, records: &[KinesisRecord<'_>]) -> (Fates, Sorted) {
+    fn sort(&self, records: &[KinesisRecord<'_>]) -> (Dispositions, Sorted) {
         let now = (self.clock)();
         let mut sorted = Sorted::default();
-        let fates = unpack(records, |place, data| self.sort_record(place, data, now, &mut sorted));
-        (fates, sorted)
+        let dispositions =
+            unpack(records, |context, data| self.sort_record(context, data, now, &mut sorted));
+        (dispositions, sorted)
     }
 
     fn sort_record(
         &self,
-        place: &Place<'_>,
-        data: Result<&[u8], Broken<'_>>,
+        context: &RecordContext<'_>,
+        data: Result<&[u8], UndecodableRecord<'_>>,
         now: Timestamp,
         sorted: &mut Sorted,
-    ) -> Fate {
-        let position = place.position;
+    ) -> Disposition {
+        let position = context.position;
         let mut reject = |rejection: Rejection, origin: &Origin<'_>, bytes: &[u8]| {
             sorted.bad_rows.push(position, &rejection, origin, Some(bytes), now);
-            Fate::Quarantined(rejection.code)
+            Disposition::Quarantined(rejection.code)
         };
 
         let data = match data {
             Ok(data) => data,
-            Err(broken) => return reject(broken.rejection, &place.origin(), broken.bytes),
+            Err(broken) => return reject(broken.rejection, &context.origin(), broken.bytes),
         };
         let raw = match read_raw(data) {
             Ok(raw) => raw,
-            Err(rejection) => return reject(rejection, &place.origin(), data),
+            Err(rejection) => return reject(rejection, &context.origin(), data),
         };
         let origin = Origin {
             dataset: Some(&raw.dataset),
             source: raw.source.as_ref().into(),
             record_id: raw.record_id.as_ref().into(),
-            shard_id: Some(place.record.shard_id()),
-            sequence_number: Some(place.record.sequence_number()),
-            arrived_at: Some(place.record.arrival_time()),
+            shard_id: Some(context.record.shard_id()),
+            sequence_number: Some(context.record.sequence_number()),
+            arrived_at: Some(context.record.arrival_time()),
         };
         let event = match self.transformer.record(&raw) {
             Ok(Outcome::Event(event)) => event,
-            Ok(Outcome::Filtered) => return Fate::Filtered,
+            Ok(Outcome::Filtered) => return Disposition::Filtered,
             Err(rejection) => return reject(rejection, &origin, data),
         };
 
         let entry = StreamRecord::new(&event.entity, to_json(&event).into_bytes());
-        let most = self.events.target().limits().entry_bytes;
-        if entry.size() > most {
-            let message = format!("the event has {} bytes of {most}", entry.size());
+        let max = self.events.target().limits().entry_bytes;
+        if entry.size() > max {
+            let message = format!("the event has {} bytes of {max}", entry.size());
             return reject(Rejection::row(Code::EventTooLarge, message), &origin, data);
         }
         sorted.events.push(Outbound { position, entry });
-        Fate::Out
+        Disposition::Delivered
     }
 }

@@ -14,7 +14,7 @@ use tributary_aws::deadline::Deadline;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
 
-    let config = Config::from_look_up(&|name| std::env::var(name).ok())?;
+    let config = Config::from_lookup(&|name| std::env::var(name).ok())?;
     let sdk = clients::load().await;
     let cluster = config.cluster.open(&sdk).await?;
     let windows = Windows::connect(cluster, config.settings, &sdk)?;

@@ -11,23 +11,23 @@ use tributary_aws::windows::{BUCKETS, Item, ItemKey, WindowStore, Written};
 use tributary_model::time::period;
 use tributary_windows::{Phase, Spec};
 
-use crate::keeper::{Keeper, Kept, Tally, kept_of};
+use crate::updater::{StoredWindow, WindowCounts, WindowUpdater, stored_window};
 
 /// How many windows are looked at in one go.
 const PAGE: usize = 100;
 
-impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
+impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> {
     /// Closes the windows of a spec that end at `until` or before, and tells what is pending. Whether
     /// all of it was done; the rest is found by whoever looks next.
     pub(crate) async fn close_due(
         &self,
         spec: usize,
         until: Timestamp,
-        tally: &mut Tally,
+        window_counts: &mut WindowCounts,
     ) -> Result<bool, CallError> {
         let mut is_whole = true;
         for bucket in 0..BUCKETS {
-            is_whole &= self.close_bucket(spec, bucket, until, tally).await?;
+            is_whole &= self.close_bucket(spec, bucket, until, window_counts).await?;
         }
         Ok(is_whole)
     }
@@ -37,14 +37,14 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
         spec: usize,
         bucket: u8,
         until: Timestamp,
-        tally: &mut Tally,
+        window_counts: &mut WindowCounts,
     ) -> Result<bool, CallError> {
         let (mut looked_at, mut stale) = (BTreeSet::new(), 0);
         let mut is_whole = true;
         loop {
             let (id, limit) = (&self.specs[spec].id, PAGE + stale);
             let due = || self.store.due(id, bucket, until, limit);
-            let mut keys = self.insistence.insist(self.deadline, due).await?;
+            let mut keys = self.retry.call(self.deadline, due).await?;
             let is_full = keys.len() >= limit;
             // The index shows what was closed a moment ago for a while: more is asked for by as many.
             let found = keys.len();
@@ -54,18 +54,18 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
                 return Ok(is_whole);
             }
             let mut pending = Vec::new();
-            for kept in self.close(spec, &keys, until).await {
-                match kept {
-                    Ok(Some((kept, is_closed))) => {
-                        tally.closed += usize::from(is_closed);
-                        pending.push(kept);
+            for stored in self.close(spec, &keys, until).await {
+                match stored {
+                    Ok(Some((stored, is_closed))) => {
+                        window_counts.closed += usize::from(is_closed);
+                        pending.push(stored);
                     }
                     Ok(None) => {}
-                    Err(CallError::Plumbing { .. }) => is_whole = false,
+                    Err(CallError::Retryable { .. }) => is_whole = false,
                     Err(error) => return Err(error),
                 }
             }
-            is_whole &= self.emit(pending, tally).await?;
+            is_whole &= self.emit(pending, window_counts).await?;
             if !is_full {
                 return Ok(is_whole);
             }
@@ -79,7 +79,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
         spec: usize,
         keys: &[ItemKey],
         until: Timestamp,
-    ) -> Vec<Result<Option<(Kept, bool)>, CallError>> {
+    ) -> Vec<Result<Option<(StoredWindow, bool)>, CallError>> {
         let found = match self.read(keys).await {
             Ok(found) => found,
             Err(error) => return vec![Err(error)],
@@ -105,24 +105,24 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
         spec: usize,
         item: &Item,
         until: Timestamp,
-    ) -> Result<Option<(Kept, bool)>, CallError> {
-        let mut kept = kept_of(spec, item)?;
-        if kept.window.phase() == Phase::Open && kept.window.span().end <= until {
-            kept.window.close((self.clock)());
+    ) -> Result<Option<(StoredWindow, bool)>, CallError> {
+        let mut stored = stored_window(spec, item)?;
+        if stored.window.phase() == Phase::Open && stored.window.span().end <= until {
+            stored.window.close((self.clock)());
             let spec_of = &self.specs[spec];
             if spec_of.detector.is_some() {
-                let before = self.baseline(&kept).await?;
-                kept.window.judge(spec_of, &before);
+                let before = self.baseline(&stored).await?;
+                stored.window.evaluate(spec_of, &before);
             }
-            if self.write(&mut kept).await? == Written::Stored {
-                return Ok(Some((kept, true)));
+            if self.write(&mut stored).await? == Written::Stored {
+                return Ok(Some((stored, true)));
             }
             // Somebody else was faster, or it was this very write.
-            let found = self.read(std::slice::from_ref(&kept.key)).await?.pop().flatten();
+            let found = self.read(std::slice::from_ref(&stored.key)).await?.pop().flatten();
             let Some(item) = found else { return Ok(None) };
-            kept = kept_of(spec, &item)?;
+            stored = stored_window(spec, &item)?;
         }
-        Ok((kept.window.phase() == Phase::Pending).then_some((kept, false)))
+        Ok((stored.window.phase() == Phase::Pending).then_some((stored, false)))
     }
 }
 
@@ -131,6 +131,6 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
 pub(crate) fn passes_an_end(spec: &Spec, before: Option<Timestamp>, after: Timestamp) -> bool {
     // Ends are a size behind starts, which are whole hops.
     let start = |time| spec.closes_until(time).checked_sub(spec.size).unwrap_or(Timestamp::MIN);
-    let end = |time| period(start(time), spec.hop.as_secs());
+    let end = |time| period(start(time), spec.slide.as_secs());
     before.is_none_or(|before| end(before) < end(after))
 }

@@ -43,8 +43,8 @@ impl Config {
     /// # Errors
     ///
     /// Names every variable that is missing or wrong.
-    pub fn from_look_up(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(look_up);
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
+        let mut env = Env::new(lookup);
         let config =
             Self { settings: Settings::from_env(&mut env), table: env.text("WINDOWS_TABLE") };
         env.finish(config)

@@ -1,8 +1,8 @@
 //! `windows`: readings in, windows kept and told. See the README beside this crate.
 
-mod arrivals;
 mod clocks;
 mod closing;
 pub mod config;
 pub mod handler;
-mod keeper;
+mod readings;
+mod updater;

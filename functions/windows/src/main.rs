@@ -15,7 +15,7 @@ use tributary_aws::windows::WindowTable;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
 
-    let config = Config::from_look_up(&|name| std::env::var(name).ok())?;
+    let config = Config::from_lookup(&|name| std::env::var(name).ok())?;
     let sdk = clients::load().await;
     let table = WindowTable::new(clients::dynamodb(&sdk), config.table);
     let windows = Windows::connect(table, config.settings, &sdk)?;

@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fn_alerts::handler::Alerts;
-use fn_alerts::sustained::Memory;
+use fn_alerts::rule_state::RuleState;
 use fn_metrics::handler::Metrics;
 use jiff::SignedDuration;
 use serde_json::Value;
-use tributary_aws::claims::Claimant;
+use tributary_aws::claims::RetryingClaims;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
@@ -18,12 +18,12 @@ use tributary_kpl as kpl;
 use tributary_model::bad_row::Code;
 use tributary_model::event::{Event, Kind};
 use tributary_pipeline::metric::{Datum, MAX_VALUES};
-use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Faults, MemorySink};
 
 use super::judged::{check_on_the_wire, rules};
 use crate::bench::{
-    Ledger, Lines, PIPELINE_CONFIG, bad_lines, delivery_stream, failing, invoke, kinesis, now,
+    CapturedLog, Lines, PIPELINE_CONFIG, bad_lines, delivery_stream, failing, invoke, kinesis, now,
     picked, records,
 };
 use crate::{Target, seeds};
@@ -36,27 +36,27 @@ const GOOD: &str = r#"{"kind":"reading","dataset":"accidents","event_id":"000000
 /// What PutMetricData takes of one call, counted in data.
 const CALL: Limits = Limits { entries: 1_000, bytes: 1_000, entry_bytes: 1 };
 
-type Sender = Alerts<SimTable, SimAlertState, MemorySink<Notification>, Lines>;
+type Sender = Alerts<SimClaims, SimAlertState, MemorySink<Notification>, Lines>;
 
 thread_local! {
-    static LEDGER: Ledger = Ledger::default();
+    static LOG: CapturedLog = CapturedLog::default();
     static METRICS: Metrics<MemorySink<Datum>, Lines> = Metrics {
         metrics: Producer::new(MemorySink::new(CALL, |_: &Datum| 1)).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         specs: PIPELINE_CONFIG.metrics.clone(),
-        journal: LEDGER.with(|ledger| ledger.journal("metrics")),
+        metrics_log: LOG.with(|log| log.metrics_log("metrics")),
         clock: now,
     };
     static ALERTS: RefCell<Sender> = RefCell::new(Alerts {
-        claims: Claimant::new(SimTable::new(Faults::none(0))).with_jitter_seed(0),
+        claims: RetryingClaims::new(SimClaims::new(Faults::none(0))).with_jitter_seed(0),
         topic: Producer::new(MemorySink::new(sns::LIMITS, |it: &Notification| it.message.len()))
             .with_jitter_seed(0),
         routes: BTreeMap::new(),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         rules: rules().into(),
-        state: Memory::new(SimAlertState::new(Faults::none(0)), &[]),
-        memory: SignedDuration::from_hours(24),
-        journal: LEDGER.with(|ledger| ledger.journal("alerts")),
+        state: RuleState::new(SimAlertState::new(Faults::none(0)), &[]),
+        retention: SignedDuration::from_hours(24),
+        metrics_log: LOG.with(|log| log.metrics_log("alerts")),
         clock: now,
     });
 }
@@ -81,35 +81,40 @@ fn check(input: &[u8]) {
         let answer = invoke(|deadline| metrics.handle(&payload, deadline)).unwrap();
         assert_eq!(answer, BatchResponse::default());
         events_add_up(&metrics.metrics.target().restart([]), &events);
-        bad_records_are_told(metrics.quarantine.target().restart([]), &bad);
-        books_are_of(events.len(), bad.len());
+        bad_records_are_quarantined(metrics.quarantine.target().restart([]), &bad);
+        counts_match(events.len(), bad.len());
     });
     ALERTS.with_borrow_mut(|alerts| {
         alerts.topic.target().restart([]);
         alerts.quarantine.target().restart([]);
-        alerts.claims = Claimant::new(SimTable::new(Faults::none(0))).with_jitter_seed(0);
-        let first = all_is_told(alerts, &payload, &events, &bad);
+        alerts.claims = RetryingClaims::new(SimClaims::new(Faults::none(0))).with_jitter_seed(0);
+        let first = all_are_sent(alerts, &payload, &events, &bad);
         assert!(first.iter().any(|it| it.message.contains("OH/Good")), "the good one is there");
-        let again = all_is_told(alerts, &payload, &events, &bad);
+        let again = all_are_sent(alerts, &payload, &events, &bad);
         assert!(again.is_empty(), "delivered again, nothing is sent again");
 
         // Of each call some messages fail, over and over; then none does.
-        alerts.claims = Claimant::new(SimTable::new(Faults::none(0))).with_jitter_seed(0);
+        alerts.claims = RetryingClaims::new(SimClaims::new(Faults::none(0))).with_jitter_seed(0);
         alerts.topic.target().restart(failing(picked(input, 3)));
         let answer = invoke(|deadline| alerts.handle(&payload, "one", deadline)).unwrap();
         assert!(answer.batch_item_failures.len() <= 1, "the lowest number alone");
-        let is_done = LEDGER.with(Ledger::books).undelivered == 0;
+        let is_done = LOG.with(CapturedLog::counts).undelivered == 0;
         assert_eq!(is_done, answer == BatchResponse::default());
-        let mut told = alerts.topic.target().restart([]);
+        let mut reported = alerts.topic.target().restart([]);
         alerts.quarantine.target().restart([]);
-        told.extend(all_is_told(alerts, &payload, &events, &bad));
-        let ids = |told: &[Notification]| told.iter().map(alert_id).collect::<BTreeSet<_>>();
-        assert_eq!((told.len(), ids(&told)), (first.len(), ids(&first)), "in the end, each once");
+        reported.extend(all_are_sent(alerts, &payload, &events, &bad));
+        let ids =
+            |reported: &[Notification]| reported.iter().map(alert_id).collect::<BTreeSet<_>>();
+        assert_eq!(
+            (reported.len(), ids(&reported)),
+            (first.len(), ids(&first)),
+            "in the end, each once"
+        );
     });
 }
 
 /// The messages of one invocation in which nothing fails.
-fn all_is_told(
+fn all_are_sent(
     alerts: &Sender,
     payload: &str,
     events: &[Event<'_>],
@@ -117,11 +122,11 @@ fn all_is_told(
 ) -> Vec<Notification> {
     let answer = invoke(|deadline| alerts.handle(payload, "two", deadline)).unwrap();
     assert_eq!(answer, BatchResponse::default());
-    let told = alerts.topic.target().restart([]);
-    alerts_fit(&told);
-    bad_records_are_told(alerts.quarantine.target().restart([]), bad);
-    books_are_of(events.len(), bad.len());
-    told
+    let reported = alerts.topic.target().restart([]);
+    alerts_fit(&reported);
+    bad_records_are_quarantined(alerts.quarantine.target().restart([]), bad);
+    counts_match(events.len(), bad.len());
+    reported
 }
 
 fn alert_id(notification: &Notification) -> String {
@@ -138,9 +143,9 @@ fn user_records_of(record: &[u8]) -> Vec<Result<&[u8], &[u8]>> {
     }
 }
 
-fn books_are_of(events: usize, bad: usize) {
-    let books = LEDGER.with(Ledger::books);
-    assert_eq!((books.delivered, books.quarantined), (events as u64, bad as u64));
+fn counts_match(events: usize, bad: usize) {
+    let counts = LOG.with(CapturedLog::counts);
+    assert_eq!((counts.delivered, counts.quarantined), (events as u64, bad as u64));
 }
 
 /// Each reading is in each metric of its dataset once.
@@ -186,7 +191,7 @@ fn alerts_fit(notifications: &[Notification]) {
     assert_eq!(ids.len(), notifications.len(), "each alert once");
 }
 
-fn bad_records_are_told(lines: Vec<Vec<u8>>, bad: &[&Result<&[u8], &[u8]>]) {
+fn bad_records_are_quarantined(lines: Vec<Vec<u8>>, bad: &[&Result<&[u8], &[u8]>]) {
     let lines = bad_lines(lines);
     assert_eq!(lines.len(), bad.len(), "each bad record is one line");
     for (line, record) in lines.iter().zip(bad) {

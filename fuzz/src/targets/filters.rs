@@ -7,7 +7,7 @@ use crate::{Target, seeds};
 pub(super) const TARGET: Target = Target { name: "filters", check, seeds: seeds::filters };
 
 /// Who writes a filter runs it: what is longer than this is not an attack but a mistake.
-const LONGEST: usize = 400;
+const MAX_BYTES: usize = 400;
 
 thread_local! {
     /// No record makes both of a pair hold, and what cannot be compared cannot be for either.
@@ -31,7 +31,7 @@ fn check(input: &[u8]) {
             assert_eq!(one.is_err(), other.is_err(), "{pair:?}");
         }
     });
-    if expression.len() > LONGEST {
+    if expression.len() > MAX_BYTES {
         return;
     }
     match Filter::compile("--where", expression) {

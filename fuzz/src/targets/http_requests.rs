@@ -10,7 +10,7 @@ use tributary_pipeline::transform::read_raw;
 use tributary_testkit::Answer;
 
 use super::judged::outcome_of;
-use crate::bench::{Ledger, Records, invoke, now, stream, transformer};
+use crate::bench::{CapturedLog, Records, invoke, now, stream, transformer};
 use crate::{Target, seeds};
 
 pub(super) const TARGET: Target =
@@ -19,14 +19,14 @@ pub(super) const TARGET: Target =
 /// What Lambda takes of an answer.
 ///
 /// See <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
-const MOST_ANSWER_BYTES: usize = 6 * 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
 
 thread_local! {
-    static LEDGER: Ledger = Ledger::default();
+    static LOG: CapturedLog = CapturedLog::default();
     static INGEST: IngestHttp<Records> = IngestHttp {
         raw: Producer::new(stream()).with_jitter_seed(0),
         transformer: transformer(),
-        journal: LEDGER.with(|ledger| ledger.journal("ingest-http")),
+        metrics_log: LOG.with(|log| log.metrics_log("ingest-http")),
         clock: now,
     };
 }
@@ -76,11 +76,11 @@ pub(super) fn asked(text: &str, script: impl IntoIterator<Item = Answer>) -> Opt
         (answer, ingest.raw.target().restart([]))
     });
     let Ok(answer) = answer else {
-        LEDGER.with(Ledger::forget);
+        LOG.with(CapturedLog::forget);
         assert!(stored.is_empty());
         return None;
     };
-    let books = LEDGER.with(Ledger::books);
+    let counts = LOG.with(CapturedLog::counts);
     let body = body_of(&answer);
 
     let stored: Vec<_> = stored.iter().map(stored_record).collect();
@@ -97,13 +97,13 @@ pub(super) fn asked(text: &str, script: impl IntoIterator<Item = Answer>) -> Opt
     };
     assert!(expected.contains(&answer.status_code), "{} {body}", answer.status_code);
     assert_eq!(answer.headers.contains_key("retry-after"), answer.status_code == 503);
-    assert_eq!((books.delivered, books.undelivered), (accepted as u64, again as u64));
+    assert_eq!((counts.delivered, counts.undelivered), (accepted as u64, again as u64));
     assert!(stored.len() >= accepted, "what is accepted is stored");
     Some(Answered { status: answer.status_code, body, stored })
 }
 
 fn body_of(answer: &HttpAnswer) -> Value {
-    assert!(serde_json::to_string(answer).unwrap().len() <= MOST_ANSWER_BYTES);
+    assert!(serde_json::to_string(answer).unwrap().len() <= MAX_ANSWER_BYTES);
     assert_eq!(answer.headers["content-type"], "application/json");
     let is_header = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     assert!(answer.headers.values().all(|value| is_header(value)));

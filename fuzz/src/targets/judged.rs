@@ -16,7 +16,7 @@ use tributary_rules::alert;
 use crate::bench::transformer;
 
 /// The longest message: a bad row is read by a person, and its bytes are beside it.
-const MOST_MESSAGE_BYTES: usize = 1024;
+const MAX_MESSAGE_BYTES: usize = 1024;
 
 thread_local! {
     static TRANSFORMER: Transformer = transformer();
@@ -48,7 +48,7 @@ pub(super) fn outcome_of(record: &[u8]) -> Result<String, Rejection> {
 /// A rejection says in few words, on one line, what is wrong.
 pub(super) fn check_rejection(rejection: &Rejection) {
     let Rejection { code, field, message } = rejection;
-    assert!(!message.is_empty() && message.len() <= MOST_MESSAGE_BYTES, "{code}: {message}");
+    assert!(!message.is_empty() && message.len() <= MAX_MESSAGE_BYTES, "{code}: {message}");
     assert!(!message.contains('\n'), "{code}: {message}");
     assert!(!message.ends_with('.'), "{code}: {message}");
     assert_ne!(field.as_deref(), Some(""), "{code}: {message}");
@@ -75,7 +75,7 @@ pub(super) fn check_event(event: &Event<'_>) {
         assert!(place.cell.len() == 15 && is_hex(&place.cell), "{}", place.cell);
     }
     let dataset = datasets::by_name(&event.dataset);
-    let strange = dataset.and_then(|dataset| dataset.fields().strange(event));
+    let strange = dataset.and_then(|dataset| dataset.fields().mismatch(event));
     assert_eq!(strange, None, "an event has what its dataset declares");
     check_on_the_wire(event);
     check_alerts(event);

@@ -15,7 +15,7 @@ use tributary_model::pairs::Pairs;
 use tributary_pipeline::transform::read_raw;
 
 use crate::bench::{
-    Ledger, Lines, Records, bad_lines, delivery_stream, failing, invoke, now, picked, stream,
+    CapturedLog, Lines, Records, bad_lines, delivery_stream, failing, invoke, now, picked, stream,
 };
 use crate::{Target, seeds};
 
@@ -25,12 +25,12 @@ pub(super) const TARGET: Target =
 type Ingest = IngestKafka<Records, Lines>;
 
 thread_local! {
-    static LEDGER: Ledger = Ledger::default();
+    static LOG: CapturedLog = CapturedLog::default();
     static INGEST: Ingest = IngestKafka {
         raw: Producer::new(stream()).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         topics: Topics::parse("prod.crashes=accidents").unwrap(),
-        journal: LEDGER.with(|ledger| ledger.journal("ingest-kafka")),
+        metrics_log: LOG.with(|log| log.metrics_log("ingest-kafka")),
         clock: now,
     };
 }
@@ -94,17 +94,17 @@ fn all_have_their_end(ingest: &Ingest, text: &str, counts: Counts) {
     }
     let lines = bad_lines(lines);
     let unreadable = [Code::InvalidJson.as_str(), Code::BrokenBase64.as_str()];
-    let told = lines.iter().filter(|line| unreadable.contains(&line.code.as_str())).count();
-    assert!(told >= counts.unreadable);
+    let reported = lines.iter().filter(|line| unreadable.contains(&line.code.as_str())).count();
+    assert!(reported >= counts.unreadable);
     assert!(
         lines.iter().all(|line| line.source.starts_with("kafka:") && line.record_id.len() == 32)
     );
-    let books = LEDGER.with(Ledger::books);
-    assert_eq!((books.received, books.delivered), (counts.all as u64, raw.len() as u64));
+    let logged = LOG.with(CapturedLog::counts);
+    assert_eq!((logged.received, logged.delivered), (counts.all as u64, raw.len() as u64));
 
     // A second delivery has the same ids.
     let again = run(ingest, text, None).unwrap();
-    LEDGER.with(Ledger::books);
+    LOG.with(CapturedLog::counts);
     assert!(again.1 == raw, "redelivered, they are the same");
 }
 
@@ -131,7 +131,7 @@ fn one_more_record_is_one_more(ingest: &Ingest, text: &str, counts: Counts) {
 
     let (answer, raw, lines) = run(ingest, &text, None).unwrap();
 
-    LEDGER.with(Ledger::books);
+    LOG.with(CapturedLog::counts);
     assert_eq!(answer, KafkaResponse::default());
     let is_good = |it: &&StreamRecord| read_raw(&it.data).unwrap().payload.get() == r#"{"good":1}"#;
     assert!(raw.iter().filter(is_good).count() >= count, "each partition goes on to its end");
@@ -145,11 +145,11 @@ fn what_fails_is_reported(ingest: &Ingest, text: &str, payload: &KafkaPayload<'_
         // Only where there is no offset to report.
         let places = payload.partitions.iter().flat_map(|partition| &partition.places);
         assert!(places.into_iter().any(Option::is_none));
-        LEDGER.with(Ledger::forget);
+        LOG.with(CapturedLog::forget);
         return;
     };
-    let books = LEDGER.with(Ledger::books);
-    assert_eq!(books.undelivered == 0, answer.batch_item_failures.is_empty());
+    let counts = LOG.with(CapturedLog::counts);
+    assert_eq!(counts.undelivered == 0, answer.batch_item_failures.is_empty());
     let mut seen = Vec::new();
     for failure in &answer.batch_item_failures {
         let position = &failure.item_identifier;
@@ -159,7 +159,7 @@ fn what_fails_is_reported(ingest: &Ingest, text: &str, payload: &KafkaPayload<'_
         assert!(!seen.contains(&&position.partition), "each partition once");
         seen.push(&position.partition);
     }
-    assert!(raw.len() + lines.len() >= (books.delivered + books.quarantined) as usize);
+    assert!(raw.len() + lines.len() >= (counts.delivered + counts.quarantined) as usize);
 }
 
 type Run = (KafkaResponse, Vec<StreamRecord>, Vec<Vec<u8>>);

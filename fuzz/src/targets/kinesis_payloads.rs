@@ -1,7 +1,7 @@
 //! What Lambda hands the functions behind a stream: the text of a batch.
 
 use serde_json::{Value, json};
-use tributary_aws::batch::Fate;
+use tributary_aws::batch::Disposition;
 use tributary_aws::events;
 use tributary_aws::payload::{KinesisPayload, KinesisRecord};
 use tributary_aws::unpack::unpack;
@@ -42,7 +42,7 @@ fn check(input: &[u8]) {
     unpack(&again.records, |place, data| {
         last =
             place.record.sequence_number() == "good" && data.is_ok_and(|it| read_raw(it).is_ok());
-        Fate::Out
+        Disposition::Delivered
     });
     assert!(last && good.shard_id().is_empty(), "a good record is read, whatever comes before it");
 }
@@ -59,22 +59,22 @@ fn known(record: &KinesisRecord<'_>) -> Known {
 /// Each record is one user record, or those of its aggregate; each has one fate and one origin.
 fn each_user_record_is_given_once(records: &[KinesisRecord<'_>]) {
     let mut places = Vec::new();
-    let fates = unpack(records, |place, _| {
+    let dispositions = unpack(records, |place, _| {
         let origin = place.origin();
         places.push((place.position, origin.source.into_owned()));
-        Fate::Out
+        Disposition::Delivered
     });
-    assert_eq!(fates.len(), places.len());
+    assert_eq!(dispositions.len(), places.len());
     assert!(places.iter().enumerate().all(|(index, (position, _))| index == *position));
-    for position in 0..fates.len() {
-        assert!(fates.record_of(position) < records.len());
-        assert!(fates.redelivered_from(position) <= position);
+    for position in 0..dispositions.len() {
+        assert!(dispositions.record_of(position) < records.len());
+        assert!(dispositions.redelivered_from(position) <= position);
     }
 
     let mut seen = 0;
-    let (fates, bad_rows) = events::read(records, now(), |_, _| {
+    let (dispositions, bad_rows) = events::read(records, now(), |_, _| {
         seen += 1;
-        Ok(Fate::Out)
+        Ok(Disposition::Delivered)
     });
-    assert_eq!(fates.len(), seen + bad_rows.len(), "an event or a bad row");
+    assert_eq!(dispositions.len(), seen + bad_rows.len(), "an event or a bad row");
 }

@@ -60,18 +60,18 @@ thread_local! {
 /// The first byte of an input is how many bytes the aggregate may have, in tens; each line after it is
 /// a record: its key, a tab, maybe a hash key and another tab, and the data.
 fn check_writer(input: &[u8]) {
-    let (most, lines) = input.split_first().map_or((0, input), |(n, rest)| (usize::from(*n), rest));
+    let (max, lines) = input.split_first().map_or((0, input), |(n, rest)| (usize::from(*n), rest));
     let text = String::from_utf8_lossy(lines);
     let records: Vec<_> = text.split('\n').map(record).collect();
 
-    let mut aggregator = Aggregator::new(most * 10);
+    let mut aggregator = Aggregator::new(max * 10);
     let empty = aggregator.bytes();
     let mut taken = Vec::new();
     for record in &records {
         let before = aggregator.bytes();
         if aggregator.push(record) {
             taken.push(*record);
-            assert!(aggregator.bytes() > before && aggregator.bytes() <= most * 10);
+            assert!(aggregator.bytes() > before && aggregator.bytes() <= max * 10);
         } else {
             assert_eq!(aggregator.bytes(), before, "what does not fit leaves no trace");
         }

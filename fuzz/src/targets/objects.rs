@@ -22,7 +22,7 @@ use tributary_testkit::MemoryQueue;
 
 use super::judged::check_rejection;
 use crate::bench::{
-    Ledger, Lines, Records, bad_lines, delivery_stream, invoke, now, picked, stream,
+    CapturedLog, Lines, Records, bad_lines, delivery_stream, invoke, now, picked, stream,
 };
 use crate::{Target, seeds};
 
@@ -34,7 +34,7 @@ const SEGMENT: u64 = 200;
 type Ingest = IngestS3<Bucket, Records, Lines, MemoryQueue>;
 
 thread_local! {
-    static LEDGER: Ledger = Ledger::default();
+    static LOG: CapturedLog = CapturedLog::default();
     static INGEST: Ingest = IngestS3 {
         objects: Bucket::default(),
         raw: Producer::new(stream()).with_jitter_seed(0),
@@ -42,7 +42,7 @@ thread_local! {
         queue: MemoryQueue::default(),
         limits: Limits::default(),
         segment_bytes: SEGMENT,
-        journal: LEDGER.with(|ledger| ledger.journal("ingest-s3")),
+        metrics_log: LOG.with(|log| log.metrics_log("ingest-s3")),
         clock: now,
     };
 }
@@ -110,7 +110,7 @@ fn rows_of(key: &str, object: &[u8]) -> Vec<Expected> {
     let mut rows = Vec::new();
     loop {
         match feed.step() {
-            Ok(Step::Begun) => {}
+            Ok(Step::Started) => {}
             Ok(Step::Row(row)) => {
                 let mut payload = Vec::new();
                 row.write_payload(&mut payload);
@@ -148,7 +148,7 @@ fn ingested(ingest: &Ingest, key: &str, object: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec
         let payload: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
         let answer = invoke(|deadline| ingest.handle(payload, deadline)).unwrap();
         assert_eq!(answer, BatchResponse::default());
-        assert_eq!(LEDGER.with(Ledger::books).undelivered, 0);
+        assert_eq!(LOG.with(CapturedLog::counts).undelivered, 0);
         invocations += 1;
         bodies = ingest.queue.drain();
     }

@@ -10,7 +10,7 @@ use tributary_model::event::Event;
 
 use super::judged::outcome_of;
 use crate::bench::{
-    Ledger, Lines, Records, bad_lines, delivery_stream, failing, invoke, kinesis, now, picked,
+    CapturedLog, Lines, Records, bad_lines, delivery_stream, failing, invoke, kinesis, now, picked,
     records, stream, transformer,
 };
 use crate::{Target, seeds};
@@ -23,12 +23,12 @@ pub(super) const GOOD: &str = r#"{"dataset":"flood","record_id":"good","source":
 type Step = Transform<Records, Lines>;
 
 thread_local! {
-    static LEDGER: Ledger = Ledger::default();
+    static LOG: CapturedLog = CapturedLog::default();
     static TRANSFORM: Step = Transform {
         events: Producer::new(stream()).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         transformer: transformer(),
-        journal: LEDGER.with(|ledger| ledger.journal("transform")),
+        metrics_log: LOG.with(|log| log.metrics_log("transform")),
         clock: now,
     };
 }
@@ -77,9 +77,9 @@ fn all_have_their_end(step: &Step, payload: &str, expected: &[Expected]) {
         assert!(line.payload.is_some() || bytes.len() > 512 * 1024, "and they are there");
         assert!(!line.source.is_empty() || bytes.len() > 512 * 1024 || line.payload.is_some());
     }
-    let books = LEDGER.with(Ledger::books);
-    assert_eq!(books.received, expected.len() as u64);
-    assert_eq!((books.delivered, books.undelivered), (events.len() as u64, 0));
+    let counts = LOG.with(CapturedLog::counts);
+    assert_eq!(counts.received, expected.len() as u64);
+    assert_eq!((counts.delivered, counts.undelivered), (events.len() as u64, 0));
 }
 
 /// Of each call some entries fail, over and over: everything before what is reported is stored.
@@ -87,16 +87,16 @@ fn what_fails_is_reported(step: &Step, payload: &str, expected: &[Vec<Expected>]
     let is_quarantine = picked(input, 4) == 0;
     let (answer, events, lines) = run(step, payload, Some((is_quarantine, picked(input, 3))));
 
-    let books = LEDGER.with(Ledger::books);
+    let counts = LOG.with(CapturedLog::counts);
     let Some(failure) = answer.batch_item_failures.first() else {
-        assert_eq!(books.undelivered, 0);
+        assert_eq!(counts.undelivered, 0);
         return;
     };
     assert_eq!(answer.batch_item_failures.len(), 1, "the lowest number alone");
     let first = failure.item_identifier.parse::<usize>().unwrap() - 1;
     let done = expected[..first].concat();
     let count = |is_event: bool| done.iter().filter(|it| it.is_ok() == is_event).count();
-    assert_eq!((books.delivered, books.quarantined), (count(true) as u64, count(false) as u64));
+    assert_eq!((counts.delivered, counts.quarantined), (count(true) as u64, count(false) as u64));
     for event in done.iter().flatten() {
         assert!(events.contains(event), "what is behind the checkpoint is stored");
     }

@@ -23,7 +23,7 @@ const SMALL: Limits =
 
 /// A row or a broken row, kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Given {
+struct ReadRow {
     position: Position,
     bytes: Vec<u8>,
     /// The row's JSON, or what is wrong: code, message, field, complete.
@@ -34,7 +34,7 @@ struct Given {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Read {
     header: Option<Header>,
-    rows: Vec<Given>,
+    rows: Vec<ReadRow>,
     /// Where the reader stood before each row and after the last.
     positions: Vec<Position>,
     refusal: Option<Refusal>,
@@ -81,11 +81,11 @@ fn drain(reader: &mut ObjectReader, pieces: &[&[u8]]) -> Read {
             }
             Ok(Next::Row(row)) => {
                 let result = Ok(json_of(&row));
-                Given { position: row.position, bytes: row.bytes.to_vec(), result }
+                ReadRow { position: row.position, bytes: row.bytes.to_vec(), result }
             }
             Ok(Next::Broken(row)) => {
                 let result = Err((row.kind, row.message, row.field, row.complete));
-                Given { position: row.position, bytes: row.bytes.to_vec(), result }
+                ReadRow { position: row.position, bytes: row.bytes.to_vec(), result }
             }
             Ok(Next::NeedInput) => {
                 match pieces.next() {
@@ -116,7 +116,7 @@ fn json_of(row: &Row<'_>) -> String {
     let fields: serde_json::Map<String, Value> = serde_json::from_str(&json).unwrap();
     if row.header().format() == Format::Csv {
         let columns = row.header().columns().iter().enumerate();
-        let cells = columns.filter_map(|(at, name)| Some((name, row.cell(at)?)));
+        let cells = columns.filter_map(|(at, name)| Some((name, row.field_at(at)?)));
         let cells: Vec<_> = cells.map(|(name, cell)| (name.as_str(), cell)).collect();
         let fields: Vec<_> =
             fields.iter().map(|(name, it)| (name.as_str(), it.as_str().unwrap().into())).collect();
@@ -185,8 +185,8 @@ fn gzip_is_what_it_inflates_to(limits: &Limits, input: &[u8], whole: &Read) {
         return;
     }
     let mut inflated = Vec::new();
-    let most = 200 * (input.len() as u64 + 10_000);
-    let end = MultiGzDecoder::new(input).take(most).read_to_end(&mut inflated);
+    let max = 200 * (input.len() as u64 + 10_000);
+    let end = MultiGzDecoder::new(input).take(max).read_to_end(&mut inflated);
     // What is read to its end can only have zeros after its last member, which it calls an error. What
     // is refused for its header may be damaged behind that.
     let is_whole = end.is_ok() || whole.refusal.is_none();

@@ -7,7 +7,7 @@ use tributary_fuzz::mutate::Mutator;
 use tributary_fuzz::{TARGETS, Target, corpus, target};
 
 /// The most that the corpus may have: each clone of the repository has it, and each test reads it.
-const MOST_CORPUS_BYTES: usize = 300 * 1000;
+const MAX_CORPUS_BYTES: usize = 300 * 1000;
 
 /// Checks the corpus of a target and `inputs` more.
 #[track_caller]
@@ -133,5 +133,5 @@ fn the_corpus_stays_small() {
         .map(|(_, input)| input.len())
         .sum();
 
-    assert!(bytes <= MOST_CORPUS_BYTES, "{bytes} bytes");
+    assert!(bytes <= MAX_CORPUS_BYTES, "{bytes} bytes");
 }

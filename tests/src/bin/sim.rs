@@ -106,12 +106,12 @@ fn main() -> ExitCode {
     let figures = simulate(seeds, arguments.until_failure);
     let seconds = begun.elapsed().as_secs_f64();
     let shown = if arguments.seed.is_some() { usize::MAX } else { 3 };
-    let told = if arguments.json {
+    let reported = if arguments.json {
         writeln!(stdout(), "{}", as_json(&figures, seconds))
     } else {
         show(&figures, seconds, shown)
     };
-    match told {
+    match reported {
         Ok(()) if figures.failed.is_empty() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

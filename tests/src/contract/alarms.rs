@@ -12,7 +12,7 @@ pub const OPS_TOPIC: &str = "OpsTopic";
 
 /// Every alarm tells the ops topic, and a person what it means.
 #[must_use]
-pub fn tell_the_ops_topic(template: &Template) -> Vec<String> {
+pub fn notify_ops_topic(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
     for (id, alarm) in alarms(template) {
         let properties = &alarm["Properties"];
@@ -42,7 +42,7 @@ pub fn watch_every_function(template: &Template) -> Vec<String> {
                 faults.push(format!("{id}: no alarm for {name}"));
             }
         }
-        if !about("Invocations").into_iter().any(is_for_silence) {
+        if !about("Invocations").into_iter().any(is_for_no_data) {
             faults.push(format!(
                 "{id}: no alarm for no invocations: below a threshold, missing data breaching"
             ));
@@ -211,7 +211,7 @@ fn rises(alarm: &Value) -> bool {
 }
 
 /// Silence is no data at all, so missing data must count.
-fn is_for_silence(alarm: &Value) -> bool {
+fn is_for_no_data(alarm: &Value) -> bool {
     text(&alarm["ComparisonOperator"]).starts_with("LessThan")
         && alarm["TreatMissingData"] == "breaching"
         && alarm["Metrics"].is_null()

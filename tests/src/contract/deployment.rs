@@ -159,8 +159,8 @@ fn refused(template: &Template, name: &str, value: &str) -> Option<String> {
         let Ok(number) = value.parse::<i64>() else {
             return Some(format!("{name} is a number, not {value}"));
         };
-        let (least, most) = (parameter["MinValue"].as_i64(), parameter["MaxValue"].as_i64());
-        if least.is_some_and(|least| number < least) || most.is_some_and(|most| number > most) {
+        let (least, max) = (parameter["MinValue"].as_i64(), parameter["MaxValue"].as_i64());
+        if least.is_some_and(|least| number < least) || max.is_some_and(|max| number > max) {
             return Some(format!("{name} cannot be {value}"));
         }
     }

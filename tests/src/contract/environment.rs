@@ -8,7 +8,7 @@ use serde_json::json;
 use super::template::{Function, Template};
 
 /// Where a configuration asks for a variable.
-pub type LookUp<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A function's configuration as something that can be read.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub struct Reader {
     /// The binary of the function.
     pub binary: &'static str,
     /// Reads the configuration and drops it; the error is what the function would say at start.
-    pub read: fn(LookUp<'_>) -> Result<(), String>,
+    pub read: fn(Lookup<'_>) -> Result<(), String>,
     /// Parameters, beside defaults, of each stack that the function has to start in.
     pub stacks: &'static [&'static [(&'static str, &'static str)]],
 }
@@ -33,42 +33,42 @@ const CLUSTERS: &[&[(&str, &str)]] = &[
 pub const READERS: &[Reader] = &[
     Reader {
         binary: "ingest-s3",
-        read: |from| done(fn_ingest_s3::config::Config::from_look_up(from)),
+        read: |from| done(fn_ingest_s3::config::Config::from_lookup(from)),
         stacks: DEFAULTS,
     },
     Reader {
         binary: "ingest-http",
-        read: |from| done(fn_ingest_http::config::Config::from_look_up(from)),
+        read: |from| done(fn_ingest_http::config::Config::from_lookup(from)),
         stacks: DEFAULTS,
     },
     Reader {
         binary: "ingest-kafka",
-        read: |from| done(fn_ingest_kafka::config::Config::from_look_up(from)),
+        read: |from| done(fn_ingest_kafka::config::Config::from_lookup(from)),
         stacks: DEFAULTS,
     },
     Reader {
         binary: "transform",
-        read: |from| done(fn_transform::config::Config::from_look_up(from)),
+        read: |from| done(fn_transform::config::Config::from_lookup(from)),
         stacks: DEFAULTS,
     },
     Reader {
         binary: "metrics",
-        read: |from| done(fn_metrics::config::Config::from_look_up(from)),
+        read: |from| done(fn_metrics::config::Config::from_lookup(from)),
         stacks: DEFAULTS,
     },
     Reader {
         binary: "alerts",
-        read: |from| done(fn_alerts::config::Config::from_look_up(from)),
+        read: |from| done(fn_alerts::config::Config::from_lookup(from)),
         stacks: DEFAULTS,
     },
     Reader {
         binary: "windows",
-        read: |from| done(fn_windows::config::Config::from_look_up(from)),
+        read: |from| done(fn_windows::config::Config::from_lookup(from)),
         stacks: DEFAULTS,
     },
     Reader {
         binary: "windows-cassandra",
-        read: |from| done(fn_windows_cassandra::config::Config::from_look_up(from)),
+        read: |from| done(fn_windows_cassandra::config::Config::from_lookup(from)),
         stacks: CLUSTERS,
     },
 ];

@@ -39,8 +39,8 @@ pub fn are_complete(template: &Template) -> Vec<String> {
 
 fn incomplete(template: &Template, function: &Function) -> Vec<String> {
     let Function { id, binary, resource, properties } = function;
-    let in_range = |name: &str, least, most| {
-        template.number(&properties[name]).is_some_and(|it| (least..=most).contains(&it))
+    let in_range = |name: &str, least, max| {
+        template.number(&properties[name]).is_some_and(|it| (least..=max).contains(&it))
     };
     let name = json!({ "Fn::Sub": format!("${{AWS::StackName}}-{binary}") });
     let demands = [

@@ -62,8 +62,8 @@ pub fn mappings_are_bounded(template: &Template) -> Vec<String> {
 }
 
 fn lacking(template: &Template, id: &str, properties: &Value) -> Vec<String> {
-    let in_range = |value: &Value, least, most| {
-        template.number(value).is_some_and(|it| (least..=most).contains(&it))
+    let in_range = |value: &Value, least, max| {
+        template.number(value).is_some_and(|it| (least..=max).contains(&it))
     };
     let pollers = &properties["ProvisionedPollerConfig"];
     let parked = target(&properties["DestinationConfig"]["OnFailure"]["Destination"]);

@@ -55,8 +55,8 @@ pub fn of_streams_are_bounded(template: &Template) -> Vec<String> {
 
 fn unbounded(template: &Template, mapping: &Mapping) -> Vec<String> {
     let Mapping { name, properties } = mapping;
-    let in_range = |property: &str, least, most| {
-        template.number(&properties[property]).is_some_and(|it| (least..=most).contains(&it))
+    let in_range = |property: &str, least, max| {
+        template.number(&properties[property]).is_some_and(|it| (least..=max).contains(&it))
     };
     let responses = strings(&properties["FunctionResponseTypes"]);
     let failures = &properties["DestinationConfig"]["OnFailure"];

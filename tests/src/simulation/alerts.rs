@@ -10,9 +10,9 @@ use serde_json::Value;
 use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
-use tributary_rules::watch::Watched;
+use tributary_rules::no_data::WatchedEntity;
 use tributary_rules::{Rule, Rules};
-use tributary_testkit::service::{Change, ChangeKind, SimAlertState, SimTable, SimTopic};
+use tributary_testkit::service::{Change, ChangeKind, SimAlertState, SimClaims, SimTopic};
 use tributary_testkit::{Fault, clock};
 use tributary_windows::Spec;
 
@@ -95,11 +95,11 @@ pub(super) fn rates(all: &BTreeMap<Fault, f64>) -> BTreeMap<Fault, f64> {
 
 /// How long after it is due a silence may be untold: rounds of the schedule, some that fail, and those
 /// that a batch from the past makes cautious.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+const TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
 /// Whether no silence is left to be told.
-pub(super) fn silences_are_told(store: &SimAlertState) -> bool {
-    let limit = clock::now() - PATIENCE;
+pub(super) fn no_data_alerts_are_sent(store: &SimAlertState) -> bool {
+    let limit = clock::now() - TIMEOUT;
     store.watched().iter().all(|watched| watched.due.is_none_or(|due| due > limit))
 }
 
@@ -141,10 +141,10 @@ impl Due {
             }
         }
         for ((spec, _), events) in &windows {
-            let hop = specs.iter().find(|it| it.id == *spec).map_or(1, |it| it.hop.as_secs());
+            let slide = specs.iter().find(|it| it.id == *spec).map_or(1, |it| it.slide.as_secs());
             for rule in rules.iter().filter(|rule| rule.window() == Some(spec)) {
                 if let Some(needed) = rule.sustained() {
-                    due.of_rows(&rules, rule, i64::from(needed), hop, events);
+                    due.of_rows(&rules, rule, i64::from(needed), slide, events);
                 }
             }
         }
@@ -153,28 +153,30 @@ impl Due {
     }
 
     /// What follows of when something came, by every copy of every event there is.
-    pub(super) fn of_silences<'e>(
+    pub(super) fn of_no_data_alerts<'e>(
         &mut self,
         records: impl Iterator<Item = &'e [u8]>,
         rules: &Rules,
     ) {
-        let mut signs: BTreeMap<String, (&Rule, Vec<Watched>)> = BTreeMap::new();
+        let mut signs: BTreeMap<String, (&Rule, Vec<WatchedEntity>)> = BTreeMap::new();
         for event in records.filter_map(|record| Event::from_json(record).ok()) {
             for rule in rules.iter() {
-                if let Some(watched) = rule.sighting(&event) {
+                if let Some(watched) = rule.watched_entity(&event) {
                     let of_item = signs.entry(watched.item.clone());
                     of_item.or_insert((rule, Vec::new())).1.push(watched);
                 }
             }
         }
         for (rule, signs) in signs.into_values() {
-            let id = |watched: &Watched| rule.silence(watched).alert_id.to_string();
-            let end = |it: &Watched| rule.end_of_silence(it, it.seen_at).alert_id.to_string();
+            let id = |watched: &WatchedEntity| rule.no_data_alert(watched).alert_id.to_string();
+            let end =
+                |it: &WatchedEntity| rule.resolved_alert(it, it.last_seen).alert_id.to_string();
             self.may.extend(signs.iter().flat_map(|watched| [id(watched), end(watched)]));
-            let Some(last) = signs.iter().map(|watched| watched.seen_at).max() else { continue };
+            let Some(last) = signs.iter().map(|watched| watched.last_seen).max() else { continue };
             // A silence within a cooldown is told when that is over.
-            if rule.due(last) + rule.cooldown() + PATIENCE < clock::now() {
-                let is_late = |watched: &&Watched| watched.seen_at + rule.rest() >= last;
+            if rule.due(last) + rule.cooldown() + TIMEOUT < clock::now() {
+                let is_late =
+                    |watched: &&WatchedEntity| watched.last_seen + rule.write_interval() >= last;
                 self.one_of.push(signs.iter().filter(is_late).map(id).collect());
             }
         }
@@ -182,7 +184,7 @@ impl Due {
 
     /// What a rule says of the windows of one group, the simple way: every window, and whether those
     /// before it held, by their last revisions and by any.
-    fn of_rows(&mut self, rules: &Rules, rule: &Rule, needed: i64, hop: i64, events: &[Value]) {
+    fn of_rows(&mut self, rules: &Rules, rule: &Rule, needed: i64, slide: i64, events: &[Value]) {
         let mut known: BTreeMap<i64, Vec<(u32, bool, String)>> = BTreeMap::new();
         for event in events {
             let json = event.to_string();
@@ -196,7 +198,7 @@ impl Due {
         let last = |words: &Vec<(u32, bool, String)>| words.iter().max().is_some_and(|it| it.1);
         let ever = |words: &Vec<(u32, bool, String)>| words.iter().any(|it| it.1);
         for (start, words) in &known {
-            let row = || (0..needed).map(|back| known.get(&(start - back * hop)));
+            let row = || (0..needed).map(|back| known.get(&(start - back * slide)));
             let ids = words.iter().map(|word| word.2.clone());
             if row().all(|words| words.is_some_and(last)) {
                 self.must.extend(ids);
@@ -238,21 +240,21 @@ enum Step {
 /// How one alert stands while its history is told.
 #[derive(Default)]
 struct Alert {
-    is_settled: bool,
+    is_marked_sent: bool,
     /// Who may send it.
     holder: Option<String>,
     /// Whether its holder learnt that it was sent.
     is_known: bool,
     /// Whether its holder set out to note that.
-    is_settling: bool,
+    is_marking_sent: bool,
 }
 
 /// How often each alert was sent. Each message must be one that its sender held a claim for and did not
 /// know of yet; a claim passes to another only where the one before had no message to know of, was cut
 /// off, or could not note it.
-pub(super) fn judge(
+pub(super) fn evaluate(
     verdict: &mut Verdict,
-    table: &SimTable,
+    table: &SimClaims,
     topic: &SimTopic,
     invocations: &Invocations,
     rules: &Rules,
@@ -266,7 +268,7 @@ pub(super) fn judge(
     let mut known: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for message in topic.messages() {
         let json: Value = serde_json::from_str(&message.notification.message).unwrap_or_default();
-        let ids = told_by(&json);
+        let ids = alert_ids_of(&json);
         if let Some(holder) = ids.first().and_then(|id| holder(histories.get(id)?, message.stamp))
             && message.is_acknowledged
         {
@@ -281,9 +283,9 @@ pub(super) fn judge(
     }
     // What its sender does not know of may be told in a message more.
     for ((holder, rule), messages) in known {
-        let most = rules.iter().find(|it| it.id() == rule).map_or(0, Rule::digest);
-        if messages.len() > most {
-            let text = format!("{holder} sent {} messages of {rule}, not {most}", messages.len());
+        let max = rules.iter().find(|it| it.id() == rule).map_or(0, Rule::digest);
+        if messages.len() > max {
+            let text = format!("{holder} sent {} messages of {rule}, not {max}", messages.len());
             verdict.faults.push(text);
         }
     }
@@ -296,7 +298,7 @@ pub(super) fn judge(
 }
 
 /// The ids of the alerts that a message tells.
-fn told_by(message: &Value) -> Vec<String> {
+fn alert_ids_of(message: &Value) -> Vec<String> {
     let text = |id: &Value| id.as_str().unwrap_or_default().to_owned();
     match message["keys"].as_array() {
         None => vec![text(&message["alert_id"])],
@@ -322,7 +324,9 @@ impl Alert {
             Step::Published { is_acknowledged } => {
                 let fault = match &self.holder {
                     None => Some("was sent by one who did not hold it".to_owned()),
-                    Some(_) if self.is_settled => Some("was sent after that was noted".to_owned()),
+                    Some(_) if self.is_marked_sent => {
+                        Some("was sent after that was noted".to_owned())
+                    }
                     Some(by) if self.is_known => Some(format!("was sent twice by {by}, who knew")),
                     Some(_) => None,
                 };
@@ -336,8 +340,10 @@ impl Alert {
         match change.kind {
             ChangeKind::Claimed => {
                 let fault = match &self.holder {
-                    _ if self.is_settled => Some(format!("was claimed by {by} after it was sent")),
-                    Some(last) if self.is_known && !self.is_settling => (!invocations
+                    _ if self.is_marked_sent => {
+                        Some(format!("was claimed by {by} after it was sent"))
+                    }
+                    Some(last) if self.is_known && !self.is_marking_sent => (!invocations
                         .was_cut_off(last))
                     .then(|| format!("passed from {last}, who sent it, to {by}")),
                     _ => None,
@@ -345,13 +351,13 @@ impl Alert {
                 *self = Self { holder: Some(by), ..Self::default() };
                 fault
             }
-            ChangeKind::Settling => {
-                self.is_settling |= is_holder;
+            ChangeKind::MarkingSent => {
+                self.is_marking_sent |= is_holder;
                 let is_early = is_holder && !self.is_known;
                 is_early.then(|| format!("was to be noted as sent by {by}, who did not know"))
             }
-            ChangeKind::Settled => {
-                self.is_settled = true;
+            ChangeKind::MarkedSent => {
+                self.is_marked_sent = true;
                 None
             }
             ChangeKind::Released => {
@@ -385,8 +391,8 @@ mod tests {
             };
             let step = match kind {
                 "c" => change(ChangeKind::Claimed),
-                "s" => change(ChangeKind::Settling),
-                "n" => change(ChangeKind::Settled),
+                "s" => change(ChangeKind::MarkingSent),
+                "n" => change(ChangeKind::MarkedSent),
                 "r" => change(ChangeKind::Released),
                 kind => Step::Published { is_acknowledged: kind == "a" },
             };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::put::Verdict;
+use tributary_aws::put::EntryResult;
 use tributary_datasets::ingest::SourceName;
 use tributary_model::id::Id;
 use tributary_rows::Position;
@@ -46,7 +46,7 @@ impl World {
                 self.produce(&rows.take(size), &mut rows);
             }
             for stream in [&self.raw, &self.events] {
-                if self.faults.strikes(Fault::Poison) {
+                if self.faults.occurs(Fault::Poison) {
                     self.poison(stream, step, &mut rows);
                 }
             }
@@ -62,7 +62,7 @@ impl World {
         let version = self.source.put(&key, bytes);
         let (version_id, etag) = (format!("v{version}"), format!("etag-v{version}"));
         let name = SourceName::s3(BUCKET, &key, Some(&version_id), Some(&etag));
-        let is_deleted = self.faults.strikes(Fault::ObjectDeleted);
+        let is_deleted = self.faults.occurs(Fault::ObjectDeleted);
         let mut accepted = self.lock();
         for (number, (offset, row)) in offsets.into_iter().enumerate() {
             let position = Position { offset, row: number as u64 + 1 };
@@ -90,9 +90,9 @@ impl World {
                 world.source.delete(&key, version);
             });
         }
-        let late = self.faults.strikes(Fault::LateNotification);
+        let late = self.faults.occurs(Fault::LateNotification);
         let delay = if late { SECOND * (30 + chance.below(600) as u32) } else { SECOND };
-        if self.faults.strikes(Fault::DuplicateNotification) {
+        if self.faults.occurs(Fault::DuplicateNotification) {
             self.queue.push(notification.clone(), delay + SECOND * chance.below(90) as u32);
         }
         self.queue.push(notification, delay);
@@ -164,7 +164,7 @@ impl World {
             // The magic number of an aggregate, and nothing that follows from it.
             _ => [&[0xf3, 0x89, 0x9a, 0xc2], name.as_bytes(), &step.to_be_bytes()].concat(),
         };
-        if stream.take(&StreamRecord::new("poison", data.clone())) == Verdict::Stored {
+        if stream.take(&StreamRecord::new("poison", data.clone())) == EntryResult::Stored {
             self.lock().poison.insert(data);
         }
     }

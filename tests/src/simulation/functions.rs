@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fn_alerts::handler::Alerts;
-use fn_alerts::sustained::Memory;
+use fn_alerts::rule_state::RuleState;
 use fn_ingest_http::handler::IngestHttp;
 use fn_ingest_kafka::config::Topics;
 use fn_ingest_kafka::handler::IngestKafka;
@@ -19,19 +19,19 @@ use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
 use tributary_aws::aggregating::Aggregating;
-use tributary_aws::claims::Claimant;
+use tributary_aws::claims::RetryingClaims;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
-use tributary_aws::insist::Insistence;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
+use tributary_aws::retry::Retry;
 use tributary_aws::windows::OPERATION;
 use tributary_model::config_error::ConfigError;
 use tributary_rows::Limits;
 use tributary_testkit::lambda::{Answer, Lambda};
 use tributary_testkit::service::{
-    SimAlertState, SimBucket, SimDelivery, SimMetrics, SimObjects, SimQueue, SimShards, SimSink,
-    SimStream, SimTable, SimTopic, SimWindows, Store,
+    SimAlertState, SimBucket, SimClaims, SimDelivery, SimMetrics, SimObjects, SimQueue, SimShards,
+    SimSink, SimStream, SimTopic, SimWindows, Store,
 };
 use tributary_testkit::{Faults, clock};
 
@@ -70,13 +70,13 @@ fn json_of<T: Serialize>(answer: Result<T, InvocationError>) -> Answer {
 pub(super) struct Parts<'a> {
     pub plan: &'a Plan,
     pub faults: &'a Faults,
-    pub books: &'a Arc<Mutex<Vec<Value>>>,
+    pub log_lines: &'a Arc<Mutex<Vec<Value>>>,
     pub source: Arc<SimBucket>,
     pub raw: Arc<SimStream>,
     pub events: Arc<SimStream>,
     pub quarantine: Arc<SimDelivery>,
     pub topic: Arc<SimTopic>,
-    pub claims: SimTable,
+    pub claims: SimClaims,
     pub alert_state: SimAlertState,
     pub invocations: Invocations,
     pub metrics: Arc<SimMetrics>,
@@ -91,13 +91,13 @@ impl Parts<'_> {
 
     fn producer<S: Store>(&self, store: &Arc<S>) -> Producer<SimSink<S>> {
         let producer = Producer::new(self.sink(store)).with_jitter_seed(self.plan.seed);
-        producer.in_order(self.plan.order)
+        producer.with_order(self.plan.order)
     }
 
-    fn journal(&self, name: &'static str) -> Journal {
-        let books = self.books.clone();
-        Journal::new(name, "Tributary/simulated".into()).written_to(move |line| {
-            books.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+    fn metrics_log(&self, name: &'static str) -> MetricsLog {
+        let log_lines = self.log_lines.clone();
+        MetricsLog::new(name, "Tributary/simulated".into()).with_writer(move |line| {
+            log_lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
         })
     }
 
@@ -128,9 +128,9 @@ impl Parts<'_> {
             events: self.producer(&self.events),
             quarantine: self.producer(&self.quarantine),
             specs: specs()?,
-            journal: self.journal("windows"),
+            metrics_log: self.metrics_log("windows"),
             clock: clock::now,
-            insistence: Insistence::new(OPERATION).with_jitter_seed(self.plan.seed),
+            retry: Retry::new(OPERATION).with_jitter_seed(self.plan.seed),
         })
     }
 
@@ -140,45 +140,45 @@ impl Parts<'_> {
             objects: SimObjects::new(self.source.clone(), self.faults.clone()),
             raw: Producer::new(Aggregating::new(self.sink(&self.raw), self.plan.aggregates))
                 .with_jitter_seed(self.plan.seed)
-                .in_order(self.plan.order),
+                .with_order(self.plan.order),
             quarantine: self.producer(&self.quarantine),
             queue: self.queue.clone(),
             limits: Limits::default(),
             segment_bytes: self.plan.segment_bytes,
-            journal: self.journal("ingest-s3"),
+            metrics_log: self.metrics_log("ingest-s3"),
             clock: clock::now,
         });
         let ingest_http = Rc::new(IngestHttp {
             raw: self.producer(&self.raw),
             transformer: pipeline.transformer()?,
-            journal: self.journal("ingest-http"),
+            metrics_log: self.metrics_log("ingest-http"),
             clock: clock::now,
         });
         let ingest_kafka = Rc::new(IngestKafka {
             raw: self.producer(&self.raw),
             quarantine: self.producer(&self.quarantine),
             topics: Topics::default(),
-            journal: self.journal("ingest-kafka"),
+            metrics_log: self.metrics_log("ingest-kafka"),
             clock: clock::now,
         });
         let transform = Rc::new(Transform {
             events: self.producer(&self.events),
             quarantine: self.producer(&self.quarantine),
             transformer: pipeline.transformer()?,
-            journal: self.journal("transform"),
+            metrics_log: self.metrics_log("transform"),
             clock: clock::now,
         });
         let metrics = Rc::new(Metrics {
             metrics: self.producer(&self.metrics),
             quarantine: self.producer(&self.quarantine),
             specs: pipeline.metrics,
-            journal: self.journal("metrics"),
+            metrics_log: self.metrics_log("metrics"),
             clock: clock::now,
         });
         let invocations = self.invocations.clone();
-        let claims = Claimant::new(self.claims.clone()).with_jitter_seed(self.plan.seed);
-        let mut state = Memory::new(self.alert_state.clone(), &specs()?);
-        state.insistence = state.insistence.with_jitter_seed(self.plan.seed);
+        let claims = RetryingClaims::new(self.claims.clone()).with_jitter_seed(self.plan.seed);
+        let mut state = RuleState::new(self.alert_state.clone(), &specs()?);
+        state.retry = state.retry.with_jitter_seed(self.plan.seed);
         let alerts = Rc::new(Alerts {
             claims,
             topic: self.producer(&self.topic),
@@ -186,8 +186,8 @@ impl Parts<'_> {
             rules: rules()?.into(),
             routes: BTreeMap::new(),
             state,
-            memory: SignedDuration::from_hours(31 * 24),
-            journal: self.journal("alerts"),
+            retention: SignedDuration::from_hours(31 * 24),
+            metrics_log: self.metrics_log("alerts"),
             clock: clock::now,
         });
         let windows = Rc::new(self.windows()?);

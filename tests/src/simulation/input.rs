@@ -84,14 +84,14 @@ impl Rows {
         let dataset = kind.name();
         let mut line = simulation.next()?.json.to_vec();
         if is_bad {
-            spoil(&mut line, way);
+            corrupt(&mut line, way);
         }
         Some(Row { dataset, line })
     }
 }
 
 /// Makes a good row bad, in one of the ways that the world knows. Never an empty line: that is no row.
-fn spoil(line: &mut Vec<u8>, way: usize) {
+fn corrupt(line: &mut Vec<u8>, way: usize) {
     match way {
         0 => line.truncate(line.len() / 2),
         1 => line.insert(2, 0xff),

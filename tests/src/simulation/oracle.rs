@@ -100,8 +100,8 @@ impl Verdict {
         verdict.nothing_invented(&found, &wanted, &accepted);
         verdict.alerts(world, &found)?;
         verdict.metrics(world, &found);
-        windows::judge(&mut verdict, world, &found)?;
-        verdict.books(world);
+        windows::evaluate(&mut verdict, world, &found)?;
+        verdict.check_counts(world);
         if world.plan.order == Order::PerKey {
             verdict.order(world, &accepted);
         }
@@ -194,8 +194,8 @@ impl Verdict {
         let events = found.events.values().chain(found.windows.values());
         let mut due = Due::of(events, &windows::specs()?)?;
         let records = world.events.all();
-        due.of_silences(records.iter().map(|record| &record.data[..]), &rules);
-        let sent = alerts::judge(self, &world.claims, &world.topic, &world.invocations, &rules);
+        due.of_no_data_alerts(records.iter().map(|record| &record.data[..]), &rules);
+        let sent = alerts::evaluate(self, &world.claims, &world.topic, &world.invocations, &rules);
         for id in &due.must {
             if !sent.contains_key(id) {
                 self.losses.push(format!("alert {id} was never sent"));
@@ -255,13 +255,13 @@ impl Verdict {
 
     /// `in = out + quarantined + filtered + late + undelivered`, batch by batch; and, of the alerts of
     /// a rule, `matched = sent + cooled + digested + undelivered`.
-    fn books(&mut self, world: &World) {
-        let books = world.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn check_counts(&mut self, world: &World) {
+        let log_lines = world.log_lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let of_records = ["in", "out", "quarantined", "filtered", "late", "undelivered"];
         let of_alerts = ["matched", "sent", "cooled", "digested", "undelivered"];
         let of_alerts = of_alerts.map(|name| format!("alerts_{name}"));
         let of_alerts = of_alerts.each_ref().map(String::as_str);
-        for line in books.iter() {
+        for line in log_lines.iter() {
             let names = match line["message"].as_str() {
                 Some("batch") => of_records.as_slice(),
                 Some("alerts") => of_alerts.as_slice(),

@@ -31,7 +31,7 @@ count_by = ["status"]
 
 /// How long after its end a window may stay open when no shard brings anything: the idle time, a round
 /// of the schedule, and some.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+const TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 
 /// The windows that are shipped, and those above.
 pub(super) fn specs() -> Result<Vec<Spec>, ConfigError> {
@@ -41,8 +41,8 @@ pub(super) fn specs() -> Result<Vec<Spec>, ConfigError> {
 }
 
 /// Whether nothing is left to be closed, told or noted.
-pub(super) fn are_told(store: &SimWindows) -> bool {
-    let limit = clock::now() - PATIENCE;
+pub(super) fn are_emitted(store: &SimWindows) -> bool {
+    let limit = clock::now() - TIMEOUT;
     store.items().iter().all(|item| item.due.is_none_or(|due| due > limit))
 }
 
@@ -54,7 +54,7 @@ struct Reference {
 }
 
 /// Judges the windows of a simulation that is over.
-pub(super) fn judge(
+pub(super) fn evaluate(
     verdict: &mut Verdict,
     world: &World,
     found: &Found,
@@ -71,7 +71,7 @@ pub(super) fn judge(
         }
     }
     verdict.late = found.late.len() as u64;
-    let mut told = BTreeMap::new();
+    let mut reported = BTreeMap::new();
     for event in found.windows.values() {
         let id = |window: &Value| {
             let text = |name: &str| window[name].as_str().unwrap_or_default().to_owned();
@@ -87,7 +87,7 @@ pub(super) fn judge(
             None => verdict.faults.push(format!("a window event of no window: {key:?}")),
         }
         verdict.revisions += u64::from(revision > 0);
-        told.insert((key, revision), event);
+        reported.insert((key, revision), event);
     }
     for (key, reference) in &wanted {
         let Some(window) = stored.get(key) else {
@@ -102,18 +102,18 @@ pub(super) fn judge(
             let is_more = count.is_some_and(|count| count > exact(reference.count));
             if is_more { &mut verdict.doubles } else { &mut verdict.losses }.push(text);
         }
-        let is_over = key_end(spec, key) < clock::now() - PATIENCE;
+        let is_over = key_end(spec, key) < clock::now() - TIMEOUT;
         match window.phase() {
             Phase::Pending => verdict.faults.push(format!("{key:?} is pending for ever")),
             Phase::Open if is_over => verdict.faults.push(format!("{key:?} was never closed")),
             Phase::Open => {}
             Phase::Closed => {
                 for revision in 0..=u64::from(window.revision()) {
-                    if !told.contains_key(&(key.clone(), revision)) {
+                    if !reported.contains_key(&(key.clone(), revision)) {
                         verdict.losses.push(format!("{key:?}: revision {revision} was never told"));
                     }
                 }
-                let last = told.get(&(key.clone(), u64::from(window.revision())));
+                let last = reported.get(&(key.clone(), u64::from(window.revision())));
                 let said = last.map(|event| event["measures"].clone());
                 if said.is_some_and(|said| said != serde_json::json!(event.measures)) {
                     verdict.faults.push(format!("{key:?} says else than it holds"));
@@ -148,9 +148,9 @@ fn reference(world: &World, found: &Found, specs: &[Spec]) -> BTreeMap<ItemKey, 
                 _ => event.attributes.get(name).map_or("unknown".into(), ToString::to_string),
             };
             let group = spec.key.iter().map(part).collect::<Vec<_>>().join("/");
-            let (size, hop) = (spec.size.as_secs(), spec.hop.as_secs());
+            let (size, slide) = (spec.size.as_secs(), spec.slide.as_secs());
             let second = time.as_second();
-            let mut start = second - second % hop;
+            let mut start = second - second % slide;
             while start + size > second {
                 let key = ItemKey {
                     spec: spec.id.clone(),
@@ -163,7 +163,7 @@ fn reference(world: &World, found: &Found, specs: &[Spec]) -> BTreeMap<ItemKey, 
                     let events = windows.entry(key).or_default();
                     events.insert(event.event_id.to_string(), record.data.clone());
                 }
-                start -= hop;
+                start -= slide;
             }
         }
     }

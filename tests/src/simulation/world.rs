@@ -18,7 +18,7 @@ use tributary_testkit::mapping::kafka::KafkaMapping;
 use tributary_testkit::mapping::kinesis::{KinesisMapping, Settings};
 use tributary_testkit::mapping::sqs::SqsMapping;
 use tributary_testkit::service::{
-    SimAlertState, SimBucket, SimDelivery, SimMetrics, SimQueue, SimStream, SimTable, SimTopic,
+    SimAlertState, SimBucket, SimClaims, SimDelivery, SimMetrics, SimQueue, SimStream, SimTopic,
     SimWindows,
 };
 use tributary_testkit::{Fault, Faults, clock};
@@ -33,7 +33,7 @@ const MAX_RECORD_BYTES: usize = 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The longest that a simulation may take on its own clock until nothing is left to do.
-const PATIENCE: Duration = Duration::from_hours(12);
+const TIMEOUT: Duration = Duration::from_hours(12);
 
 /// Everything there is.
 pub(super) struct World {
@@ -47,7 +47,7 @@ pub(super) struct World {
     pub events: Arc<SimStream>,
     pub quarantine: Arc<SimDelivery>,
     pub topic: Arc<SimTopic>,
-    pub claims: SimTable,
+    pub claims: SimClaims,
     pub alert_state: SimAlertState,
     pub invocations: Invocations,
     pub metrics: Arc<SimMetrics>,
@@ -57,7 +57,7 @@ pub(super) struct World {
     pub streams: Vec<Rc<KinesisMapping>>,
     pub messages: Rc<SqsMapping>,
     pub topics: Rc<KafkaMapping>,
-    pub books: Arc<Mutex<Vec<Value>>>,
+    pub log_lines: Arc<Mutex<Vec<Value>>>,
     pub accepted: Mutex<Accepted>,
     /// Whether it has come to its end.
     pub is_over: Cell<bool>,
@@ -88,7 +88,7 @@ impl World {
         clock::begin();
         let faults = Faults::new(plan.seed, plan.rates.clone());
         let faults_of_state = Faults::new(plan.seed, alerts::rates(&plan.rates));
-        let books = Arc::new(Mutex::new(Vec::new()));
+        let log_lines = Arc::new(Mutex::new(Vec::new()));
         let parked = Arc::new(SimBucket::default());
         let lake = Arc::new(SimBucket::default());
         let raw = Arc::new(SimStream::new(plan.shards, MAX_RECORD_BYTES));
@@ -98,13 +98,13 @@ impl World {
         let parts = Parts {
             plan: &plan,
             faults: &faults,
-            books: &books,
+            log_lines: &log_lines,
             source: Arc::new(SimBucket::default()),
             raw: raw.clone(),
             events: events.clone(),
             quarantine: quarantine.clone(),
             topic: Arc::default(),
-            claims: SimTable::new(faults.clone()),
+            claims: SimClaims::new(faults.clone()),
             alert_state: SimAlertState::new(faults_of_state.clone()),
             invocations: Invocations::default(),
             metrics: Arc::default(),
@@ -159,7 +159,7 @@ impl World {
             streams,
             messages,
             topics,
-            books,
+            log_lines,
             accepted: Mutex::default(),
             is_over: Cell::new(false),
             plan,
@@ -181,13 +181,13 @@ impl World {
         self.clone().feed().await;
         // Faults go on for a while after the last input.
         sleep(120 * SECOND).await;
-        self.faults.calm_down();
+        self.faults.pause();
         // Windows are told after that, and marks of them should be lost while all else of their
         // batches gets through.
         let faults_of_state = self.faults_of_state.clone();
         spawn_local(async move {
             sleep(300 * SECOND).await;
-            faults_of_state.calm_down();
+            faults_of_state.pause();
         });
         let is_done = self.settle().await;
         let is_fresh = is_done && self.takes_a_fresh_record().await;
@@ -200,7 +200,7 @@ impl World {
 
     /// Waits until nothing is left to do, and brings back what was given up.
     async fn settle(&self) -> bool {
-        let until = clock::elapsed() + PATIENCE;
+        let until = clock::elapsed() + TIMEOUT;
         while clock::elapsed() < until {
             sleep(5 * SECOND).await;
             if !self.is_quiet() {
@@ -208,7 +208,7 @@ impl World {
             }
             // A batch that comes late does so within two minutes.
             sleep(150 * SECOND).await;
-            if self.is_quiet() && !self.bring_back().await {
+            if self.is_quiet() && !self.redrive_parked().await {
                 return true;
             }
         }
@@ -220,8 +220,8 @@ impl World {
             && self.messages.is_drained()
             && self.topics.is_drained()
             && self.streams.iter().all(|mapping| mapping.is_drained())
-            && windows::are_told(&self.windows)
-            && alerts::silences_are_told(&self.alert_state)
+            && windows::are_emitted(&self.windows)
+            && alerts::no_data_alerts_are_sent(&self.alert_state)
     }
 
     /// A schedule: once a minute, whatever became of the last time.
@@ -235,7 +235,7 @@ impl World {
 
     /// What an operator does: the invocations that were given up are made again, dead letters go back
     /// to their queue. Whether there was any.
-    async fn bring_back(&self) -> bool {
+    async fn redrive_parked(&self) -> bool {
         let mut any = false;
         for (key, object) in self.parked.list("aws/lambda/") {
             any = true;
@@ -259,10 +259,10 @@ impl World {
 
     /// Splits and merges shards now and then.
     async fn reshard(self: Rc<Self>) {
-        while !self.faults.is_calm() {
+        while !self.faults.is_paused() {
             sleep(SECOND).await;
             for stream in [&self.raw, &self.events] {
-                if self.faults.strikes(Fault::Reshard) {
+                if self.faults.occurs(Fault::Reshard) {
                     let open = stream.open_shards();
                     let chosen = self.faults.below(open.len());
                     let next = (chosen + 1) % open.len();

@@ -31,7 +31,7 @@ const FEEDS: &[(&str, &str, &str)] = &[
 
 /// What a file becomes: events by id, bad rows by record id, and how many rows there were.
 #[derive(Debug, Default, PartialEq)]
-struct Came {
+struct Ingested {
     rows: usize,
     events: BTreeMap<String, String>,
     bad_rows: BTreeMap<String, String>,
@@ -39,21 +39,21 @@ struct Came {
     repeated: usize,
 }
 
-impl Came {
-    fn balances(&self) -> bool {
+impl Ingested {
+    fn is_balanced(&self) -> bool {
         self.rows == self.events.len() + self.repeated + self.bad_rows.len()
     }
 }
 
 /// Takes a file, in pieces of `piece` bytes, through rows, raw records and transform, as the
 /// functions do.
-fn take(dataset: &str, bytes: &[u8], piece: usize) -> Came {
+fn take(dataset: &str, bytes: &[u8], piece: usize) -> Ingested {
     let source = SourceName::s3("b", "folder/f.csv", Some("v1"), None);
     let writer = RawRecordWriter::new(dataset);
     let transformer = PipelineConfig::default().transformer().unwrap();
     let mut feed = Feed::new(datasets::by_name(dataset), Limits::default());
     let mut pieces = bytes.chunks(piece.max(1));
-    let mut came = Came::default();
+    let mut ingested = Ingested::default();
     loop {
         let (id, bad) = match feed.step() {
             Ok(Step::NeedInput) => {
@@ -63,21 +63,21 @@ fn take(dataset: &str, bytes: &[u8], piece: usize) -> Came {
                 }
                 continue;
             }
-            Ok(Step::Begun) => continue,
-            Ok(Step::End) => return came,
+            Ok(Step::Started) => continue,
+            Ok(Step::End) => return ingested,
             Ok(Step::Row(row)) => {
                 let id = source.record_id(row.position()).to_string();
                 let at = source.at(row.position());
                 let data = writer.write(&id, &at, "2026-11-20T10:00:00.000Z", |out| {
                     row.write_payload(out);
                 });
-                came.rows += 1;
+                ingested.rows += 1;
                 let raw = read_raw(&data).unwrap();
                 match transformer.record(&raw) {
                     Ok(Outcome::Event(event)) => {
                         let json = serde_json::to_string(&event).unwrap();
-                        let old = came.events.insert(event.event_id.into_owned(), json);
-                        came.repeated += usize::from(old.is_some());
+                        let old = ingested.events.insert(event.event_id.into_owned(), json);
+                        ingested.repeated += usize::from(old.is_some());
                         continue;
                     }
                     Ok(Outcome::Filtered) => unreachable!("there is no filter"),
@@ -85,20 +85,20 @@ fn take(dataset: &str, bytes: &[u8], piece: usize) -> Came {
                 }
             }
             Ok(Step::Bad(position, rejection, _)) => {
-                came.rows += 1;
+                ingested.rows += 1;
                 (source.record_id(position).to_string(), rejection)
             }
             Err(refused) => {
-                came.rows += 1;
+                ingested.rows += 1;
                 let id = source.record_id(refused.position).to_string();
-                came.bad_rows.insert(format!("{id}-rest"), refused.rejection.message);
-                return came;
+                ingested.bad_rows.insert(format!("{id}-rest"), refused.rejection.message);
+                return ingested;
             }
         };
         let origin = Origin::default();
         let now = "2026-11-20T10:00:00Z".parse().unwrap();
         let line = BadRow::new(&bad, &origin, None, now);
-        let old = came.bad_rows.insert(id, String::from_utf8(line.to_line()).unwrap());
+        let old = ingested.bad_rows.insert(id, String::from_utf8(line.to_line()).unwrap());
         assert_eq!(old, None, "two bad rows at one position");
     }
 }
@@ -130,8 +130,13 @@ fn file() -> impl Strategy<Value = (&'static str, String)> {
 #[test]
 fn the_good_row_of_each_header_is_an_event() {
     for (dataset, header, good) in FEEDS {
-        let came = take(dataset, format!("{header}\n{good}").as_bytes(), 64);
-        assert_eq!((came.rows, came.events.len()), (1, 1), "{dataset}: {:?}", came.bad_rows);
+        let ingested = take(dataset, format!("{header}\n{good}").as_bytes(), 64);
+        assert_eq!(
+            (ingested.rows, ingested.events.len()),
+            (1, 1),
+            "{dataset}: {:?}",
+            ingested.bad_rows
+        );
     }
 }
 
@@ -141,15 +146,15 @@ proptest! {
     #[test]
     fn any_bytes_balance_and_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
         for dataset in datasets::ALL {
-            prop_assert!(take(dataset.name(), &bytes, 64).balances());
+            prop_assert!(take(dataset.name(), &bytes, 64).is_balanced());
         }
     }
 
     #[test]
     fn any_rows_balance((dataset, file) in file()) {
-        let came = take(dataset, file.as_bytes(), 1 << 20);
+        let ingested = take(dataset, file.as_bytes(), 1 << 20);
 
-        prop_assert!(came.balances(), "{came:?}");
+        prop_assert!(ingested.is_balanced(), "{ingested:?}");
     }
 
     #[test]
@@ -190,12 +195,12 @@ fn the_demo_fixture_has_as_many_events_and_bad_rows_as_its_maker_says() {
     let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
 
-    let came = take("accidents", &bytes, 4_096);
+    let ingested = take("accidents", &bytes, 4_096);
 
-    let counts = (came.rows, came.events.len(), came.bad_rows.len());
+    let counts = (ingested.rows, ingested.events.len(), ingested.bad_rows.len());
     let count = |name: &str| usize::try_from(expected[name].as_u64().unwrap()).unwrap();
     assert_eq!(counts, (count("rows"), count("good"), count("bad")));
-    assert_eq!(came.repeated, 0);
+    assert_eq!(ingested.repeated, 0);
 }
 
 /// Real rows, where they are at hand: their licence keeps them out of the repository.
@@ -207,8 +212,8 @@ fn real_rows_are_all_events() {
         let path = format!("{}/../../shared/data/{file}", env!("CARGO_MANIFEST_DIR"));
         let Ok(bytes) = std::fs::read(path) else { continue };
 
-        let came = take(dataset, &bytes, 1 << 16);
+        let ingested = take(dataset, &bytes, 1 << 16);
 
-        assert_eq!((came.rows, came.events.len()), (rows, rows), "{:?}", came.bad_rows);
+        assert_eq!((ingested.rows, ingested.events.len()), (rows, rows), "{:?}", ingested.bad_rows);
     }
 }

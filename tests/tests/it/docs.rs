@@ -76,12 +76,12 @@ fn the_table_of_codes_has_each_code_once() {
     let (_, section) = page.split_once("\n## Codes\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
-    let mut told: Vec<_> = rows.map(|row| row.split('`').next().unwrap()).collect();
-    told.sort_unstable();
+    let mut reported: Vec<_> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    reported.sort_unstable();
 
     let mut codes: Vec<_> = Code::ALL.into_iter().map(Code::as_str).collect();
     codes.sort_unstable();
-    assert_eq!(told, codes);
+    assert_eq!(reported, codes);
 }
 
 #[test]

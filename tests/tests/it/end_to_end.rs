@@ -3,23 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fn_alerts::handler::Alerts;
-use fn_alerts::sustained::Memory;
+use fn_alerts::rule_state::RuleState;
 use fn_ingest_s3::handler::IngestS3;
 use fn_metrics::handler::Metrics;
 use fn_transform::handler::Transform;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tributary_aws::claims::Claimant;
+use tributary_aws::claims::RetryingClaims;
 use tributary_aws::cloudwatch;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
 use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
-use tributary_operate::quarantine::{Fixes, Mended, QuarantinedRow, Remade, Replayer, Verdict};
+use tributary_operate::quarantine::{
+    Fixes, QuarantinedRow, RebuiltRecord, Repair, ReplayVerdict, Replayer,
+};
 use tributary_pipeline::metric::Datum;
 use tributary_rows as rows;
-use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Faults, MemoryObjects, MemoryQueue, MemorySink};
 
 use crate::support::{STREAM, bad_rows, minute, stream, transformer};
@@ -27,7 +29,7 @@ use crate::support::{STREAM, bad_rows, minute, stream, transformer};
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 
 /// What an object came to.
-struct Came {
+struct Ingested {
     raw: Vec<StreamRecord>,
     events: Vec<Value>,
     bad_rows: Vec<Value>,
@@ -35,8 +37,8 @@ struct Came {
     metrics: Vec<Datum>,
 }
 
-fn journal(function: &'static str) -> Journal {
-    Journal::new(function, "Tributary/test".into())
+fn metrics_log(function: &'static str) -> MetricsLog {
+    MetricsLog::new(function, "Tributary/test".into())
 }
 
 fn now() -> jiff::Timestamp {
@@ -64,14 +66,14 @@ async fn transform(raw: &[StreamRecord]) -> (Vec<StreamRecord>, Vec<Vec<u8>>) {
         events: stream(),
         quarantine: bad_rows(),
         transformer: transformer(),
-        journal: journal("transform"),
+        metrics_log: metrics_log("transform"),
         clock: now,
     };
     transform.handle(&batch(raw), minute()).await.unwrap();
     (transform.events.target().stored(), transform.quarantine.target().stored())
 }
 
-async fn take(key: &str, bytes: Vec<u8>) -> Came {
+async fn take(key: &str, bytes: Vec<u8>) -> Ingested {
     let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap();
     let ingest = IngestS3 {
         objects: MemoryObjects::with(key, bytes),
@@ -80,7 +82,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
         queue: MemoryQueue::default(),
         limits: rows::Limits::default(),
         segment_bytes: 1 << 20,
-        journal: journal("ingest-s3"),
+        metrics_log: metrics_log("ingest-s3"),
         clock: now,
     };
     let notification = json!({"Records": [{"eventName": "ObjectCreated:Put",
@@ -91,7 +93,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
     let (events, rejected_by_transform) = transform(&raw).await;
 
     let alerts = Alerts {
-        claims: Claimant::new(SimTable::new(Faults::none(1))),
+        claims: RetryingClaims::new(SimClaims::new(Faults::none(1))),
         topic: Producer::new(MemorySink::new(sns::LIMITS, |entry: &Notification| {
             entry.message.len()
         })),
@@ -101,9 +103,9 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
             .unwrap()
             .into(),
         routes: BTreeMap::new(),
-        state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
-        memory: SignedDuration::from_hours(24),
-        journal: journal("alerts"),
+        state: RuleState::new(SimAlertState::new(Faults::none(1)), &[]),
+        retention: SignedDuration::from_hours(24),
+        metrics_log: metrics_log("alerts"),
         clock: now,
     };
     alerts.handle(&batch(&events), "one", minute()).await.unwrap();
@@ -112,7 +114,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
         metrics: Producer::new(MemorySink::new(cloudwatch::LIMITS, |_: &Datum| 100)),
         quarantine: bad_rows(),
         specs: pipeline.metrics,
-        journal: journal("metrics"),
+        metrics_log: metrics_log("metrics"),
         clock: now,
     };
     metrics.handle(&batch(&events), minute()).await.unwrap();
@@ -120,7 +122,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Came {
     let mut rejected = lines(&ingest.quarantine.target().stored());
     rejected.extend(lines(&rejected_by_transform));
     let data: Vec<_> = events.into_iter().map(|event| event.data).collect();
-    Came {
+    Ingested {
         raw,
         events: lines(&data),
         bad_rows: rejected,
@@ -140,17 +142,17 @@ async fn every_row_of_the_demo_fixture_ends_where_its_maker_says() {
     let expected: Value = serde_json::from_slice(&expected).unwrap();
     let count = |name: &str| usize::try_from(expected[name].as_u64().unwrap()).unwrap();
 
-    let came = take("accidents/demo.csv", bytes).await;
+    let ingested = take("accidents/demo.csv", bytes).await;
 
-    assert_eq!(distinct(&came.events, "event_id"), count("good"));
-    assert_eq!(distinct(&came.bad_rows, "record_id"), count("bad"));
-    assert_eq!(came.raw.len() + at_ingest(&came), count("rows"));
-    assert_eq!(alert_ids(&came.alerts).len(), count("severity4"));
-    let by_severity = came.metrics.iter().filter(|datum| {
+    assert_eq!(distinct(&ingested.events, "event_id"), count("good"));
+    assert_eq!(distinct(&ingested.bad_rows, "record_id"), count("bad"));
+    assert_eq!(ingested.raw.len() + at_ingest(&ingested), count("rows"));
+    assert_eq!(alert_ids(&ingested.alerts).len(), count("severity4"));
+    let by_severity = ingested.metrics.iter().filter(|datum| {
         datum.name == "accidents" && datum.dimensions.iter().any(|(name, _)| name == "severity")
     });
     let counted: f64 = by_severity.flat_map(|datum| &datum.counts).sum();
-    assert_eq!(counted.to_string(), came.events.len().to_string());
+    assert_eq!(counted.to_string(), ingested.events.len().to_string());
 }
 
 /// The alerts that messages tell, those in digests too.
@@ -170,8 +172,8 @@ fn alert_ids(messages: &[Notification]) -> BTreeSet<String> {
 }
 
 /// Bad rows that never reached the stream.
-fn at_ingest(came: &Came) -> usize {
-    came.bad_rows.iter().filter(|row| row.get("sequence_number").is_none()).count()
+fn at_ingest(ingested: &Ingested) -> usize {
+    ingested.bad_rows.iter().filter(|row| row.get("sequence_number").is_none()).count()
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,12 +182,12 @@ async fn the_good_rows_of_every_dataset_become_events_and_metrics() {
         let name = dataset.name();
         let bytes = std::fs::read(format!("{FIXTURES}/{name}/valid.csv")).unwrap();
 
-        let came = take(&format!("{name}/valid.csv"), bytes).await;
+        let ingested = take(&format!("{name}/valid.csv"), bytes).await;
 
-        assert_eq!(came.bad_rows, Vec::<Value>::new(), "{name}");
-        assert_eq!(came.raw.len(), came.events.len(), "{name}");
-        assert!(!came.events.is_empty() && !came.metrics.is_empty(), "{name}");
-        assert!(came.events.iter().all(|event| event["dataset"] == name), "{name}");
+        assert_eq!(ingested.bad_rows, Vec::<Value>::new(), "{name}");
+        assert_eq!(ingested.raw.len(), ingested.events.len(), "{name}");
+        assert!(!ingested.events.is_empty() && !ingested.metrics.is_empty(), "{name}");
+        assert!(ingested.events.iter().all(|event| event["dataset"] == name), "{name}");
     }
 }
 
@@ -195,17 +197,17 @@ async fn each_bad_row_of_every_dataset_is_quarantined_with_its_bytes() {
         let name = dataset.name();
         let bytes = std::fs::read(format!("{FIXTURES}/{name}/bad-rows.csv")).unwrap();
 
-        let came = take(&format!("{name}/bad-rows.csv"), bytes).await;
+        let ingested = take(&format!("{name}/bad-rows.csv"), bytes).await;
 
-        assert_eq!(came.events, Vec::<Value>::new(), "{name}");
-        assert!(!came.bad_rows.is_empty(), "{name}");
-        assert!(came.bad_rows.iter().all(|row| row["payload_base64"].is_string()), "{name}");
+        assert_eq!(ingested.events, Vec::<Value>::new(), "{name}");
+        assert!(!ingested.bad_rows.is_empty(), "{name}");
+        assert!(ingested.bad_rows.iter().all(|row| row["payload_base64"].is_string()), "{name}");
     }
 }
 
 /// What a person would make of a bad row of the demo: the row of `good` in place of one that cannot
 /// be read, its values in place of those that are wrong.
-fn mended(row: &QuarantinedRow<'_>, good: &Value, id: &Value) -> Mended {
+fn mended(row: &QuarantinedRow<'_>, good: &Value, id: &Value) -> Repair {
     let bytes = row.bytes().unwrap();
     let mut payload = match (&row.field, serde_json::from_slice::<Value>(&bytes)) {
         (Some(_), Ok(record)) => record["payload"].clone(),
@@ -215,13 +217,13 @@ fn mended(row: &QuarantinedRow<'_>, good: &Value, id: &Value) -> Mended {
         payload[field.as_ref()] = good[field.as_ref()].clone();
     }
     payload["ID"] = id.clone();
-    Mended { payload: Some(serde_json::value::to_raw_value(&payload).unwrap()), row: None }
+    Repair { payload: Some(serde_json::value::to_raw_value(&payload).unwrap()), row: None }
 }
 
 /// The record of a row that becomes an event.
-fn event(verdict: Verdict) -> Option<Remade> {
+fn event(verdict: ReplayVerdict) -> Option<RebuiltRecord> {
     match verdict {
-        Verdict::Event(remade) => Some(remade),
+        ReplayVerdict::Event(rebuilt) => Some(rebuilt),
         _ => None,
     }
 }
@@ -231,14 +233,14 @@ async fn every_bad_row_of_a_run_becomes_an_event_once_it_is_mended_and_once_only
     let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
     let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
     let expected: Value = serde_json::from_slice(&expected).unwrap();
-    let came = take("accidents/demo.csv", bytes).await;
+    let ingested = take("accidents/demo.csv", bytes).await;
     let ids = |events: &[Value]| -> BTreeSet<String> {
         events.iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect()
     };
-    let good: Value = serde_json::from_slice(&came.raw[0].data).unwrap();
-    let judge = Replayer::new(transformer(), STREAM.entry_bytes);
+    let good: Value = serde_json::from_slice(&ingested.raw[0].data).unwrap();
+    let evaluate = Replayer::new(transformer(), STREAM.entry_bytes);
 
-    let remade: Vec<_> = came
+    let rebuilt: Vec<_> = ingested
         .bad_rows
         .iter()
         .map(|line| {
@@ -250,39 +252,39 @@ async fn every_bad_row_of_a_run_becomes_an_event_once_it_is_mended_and_once_only
             // As its maker numbers them; one of the bad rows has lost it.
             let id = json!(format!("A-{}", 9_100_000 + number));
             let by_hand = mended(&row, &good["payload"], &id);
-            let remade = event(judge.judge(&row, None, &by_hand)).unwrap();
-            StreamRecord::new(&remade.partition_key, remade.data)
+            let rebuilt = event(evaluate.evaluate(&row, None, &by_hand)).unwrap();
+            StreamRecord::new(&rebuilt.partition_key, rebuilt.data)
         })
         .collect();
-    let (replayed, rejected) = transform(&remade).await;
-    let (again, _) = transform(&remade).await;
+    let (replayed, rejected) = transform(&rebuilt).await;
+    let (again, _) = transform(&rebuilt).await;
 
-    assert_eq!((remade.len(), rejected.len()), (24, 0));
+    assert_eq!((rebuilt.len(), rejected.len()), (24, 0));
     let of = |events: Vec<StreamRecord>| {
         ids(&lines(&events.into_iter().map(|event| event.data).collect::<Vec<_>>()))
     };
-    let (before, replayed, again) = (ids(&came.events), of(replayed), of(again));
+    let (before, replayed, again) = (ids(&ingested.events), of(replayed), of(again));
     assert_eq!((replayed.len(), &again), (24, &replayed));
     assert!(before.is_disjoint(&replayed));
     assert_eq!(before.len() + replayed.len(), 300);
     let record_ids =
         |data: &Vec<u8>| serde_json::from_slice::<Value>(data).unwrap()["record_id"].clone();
-    let sent: Vec<_> = remade.iter().map(|record| record_ids(&record.data)).collect();
-    let kept: Vec<_> = came.bad_rows.iter().map(|row| row["record_id"].clone()).collect();
+    let sent: Vec<_> = rebuilt.iter().map(|record| record_ids(&record.data)).collect();
+    let kept: Vec<_> = ingested.bad_rows.iter().map(|row| row["record_id"].clone()).collect();
     assert_eq!(sent, kept);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_fix_mends_all_rows_with_one_fault() {
     let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
-    let came = take("accidents/demo.csv", bytes).await;
+    let ingested = take("accidents/demo.csv", bytes).await;
     let field = "Temperature(F)";
     let set = [format!("{field}=payload['{field}'].replace(',', '.')")];
     let replayer = Replayer {
         fixes: Fixes::compile(None, &set).unwrap(),
         ..Replayer::new(transformer(), STREAM.entry_bytes)
     };
-    let commas: Vec<_> = came
+    let commas: Vec<_> = ingested
         .bad_rows
         .iter()
         .filter(|row| row["field"] == field && row["message"].as_str().unwrap().contains(','))
@@ -292,7 +294,7 @@ async fn one_fix_mends_all_rows_with_one_fault() {
 
     for line in &commas {
         let row = QuarantinedRow::from_json(line.as_bytes()).unwrap();
-        let remade = event(replayer.judge(&row, None, &Mended::default()));
-        assert!(remade.unwrap().is_mended);
+        let rebuilt = event(replayer.evaluate(&row, None, &Repair::default()));
+        assert!(rebuilt.unwrap().is_repaired);
     }
 }

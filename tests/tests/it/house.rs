@@ -52,13 +52,13 @@ fn aws_and_tokio_in_a_tree_are_reported() {
 
 #[test]
 fn pure_crates_name_no_aws_service() {
-    let is_pure = |path: &&String| {
-        PURE.iter().any(|name| path.starts_with(&format!("crates/{name}/src/")))
-    };
+    let is_pure =
+        |path: &&String| PURE.iter().any(|name| path.starts_with(&format!("crates/{name}/src/")));
     let sources: Vec<_> = files().into_iter().filter(|path| is_pure(&path)).collect();
 
     assert!(sources.len() > PURE.len());
-    let faults = sources.iter().flat_map(|it| house::named_services(it, &read(it).unwrap_or_default()));
+    let faults =
+        sources.iter().flat_map(|it| house::named_services(it, &read(it).unwrap_or_default()));
     holds(&faults.collect::<Vec<_>>());
 }
 

@@ -9,7 +9,7 @@ use fn_transform::handler::Transform;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_datasets as datasets;
 use tributary_pipeline::transform::Outcome;
@@ -71,14 +71,14 @@ async fn rows_from_a_topic_become_the_events_that_they_are_anywhere() {
         raw: stream(),
         quarantine: bad_rows(),
         topics: Topics::parse(&names.join(",")).unwrap_or_default(),
-        journal: Journal::new("ingest-kafka", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: now,
     };
     let transform = Transform {
         events: stream(),
         quarantine: bad_rows(),
         transformer: transformer(),
-        journal: Journal::new("transform", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("transform", "Tributary/test".into()),
         clock: now,
     };
 

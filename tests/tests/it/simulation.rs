@@ -28,13 +28,13 @@ fn nothing_is_lost_and_nothing_doubles_whatever_fails() {
 
 #[test]
 fn the_same_seed_is_the_same_simulation() {
-    let told = |seed| {
+    let reported = |seed| {
         let outcome = outcome(Plan::of(seed));
         (outcome.records, outcome.invocations, outcome.redelivered, outcome.seconds, outcome.faults)
     };
 
-    assert_eq!(told(3), told(3));
-    assert_ne!(told(3), told(4));
+    assert_eq!(reported(3), reported(3));
+    assert_ne!(reported(3), reported(4));
 }
 
 #[test]

@@ -265,7 +265,7 @@ fn a_partition_that_is_not_projected() {
 
 #[test]
 fn an_alarm_that_tells_nobody() {
-    let check = alarms::tell_the_ops_topic;
+    let check = alarms::notify_ops_topic;
     let alarm = "AlertsErrorsAlarm/Properties";
     let nobody = "AlertsErrorsAlarm: its AlarmActions do not name OpsTopic";
 

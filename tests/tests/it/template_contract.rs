@@ -171,7 +171,7 @@ fn partitions_are_projected_where_deliveries_write() {
 
 #[test]
 fn alarms_tell_the_ops_topic() {
-    holds(&alarms::tell_the_ops_topic(&template()));
+    holds(&alarms::notify_ops_topic(&template()));
 }
 
 #[test]

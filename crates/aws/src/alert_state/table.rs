@@ -8,11 +8,11 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
-use tributary_rules::series::{Mark, Marks};
-use tributary_rules::watch::Watched;
+use tributary_rules::consecutive::{Mark, Marks};
+use tributary_rules::no_data::WatchedEntity;
 
 use super::{AlertState, OPERATION, QUERY};
-use crate::error::{CallError, SetUpError};
+use crate::error::{CallError, SetupError};
 
 /// What the name of an attribute that holds a mark begins with.
 const WINDOW: &str = "w";
@@ -22,7 +22,7 @@ const WINDOW: &str = "w";
 const DUE_INDEX: &str = "due";
 
 /// Which part of the index the shards are in with which the function is behind.
-const BEHIND: &str = "behind";
+const LAG_PARTITION: &str = "behind";
 
 /// The attributes of an entity that is watched. Some are reserved words of `DynamoDB`.
 const NAMES: [&str; 8] =
@@ -109,27 +109,27 @@ impl AlertStateTable {
             .expression_attribute_values(":due_in", AttributeValue::S(part))
     }
 
-    fn watched(&self, item: &Item) -> Result<Watched, CallError> {
+    fn watched(&self, item: &Item) -> Result<WatchedEntity, CallError> {
         let string = |name: &str| item.get(name)?.as_s().ok().cloned();
         let time = |name: &str| {
             let milliseconds = item.get(name)?.as_n().ok()?.parse().ok()?;
             Timestamp::from_millisecond(milliseconds).ok()
         };
         let read = || {
-            Some(Watched {
+            Some(WatchedEntity {
                 item: string("item")?,
                 rule: string("rule")?,
                 entity: string("entity")?,
                 key: string("key")?,
                 title: string("title")?,
-                seen_at: time("seen_at")?,
+                last_seen: time("seen_at")?,
                 silent_since: time("silent_since"),
                 due: time("due"),
             })
         };
         read().ok_or_else(|| {
             let item = string("item").unwrap_or_default();
-            CallError::SetUp(SetUpError {
+            CallError::Setup(SetupError {
                 operation: OPERATION,
                 resource: self.name.clone(),
                 code: "client".to_owned(),
@@ -146,7 +146,7 @@ struct Updated {
 }
 
 impl AlertState for AlertStateTable {
-    async fn raise(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
+    async fn raise_mark(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
         let request = self
             .update(&mark.item, "SET #window = :value, expires_at = :expires_at")
             .condition_expression("attribute_not_exists(#window) OR #window < :value")
@@ -156,8 +156,12 @@ impl AlertState for AlertStateTable {
         self.updated(request).await?.item.as_ref().map(marks).ok_or_else(no_item)
     }
 
-    async fn see(&self, watched: &Watched, expires_at: Timestamp) -> Result<Watched, CallError> {
-        let due = watched.due.unwrap_or(watched.seen_at);
+    async fn record_seen(
+        &self,
+        watched: &WatchedEntity,
+        expires_at: Timestamp,
+    ) -> Result<WatchedEntity, CallError> {
+        let due = watched.due.unwrap_or(watched.last_seen);
         let request = self
             .update_watched(
                 &watched.item,
@@ -169,7 +173,7 @@ impl AlertState for AlertStateTable {
             .expression_attribute_values(":entity", text(&watched.entity))
             .expression_attribute_values(":key", text(&watched.key))
             .expression_attribute_values(":title", text(&watched.title))
-            .expression_attribute_values(":seen_at", number(watched.seen_at.as_millisecond()))
+            .expression_attribute_values(":seen_at", number(watched.last_seen.as_millisecond()))
             .expression_attribute_values(":due_in", AttributeValue::S(part(watched.bucket())))
             .expression_attribute_values(":due", number(due.as_millisecond()))
             .expression_attribute_values(":expires_at", number(expires_at.as_second()));
@@ -182,7 +186,7 @@ impl AlertState for AlertStateTable {
         bucket: u8,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Watched>, CallError> {
+    ) -> Result<Vec<WatchedEntity>, CallError> {
         let request = self
             .due_in(part(bucket))
             .key_condition_expression("#due_in = :due_in AND #due <= :now")
@@ -193,15 +197,15 @@ impl AlertState for AlertStateTable {
         answer.items().iter().map(|item| self.watched(item)).collect()
     }
 
-    async fn told(&self, watched: &Watched) -> Result<(), CallError> {
-        let seen_at = || number(watched.seen_at.as_millisecond());
+    async fn mark_sent(&self, watched: &WatchedEntity) -> Result<(), CallError> {
+        let last_seen = || number(watched.last_seen.as_millisecond());
         let request = self
             .update_watched(
                 &watched.item,
                 "SET #silent_since = :seen_at REMOVE #due_in, #due",
                 "#seen_at = :seen_at",
             )
-            .expression_attribute_values(":seen_at", seen_at());
+            .expression_attribute_values(":seen_at", last_seen());
         let updated = self.updated(request).await?;
         if updated.is_met || updated.item.is_none() {
             return Ok(());
@@ -214,13 +218,13 @@ impl AlertState for AlertStateTable {
                 "#seen_at > :seen_at AND \
                  (attribute_not_exists(#silent_since) OR #silent_since < :seen_at)",
             )
-            .expression_attribute_values(":seen_at", seen_at());
+            .expression_attribute_values(":seen_at", last_seen());
         self.updated(request).await.map(|_| ())
     }
 
     async fn postpone(
         &self,
-        watched: &Watched,
+        watched: &WatchedEntity,
         until: Timestamp,
         expires_at: Timestamp,
     ) -> Result<(), CallError> {
@@ -231,13 +235,13 @@ impl AlertState for AlertStateTable {
                 "SET #due = :until, expires_at = :expires_at",
                 "#seen_at = :seen_at AND #due < :until",
             )
-            .expression_attribute_values(":seen_at", number(watched.seen_at.as_millisecond()))
+            .expression_attribute_values(":seen_at", number(watched.last_seen.as_millisecond()))
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .expression_attribute_values(":expires_at", number(expires_at.as_second()));
         self.updated(request).await.map(|_| ())
     }
 
-    async fn ended(&self, watched: &Watched) -> Result<(), CallError> {
+    async fn mark_resolved(&self, watched: &WatchedEntity) -> Result<(), CallError> {
         let Some(since) = watched.silent_since else { return Ok(()) };
         let request = self
             .update_watched(&watched.item, "REMOVE #silent_since", "#silent_since = :since")
@@ -245,23 +249,23 @@ impl AlertState for AlertStateTable {
         self.updated(request).await.map(|_| ())
     }
 
-    async fn fall_behind(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
+    async fn record_lag(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
         let request = self
             .update(
-                &format!("{BEHIND}#{shard}"),
+                &format!("{LAG_PARTITION}#{shard}"),
                 "SET #due_in = :due_in, #due = :until, expires_at = :expires_at",
             )
             .expression_attribute_names("#due_in", "due_in")
             .expression_attribute_names("#due", "due")
-            .expression_attribute_values(":due_in", text(BEHIND))
+            .expression_attribute_values(":due_in", text(LAG_PARTITION))
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .expression_attribute_values(":expires_at", number(until.as_second() + 1));
         self.updated(request).await.map(|_| ())
     }
 
-    async fn is_behind(&self, now: Timestamp) -> Result<bool, CallError> {
+    async fn is_lagging(&self, now: Timestamp) -> Result<bool, CallError> {
         let request = self
-            .due_in(BEHIND.to_owned())
+            .due_in(LAG_PARTITION.to_owned())
             .key_condition_expression("#due_in = :due_in AND #due > :now")
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .limit(1);
@@ -298,7 +302,7 @@ fn marks(item: &Item) -> Marks {
 
 /// It was written a moment ago, and the next call finds out.
 fn no_item() -> CallError {
-    CallError::Plumbing {
+    CallError::Retryable {
         operation: OPERATION,
         code: "no_item".to_owned(),
         message: "an answer without the item that it is about".to_owned(),

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 
-use super::{Claim, Claims, OPERATION, Standing};
-use crate::error::{CallError, SetUpError};
+use super::{Claim, ClaimStatus, ClaimStore, OPERATION};
+use crate::error::{CallError, SetupError};
 
 const CLAIMED: &str = "claimed";
 const SENT: &str = "sent";
@@ -46,8 +46,8 @@ impl ClaimsTable {
     }
 }
 
-impl Claims for ClaimsTable {
-    async fn claim(&self, claim: &Claim, now: Timestamp) -> Result<Standing, CallError> {
+impl ClaimStore for ClaimsTable {
+    async fn claim(&self, claim: &Claim, now: Timestamp) -> Result<ClaimStatus, CallError> {
         let set = "SET #state = :claimed, #owner = :owner, \
                    lease_until = :lease_until, expires_at = :expires_at";
         let free = "attribute_not_exists(alert_id) OR \
@@ -61,17 +61,17 @@ impl Claims for ClaimsTable {
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
-            Ok(_) => Ok(Standing::Claimed),
+            Ok(_) => Ok(ClaimStatus::Claimed),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    self.standing(claim, failed.item())
+                    self.status(claim, failed.item())
                 }
                 _ => Err(CallError::from_sdk(OPERATION, &self.name, &error)),
             },
         }
     }
 
-    async fn settle(&self, claim: &Claim) -> Result<(), CallError> {
+    async fn mark_sent(&self, claim: &Claim) -> Result<(), CallError> {
         let set = "SET #state = :sent, #owner = :owner, expires_at = :expires_at";
         let request = self
             .update(claim, set)
@@ -101,14 +101,14 @@ impl Claims for ClaimsTable {
 
 impl ClaimsTable {
     /// How an alert stands by the item that kept a claim from being taken.
-    fn standing(
+    fn status(
         &self,
         claim: &Claim,
         item: Option<&HashMap<String, AttributeValue>>,
-    ) -> Result<Standing, CallError> {
+    ) -> Result<ClaimStatus, CallError> {
         let Some(item) = item else {
             // It was there a moment ago, and the next call finds out.
-            return Err(CallError::Plumbing {
+            return Err(CallError::Retryable {
                 operation: OPERATION,
                 code: "no_item".to_owned(),
                 message: "a condition failed without the item that failed it".to_owned(),
@@ -117,9 +117,9 @@ impl ClaimsTable {
         let state = item.get("state").and_then(|it| it.as_s().ok()).map(String::as_str);
         let until = item.get("lease_until").and_then(|it| it.as_n().ok()?.parse().ok());
         match (state, until.and_then(|ms| Timestamp::from_millisecond(ms).ok())) {
-            (Some(SENT), _) => Ok(Standing::Sent),
-            (Some(CLAIMED), Some(until)) => Ok(Standing::Held { until }),
-            _ => Err(CallError::SetUp(SetUpError {
+            (Some(SENT), _) => Ok(ClaimStatus::Sent),
+            (Some(CLAIMED), Some(until)) => Ok(ClaimStatus::HeldByOther { until }),
+            _ => Err(CallError::Setup(SetupError {
                 operation: OPERATION,
                 resource: self.name.clone(),
                 code: "client".to_owned(),

@@ -6,7 +6,7 @@ use super::*;
 /// What a call answers; takes the indexes of the entries it got.
 type Reply = fn(&[usize]) -> Answer;
 
-type Answer = Result<Vec<Verdict>, CallError>;
+type Answer = Result<Vec<EntryResult>, CallError>;
 
 /// A target whose entries are their own positions, and whose answers are given.
 struct Scripted {
@@ -33,7 +33,7 @@ impl BatchPut for Scripted {
         ["0", "1", "2"].get(entry % 10).copied()
     }
 
-    async fn put(&self, entries: &[&usize]) -> Result<Vec<Verdict>, CallError> {
+    async fn put(&self, entries: &[&usize]) -> Result<Vec<EntryResult>, CallError> {
         let entries: Vec<_> = entries.iter().map(|entry| **entry).collect();
         let reply = self.replies.lock().unwrap().pop_front().unwrap_or(all_stored);
         self.calls.lock().unwrap().push(entries.clone());
@@ -47,41 +47,41 @@ impl BatchPut for Scripted {
 
 #[expect(clippy::unnecessary_wraps, reason = "a reply among replies that fail")]
 fn all_stored(entries: &[usize]) -> Answer {
-    Ok(vec![Verdict::Stored; entries.len()])
+    Ok(vec![EntryResult::Stored; entries.len()])
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a reply among replies that fail")]
 fn odd_fail(entries: &[usize]) -> Answer {
     let verdict = |entry: &usize| match entry % 2 {
-        0 => Verdict::Stored,
-        _ => Verdict::Failed("ProvisionedThroughputExceededException".into()),
+        0 => EntryResult::Stored,
+        _ => EntryResult::Failed("ProvisionedThroughputExceededException".into()),
     };
     Ok(entries.iter().map(verdict).collect())
 }
 
 fn second_refused(entries: &[usize]) -> Answer {
     let mut verdicts = all_stored(entries)?;
-    verdicts[1] = Verdict::Refused("InvalidParameter".into());
+    verdicts[1] = EntryResult::Rejected("InvalidParameter".into());
     Ok(verdicts)
 }
 
 fn throttled(_: &[usize]) -> Answer {
     let (code, message) = ("ThrottlingException".to_owned(), "rate exceeded".to_owned());
-    Err(CallError::Plumbing { operation: "test:Put", code, message })
+    Err(CallError::Retryable { operation: "test:Put", code, message })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a reply among replies that fail")]
 fn too_short(entries: &[usize]) -> Answer {
-    Ok(vec![Verdict::Stored; entries.len() - 1])
+    Ok(vec![EntryResult::Stored; entries.len() - 1])
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a reply among replies that fail")]
 fn too_long(entries: &[usize]) -> Answer {
-    Ok(vec![Verdict::Stored; entries.len() + 1])
+    Ok(vec![EntryResult::Stored; entries.len() + 1])
 }
 
 fn denied(_: &[usize]) -> Answer {
-    Err(CallError::SetUp(SetUpError {
+    Err(CallError::Setup(SetupError {
         operation: "test:Put",
         resource: "raw".into(),
         code: "AccessDeniedException".into(),
@@ -95,7 +95,7 @@ fn hang(_: &[usize]) -> Answer {
 }
 
 struct Sent {
-    result: Result<Delivery, SetUpError>,
+    result: Result<Delivery, SetupError>,
     calls: Vec<Vec<usize>>,
 }
 
@@ -113,7 +113,7 @@ async fn send_in(
     let limits = Limits { entries: limits.0, bytes: limits.1, entry_bytes: 100 };
     let replies = Mutex::new(replies.iter().copied().collect());
     let producer = Producer::new(Scripted { limits, replies, calls: Mutex::default() });
-    let producer = producer.in_order(order);
+    let producer = producer.with_order(order);
     let outbound: Vec<_> = (0..count).map(|n| Outbound { position: n, entry: n }).collect();
     let result = producer.send(&outbound, Deadline::after(time)).await;
     Sent { result, calls: producer.target().calls.lock().unwrap().clone() }

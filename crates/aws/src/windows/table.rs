@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tributary_windows::clock::{Clock, Shard};
 
 use super::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
-use crate::error::{CallError, SetUpError};
+use crate::error::{CallError, SetupError};
 
 /// The index of the windows that somebody has to look at: partition key `due_in`, sort key `due`, keys
 /// only. An item without `due_in` is not in it.
@@ -61,9 +61,9 @@ impl WindowTable {
     }
 
     /// An item that this program did not write.
-    fn strange(&self, item: &Attributes) -> CallError {
+    fn unreadable(&self, item: &Attributes) -> CallError {
         let key = |name: &str| item.get(name).and_then(|it| it.as_s().ok()).map_or("?", |it| it);
-        CallError::SetUp(SetUpError {
+        CallError::Setup(SetupError {
             operation: OPERATION,
             resource: self.name.clone(),
             code: "client".to_owned(),
@@ -85,7 +85,7 @@ impl WindowTable {
             let body = string(item, "body")?.to_owned();
             Some(Item { key, version, due, expires_at, body })
         };
-        read().ok_or_else(|| self.strange(item))
+        read().ok_or_else(|| self.unreadable(item))
     }
 
     /// Updates an item, where the condition holds: else there is nothing to do.
@@ -112,8 +112,8 @@ impl WindowTable {
             .item("pk", text(&format!("clock#{clock}")))
             .item("sk", text(&format!("shard#{}", shard.id)))
             .item("watermark", watermark.unwrap_or(AttributeValue::Null(true)))
-            .item("seen_at", number(shard.seen_at.as_millisecond()))
-            .item("is_over", AttributeValue::Bool(shard.is_over))
+            .item("seen_at", number(shard.last_seen.as_millisecond()))
+            .item("is_over", AttributeValue::Bool(shard.is_closed))
             .item("expires_at", number(expires_at.as_second()))
     }
 }
@@ -130,7 +130,7 @@ impl WindowStore for WindowTable {
             let wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true);
             let wanted = wanted
                 .build()
-                .map_err(|error| SetUpError::request(OPERATION, &self.name, &error))?;
+                .map_err(|error| SetupError::request(OPERATION, &self.name, &error))?;
             let request = self.client.batch_get_item().request_items(&self.name, wanted);
             let answer = request.send().await.map_err(|error| self.failed(&error))?;
             for item in answer.responses().and_then(|all| all.get(&self.name)).into_iter().flatten()
@@ -145,7 +145,7 @@ impl WindowStore for WindowTable {
         if left.is_empty() {
             Ok(keys.iter().map(|key| found.remove(key)).collect())
         } else {
-            Err(CallError::Plumbing {
+            Err(CallError::Retryable {
                 operation: OPERATION,
                 code: "unprocessed_keys".to_owned(),
                 message: format!("{} of {} items were not read", left.len(), keys.len()),
@@ -199,7 +199,7 @@ impl WindowStore for WindowTable {
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let answer = request.send().await.map_err(|error| self.failed(&error))?;
-        let key = |item| key_of(item).ok_or_else(|| self.strange(item));
+        let key = |item| key_of(item).ok_or_else(|| self.unreadable(item));
         answer.items().iter().map(key).collect()
     }
 
@@ -252,7 +252,7 @@ impl WindowStore for WindowTable {
                 if string(item, "sk") == Some(ALL) {
                     clock.watermark = watermark;
                 } else {
-                    let shard = shard(item, watermark).ok_or_else(|| self.strange(item))?;
+                    let shard = shard(item, watermark).ok_or_else(|| self.unreadable(item))?;
                     clock.shards.push(shard);
                 }
             }
@@ -289,7 +289,12 @@ impl WindowStore for WindowTable {
         }
     }
 
-    async fn wake_shard(&self, clock: &str, id: &str, seen_at: Timestamp) -> Result<(), CallError> {
+    async fn touch_shard(
+        &self,
+        clock: &str,
+        id: &str,
+        last_seen: Timestamp,
+    ) -> Result<(), CallError> {
         let request = self
             .client
             .update_item()
@@ -298,11 +303,11 @@ impl WindowStore for WindowTable {
             .key("sk", text(&format!("shard#{id}")))
             .update_expression("SET seen_at = :seen_at")
             .condition_expression("seen_at < :seen_at")
-            .expression_attribute_values(":seen_at", number(seen_at.as_millisecond()));
+            .expression_attribute_values(":seen_at", number(last_seen.as_millisecond()));
         self.updated(request).await
     }
 
-    async fn raise(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
+    async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
         // Nanoseconds decide; the text is for people, and for reading it back.
         let request = self
             .client
@@ -352,8 +357,8 @@ fn shard(item: &Attributes, watermark: Option<Timestamp>) -> Option<Shard> {
     Some(Shard {
         id: string(item, "sk")?.strip_prefix("shard#")?.to_owned(),
         watermark,
-        seen_at: Timestamp::from_millisecond(integer(item, "seen_at")?).ok()?,
-        is_over: *item.get("is_over")?.as_bool().ok()?,
+        last_seen: Timestamp::from_millisecond(integer(item, "seen_at")?).ok()?,
+        is_closed: *item.get("is_over")?.as_bool().ok()?,
     })
 }
 

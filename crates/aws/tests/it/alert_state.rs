@@ -10,8 +10,8 @@ use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use jiff::Timestamp;
 use tributary_aws::alert_state::{AlertState, AlertStateTable};
 use tributary_aws::error::CallError;
-use tributary_rules::series::{Mark, Marks};
-use tributary_rules::watch::Watched;
+use tributary_rules::consecutive::{Mark, Marks};
+use tributary_rules::no_data::WatchedEntity;
 
 use crate::support::answer;
 
@@ -24,7 +24,7 @@ fn table(rule: &Rule) -> AlertStateTable {
 
 async fn raised(rule: &Rule) -> Result<Marks, CallError> {
     let mark = Mark { item: "i".into(), window: -7, value: 3 };
-    table(rule).raise(&mark, Timestamp::from_second(5_000).unwrap()).await
+    table(rule).raise_mark(&mark, Timestamp::from_second(5_000).unwrap()).await
 }
 
 #[tokio::test]
@@ -80,32 +80,32 @@ async fn without_an_item_nothing_is_known_and_a_missing_table_is_named() {
     );
 
     let error = raised(&bare).await.unwrap_err();
-    assert!(matches!(error, CallError::Plumbing { .. }), "{error}");
+    assert!(matches!(error, CallError::Retryable { .. }), "{error}");
     let error = raised(&missing).await.unwrap_err();
     assert_eq!(error.to_string(), "dynamodb:UpdateItem on state: ResourceNotFoundException: none");
 }
 
-fn watched() -> Watched {
+fn watched() -> WatchedEntity {
     let text = |text: &str| text.to_owned();
-    Watched {
+    WatchedEntity {
         item: text("i"),
         rule: text("silent"),
         entity: text("device-01"),
         key: text("k"),
         title: text("t"),
-        seen_at: Timestamp::from_second(1_000).unwrap(),
+        last_seen: Timestamp::from_second(1_000).unwrap(),
         silent_since: None,
         due: Some(Timestamp::from_second(1_300).unwrap()),
     }
 }
 
 /// The item of the entity above, seen and silent in these milliseconds.
-fn item(seen_at: i64, silent_since: Option<i64>) -> HashMap<String, AttributeValue> {
+fn item(last_seen: i64, silent_since: Option<i64>) -> HashMap<String, AttributeValue> {
     let texts =
         [("item", "i"), ("rule", "silent"), ("entity", "device-01"), ("key", "k"), ("title", "t")];
     let mut item: HashMap<_, _> =
         texts.map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).into();
-    item.insert("seen_at".to_owned(), AttributeValue::N(seen_at.to_string()));
+    item.insert("seen_at".to_owned(), AttributeValue::N(last_seen.to_string()));
     item.insert("due".to_owned(), AttributeValue::N("1300000".to_owned()));
     if let Some(since) = silent_since {
         item.insert("silent_since".to_owned(), AttributeValue::N(since.to_string()));
@@ -143,15 +143,15 @@ async fn a_sign_of_life_makes_its_entity_due_and_answers_with_a_silence_that_was
         });
     let later = Timestamp::from_second(9_000).unwrap();
 
-    let known = table(&rule).see(&watched(), later).await.unwrap();
+    let known = table(&rule).record_seen(&watched(), later).await.unwrap();
 
     let since = Some(Timestamp::from_second(400).unwrap());
-    assert_eq!(known, Watched { silent_since: since, ..watched() });
+    assert_eq!(known, WatchedEntity { silent_since: since, ..watched() });
 }
 
 #[tokio::test]
 async fn a_silence_that_was_told_is_due_no_more_unless_something_came_meanwhile() {
-    let told = mock!(Client::update_item)
+    let reported = mock!(Client::update_item)
         .match_requests(|request| {
             request.update_expression() == Some("SET #silent_since = :seen_at REMOVE #due_in, #due")
                 && request.condition_expression() == Some("#seen_at = :seen_at")
@@ -163,7 +163,7 @@ async fn a_silence_that_was_told_is_due_no_more_unless_something_came_meanwhile(
         .then_output(|| {
             UpdateItemOutput::builder().set_attributes(Some(item(1_000_000, None))).build()
         });
-    assert_eq!(table(&told).told(&watched()).await, Ok(()));
+    assert_eq!(table(&reported).mark_sent(&watched()).await, Ok(()));
 
     let came = answer(
         400,
@@ -180,7 +180,7 @@ async fn a_silence_that_was_told_is_due_no_more_unless_something_came_meanwhile(
     let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, [&came, &noted], |config| {
         config.retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
     });
-    assert_eq!(AlertStateTable::new(client, "state".into()).told(&watched()).await, Ok(()));
+    assert_eq!(AlertStateTable::new(client, "state".into()).mark_sent(&watched()).await, Ok(()));
     assert_eq!(noted.num_calls(), 1);
 }
 
@@ -229,5 +229,5 @@ async fn an_item_that_nobody_here_wrote_is_broken_set_up() {
 
     let error = table(&rule).due(3, Timestamp::UNIX_EPOCH, 10).await.unwrap_err();
 
-    assert!(matches!(error, CallError::SetUp(_)), "{error}");
+    assert!(matches!(error, CallError::Setup(_)), "{error}");
 }

@@ -10,7 +10,7 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::producer::{Delivery, Outbound, Producer};
-use tributary_aws::put::{BatchPut, Verdict};
+use tributary_aws::put::{BatchPut, EntryResult};
 use tributary_aws::s3::{ObjectName, ObjectStore, ReadError, S3};
 use tributary_aws::sns::{Notification, Topic};
 
@@ -122,7 +122,10 @@ async fn an_entry_with_neither_number_nor_error_is_not_stored() {
 
     let verdicts = stream.put(&entries).await.unwrap();
 
-    assert_eq!(verdicts, [Verdict::Stored, Verdict::Failed("no_answer".into()), Verdict::Stored]);
+    assert_eq!(
+        verdicts,
+        [EntryResult::Stored, EntryResult::Failed("no_answer".into()), EntryResult::Stored]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,8 +183,8 @@ async fn firehose_answers_for_each_line() {
 
     let verdicts = quarantine.put(&[&b"{}\n".to_vec(), &b"{}\n".to_vec()]).await.unwrap();
 
-    let failed = Verdict::Failed("ServiceUnavailableException".into());
-    assert_eq!(verdicts, [Verdict::Stored, failed]);
+    let failed = EntryResult::Failed("ServiceUnavailableException".into());
+    assert_eq!(verdicts, [EntryResult::Stored, failed]);
 }
 
 #[tokio::test]
@@ -207,9 +210,9 @@ async fn sns_answers_are_matched_by_id_and_a_senders_fault_is_final() {
 
     let verdicts = topic.put(&[&notification; 4]).await.unwrap();
 
-    let failed = |code: &str| Verdict::Failed(code.into());
-    let refused = Verdict::Refused("Broken".into());
-    assert_eq!(verdicts, [refused, failed("no_answer"), Verdict::Stored, failed("Broken")]);
+    let failed = |code: &str| EntryResult::Failed(code.into());
+    let refused = EntryResult::Rejected("Broken".into());
+    assert_eq!(verdicts, [refused, failed("no_answer"), EntryResult::Stored, failed("Broken")]);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use jiff::Timestamp;
-use tributary_aws::claims::{Claim, Claimant, Claims, ClaimsTable, Standing};
+use tributary_aws::claims::{Claim, ClaimStatus, ClaimStore, ClaimsTable, RetryingClaims};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::CallError;
 
@@ -46,7 +46,7 @@ fn text(request: &UpdateItemInput, name: &str) -> Option<String> {
     }
 }
 
-async fn standing(status: u16, body: &'static str) -> Result<Standing, CallError> {
+async fn status(status: u16, body: &'static str) -> Result<ClaimStatus, CallError> {
     table(&[&answer(status, body)]).claim(&claim("a"), at(1_000)).await
 }
 
@@ -72,7 +72,7 @@ async fn a_claim_is_one_conditional_write() {
         })
         .then_output(|| UpdateItemOutput::builder().build());
 
-    assert_eq!(table(&[&rule]).claim(&claim("a"), at(1_000)).await, Ok(Standing::Claimed));
+    assert_eq!(table(&[&rule]).claim(&claim("a"), at(1_000)).await, Ok(ClaimStatus::Claimed));
 }
 
 #[tokio::test]
@@ -87,11 +87,11 @@ async fn the_item_that_was_in_the_way_tells_sent_from_held() {
         "message":"The conditional request failed","Item":{"alert_id":{"S":"a"},"state":{"S":"sent"},
         "owner":{"S":"request-0"},"expires_at":{"N":"2679000"}}}"#;
 
-    assert_eq!(standing(400, sent).await, Ok(Standing::Sent));
-    assert_eq!(standing(400, held).await, Ok(Standing::Held { until: at(1_060) }));
+    assert_eq!(status(400, sent).await, Ok(ClaimStatus::Sent));
+    assert_eq!(status(400, held).await, Ok(ClaimStatus::HeldByOther { until: at(1_060) }));
     assert_eq!(
-        standing(400, settled_late).await,
-        Ok(Standing::Sent),
+        status(400, settled_late).await,
+        Ok(ClaimStatus::Sent),
         "of an item that had expired"
     );
 }
@@ -101,9 +101,9 @@ async fn a_failed_condition_without_its_item_says_nothing() {
     let bare = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
         "message":"The conditional request failed"}"#;
 
-    let error = standing(400, bare).await.unwrap_err();
+    let error = status(400, bare).await.unwrap_err();
 
-    assert!(matches!(error, CallError::Plumbing { ref code, .. } if code == "no_item"), "{error}");
+    assert!(matches!(error, CallError::Retryable { ref code, .. } if code == "no_item"), "{error}");
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn an_item_that_is_none_of_ours_is_broken_set_up() {
     let strange = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
         "message":"The conditional request failed","Item":{"alert_id":{"S":"a"},"state":{"S":"claimed"}}}"#;
 
-    let error = standing(400, strange).await.unwrap_err();
+    let error = status(400, strange).await.unwrap_err();
 
     assert_eq!(
         error.to_string(),
@@ -127,11 +127,11 @@ async fn a_table_that_is_missing_or_closed_is_named() {
         "Message":"not authorized to perform: dynamodb:UpdateItem"}"#;
 
     assert_eq!(
-        standing(400, missing).await.unwrap_err().to_string(),
+        status(400, missing).await.unwrap_err().to_string(),
         "dynamodb:UpdateItem on claims: ResourceNotFoundException: Requested resource not found"
     );
-    let error = standing(400, closed).await.unwrap_err();
-    assert!(matches!(error, CallError::SetUp(_)), "{error}");
+    let error = status(400, closed).await.unwrap_err();
+    assert!(matches!(error, CallError::Setup(_)), "{error}");
     assert!(
         error.to_string().starts_with("dynamodb:UpdateItem on claims: AccessDenied"),
         "{error}"
@@ -159,7 +159,7 @@ async fn settling_asks_for_nothing_and_releasing_takes_no_from_the_condition() {
         });
     let table = table(&[&settle, &release]);
 
-    assert_eq!(table.settle(&claim("a")).await, Ok(()));
+    assert_eq!(table.mark_sent(&claim("a")).await, Ok(()));
     assert_eq!(table.release(&claim("a")).await, Ok(()));
 }
 
@@ -175,26 +175,26 @@ async fn what_is_throttled_or_fails_is_asked_again_within_the_time_there_is() {
     );
     let failed =
         answer(500, r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#);
-    let claimant = Claimant::new(table(&[&throttled, &limited, &failed, &taken()]));
+    let claimant = RetryingClaims::new(table(&[&throttled, &limited, &failed, &taken()]));
 
-    let standings = claimant.claim(&[claim("a")], || at(1_000), Deadline::after(MINUTE)).await;
+    let statuses = claimant.claim(&[claim("a")], || at(1_000), Deadline::after(MINUTE)).await;
 
-    assert_eq!(standings, [Ok(Standing::Claimed)]);
+    assert_eq!(statuses, [Ok(ClaimStatus::Claimed)]);
     let down = mock!(Client::update_item).sequence().http_status(500, None).repeatedly().build();
-    let claimant = Claimant::new(table(&[&down]));
-    let standings = claimant.claim(&[claim("a")], || at(1_000), Deadline::after(MINUTE)).await;
-    assert!(matches!(standings[..], [Err(CallError::Plumbing { .. })]), "{standings:?}");
+    let claimant = RetryingClaims::new(table(&[&down]));
+    let statuses = claimant.claim(&[claim("a")], || at(1_000), Deadline::after(MINUTE)).await;
+    assert!(matches!(statuses[..], [Err(CallError::Retryable { .. })]), "{statuses:?}");
     assert!(down.num_calls() > 5, "{}", down.num_calls());
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_time_nothing_is_asked() {
     let rule = taken();
-    let claimant = Claimant::new(table(&[&rule]));
+    let claimant = RetryingClaims::new(table(&[&rule]));
 
-    let standings =
+    let statuses =
         claimant.claim(&[claim("a")], || at(1_000), Deadline::after(Duration::ZERO)).await;
 
-    assert!(matches!(standings[..], [Err(CallError::Plumbing { .. })]), "{standings:?}");
+    assert!(matches!(statuses[..], [Err(CallError::Retryable { .. })]), "{statuses:?}");
     assert_eq!(rule.num_calls(), 0);
 }

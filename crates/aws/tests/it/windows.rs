@@ -50,7 +50,7 @@ async fn a_shard_is_woken_by_one_conditional_write_that_leaves_its_watermark() {
         })
         .then_output(|| UpdateItemOutput::builder().build());
 
-    table(&[&taken]).wake_shard("telemetry/event", "shardId-000000000001", noon()).await.unwrap();
+    table(&[&taken]).touch_shard("telemetry/event", "shardId-000000000001", noon()).await.unwrap();
 
     assert_eq!(taken.num_calls(), 1);
 }
@@ -59,16 +59,16 @@ async fn a_shard_is_woken_by_one_conditional_write_that_leaves_its_watermark() {
 async fn who_is_awake_or_further_already_needs_no_update_and_a_missing_table_is_broken_set_up() {
     let refused = mock!(Client::update_item).then_http_response(|| bad(REFUSED));
     let asleep = table(&[&refused]);
-    assert_eq!(asleep.wake_shard("telemetry/event", "shardId-000000000001", noon()).await, Ok(()));
+    assert_eq!(asleep.touch_shard("telemetry/event", "shardId-000000000001", noon()).await, Ok(()));
 
     let refused = mock!(Client::update_item)
         .match_requests(|request| is_keyed(request, "all"))
         .then_http_response(|| bad(REFUSED));
-    assert_eq!(table(&[&refused]).raise("telemetry/event", noon()).await, Ok(()));
+    assert_eq!(table(&[&refused]).raise_watermark("telemetry/event", noon()).await, Ok(()));
 
     let missing = mock!(Client::update_item).then_http_response(|| bad(NO_TABLE));
-    let error = table(&[&missing]).raise("telemetry/event", noon()).await.unwrap_err();
-    assert!(matches!(&error, CallError::SetUp(it) if it.resource == "windows"), "{error}");
+    let error = table(&[&missing]).raise_watermark("telemetry/event", noon()).await.unwrap_err();
+    assert!(matches!(&error, CallError::Setup(it) if it.resource == "windows"), "{error}");
 }
 
 #[tokio::test]

@@ -114,8 +114,8 @@ fn tool(home: &Path, verb: &str) -> Result<Value, String> {
         Some(0) => Ok(serde_json::from_str(&said).unwrap()),
         Some(77) => Err(said),
         code => {
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(code, Some(0), "tools.cassandra {verb}: {said} {told}");
+            let reported = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(code, Some(0), "tools.cassandra {verb}: {said} {reported}");
             Err(said)
         }
     }
@@ -137,7 +137,7 @@ fn note(line: &str) {
 
 fn is_set_up<T: Debug>(answer: Result<T, CallError>, code: &str) {
     let said = format!("{answer:?}");
-    assert!(matches!(answer, Err(CallError::SetUp(error)) if error.code == code), "{code}: {said}");
+    assert!(matches!(answer, Err(CallError::Setup(error)) if error.code == code), "{code}: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -302,6 +302,6 @@ async fn nobody_who_answers_is_plumbing(node: &Node, cluster: &Cluster, store: &
     let connected = CassandraWindows::connect(cluster, Timestamp::now).await;
 
     for error in [read.map(|_| ()).unwrap_err(), connected.map(|_| ()).unwrap_err()] {
-        assert!(matches!(error, CallError::Plumbing { .. }), "{error:?}");
+        assert!(matches!(error, CallError::Retryable { .. }), "{error:?}");
     }
 }

@@ -12,7 +12,7 @@ use tributary_windows::clock::{Clock, Shard};
 const TEN: Timestamp = Timestamp::constant(1_795_168_800, 0);
 
 /// How long an index may lag behind.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// All behaviours, one after the other.
 pub(crate) async fn behaves(store: &impl WindowStore) {
@@ -62,7 +62,7 @@ pub(crate) async fn assert_due(
         if due == expected {
             return;
         }
-        assert!(waited < PATIENCE, "{due:?}\nin place of\n{expected:?}");
+        assert!(waited < TIMEOUT, "{due:?}\nin place of\n{expected:?}");
         let pause = Duration::from_millis(200);
         tokio::time::sleep(pause).await;
         waited += pause;
@@ -248,7 +248,7 @@ async fn a_write_that_lost_leaves_nothing_to_look_at(store: &impl WindowStore) {
 
 async fn a_watermark_never_goes_back(store: &impl WindowStore) {
     let raised = async |time: Timestamp| {
-        store.raise("telemetry/event", time).await.unwrap();
+        store.raise_watermark("telemetry/event", time).await.unwrap();
         store.clock("telemetry/event").await.unwrap().watermark
     };
     let long_ago = Timestamp::from_second(-86_400 * 365 * 300).unwrap();
@@ -264,7 +264,7 @@ async fn a_watermark_never_goes_back(store: &impl WindowStore) {
 
     // Many at once, in any order: the latest stays.
     let time = |step: i64| TEN + SignedDuration::from_mins(step * 7 % 31);
-    join_all((0..31).map(|step| store.raise("contended", time(step))))
+    join_all((0..31).map(|step| store.raise_watermark("contended", time(step))))
         .await
         .into_iter()
         .collect::<Result<Vec<()>, _>>()
@@ -276,23 +276,23 @@ async fn a_watermark_never_goes_back(store: &impl WindowStore) {
 async fn a_shard_is_woken_where_it_is_and_stays_what_it_was(store: &impl WindowStore) {
     let at = TEN + SignedDuration::from_millis(123);
     let id = "shardId-000000000000".to_owned();
-    let asleep = Shard { id: id.clone(), watermark: Some(TEN), seen_at: at, is_over: false };
+    let asleep = Shard { id: id.clone(), watermark: Some(TEN), last_seen: at, is_closed: false };
     store.put_shard("woken", &asleep, later()).await.unwrap();
 
     let now = at + SignedDuration::from_hours(24);
-    store.wake_shard("woken", &id, now).await.unwrap();
-    store.wake_shard("woken", "shardId-000000000001", now).await.unwrap();
+    store.touch_shard("woken", &id, now).await.unwrap();
+    store.touch_shard("woken", "shardId-000000000001", now).await.unwrap();
 
     let shards = store.clock("woken").await.unwrap().shards;
-    assert_eq!(shards, [Shard { seen_at: now, ..asleep }]);
+    assert_eq!(shards, [Shard { last_seen: now, ..asleep }]);
 }
 
 async fn a_shard_is_added_once_and_put_over_what_is_there(store: &impl WindowStore) {
-    let shard = |id: &str, watermark, is_over| Shard {
+    let shard = |id: &str, watermark, is_closed| Shard {
         id: id.to_owned(),
         watermark,
-        seen_at: TEN + SignedDuration::from_millis(123),
-        is_over,
+        last_seen: TEN + SignedDuration::from_millis(123),
+        is_closed,
     };
     let found = async || {
         let mut shards = store.clock("shards").await.unwrap().shards;

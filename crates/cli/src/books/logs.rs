@@ -5,8 +5,8 @@ use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::operation::filter_log_events::FilterLogEventsError;
 use jiff::Timestamp;
 use tributary_aws::clients::SdkConfig;
-use tributary_model::books::Books;
-use tributary_operate::balance::{FunctionBooks, Window, batch_line};
+use tributary_model::counts::BatchCounts;
+use tributary_operate::reconciliation::{FunctionSeries, TimeRange, parse_batch_line};
 
 use crate::progress::Steps;
 use crate::stack::{Stack, why};
@@ -21,15 +21,15 @@ const LATE_MS: i64 = 60_000;
 pub(super) async fn read(
     config: &SdkConfig,
     stack: &Stack,
-    window: Window,
-) -> Result<Vec<FunctionBooks>> {
+    window: TimeRange,
+) -> Result<Vec<FunctionSeries>> {
     let client = Client::new(config);
     let functions = stack.functions();
     let mut progress = Steps::new(functions.len() as u64, "logs");
     let mut found = Vec::new();
     for (name, function) in functions {
         let points = points(&client, &format!("/aws/lambda/{function}"), &name, window).await?;
-        found.push(FunctionBooks { name, points });
+        found.push(FunctionSeries { name, points });
         progress.advance(1);
     }
     progress.finish();
@@ -40,8 +40,8 @@ async fn points(
     client: &Client,
     group: &str,
     name: &str,
-    window: Window,
-) -> Result<Vec<(Timestamp, Books)>> {
+    window: TimeRange,
+) -> Result<Vec<(Timestamp, BatchCounts)>> {
     let first = window.since.checked_sub(window.slack).unwrap_or(window.since);
     let request = client.filter_log_events().log_group_name(group).filter_pattern(BATCH);
     let request = request.start_time(first.as_millisecond());
@@ -61,8 +61,8 @@ async fn points(
             }
         };
         let messages = page.events.into_iter().flatten().filter_map(|event| event.message);
-        let lines = messages.filter_map(|message| batch_line(&message));
-        points.extend(lines.filter(|(it, ..)| it == name).map(|(_, at, books)| (at, books)));
+        let lines = messages.filter_map(|message| parse_batch_line(&message));
+        points.extend(lines.filter(|(it, ..)| it == name).map(|(_, at, counts)| (at, counts)));
     }
     Ok(points)
 }

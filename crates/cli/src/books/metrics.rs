@@ -8,8 +8,8 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 use jiff::{SignedDuration, Timestamp};
 use tributary_aws::clients::SdkConfig;
-use tributary_model::books::Books;
-use tributary_operate::balance::{FunctionBooks, MappingBooks, MappingCounts, Window};
+use tributary_model::counts::BatchCounts;
+use tributary_operate::reconciliation::{FunctionSeries, MappingCounts, MappingSeries, TimeRange};
 
 use crate::stack::{Stack, why};
 
@@ -21,7 +21,7 @@ const MAX_QUERIES: usize = 500;
 /// A count of a function, and where it goes.
 type Count<C> = (&'static str, fn(&mut C) -> &mut u64);
 
-const BOOKS: [Count<Books>; 6] = [
+const COUNTS: [Count<BatchCounts>; 6] = [
     ("in", |it| &mut it.received),
     ("out", |it| &mut it.delivered),
     ("quarantined", |it| &mut it.quarantined),
@@ -61,17 +61,17 @@ pub(super) fn period(since: Timestamp, now: Timestamp) -> SignedDuration {
 pub(super) async fn read(
     config: &SdkConfig,
     stack: &Stack,
-    window: Window,
-) -> Result<(Vec<FunctionBooks>, Vec<MappingBooks>)> {
+    window: TimeRange,
+) -> Result<(Vec<FunctionSeries>, Vec<MappingSeries>)> {
     let namespace = stack.output("MetricsNamespace")?;
     let (names, mappings) = (stack.functions(), mappings(config, stack).await?);
     let of_functions = names.iter().flat_map(|(name, _)| {
-        let series = |(metric, _): &Count<Books>| Series {
+        let series = |(metric, _): &Count<BatchCounts>| Series {
             namespace: namespace.to_owned(),
             metric,
             dimension: ("function", name.clone()),
         };
-        BOOKS.each_ref().map(series)
+        COUNTS.each_ref().map(series)
     });
     let of_mappings = mappings.iter().flat_map(|(uuid, _)| {
         let series = |(metric, _): &Count<MappingCounts>| Series {
@@ -85,14 +85,14 @@ pub(super) async fn read(
     let client = Client::new(config);
     let values = values(&client, &series, window, period(window.since, Timestamp::now())).await?;
 
-    let (of_functions, of_mappings) = values.split_at(names.len() * BOOKS.len());
-    let functions = names.into_iter().zip(of_functions.chunks(BOOKS.len()));
+    let (of_functions, of_mappings) = values.split_at(names.len() * COUNTS.len());
+    let functions = names.into_iter().zip(of_functions.chunks(COUNTS.len()));
     let functions = functions
-        .map(|((name, _), values)| FunctionBooks { name, points: points(&BOOKS, values) })
+        .map(|((name, _), values)| FunctionSeries { name, points: points(&COUNTS, values) })
         .collect();
     let mappings = mappings.into_iter().zip(of_mappings.chunks(MAPPING.len()));
     let mappings = mappings
-        .map(|((_, books), values)| MappingBooks { points: points(&MAPPING, values), ..books })
+        .map(|((_, counts), values)| MappingSeries { points: points(&MAPPING, values), ..counts })
         .collect();
     Ok((functions, mappings))
 }
@@ -117,7 +117,7 @@ fn whole(value: f64) -> u64 {
 }
 
 /// The event source mappings of all functions, by their ids.
-async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, MappingBooks)>> {
+async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, MappingSeries)>> {
     let client = aws_sdk_lambda::Client::new(config);
     let mut found = Vec::new();
     for (name, function) in stack.functions() {
@@ -135,7 +135,8 @@ async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, Mapp
                 Some(topic) => topic.clone(),
                 None => arn.rsplit([':', '/']).next().unwrap_or_default().to_owned(),
             };
-            found.push((uuid, MappingBooks { function: name.clone(), source, points: Vec::new() }));
+            found
+                .push((uuid, MappingSeries { function: name.clone(), source, points: Vec::new() }));
         }
     }
     Ok(found)
@@ -145,7 +146,7 @@ async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, Mapp
 async fn values(
     client: &Client,
     series: &[Series],
-    window: Window,
+    window: TimeRange,
     period: SignedDuration,
 ) -> Result<Vec<Vec<(Timestamp, f64)>>> {
     let first = window.since.checked_sub(window.slack).unwrap_or(window.since);
@@ -245,25 +246,25 @@ mod tests {
                 GetMetricDataOutput::builder().set_metric_data_results(Some(results.into())).build()
             });
         let client = mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, [&first, &second]);
-        let series = BOOKS.map(|(metric, _)| Series {
+        let series = COUNTS.map(|(metric, _)| Series {
             namespace: "Tributary/dev".to_owned(),
             metric,
             dimension: ("function", "transform".to_owned()),
         });
         let window =
-            Window { since: at(0), until: at(3_600), slack: SignedDuration::from_secs(300) };
+            TimeRange { since: at(0), until: at(3_600), slack: SignedDuration::from_secs(300) };
 
         let values = values(&client, &series, window, SignedDuration::from_mins(1)).await.unwrap();
 
-        let books = |received, delivered, quarantined| Books {
+        let counts = |received, delivered, quarantined| BatchCounts {
             received,
             delivered,
             quarantined,
-            ..Books::default()
+            ..BatchCounts::default()
         };
         let expected =
-            vec![(at(0), books(3, 3, 0)), (at(60), books(10, 9, 1)), (at(120), books(1, 0, 0))];
-        assert_eq!(points(&BOOKS, &values), expected);
+            vec![(at(0), counts(3, 3, 0)), (at(60), counts(10, 9, 1)), (at(120), counts(1, 0, 0))];
+        assert_eq!(points(&COUNTS, &values), expected);
     }
 
     #[test]

@@ -13,9 +13,9 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use tokio::runtime;
 use tributary_aws::clients;
 use tributary_model::time;
-use tributary_operate::balance::{Balance, FunctionBooks, MappingBooks, Window};
+use tributary_operate::reconciliation::{FunctionSeries, MappingSeries, Reconciliation, TimeRange};
 
-use crate::output::say;
+use crate::output::print_line;
 use crate::stack::Stack;
 use crate::summary::Format;
 use crate::units;
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     until: Option<Timestamp>,
 
     /// How long a record may be under way from one function to the next
-    #[arg(long, value_name = "LENGTH", default_value = "5m", value_parser = units::length)]
+    #[arg(long, value_name = "LENGTH", default_value = "5m", value_parser = units::duration)]
     slack: Duration,
 
     /// Where counts are read
@@ -67,17 +67,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("nothing can be read")?;
     let (functions, mappings) = runtime.block_on(arguments.read(window))?;
-    let balance = Balance::of(&functions, &mappings, window);
-    say(&match arguments.format {
-        Format::Table => table::table(&balance, arguments, window),
-        Format::Json => serde_json::to_string(&balance)?,
+    let reconciliation = Reconciliation::of(&functions, &mappings, window);
+    print_line(&match arguments.format {
+        Format::Table => table::table(&reconciliation, arguments, window),
+        Format::Json => serde_json::to_string(&reconciliation)?,
     })?;
-    Ok(if balance.is_even() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if reconciliation.is_balanced() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Arguments {
     /// The window that is asked for; of metrics in whole minutes, in which they are counted.
-    fn window(&self, now: Timestamp) -> Result<Window> {
+    fn window(&self, now: Timestamp) -> Result<TimeRange> {
         let slack = SignedDuration::try_from(self.slack)?;
         let (mut since, mut until) = (self.since, self.until.unwrap_or(now));
         if self.from == From::Metrics {
@@ -92,10 +92,10 @@ impl Arguments {
         if until.duration_since(since) <= slack {
             bail!("{since:.0} to {until:.0} is no longer than the slack of {} s", slack.as_secs());
         }
-        Ok(Window { since, until, slack })
+        Ok(TimeRange { since, until, slack })
     }
 
-    async fn read(&self, window: Window) -> Result<(Vec<FunctionBooks>, Vec<MappingBooks>)> {
+    async fn read(&self, window: TimeRange) -> Result<(Vec<FunctionSeries>, Vec<MappingSeries>)> {
         let config = clients::load().await;
         let stack = Stack::read(&config, &self.stack).await?;
         match self.from {

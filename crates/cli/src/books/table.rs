@@ -2,43 +2,47 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
-use tributary_operate::balance::{Balance, Window};
+use tributary_operate::reconciliation::{Reconciliation, TimeRange};
 
 use super::{Arguments, From};
 
-pub(super) fn table(balance: &Balance, arguments: &Arguments, window: Window) -> String {
+pub(super) fn table(
+    reconciliation: &Reconciliation,
+    arguments: &Arguments,
+    window: TimeRange,
+) -> String {
     let from = match arguments.from {
         From::Metrics => "metrics",
         From::Logs => "logs",
     };
-    let Window { since, until, slack } = window;
+    let TimeRange { since, until, slack } = window;
     let name = &arguments.stack;
     let mut parts = vec![format!(" The books of {name}, {since:.0} to {until:.0}, from {from}")];
 
     let head = ["function", "in", "out", "quarantined", "filtered", "late", "undelivered"];
-    let rows = balance.functions.iter().map(|it| {
-        let books = it.books;
+    let rows = reconciliation.functions.iter().map(|it| {
+        let counts = it.counts;
         let counts = [
-            books.received,
-            books.delivered,
-            books.quarantined,
-            books.filtered,
-            books.late,
-            books.undelivered,
+            counts.received,
+            counts.delivered,
+            counts.quarantined,
+            counts.filtered,
+            counts.late,
+            counts.undelivered,
         ];
         (vec![it.function.clone()], counts.to_vec())
     });
     parts.extend(part(&head, rows));
 
     let head = ["stream", "to", "put", "under way", "taken"];
-    let rows = balance.streams.iter().map(|it| {
+    let rows = reconciliation.streams.iter().map(|it| {
         let names = vec![it.stream.to_owned(), it.consumer.to_owned()];
         (names, vec![it.put, it.under_way, it.taken])
     });
     parts.extend(part(&head, rows));
 
     let head = ["mapping of", "to", "polled", "filtered", "invoked", "failed", "dropped", "parked"];
-    let rows = balance.mappings.iter().map(|it| {
+    let rows = reconciliation.mappings.iter().map(|it| {
         let (names, counts) = (vec![it.source.clone(), it.function.clone()], it.counts);
         let [polled, filtered] = [counts.polled, counts.filtered_out];
         let [invoked, failed] = [counts.invoked, counts.failed];
@@ -46,14 +50,14 @@ pub(super) fn table(balance: &Balance, arguments: &Arguments, window: Window) ->
     });
     parts.extend(part(&head, rows));
 
-    if !balance.notes.is_empty() {
-        parts.push(format!(" note: {}", balance.notes.join("\n note: ")));
+    if !reconciliation.notes.is_empty() {
+        parts.push(format!(" note: {}", reconciliation.notes.join("\n note: ")));
     }
     let slack = slack.as_secs();
-    parts.push(if balance.is_even() {
+    parts.push(if reconciliation.is_balanced() {
         format!(" The books balance; what is put in the last {slack} s may be under way.")
     } else {
-        format!(" THE BOOKS DO NOT BALANCE:\n   {}", balance.faults.join("\n   "))
+        format!(" THE BOOKS DO NOT BALANCE:\n   {}", reconciliation.faults.join("\n   "))
     });
     let parts: Vec<_> = parts.iter().map(|part| part.trim_end()).collect();
     parts.join("\n\n")

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, ProgressBar};
 
 use super::{LINE_EVERY, style};
-use crate::output::tell;
+use crate::output::eprint_line;
 use crate::stop::Stop;
-use crate::target::{Glance, Target, Watch};
+use crate::target::{HealthProbe, Target, TargetHealth};
 
 /// How often the bar changes, and somebody's wish to stop is seen.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -36,17 +36,25 @@ impl FeedProgress {
             None => ProgressBar::no_length()
                 .with_style(style("{spinner} {human_pos} records  {per_sec}  {msg}")),
         });
-        Self::start(REDRAW, Shown::new(bar, target.watch(), LINE_EVERY, stop.clone()), tell)
+        Self::start(
+            REDRAW,
+            Shown::new(bar, target.health_probe(), LINE_EVERY, stop.clone()),
+            eprint_line,
+        )
     }
 
     /// Shows it every so often.
-    fn start(every: Duration, mut shown: Shown, say: impl Fn(&str) + Send + 'static) -> Self {
+    fn start(
+        every: Duration,
+        mut shown: Shown,
+        print_line: impl Fn(&str) + Send + 'static,
+    ) -> Self {
         let records = Arc::new(AtomicU64::new(0));
         let sent = Arc::clone(&records);
         let (over, is_over) = mpsc::channel();
         let thread = thread::spawn(move || {
             while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                shown.show(sent.load(Ordering::Relaxed), &say);
+                shown.show(sent.load(Ordering::Relaxed), &print_line);
             }
             if let Some(bar) = shown.bar {
                 bar.finish_and_clear();
@@ -71,7 +79,7 @@ impl FeedProgress {
 /// What is shown, and what was last.
 struct Shown {
     bar: Option<ProgressBar>,
-    watch: Watch,
+    watch: HealthProbe,
     line_every: Duration,
     stop: Stop,
     started: Instant,
@@ -80,20 +88,20 @@ struct Shown {
 }
 
 impl Shown {
-    fn new(bar: Option<ProgressBar>, watch: Watch, line_every: Duration, stop: Stop) -> Self {
+    fn new(bar: Option<ProgressBar>, watch: HealthProbe, line_every: Duration, stop: Stop) -> Self {
         let (started, last_line) = (Instant::now(), Instant::now());
         Self { bar, watch, line_every, stop, started, last_line, is_ending: false }
     }
 
-    fn show(&mut self, records: u64, say: &impl Fn(&str)) {
-        let glance = (self.watch)();
+    fn show(&mut self, records: u64, print_line: &impl Fn(&str)) {
+        let health = (self.watch)();
         let says = |text: &str| match &self.bar {
-            Some(bar) => bar.suspend(|| say(text)),
-            None => say(text),
+            Some(bar) => bar.suspend(|| print_line(text)),
+            None => print_line(text),
         };
         if self.stop.is_wanted() && !self.is_ending {
             self.is_ending = true;
-            let waiting = glance.waiting(records);
+            let waiting = health.waiting(records);
             if waiting > 0 {
                 let waiting = HumanCount(waiting);
                 says(&format!("ending: waiting for {waiting} records; again to end at once"));
@@ -101,37 +109,37 @@ impl Shown {
         }
         if let Some(bar) = &self.bar {
             bar.set_position(records);
-            bar.set_message(remarks(records, &glance).unwrap_or_default());
+            bar.set_message(remarks(records, &health).unwrap_or_default());
         } else if self.last_line.elapsed() >= self.line_every {
             self.last_line = Instant::now();
-            says(&line(records, self.started.elapsed(), &glance));
+            says(&line(records, self.started.elapsed(), &health));
         }
     }
 }
 
 /// `1,234 records, 617 a second, 0 undelivered; 1,000 taken, retrying: connection refused`
 #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a rate for people")]
-fn line(records: u64, elapsed: Duration, glance: &Glance) -> String {
+fn line(records: u64, elapsed: Duration, health: &TargetHealth) -> String {
     let rate = HumanCount((records as f64 / elapsed.as_secs_f64().max(1e-3)) as u64);
-    let (shown, undelivered) = (HumanCount(records), HumanCount(glance.undelivered));
+    let (shown, undelivered) = (HumanCount(records), HumanCount(health.undelivered));
     let mut line = format!("{shown} records, {rate} a second, {undelivered} undelivered");
-    if let Some(trouble) = trouble(records, glance) {
-        line.extend(["; ", &trouble]);
+    if let Some(stall_reason) = stall_reason(records, health) {
+        line.extend(["; ", &stall_reason]);
     }
     line
 }
 
 /// What a bar says beside its numbers.
-fn remarks(records: u64, glance: &Glance) -> Option<String> {
+fn remarks(records: u64, health: &TargetHealth) -> Option<String> {
     let undelivered =
-        (glance.undelivered > 0).then(|| format!("{} undelivered", HumanCount(glance.undelivered)));
-    undelivered.or_else(|| trouble(records, glance))
+        (health.undelivered > 0).then(|| format!("{} undelivered", HumanCount(health.undelivered)));
+    undelivered.or_else(|| stall_reason(records, health))
 }
 
 /// What is sent again and again, and why.
-fn trouble(records: u64, glance: &Glance) -> Option<String> {
-    let why = glance.trouble.as_deref()?;
-    let taken = glance.settled.unwrap_or(records).saturating_sub(glance.rejected);
+fn stall_reason(records: u64, health: &TargetHealth) -> Option<String> {
+    let why = health.stall_reason.as_deref()?;
+    let taken = health.completed.unwrap_or(records).saturating_sub(health.rejected);
     let taken = HumanCount(taken);
     Some(format!("{taken} taken, retrying: {why}"))
 }
@@ -140,9 +148,9 @@ fn trouble(records: u64, glance: &Glance) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn glance(settled: u64, undelivered: u64, trouble: Option<&str>) -> Glance {
-        let trouble = trouble.map(str::to_owned);
-        Glance { settled: Some(settled), rejected: 7, undelivered, trouble }
+    fn health(completed: u64, undelivered: u64, stall_reason: Option<&str>) -> TargetHealth {
+        let stall_reason = stall_reason.map(str::to_owned);
+        TargetHealth { completed: Some(completed), rejected: 7, undelivered, stall_reason }
     }
 
     #[test]
@@ -150,21 +158,21 @@ mod tests {
         let ten = Duration::from_secs(10);
 
         assert_eq!(
-            line(2_000, ten, &glance(1_007, 0, None)),
+            line(2_000, ten, &health(1_007, 0, None)),
             "2,000 records, 200 a second, 0 undelivered"
         );
         assert_eq!(
-            line(2_000, ten, &glance(1_007, 3, Some("connection refused"))),
+            line(2_000, ten, &health(1_007, 3, Some("connection refused"))),
             "2,000 records, 200 a second, 3 undelivered; 1,000 taken, retrying: connection refused"
         );
-        assert_eq!(line(5, ten, &Glance::default()), "5 records, 0 a second, 0 undelivered");
+        assert_eq!(line(5, ten, &TargetHealth::default()), "5 records, 0 a second, 0 undelivered");
     }
 
     #[test]
     fn a_feed_whose_target_takes_nothing_is_heard_of_while_it_waits() {
         let (says, said) = mpsc::channel();
         let stop = Stop::default();
-        let watch = Box::new(|| glance(0, 0, Some("nobody answers")));
+        let watch = Box::new(|| health(0, 0, Some("nobody answers")));
         let shown = Shown::new(None, watch, Duration::ZERO, stop.clone());
         let progress = FeedProgress::start(Duration::from_millis(1), shown, move |line| {
             let _ = says.send(line.to_owned());

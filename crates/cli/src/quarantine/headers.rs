@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::s3::{ObjectName, ObjectStore as _, S3};
-use tributary_operate::quarantine::{ObjectPlace, Unable};
+use tributary_operate::quarantine::{NotReplayable, ObjectPosition};
 use tributary_rows::{Format, Limits, Next, ObjectReader};
 
 /// So much is read at a time until the header is there.
@@ -14,7 +14,7 @@ const RANGE: u64 = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Headers {
     s3: S3,
-    known: HashMap<ObjectKey, Result<Option<Vec<String>>, Unable>>,
+    known: HashMap<ObjectKey, Result<Option<Vec<String>>, NotReplayable>>,
 }
 
 type ObjectKey = (String, String, Option<String>, Option<String>);
@@ -27,8 +27,8 @@ impl Headers {
     /// The columns of the very version that a row is from.
     pub(super) async fn of(
         &mut self,
-        place: &ObjectPlace<'_>,
-    ) -> Result<Option<&[String]>, Unable> {
+        place: &ObjectPosition<'_>,
+    ) -> Result<Option<&[String]>, NotReplayable> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let key = (
             place.bucket.to_owned(),
@@ -42,7 +42,7 @@ impl Headers {
             let columns = read(&self.s3, &object).await.map_err(|why| {
                 let (bucket, key) = (&object.bucket, &object.key);
                 let message = format!("the header of s3://{bucket}/{key} is not to be had: {why}");
-                Unable::new("no_header", message)
+                NotReplayable::new("no_header", message)
             });
             self.known.insert(key.clone(), columns);
         }

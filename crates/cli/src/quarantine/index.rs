@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use tributary_datasets as datasets;
 use tributary_operate::quarantine::QuarantinedRow;
 
+use super::filter::RowFilter;
 use super::layer::{Layer, bad_rows};
 use super::marks::{Marks, State};
-use super::which::Which;
 use crate::lines::Unreadable;
-use crate::output::tell;
+use crate::output::eprint_line;
 use crate::progress::Steps;
 
 /// The rows of a quarantine.
@@ -49,13 +49,16 @@ pub(super) struct Kind {
 
 impl Index {
     /// Reads the whole of a quarantine, or what of it may be wanted.
-    pub(super) async fn read(layer: &Layer, which: &Which) -> Result<Self> {
+    pub(super) async fn read(layer: &Layer, filter: &RowFilter) -> Result<Self> {
         let mut unreadable = Unreadable::default();
-        let marks = Marks::read(layer, which.since, &mut unreadable).await?;
-        let objects = layer.objects(which.since, which.until).await?;
+        let marks = Marks::read(layer, filter.since, &mut unreadable).await?;
+        let objects = layer.objects(filter.since, filter.until).await?;
         let objects: Vec<_> = objects.into_iter().map(|entry| entry.key).collect();
         if objects.is_empty() {
-            tell(&format!("tributary: {}", layer.nothing(which.since.or(which.until).is_some())));
+            eprint_line(&format!(
+                "tributary: {}",
+                layer.nothing(filter.since.or(filter.until).is_some())
+            ));
         }
         let mut index = Self {
             rows: HashMap::new(),
@@ -78,7 +81,7 @@ impl Index {
                     index.kinds.push(kind.clone());
                     known
                 });
-                let (rejected_at, is_wanted) = (row.rejected_at, which.takes(row));
+                let (rejected_at, is_wanted) = (row.rejected_at, filter.takes(row));
                 let seen = Seen { rejected_at, object, kind, is_wanted };
                 match index.rows.get_mut(row.record_id.as_ref()) {
                     Some(before) if before.rejected_at >= rejected_at => {}
@@ -92,14 +95,14 @@ impl Index {
         progress.finish();
         index.unreadable = unreadable.count;
         let of: BTreeSet<_> = index.kinds.iter().filter_map(|it| it.dataset.as_deref()).collect();
-        if let Some(name) = which.strange_dataset(&of) {
-            tell(&format!(
+        if let Some(name) = filter.unknown_dataset(&of) {
+            eprint_line(&format!(
                 "tributary: {name:?} is no dataset, and no row is of it; there are {}",
                 datasets::names()
             ));
         }
         let found: BTreeSet<_> = index.rows.keys().map(String::as_str).collect();
-        let missing = which.missing(&found);
+        let missing = filter.missing(&found);
         if !missing.is_empty() {
             bail!("there is no row {} in quarantine", missing.join(", "));
         }

@@ -12,7 +12,7 @@ use tributary_operate::quarantine::QuarantinedRow;
 use crate::lines::{Unreadable, lines};
 
 /// So many objects are fetched at once: a local AWS writes one for each row.
-const AHEAD: usize = 8;
+const PREFETCH: usize = 8;
 
 /// The objects below a prefix, those of a day below `dt=<day>/`.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ pub(super) struct Fetch {
 impl Fetch {
     /// The next object: its key and its bytes.
     pub(super) async fn next(&mut self) -> Result<Option<(String, Vec<u8>)>> {
-        while self.fetching.len() < AHEAD {
+        while self.fetching.len() < PREFETCH {
             let Some(key) = self.keys.next() else { break };
             let (bucket, wanted) = (self.bucket.clone(), key.clone());
             let fetched = async move { Ok(bucket.get(&wanted).await?) };

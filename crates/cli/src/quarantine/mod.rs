@@ -1,5 +1,6 @@
 //! `tributary quarantine`: what was set aside, and how it comes back.
 
+mod filter;
 mod headers;
 mod index;
 mod layer;
@@ -8,7 +9,6 @@ mod marks;
 mod outcome;
 mod replay;
 mod show;
-mod which;
 
 use std::process::ExitCode;
 
@@ -18,13 +18,13 @@ use tokio::runtime;
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_operate::quarantine::QuarantinedRow;
 
+use self::filter::{Place, RowFilter};
 use self::index::Index;
 use self::layer::bad_rows;
 use self::list::Listing;
 use self::show::Decoded;
-use self::which::{Place, Which};
 use crate::lines::Unreadable;
-use crate::output::{say, tell};
+use crate::output::{eprint_line, print_line};
 use crate::summary::Format;
 
 #[derive(clap::Args)]
@@ -49,7 +49,7 @@ struct List {
     place: Place,
 
     #[command(flatten)]
-    which: Which,
+    filter: RowFilter,
 
     /// How the counts are shown
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -66,7 +66,7 @@ struct Show {
     place: Place,
 
     #[command(flatten)]
-    which: Which,
+    filter: RowFilter,
 
     /// How many rows at most
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -94,10 +94,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 impl List {
     async fn run(&self, config: &SdkConfig) -> Result<ExitCode> {
-        self.which.check()?;
+        self.filter.check()?;
         let (layer, _) = self.place.open(config).await?;
-        let listing = Listing::of(&Index::read(&layer, &self.which).await?);
-        say(&match self.format {
+        let listing = Listing::of(&Index::read(&layer, &self.filter).await?);
+        print_line(&match self.format {
             Format::Table => listing.table(),
             Format::Json => listing.json()?,
         })?;
@@ -107,11 +107,11 @@ impl List {
 
 impl Show {
     async fn run(&self, config: &SdkConfig) -> Result<ExitCode> {
-        let mut which = self.which.clone();
-        which.check()?;
-        which.record_ids.extend(self.ids.iter().cloned());
+        let mut filter = self.filter.clone();
+        filter.check()?;
+        filter.record_ids.extend(self.ids.iter().cloned());
         let (layer, _) = self.place.open(config).await?;
-        let index = Index::read(&layer, &which).await?;
+        let index = Index::read(&layer, &filter).await?;
         let mut wanted: Vec<_> = index.wanted().map(|(id, seen, _)| (seen.object, id)).collect();
         wanted.sort_unstable();
         let more = wanted.len().saturating_sub(self.limit);
@@ -135,14 +135,14 @@ impl Show {
                 let row = QuarantinedRow::from_json(line)?;
                 let state = index.marks.state(&row.record_id, row.rejected_at);
                 let decoded = Decoded::of(&row, state, None);
-                say(&match self.format {
+                print_line(&match self.format {
                     Format::Table => decoded.text()?,
                     Format::Json => serde_json::to_string(&decoded)?,
                 })?;
             }
         }
         if more > 0 {
-            tell(&format!("tributary: {more} more rows; --limit shows more of them"));
+            eprint_line(&format!("tributary: {more} more rows; --limit shows more of them"));
         }
         Ok(ExitCode::SUCCESS)
     }

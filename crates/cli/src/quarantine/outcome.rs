@@ -9,11 +9,11 @@ use indicatif::HumanCount;
 use serde::Serialize;
 use tributary_operate::quarantine::QuarantinedRow;
 
-use crate::output::{conclude, tell};
+use crate::output::{eprint_line, print_summary};
 use crate::summary::Format;
 
 /// So many rows that are left out are told one by one.
-const MOST_TOLD: u64 = 10;
+const MAX_REPORTED: u64 = 10;
 
 /// The counts of a replay.
 #[derive(Debug, Default, Serialize)]
@@ -45,15 +45,15 @@ pub(super) struct Outcome {
     #[serde(skip)]
     pub last_error: Option<String>,
     #[serde(skip)]
-    pub told: u64,
+    pub reported: u64,
 }
 
 impl Outcome {
     /// Tells the first of the rows that are left out.
     pub(super) fn leave_out(&mut self, row: &QuarantinedRow<'_>, why: &str) {
-        self.told += 1;
-        if self.told <= MOST_TOLD {
-            tell(&format!("left out: {} of {}: {why}", row.record_id, row.source));
+        self.reported += 1;
+        if self.reported <= MAX_REPORTED {
+            eprint_line(&format!("left out: {} of {}: {why}", row.record_id, row.source));
         }
     }
 
@@ -65,18 +65,18 @@ impl Outcome {
 
     /// Shows it: on standard error where rows went to standard output. The exit code is 0 where every row that was asked for is, or would be, sent.
     pub(super) fn show(&self, format: Format, data_on_stdout: bool) -> Result<ExitCode> {
-        if self.told > MOST_TOLD {
-            let more = HumanCount(self.told - MOST_TOLD);
-            tell(&format!("left out: {more} more; --left-out FILE has them all"));
+        if self.reported > MAX_REPORTED {
+            let more = HumanCount(self.reported - MAX_REPORTED);
+            eprint_line(&format!("left out: {more} more; --left-out FILE has them all"));
         }
         let text = match format {
             Format::Json => serde_json::to_string(self)?,
             Format::Table => self.table(),
         };
-        conclude(&text, data_on_stdout)?;
+        print_summary(&text, data_on_stdout)?;
         if self.undelivered > 0 {
             let why = self.last_error.as_deref().unwrap_or("no answer");
-            tell(&format!(
+            eprint_line(&format!(
                 "tributary: {} rows were not delivered: {why}",
                 HumanCount(self.undelivered)
             ));

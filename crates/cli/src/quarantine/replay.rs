@@ -17,15 +17,16 @@ use tributary_aws::producer::{Outbound, Producer};
 use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_datasets as datasets;
 use tributary_operate::quarantine::{
-    Fixes, Home, Mended, QuarantinedRow, Remade, Replayer, Unable, Verdict,
+    Fixes, NotReplayable, QuarantinedRow, RebuiltRecord, Repair, ReplayVerdict, Replayer,
+    SourceKind,
 };
 
+use super::filter::{Place, RowFilter};
 use super::headers::Headers;
 use super::index::Index;
 use super::layer::{Layer, bad_rows};
 use super::marks::{Mark, Marks, State};
 use super::outcome::Outcome;
-use super::which::{Place, Which};
 use crate::distinct;
 use crate::lines::Unreadable;
 use crate::output::{Lines, is_stdout};
@@ -34,7 +35,7 @@ use crate::stop::Stop;
 use crate::summary::Format;
 
 /// How long a batch is tried before the replay ends: throttling passes, a missing network does not.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a stream takes unless its limit has been raised.
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
@@ -45,7 +46,7 @@ pub(super) struct Arguments {
     place: Place,
 
     #[command(flatten)]
-    which: Which,
+    filter: RowFilter,
 
     /// Sends them; without it the rows are judged, and nothing is sent or marked
     #[arg(long)]
@@ -100,7 +101,7 @@ pub(super) struct Arguments {
 
 /// A line of the file of `--mended`; `show` writes more into it.
 #[derive(Deserialize)]
-struct MendedLine {
+struct RepairLine {
     record_id: String,
     payload: Option<Box<RawValue>>,
     row: Option<String>,
@@ -110,7 +111,7 @@ struct MendedLine {
 struct Replay<'a> {
     arguments: &'a Arguments,
     replayer: Replayer,
-    mended: Option<HashMap<String, Mended>>,
+    mended: Option<HashMap<String, Repair>>,
     headers: Headers,
     /// Where rows are sent; `None` in a dry run.
     raw: Option<Producer<Stream>>,
@@ -122,7 +123,7 @@ struct Replay<'a> {
 }
 
 struct Pending {
-    remade: Remade,
+    rebuilt: RebuiltRecord,
     mark: Mark,
 }
 
@@ -130,9 +131,9 @@ struct Pending {
 pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<ExitCode> {
     let started = Instant::now();
     let stop = Stop::on_signal()?;
-    arguments.which.check()?;
+    arguments.filter.check()?;
     let replayer = replayer(arguments)?;
-    let mended = arguments.mended.as_deref().map(mended_rows).transpose()?;
+    let mended = arguments.mended.as_deref().map(read_repairs).transpose()?;
     distinct::outputs(
         arguments.mended.as_deref(),
         &[("--left-out", arguments.left_out.as_deref())],
@@ -147,13 +148,13 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
     let raw = match raw_stream {
         _ if !arguments.yes => None,
         Some(stream) => {
-            let most = arguments.max_record_bytes;
-            Some(Producer::new(Stream::new(clients::kinesis(config), stream.to_owned(), most)))
+            let max = arguments.max_record_bytes;
+            Some(Producer::new(Stream::new(clients::kinesis(config), stream.to_owned(), max)))
         }
         None => bail!("--stack or --raw-stream says where rows go"),
     };
 
-    let index = Index::read(&layer, &arguments.which).await?;
+    let index = Index::read(&layer, &arguments.filter).await?;
     let mut outcome = Outcome { is_dry_run: !arguments.yes, ..Outcome::default() };
     let selection = Selection::of(&index, arguments, mended.as_ref(), &mut outcome);
     let Index { marks, objects, .. } = index;
@@ -188,7 +189,7 @@ impl Selection {
     fn of(
         index: &Index,
         arguments: &Arguments,
-        mended: Option<&HashMap<String, Mended>>,
+        mended: Option<&HashMap<String, Repair>>,
         outcome: &mut Outcome,
     ) -> Self {
         let mut chosen = Vec::new();
@@ -258,33 +259,33 @@ impl Replay<'_> {
 
     /// Judges one row.
     async fn row(&mut self, row: &QuarantinedRow<'_>) -> Result<()> {
-        let own = Mended::default();
+        let own = Repair::default();
         let by_hand = self.mended.as_ref().and_then(|mended| mended.get(row.record_id.as_ref()));
         let mended = by_hand.unwrap_or(&own);
-        let columns = match row.home() {
-            Home::Object(place) if Replayer::needs_columns(row, mended) => {
+        let columns = match row.source_kind() {
+            SourceKind::Object(place) if Replayer::needs_columns(row, mended) => {
                 self.headers.of(&place).await
             }
             _ => Ok(None),
         };
         let verdict = match columns {
-            Ok(columns) => self.replayer.judge(row, columns, mended),
-            Err(unable) => Verdict::Unable(unable),
+            Ok(columns) => self.replayer.evaluate(row, columns, mended),
+            Err(unable) => ReplayVerdict::NotReplayable(unable),
         };
         match verdict {
-            Verdict::Event(remade) => {
+            ReplayVerdict::Event(rebuilt) => {
                 self.outcome.events += 1;
-                self.send_later(row, remade);
+                self.send_later(row, rebuilt);
             }
-            Verdict::Filtered(remade) => {
+            ReplayVerdict::Filtered(rebuilt) => {
                 self.outcome.filtered += 1;
-                self.send_later(row, remade);
+                self.send_later(row, rebuilt);
             }
-            Verdict::Rejected(rejection, remade) => {
+            ReplayVerdict::Rejected(rejection, rebuilt) => {
                 let code = rejection.code.as_str();
                 *self.outcome.rejected.entry(code).or_default() += 1;
-                match remade {
-                    Some(remade) if self.arguments.force => self.send_later(row, remade),
+                match rebuilt {
+                    Some(rebuilt) if self.arguments.force => self.send_later(row, rebuilt),
                     _ => {
                         let field = rejection.field.map(|field| format!(" of {field}"));
                         let field = field.unwrap_or_default();
@@ -293,7 +294,7 @@ impl Replay<'_> {
                     }
                 }
             }
-            Verdict::Unable(Unable { code, message }) => {
+            ReplayVerdict::NotReplayable(NotReplayable { code, message }) => {
                 *self.outcome.unable.entry(code).or_default() += 1;
                 self.leave_out(row, &message)?;
             }
@@ -301,9 +302,9 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn send_later(&mut self, row: &QuarantinedRow<'_>, remade: Remade) {
+    fn send_later(&mut self, row: &QuarantinedRow<'_>, rebuilt: RebuiltRecord) {
         self.outcome.to_send += 1;
-        if remade.is_mended {
+        if rebuilt.is_repaired {
             self.outcome.mended += 1;
         }
         if self.raw.is_none() {
@@ -314,9 +315,9 @@ impl Replay<'_> {
             rejected_at: row.rejected_at,
             code: row.code.clone().into_owned(),
             replayed_at: Timestamp::now(),
-            mended: remade.is_mended,
+            mended: rebuilt.is_repaired,
         };
-        self.pending.push(Pending { remade, mark });
+        self.pending.push(Pending { rebuilt, mark });
     }
 
     fn leave_out(&mut self, row: &QuarantinedRow<'_>, why: &str) -> Result<()> {
@@ -335,12 +336,12 @@ impl Replay<'_> {
         let pending = std::mem::take(&mut self.pending);
         let (Some(raw), false) = (&self.raw, pending.is_empty()) else { return Ok(()) };
         let (mut records, mut marks) = (Vec::new(), Vec::new());
-        for (position, Pending { remade, mark }) in pending.into_iter().enumerate() {
-            let entry = StreamRecord::new(&remade.partition_key, remade.data);
+        for (position, Pending { rebuilt, mark }) in pending.into_iter().enumerate() {
+            let entry = StreamRecord::new(&rebuilt.partition_key, rebuilt.data);
             records.push(Outbound { position, entry });
             marks.push(Some(mark));
         }
-        let delivery = raw.send(&records, Deadline::after(PATIENCE)).await?;
+        let delivery = raw.send(&records, Deadline::after(TIMEOUT)).await?;
         for position in &delivery.undelivered {
             marks[*position] = None;
         }
@@ -368,18 +369,18 @@ fn replayer(arguments: &Arguments) -> Result<Replayer> {
 }
 
 /// The rows of a file of `--mended`, by their ids.
-fn mended_rows(path: &Path) -> Result<HashMap<String, Mended>> {
+fn read_repairs(path: &Path) -> Result<HashMap<String, Repair>> {
     let text = fs::read_to_string(path);
     let text = text.with_context(|| format!("{} cannot be read", path.display()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let row = |(number, line): (usize, &str)| {
-        let MendedLine { record_id, payload, row } = serde_json::from_str(line)
+        let RepairLine { record_id, payload, row } = serde_json::from_str(line)
             .with_context(|| format!("{}, line {}", path.display(), number + 1))?;
         if payload.is_none() && row.is_none() {
             let name = path.display();
             bail!("{name}, line {}: has neither `payload` nor `row`", number + 1);
         }
-        Ok((record_id, Mended { payload, row }))
+        Ok((record_id, Repair { payload, row }))
     };
     lines.map(row).collect()
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tributary_model::time::millis;
-use tributary_operate::quarantine::{Home, QuarantinedRow};
+use tributary_operate::quarantine::{QuarantinedRow, SourceKind};
 use tributary_pipeline::transform::read_raw;
 use tributary_rows::json_object;
 
@@ -68,8 +68,8 @@ impl<'a> Decoded<'a> {
             bytes_hex: None,
         };
         let Some(bytes) = row.bytes() else { return decoded };
-        let raw = match row.home() {
-            Home::Record => read_raw(&bytes).ok(),
+        let raw = match row.source_kind() {
+            SourceKind::Record => read_raw(&bytes).ok(),
             _ => None,
         };
         let object = |text: &str| RawValue::from_string(text.to_owned()).ok();

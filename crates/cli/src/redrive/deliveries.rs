@@ -22,7 +22,7 @@ use crate::lines::{Unreadable, lines};
 use crate::progress::Steps;
 
 /// How long one object is tried before the redrive leaves it.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A delivery whose records are set aside below `errors/<name>/`.
 #[derive(Clone, Copy)]
@@ -110,12 +110,12 @@ impl Redrive<'_> {
         };
         match sent {
             Ok(()) => {
-                self.put_away(bucket, &entry.key, object).await?;
+                self.archive(bucket, &entry.key, object).await?;
                 self.outcome.line("deliveries", delivery.name).redriven += 1;
             }
             Err(why) => {
                 self.outcome.line("deliveries", delivery.name).left += 1;
-                self.outcome.tell(&entry.key, &why);
+                self.outcome.report(&entry.key, &why);
             }
         }
         Ok(())
@@ -144,9 +144,9 @@ impl Redrive<'_> {
         }
         if strangers > 0 {
             let why = format!("{strangers} of its records are no events; quarantine has them");
-            self.outcome.tell(&entry.key, &why);
+            self.outcome.report(&entry.key, &why);
         }
-        let sent = Producer::new(stream).send(&events, Deadline::after(PATIENCE)).await?;
+        let sent = Producer::new(stream).send(&events, Deadline::after(TIMEOUT)).await?;
         Ok(match sent.undelivered.len() {
             0 => Ok(()),
             count => {

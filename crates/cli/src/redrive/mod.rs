@@ -1,7 +1,7 @@
 //! `tributary redrive`: what Lambda, Firehose and SQS gave up on.
 
+mod dead_letters;
 mod deliveries;
-mod letters;
 mod outcome;
 mod parked;
 
@@ -137,7 +137,7 @@ impl Redrive<'_> {
 
     /// Keeps an object that is done with under another key, and removes it from where it waited. Where
     /// the first succeeds and the second does not, the next run only removes it.
-    async fn put_away(&self, bucket: &Bucket, key: &str, bytes: Vec<u8>) -> Result<()> {
+    async fn archive(&self, bucket: &Bucket, key: &str, bytes: Vec<u8>) -> Result<()> {
         bucket.put(&format!("{REDRIVEN}{key}"), bytes).await?;
         bucket.remove(key).await?;
         Ok(())

@@ -7,11 +7,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use crate::output::{self, conclude};
+use crate::output::{self, print_summary};
 use crate::summary::Format;
 
 /// So many of what is left are told one by one.
-const MOST_TOLD: u64 = 10;
+const MAX_REPORTED: u64 = 10;
 
 /// The counts of a redrive.
 #[derive(Debug, Default, Serialize)]
@@ -24,7 +24,7 @@ pub(super) struct Outcome {
     pub is_stopped: bool,
     pub seconds: f64,
     #[serde(skip)]
-    pub told: u64,
+    pub reported: u64,
 }
 
 /// What was set aside in one place.
@@ -54,23 +54,26 @@ impl Outcome {
     }
 
     /// Tells the first of what is left.
-    pub(super) fn tell(&mut self, what: &str, why: &str) {
-        self.told += 1;
-        if self.told <= MOST_TOLD {
-            output::tell(&format!("left: {what}: {why}"));
+    pub(super) fn report(&mut self, what: &str, why: &str) {
+        self.reported += 1;
+        if self.reported <= MAX_REPORTED {
+            output::eprint_line(&format!("left: {what}: {why}"));
         }
     }
 
     /// Shows it. The exit code is 0 where nothing is left.
     pub(super) fn show(&self, format: Format) -> Result<ExitCode> {
-        if self.told > MOST_TOLD {
-            output::tell(&format!("left: {} more", HumanCount(self.told - MOST_TOLD)));
+        if self.reported > MAX_REPORTED {
+            output::eprint_line(&format!(
+                "left: {} more",
+                HumanCount(self.reported - MAX_REPORTED)
+            ));
         }
         let text = match format {
             Format::Json => serde_json::to_string(self)?,
             Format::Table => self.table(),
         };
-        conclude(&text, false)?;
+        print_summary(&text, false)?;
         let is_left = |line: &Line| line.waiting > line.redriven;
         let is_done = !self.lines.iter().any(is_left) && !self.is_stopped;
         Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -42,7 +42,7 @@ impl Redrive<'_> {
                 Err(error) => {
                     let line = self.outcome.line("parked", "unreadable");
                     (line.waiting, line.left) = (line.waiting + 1, line.left + 1);
-                    self.outcome.tell(&key, &format!("is no batch that Lambda parked: {error}"));
+                    self.outcome.report(&key, &format!("is no batch that Lambda parked: {error}"));
                     continue;
                 }
             };
@@ -60,12 +60,12 @@ impl Redrive<'_> {
             let function = batch.function().to_owned();
             match invoked {
                 Ok(()) => {
-                    self.put_away(&bucket, &key, object).await?;
+                    self.archive(&bucket, &key, object).await?;
                     self.outcome.line("parked", &function).redriven += 1;
                 }
                 Err(why) => {
                     self.outcome.line("parked", &function).left += 1;
-                    self.outcome.tell(&key, &why);
+                    self.outcome.report(&key, &why);
                 }
             }
         }

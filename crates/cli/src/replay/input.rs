@@ -24,7 +24,7 @@ const FIRST_RANGE: u64 = 256 * 1024;
 const RANGE: u64 = 8 * 1024 * 1024;
 
 /// How long a range is tried, beyond what the SDK itself tries.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Something that can be read from its beginning.
 pub(super) enum Place {
@@ -144,7 +144,7 @@ impl Store {
     fn read(&self, object: &ObjectName, range: &Range<u64>) -> Result<Piece, ReadError> {
         let s3 =
             self.s3.get_or_init(|| S3::new(clients::s3(&self.runtime.block_on(clients::load()))));
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let mut delays = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(5))
@@ -154,8 +154,8 @@ impl Store {
         self.runtime.block_on(async {
             loop {
                 match s3.read(object, range.clone()).await {
-                    Err(ReadError::Call(CallError::Plumbing { .. })) if Instant::now() < until => {
-                        tokio::time::sleep(delays.next().unwrap_or(PATIENCE)).await;
+                    Err(ReadError::Call(CallError::Retryable { .. })) if Instant::now() < until => {
+                        tokio::time::sleep(delays.next().unwrap_or(TIMEOUT)).await;
                     }
                     result => return result,
                 }

@@ -17,13 +17,13 @@ use tributary_rows::{Limits, Position};
 use self::checkpoint::Checkpoint;
 use self::input::{Input, Place};
 use crate::distinct;
-use crate::output::{is_stdout, tell};
+use crate::output::{eprint_line, is_stdout};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
 use crate::run::{is_damage, named, no_row};
 use crate::stop::Stop;
-use crate::summary::{self, Format, Shown, Throughput};
-use crate::target::{Item, Origin, Taken, Target, TargetName, To};
+use crate::summary::{self, Format, Report, Throughput};
+use crate::target::{Item, Origin, SendResult, Target, TargetName, To};
 use crate::units;
 
 /// How much is read at a time.
@@ -33,10 +33,10 @@ const PIECE: usize = 1 << 18;
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// A look at the clock every so many rows, unless there is a pace, which looks at each.
-const LOOK_EVERY: u64 = 256;
+const CHECK_EVERY: u64 = 256;
 
 /// So many bad rows are told one by one.
-const TOLD: u64 = 5;
+const MAX_REPORTED: u64 = 5;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -179,7 +179,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let result = replay.files();
     // What was sent before a file could not be read was sent.
-    replay.target.settle()?;
+    replay.target.flush()?;
     replay.save()?;
     replay.finish(started, result)
 }
@@ -235,7 +235,7 @@ impl Replay<'_> {
                     }
                     continue;
                 }
-                Ok(Step::Begun) => {
+                Ok(Step::Started) => {
                     if let Some(position) = from.take()
                         && let Some(offset) = feed.seek(position)
                     {
@@ -269,7 +269,7 @@ impl Replay<'_> {
             }
             let position = feed.position();
             (self.at.offset, self.at.row) = (position.offset, position.row);
-            let looks = !self.pace.is_free() || self.sent.is_multiple_of(LOOK_EVERY);
+            let looks = !self.pace.is_free() || self.sent.is_multiple_of(CHECK_EVERY);
             if looks && self.saved.elapsed() >= SAVE_EVERY {
                 self.save()?;
             }
@@ -293,7 +293,7 @@ impl Replay<'_> {
         let origin = Origin::Row(source, row.position());
         let dataset = row.dataset().name();
         let item = Item { dataset, key: &key, payload: &self.payload, origin };
-        if let Taken::TooLarge(bytes) = self.target.send(&item)? {
+        if let SendResult::TooLarge(bytes) = self.target.send(&item)? {
             let message = format!("the record would have {bytes} bytes");
             self.bad_row(source, row.position(), &message);
             return Ok(Flow::Next);
@@ -307,8 +307,8 @@ impl Replay<'_> {
     fn bad_row(&mut self, source: &SourceName, position: Position, message: &str) {
         self.bad_rows += 1;
         self.at.bad_rows += 1;
-        if self.bad_rows <= TOLD {
-            tell(&format!("tributary: left out: {}: {message}", source.at(position)));
+        if self.bad_rows <= MAX_REPORTED {
+            eprint_line(&format!("tributary: left out: {}: {message}", source.at(position)));
         }
     }
 
@@ -316,7 +316,7 @@ impl Replay<'_> {
     fn save(&mut self) -> Result<()> {
         self.saved = Instant::now();
         let Some(path) = &self.arguments.checkpoint else { return Ok(()) };
-        self.at.target_bytes = self.target.make_safe()?;
+        self.at.target_bytes = self.target.sync()?;
         // What was not delivered is sent again from the last checkpoint on.
         if self.target.status().undelivered > 0 {
             return Ok(());
@@ -346,7 +346,7 @@ impl Replay<'_> {
             ("bad rows", summary.bad_rows),
             ("loops", summary.loops),
         ];
-        let shown = Shown {
+        let shown = Report {
             title: &format!("replay to {}", summary.target),
             records: self.sent,
             details: &details,

@@ -16,11 +16,11 @@ use tributary_datasets::ingest::{Feed, Step};
 use tributary_model::event::{Event, Kind};
 use tributary_pipeline::transform::{Outcome, Transformer};
 use tributary_rows::Limits;
-use tributary_rules::follow::Follow;
+use tributary_rules::evaluator::RuleEvaluator;
 
-use super::tally::Tally;
+use super::rule_counts::RuleCounts;
 use crate::offline::Windows;
-use crate::output::{is_stdout, say};
+use crate::output::{is_stdout, print_line};
 use crate::progress::Progress;
 use crate::run::named;
 use crate::summary::Format;
@@ -53,7 +53,7 @@ struct Summary<'a> {
     rules_file: &'a str,
     #[serde(flatten)]
     seen: &'a Seen,
-    rules: &'a Tally,
+    rules: &'a RuleCounts,
 }
 
 /// What rules were asked about.
@@ -89,8 +89,8 @@ struct Backtest<'r> {
     read: BTreeSet<String>,
     /// Window events of the file, as their lines.
     given: Vec<Vec<u8>>,
-    follow: Follow<'r>,
-    tally: Tally,
+    evaluator: RuleEvaluator<'r>,
+    rule_counts: RuleCounts,
     seen: Seen,
     last_received: Option<Timestamp>,
 }
@@ -100,20 +100,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let pipeline = super::pipeline()?;
     let checked = pipeline.check_rules(&text);
     if !checked.is_usable() {
-        super::check::tell(&rules_file, &checked, arguments.format)?;
+        super::check::report(&rules_file, &checked, arguments.format)?;
         return Ok(ExitCode::FAILURE);
     }
     let rules = pipeline.rules(&AlertsConfig::from_toml(&text)?)?;
     let dataset = arguments.dataset.as_deref().map(named).transpose()?;
     let mut specs = pipeline.window_specs()?;
-    let follow = Follow::new(&rules, &specs);
+    let evaluator = RuleEvaluator::new(&rules, &specs);
     specs.retain(|spec| rules.iter().any(|rule| rule.window() == Some(spec.id.as_str())));
     let mut backtest = Backtest {
         windows: Windows::of(specs),
         read: BTreeSet::new(),
         given: Vec::new(),
-        follow,
-        tally: Tally::new(&rules),
+        evaluator,
+        rule_counts: RuleCounts::new(&rules),
         seen: Seen::default(),
         last_received: None,
     };
@@ -129,16 +129,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     backtest.close()?;
     // Where the file ends, silence can be told up to there.
-    let Backtest { follow, mut tally, seen, last_received, .. } = backtest;
+    let Backtest { evaluator, mut rule_counts, seen, last_received, .. } = backtest;
     if let Some(last) = last_received {
-        for firing in follow.until(last) {
-            tally.count(firing);
+        for firing in evaluator.finish(last) {
+            rule_counts.count(firing);
         }
     }
 
     if arguments.format == Format::Json {
-        let summary = Summary { file: &name, rules_file: &rules_file, seen: &seen, rules: &tally };
-        say(&serde_json::to_string(&summary)?)?;
+        let summary =
+            Summary { file: &name, rules_file: &rules_file, seen: &seen, rules: &rule_counts };
+        print_line(&serde_json::to_string(&summary)?)?;
     } else {
         let left_out = if seen.left_out > 0 {
             format!(", {} rows are no events", seen.left_out)
@@ -153,9 +154,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let span = seen.from.zip(seen.to);
         let span = span.map(|(from, to)| format!(" from {} to {}", day(from), day(to)));
         let (events, windows) = (HumanCount(seen.events), HumanCount(seen.windows));
-        let text = tally.table();
+        let text = rule_counts.table();
         let span = span.unwrap_or_default();
-        say(&format!(
+        print_line(&format!(
             "{text}\n\n {name}: {events} events{span}, {windows} windows{computed_anew}{left_out}; rules of {rules_file}"
         ))?;
     }
@@ -190,7 +191,7 @@ impl Backtest<'_> {
             let event = Event::from_json(&line);
             let event = event.with_context(|| format!("{name}: line {number} is no event"))?;
             self.event(&event)?;
-            if event.kind == Kind::Window && self.follow.asks_about(&event) {
+            if event.kind == Kind::Window && self.evaluator.applies_to(&event) {
                 self.given.push(line.clone());
             }
         }
@@ -224,7 +225,7 @@ impl Backtest<'_> {
                         }
                     }
                 }
-                Ok(Step::Begun) => {}
+                Ok(Step::Started) => {}
                 Ok(Step::Row(row)) => {
                     payload.clear();
                     row.write_payload(&mut payload);
@@ -262,7 +263,7 @@ impl Backtest<'_> {
     /// [`close`](Self::close).
     fn event(&mut self, event: &Event<'_>) -> Result<()> {
         self.windows.add(event);
-        self.tally.asked_about(&event.dataset);
+        self.rule_counts.asked_about(&event.dataset);
         let time = event.event_time;
         self.seen.events += 1;
         self.seen.from = Some(self.seen.from.map_or(time, |from| from.min(time)));
@@ -297,12 +298,12 @@ impl Backtest<'_> {
 
     /// Asks the rules about one event.
     fn ask(&mut self, event: &Event<'_>) -> Result<()> {
-        let (firings, errors) = self.follow.event(event);
+        let (firings, errors) = self.evaluator.event(event);
         if let Some(error) = errors.first() {
             bail!("rule {}: {}", error.rule, error.message);
         }
         for firing in firings {
-            self.tally.count(firing);
+            self.rule_counts.count(firing);
         }
         Ok(())
     }

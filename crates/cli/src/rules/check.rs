@@ -7,10 +7,10 @@ use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use tributary_rules::check::{Checked, Finding, Level};
-use tributary_rules::examples::Shows;
+use tributary_rules::examples::Expectation;
 
 use super::EXAMPLES;
-use crate::output::say;
+use crate::output::print_line;
 use crate::summary::Format;
 
 #[derive(clap::Args)]
@@ -52,9 +52,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else if arguments.examples.is_some() {
         bail!("{} is no folder", folder.display());
     }
-    tell(&name, &checked, arguments.format)?;
+    report(&name, &checked, arguments.format)?;
     if !has_examples && arguments.format == Format::Table {
-        say(&format!(" no {EXAMPLES} here: examples were not asked for"))?;
+        print_line(&format!(" no {EXAMPLES} here: examples were not asked for"))?;
     }
     Ok(if checked.is_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -63,20 +63,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn count(folder: &Path, rule: &str) -> Result<(usize, usize)> {
     let paths = super::examples(folder, rule)?;
     let names = paths.iter().filter_map(|file| file.file_name()?.to_str());
-    let all: Vec<_> = names.filter_map(Shows::of_name).collect();
-    let fires = all.iter().filter(|shows| **shows == Shows::Fires).count();
+    let all: Vec<_> = names.filter_map(Expectation::of_name).collect();
+    let fires = all.iter().filter(|shows| **shows == Expectation::Fires).count();
     Ok((fires, all.len() - fires))
 }
 
 /// Tells what a check found.
-pub(super) fn tell(name: &str, checked: &Checked, format: Format) -> Result<()> {
+pub(super) fn report(name: &str, checked: &Checked, format: Format) -> Result<()> {
     let errors = checked.errors().count();
     let warnings = checked.findings.len() - errors;
     let rules = checked.rules.len();
     if format == Format::Json {
         let findings = &checked.findings;
         let summary = Summary { file: name, rules, errors, warnings, findings };
-        say(&serde_json::to_string(&summary)?)?;
+        print_line(&serde_json::to_string(&summary)?)?;
         return Ok(());
     }
     let mut table = Table::new();
@@ -98,6 +98,6 @@ pub(super) fn tell(name: &str, checked: &Checked, format: Format) -> Result<()> 
         _ => format!("{count} {what}s"),
     };
     let counts = [counted(rules, "rule"), counted(errors, "error"), counted(warnings, "warning")];
-    say(&format!("{lines} {name}: {}", counts.join(", ")))?;
+    print_line(&format!("{lines} {name}: {}", counts.join(", ")))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 mod backtest;
 mod check;
-mod tally;
+mod rule_counts;
 mod test;
 
 use std::path::{Path, PathBuf};

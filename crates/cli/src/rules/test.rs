@@ -8,10 +8,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use tributary_config::AlertsConfig;
 use tributary_rules::Rules;
-use tributary_rules::examples::{Examples, Shows};
+use tributary_rules::examples::{Examples, Expectation};
 
 use super::EXAMPLES;
-use crate::output::say;
+use crate::output::print_line;
 use crate::summary::Format;
 
 #[derive(clap::Args)]
@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let pipeline = super::pipeline()?;
     let checked = pipeline.check_rules(&text);
     if !checked.is_usable() {
-        super::check::tell(&name, &checked, arguments.format)?;
+        super::check::report(&name, &checked, arguments.format)?;
         return Ok(ExitCode::FAILURE);
     }
     let rules = pipeline.rules(&AlertsConfig::from_toml(&text)?)?;
@@ -74,9 +74,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let passed = all.iter().all(|tested| tested.passed);
     if arguments.format == Format::Json {
         let summary = Summary { file: &name, passed, rules: &all };
-        say(&serde_json::to_string(&summary)?)?;
+        print_line(&serde_json::to_string(&summary)?)?;
     } else {
-        say(&table(&name, &all))?;
+        print_line(&table(&name, &all))?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -90,17 +90,17 @@ fn tested(folder: &Path, examples: &Examples<'_>, rules: &Rules, rule: &str) -> 
             tested.faults.push(Fault { file: path.clone(), message: message.to_owned() });
         };
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(shows) = Shows::of_name(name) else {
+        let Some(shows) = Expectation::of_name(name) else {
             fault("its name begins with neither fires- nor silent-");
             continue;
         };
         let text =
             std::fs::read_to_string(&file).with_context(|| format!("{path} cannot be read"))?;
         match (examples.fires(rules, rule, &text), shows) {
-            (Ok(true), Shows::Fires) => tested.fires += 1,
-            (Ok(false), Shows::Silent) => tested.silent += 1,
-            (Ok(true), Shows::Silent) => fault("the rule fires"),
-            (Ok(false), Shows::Fires) => fault("the rule does not fire"),
+            (Ok(true), Expectation::Fires) => tested.fires += 1,
+            (Ok(false), Expectation::DoesNotFire) => tested.silent += 1,
+            (Ok(true), Expectation::DoesNotFire) => fault("the rule fires"),
+            (Ok(false), Expectation::Fires) => fault("the rule does not fire"),
             (Err(message), _) => fault(&message),
         }
     }

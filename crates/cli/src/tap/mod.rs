@@ -23,14 +23,14 @@ use tributary_rows::object_fault;
 use tributary_rules::filter::Filter;
 
 use self::lineage::Lineage;
-use self::shards::{Batch, Bumps, Ended, Tail};
-use self::show::{Format, Screen, Shown};
+use self::shards::{Batch, EndedShard, ReadStats, Tail};
+use self::show::{DisplayRecord, Format, Screen};
 use crate::output;
 use crate::stop::Stop;
 use crate::units;
 
 /// The longest wait without a look at whether to stop.
-const NAP: Duration = Duration::from_millis(100);
+const MAX_SLEEP: Duration = Duration::from_millis(100);
 
 /// So many pages may wait to be shown.
 const PAGES: usize = 4;
@@ -77,7 +77,7 @@ struct Tap<'a> {
     stop: Stop,
     counts: Counts,
     lineage: Lineage,
-    bumps: Arc<Bumps>,
+    stats: Arc<ReadStats>,
 }
 
 /// Shows a stream until the limit, the end of all shards, or somebody stops it.
@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         stop: Stop::on_signal()?,
         counts: Counts::default(),
         lineage: Lineage::default(),
-        bumps: Arc::default(),
+        stats: Arc::default(),
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("nothing can be read")?;
@@ -101,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Err(error) if is_broken_pipe(&error) => Ok(()),
         result => result,
     };
-    tap.tell();
+    tap.report();
     result.map(|()| ExitCode::SUCCESS)
 }
 
@@ -110,30 +110,30 @@ impl Tap<'_> {
         let config = clients::load().await;
         let reader = Reader::new(clients::kinesis(&config), self.arguments.stream.clone());
         let (sender, mut batches) = mpsc::channel(PAGES);
-        let mut tails: JoinSet<Result<Ended>> = JoinSet::new();
+        let mut tails: JoinSet<Result<EndedShard>> = JoinSet::new();
         let (first, later) = starts(&self.arguments.from);
         let shards = reader.shards().await?;
         // A closed shard has nothing that is later than now.
         let is_wanted = |shard: &Shard| *first != Start::Latest || shard.is_open;
         for shard in self.lineage.add(shards.into_iter().filter(is_wanted)) {
-            let bumps = Arc::clone(&self.bumps);
-            let tail = Tail::new(reader.clone(), shard, first.clone(), bumps);
+            let stats = Arc::clone(&self.stats);
+            let tail = Tail::new(reader.clone(), shard, first.clone(), stats);
             tails.spawn(tail.run(sender.clone()));
         }
-        let mut nap = time::interval(NAP);
+        let mut tick = time::interval(MAX_SLEEP);
         while !self.is_over() {
             select! {
                 biased;
                 Some(batch) = batches.recv() => self.show(&batch)?,
                 Some(ended) = tails.join_next() => {
-                    let Ended { shard, children } = ended.context("a shard was lost")??;
+                    let EndedShard { shard, children } = ended.context("a shard was lost")??;
                     for shard in self.lineage.ended(&shard, children) {
-                        let bumps = Arc::clone(&self.bumps);
-                        let tail = Tail::new(reader.clone(), shard, later.clone(), bumps);
+                        let stats = Arc::clone(&self.stats);
+                        let tail = Tail::new(reader.clone(), shard, later.clone(), stats);
                         tails.spawn(tail.run(sender.clone()));
                     }
                 }
-                _ = nap.tick() => {
+                _ = tick.tick() => {
                     // Nothing will come any more: a stream that is gone, or was closed.
                     if tails.is_empty() && batches.is_empty() {
                         break;
@@ -152,7 +152,7 @@ impl Tap<'_> {
     fn show(&mut self, batch: &Batch) -> Result<()> {
         for record in &batch.records {
             let (shard, number) = (&*batch.shard, record.sequence_number.as_str());
-            let mut shown = Shown {
+            let mut shown = DisplayRecord {
                 arrived_at: record.arrived_at,
                 partition_key: &record.partition_key,
                 data: &record.data,
@@ -186,7 +186,7 @@ impl Tap<'_> {
     /// Shows one user record, if it is wanted.
     fn record<'o>(
         &mut self,
-        record: &Shown<'_>,
+        record: &DisplayRecord<'_>,
         origin: impl FnOnce() -> Origin<'o>,
     ) -> io::Result<()> {
         if self.is_over() {
@@ -215,7 +215,7 @@ impl Tap<'_> {
 
     fn undecodable(
         &mut self,
-        record: &Shown<'_>,
+        record: &DisplayRecord<'_>,
         rejection: &Rejection,
         origin: &Origin<'_>,
     ) -> io::Result<()> {
@@ -230,12 +230,14 @@ impl Tap<'_> {
     fn unanswered(&mut self, error: &str) {
         self.counts.unanswered += 1;
         if self.counts.unanswered == 1 {
-            output::tell(&format!("tributary: --where cannot be asked of a record: {error}"));
+            output::eprint_line(&format!(
+                "tributary: --where cannot be asked of a record: {error}"
+            ));
         }
     }
 
     /// `raw: 1,234 shown, 17 filtered, 2 undecodable; 3 reads throttled; 4 shards`
-    fn tell(&self) {
+    fn report(&self) {
         let Counts { shown, filtered, undecodable, unanswered } = self.counts;
         let mut text = format!(
             "{} shown, {} filtered, {} undecodable",
@@ -247,8 +249,8 @@ impl Tap<'_> {
         let plural = if shards == 1 { "" } else { "s" };
         let more = [
             (unanswered, ", ", "not answered by --where"),
-            (self.bumps.throttled.load(Relaxed), "; ", "reads throttled"),
-            (self.bumps.renewed.load(Relaxed), "; ", "iterators renewed"),
+            (self.stats.throttled.load(Relaxed), "; ", "reads throttled"),
+            (self.stats.renewed.load(Relaxed), "; ", "iterators renewed"),
         ];
         for (count, before, what) in more {
             if count > 0 {
@@ -256,7 +258,7 @@ impl Tap<'_> {
             }
         }
         let (stream, shards) = (&self.arguments.stream, HumanCount(shards));
-        output::tell(&format!("tributary: {stream}: {text}; {shards} shard{plural}"));
+        output::eprint_line(&format!("tributary: {stream}: {text}; {shards} shard{plural}"));
     }
 }
 

@@ -21,11 +21,11 @@ const CATCHING_UP: Duration = Duration::from_millis(300);
 /// A shard gives 2 MB a second to all that read it; half of it is left to the others.
 const BYTES_PER_SECOND: f64 = 1e6;
 
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-const LONGEST_DELAY: Duration = Duration::from_secs(10);
+const INITIAL_DELAY: Duration = Duration::from_millis(500);
+const MAX_DELAY: Duration = Duration::from_secs(10);
 
 /// How long a service may be out of reach. Throttling passes, and is waited for as long as it takes.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Records of one shard.
 pub(super) struct Batch {
@@ -35,7 +35,7 @@ pub(super) struct Batch {
 
 /// What came in between, on all shards.
 #[derive(Debug, Default)]
-pub(super) struct Bumps {
+pub(super) struct ReadStats {
     /// Calls that were throttled.
     pub throttled: AtomicU64,
     /// Iterators that expired and were asked for anew.
@@ -50,24 +50,24 @@ pub(super) struct Tail {
     start: Start,
     /// When this began: all that comes later is wanted, whatever iterator it comes by.
     begun: Timestamp,
-    bumps: Arc<Bumps>,
+    stats: Arc<ReadStats>,
     failing_since: Option<Instant>,
 }
 
 /// A shard that was read to its end.
-pub(super) struct Ended {
+pub(super) struct EndedShard {
     pub shard: Arc<str>,
     pub children: Vec<Shard>,
 }
 
 impl Tail {
-    pub(super) fn new(reader: Reader, shard: String, start: Start, bumps: Arc<Bumps>) -> Self {
+    pub(super) fn new(reader: Reader, shard: String, start: Start, stats: Arc<ReadStats>) -> Self {
         let (shard, begun) = (shard.into(), Timestamp::now());
-        Self { reader, shard, start, begun, bumps, failing_since: None }
+        Self { reader, shard, start, begun, stats, failing_since: None }
     }
 
     /// Reads until the shard ends, or nobody takes the records any more.
-    pub(super) async fn run(mut self, sender: Sender<Batch>) -> Result<Ended> {
+    pub(super) async fn run(mut self, sender: Sender<Batch>) -> Result<EndedShard> {
         let mut iterator: Option<String> = None;
         let mut delays = delays();
         loop {
@@ -77,7 +77,7 @@ impl Tail {
                     Ok(fresh) => fresh,
                     Err(error) => {
                         self.pass(error)?;
-                        sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+                        sleep(delays.next().unwrap_or(MAX_DELAY)).await;
                         continue;
                     }
                 },
@@ -86,13 +86,13 @@ impl Tail {
                 Ok(page) => page,
                 Err(PageError::Expired) => {
                     self.renew();
-                    sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+                    sleep(delays.next().unwrap_or(MAX_DELAY)).await;
                     continue;
                 }
                 Err(PageError::Call(error)) => {
                     self.pass(error)?;
                     iterator = Some(current);
-                    sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+                    sleep(delays.next().unwrap_or(MAX_DELAY)).await;
                     continue;
                 }
             };
@@ -120,13 +120,13 @@ impl Tail {
     /// Notes a failure that may pass.
     fn pass(&mut self, error: CallError) -> Result<()> {
         if is_throttle(&error) {
-            self.bumps.throttled.fetch_add(1, Ordering::Relaxed);
+            self.stats.throttled.fetch_add(1, Ordering::Relaxed);
             self.failing_since = None;
             return Ok(());
         }
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         match error {
-            CallError::Plumbing { .. } if since.elapsed() < PATIENCE => Ok(()),
+            CallError::Retryable { .. } if since.elapsed() < TIMEOUT => Ok(()),
             error => bail!("{}: {error}", self.shard),
         }
     }
@@ -134,7 +134,7 @@ impl Tail {
     /// The next iterator begins after the last record. Where there was none, one that began with the
     /// latest would leave out what came since.
     fn renew(&mut self) {
-        self.bumps.renewed.fetch_add(1, Ordering::Relaxed);
+        self.stats.renewed.fetch_add(1, Ordering::Relaxed);
         if self.start == Start::Latest {
             self.start = Start::At(self.begun);
         }
@@ -152,26 +152,26 @@ impl Tail {
                 }
                 Err(error) => self.pass(error)?,
             }
-            sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+            sleep(delays.next().unwrap_or(MAX_DELAY)).await;
         }
     }
 
-    fn end(self, children: Vec<Shard>) -> Ended {
-        Ended { shard: self.shard, children }
+    fn end(self, children: Vec<Shard>) -> EndedShard {
+        EndedShard { shard: self.shard, children }
     }
 }
 
 fn delays() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::new()
-        .with_min_delay(FIRST_DELAY)
-        .with_max_delay(LONGEST_DELAY)
+        .with_min_delay(INITIAL_DELAY)
+        .with_max_delay(MAX_DELAY)
         .with_jitter()
         .without_max_times()
         .build()
 }
 
 fn is_throttle(error: &CallError) -> bool {
-    let CallError::Plumbing { code, .. } = error else { return false };
+    let CallError::Retryable { code, .. } = error else { return false };
     code == "ProvisionedThroughputExceededException"
         || code == "LimitExceededException"
         || code.contains("Throttl")

@@ -25,14 +25,14 @@ pub(super) enum Format {
 }
 
 /// The longest row of a raw record, and the most bytes of what cannot be read, in a table.
-const LONGEST_TEXT: usize = 160;
-const MOST_BYTES: usize = 48;
+const MAX_TEXT: usize = 160;
+const MAX_BYTES: usize = 48;
 
 /// Beyond this, one entity's length does not move the columns of the others.
-const WIDEST: usize = 32;
+const MAX_WIDTH: usize = 32;
 
 /// A record that can be shown: a user record of the stream.
-pub(super) struct Shown<'a> {
+pub(super) struct DisplayRecord<'a> {
     pub arrived_at: Timestamp,
     pub partition_key: &'a str,
     pub data: &'a [u8],
@@ -64,7 +64,7 @@ impl Screen {
     }
 
     /// Shows the text of one JSON object.
-    pub(super) fn object(&mut self, record: &Shown<'_>, text: &str) -> io::Result<()> {
+    pub(super) fn object(&mut self, record: &DisplayRecord<'_>, text: &str) -> io::Result<()> {
         match self.format {
             Format::Json => {
                 // Line ends can only stand between tokens, where they mean nothing.
@@ -86,7 +86,7 @@ impl Screen {
     /// its bytes.
     pub(super) fn undecodable(
         &mut self,
-        record: &Shown<'_>,
+        record: &DisplayRecord<'_>,
         rejection: &Rejection,
         origin: &Origin<'_>,
     ) -> io::Result<()> {
@@ -95,9 +95,9 @@ impl Screen {
             serde_json::to_writer(&mut self.out, &line)?;
             return self.out.write_all(b"\n");
         }
-        let shown = &record.data[..record.data.len().min(MOST_BYTES)];
+        let shown = &record.data[..record.data.len().min(MAX_BYTES)];
         let mut text = format!("{}: b\"{}\"", rejection.message, shown.escape_ascii());
-        if record.data.len() > MOST_BYTES {
+        if record.data.len() > MAX_BYTES {
             // Writing to a string cannot fail.
             let _ = write!(text, "… {} bytes", record.data.len());
         }
@@ -113,7 +113,7 @@ impl Screen {
     fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
         let Row { time, dataset, entity, text, is_bad } = row;
         let (dataset, entity) = (plain(dataset), plain(entity));
-        self.entity_width = self.entity_width.max(entity.chars().count().min(WIDEST));
+        self.entity_width = self.entity_width.max(entity.chars().count().min(MAX_WIDTH));
         let width = self.entity_width;
         let (dim, bad, end) = match (self.colours, is_bad) {
             (false, _) => ("", "", ""),
@@ -146,7 +146,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(record: &Shown<'a>, text: &'a str) -> Self {
+    fn of(record: &DisplayRecord<'a>, text: &'a str) -> Self {
         if let Ok(event) = Event::from_json(text.as_bytes()) {
             return Self {
                 time: event.event_time.to_string(),
@@ -190,7 +190,7 @@ fn measures(event: &Event<'_>) -> String {
 }
 
 fn cut(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_TEXT) {
+    match text.char_indices().nth(MAX_TEXT) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -219,7 +219,7 @@ mod tests {
 
     fn row(text: &str) -> (String, String, String, String) {
         let arrived_at = "2026-11-20T10:00:02Z".parse().unwrap();
-        let record = Shown { arrived_at, partition_key: "key-1", data: text.as_bytes() };
+        let record = DisplayRecord { arrived_at, partition_key: "key-1", data: text.as_bytes() };
         let Row { time, dataset, entity, text, .. } = Row::of(&record, text);
         (time, dataset.into_owned(), entity.into_owned(), text)
     }
@@ -254,7 +254,7 @@ mod tests {
             row(&format!(r#"{{"dataset":7,"a":"{}"}}"#, "x".repeat(900)));
 
         assert_eq!((time.as_str(), dataset.as_str()), ("2026-11-20T10:00:02.000Z", "7"));
-        assert!(text.chars().count() == LONGEST_TEXT + 1 && text.ends_with('…'));
+        assert!(text.chars().count() == MAX_TEXT + 1 && text.ends_with('…'));
     }
 
     #[test]

@@ -15,10 +15,10 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerConte
 use rdkafka::producer::{NoCustomPartitioner, ThreadedProducer};
 use rdkafka::{ClientContext, util::Timeout};
 
-use super::{Glance, Item, Status, Taken, Target, Watch};
+use super::{HealthProbe, Item, SendResult, Status, Target, TargetHealth};
 
 /// How long a record is tried before the feed ends: a broker that is started again is back by then.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long a broker may take to answer for the first time, and to make the topic.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -27,8 +27,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const LINGER_MS: &str = "10";
 
 /// What may be on its way: records, and kilobytes of them. The caller waits beyond it.
-const MOST_RECORDS: &str = "50000";
-const MOST_KILOBYTES: &str = "65536";
+const MAX_RECORDS: &str = "50000";
+const MAX_KILOBYTES: &str = "65536";
 
 /// What a topic takes unless its limit has been raised.
 const MAX_RECORD_BYTES: usize = 1_000_000;
@@ -94,8 +94,8 @@ struct State {
     /// Records that were stored.
     stored: u64,
     /// The complaint, as long as nothing is stored after it.
-    trouble: Option<String>,
-    set_up: Option<String>,
+    stall_reason: Option<String>,
+    setup_error: Option<String>,
 }
 
 impl Shared {
@@ -109,15 +109,15 @@ impl Shared {
         let mut state = self.state();
         state.undelivered += 1;
         let code = error.rdkafka_error_code();
-        let mut told = error.to_string();
+        let mut reported = error.to_string();
         if let (Some(Code::MessageTimedOut), Some(complaint)) = (code, &state.complaint) {
-            told = format!("{told}: {complaint}");
+            reported = format!("{reported}: {complaint}");
         }
         if code.is_some_and(is_set_up) {
-            state.set_up.get_or_insert_with(|| told.clone());
+            state.setup_error.get_or_insert_with(|| reported.clone());
         }
         // The first is the cause; what is given up after it only follows.
-        state.last_error.get_or_insert(told);
+        state.last_error.get_or_insert(reported);
     }
 }
 
@@ -143,7 +143,7 @@ impl ClientContext for Reports {
         // That all are down follows from what was said of each.
         if error.rdkafka_error_code() != Some(Code::AllBrokersDown) || state.complaint.is_none() {
             state.complaint = Some(reason.to_owned());
-            state.trouble = Some(reason.to_owned());
+            state.stall_reason = Some(reason.to_owned());
         }
     }
 }
@@ -156,7 +156,7 @@ impl ProducerContext for Reports {
             Ok(_) => {
                 let mut state = self.0.state();
                 state.stored += 1;
-                state.trouble = None;
+                state.stall_reason = None;
             }
             Err((error, _)) => self.0.failed(error),
         }
@@ -180,9 +180,9 @@ impl KafkaTarget {
             .set("acks", "all")
             .set("partitioner", "murmur2_random")
             .set("linger.ms", LINGER_MS)
-            .set("message.timeout.ms", PATIENCE.as_millis().to_string())
-            .set("queue.buffering.max.messages", MOST_RECORDS)
-            .set("queue.buffering.max.kbytes", MOST_KILOBYTES)
+            .set("message.timeout.ms", TIMEOUT.as_millis().to_string())
+            .set("queue.buffering.max.messages", MAX_RECORDS)
+            .set("queue.buffering.max.kbytes", MAX_KILOBYTES)
             .create_with_context(Reports(Arc::clone(&reports)))?;
         let target =
             Self { producer, topic: address.topic.clone(), reports, waited: Duration::ZERO };
@@ -193,9 +193,9 @@ impl KafkaTarget {
     /// Waits until the topic has partitions: a cluster that makes it on demand takes a moment.
     fn find_topic(&self, address: &Address) -> Result<()> {
         let started = Instant::now();
-        let mut patience = CONNECT;
+        let mut time_limit = CONNECT;
         loop {
-            let slice = Timeout::After(patience.min(Duration::from_secs(2)));
+            let slice = Timeout::After(time_limit.min(Duration::from_secs(2)));
             let wrong = match self.producer.client().fetch_metadata(Some(&self.topic), slice) {
                 Ok(metadata) => match metadata.topics().first() {
                     Some(topic) if topic.error().is_none() && !topic.partitions().is_empty() => {
@@ -210,8 +210,8 @@ impl KafkaTarget {
                     self.reports.state().complaint.clone().unwrap_or_else(|| error.to_string())
                 }
             };
-            patience = CONNECT.saturating_sub(started.elapsed());
-            if patience.is_zero() {
+            time_limit = CONNECT.saturating_sub(started.elapsed());
+            if time_limit.is_zero() {
                 bail!("kafka:{address}: {wrong}");
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -231,7 +231,7 @@ impl KafkaTarget {
     }
 
     fn check(&self) -> Result<()> {
-        match &self.reports.state().set_up {
+        match &self.reports.state().setup_error {
             Some(error) => Err(anyhow!("kafka: topic {}: {error}", self.topic)),
             None => Ok(()),
         }
@@ -239,11 +239,11 @@ impl KafkaTarget {
 }
 
 impl Target for KafkaTarget {
-    fn send(&mut self, item: &Item<'_>) -> Result<Taken> {
+    fn send(&mut self, item: &Item<'_>) -> Result<SendResult> {
         let key = item.key.trim();
         let size = item.payload.len() + key.len();
         if size > MAX_RECORD_BYTES {
-            return Ok(Taken::TooLarge(size));
+            return Ok(SendResult::TooLarge(size));
         }
         let topic = self.topic.clone();
         let mut record = BaseRecord::<str, [u8]>::to(&topic).payload(item.payload);
@@ -266,21 +266,21 @@ impl Target for KafkaTarget {
             self.wait_until(|state| state.outstanding + 1 < before);
         }
         self.check()?;
-        Ok(Taken::Yes)
+        Ok(SendResult::Accepted)
     }
 
     /// Nothing is kept for longer than [`LINGER_MS`].
-    fn nudge(&mut self, _: Duration) -> Result<()> {
+    fn flush_if_idle(&mut self, _: Duration) -> Result<()> {
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
         self.wait_until(|state| state.outstanding == 0);
         self.check()
     }
 
-    fn make_safe(&mut self) -> Result<Option<u64>> {
-        self.settle().map(|()| None)
+    fn sync(&mut self) -> Result<Option<u64>> {
+        self.flush().map(|()| None)
     }
 
     fn status(&self) -> Status {
@@ -288,12 +288,12 @@ impl Target for KafkaTarget {
         Status { undelivered: state.undelivered, waited: self.waited, ..Status::default() }
     }
 
-    fn watch(&self) -> Watch {
+    fn health_probe(&self) -> HealthProbe {
         let reports = Arc::clone(&self.reports);
         Box::new(move || {
             let state = reports.state();
-            let (settled, trouble) = (Some(state.stored), state.trouble.clone());
-            Glance { settled, rejected: 0, undelivered: state.undelivered, trouble }
+            let (completed, stall_reason) = (Some(state.stored), state.stall_reason.clone());
+            TargetHealth { completed, rejected: 0, undelivered: state.undelivered, stall_reason }
         })
     }
 

@@ -16,15 +16,15 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::CallError;
 use tributary_aws::kinesis::{MAX_BYTES, MAX_ENTRIES, Stream, StreamRecord};
 use tributary_aws::producer::{Delivery, Outbound, Producer};
-use tributary_aws::put::{BatchPut, Limits, Verdict};
+use tributary_aws::put::{BatchPut, EntryResult, Limits};
 use tributary_model::raw::RawRecordWriter;
 use tributary_model::time::millis;
 
 use super::lanes::{Lanes, Outcome, Shared};
-use super::{Item, Status, Taken, Target, Watch};
+use super::{HealthProbe, Item, SendResult, Status, Target};
 
 /// How long a batch is tried before the feed ends: throttling passes, a missing network does not.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A record waits no longer than this for others to go with.
 const LINGER: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ const LINGER: Duration = Duration::from_millis(100);
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
 /// The time of arrival is looked up again after so many records.
-const LOOK_EVERY: u64 = 64;
+const CHECK_EVERY: u64 = 64;
 
 type Batch = Vec<Outbound<StreamRecord>>;
 
@@ -70,7 +70,7 @@ impl KinesisTarget {
     }
 
     fn record(&mut self, item: &Item<'_>) -> StreamRecord {
-        if self.taken.is_multiple_of(LOOK_EVERY) {
+        if self.taken.is_multiple_of(CHECK_EVERY) {
             self.received_at = millis(Timestamp::now());
         }
         self.taken += 1;
@@ -99,11 +99,11 @@ impl KinesisTarget {
 }
 
 impl Target for KinesisTarget {
-    fn send(&mut self, item: &Item<'_>) -> Result<Taken> {
+    fn send(&mut self, item: &Item<'_>) -> Result<SendResult> {
         let record = self.record(item);
         let size = record.size();
         if size > MAX_RECORD_BYTES {
-            return Ok(Taken::TooLarge(size));
+            return Ok(SendResult::TooLarge(size));
         }
         let mut hasher = DefaultHasher::new();
         record.partition_key.hash(&mut hasher);
@@ -120,10 +120,10 @@ impl Target for KinesisTarget {
         if lane.batch.len() == MAX_ENTRIES {
             self.send_lane(at)?;
         }
-        Ok(Taken::Yes)
+        Ok(SendResult::Accepted)
     }
 
-    fn nudge(&mut self, pause: Duration) -> Result<()> {
+    fn flush_if_idle(&mut self, pause: Duration) -> Result<()> {
         for lane in 0..self.gathered.len() {
             if pause >= LINGER || self.gathered[lane].since.elapsed() >= LINGER {
                 self.send_lane(lane)?;
@@ -132,23 +132,23 @@ impl Target for KinesisTarget {
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
         for lane in 0..self.gathered.len() {
             self.send_lane(lane)?;
         }
-        self.lanes.settle()
+        self.lanes.flush()
     }
 
-    fn make_safe(&mut self) -> Result<Option<u64>> {
-        self.settle().map(|()| None)
+    fn sync(&mut self) -> Result<Option<u64>> {
+        self.flush().map(|()| None)
     }
 
     fn status(&self) -> Status {
         self.lanes.status()
     }
 
-    fn watch(&self) -> Watch {
-        self.lanes.watch()
+    fn health_probe(&self) -> HealthProbe {
+        self.lanes.health_probe()
     }
 
     fn last_error(&self) -> Option<String> {
@@ -158,12 +158,12 @@ impl Target for KinesisTarget {
 
 /// A stream of which each call is told: a batch has many, and may take a minute.
 #[derive(Clone)]
-struct Watched {
+struct ObservedStream {
     stream: Stream,
     shared: Arc<Shared>,
 }
 
-impl BatchPut for Watched {
+impl BatchPut for ObservedStream {
     type Entry = StreamRecord;
 
     const OPERATION: &'static str = Stream::OPERATION;
@@ -180,15 +180,15 @@ impl BatchPut for Watched {
         self.stream.key(entry)
     }
 
-    async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<Verdict>, CallError> {
+    async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<EntryResult>, CallError> {
         let answer = self.stream.put(entries).await;
         match &answer {
-            Err(error) => self.shared.is_in_trouble(error.to_string()),
+            Err(error) => self.shared.set_stalled(error.to_string()),
             Ok(verdicts) => match verdicts.first() {
-                Some(Verdict::Failed(code)) if !verdicts.contains(&Verdict::Stored) => {
-                    self.shared.is_in_trouble(code.clone());
+                Some(EntryResult::Failed(code)) if !verdicts.contains(&EntryResult::Stored) => {
+                    self.shared.set_stalled(code.clone());
                 }
-                _ => self.shared.is_well(),
+                _ => self.shared.clear_stalled(),
             },
         }
         answer
@@ -199,7 +199,7 @@ impl BatchPut for Watched {
 async fn deliver(name: String, lanes: Vec<Receiver<Batch>>, shared: Arc<Shared>) {
     let config = clients::load().await;
     let stream = Stream::new(clients::kinesis(&config), name, MAX_RECORD_BYTES);
-    let producer = Producer::new(Watched { stream, shared: Arc::clone(&shared) });
+    let producer = Producer::new(ObservedStream { stream, shared: Arc::clone(&shared) });
     let lanes: Vec<_> = lanes
         .into_iter()
         .map(|lane| tokio::spawn(deliver_lane(lane, producer.clone(), Arc::clone(&shared))))
@@ -210,12 +210,16 @@ async fn deliver(name: String, lanes: Vec<Receiver<Batch>>, shared: Arc<Shared>)
     }
 }
 
-async fn deliver_lane(mut lane: Receiver<Batch>, producer: Producer<Watched>, shared: Arc<Shared>) {
+async fn deliver_lane(
+    mut lane: Receiver<Batch>,
+    producer: Producer<ObservedStream>,
+    shared: Arc<Shared>,
+) {
     while let Some(batch) = lane.recv().await {
         let result = if shared.has_failed() {
             None
         } else {
-            let sent = producer.send(&batch, Deadline::after(PATIENCE)).await;
+            let sent = producer.send(&batch, Deadline::after(TIMEOUT)).await;
             Some(sent.map(outcome).map_err(|error| error.to_string()))
         };
         shared.done(batch.len(), result);

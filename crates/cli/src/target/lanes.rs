@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::runtime;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::{Glance, Status, Watch};
+use super::{HealthProbe, Status, TargetHealth};
 
 /// Records that travel together.
 pub(super) trait Batch: Send + 'static {
@@ -58,10 +58,10 @@ struct State {
     outstanding: usize,
     total: Outcome,
     /// Records that were taken, or never will be.
-    settled: u64,
+    completed: u64,
     /// Why nothing is taken, as long as nothing is.
-    trouble: Option<String>,
-    set_up: Option<String>,
+    stall_reason: Option<String>,
+    setup_error: Option<String>,
     /// How long the delivering thread had nothing to do but to wait for answers.
     idle: Duration,
     idle_since: Option<Instant>,
@@ -82,17 +82,17 @@ impl Shared {
     /// Whether it makes no sense to send anything more.
     pub(super) fn has_failed(&self) -> bool {
         let state = self.state();
-        state.set_up.is_some() || state.total.undelivered > 0
+        state.setup_error.is_some() || state.total.undelivered > 0
     }
 
     /// Nothing of a call was taken, and it will be made again.
-    pub(super) fn is_in_trouble(&self, why: String) {
-        self.state().trouble = Some(why);
+    pub(super) fn set_stalled(&self, why: String) {
+        self.state().stall_reason = Some(why);
     }
 
     /// Something was taken.
-    pub(super) fn is_well(&self) {
-        self.state().trouble = None;
+    pub(super) fn clear_stalled(&self) {
+        self.state().stall_reason = None;
     }
 
     /// One batch of `records` records is done with: sent, or `None`; the error is that nothing can
@@ -102,7 +102,7 @@ impl Shared {
         state.outstanding -= 1;
         match result {
             Some(Ok(outcome)) => {
-                state.settled += (records as u64).saturating_sub(outcome.undelivered);
+                state.completed += (records as u64).saturating_sub(outcome.undelivered);
                 let total = &mut state.total;
                 total.undelivered += outcome.undelivered;
                 total.retried += outcome.retried;
@@ -113,7 +113,7 @@ impl Shared {
             }
             Some(Err(error)) => {
                 state.total.undelivered += records as u64;
-                state.set_up.get_or_insert(error);
+                state.setup_error.get_or_insert(error);
             }
             None => state.total.undelivered += records as u64,
         }
@@ -137,8 +137,8 @@ impl<B: Batch> Lanes<B> {
             .build()
             .context("nothing can be sent")?;
         let (senders, receivers) = (0..lanes).map(|_| mpsc::channel(1)).unzip();
-        let told = Arc::clone(&shared);
-        thread::spawn(move || runtime.block_on(work(receivers, told)));
+        let reported = Arc::clone(&shared);
+        thread::spawn(move || runtime.block_on(work(receivers, reported)));
         Ok(Self { senders, shared, waited: Duration::ZERO })
     }
 
@@ -155,7 +155,7 @@ impl<B: Batch> Lanes<B> {
     }
 
     /// Waits until all batches are done with.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         let started = Instant::now();
         let mut state = self.shared.state();
         while state.outstanding > 0 {
@@ -168,7 +168,7 @@ impl<B: Batch> Lanes<B> {
     }
 
     fn check(&self) -> Result<()> {
-        match &self.shared.state().set_up {
+        match &self.shared.state().setup_error {
             Some(error) => bail!("{error}"),
             None => Ok(()),
         }
@@ -183,13 +183,13 @@ impl<B: Batch> Lanes<B> {
         Status { undelivered, retried, rejected, waited: self.waited.min(state.idle) }
     }
 
-    pub(super) fn watch(&self) -> Watch {
+    pub(super) fn health_probe(&self) -> HealthProbe {
         let shared = Arc::clone(&self.shared);
         Box::new(move || {
             let state = shared.state();
-            let (settled, trouble) = (Some(state.settled), state.trouble.clone());
+            let (completed, stall_reason) = (Some(state.completed), state.stall_reason.clone());
             let Outcome { undelivered, ref rejected, .. } = state.total;
-            Glance { settled, rejected: rejected.values().sum(), undelivered, trouble }
+            TargetHealth { completed, rejected: rejected.values().sum(), undelivered, stall_reason }
         })
     }
 

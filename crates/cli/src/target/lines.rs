@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Item, Status, Taken, Target};
+use super::{Item, SendResult, Status, Target};
 
 /// So many bytes are written with one call.
 const BUFFER: usize = 1 << 18;
@@ -72,28 +72,28 @@ impl LinesTarget {
 }
 
 impl Target for LinesTarget {
-    fn send(&mut self, item: &Item<'_>) -> Result<Taken> {
+    fn send(&mut self, item: &Item<'_>) -> Result<SendResult> {
         self.buffer.extend_from_slice(item.payload);
         self.buffer.push(b'\n');
         if self.buffer.len() >= BUFFER {
             self.write_out()?;
         }
-        Ok(Taken::Yes)
+        Ok(SendResult::Accepted)
     }
 
-    fn nudge(&mut self, _pause: Duration) -> Result<()> {
-        self.settle()
+    fn flush_if_idle(&mut self, _pause: Duration) -> Result<()> {
+        self.flush()
     }
 
-    fn settle(&mut self) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
         if !self.buffer.is_empty() {
             self.write_out()?;
         }
         Ok(())
     }
 
-    fn make_safe(&mut self) -> Result<Option<u64>> {
-        self.settle()?;
+    fn sync(&mut self) -> Result<Option<u64>> {
+        self.flush()?;
         let Sink::File(file) = &self.sink else { return Ok(None) };
         let started = Instant::now();
         let safe = file.sync_data().or_else(not_a_disk);

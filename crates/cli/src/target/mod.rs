@@ -25,25 +25,25 @@ use lines::LinesTarget;
 /// A place for records.
 pub(crate) trait Target {
     /// Takes one record. It may be kept for a while, and so may the caller be.
-    fn send(&mut self, item: &Item<'_>) -> Result<Taken>;
+    fn send(&mut self, item: &Item<'_>) -> Result<SendResult>;
 
     /// There will be a pause: what is kept should go out, unless the pause is short and it has not
     /// been kept for long.
-    fn nudge(&mut self, pause: Duration) -> Result<()>;
+    fn flush_if_idle(&mut self, pause: Duration) -> Result<()>;
 
     /// Waits until everything has gone out, or is known not to.
-    fn settle(&mut self) -> Result<()>;
+    fn flush(&mut self) -> Result<()>;
 
     /// Settles so that what has gone out survives a crash, for a checkpoint to build on. For a file,
     /// the bytes that it has then.
-    fn make_safe(&mut self) -> Result<Option<u64>>;
+    fn sync(&mut self) -> Result<Option<u64>>;
 
     /// How it went so far.
     fn status(&self) -> Status;
 
     /// What another thread sees of it while the caller waits for it.
-    fn watch(&self) -> Watch {
-        Box::new(Glance::default)
+    fn health_probe(&self) -> HealthProbe {
+        Box::new(TargetHealth::default)
     }
 
     /// Records that will never be taken, by code.
@@ -58,33 +58,33 @@ pub(crate) trait Target {
 }
 
 /// Looks at a target from any thread.
-pub(crate) type Watch = Box<dyn Fn() -> Glance + Send>;
+pub(crate) type HealthProbe = Box<dyn Fn() -> TargetHealth + Send>;
 
 /// How a target is doing right now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Glance {
+pub(crate) struct TargetHealth {
     /// Records whose end is known: taken, or never to be. `None` where none is waited for.
-    pub settled: Option<u64>,
+    pub completed: Option<u64>,
     /// Of these, the ones that will never be taken.
     pub rejected: u64,
     /// Records that are not known to have got there.
     pub undelivered: u64,
     /// Why the target takes nothing, as long as it does not.
-    pub trouble: Option<String>,
+    pub stall_reason: Option<String>,
 }
 
-impl Glance {
+impl TargetHealth {
     /// Of so many records that were sent, those whose end is not known yet.
     pub(crate) fn waiting(&self, records: u64) -> u64 {
-        let settled = self.settled.unwrap_or(records);
-        records.saturating_sub(settled + self.undelivered)
+        let completed = self.completed.unwrap_or(records);
+        records.saturating_sub(completed + self.undelivered)
     }
 }
 
 /// Whether a record was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    Yes,
+pub(crate) enum SendResult {
+    Accepted,
     /// It will never be: it would have so many bytes.
     TooLarge(usize),
 }

@@ -161,8 +161,8 @@ fn what_cannot_be_asked_is_one_line_and_exit_code_2() {
             "is no longer than the slack of 3600 s",
         ),
     ] {
-        let told = cloud.refused(arguments);
+        let message = cloud.refused(arguments);
 
-        assert!(told.contains(expected), "{arguments:?}: {told}");
+        assert!(message.contains(expected), "{arguments:?}: {message}");
     }
 }

@@ -89,8 +89,8 @@ impl Cloud {
     #[track_caller]
     pub(crate) fn json(&self, code: i32, arguments: &[&str]) -> Value {
         let output = self.command(&[arguments, &["--format", "json"]].concat());
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -98,9 +98,9 @@ impl Cloud {
     #[track_caller]
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), told.lines().count()), (Some(2), 1), "{told}");
-        told
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), message.lines().count()), (Some(2), 1), "{message}");
+        message
     }
 }
 

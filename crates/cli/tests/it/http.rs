@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_config::PipelineConfig;
@@ -42,7 +42,7 @@ impl Function {
         let ingest = Arc::new(IngestHttp {
             raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, puts)),
             transformer: PipelineConfig::default().transformer().unwrap(),
-            journal: Journal::new("ingest-http", "Tributary/test".into()),
+            metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
             clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),
         });
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -147,7 +147,7 @@ fn requests_can_be_compressed() {
 #[test]
 fn only_what_was_not_taken_is_sent_again() {
     // What is refused to the function ends its delivery: it tells that, and all that comes after.
-    let every_third = || Put::Refuse((0..500).step_by(3).collect());
+    let every_third = || Put::Reject((0..500).step_by(3).collect());
     let puts = [every_third(), Put::Take, Put::Take, every_third(), Put::Take];
     let function = Function::with([], puts);
 
@@ -216,10 +216,10 @@ fn what_will_never_be_taken_is_told_and_counted_by_code() {
     assert!(by_code["missing_field"] > 0, "{summary}");
     let stored = function.stored().len() as u64;
     assert_eq!(summary["records"].as_u64().unwrap(), stored + rejected);
-    let told = String::from_utf8(output.stderr).unwrap();
-    let lines: Vec<_> = told.lines().filter(|line| line.contains("rejected: record")).collect();
-    assert_eq!(lines.len(), 5, "{told}");
-    assert!(lines[0].contains(": {") || lines[0].contains(": \"{"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = message.lines().filter(|line| line.contains("rejected: record")).collect();
+    assert_eq!(lines.len(), 5, "{message}");
+    assert!(lines[0].contains(": {") || lines[0].contains(": \"{"), "{message}");
 }
 
 #[test]
@@ -257,9 +257,9 @@ fn a_refusal_is_one_line_and_exit_code_2() {
 
         let output = function.command("simulate flood --count 5000").output().unwrap();
 
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.lines().count() == 1 && told.contains(expected), "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.lines().count() == 1 && message.contains(expected), "{message}");
     }
 }
 
@@ -275,9 +275,9 @@ fn unsigned_requests_need_nothing_of_aws() {
     let refused = run("simulate flood --count 10");
 
     assert!(function.requests().iter().all(|it| !it.headers.contains_key("authorization")));
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(2), "{told}");
-    assert!(told.lines().count() == 1 && told.contains("--unsigned"), "{told}");
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{message}");
+    assert!(message.lines().count() == 1 && message.contains("--unsigned"), "{message}");
 }
 
 #[test]
@@ -285,9 +285,9 @@ fn options_of_a_url_are_not_for_other_targets() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
     let output = command.args(["simulate", "flood", "--count", "1", "--gzip"]).output().unwrap();
 
-    let told = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(told.contains("not for stdout"), "{told}");
+    assert!(message.contains("not for stdout"), "{message}");
 }
 
 /// The `Authorization` that the request as it arrived should have.

@@ -217,13 +217,13 @@ fn what_the_broker_refuses_is_counted_and_told() {
 
     let output = kafka.run("simulate flood --count 2000");
 
-    let told = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(output.status.code(), Some(1), "{message}");
     let undelivered = summary["undelivered"].as_u64().unwrap();
     assert_eq!(undelivered + kafka.stored().len() as u64, summary["records"].as_u64().unwrap());
-    assert!(undelivered > 0 && told.contains("were not delivered"), "{told}");
-    assert!(told.contains("Broker: Broker failed to validate record"), "{told}");
+    assert!(undelivered > 0 && message.contains("were not delivered"), "{message}");
+    assert!(message.contains("Broker: Broker failed to validate record"), "{message}");
 }
 
 #[test]
@@ -234,11 +234,11 @@ fn a_topic_that_must_not_be_written_is_one_line_and_exit_code_2() {
 
         let output = kafka.run(arguments);
 
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
-        assert!(told.contains("kafka: topic feed: "), "{told}");
-        assert!(told.contains("Broker: Topic authorization failed"), "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(message.contains("kafka: topic feed: "), "{message}");
+        assert!(message.contains("Broker: Topic authorization failed"), "{message}");
     }
 }
 
@@ -254,8 +254,8 @@ fn no_broker_and_no_topic_are_one_line_and_exit_code_2() {
             .output()
             .unwrap();
 
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.lines().count() == 1 && told.contains(expected), "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.lines().count() == 1 && message.contains(expected), "{message}");
     }
 }

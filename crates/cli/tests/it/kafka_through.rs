@@ -23,18 +23,18 @@ use serde_json::Value;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits as SinkLimits;
 use tributary_kafka_bridge::batch::Limits;
 use tributary_kafka_bridge::invoke::{InProcess, InvokeError};
-use tributary_kafka_bridge::payload::MOST_BYTES;
+use tributary_kafka_bridge::payload::MAX_BYTES;
 use tributary_kafka_bridge::poller::{Poller, Report, Settings};
 use tributary_testkit::{Answer, MemorySink};
 
 const TOPIC: &str = "telemetry";
 const STREAM: SinkLimits = SinkLimits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 type Ingest = IngestKafka<MemorySink<StreamRecord>, MemorySink<Vec<u8>>>;
 
@@ -96,7 +96,7 @@ fn ingest() -> Ingest {
         raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, answers)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         topics: Topics::default(),
-        journal: Journal::new("ingest-kafka", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: jiff::Timestamp::now,
     }
 }
@@ -122,7 +122,7 @@ fn carry(broker: &impl Broker, plan: &Plan) -> Run {
         group: "tributary".into(),
         limits: Limits {
             records: plan.batch,
-            bytes: MOST_BYTES,
+            bytes: MAX_BYTES,
             window: Duration::from_millis(100),
         },
         until_idle: Some(Duration::from_secs(2)),
@@ -213,20 +213,20 @@ fn written(counter: &BaseConsumer) -> usize {
 
 fn ends(address: &str) -> Vec<(i64, i64)> {
     let consumer = counter(address);
-    let metadata = consumer.fetch_metadata(Some(TOPIC), PATIENCE).unwrap();
+    let metadata = consumer.fetch_metadata(Some(TOPIC), TIMEOUT).unwrap();
     let mut asked = TopicPartitionList::new();
     for partition in metadata.topics()[0].partitions() {
         asked.add_partition(TOPIC, partition.id());
     }
-    let committed = consumer.committed_offsets(asked, PATIENCE).unwrap();
-    let end = |partition| consumer.fetch_watermarks(TOPIC, partition, PATIENCE).unwrap().1;
+    let committed = consumer.committed_offsets(asked, TIMEOUT).unwrap();
+    let end = |partition| consumer.fetch_watermarks(TOPIC, partition, TIMEOUT).unwrap().1;
     let committed_of = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
     let elements = committed.elements();
     elements.iter().map(|it| (end(it.partition()), committed_of(it.offset()))).collect()
 }
 
 /// Nothing is lost, nothing is made up, and the group is where the topic ends.
-fn assert_books_balance(run: &Run, plan: &Plan) {
+fn assert_counts_reconcile(run: &Run, plan: &Plan) {
     let fed = simulate(&["--count", &plan.count.to_string()]).wait_with_output().unwrap();
     let fed: BTreeSet<String> = String::from_utf8(fed.stdout)
         .unwrap()
@@ -299,7 +299,7 @@ fn a_feed_comes_through_a_mock_cluster_that_fails_and_goes() {
 
     let run = carry(&Mock(cluster), &plan);
 
-    assert_books_balance(&run, &plan);
+    assert_counts_reconcile(&run, &plan);
 }
 
 /// A broker of `tools/kafka.py`, in a folder of its own; ends with the test.
@@ -332,8 +332,8 @@ impl Real {
             Some(0) => Ok(serde_json::from_str(&said).unwrap()),
             Some(77) => Err(said),
             code => {
-                let told = String::from_utf8_lossy(&output.stderr);
-                assert_eq!(code, Some(0), "tools.kafka {verb}: {said} {told}");
+                let message = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(code, Some(0), "tools.kafka {verb}: {said} {message}");
                 Err(said)
             }
         }
@@ -399,5 +399,5 @@ fn a_feed_comes_through_a_real_broker_that_is_killed() {
         run.ends,
         serde_json::to_string(&run.report).unwrap(),
     ));
-    assert_books_balance(&run, &plan);
+    assert_counts_reconcile(&run, &plan);
 }

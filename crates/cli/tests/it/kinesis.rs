@@ -78,8 +78,8 @@ impl FakeStream {
 
     fn summary(&self, arguments: &str) -> Value {
         let output = self.run(arguments);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{arguments}: {told}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments}: {message}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 }
@@ -245,11 +245,11 @@ fn a_stream_that_is_not_there_is_one_line_and_exit_code_2() {
     for arguments in ["simulate flood --count 2000", "replay valid.csv"] {
         let output = stream.run(arguments);
 
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
         let expected = "kinesis:PutRecords on raw: ResourceNotFoundException";
-        assert!(told.contains(expected), "{told}");
+        assert!(message.contains(expected), "{message}");
     }
 }
 

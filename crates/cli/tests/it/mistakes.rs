@@ -34,10 +34,10 @@ fn where_there_is_nothing_a_likely_mistake_is_told_and_the_exit_code_is_0() {
         let output =
             cloud.command(&[&["quarantine", "list", "--stack", "dev"][..], arguments].concat());
 
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {told}");
-        assert_eq!(told.lines().count(), usize::from(!expected.is_empty()), "{told}");
-        assert!(told.contains(expected), "{arguments:?}: {told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {message}");
+        assert_eq!(message.lines().count(), usize::from(!expected.is_empty()), "{message}");
+        assert!(message.contains(expected), "{arguments:?}: {message}");
     }
 }
 
@@ -72,9 +72,9 @@ fn what_cannot_be_is_one_line_and_exit_code_2() {
             "there is nothing between",
         ),
     ] {
-        let told = cloud.refused(arguments);
+        let message = cloud.refused(arguments);
 
-        assert!(told.contains(expected), "{arguments:?}: {told}");
+        assert!(message.contains(expected), "{arguments:?}: {message}");
     }
     assert!(cloud.paths("lake/quarantine-replayed").is_empty());
 }

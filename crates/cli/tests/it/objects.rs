@@ -64,16 +64,16 @@ impl Bucket {
 
     fn summary(&self, arguments: &str) -> Value {
         let output = self.run(arguments);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{told}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{message}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     fn refused(&self, arguments: &str) -> String {
         let output = self.run(arguments);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        told
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        message
     }
 
     fn out(&self) -> String {
@@ -212,9 +212,12 @@ fn an_object_without_versions_that_is_overwritten_ends_the_replay() {
     let bucket = Bucket::with("etag", csv("A", 20_000), false);
     bucket.state().overwritten = Some((1, csv("B", 20_000).into_bytes()));
 
-    let told = bucket.refused("s3://source/rows");
+    let message = bucket.refused("s3://source/rows");
 
-    assert!(told.contains("s3://source/rows cannot be read: the object was overwritten"), "{told}");
+    assert!(
+        message.contains("s3://source/rows cannot be read: the object was overwritten"),
+        "{message}"
+    );
     assert!(ids(&bucket.out()).iter().all(|id| id.starts_with("A-")));
 }
 
@@ -255,9 +258,9 @@ fn a_checkpoint_of_an_object_that_has_changed_is_refused() {
     bucket.summary(&bucket.checkpointed(10));
     bucket.state().puts.push(csv("B", 100).into_bytes());
 
-    let told = bucket.refused(&bucket.checkpointed(10));
+    let message = bucket.refused(&bucket.checkpointed(10));
 
-    assert!(told.contains("s3://source/rows has changed since"), "{told}");
+    assert!(message.contains("s3://source/rows has changed since"), "{message}");
 }
 
 #[test]
@@ -266,8 +269,8 @@ fn rows_say_which_version_they_are_of() {
 
     let output = bucket.run("s3://source/rows");
 
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("left out: s3://source/rows?versionId=v0#offset="), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("left out: s3://source/rows?versionId=v0#offset="), "{message}");
 }
 
 #[test]
@@ -289,8 +292,11 @@ fn what_is_no_object_is_one_line_and_exit_code_2() {
         ("s3://source", "is no object: write s3://BUCKET/KEY"),
         ("s3://source/rows", "s3://source/rows"),
     ] {
-        let told = bucket.refused(arguments);
+        let message = bucket.refused(arguments);
 
-        assert!(told.lines().count() == 1 && told.contains(expected), "{arguments}: {told}");
+        assert!(
+            message.lines().count() == 1 && message.contains(expected),
+            "{arguments}: {message}"
+        );
     }
 }

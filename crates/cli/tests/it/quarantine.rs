@@ -225,10 +225,10 @@ fn a_dry_run_says_what_would_become_of_rows_and_does_nothing() {
         (&json!(true), &json!(3), &json!(1))
     );
     assert_eq!(summary["rejected"], json!({"invalid_number": 1, "broken_quoting": 1}));
-    let told = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     assert!(
-        told.contains("left out: bb of http:flood/c#bb&item=0: invalid_number of water_level"),
-        "{told}"
+        message.contains("left out: bb of http:flood/c#bb&item=0: invalid_number of water_level"),
+        "{message}"
     );
     assert!(cloud.state().records.is_empty());
     assert!(cloud.paths("lake/quarantine-replayed").is_empty());
@@ -314,14 +314,17 @@ fn what_cannot_be_replayed_is_told_row_by_row() {
 
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["unable"], json!({"no_header": 1, "rest_of_object": 1}));
-    let told = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     assert!(
-        told.contains(
+        message.contains(
             "the header of s3://source/flood/a.csv is not to be had: the object does not exist"
         ),
-        "{told}"
+        "{message}"
     );
-    assert!(told.contains("`tributary replay 's3://source/flood/a.csv?versionId=v1'`"), "{told}");
+    assert!(
+        message.contains("`tributary replay 's3://source/flood/a.csv?versionId=v1'`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -362,8 +365,8 @@ fn replaying_over_and_over_through_failures_adds_nothing() {
     // What is sent cannot be marked: as if the command were killed in between, further on each time.
     for marked in [0, 1, 1] {
         cloud.state().full = Some(("lake/quarantine-replayed/", marked));
-        let told = cloud.refused(&replay(&["--yes"]));
-        assert!(told.contains("could not be marked as replayed"), "{told}");
+        let message = cloud.refused(&replay(&["--yes"]));
+        assert!(message.contains("could not be marked as replayed"), "{message}");
     }
     cloud.state().full = None;
     cloud.state().unanswered = 2;
@@ -432,9 +435,9 @@ fn what_cannot_be_done_is_one_line_and_exit_code_2() {
             "no such stream",
         ),
     ] {
-        let told = cloud.refused(arguments);
+        let message = cloud.refused(arguments);
 
-        assert!(told.contains(expected), "{arguments:?}: {told}");
+        assert!(message.contains(expected), "{arguments:?}: {message}");
     }
     assert!(cloud.paths("lake/quarantine-replayed").is_empty());
 }

@@ -125,11 +125,12 @@ fn a_batch_of_which_anything_failed_stays_where_it_is() {
 
         let output = cloud.command(&redrive(&["--yes", "--only", "parked"]));
 
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(
-            told.contains(&format!("{SHARD}/one").replace("lake/", "left: ")) && told.contains(why),
-            "{told}"
+            message.contains(&format!("{SHARD}/one").replace("lake/", "left: "))
+                && message.contains(why),
+            "{message}"
         );
         assert_eq!(cloud.paths("lake/aws/"), [format!("{SHARD}/one")]);
         let summary = cloud.json(0, &redrive(&["--yes"]));
@@ -156,8 +157,8 @@ fn what_is_no_parked_batch_is_told_and_stays() {
 
     let output = cloud.command(&redrive(&["--yes"]));
 
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("left: aws/lambda/x: is no batch that Lambda parked"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("left: aws/lambda/x: is no batch that Lambda parked"), "{message}");
     assert_eq!((output.status.code(), cloud.paths("lake/").len()), (Some(1), 1));
 }
 
@@ -172,8 +173,8 @@ fn events_that_could_not_be_converted_go_to_the_lake_and_to_nobody_else() {
 
     let output = cloud.command(&redrive(&["--yes", "--format", "json"]));
 
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("1 of its records are no events; quarantine has them"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("1 of its records are no events; quarantine has them"), "{message}");
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(counts(&summary, "events"), [1, 3, 1, 0]);
     assert_eq!(
@@ -267,9 +268,9 @@ fn what_cannot_be_done_is_one_line_and_exit_code_2() {
         (&["redrive", "--stack", "prod"], "Stack with id prod does not exist"),
         (&["redrive", "--stack", "dev", "--only", "mistakes"], "mistakes"),
     ] {
-        let told = cloud.refused(arguments);
+        let message = cloud.refused(arguments);
 
-        assert!(told.contains(expected), "{arguments:?}: {told}");
+        assert!(message.contains(expected), "{arguments:?}: {message}");
     }
     cloud.state().full = Some(("lake/redriven/", 0));
     assert!(cloud.refused(&redrive(&["--yes", "--only", "parked"])).contains("AccessDenied"));

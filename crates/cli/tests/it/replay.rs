@@ -106,10 +106,10 @@ fn standard_input_is_a_file_too() {
 fn rows_that_cannot_be_read_are_left_out_and_told() {
     let output = tributary("replay files/broken-quoting.csv");
 
-    let told = stderr(&output);
-    assert_eq!(output.status.code(), Some(0), "{told}");
-    assert!(told.contains("left out: file:files/broken-quoting.csv#offset="), "{told}");
-    assert!(told.contains("bad rows"), "{told}");
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{message}");
+    assert!(message.contains("left out: file:files/broken-quoting.csv#offset="), "{message}");
+    assert!(message.contains("bad rows"), "{message}");
 }
 
 #[test]
@@ -216,8 +216,8 @@ fn a_checkpoint_of_something_else_is_refused() {
     let refused = |run: &str, expected: &str| {
         let output = tributary(run);
         assert_eq!(output.status.code(), Some(2), "{run}");
-        let told = stderr(&output);
-        assert!(told.lines().count() == 1 && told.contains(expected), "{told}");
+        let message = stderr(&output);
+        assert!(message.lines().count() == 1 && message.contains(expected), "{message}");
         assert_eq!(std::fs::read(&at).unwrap(), kept);
     };
     refused(
@@ -247,10 +247,10 @@ fn what_cannot_be_replayed_is_one_line_and_exit_code_2() {
     ] {
         let output = tributary(arguments);
 
-        let told = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{arguments}: {told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
-        assert!(told.contains(expected), "{told}");
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(message.contains(expected), "{message}");
         assert!(output.stdout.is_empty(), "{arguments}");
     }
 }

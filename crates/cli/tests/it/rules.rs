@@ -158,9 +158,12 @@ fn a_file_without_any_row_says_what_is_wrong_with_the_first_line() {
 
     let output = tributary(&["rules", "backtest", file.to_str().unwrap()]);
 
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("row 1: ") && told.contains("JSON must be one object a line"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("row 1: ") && message.contains("JSON must be one object a line"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -68,8 +68,8 @@ fn readings_that_share_a_cooldown_are_one_alert() {
 
     assert_eq!((&report["events"], &report["alerts"]), (&4.into(), &2.into()), "{report}");
     assert_eq!(report["alerts_by_rule"], serde_json::json!({"high-temperature": 2}));
-    let told = lines(&std::fs::read(alerts).unwrap());
-    let times: Vec<_> = told.iter().map(|alert| &alert["event"]["event_time"]).collect();
+    let message = lines(&std::fs::read(alerts).unwrap());
+    let times: Vec<_> = message.iter().map(|alert| &alert["event"]["event_time"]).collect();
     assert_eq!(times, ["2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z"]);
     std::fs::remove_dir_all(folder).unwrap();
 }

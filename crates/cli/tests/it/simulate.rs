@@ -265,8 +265,8 @@ fn a_signal_to_a_feed_that_waits_for_its_target_says_what_it_waits_for_and_a_sec
     let _connection = silent.accept().unwrap();
 
     signal();
-    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
-    let line = told.next().unwrap().unwrap();
+    let mut message = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = message.next().unwrap().unwrap();
     signal();
 
     assert_eq!(line, "ending: waiting for 5 records; again to end at once");

@@ -10,8 +10,8 @@ pub(crate) fn stderr(output: &Output) -> String {
 
 /// Returns the JSON summary of a run that must have succeeded.
 pub(crate) fn summary(output: &Output) -> Value {
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{told}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{message}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 

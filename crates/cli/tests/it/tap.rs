@@ -66,10 +66,10 @@ fn tap(stream: &FakeStream, arguments: &[&str]) -> Output {
 /// What is shown, and what is told at the end.
 fn lines(stream: &FakeStream, arguments: &[&str]) -> (Vec<Value>, String) {
     let output = tap(stream, arguments);
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{message}");
     let text = String::from_utf8(output.stdout).unwrap();
-    (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), told)
+    (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), message)
 }
 
 fn ids(lines: &[Value]) -> Vec<&str> {
@@ -94,10 +94,10 @@ fn is_the_family(lines: &[Value]) {
 fn a_stream_is_followed_through_splits_and_merges() {
     let stream = FakeStream::new(family(), &[]);
 
-    let (lines, told) = lines(&stream, &["--from", "start", "--limit", "24"]);
+    let (lines, message) = lines(&stream, &["--from", "start", "--limit", "24"]);
 
     is_the_family(&lines);
-    assert!(told.contains("24 shown, 0 filtered, 0 undecodable; 4 shards"), "{told}");
+    assert!(message.contains("24 shown, 0 filtered, 0 undecodable; 4 shards"), "{message}");
 }
 
 #[test]
@@ -111,9 +111,9 @@ fn without_credentials_one_line_says_what_to_set() {
         .output()
         .unwrap();
 
-    let told = String::from_utf8(output.stderr).unwrap();
-    let error: Vec<_> = told.lines().skip(1).collect();
-    assert_eq!(output.status.code(), Some(2), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    let error: Vec<_> = message.lines().skip(1).collect();
+    assert_eq!(output.status.code(), Some(2), "{message}");
     assert_eq!(
         error,
         ["tributary: kinesis:ListShards: dispatch: no credentials: set AWS_PROFILE, or \
@@ -127,10 +127,10 @@ fn what_happened_on_the_way_to_a_service_is_told_once() {
     let output =
         command(&stream, &[]).env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").output().unwrap();
 
-    let told = String::from_utf8(output.stderr).unwrap();
-    let error = told.lines().nth(1).unwrap_or_default();
-    assert!(error.ends_with("Connection refused (os error 111)"), "{told}");
-    assert_eq!(error.matches("refused").count(), 1, "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    let error = message.lines().nth(1).unwrap_or_default();
+    assert!(error.ends_with("Connection refused (os error 111)"), "{message}");
+    assert_eq!(error.matches("refused").count(), 1, "{message}");
 }
 
 #[test]
@@ -156,11 +156,11 @@ fn throttles_and_faults_lose_and_repeat_nothing() {
     let faults = [Fault::Throttle, Fault::None, Fault::Down, Fault::Throttle];
     let stream = FakeStream::new(vec![shard(readings("r", 10))], &faults);
 
-    let (lines, told) = lines(&stream, &["--from", "start", "--limit", "10"]);
+    let (lines, message) = lines(&stream, &["--from", "start", "--limit", "10"]);
 
     let expected: Vec<_> = (0..10).map(|number| format!("r{number}")).collect();
     assert_eq!(ids(&lines), expected);
-    assert!(told.contains("; 2 reads throttled"), "{told}");
+    assert!(message.contains("; 2 reads throttled"), "{message}");
 }
 
 #[test]
@@ -168,11 +168,11 @@ fn an_expired_iterator_is_renewed_after_the_last_record() {
     let faults = [Fault::None, Fault::Expire, Fault::Expire, Fault::None];
     let stream = FakeStream::new(vec![shard(readings("r", 10))], &faults);
 
-    let (lines, told) = lines(&stream, &["--from", "start", "--limit", "10"]);
+    let (lines, message) = lines(&stream, &["--from", "start", "--limit", "10"]);
 
     let expected: Vec<_> = (0..10).map(|number| format!("r{number}")).collect();
     assert_eq!(ids(&lines), expected);
-    assert!(told.contains("; 2 iterators renewed"), "{told}");
+    assert!(message.contains("; 2 iterators renewed"), "{message}");
     assert_eq!(stream.iterators()[1]["StartingSequenceNumber"], "3");
 }
 
@@ -226,13 +226,13 @@ fn aggregates_are_shown_as_the_records_they_hold() {
     let records = vec![record(aggregate), record(broken.clone()), record(reading("k", 5))];
     let stream = FakeStream::new(vec![shard(records)], &[]);
 
-    let (lines, told) = lines(&stream, &["--from", "start", "--limit", "7"]);
+    let (lines, message) = lines(&stream, &["--from", "start", "--limit", "7"]);
 
     assert_eq!(ids(&lines[..5]), ["k0", "k1", "k2", "k3", "k4"]);
     assert_eq!(lines[5]["code"], "broken_aggregate");
     assert_eq!(lines[5]["payload_base64"], base64_simd::STANDARD.encode_to_string(broken));
     assert_eq!(ids(&lines[6..]), ["k5"]);
-    assert!(told.contains("7 shown, 0 filtered, 1 undecodable"), "{told}");
+    assert!(message.contains("7 shown, 0 filtered, 1 undecodable"), "{message}");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn what_is_no_json_is_shown_with_its_bytes() {
     let stream = FakeStream::new(vec![shard(records)], &[]);
 
     let arguments = ["--from", "start", "--limit", "5", "--where", "event.dataset == 'flood'"];
-    let (lines, told) = lines(&stream, &arguments);
+    let (lines, message) = lines(&stream, &arguments);
 
     for (line, bytes) in lines.iter().zip(bad) {
         let payload = base64_simd::STANDARD.encode_to_string(bytes);
@@ -253,7 +253,7 @@ fn what_is_no_json_is_shown_with_its_bytes() {
         (&lines[0]["code"], &lines[1]["code"]),
         (&json!("not_utf8"), &json!("invalid_json"))
     );
-    assert!(told.contains("5 shown, 0 filtered, 5 undecodable"), "{told}");
+    assert!(message.contains("5 shown, 0 filtered, 5 undecodable"), "{message}");
 }
 
 #[test]
@@ -264,14 +264,14 @@ fn an_expression_says_what_is_shown() {
     let expression = "event.payload.water_level >= 7.0";
 
     let arguments = ["--from", "start", "--limit", "3", "--where", expression];
-    let (lines, told) = lines(&stream, &arguments);
+    let (lines, message) = lines(&stream, &arguments);
 
     assert_eq!(ids(&lines), ["r7", "r8", "r9"]);
     assert!(
-        told.contains("3 shown, 7 filtered, 0 undecodable, 1 not answered by --where"),
-        "{told}"
+        message.contains("3 shown, 7 filtered, 0 undecodable, 1 not answered by --where"),
+        "{message}"
     );
-    assert!(told.contains("--where cannot be asked of a record"), "{told}");
+    assert!(message.contains("--where cannot be asked of a record"), "{message}");
 }
 
 #[test]
@@ -318,11 +318,11 @@ fn a_reader_that_has_seen_enough_ends_it_in_order() {
 
     let status = child.wait().unwrap();
 
-    let mut told = String::new();
-    child.stderr.unwrap().read_to_string(&mut told).unwrap();
+    let mut message = String::new();
+    child.stderr.unwrap().read_to_string(&mut message).unwrap();
     assert!(first.contains("r0"));
-    assert_eq!(status.code(), Some(0), "{told}");
-    assert!(told.contains(" shown, ") && told.lines().count() == 1, "{told}");
+    assert_eq!(status.code(), Some(0), "{message}");
+    assert!(message.contains(" shown, ") && message.lines().count() == 1, "{message}");
 }
 
 #[test]
@@ -339,11 +339,11 @@ fn a_signal_ends_it_in_order() {
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let status = child.wait().unwrap();
 
-    let mut told = String::new();
-    child.stderr.unwrap().read_to_string(&mut told).unwrap();
+    let mut message = String::new();
+    child.stderr.unwrap().read_to_string(&mut message).unwrap();
     assert!(sent.success());
-    assert_eq!(status.code(), Some(0), "{told}");
-    assert!(told.contains("3 shown, 0 filtered, 0 undecodable; 1 shard"), "{told}");
+    assert_eq!(status.code(), Some(0), "{message}");
+    assert!(message.contains("3 shown, 0 filtered, 0 undecodable; 1 shard"), "{message}");
 }
 
 #[test]
@@ -352,9 +352,9 @@ fn what_cannot_be_tapped_is_one_line_and_exit_code_2() {
     let refused = |arguments: &[&str], expected: &str| {
         let mut command = command(&stream, &[]);
         let output = command.args(arguments).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.contains(expected) && output.stdout.is_empty(), "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(expected) && output.stdout.is_empty(), "{message}");
     };
     refused(&["--where", "event.a =="], "--where: does not parse");
     refused(&["--where", "a == 1"], "names a, and only `event` is there");
@@ -364,7 +364,10 @@ fn what_cannot_be_tapped_is_one_line_and_exit_code_2() {
     command.args(["tap", "other"]).env("AWS_ENDPOINT_URL", &stream.url).env("AWS_REGION", "x");
     command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
     let output = command.output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("kinesis:ListShards on other: ResourceNotFoundException"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("kinesis:ListShards on other: ResourceNotFoundException"),
+        "{message}"
+    );
 }

@@ -33,7 +33,7 @@ fn window(spec: &Spec, start: &str, celsius: f64, is_open: bool) -> Value {
     window.apply(spec, [(&sample, None)], time);
     if !is_open {
         window.close(span.end);
-        window.judge(spec, &Baseline::default());
+        window.evaluate(spec, &Baseline::default());
         window.mark_emitted();
     }
     json!({
@@ -190,16 +190,16 @@ fn another_spec_is_asked_by_its_name_and_an_unknown_one_is_told() {
 
     assert_eq!(starts(&text), ["2026-11-20T12:00:00Z"]);
     assert!(table.text("telemetry device-2 --table w").contains("0 windows of telemetry-1m"));
-    let told = table.refused("telemetry device-1 --table w --spec telemetry-2m");
-    assert!(told.contains("telemetry-1m, telemetry-5m"), "{told}");
+    let message = table.refused("telemetry device-1 --table w --spec telemetry-2m");
+    assert!(message.contains("telemetry-1m, telemetry-5m"), "{message}");
     for (arguments, expected) in [
         ("weather device-1 --table w", "\"weather\" is no dataset"),
         ("telemetry device-1", "--stack"),
         ("telemetry device-1 --table w --limit 0", "--limit is 1 to"),
         ("telemetry device-1 --table w --from 2026-11-21 --to 2026-11-20", "not before"),
     ] {
-        let told = table.refused(arguments);
-        assert!(told.contains(expected) && told.lines().count() == 1, "{told}");
+        let message = table.refused(arguments);
+        assert!(message.contains(expected) && message.lines().count() == 1, "{message}");
     }
 }
 
@@ -208,19 +208,19 @@ fn a_stack_whose_windows_are_in_cassandra_is_read_there_as_a_role_of_the_environ
     let table = minutes();
 
     for arguments in ["--stack elsewhere", "--cassandra 127.0.0.1:1"] {
-        let told = table.refused(&format!("telemetry device-1 {arguments}"));
+        let message = table.refused(&format!("telemetry device-1 {arguments}"));
         let expected = "CASSANDRA_USER is missing; CASSANDRA_PASSWORD is missing";
-        assert!(told.contains(expected) && told.lines().count() == 1, "{told}");
+        assert!(message.contains(expected) && message.lines().count() == 1, "{message}");
     }
     let mut command = table.prepared("telemetry device-1 --stack elsewhere");
     let output =
         command.env("CASSANDRA_USER", "u").env("CASSANDRA_PASSWORD", "p").output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("windows store") && told.lines().count() == 1, "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("windows store") && message.lines().count() == 1, "{message}");
     for arguments in ["--table w --keyspace k", "--table w --keyspaces", "--stack dev --table w"] {
-        let told = table.refused(&format!("telemetry device-1 {arguments}"));
-        assert!(told.contains("cannot be used with"), "{told}");
+        let message = table.refused(&format!("telemetry device-1 {arguments}"));
+        assert!(message.contains("cannot be used with"), "{message}");
     }
 }
 
@@ -230,16 +230,16 @@ fn an_item_that_is_no_window_is_told() {
     let mut item = window(&minute, "2026-11-20T12:00:00Z", 20.0, false);
     item["body"]["S"] = json!("{}");
 
-    let told = Table::new(vec![item]).refused("telemetry device-1 --table w");
+    let message = Table::new(vec![item]).refused("telemetry device-1 --table w");
 
-    assert!(told.contains("the window of 2026-11-20T12:00:00Z is none"), "{told}");
+    assert!(message.contains("the window of 2026-11-20T12:00:00Z is none"), "{message}");
 }
 
 #[test]
 fn a_table_that_is_out_of_reach_is_told() {
-    let told = Table::new(Vec::new()).refused("telemetry device-1 --table w");
+    let message = Table::new(Vec::new()).refused("telemetry device-1 --table w");
 
-    assert!(told.starts_with("tributary: ") && told.lines().count() == 1, "{told}");
+    assert!(message.starts_with("tributary: ") && message.lines().count() == 1, "{message}");
 }
 
 fn run(arguments: &[&str], rows: &str) -> Output {
@@ -271,10 +271,11 @@ fn a_file_has_its_windows_whatever_the_order_and_however_often_a_row_comes() {
     let report: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!((&report["events"], &report["windows"]), (&json!(4), &json!(2)));
     let text = String::from_utf8(output.stdout).unwrap();
-    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(told[0]["window"]["spec"], "telemetry-1m");
-    assert_eq!(told[1]["window"]["spec"], "telemetry-5m");
-    for window in &told {
+    let message: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(message[0]["window"]["spec"], "telemetry-1m");
+    assert_eq!(message[1]["window"]["spec"], "telemetry-5m");
+    for window in &message {
         let measures = &window["measures"];
         assert_eq!(
             (&measures["count"], &measures["temperature_c_mean"]),
@@ -282,13 +283,13 @@ fn a_file_has_its_windows_whatever_the_order_and_however_often_a_row_comes() {
         );
         assert_eq!(measures["temperature_c_first"], 20.0);
         assert_eq!(window["window"]["revision"], 0);
-        assert_eq!(window["received_at"], told_end(window));
+        assert_eq!(window["received_at"], reported_end(window));
     }
     let refused = run(&["--windows", "-", "--events", "-"], &rows);
     assert_eq!(refused.status.code(), Some(2));
 }
 
 /// The end of a window as an arrival time shows it.
-fn told_end(window: &Value) -> String {
+fn reported_end(window: &Value) -> String {
     window["window"]["end"].as_str().unwrap().replace('Z', ".000Z")
 }

@@ -69,12 +69,12 @@ impl Clock {
         let hour = time_ms.div_euclid(HOUR_MS);
         if hour != self.hour {
             self.hour = hour;
-            self.offset_ms = self.look_up(time_ms);
+            self.offset_ms = self.lookup(time_ms);
         }
         self.offset_ms
     }
 
-    fn look_up(&self, time_ms: i64) -> i64 {
+    fn lookup(&self, time_ms: i64) -> i64 {
         let offset = |time| i64::from(self.zone.to_offset(time).seconds()) * 1_000;
         Timestamp::from_millisecond(time_ms).map_or(0, offset)
     }
@@ -204,7 +204,7 @@ impl Model for Accidents {
         let mut cells = Cells(out);
         let minutes = 15 + (chances.bits() % 165).cast_signed();
         let end_ms = time_ms + minutes * 60_000;
-        let end = (end_ms, self.clocks[place.zone as usize].look_up(end_ms));
+        let end = (end_ms, self.clocks[place.zone as usize].lookup(end_ms));
         let times = [(time_ms, offset_ms), end];
         what_happened(&mut cells, place, times, sky.rain, &mut chances);
         weather_columns(&mut cells, &sky, (time_ms, offset_ms), reading, &mut chances);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::{Model, Reading};
 use crate::DAY_MS;
 use crate::places::{PLACES, Place};
-use crate::random::{bell, hash, unit};
+use crate::random::{hash, normal, unit};
 use crate::settings::Settings;
 use crate::text::{Civil, push_whole};
 use crate::weather::{in_units, wave};
@@ -56,7 +56,7 @@ impl Model for Covid {
         while county.days <= today {
             let is_even = reading.noise[0].abs() <= 0.0;
             let bits = hash([self.seed, 33, reading.device as u64, county.days.cast_unsigned()]);
-            let noise = if is_even { 0.0 } else { bell(bits) };
+            let noise = if is_even { 0.0 } else { normal(bits) };
             let cases = new_cases(self.seed, reading.device, county.days, noise);
             county.cases += cases;
             county.deaths += 0.016 * cases;

@@ -26,7 +26,7 @@ fn settings(rates: Rates) -> Settings {
 /// The temperatures by device and time, and the labels.
 fn run(settings: &Settings) -> (BTreeMap<(String, i64), f64>, Vec<Label>) {
     let mut simulation = Simulation::new(FeedKind::Telemetry, settings).unwrap();
-    assert!(simulation.keep_labels());
+    assert!(simulation.enable_labels());
     let (mut readings, mut labels) = (BTreeMap::new(), Vec::new());
     while let Some(record) = simulation.next() {
         let value: Value = serde_json::from_slice(record.json).unwrap();
@@ -127,7 +127,7 @@ fn labels_and_faults_of_others_change_no_other_byte() {
         let mut simulation =
             Simulation::new(FeedKind::Telemetry, &settings(Rates::default())).unwrap();
         if with_labels {
-            simulation.keep_labels();
+            simulation.enable_labels();
         }
         let mut lines = Vec::new();
         while let Some(record) = simulation.next() {
@@ -139,5 +139,5 @@ fn labels_and_faults_of_others_change_no_other_byte() {
     assert!(lines(true) == lines(false));
     let mut accidents =
         Simulation::new(FeedKind::Accidents, &Settings::of(FeedKind::Accidents)).unwrap();
-    assert!(!accidents.keep_labels());
+    assert!(!accidents.enable_labels());
 }

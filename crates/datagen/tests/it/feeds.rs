@@ -309,9 +309,9 @@ fn a_wave_reaches_the_lower_gauges_later_and_lower() {
         (levels.iter().position(|level| *level >= highest).unwrap(), highest - lowest)
     };
 
-    let ((above, most), (below, least)) = (peak(1), peak(6));
+    let ((above, max), (below, least)) = (peak(1), peak(6));
     assert!((4..=9).contains(&(below - above)), "{above} {below}");
-    assert!(least < most, "{least} {most}");
+    assert!(least < max, "{least} {max}");
 }
 
 #[test]

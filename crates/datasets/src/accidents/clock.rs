@@ -7,7 +7,7 @@ use jiff::civil::{DateTime, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use super::row::Row;
-use crate::cell::{Cell, missing};
+use crate::field_value::{FieldValue, missing};
 use crate::us;
 use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::event::Text;
@@ -74,7 +74,11 @@ fn end(zone: &TimeZone, local: DateTime, start: Timestamp) -> Result<Timestamp, 
     }
 }
 
-fn zone(timezone: &Cell<'_>, state: &str, tags: &mut Vec<Text<'_>>) -> Result<TimeZone, Rejection> {
+fn zone(
+    timezone: &FieldValue<'_>,
+    state: &str,
+    tags: &mut Vec<Text<'_>>,
+) -> Result<TimeZone, Rejection> {
     let unknown = |name| {
         let message = format!("{} is no time zone", shown(name));
         Rejection::field(Code::UnknownValue, "Timezone", message)
@@ -87,8 +91,8 @@ fn zone(timezone: &Cell<'_>, state: &str, tags: &mut Vec<Text<'_>>) -> Result<Ti
 }
 
 /// `2016-02-08 05:46:00`, with or without a fraction of a second.
-fn civil(cell: &Cell<'_>, field: &'static str) -> Result<Option<DateTime>, Rejection> {
-    let Some(text) = cell.text(field)? else { return Ok(None) };
+fn civil(value: &FieldValue<'_>, field: &'static str) -> Result<Option<DateTime>, Rejection> {
+    let Some(text) = value.text(field)? else { return Ok(None) };
     let wrong = || {
         let message = format!("{} is no date and time that exists", shown(text));
         Rejection::field(Code::InvalidTime, field, message)

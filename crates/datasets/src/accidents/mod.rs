@@ -18,7 +18,7 @@ use self::clock::LocalClock;
 use self::row::Row;
 use super::{Dataset, rounded, us};
 use tributary_model::bad_row::{Code, Rejection, shown};
-use tributary_model::domain::{Fields, Numbers};
+use tributary_model::domain::{Fields, NumberSet};
 use tributary_model::event::{Attributes, Event, Kind, Location, Measures, Text};
 use tributary_model::id::Id;
 
@@ -44,7 +44,7 @@ impl Dataset for Accidents {
 
     fn fields(&self) -> Fields {
         let at_least = |low, names: &[&'static str]| -> Vec<_> {
-            names.iter().map(|name| (*name, Numbers::at_least(low))).collect()
+            names.iter().map(|name| (*name, NumberSet::at_least(low))).collect()
         };
         let mut measures = at_least(-273.15, &["temperature_c", "wind_chill_c"]);
         measures.extend(at_least(
@@ -58,10 +58,10 @@ impl Dataset for Accidents {
                 "duration_min",
             ],
         ));
-        measures.push(("severity", Numbers::whole(1.0, 4.0)));
-        measures.push(("humidity_pct", Numbers::between(0.0, 100.0)));
-        measures.push(("end_lat_deg", Numbers::between(-90.0, 90.0)));
-        measures.push(("end_lon_deg", Numbers::between(-180.0, 180.0)));
+        measures.push(("severity", NumberSet::whole(1.0, 4.0)));
+        measures.push(("humidity_pct", NumberSet::between(0.0, 100.0)));
+        measures.push(("end_lat_deg", NumberSet::between(-90.0, 90.0)));
+        measures.push(("end_lon_deg", NumberSet::between(-180.0, 180.0)));
         let times = ["dst_gap", "dst_fold", "timezone_from_state", "weekend", "rush_hour"];
         let tags = row::FLAGS.into_iter().chain(weather::tags()).chain(times);
         let tags = tags.chain(row::DAY_OR_NIGHT.iter().map(|(_, tag)| *tag));

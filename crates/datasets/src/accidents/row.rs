@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::cell::Cell;
+use crate::field_value::FieldValue;
 use crate::us;
 use tributary_model::bad_row::Rejection;
-use tributary_model::domain::Texts;
+use tributary_model::domain::TextSet;
 use tributary_model::event::{Attributes, Text};
 
 /// One row: every column of every edition that is known.
@@ -16,103 +16,103 @@ use tributary_model::event::{Attributes, Text};
 #[serde(default)]
 pub(super) struct Row<'a> {
     #[serde(borrow, rename = "ID")]
-    pub id: Cell<'a>,
+    pub id: FieldValue<'a>,
     #[serde(borrow, rename = "Source")]
-    pub source: Cell<'a>,
+    pub source: FieldValue<'a>,
     #[serde(borrow, rename = "TMC")]
-    pub tmc: Cell<'a>,
+    pub tmc: FieldValue<'a>,
     #[serde(borrow, rename = "Severity")]
-    pub severity: Cell<'a>,
+    pub severity: FieldValue<'a>,
     #[serde(borrow, rename = "Start_Time")]
-    pub start_time: Cell<'a>,
+    pub start_time: FieldValue<'a>,
     #[serde(borrow, rename = "End_Time")]
-    pub end_time: Cell<'a>,
+    pub end_time: FieldValue<'a>,
     #[serde(borrow, rename = "Start_Lat")]
-    pub start_lat: Cell<'a>,
+    pub start_lat: FieldValue<'a>,
     #[serde(borrow, rename = "Start_Lng")]
-    pub start_lng: Cell<'a>,
+    pub start_lng: FieldValue<'a>,
     #[serde(borrow, rename = "End_Lat")]
-    pub end_lat: Cell<'a>,
+    pub end_lat: FieldValue<'a>,
     #[serde(borrow, rename = "End_Lng")]
-    pub end_lng: Cell<'a>,
+    pub end_lng: FieldValue<'a>,
     #[serde(borrow, rename = "Distance(mi)")]
-    pub distance: Cell<'a>,
+    pub distance: FieldValue<'a>,
     #[serde(borrow, rename = "Description")]
-    pub description: Cell<'a>,
+    pub description: FieldValue<'a>,
     #[serde(borrow, rename = "Number")]
-    pub number: Cell<'a>,
+    pub number: FieldValue<'a>,
     #[serde(borrow, rename = "Street")]
-    pub street: Cell<'a>,
+    pub street: FieldValue<'a>,
     #[serde(borrow, rename = "Side")]
-    pub side: Cell<'a>,
+    pub side: FieldValue<'a>,
     #[serde(borrow, rename = "City")]
-    pub city: Cell<'a>,
+    pub city: FieldValue<'a>,
     #[serde(borrow, rename = "County")]
-    pub county: Cell<'a>,
+    pub county: FieldValue<'a>,
     #[serde(borrow, rename = "State")]
-    pub state: Cell<'a>,
+    pub state: FieldValue<'a>,
     #[serde(borrow, rename = "Zipcode")]
-    pub zipcode: Cell<'a>,
+    pub zipcode: FieldValue<'a>,
     #[serde(borrow, rename = "Country")]
-    pub country: Cell<'a>,
+    pub country: FieldValue<'a>,
     #[serde(borrow, rename = "Timezone")]
-    pub timezone: Cell<'a>,
+    pub timezone: FieldValue<'a>,
     #[serde(borrow, rename = "Airport_Code")]
-    pub airport_code: Cell<'a>,
+    pub airport_code: FieldValue<'a>,
     #[serde(borrow, rename = "Weather_Timestamp")]
-    pub weather_timestamp: Cell<'a>,
+    pub weather_timestamp: FieldValue<'a>,
     #[serde(borrow, rename = "Temperature(F)")]
-    pub temperature: Cell<'a>,
+    pub temperature: FieldValue<'a>,
     #[serde(borrow, rename = "Wind_Chill(F)")]
-    pub wind_chill: Cell<'a>,
+    pub wind_chill: FieldValue<'a>,
     #[serde(borrow, rename = "Humidity(%)")]
-    pub humidity: Cell<'a>,
+    pub humidity: FieldValue<'a>,
     #[serde(borrow, rename = "Pressure(in)")]
-    pub pressure: Cell<'a>,
+    pub pressure: FieldValue<'a>,
     #[serde(borrow, rename = "Visibility(mi)")]
-    pub visibility: Cell<'a>,
+    pub visibility: FieldValue<'a>,
     #[serde(borrow, rename = "Wind_Direction")]
-    pub wind_direction: Cell<'a>,
+    pub wind_direction: FieldValue<'a>,
     #[serde(borrow, rename = "Wind_Speed(mph)")]
-    pub wind_speed: Cell<'a>,
+    pub wind_speed: FieldValue<'a>,
     #[serde(borrow, rename = "Precipitation(in)")]
-    pub precipitation: Cell<'a>,
+    pub precipitation: FieldValue<'a>,
     #[serde(borrow, rename = "Weather_Condition")]
-    pub weather_condition: Cell<'a>,
+    pub weather_condition: FieldValue<'a>,
     #[serde(borrow, rename = "Amenity")]
-    amenity: Cell<'a>,
+    amenity: FieldValue<'a>,
     #[serde(borrow, rename = "Bump")]
-    bump: Cell<'a>,
+    bump: FieldValue<'a>,
     #[serde(borrow, rename = "Crossing")]
-    crossing: Cell<'a>,
+    crossing: FieldValue<'a>,
     #[serde(borrow, rename = "Give_Way")]
-    give_way: Cell<'a>,
+    give_way: FieldValue<'a>,
     #[serde(borrow, rename = "Junction")]
-    junction: Cell<'a>,
+    junction: FieldValue<'a>,
     #[serde(borrow, rename = "No_Exit")]
-    no_exit: Cell<'a>,
+    no_exit: FieldValue<'a>,
     #[serde(borrow, rename = "Railway")]
-    railway: Cell<'a>,
+    railway: FieldValue<'a>,
     #[serde(borrow, rename = "Roundabout")]
-    roundabout: Cell<'a>,
+    roundabout: FieldValue<'a>,
     #[serde(borrow, rename = "Station")]
-    station: Cell<'a>,
+    station: FieldValue<'a>,
     #[serde(borrow, rename = "Stop")]
-    stop: Cell<'a>,
+    stop: FieldValue<'a>,
     #[serde(borrow, rename = "Traffic_Calming")]
-    traffic_calming: Cell<'a>,
+    traffic_calming: FieldValue<'a>,
     #[serde(borrow, rename = "Traffic_Signal")]
-    traffic_signal: Cell<'a>,
+    traffic_signal: FieldValue<'a>,
     #[serde(borrow, rename = "Turning_Loop")]
-    turning_loop: Cell<'a>,
+    turning_loop: FieldValue<'a>,
     #[serde(borrow, rename = "Sunrise_Sunset")]
-    sunrise_sunset: Cell<'a>,
+    sunrise_sunset: FieldValue<'a>,
     #[serde(borrow, rename = "Civil_Twilight")]
-    civil_twilight: Cell<'a>,
+    civil_twilight: FieldValue<'a>,
     #[serde(borrow, rename = "Nautical_Twilight")]
-    nautical_twilight: Cell<'a>,
+    nautical_twilight: FieldValue<'a>,
     #[serde(borrow, rename = "Astronomical_Twilight")]
-    astronomical_twilight: Cell<'a>,
+    astronomical_twilight: FieldValue<'a>,
 }
 
 pub(super) const DAY_OR_NIGHT: &[(&str, &str)] = &[("Day", "day"), ("Night", "night")];
@@ -135,7 +135,7 @@ pub(super) const FLAGS: [&str; 13] = [
 ];
 
 /// The attributes that [`Row::into_attributes`] gives, and what each can be.
-pub(super) fn attributes() -> impl Iterator<Item = (&'static str, Texts)> {
+pub(super) fn attributes() -> impl Iterator<Item = (&'static str, TextSet)> {
     let open = [
         "id",
         "city",
@@ -155,11 +155,11 @@ pub(super) fn attributes() -> impl Iterator<Item = (&'static str, Texts)> {
         "description",
     ];
     let twilights = ["civil_twilight", "nautical_twilight", "astronomical_twilight"];
-    let day_or_night = || Texts::one_of(DAY_OR_NIGHT.iter().map(|(_, name)| *name));
-    open.map(|name| (name, Texts::any()))
+    let day_or_night = || TextSet::one_of(DAY_OR_NIGHT.iter().map(|(_, name)| *name));
+    open.map(|name| (name, TextSet::any()))
         .into_iter()
         .chain(twilights.map(|name| (name, day_or_night())))
-        .chain([("state", Texts::one_of(us::codes()))])
+        .chain([("state", TextSet::one_of(us::codes()))])
 }
 
 impl<'a> Row<'a> {
@@ -180,8 +180,8 @@ impl<'a> Row<'a> {
             ("Traffic_Signal", "traffic_signal", &self.traffic_signal),
             ("Turning_Loop", "turning_loop", &self.turning_loop),
         ];
-        for (column, tag, cell) in flags {
-            if cell.flag(column)? == Some(true) {
+        for (column, tag, value) in flags {
+            if value.flag(column)? == Some(true) {
                 tags.push(Cow::Borrowed(tag));
             }
         }
@@ -200,7 +200,7 @@ impl<'a> Row<'a> {
         state: Text<'a>,
         weather_time: Option<Timestamp>,
     ) -> Result<Attributes<'a>, Rejection> {
-        let twilight = |field, cell: &Cell<'_>| cell.one_of(field, DAY_OR_NIGHT);
+        let twilight = |field, value: &FieldValue<'_>| value.one_of(field, DAY_OR_NIGHT);
         let civil = twilight("Civil_Twilight", &self.civil_twilight)?;
         let nautical = twilight("Nautical_Twilight", &self.nautical_twilight)?;
         let astronomical = twilight("Astronomical_Twilight", &self.astronomical_twilight)?;

@@ -44,7 +44,7 @@ fn payloads(file: &str) -> Vec<String> {
                 payloads.push(String::from_utf8(payload).unwrap());
             }
             Step::End => return payloads,
-            Step::Begun | Step::Bad(..) => {}
+            Step::Started | Step::Bad(..) => {}
             Step::NeedInput => unreachable!("the whole file was pushed"),
         }
     }

@@ -14,9 +14,9 @@ use jiff::tz::Offset;
 use serde::Deserialize;
 
 use super::{Dataset, rounded, times, us};
-use crate::cell::{Cell, missing};
+use crate::field_value::{FieldValue, missing};
 use tributary_model::bad_row::{Code, Rejection, shown};
-use tributary_model::domain::{Fields, Numbers, Texts};
+use tributary_model::domain::{Fields, NumberSet, TextSet};
 use tributary_model::event::{Attributes, Event, Kind, Measures, Text};
 use tributary_model::id::Id;
 
@@ -26,24 +26,24 @@ pub struct Covid;
 const NAME: &str = "covid";
 
 /// More than the people of any county, and of the Earth.
-const MOST: f64 = 1e10;
+const MAX_COUNT: f64 = 1e10;
 
 /// One row.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Row<'a> {
     #[serde(borrow)]
-    date: Cell<'a>,
+    date: FieldValue<'a>,
     #[serde(borrow)]
-    county: Cell<'a>,
+    county: FieldValue<'a>,
     #[serde(borrow)]
-    state: Cell<'a>,
+    state: FieldValue<'a>,
     #[serde(borrow)]
-    fips: Cell<'a>,
+    fips: FieldValue<'a>,
     #[serde(borrow)]
-    cases: Cell<'a>,
+    cases: FieldValue<'a>,
     #[serde(borrow)]
-    deaths: Cell<'a>,
+    deaths: FieldValue<'a>,
 }
 
 impl Dataset for Covid {
@@ -62,16 +62,16 @@ impl Dataset for Covid {
     }
 
     fn fields(&self) -> Fields {
-        let counts = || Numbers::whole(0.0, MOST);
+        let counts = || NumberSet::whole(0.0, MAX_COUNT);
         // More deaths than cases is legal.
-        let fatality = Numbers::between(0.0, 100.0 * MOST);
+        let fatality = NumberSet::between(0.0, 100.0 * MAX_COUNT);
         let measures = [("cases", counts()), ("deaths", counts()), ("case_fatality_pct", fatality)];
         let attributes = [
-            ("date", Texts::any()),
-            ("county", Texts::any()),
-            ("state", Texts::one_of(us::codes())),
-            ("state_name", Texts::one_of(us::names())),
-            ("fips", Texts::any()),
+            ("date", TextSet::any()),
+            ("county", TextSet::any()),
+            ("state", TextSet::one_of(us::codes())),
+            ("state_name", TextSet::one_of(us::names())),
+            ("fips", TextSet::any()),
         ];
         Fields::of_readings(NAME, measures, attributes, []).without_location()
     }
@@ -91,8 +91,8 @@ fn event(row: Row<'_>, received_at: Option<Timestamp>) -> Result<Event<'_>, Reje
     let county = row.county.required("county")?;
     let (state, state_name) = state(&row.state)?;
     let fips = fips(row.fips)?;
-    let cases = row.cases.required_whole("cases", 0.0..=MOST)?;
-    let deaths = row.deaths.whole("deaths", 0.0..=MOST)?;
+    let cases = row.cases.required_whole("cases", 0.0..=MAX_COUNT)?;
+    let deaths = row.deaths.whole("deaths", 0.0..=MAX_COUNT)?;
 
     let entity = match &fips {
         Some(fips) => fips.clone(),
@@ -137,8 +137,8 @@ fn midnight(date: Date) -> Result<Timestamp, Rejection> {
 }
 
 /// The postal code and the name of the state.
-fn state(cell: &Cell<'_>) -> Result<(&'static str, &'static str), Rejection> {
-    let text = cell.text("state")?.ok_or_else(|| missing("state"))?;
+fn state(value: &FieldValue<'_>) -> Result<(&'static str, &'static str), Rejection> {
+    let text = value.text("state")?.ok_or_else(|| missing("state"))?;
     us::state(text).ok_or_else(|| {
         let message = format!("{} is no state or territory of the United States", shown(text));
         Rejection::field(Code::UnknownValue, "state", message)
@@ -149,8 +149,8 @@ fn state(cell: &Cell<'_>) -> Result<(&'static str, &'static str), Rejection> {
 /// has four digits.
 ///
 /// See <https://www.census.gov/library/reference/code-lists/ansi.html>.
-fn fips(cell: Cell<'_>) -> Result<Option<Text<'_>>, Rejection> {
-    let Some(text) = cell.into_text("fips")? else { return Ok(None) };
+fn fips(value: FieldValue<'_>) -> Result<Option<Text<'_>>, Rejection> {
+    let Some(text) = value.into_text("fips")? else { return Ok(None) };
     let is_code = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.len() {
         5 if is_code => Ok(Some(text)),

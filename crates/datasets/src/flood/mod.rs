@@ -13,10 +13,10 @@ use serde::Deserialize;
 use self::stations::{Stage, stations};
 use super::place::{Place, place};
 use super::{Dataset, reading_id, rounded, times};
-use crate::cell::{Cell, as_it_stands, missing};
+use crate::field_value::{FieldValue, missing, verbatim};
 use tributary_model::bad_row::Rejection;
 use tributary_model::config_error::ConfigError;
-use tributary_model::domain::{Fields, Numbers, Texts};
+use tributary_model::domain::{Fields, NumberSet, TextSet};
 use tributary_model::event::{Attributes, Event, Kind, Location, Measures};
 
 /// The dataset; see the [module](self).
@@ -39,15 +39,15 @@ enum Unit {
 #[serde(default)]
 struct Row<'a> {
     #[serde(borrow)]
-    sensor_id: Cell<'a>,
-    #[serde(borrow, deserialize_with = "as_it_stands")]
-    location: Cell<'a>,
-    #[serde(borrow, deserialize_with = "as_it_stands")]
-    water_level: Cell<'a>,
+    sensor_id: FieldValue<'a>,
+    #[serde(borrow, deserialize_with = "verbatim")]
+    location: FieldValue<'a>,
+    #[serde(borrow, deserialize_with = "verbatim")]
+    water_level: FieldValue<'a>,
     #[serde(borrow)]
-    unit: Cell<'a>,
-    #[serde(borrow, deserialize_with = "as_it_stands")]
-    timestamp: Cell<'a>,
+    unit: FieldValue<'a>,
+    #[serde(borrow, deserialize_with = "verbatim")]
+    timestamp: FieldValue<'a>,
 }
 
 impl Dataset for Flood {
@@ -73,11 +73,11 @@ impl Dataset for Flood {
 
     fn fields(&self) -> Fields {
         let attributes = [
-            ("sensor_id", Texts::any()),
-            ("location", Texts::any()),
-            ("stage", Texts::one_of(Stage::ALL.map(Stage::as_str))),
+            ("sensor_id", TextSet::any()),
+            ("location", TextSet::any()),
+            ("stage", TextSet::one_of(Stage::ALL.map(Stage::as_str))),
         ];
-        let measures = [("water_level_m", Numbers::any())];
+        let measures = [("water_level_m", NumberSet::any())];
         Fields::of_readings(NAME, measures, attributes, Stage::ALL.map(Stage::tag))
     }
 
@@ -127,7 +127,7 @@ fn event(row: Row<'_>, received_at: Option<Timestamp>) -> Result<Event<'_>, Reje
 }
 
 /// The level in metres. How high or low a gauge can read is for `config/pipeline.toml` to say.
-fn water_level_m(level: &Cell<'_>, unit: &Cell<'_>) -> Result<f64, Rejection> {
+fn water_level_m(level: &FieldValue<'_>, unit: &FieldValue<'_>) -> Result<f64, Rejection> {
     let level = level.required_number("water_level", f64::MIN..=f64::MAX)?;
     Ok(match unit.one_of("unit", UNITS)? {
         None | Some(Unit::Metre) => level,

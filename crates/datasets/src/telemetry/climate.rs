@@ -3,7 +3,7 @@
 //! Each is there only where its formula is valid. Outside, a formula still gives a number, and the
 //! number is wrong.
 
-use tributary_model::domain::Numbers;
+use tributary_model::domain::NumberSet;
 
 /// The range of air temperature, °C, in which the saturation vapour pressure over water is valid.
 const OVER_WATER_C: std::ops::RangeInclusive<f64> = -45.0..=60.0;
@@ -27,14 +27,14 @@ pub(super) fn dew_point_c(temperature_c: f64, humidity_pct: f64) -> Option<f64> 
 }
 
 /// What [`dew_point_c`] can be.
-pub(super) fn dew_points_c() -> Numbers {
-    Numbers::between(*OVER_WATER_C.start(), *OVER_WATER_C.end())
+pub(super) fn dew_points_c() -> NumberSet {
+    NumberSet::between(*OVER_WATER_C.start(), *OVER_WATER_C.end())
 }
 
 /// What [`heat_index_c`] can be: the regression falls somewhat below the 80 °F it begins at, in dry
 /// air.
-pub(super) fn heat_indices_c() -> Numbers {
-    Numbers::between(25.0, 58.7)
+pub(super) fn heat_indices_c() -> NumberSet {
+    NumberSet::between(25.0, 58.7)
 }
 
 /// How hot it feels in the shade, °C, by Rothfusz's regression with the adjustments of the National
@@ -46,14 +46,14 @@ pub(super) fn heat_indices_c() -> Numbers {
 /// Source: <https://www.wpc.ncep.noaa.gov/html/heatindex_equation.shtml> and, for the chart,
 /// <https://www.weather.gov/safety/heat-index>.
 pub(super) fn heat_index_c(temperature_c: f64, humidity_pct: f64) -> Option<f64> {
-    const LEAST_F: f64 = 80.0;
-    const HOTTEST_AIR_F: f64 = 112.0;
+    const MIN_CHART_F: f64 = 80.0;
+    const MAX_AIR_F: f64 = 112.0;
     /// What the chart still rounds to its last value.
-    const END_OF_CHART_F: f64 = 137.5;
+    const MAX_CHART_F: f64 = 137.5;
 
     let (t, rh) = (temperature_c * 1.8 + 32.0, humidity_pct);
     let simple = 0.5 * (t + 61.0 + (t - 68.0) * 1.2 + rh * 0.094);
-    if f64::midpoint(simple, t) < LEAST_F || t > HOTTEST_AIR_F {
+    if f64::midpoint(simple, t) < MIN_CHART_F || t > MAX_AIR_F {
         return None;
     }
     let regression = -42.379 + 2.049_015_23 * t + 10.143_331_27 * rh
@@ -63,15 +63,15 @@ pub(super) fn heat_index_c(temperature_c: f64, humidity_pct: f64) -> Option<f64>
         + 0.001_228_74 * t * t * rh
         + 0.000_852_82 * t * rh * rh
         - 0.000_001_99 * t * t * rh * rh;
-    let adjustment = if rh < 13.0 && t >= LEAST_F {
+    let adjustment = if rh < 13.0 && t >= MIN_CHART_F {
         -(13.0 - rh) / 4.0 * ((17.0 - (t - 95.0).abs()) / 17.0).sqrt()
-    } else if rh > 85.0 && (LEAST_F..=87.0).contains(&t) {
+    } else if rh > 85.0 && (MIN_CHART_F..=87.0).contains(&t) {
         (rh - 85.0) / 10.0 * (87.0 - t) / 5.0
     } else {
         0.0
     };
     let heat_index = regression + adjustment;
-    (heat_index < END_OF_CHART_F).then_some((heat_index - 32.0) / 1.8)
+    (heat_index < MAX_CHART_F).then_some((heat_index - 32.0) / 1.8)
 }
 
 #[cfg(test)]

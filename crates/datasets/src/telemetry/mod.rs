@@ -12,9 +12,9 @@ use serde::Deserialize;
 
 use super::place::{Place, place};
 use super::{Dataset, reading_id, rounded, times};
-use crate::cell::{Cell, as_it_stands, missing};
+use crate::field_value::{FieldValue, missing, verbatim};
 use tributary_model::bad_row::{Code, Rejection};
-use tributary_model::domain::{Fields, Numbers, Texts};
+use tributary_model::domain::{Fields, NumberSet, TextSet};
 use tributary_model::event::{Attributes, Event, Kind, Measures, Text};
 
 /// The dataset; see the [module](self).
@@ -48,21 +48,21 @@ const ABSOLUTE_ZERO_C: f64 = -273.15;
 #[serde(default)]
 struct Row<'a> {
     #[serde(borrow)]
-    sensor_id: Cell<'a>,
+    sensor_id: FieldValue<'a>,
     #[serde(borrow)]
-    device_id: Cell<'a>,
-    #[serde(borrow, deserialize_with = "as_it_stands")]
-    timestamp: Cell<'a>,
-    #[serde(borrow, deserialize_with = "as_it_stands")]
-    temperature: Cell<'a>,
-    #[serde(borrow, deserialize_with = "as_it_stands")]
-    humidity: Cell<'a>,
-    #[serde(borrow, deserialize_with = "as_it_stands")]
-    pressure: Cell<'a>,
-    #[serde(borrow, deserialize_with = "as_it_stands")]
-    location: Cell<'a>,
+    device_id: FieldValue<'a>,
+    #[serde(borrow, deserialize_with = "verbatim")]
+    timestamp: FieldValue<'a>,
+    #[serde(borrow, deserialize_with = "verbatim")]
+    temperature: FieldValue<'a>,
+    #[serde(borrow, deserialize_with = "verbatim")]
+    humidity: FieldValue<'a>,
+    #[serde(borrow, deserialize_with = "verbatim")]
+    pressure: FieldValue<'a>,
+    #[serde(borrow, deserialize_with = "verbatim")]
+    location: FieldValue<'a>,
     #[serde(borrow)]
-    status: Cell<'a>,
+    status: FieldValue<'a>,
 }
 
 impl Dataset for Telemetry {
@@ -88,17 +88,17 @@ impl Dataset for Telemetry {
 
     fn fields(&self) -> Fields {
         let measures = [
-            ("temperature_c", Numbers::at_least(ABSOLUTE_ZERO_C)),
-            ("humidity_pct", Numbers::between(0.0, 100.0)),
-            ("pressure_hpa", Numbers::at_least(0.0)),
+            ("temperature_c", NumberSet::at_least(ABSOLUTE_ZERO_C)),
+            ("humidity_pct", NumberSet::between(0.0, 100.0)),
+            ("pressure_hpa", NumberSet::at_least(0.0)),
             ("dew_point_c", climate::dew_points_c()),
             ("heat_index_c", climate::heat_indices_c()),
         ];
         let attributes = [
-            ("sensor_id", Texts::any()),
-            ("device_id", Texts::any()),
-            ("location", Texts::any()),
-            ("status", Texts::one_of(STATUS.iter().map(|(_, status)| *status))),
+            ("sensor_id", TextSet::any()),
+            ("device_id", TextSet::any()),
+            ("location", TextSet::any()),
+            ("status", TextSet::one_of(STATUS.iter().map(|(_, status)| *status))),
         ];
         Fields::of_readings(NAME, measures, attributes, [])
     }
@@ -148,8 +148,8 @@ fn event(row: Row<'_>, received_at: Option<Timestamp>) -> Result<Event<'_>, Reje
 
 /// What the reading is of, and the id of the device beside it where that is another.
 fn ids<'a>(
-    sensor_id: Cell<'a>,
-    device_id: Cell<'a>,
+    sensor_id: FieldValue<'a>,
+    device_id: FieldValue<'a>,
 ) -> Result<(Text<'a>, Option<Text<'a>>), Rejection> {
     let device_id = device_id.into_text("device_id")?;
     match sensor_id.into_text("sensor_id")? {

@@ -73,14 +73,14 @@ fn outcomes(dataset: &str, file: &str) -> Vec<Result<Value, Rejection>> {
             }
             Step::Bad(_, rejection, _) => outcomes.push(Err(rejection)),
             Step::End => return outcomes,
-            Step::Begun => {}
+            Step::Started => {}
             Step::NeedInput => unreachable!("the whole file was pushed"),
         }
     }
 }
 
 /// What an expectation says of an event.
-fn told(event: &Value) -> Value {
+fn reported(event: &Value) -> Value {
     let point = |at: &Value| json!([at["lat"], at["lon"]]);
     json!({
         "entity": event["entity"], "event_time": event["event_time"],
@@ -101,7 +101,7 @@ fn the_good_rows_of_each_fixture_become_the_events_that_are_expected() {
                 let mut expected = expected.clone();
                 expected.as_object_mut().unwrap().remove("why");
                 let event = outcome.as_ref().unwrap_or_else(|bad| panic!("{why}: {bad:?}"));
-                assert_eq!(told(event), expected, "{dataset}/{file}: {why}");
+                assert_eq!(reported(event), expected, "{dataset}/{file}: {why}");
             }
         }
     }
@@ -180,7 +180,7 @@ fn each_field_that_is_declared_is_one_of_an_event_and_the_other_way_round() {
         for event in files.iter().flat_map(|file| outcomes(dataset.name(), file)).flatten() {
             let json = event.to_string();
             let event = Event::from_json(json.as_bytes()).unwrap();
-            assert_eq!(fields.strange(&event), None, "{}: {json}", dataset.name());
+            assert_eq!(fields.mismatch(&event), None, "{}: {json}", dataset.name());
             seen.extend(event.measures.iter().map(|(name, _)| name.to_string()));
             seen.extend(event.attributes.iter().map(|(name, _)| name.to_string()));
             seen.extend(event.tags.iter().map(ToString::to_string));
@@ -292,7 +292,7 @@ proptest! {
             if let Ok(event) = dataset.event(&payload, None) {
                 prop_assert!(event.measures.iter().all(|(_, value)| value.is_finite()), "{}", payload);
                 prop_assert!(!event.entity.is_empty());
-                prop_assert_eq!(dataset.fields().strange(&event), None, "{}", payload);
+                prop_assert_eq!(dataset.fields().mismatch(&event), None, "{}", payload);
                 let json = serde_json::to_vec(&event).unwrap();
                 let again = serde_json::to_vec(&Event::from_json(&json).unwrap()).unwrap();
                 prop_assert_eq!(again, json);

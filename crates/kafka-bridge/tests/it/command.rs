@@ -57,11 +57,11 @@ fn serve(connection: TcpStream, invoked: &Invoked) {
             invoked.push((path, serde_json::from_slice(&body).unwrap()));
             invoked.len()
         };
-        let cut = json!({"batchItemFailures":
+        let resume_at = json!({"batchItemFailures":
             [{"itemIdentifier": {"partition": "a-1", "offset": 2}}]});
         let (header, answer) = match number {
             1 => ("X-Amz-Function-Error: Unhandled\r\n", json!({"errorMessage": "out of memory"})),
-            2 => ("", cut),
+            2 => ("", resume_at),
             _ => ("", Value::Null),
         };
         let answer = answer.to_string();

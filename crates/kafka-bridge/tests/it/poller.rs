@@ -11,7 +11,7 @@ use tributary_kafka_bridge::batch::Limits;
 use tributary_kafka_bridge::invoke::{InProcess, InvokeError};
 use tributary_kafka_bridge::poller::{Poller, PollerError};
 
-use crate::support::{ALL, Calls, Kafka, assert_all_handed, cut, handed, poll, settings};
+use crate::support::{ALL, Calls, Kafka, assert_all_handed, handed, poll, resume_at, settings};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
@@ -69,7 +69,7 @@ fn a_partition_goes_on_where_it_was_cut_and_the_others_do_not_come_again() {
         let is_stuck = |(name, offset, _): &&Given| name == "a-1" && *offset == 4;
         let times = handed(&calls).get("a-1#4").copied().unwrap_or_default();
         let stuck = records.iter().find(is_stuck).filter(|_| times < 3);
-        Ok(stuck.map_or_else(String::new, |(name, offset, _)| cut(&[(name, *offset)])))
+        Ok(stuck.map_or_else(String::new, |(name, offset, _)| resume_at(&[(name, *offset)])))
     });
 
     let handed = handed(&calls);
@@ -96,7 +96,7 @@ fn nothing_from_a_cut_on_is_committed_and_the_next_poller_begins_there() {
             stop.store(true, Ordering::Relaxed);
         }
         let stuck = records.iter().find(|(name, offset, _)| name == "a-2" && *offset == 7);
-        Ok(stuck.map_or_else(String::new, |(name, offset, _)| cut(&[(name, *offset)])))
+        Ok(stuck.map_or_else(String::new, |(name, offset, _)| resume_at(&[(name, *offset)])))
     });
 
     assert_eq!(report.records, 27);
@@ -118,7 +118,7 @@ fn a_call_that_fails_brings_its_whole_batch_again_after_a_pause() {
         poll(settings(&kafka.brokers(), &["a"]), &GO_ON, &calls, |number, _| match number {
             1 => Err(InvokeError("time-out".into())),
             2 => Ok("{\"batchItemFailures\":[{\"itemIdentifier\":\"a-0\"}]}".into()),
-            3 => Ok(cut(&[("a-7", 3)])),
+            3 => Ok(resume_at(&[("a-7", 3)])),
             _ => Ok("null".into()),
         });
 

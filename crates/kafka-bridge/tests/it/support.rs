@@ -12,12 +12,12 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use tributary_kafka_bridge::batch::Limits;
 use tributary_kafka_bridge::invoke::{InProcess, InvokeError};
-use tributary_kafka_bridge::payload::MOST_BYTES;
+use tributary_kafka_bridge::payload::MAX_BYTES;
 use tributary_kafka_bridge::poller::{Poller, Report, Settings};
 
 pub(crate) const PARTITIONS: i32 = 3;
 pub(crate) const ALL: i32 = -1;
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A cluster with the topics `a` and `b`.
 pub(crate) struct Kafka {
@@ -51,12 +51,12 @@ impl Kafka {
                 self.send(topic, partition, value.as_bytes());
             }
         }
-        self.producer.flush(PATIENCE).unwrap();
+        self.producer.flush(TIMEOUT).unwrap();
     }
 
     pub(crate) fn produce_one(&self, topic: &str, partition: i32, value: &[u8]) {
         self.send(topic, partition, value);
-        self.producer.flush(PATIENCE).unwrap();
+        self.producer.flush(TIMEOUT).unwrap();
     }
 
     fn send(&self, topic: &str, partition: i32, value: &[u8]) {
@@ -73,7 +73,7 @@ impl Kafka {
             .unwrap();
         let mut asked = TopicPartitionList::new();
         asked.add_partition_range(topic, 0, PARTITIONS - 1);
-        let committed = consumer.committed_offsets(asked, PATIENCE).unwrap();
+        let committed = consumer.committed_offsets(asked, TIMEOUT).unwrap();
         let offset = |it: Offset| if let Offset::Offset(offset) = it { offset } else { -1 };
         committed.elements().iter().map(|it| offset(it.offset())).collect()
     }
@@ -84,7 +84,7 @@ pub(crate) fn settings(brokers: &str, topics: &[&str]) -> Settings {
         brokers: brokers.to_owned(),
         topics: topics.iter().map(|it| (*it).to_owned()).collect(),
         group: "g".to_owned(),
-        limits: Limits { records: 50, bytes: MOST_BYTES, window: Duration::from_millis(50) },
+        limits: Limits { records: 50, bytes: MAX_BYTES, window: Duration::from_millis(50) },
         until_idle: Some(Duration::from_millis(700)),
     }
 }
@@ -111,7 +111,7 @@ pub(crate) fn records(payload: &str) -> Vec<(String, i64, String)> {
 }
 
 /// An answer that cuts these partitions.
-pub(crate) fn cut(at: &[(&str, i64)]) -> String {
+pub(crate) fn resume_at(at: &[(&str, i64)]) -> String {
     let failure = |(partition, offset): &(&str, i64)| json!({"itemIdentifier": {"partition": partition, "offset": offset}});
     json!({"batchItemFailures": at.iter().map(failure).collect::<Vec<_>>()}).to_string()
 }
@@ -126,7 +126,7 @@ pub(crate) fn poll(
 ) -> Report {
     let calls = Arc::clone(calls);
     let function = InProcess(async |payload: String| {
-        assert!(payload.len() <= MOST_BYTES);
+        assert!(payload.len() <= MAX_BYTES);
         let records = records(&payload);
         let number = {
             let mut calls = calls.lock().unwrap();

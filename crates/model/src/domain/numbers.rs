@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// A bound that is not in the set is the next double beyond it, so that every span is closed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Numbers {
+pub struct NumberSet {
     spans: Vec<(f64, f64)>,
     is_whole: bool,
 }
@@ -65,7 +65,7 @@ impl Comparison {
     }
 }
 
-impl Numbers {
+impl NumberSet {
     /// Every number.
     #[must_use]
     pub fn any() -> Self {
@@ -92,7 +92,7 @@ impl Numbers {
 
     /// One number.
     #[must_use]
-    pub fn one(number: f64) -> Self {
+    pub fn of(number: f64) -> Self {
         Self { spans: vec![(number, number)], is_whole: number.fract() == 0.0 }
     }
 
@@ -134,12 +134,12 @@ impl Numbers {
 
     /// The numbers, where they are whole and no more than `most`.
     #[must_use]
-    pub fn listed(&self, most: usize) -> Option<Vec<f64>> {
+    pub fn listed(&self, max: usize) -> Option<Vec<f64>> {
         let mut all = Vec::new();
         for &(low, high) in self.spans.iter().filter(|_| self.is_whole) {
             let mut next = low;
             while next <= high {
-                if all.len() == most {
+                if all.len() == max {
                     return None;
                 }
                 all.push(next);
@@ -150,7 +150,7 @@ impl Numbers {
     }
 
     /// These numbers.
-    pub fn these(mut numbers: Vec<f64>) -> Self {
+    pub fn from_values(mut numbers: Vec<f64>) -> Self {
         numbers.sort_by(f64::total_cmp);
         numbers.dedup();
         let is_whole = numbers.iter().all(|number| number.fract() == 0.0);
@@ -175,7 +175,7 @@ impl Numbers {
     }
 
     /// Those that are none of `others`, which are [these](Self::these).
-    pub fn without(&self, others: &Self) -> Self {
+    pub fn difference(&self, others: &Self) -> Self {
         let mut spans = Vec::new();
         let mut low = f64::NEG_INFINITY;
         for &(begin, end) in &others.spans {
@@ -187,9 +187,9 @@ impl Numbers {
     }
 
     /// The same or, where that is more than `most` spans, all that is between the first and the last.
-    pub fn widened(self, most: usize) -> Self {
+    pub fn widened(self, max: usize) -> Self {
         match self.hull() {
-            Some(hull) if self.spans.len() > most => Self { spans: vec![hull], ..self },
+            Some(hull) if self.spans.len() > max => Self { spans: vec![hull], ..self },
             _ => self,
         }
     }
@@ -256,7 +256,7 @@ impl Numbers {
 }
 
 /// `1 to 4`, `at least 0`, `at most 5 or at least 7`; `any number` where it is any.
-impl fmt::Display for Numbers {
+impl fmt::Display for NumberSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str("nothing");
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn what_a_comparison_leaves_of_severity() {
-        let severity = Numbers::whole(1.0, 4.0);
+        let severity = NumberSet::whole(1.0, 4.0);
         for (comparison, with, shown) in [
             (Greater, 4.0, "nothing"),
             (GreaterOrEqual, 4.0, "4"),
@@ -327,38 +327,38 @@ mod tests {
             (NotEqual, 2.0, "1 or 3 to 4"),
             (LessOrEqual, 0.0, "nothing"),
         ] {
-            let left = severity.compared(comparison, &Numbers::one(with));
+            let left = severity.compared(comparison, &NumberSet::of(with));
             assert_eq!(left.to_string(), shown, "{comparison:?} {with}");
         }
     }
 
     #[test]
     fn sets_are_told_as_people_say_them() {
-        assert_eq!(Numbers::any().to_string(), "any number");
-        assert_eq!(Numbers::at_least(-273.15).to_string(), "at least -273.15");
-        let hot = Numbers::between(-90.0, 100.0).compared(Greater, &Numbers::one(30.0));
+        assert_eq!(NumberSet::any().to_string(), "any number");
+        assert_eq!(NumberSet::at_least(-273.15).to_string(), "at least -273.15");
+        let hot = NumberSet::between(-90.0, 100.0).compared(Greater, &NumberSet::of(30.0));
         assert_eq!(hot.to_string(), "30 to 100");
-        assert_eq!(Numbers::any().compared(Less, &Numbers::one(0.0)).to_string(), "at most 0");
+        assert_eq!(NumberSet::any().compared(Less, &NumberSet::of(0.0)).to_string(), "at most 0");
     }
 
     #[test]
     fn arithmetic_goes_from_the_least_to_the_most() {
-        let celsius = Numbers::between(-90.0, 100.0);
-        let fahrenheit = celsius.combined(&Numbers::one(1.8), |one, other| one * other);
-        let fahrenheit = fahrenheit.combined(&Numbers::one(32.0), |one, other| one + other);
+        let celsius = NumberSet::between(-90.0, 100.0);
+        let fahrenheit = celsius.combined(&NumberSet::of(1.8), |one, other| one * other);
+        let fahrenheit = fahrenheit.combined(&NumberSet::of(32.0), |one, other| one + other);
         assert_eq!(fahrenheit.to_string(), "-130 to 212");
-        let unknown = Numbers::any().combined(&Numbers::any(), |one, other| one - other);
-        assert_eq!(unknown, Numbers::any());
+        let unknown = NumberSet::any().combined(&NumberSet::any(), |one, other| one - other);
+        assert_eq!(unknown, NumberSet::any());
     }
 
-    fn numbers() -> impl Strategy<Value = Numbers> {
+    fn numbers() -> impl Strategy<Value = NumberSet> {
         let bound = (-6_i8..=6).prop_map(|it| f64::from(it) / 2.0);
         let span = (bound.clone(), bound, any::<bool>()).prop_map(|(one, other, is_whole)| {
             let (low, high) = (one.min(other), one.max(other));
-            if is_whole { Numbers::whole(low, high) } else { Numbers::between(low, high) }
+            if is_whole { NumberSet::whole(low, high) } else { NumberSet::between(low, high) }
         });
         prop::collection::vec(span, 1..4).prop_map(|spans| {
-            spans.into_iter().reduce(|one, other| one.or(&other)).unwrap_or_else(Numbers::any)
+            spans.into_iter().reduce(|one, other| one.or(&other)).unwrap_or_else(NumberSet::any)
         })
     }
 
@@ -369,7 +369,7 @@ mod tests {
         ) {
             let (with, number) = (f64::from(with) / 2.0, f64::from(number) / 4.0);
             for comparison in ALL {
-                let left = set.compared(comparison, &Numbers::one(with));
+                let left = set.compared(comparison, &NumberSet::of(with));
                 let expected = set.contains(number) && holds(comparison, number, with);
                 prop_assert_eq!(left.contains(number), expected, "{:?} {} {}", comparison, with, number);
                 let turned = holds(comparison.mirrored(), with, number);

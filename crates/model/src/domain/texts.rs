@@ -6,22 +6,22 @@ use std::fmt;
 use super::numbers::Comparison;
 
 /// How many of a closed list a message shows.
-const MOST_SHOWN: usize = 8;
+const MAX_SHOWN: usize = 8;
 
 /// A set of texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Texts {
+pub enum TextSet {
     /// A closed list.
     OneOf(BTreeSet<String>),
     /// Any text but these.
-    AllBut(BTreeSet<String>),
+    AllExcept(BTreeSet<String>),
 }
 
-impl Texts {
+impl TextSet {
     /// Every text.
     #[must_use]
     pub fn any() -> Self {
-        Self::AllBut(BTreeSet::new())
+        Self::AllExcept(BTreeSet::new())
     }
 
     /// A closed list.
@@ -40,7 +40,7 @@ impl Texts {
     pub fn contains(&self, text: &str) -> bool {
         match self {
             Self::OneOf(texts) => texts.contains(text),
-            Self::AllBut(texts) => !texts.contains(text),
+            Self::AllExcept(texts) => !texts.contains(text),
         }
     }
 
@@ -58,7 +58,7 @@ impl Texts {
             (Self::OneOf(texts), other) | (other, Self::OneOf(texts)) => {
                 Self::OneOf(texts.iter().filter(|text| other.contains(text)).cloned().collect())
             }
-            (Self::AllBut(one), Self::AllBut(other)) => Self::AllBut(one | other),
+            (Self::AllExcept(one), Self::AllExcept(other)) => Self::AllExcept(one | other),
         }
     }
 
@@ -66,10 +66,9 @@ impl Texts {
     pub fn or(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::OneOf(one), Self::OneOf(other)) => Self::OneOf(one | other),
-            (Self::AllBut(one), Self::AllBut(other)) => Self::AllBut(one & other),
-            (Self::AllBut(but), Self::OneOf(texts)) | (Self::OneOf(texts), Self::AllBut(but)) => {
-                Self::AllBut(but - texts)
-            }
+            (Self::AllExcept(one), Self::AllExcept(other)) => Self::AllExcept(one & other),
+            (Self::AllExcept(but), Self::OneOf(texts))
+            | (Self::OneOf(texts), Self::AllExcept(but)) => Self::AllExcept(but - texts),
         }
     }
 
@@ -81,44 +80,44 @@ impl Texts {
         };
         match comparison {
             Comparison::Equal => self.and(other),
-            Comparison::NotEqual => self.and(&Self::AllBut(BTreeSet::from([with.to_owned()]))),
-            Comparison::Less => self.kept(|text| text < with),
-            Comparison::LessOrEqual => self.kept(|text| text <= with),
-            Comparison::Greater => self.kept(|text| text > with),
-            Comparison::GreaterOrEqual => self.kept(|text| text >= with),
+            Comparison::NotEqual => self.and(&Self::AllExcept(BTreeSet::from([with.to_owned()]))),
+            Comparison::Less => self.filtered(|text| text < with),
+            Comparison::LessOrEqual => self.filtered(|text| text <= with),
+            Comparison::Greater => self.filtered(|text| text > with),
+            Comparison::GreaterOrEqual => self.filtered(|text| text >= with),
         }
     }
 
     /// The same or, where more than `most` are named, any text.
-    pub fn widened(self, most: usize) -> Self {
+    pub fn widened(self, max: usize) -> Self {
         match &self {
-            Self::OneOf(texts) | Self::AllBut(texts) if texts.len() > most => Self::any(),
+            Self::OneOf(texts) | Self::AllExcept(texts) if texts.len() > max => Self::any(),
             _ => self,
         }
     }
 
     /// Those of a closed list for which `keep` holds; of any other, all.
-    pub fn kept(&self, keep: impl Fn(&str) -> bool) -> Self {
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
         match self {
             Self::OneOf(texts) => {
                 Self::OneOf(texts.iter().filter(|text| keep(text)).cloned().collect())
             }
-            Self::AllBut(_) => self.clone(),
+            Self::AllExcept(_) => self.clone(),
         }
     }
 }
 
 /// `danger`, `ok or warning`, `any text`.
-impl fmt::Display for Texts {
+impl fmt::Display for TextSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (texts, is_closed) = match self {
             Self::OneOf(texts) => (texts, true),
-            Self::AllBut(texts) => (texts, false),
+            Self::AllExcept(texts) => (texts, false),
         };
         match (texts.len(), is_closed) {
             (0, true) => return f.write_str("nothing"),
             (0, false) => return f.write_str("any text"),
-            (count, true) if count > MOST_SHOWN => return write!(f, "one of {count} texts"),
+            (count, true) if count > MAX_SHOWN => return write!(f, "one of {count} texts"),
             (_, true) => {}
             (_, false) => f.write_str("any text but ")?,
         }
@@ -143,19 +142,19 @@ mod tests {
     #[test]
     fn lists_are_told_as_people_say_them() {
         assert_eq!(
-            Texts::one_of(["ok", "warning", "failure"]).to_string(),
+            TextSet::one_of(["ok", "warning", "failure"]).to_string(),
             "failure, ok or warning"
         );
-        assert_eq!(Texts::any().to_string(), "any text");
-        let other = Texts::any().compared(Comparison::NotEqual, &Texts::one_of(["OH"]));
+        assert_eq!(TextSet::any().to_string(), "any text");
+        let other = TextSet::any().compared(Comparison::NotEqual, &TextSet::one_of(["OH"]));
         assert_eq!(other.to_string(), "any text but OH");
-        assert_eq!(Texts::one_of((0..9).map(|it| it.to_string())).to_string(), "one of 9 texts");
+        assert_eq!(TextSet::one_of((0..9).map(|it| it.to_string())).to_string(), "one of 9 texts");
     }
 
-    fn texts() -> impl Strategy<Value = Texts> {
+    fn texts() -> impl Strategy<Value = TextSet> {
         let list = prop::collection::btree_set("[a-d]", 0..4);
         (list, any::<bool>()).prop_map(|(list, is_closed)| {
-            if is_closed { Texts::OneOf(list) } else { Texts::AllBut(list) }
+            if is_closed { TextSet::OneOf(list) } else { TextSet::AllExcept(list) }
         })
     }
 
@@ -165,7 +164,7 @@ mod tests {
             let (is_in_one, is_in_other) = (one.contains(&text), other.contains(&text));
             prop_assert_eq!(one.and(&other).contains(&text), is_in_one && is_in_other);
             prop_assert_eq!(one.or(&other).contains(&text), is_in_one || is_in_other);
-            let with = Texts::one_of(["b"]);
+            let with = TextSet::one_of(["b"]);
             for (comparison, holds) in [
                 (Comparison::Equal, text == "b"),
                 (Comparison::NotEqual, text != "b"),
@@ -174,7 +173,7 @@ mod tests {
             ] {
                 let left = one.compared(comparison, &with).contains(&text);
                 prop_assert!(left || !(is_in_one && holds), "nothing is lost");
-                let is_exact = matches!(one, Texts::OneOf(_))
+                let is_exact = matches!(one, TextSet::OneOf(_))
                     || matches!(comparison, Comparison::Equal | Comparison::NotEqual);
                 prop_assert!(!left || !is_exact || (is_in_one && holds));
             }

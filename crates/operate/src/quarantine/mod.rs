@@ -3,7 +3,7 @@
 //!
 //! ```
 //! use tributary_config::{PIPELINE, PipelineConfig};
-//! use tributary_operate::quarantine::{Fixes, Mended, QuarantinedRow, Replayer, Verdict};
+//! use tributary_operate::quarantine::{Fixes, Repair, QuarantinedRow, Replayer, ReplayVerdict};
 //! use tributary_pipeline::transform::Transformer;
 //!
 //! // A value of a topic, with a comma for a point.
@@ -17,12 +17,12 @@
 //! };
 //! let mut replayer = Replayer::new(transformer, 1 << 20);
 //!
-//! let verdict = replayer.judge(&row, None, &Mended::default());
-//! assert!(matches!(verdict, Verdict::Rejected(rejection, _) if rejection.code.as_str() == "invalid_number"));
+//! let verdict = replayer.evaluate(&row, None, &Repair::default());
+//! assert!(matches!(verdict, ReplayVerdict::Rejected(rejection, _) if rejection.code.as_str() == "invalid_number"));
 //!
 //! let set = ["water_level=payload.water_level.replace(',', '.')".to_owned()];
 //! replayer.fixes = Fixes::compile(None, &set)?;
-//! let Verdict::Event(record) = replayer.judge(&row, None, &Mended::default()) else { panic!() };
+//! let ReplayVerdict::Event(record) = replayer.evaluate(&row, None, &Repair::default()) else { panic!() };
 //! assert_eq!(record.partition_key, "s-1");
 //! assert!(record.data.ends_with(br#""water_level":"1.5"}}"#));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -35,5 +35,5 @@ mod row;
 mod tests;
 
 pub use fix::Fixes;
-pub use replay::{Mended, Remade, Replayer, Unable, Verdict};
-pub use row::{Home, ObjectPlace, QuarantinedRow};
+pub use replay::{NotReplayable, RebuiltRecord, Repair, ReplayVerdict, Replayer};
+pub use row::{ObjectPosition, QuarantinedRow, SourceKind};

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::fix::Fixes;
-use super::row::{Home, QuarantinedRow};
+use super::row::{QuarantinedRow, SourceKind};
 use tributary_datasets::ingest::{Feed, Step, json_object, partition_key};
 use tributary_datasets::{self as datasets, Dataset};
 use tributary_model::bad_row::{Code, Rejection, shown};
@@ -31,7 +31,7 @@ pub struct Replayer {
 
 /// What a person made of one row, in place of what is in quarantine.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Mended {
+pub struct Repair {
     /// The row as it is read: one JSON object.
     pub payload: Option<Box<RawValue>>,
     /// The text of the row; of a CSV one row without its header.
@@ -40,7 +40,7 @@ pub struct Mended {
 
 /// A raw record made of a bad row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remade {
+pub struct RebuiltRecord {
     /// The dataset.
     pub dataset: &'static str,
     /// The partition key in RAW.
@@ -49,32 +49,32 @@ pub struct Remade {
     /// and time of receipt are those of the bad row.
     pub data: Vec<u8>,
     /// Whether the row is another than the one in quarantine.
-    pub is_mended: bool,
+    pub is_repaired: bool,
 }
 
 /// What would become of a bad row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ReplayVerdict {
     /// An event.
-    Event(Remade),
+    Event(RebuiltRecord),
     /// A declared filter would drop it.
-    Filtered(Remade),
+    Filtered(RebuiltRecord),
     /// It would be a bad row again. The record is there where it would get as far as `transform`.
-    Rejected(Rejection, Option<Remade>),
+    Rejected(Rejection, Option<RebuiltRecord>),
     /// Nothing: there is no row to make a record of.
-    Unable(Unable),
+    NotReplayable(NotReplayable),
 }
 
 /// Why no record can be made of a bad row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unable {
+pub struct NotReplayable {
     /// The kind of reason, for counting.
     pub code: &'static str,
     /// What a person should know.
     pub message: String,
 }
 
-impl Unable {
+impl NotReplayable {
     /// A reason.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
@@ -90,7 +90,7 @@ struct Read {
     /// The dataset that it says it is of, or whose columns it has.
     dataset: Option<String>,
     /// Whether the text is another than the one in quarantine.
-    is_mended: bool,
+    is_repaired: bool,
 }
 
 impl Replayer {
@@ -103,53 +103,55 @@ impl Replayer {
     /// Whether the columns of the CSV that the row is from are needed to judge it: they are in the
     /// header of the object and not in the row.
     #[must_use]
-    pub fn needs_columns(row: &QuarantinedRow<'_>, mended: &Mended) -> bool {
+    pub fn needs_columns(row: &QuarantinedRow<'_>, mended: &Repair) -> bool {
         let has_text = row.payload_base64.is_some() || mended.row.is_some();
-        matches!(row.home(), Home::Object(_)) && mended.payload.is_none() && has_text
+        matches!(row.source_kind(), SourceKind::Object(_)) && mended.payload.is_none() && has_text
     }
 
     /// What would become of `row`, which is of a CSV with these `columns`, or of none.
     #[must_use]
-    pub fn judge(
+    pub fn evaluate(
         &self,
         row: &QuarantinedRow<'_>,
         columns: Option<&[String]>,
-        mended: &Mended,
-    ) -> Verdict {
+        mended: &Repair,
+    ) -> ReplayVerdict {
         let bytes = row.bytes();
-        let raw = match row.home() {
-            Home::Record => bytes.as_deref().and_then(|bytes| read_raw(bytes).ok()),
+        let raw = match row.source_kind() {
+            SourceKind::Record => bytes.as_deref().and_then(|bytes| read_raw(bytes).ok()),
             _ => None,
         };
         let read = match self.read(row, raw.as_ref(), bytes.as_deref(), columns, mended) {
             Ok(read) => read,
-            Err(unable) => return Verdict::Unable(unable),
+            Err(unable) => return ReplayVerdict::NotReplayable(unable),
         };
-        let Read { text, payload, dataset, mut is_mended } = read;
+        let Read { text, payload, dataset, mut is_repaired } = read;
         let mut payload = match payload {
             Ok(payload) => payload,
-            Err(rejection) => return Verdict::Rejected(rejection, None),
+            Err(rejection) => return ReplayVerdict::Rejected(rejection, None),
         };
         match self.fixes.payload(&payload, &text) {
-            Ok(Some(fixed)) => (payload, is_mended) = (fixed, true),
+            Ok(Some(fixed)) => (payload, is_repaired) = (fixed, true),
             Ok(None) => {}
-            Err(error) => return Verdict::Unable(Unable::new("not_mended", error)),
+            Err(error) => {
+                return ReplayVerdict::NotReplayable(NotReplayable::new("not_mended", error));
+            }
         }
         let Some(dataset) = self.dataset(row, dataset.as_deref()) else {
             let name = dataset.as_deref().or(row.dataset.as_deref()).unwrap_or_default();
             let message = format!("{} is none of {}", shown(name), datasets::names());
-            return Verdict::Rejected(Rejection::row(Code::UnknownDataset, message), None);
+            return ReplayVerdict::Rejected(Rejection::row(Code::UnknownDataset, message), None);
         };
         let is_as_it_was =
-            !is_mended && raw.as_ref().is_some_and(|raw| raw.dataset == dataset.name());
+            !is_repaired && raw.as_ref().is_some_and(|raw| raw.dataset == dataset.name());
         let data = match &bytes {
             Some(bytes) if is_as_it_was => bytes.clone(),
             _ => write(dataset, row, raw.as_ref(), &payload),
         };
         let key = partition_key(dataset, &payload);
         let partition_key = key.unwrap_or_else(|| row.record_id.clone().into_owned());
-        let remade = Remade { dataset: dataset.name(), partition_key, data, is_mended };
-        self.outcome(remade)
+        let rebuilt = RebuiltRecord { dataset: dataset.name(), partition_key, data, is_repaired };
+        self.outcome(rebuilt)
     }
 
     /// The dataset of a row: its own, or the one that takes the place of none.
@@ -158,8 +160,8 @@ impl Replayer {
         row: &QuarantinedRow<'_>,
         read: Option<&str>,
     ) -> Option<&'static dyn Dataset> {
-        let topic = match row.home() {
-            Home::Topic(topic) => Some(topic),
+        let topic = match row.source_kind() {
+            SourceKind::Topic(topic) => Some(topic),
             _ => None,
         };
         let own = read.or(row.dataset.as_deref()).and_then(datasets::by_name);
@@ -173,13 +175,13 @@ impl Replayer {
         raw: Option<&RawRecord<'_>>,
         bytes: Option<&[u8]>,
         columns: Option<&[String]>,
-        mended: &Mended,
-    ) -> Result<Read, Unable> {
+        mended: &Repair,
+    ) -> Result<Read, NotReplayable> {
         let of_raw = raw.map(|raw| raw.dataset.clone().into_owned());
         if let Some(payload) = &mended.payload {
             let text = payload.get().to_owned();
             let payload = json_object(text.as_bytes(), "payload").map(on_one_line);
-            return Ok(Read { text, payload, dataset: of_raw, is_mended: true });
+            return Ok(Read { text, payload, dataset: of_raw, is_repaired: true });
         }
         let (text, was_mended): (Cow<'_, [u8]>, _) = match (&mended.row, raw, bytes) {
             (Some(text), _, _) => (text.as_bytes().into(), true),
@@ -191,16 +193,17 @@ impl Replayer {
             no_row(row, &text)?;
         }
         let shown = String::from_utf8_lossy(&text).into_owned();
-        let fixed = self.fixes.row(&shown).map_err(|error| Unable::new("not_mended", error))?;
-        let is_mended = was_mended || fixed.is_some();
+        let fixed =
+            self.fixes.row(&shown).map_err(|error| NotReplayable::new("not_mended", error))?;
+        let is_repaired = was_mended || fixed.is_some();
         let text = fixed.map_or(text, |fixed| fixed.into_bytes().into());
-        let (payload, dataset) = match (row.home(), of_raw) {
+        let (payload, dataset) = match (row.source_kind(), of_raw) {
             (_, Some(dataset)) => (json_object(&text, "payload").map(on_one_line), Some(dataset)),
-            (Home::Object(_), None) => self.read_object_row(row, columns, &text),
+            (SourceKind::Object(_), None) => self.read_object_row(row, columns, &text),
             (_, None) => (json_object(&text, "value").map(on_one_line), None),
         };
         let text = String::from_utf8_lossy(&text).into_owned();
-        Ok(Read { text, payload, dataset, is_mended })
+        Ok(Read { text, payload, dataset, is_repaired })
     }
 
     /// Reads a row of an object as ingest does: after the header of its object, if that has one.
@@ -233,7 +236,7 @@ impl Replayer {
         let mut found = None;
         loop {
             match feed.step() {
-                Ok(Step::Begun) => {}
+                Ok(Step::Started) => {}
                 Ok(Step::Row(row)) if found.is_none() => {
                     let mut payload = Vec::new();
                     row.write_payload(&mut payload);
@@ -256,20 +259,23 @@ impl Replayer {
     }
 
     /// What `transform` would say.
-    fn outcome(&self, remade: Remade) -> Verdict {
-        let size = remade.data.len() + remade.partition_key.len();
+    fn outcome(&self, rebuilt: RebuiltRecord) -> ReplayVerdict {
+        let size = rebuilt.data.len() + rebuilt.partition_key.len();
         if size > self.max_record_bytes {
-            return Verdict::Rejected(self.too_large(Code::RowTooLarge, "record", size), None);
+            return ReplayVerdict::Rejected(
+                self.too_large(Code::RowTooLarge, "record", size),
+                None,
+            );
         }
-        let filtered = match self.transformed(&remade.data) {
+        let filtered = match self.transformed(&rebuilt.data) {
             Ok(Outcome::Event(event)) => match self.event_fits(&event) {
                 Ok(()) => false,
-                Err(rejection) => return Verdict::Rejected(rejection, Some(remade)),
+                Err(rejection) => return ReplayVerdict::Rejected(rejection, Some(rebuilt)),
             },
             Ok(Outcome::Filtered) => true,
-            Err(rejection) => return Verdict::Rejected(rejection, Some(remade)),
+            Err(rejection) => return ReplayVerdict::Rejected(rejection, Some(rebuilt)),
         };
-        if filtered { Verdict::Filtered(remade) } else { Verdict::Event(remade) }
+        if filtered { ReplayVerdict::Filtered(rebuilt) } else { ReplayVerdict::Event(rebuilt) }
     }
 
     fn transformed<'d>(&self, data: &'d [u8]) -> Result<Outcome<'d>, Rejection> {
@@ -285,8 +291,8 @@ impl Replayer {
     }
 
     fn too_large(&self, code: Code, what: &str, bytes: usize) -> Rejection {
-        let most = self.max_record_bytes;
-        Rejection::row(code, format!("the {what} would have {bytes} bytes of {most}"))
+        let max = self.max_record_bytes;
+        Rejection::row(code, format!("the {what} would have {bytes} bytes of {max}"))
     }
 }
 
@@ -297,8 +303,8 @@ fn write(
     raw: Option<&RawRecord<'_>>,
     payload: &str,
 ) -> Vec<u8> {
-    let received_at = raw.map(|raw| raw.received_at).or(match row.home() {
-        Home::Record => row.arrived_at,
+    let received_at = raw.map(|raw| raw.received_at).or(match row.source_kind() {
+        SourceKind::Record => row.arrived_at,
         // Ingest rejects a row when it receives it.
         _ => None,
     });
@@ -321,22 +327,22 @@ fn on_one_line(json: &str) -> String {
 }
 
 /// Why a bad row has no bytes, and where they are.
-fn no_bytes(row: &QuarantinedRow<'_>) -> Unable {
+fn no_bytes(row: &QuarantinedRow<'_>) -> NotReplayable {
     let source = &row.source;
-    match row.home() {
-        Home::Record => {
+    match row.source_kind() {
+        SourceKind::Record => {
             let layer = row.arrived_at.map_or_else(String::new, |arrived_at| {
                 let hour = arrived_at.strftime("raw/dt=%Y-%m-%d/hour=%H/");
                 format!(", in the raw layer below {hour}")
             });
             let message = format!("its record was too large to keep: it is {source}{layer}");
-            Unable::new("bytes_elsewhere", message)
+            NotReplayable::new("bytes_elsewhere", message)
         }
-        Home::Object(_) if row.code == Code::RowTooLarge.as_str() => Unable::new(
+        SourceKind::Object(_) if row.code == Code::RowTooLarge.as_str() => NotReplayable::new(
             "bytes_elsewhere",
             format!("its row was too large to keep: it is at {source}"),
         ),
-        Home::Object(place) => {
+        SourceKind::Object(place) => {
             let name = match place.version_id {
                 Some(version) if version != "null" => {
                     format!("s3://{}/{}?versionId={version}", place.bucket, place.key)
@@ -347,28 +353,29 @@ fn no_bytes(row: &QuarantinedRow<'_>) -> Unable {
                 "stands for all that is left of an object: once it can be read, `tributary replay '{name}'` \
                  sends its rows under the same ids"
             );
-            Unable::new("rest_of_object", message)
+            NotReplayable::new("rest_of_object", message)
         }
-        _ => {
-            Unable::new("bytes_elsewhere", format!("its bytes were not kept: they are at {source}"))
-        }
+        _ => NotReplayable::new(
+            "bytes_elsewhere",
+            format!("its bytes were not kept: they are at {source}"),
+        ),
     }
 }
 
 /// Bytes that can be no row, whatever is changed in how rows are read.
-fn no_row(row: &QuarantinedRow<'_>, bytes: &[u8]) -> Result<(), Unable> {
-    let message = match row.home() {
-        Home::Record
+fn no_row(row: &QuarantinedRow<'_>, bytes: &[u8]) -> Result<(), NotReplayable> {
+    let message = match row.source_kind() {
+        SourceKind::Record
             if Event::from_json(bytes).is_ok() || row.code == Code::NotAnEvent.as_str() =>
         {
             "is a record of EVENTS: nothing leads from there to a row".to_owned()
         }
-        Home::Record => match read_raw(bytes) {
+        SourceKind::Record => match read_raw(bytes) {
             Ok(_) => return Ok(()),
             Err(rejection) => format!("is no raw record: {}", rejection.message),
         },
-        Home::Message => "is a message of the queue that asks for no object".to_owned(),
-        Home::Object(_) | Home::Topic(_) | Home::Unknown => return Ok(()),
+        SourceKind::Message => "is a message of the queue that asks for no object".to_owned(),
+        SourceKind::Object(_) | SourceKind::Topic(_) | SourceKind::Unknown => return Ok(()),
     };
-    Err(Unable::new("no_row", message))
+    Err(NotReplayable::new("no_row", message))
 }

@@ -51,11 +51,11 @@ pub struct QuarantinedRow<'a> {
 
 /// Where a bad row was met, which says what its bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Home<'r> {
+pub enum SourceKind<'r> {
     /// A record of a stream: the bytes are the whole record.
     Record,
     /// An object: the bytes are one row of it, and of a CSV without its header.
-    Object(ObjectPlace<'r>),
+    Object(ObjectPosition<'r>),
     /// A topic of Kafka: the bytes are the value.
     Topic(&'r str),
     /// The queue of objects: the bytes are a message that asks for none.
@@ -66,7 +66,7 @@ pub enum Home<'r> {
 
 /// A row of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ObjectPlace<'r> {
+pub struct ObjectPosition<'r> {
     /// The bucket.
     pub bucket: &'r str,
     /// The key.
@@ -98,25 +98,25 @@ impl<'a> QuarantinedRow<'a> {
 
     /// Where it was met.
     #[must_use]
-    pub fn home(&self) -> Home<'_> {
+    pub fn source_kind(&self) -> SourceKind<'_> {
         if self.sequence_number.is_some() {
-            return Home::Record;
+            return SourceKind::Record;
         }
         let (scheme, rest) = self.source.split_once(':').unwrap_or_default();
         match scheme {
-            "s3" => object_place(rest).map_or(Home::Unknown, Home::Object),
+            "s3" => object_position(rest).map_or(SourceKind::Unknown, SourceKind::Object),
             "kafka" => {
                 let partition = rest.split_once("#offset=").map_or(rest, |(name, _)| name);
-                Home::Topic(partition.rsplit_once('-').map_or(partition, |(topic, _)| topic))
+                SourceKind::Topic(partition.rsplit_once('-').map_or(partition, |(topic, _)| topic))
             }
-            "sqs" => Home::Message,
-            _ => Home::Unknown,
+            "sqs" => SourceKind::Message,
+            _ => SourceKind::Unknown,
         }
     }
 }
 
 /// `//bucket/key?versionId=v#offset=1234&row=12`. What a key may hold too is looked for from the end.
-fn object_place(rest: &str) -> Option<ObjectPlace<'_>> {
+fn object_position(rest: &str) -> Option<ObjectPosition<'_>> {
     let (name, position) = rest.strip_prefix("//")?.rsplit_once("#offset=")?;
     let (offset, row) = position.split_once("&row=")?;
     let position = Position { offset: offset.parse().ok()?, row: row.parse().ok()? };
@@ -127,7 +127,7 @@ fn object_place(rest: &str) -> Option<ObjectPlace<'_>> {
             (None, None) => return None,
         };
     let (bucket, key) = name.split_once('/')?;
-    Some(ObjectPlace { bucket, key, version_id, etag, position })
+    Some(ObjectPosition { bucket, key, version_id, etag, position })
 }
 
 fn some_text<'de, D: Deserializer<'de>>(
@@ -176,7 +176,7 @@ mod tests {
             (Some("shardId-000000000000"), Some(time))
         );
         assert_eq!(row.bytes().as_deref(), Some(b"\xff,\"".as_slice()));
-        assert_eq!(row.home(), Home::Record);
+        assert_eq!(row.source_kind(), SourceKind::Record);
     }
 
     #[test]
@@ -191,7 +191,9 @@ mod tests {
 
             let row = QuarantinedRow::from_json(&line).unwrap();
 
-            let Home::Object(place) = row.home() else { panic!("{:?}", row.home()) };
+            let SourceKind::Object(place) = row.source_kind() else {
+                panic!("{:?}", row.source_kind())
+            };
             assert_eq!((place.bucket, place.position), ("bucket", position));
             if etag.is_none() {
                 assert_eq!((place.key, place.version_id, place.etag), (key, version, etag));
@@ -202,15 +204,15 @@ mod tests {
     #[test]
     fn other_homes_are_told_by_their_sources() {
         for (source, home) in [
-            ("kafka:prod.flood-readings-12#offset=345", Home::Topic("prod.flood-readings")),
-            ("kafka:flood-0", Home::Topic("flood")),
-            ("sqs:0195bc0e", Home::Message),
-            ("file:a.csv#offset=1&row=1", Home::Unknown),
-            ("s3://bucket", Home::Unknown),
-            ("", Home::Unknown),
+            ("kafka:prod.flood-readings-12#offset=345", SourceKind::Topic("prod.flood-readings")),
+            ("kafka:flood-0", SourceKind::Topic("flood")),
+            ("sqs:0195bc0e", SourceKind::Message),
+            ("file:a.csv#offset=1&row=1", SourceKind::Unknown),
+            ("s3://bucket", SourceKind::Unknown),
+            ("", SourceKind::Unknown),
         ] {
             let line = of_source(source);
-            assert_eq!(QuarantinedRow::from_json(&line).unwrap().home(), home, "{source}");
+            assert_eq!(QuarantinedRow::from_json(&line).unwrap().source_kind(), home, "{source}");
         }
     }
 

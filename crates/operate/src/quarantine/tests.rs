@@ -60,30 +60,30 @@ fn columns() -> Vec<String> {
     ["sensor_id", "timestamp", "water_level", "location", "note \"a\""].map(str::to_owned).to_vec()
 }
 
-fn judged(replayer: &Replayer, line: &[u8], columns: Option<&[String]>) -> Verdict {
-    replayer.judge(&QuarantinedRow::from_json(line).unwrap(), columns, &Mended::default())
+fn evaluated(replayer: &Replayer, line: &[u8], columns: Option<&[String]>) -> ReplayVerdict {
+    replayer.evaluate(&QuarantinedRow::from_json(line).unwrap(), columns, &Repair::default())
 }
 
 #[track_caller]
-fn event(verdict: Verdict) -> Remade {
+fn event(verdict: ReplayVerdict) -> RebuiltRecord {
     match verdict {
-        Verdict::Event(remade) => remade,
+        ReplayVerdict::Event(rebuilt) => rebuilt,
         other => panic!("{other:?}"),
     }
 }
 
 #[track_caller]
-fn rejected(verdict: &Verdict) -> (Code, bool) {
+fn rejected(verdict: &ReplayVerdict) -> (Code, bool) {
     match verdict {
-        Verdict::Rejected(rejection, remade) => (rejection.code, remade.is_some()),
+        ReplayVerdict::Rejected(rejection, rebuilt) => (rejection.code, rebuilt.is_some()),
         other => panic!("{other:?}"),
     }
 }
 
 #[track_caller]
-fn unable(verdict: Verdict) -> (&'static str, String) {
+fn unable(verdict: ReplayVerdict) -> (&'static str, String) {
     match verdict {
-        Verdict::Unable(Unable { code, message }) => (code, message),
+        ReplayVerdict::NotReplayable(NotReplayable { code, message }) => (code, message),
         other => panic!("{other:?}"),
     }
 }
@@ -92,18 +92,19 @@ fn unable(verdict: Verdict) -> (&'static str, String) {
 fn a_record_that_passes_now_goes_back_byte_for_byte() {
     let record = raw("flood", GOOD);
 
-    let remade =
-        event(judged(&replayer(), &at_transform(Code::OutOfRange, record.as_bytes()), None));
+    let rebuilt =
+        event(evaluated(&replayer(), &at_transform(Code::OutOfRange, record.as_bytes()), None));
 
-    assert_eq!(remade.data, record.as_bytes());
-    assert_eq!((remade.partition_key.as_str(), remade.is_mended), ("s-1", false));
+    assert_eq!(rebuilt.data, record.as_bytes());
+    assert_eq!((rebuilt.partition_key.as_str(), rebuilt.is_repaired), ("s-1", false));
 }
 
 #[test]
 fn a_record_that_would_be_rejected_again_is_told_and_can_be_sent_nevertheless() {
     let record = raw("flood", BAD);
 
-    let verdict = judged(&replayer(), &at_transform(Code::InvalidNumber, record.as_bytes()), None);
+    let verdict =
+        evaluated(&replayer(), &at_transform(Code::InvalidNumber, record.as_bytes()), None);
 
     assert_eq!(rejected(&verdict), (Code::InvalidNumber, true));
 }
@@ -115,13 +116,13 @@ fn a_mended_record_keeps_its_id_source_and_time_of_receipt() {
         fixed(None, &["water_level=payload.water_level.replace(',', '.')"]),
         fixed(Some("row.replace('1,5', '1.5')"), &[]),
     ] {
-        let remade = event(judged(&replayer, &line, None));
+        let rebuilt = event(evaluated(&replayer, &line, None));
 
         assert_eq!(
-            String::from_utf8(remade.data).unwrap(),
+            String::from_utf8(rebuilt.data).unwrap(),
             raw("flood", &BAD.replace("1,5", "1.5"))
         );
-        assert!(remade.is_mended);
+        assert!(rebuilt.is_repaired);
     }
 }
 
@@ -129,12 +130,15 @@ fn a_mended_record_keeps_its_id_source_and_time_of_receipt() {
 fn a_row_of_a_csv_is_read_after_the_columns_of_its_object() {
     let line = at_ingest(Code::BrokenQuoting, CSV_SOURCE, Some("flood"), b"s-1,1762344000,1\"5,,x");
     let columns = columns();
-    assert_eq!(rejected(&judged(&replayer(), &line, Some(&columns))), (Code::BrokenQuoting, false));
+    assert_eq!(
+        rejected(&evaluated(&replayer(), &line, Some(&columns))),
+        (Code::BrokenQuoting, false)
+    );
 
-    let remade =
-        event(judged(&fixed(Some(r#"row.replace('"', '.')"#), &[]), &line, Some(&columns)));
+    let rebuilt =
+        event(evaluated(&fixed(Some(r#"row.replace('"', '.')"#), &[]), &line, Some(&columns)));
 
-    let text = String::from_utf8(remade.data).unwrap();
+    let text = String::from_utf8(rebuilt.data).unwrap();
     let raw = RawRecord::from_json(text.as_bytes()).unwrap();
     assert_eq!((&*raw.record_id, &*raw.source), ("00ff", CSV_SOURCE));
     assert_eq!(raw.received_at, "2026-11-20T10:00:00.5Z".parse().unwrap());
@@ -152,12 +156,12 @@ fn bytes_that_are_no_text_can_be_replaced() {
         (Code::NulByte, b"s-1,1762344000,1.5,,M\0nchen"),
     ] {
         let line = at_ingest(code, CSV_SOURCE, None, bytes);
-        assert_eq!(rejected(&judged(&replayer(), &line, Some(&columns))), (code, false));
+        assert_eq!(rejected(&evaluated(&replayer(), &line, Some(&columns))), (code, false));
 
         let fix = r"row.replace('\uFFFD', 'ü').replace('\u0000', 'ü')";
-        let remade = event(judged(&fixed(Some(fix), &[]), &line, Some(&columns)));
+        let rebuilt = event(evaluated(&fixed(Some(fix), &[]), &line, Some(&columns)));
 
-        assert!(String::from_utf8(remade.data).unwrap().contains("München"));
+        assert!(String::from_utf8(rebuilt.data).unwrap().contains("München"));
     }
 }
 
@@ -166,18 +170,19 @@ fn a_person_can_write_the_row_or_its_object() {
     let line = at_ingest(Code::WrongColumnCount, CSV_SOURCE, Some("flood"), b"s-1");
     let row = QuarantinedRow::from_json(&line).unwrap();
     let (columns, replayer) = (columns(), replayer());
-    let mended = |json: &str| serde_json::from_str::<Mended>(json).unwrap();
+    let mended = |json: &str| serde_json::from_str::<Repair>(json).unwrap();
 
     let by_text = mended(r#"{"row":"s-1,1762344000,1.5,,"}"#);
     assert!(Replayer::needs_columns(&row, &by_text));
-    let by_text = event(replayer.judge(&row, Some(&columns), &by_text));
+    let by_text = event(replayer.evaluate(&row, Some(&columns), &by_text));
     let by_object = mended(
         "{\"payload\":{\"sensor_id\":\"s-1\",\n\"timestamp\":\"1762344000\",\"water_level\":\"1.5\"}}",
     );
     assert!(!Replayer::needs_columns(&row, &by_object));
-    let by_object = event(replayer.judge(&row, None, &by_object));
+    let by_object = event(replayer.evaluate(&row, None, &by_object));
 
-    let text = |remade: &Remade| String::from_utf8(remade.data.clone()).unwrap().replace(' ', "");
+    let text =
+        |rebuilt: &RebuiltRecord| String::from_utf8(rebuilt.data.clone()).unwrap().replace(' ', "");
     assert_eq!(text(&by_text), text(&by_object));
     assert!(!by_object.data.contains(&b'\n'));
     for (json, code) in [
@@ -186,7 +191,7 @@ fn a_person_can_write_the_row_or_its_object() {
         (r#"{"payload":[]}"#, Code::InvalidJson),
         (r#"{"payload":{"sensor_id":"s-1"}}"#, Code::MissingField),
     ] {
-        let verdict = replayer.judge(&row, Some(&columns), &mended(json));
+        let verdict = replayer.evaluate(&row, Some(&columns), &mended(json));
         assert_eq!(rejected(&verdict).0, code, "{json}");
     }
 }
@@ -196,11 +201,11 @@ fn a_line_of_json_needs_no_columns() {
     let source = "s3://b/x.jsonl?etag=\"e\"#offset=0&row=1";
     let good = GOOD.replace("\"timestamp\"", "\"location\":\"weir\",\"timestamp\"");
     let line = at_ingest(Code::RowTooLarge, source, None, good.as_bytes());
-    let remade = event(judged(&replayer(), &line, None));
-    assert!(remade.data.ends_with(format!("\"payload\":{good}}}").as_bytes()));
+    let rebuilt = event(evaluated(&replayer(), &line, None));
+    assert!(rebuilt.data.ends_with(format!("\"payload\":{good}}}").as_bytes()));
 
     let line = at_ingest(Code::InvalidJson, source, Some("flood"), b"sensor_id=s-1");
-    assert_eq!(rejected(&judged(&replayer(), &line, None)), (Code::InvalidJson, false));
+    assert_eq!(rejected(&evaluated(&replayer(), &line, None)), (Code::InvalidJson, false));
 }
 
 #[test]
@@ -210,14 +215,14 @@ fn a_value_of_a_topic_is_of_its_dataset_or_of_the_one_that_is_named() {
         at_ingest(Code::UnknownDataset, &source, None, GOOD.as_bytes())
     };
     let mut replayer = replayer();
-    assert_eq!(event(judged(&replayer, &of("flood"), None)).dataset, "flood");
-    assert_eq!(rejected(&judged(&replayer, &of("rivers"), None)), (Code::UnknownDataset, false));
+    assert_eq!(event(evaluated(&replayer, &of("flood"), None)).dataset, "flood");
+    assert_eq!(rejected(&evaluated(&replayer, &of("rivers"), None)), (Code::UnknownDataset, false));
 
     replayer.dataset = datasets::by_name("flood");
 
-    assert_eq!(event(judged(&replayer, &of("rivers"), None)).dataset, "flood");
+    assert_eq!(event(evaluated(&replayer, &of("rivers"), None)).dataset, "flood");
     let of_raw = at_transform(Code::UnknownDataset, raw("rivers", GOOD).as_bytes());
-    assert_eq!(event(judged(&replayer, &of_raw, None)).data, raw("flood", GOOD).as_bytes());
+    assert_eq!(event(evaluated(&replayer, &of_raw, None)).data, raw("flood", GOOD).as_bytes());
 }
 
 #[test]
@@ -230,8 +235,8 @@ fn what_is_no_row_is_told_for_what_it_is() {
         (at_transform(Code::InvalidJson, b"hello"), "no_row", "no raw record"),
         (at_ingest(Code::InvalidJson, "sqs:m-1", None, b"{}"), "no_row", "message of the queue"),
     ] {
-        let (told, message) = unable(judged(&replayer(), &line, None));
-        assert!(told == code && message.contains(part), "{told}: {message}");
+        let (reported, message) = unable(evaluated(&replayer(), &line, None));
+        assert!(reported == code && message.contains(part), "{reported}: {message}");
     }
 }
 
@@ -261,8 +266,8 @@ fn bytes_that_were_not_kept_are_told_with_their_place() {
             "kafka:flood-0#offset=1",
         ),
     ] {
-        let (told, message) = unable(judged(&replayer(), &line, None));
-        assert!(told == code && message.contains(part), "{told}: {message}");
+        let (reported, message) = unable(evaluated(&replayer(), &line, None));
+        assert!(reported == code && message.contains(part), "{reported}: {message}");
     }
 }
 
@@ -270,7 +275,7 @@ fn bytes_that_were_not_kept_are_told_with_their_place() {
 fn what_a_fix_does_not_fit_is_told_of_that_row() {
     let line = at_transform(Code::OutOfRange, raw("flood", GOOD).as_bytes());
 
-    let (code, message) = unable(judged(&fixed(None, &["x=payload.none"]), &line, None));
+    let (code, message) = unable(evaluated(&fixed(None, &["x=payload.none"]), &line, None));
 
     assert_eq!(code, "not_mended");
     assert!(message.starts_with("--set x: "), "{message}");
@@ -281,7 +286,7 @@ fn a_record_that_has_become_too_large_is_told() {
     let line = at_transform(Code::OutOfRange, raw("flood", GOOD).as_bytes());
     let replayer = Replayer { max_record_bytes: 100, ..replayer() };
 
-    assert_eq!(rejected(&judged(&replayer, &line, None)), (Code::RowTooLarge, false));
+    assert_eq!(rejected(&evaluated(&replayer, &line, None)), (Code::RowTooLarge, false));
 }
 
 #[test]
@@ -296,12 +301,14 @@ fn an_id_stays_when_a_row_goes_round_again_and_again() {
     };
     let first = line(Code::WrongColumnCount, &origin, Some(b"s-1"));
     let row = QuarantinedRow::from_json(&first).unwrap();
-    let mended = serde_json::from_str::<Mended>(&format!("{{\"payload\":{BAD}}}")).unwrap();
-    let Verdict::Rejected(_, Some(sent)) = replayer().judge(&row, None, &mended) else { panic!() };
+    let mended = serde_json::from_str::<Repair>(&format!("{{\"payload\":{BAD}}}")).unwrap();
+    let ReplayVerdict::Rejected(_, Some(sent)) = replayer().evaluate(&row, None, &mended) else {
+        panic!()
+    };
 
     // It was sent all the same, and is rejected by `transform`.
     let again = at_transform(Code::InvalidNumber, &sent.data);
-    let good = event(judged(&fixed(None, &["water_level='1.5'"]), &again, None));
+    let good = event(evaluated(&fixed(None, &["water_level='1.5'"]), &again, None));
 
     let (before, after) = (sent.data, good.data);
     let (before, after) = (read_raw(&before).unwrap(), read_raw(&after).unwrap());
@@ -334,15 +341,15 @@ proptest! {
         let replayer = if fix { fixed(Some("row.trim()"), &["note='mended'"]) } else { replayer() };
         let columns = columns();
 
-        let first = judged(&replayer, &line, Some(&columns));
+        let first = evaluated(&replayer, &line, Some(&columns));
 
-        prop_assert_eq!(&first, &judged(&replayer, &line, Some(&columns)));
-        if let Verdict::Event(remade) | Verdict::Filtered(remade) = first {
+        prop_assert_eq!(&first, &evaluated(&replayer, &line, Some(&columns)));
+        if let ReplayVerdict::Event(rebuilt) | ReplayVerdict::Filtered(rebuilt) = first {
             let row = QuarantinedRow::from_json(&line).unwrap();
-            let raw = read_raw(&remade.data).unwrap();
+            let raw = read_raw(&rebuilt.data).unwrap();
             prop_assert_eq!(&raw.record_id, &row.record_id);
             prop_assert_eq!(&raw.source, &row.source);
-            prop_assert!(!remade.data.contains(&b'\n'));
+            prop_assert!(!rebuilt.data.contains(&b'\n'));
         }
     }
 }

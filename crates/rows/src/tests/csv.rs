@@ -136,7 +136,7 @@ fn several_lines_with_the_wrong_number_of_cells_cost_the_first() {
 fn one_line_with_the_wrong_number_of_cells_says_how_many() {
     let read = read("a,b\n1\n1,2,3\n1,\"2,3\"\n");
 
-    let codes: Vec<_> = read.rows.iter().map(Given::code).collect();
+    let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
     assert_eq!(codes, [Some(WrongColumnCount), Some(WrongColumnCount), None]);
     assert_eq!(read.message(0), "expected 2 cells, found 1");
     assert_eq!(read.message(1), "expected 2 cells, found 3");
@@ -146,7 +146,7 @@ fn one_line_with_the_wrong_number_of_cells_says_how_many() {
 fn bytes_that_are_not_utf8_break_their_row_and_name_their_column() {
     let read = read(b"a,b\n1,x\xff\n\"2\n\",\"\xc3\"\n3,4\n");
 
-    let codes: Vec<_> = read.rows.iter().map(Given::code).collect();
+    let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
     assert_eq!(codes, [Some(NotUtf8), Some(NotUtf8), None]);
     assert_eq!(read.rows[0].bytes, b"1,x\xff");
     assert_eq!(read.message(0), "the row has bytes that are not UTF-8 at byte 3");
@@ -158,7 +158,7 @@ fn bytes_that_are_not_utf8_break_their_row_and_name_their_column() {
 fn a_nul_breaks_its_row_and_says_more_than_the_rest() {
     let read = read(b"a,b\n\0,x\n1,\xff\0\"\n1,2,3\0\n3,4\n");
 
-    let codes: Vec<_> = read.rows.iter().map(Given::code).collect();
+    let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
     assert_eq!(codes, [Some(NulByte), Some(NulByte), Some(NulByte), None]);
     assert_eq!(read.message(1), "the row has a NUL byte at byte 3");
     assert_eq!(read.rows[0].result.as_ref().unwrap_err().2.as_deref(), Some("a"));
@@ -180,10 +180,10 @@ fn cells_and_fields_are_looked_up() {
 
     let Ok(Next::Row(row)) = reader.next() else { panic!("no row") };
 
-    assert_eq!(row.cell(0).as_deref(), Some("1"));
-    assert_eq!(row.cell(1).as_deref(), Some("x\"y"));
-    assert_eq!(row.cell(2), None);
-    assert_eq!(row.cell(3), None);
+    assert_eq!(row.field_at(0).as_deref(), Some("1"));
+    assert_eq!(row.field_at(1).as_deref(), Some("x\"y"));
+    assert_eq!(row.field_at(2), None);
+    assert_eq!(row.field_at(3), None);
     assert_eq!(row.field("b").as_deref(), Some("x\"y"));
     assert_eq!(row.field("c"), None);
     assert_eq!(row.field("z"), None);

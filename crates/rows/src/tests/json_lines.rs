@@ -52,7 +52,7 @@ fn nesting_has_a_limit() {
 fn nul_and_bytes_that_are_not_utf8_break_their_line() {
     let read = read(b"{}\n{\"a\":\"\0\"}\n{\"a\":\"\xff\"}\n{}\n");
 
-    let codes: Vec<_> = read.rows.iter().map(Given::code).collect();
+    let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
     assert_eq!(codes, [None, Some(NulByte), Some(NotUtf8), None]);
     assert_eq!(read.rows[2].bytes, b"{\"a\":\"\xff\"}");
 }
@@ -87,5 +87,5 @@ fn top_level_strings_and_numbers_are_looked_up() {
     assert_eq!(row.field("o"), None);
     assert_eq!(row.field("t"), None);
     assert_eq!(row.field("z"), None);
-    assert_eq!(row.cell(0), None);
+    assert_eq!(row.field_at(0), None);
 }

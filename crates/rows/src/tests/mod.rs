@@ -22,14 +22,14 @@ const SMALL: Limits =
 
 /// A row or a broken row, kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Given {
+struct ReadRow {
     position: Position,
     bytes: Vec<u8>,
     /// The row's JSON, or what is wrong: kind, message, field, complete.
     result: Result<String, (ErrorKind, String, Option<String>, bool)>,
 }
 
-impl Given {
+impl ReadRow {
     fn code(&self) -> Option<ErrorKind> {
         self.result.as_ref().err().map(|fault| fault.0)
     }
@@ -39,7 +39,7 @@ impl Given {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Read {
     header: Option<Header>,
-    rows: Vec<Given>,
+    rows: Vec<ReadRow>,
     /// Where the reader stood before each row and after the last.
     positions: Vec<Position>,
     refusal: Option<Refusal>,
@@ -78,11 +78,11 @@ fn drain<'p>(reader: &mut ObjectReader, mut pieces: impl Iterator<Item = &'p [u8
                 let mut json = Vec::new();
                 row.write_json(&mut json);
                 let result = Ok(String::from_utf8(json).unwrap());
-                (Some(Given { position: row.position, bytes: row.bytes.to_vec(), result }), false)
+                (Some(ReadRow { position: row.position, bytes: row.bytes.to_vec(), result }), false)
             }
             Ok(Next::Broken(row)) => {
                 let result = Err((row.kind, row.message, row.field, row.complete));
-                (Some(Given { position: row.position, bytes: row.bytes.to_vec(), result }), false)
+                (Some(ReadRow { position: row.position, bytes: row.bytes.to_vec(), result }), false)
             }
             Ok(Next::NeedInput) => {
                 match pieces.next() {

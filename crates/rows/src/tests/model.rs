@@ -22,9 +22,9 @@ pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
             at += first;
             continue;
         }
-        let (length, kind) = match cells(rest) {
-            Some((cells, length)) if trim(&rest[..length]).len() <= max_bytes => {
-                match (cells == columns, length == first) {
+        let (length, kind) = match fields(rest) {
+            Some((fields, length)) if trim(&rest[..length]).len() <= max_bytes => {
+                match (fields == columns, length == first) {
                     (true, _) => (length, None),
                     (false, true) => (first, Some(ErrorKind::WrongColumnCount)),
                     (false, false) => (first, Some(ErrorKind::BrokenQuoting)),
@@ -53,9 +53,9 @@ fn trim(line: &[u8]) -> &[u8] {
 }
 
 /// How many cells the row has and how far it goes, or nothing if its quoting is broken.
-fn cells(bytes: &[u8]) -> Option<(usize, usize)> {
+fn fields(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut at = 0;
-    let mut cells = 0;
+    let mut fields = 0;
     loop {
         if bytes.get(at) == Some(&b'"') {
             at += 1;
@@ -74,11 +74,11 @@ fn cells(bytes: &[u8]) -> Option<(usize, usize)> {
             let ends_line = matches!(bytes.get(end), Some(b'\n') | None);
             at = if ends_line { at.max(trim(content).len()) } else { end };
         }
-        cells += 1;
+        fields += 1;
         match &bytes[at..] {
             [b',', ..] => at += 1,
             [] | [b'\r'] | [b'\n', ..] | [b'\r', b'\n', ..] => {
-                return Some((cells, line(bytes, at)));
+                return Some((fields, line(bytes, at)));
             }
             _ => return None,
         }

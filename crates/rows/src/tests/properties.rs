@@ -185,9 +185,9 @@ proptest! {
 
         let mut theirs = ::csv::Reader::from_reader(&object[..]);
         let theirs: Vec<_> = theirs.records().map(|record| {
-            let cells = ["a", "b", "c"].map(String::from).into_iter();
-            let cells = cells.zip(record.unwrap().iter().map(serde_json::Value::from).collect::<Vec<_>>());
-            serde_json::Value::Object(cells.filter(|cell| cell.1 != "").collect())
+            let fields = ["a", "b", "c"].map(String::from).into_iter();
+            let fields = fields.zip(record.unwrap().iter().map(serde_json::Value::from).collect::<Vec<_>>());
+            serde_json::Value::Object(fields.filter(|field| field.1 != "").collect())
         }).collect();
         prop_assert_eq!(ours, theirs);
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Alert, Form, MAX_BYTES};
+use super::{Alert, AlertStatus, MAX_BYTES};
 use crate::Severity;
 use tributary_model::bad_row::first_chars;
 use tributary_model::id::Id;
@@ -33,7 +33,7 @@ const ID_BYTES: usize = 35;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The first so many have a message of their own.
-    pub alone: usize,
+    pub singles: usize,
     /// Those after them, in order. What no digest has is left: there were too few messages for it.
     pub digests: Vec<Digest>,
 }
@@ -82,7 +82,7 @@ struct OfKey<'a> {
 #[must_use]
 pub fn plan(alerts: &[&Alert], messages: usize) -> Plan {
     if alerts.len() <= messages {
-        return Plan { alone: alerts.len(), digests: Vec::new() };
+        return Plan { singles: alerts.len(), digests: Vec::new() };
     }
     let mut ranges = Vec::new();
     for count in 1..=messages {
@@ -91,13 +91,13 @@ pub fn plan(alerts: &[&Alert], messages: usize) -> Plan {
             break;
         }
     }
-    let alone = ranges.first().map_or(0, |first| first.start);
+    let singles = ranges.first().map_or(0, |first| first.start);
     let parts = ranges.len();
     let digest = |(index, range): (usize, Range<usize>)| {
         let (title, message) = message(&alerts[range.clone()], index + 1, parts);
         Digest { alerts: range, title, message }
     };
-    Plan { alone, digests: ranges.into_iter().enumerate().map(digest).collect() }
+    Plan { singles, digests: ranges.into_iter().enumerate().map(digest).collect() }
 }
 
 /// Up to `count` ranges from `start` on, each as much as one message holds.
@@ -150,9 +150,9 @@ fn message(alerts: &[&Alert], part: usize, parts: usize) -> (String, String) {
     let title = |alert: &Alert| first_chars(&alert.title, MAX_TEXT_CHARS).to_owned();
     let examples: Vec<_> = alerts.iter().take(EXAMPLES).map(|alert| title(alert)).collect();
     let (rule, dataset) = (first_chars(&first.rule, MAX_TEXT_CHARS), &first.dataset);
-    let what = match first.form {
-        Form::Alert => "alerts",
-        Form::End => "ends",
+    let what = match first.status {
+        AlertStatus::Firing => "alerts",
+        AlertStatus::Resolved => "ends",
     };
     let title = match keys.len() {
         1 => format!("{} {what} of {rule}, all of one key", alerts.len()),

@@ -7,16 +7,16 @@ use cel::{IdedExpr, Program};
 use super::tree;
 
 /// How deep brackets, and `?:`, may be in each other.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// The most operators after one another, and the most fields of fields.
-const LONGEST_CHAIN: usize = 64;
+const MAX_CHAIN: usize = 64;
 
 /// The most nodes of a syntax tree; what is written down in a list is none.
-const MOST_NODES: usize = 2_000;
+const MAX_NODES: usize = 2_000;
 
 /// The deepest syntax tree.
-const DEEPEST_TREE: usize = 64;
+const MAX_TREE_DEPTH: usize = 64;
 
 /// What is open at some point of a text, since a bracket, a comma or a connective.
 #[derive(Clone, Copy, Default)]
@@ -66,11 +66,11 @@ pub(super) fn of_text(text: &str) -> Option<(usize, String)> {
             _ => {}
         }
         let depth = outer.len() + open.choices + outer.iter().map(|it| it.choices).sum::<usize>();
-        if depth > DEEPEST {
-            return Some((here, format!("is too deep: more than {DEEPEST} brackets or choices")));
+        if depth > MAX_DEPTH {
+            return Some((here, format!("is too deep: more than {MAX_DEPTH} brackets or choices")));
         }
-        if open.operators > LONGEST_CHAIN || open.members > LONGEST_CHAIN {
-            return Some((here, format!("is too long: more than {LONGEST_CHAIN} in a row")));
+        if open.operators > MAX_CHAIN || open.members > MAX_CHAIN {
+            return Some((here, format!("is too long: more than {MAX_CHAIN} in a row")));
         }
     }
     None
@@ -100,11 +100,11 @@ pub(super) fn of_tree(program: &Program) -> Option<(usize, String)> {
     while let Some((node, depth)) = open.pop() {
         nodes += 1;
         let fault = |message| Some((tree::own(program, node).unwrap_or_default(), message));
-        if depth > DEEPEST_TREE {
-            return fault(format!("is too deep: more than {DEEPEST_TREE} parts in each other"));
+        if depth > MAX_TREE_DEPTH {
+            return fault(format!("is too deep: more than {MAX_TREE_DEPTH} parts in each other"));
         }
-        if nodes > MOST_NODES {
-            return fault(format!("is too large: more than {MOST_NODES} parts"));
+        if nodes > MAX_NODES {
+            return fault(format!("is too large: more than {MAX_NODES} parts"));
         }
         let is_list = matches!(node.expr, Expr::List(_));
         let counts = |part: &&IdedExpr| !(is_list && matches!(part.expr, Expr::Literal(_)));

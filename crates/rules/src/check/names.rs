@@ -3,10 +3,10 @@
 use tributary_model::domain::Fields;
 
 /// How many names a message shows.
-const MOST_SHOWN: usize = 12;
+const MAX_SHOWN: usize = 12;
 
 /// The longest text that is compared with names, in bytes.
-const LONGEST_MEANT: usize = 200;
+const MAX_SUGGESTION_BYTES: usize = 200;
 
 /// What to say of a field that is not there.
 pub(super) fn no_field(fields: &Fields, path: &str, name: &str) -> String {
@@ -17,7 +17,7 @@ pub(super) fn no_field(fields: &Fields, path: &str, name: &str) -> String {
 /// The names that may have been meant, or all.
 pub(super) fn shown(names: &[&str], meant: &str) -> String {
     let mut alike: Vec<_> = names.iter().copied().filter(|name| name.starts_with(meant)).collect();
-    let is_name = meant.len() <= LONGEST_MEANT;
+    let is_name = meant.len() <= MAX_SUGGESTION_BYTES;
     let near = names.iter().filter(|_| is_name).map(|name| (distance(name, meant), *name)).min();
     let near = near.filter(|(distance, name)| alike.is_empty() && *distance <= 1 + name.len() / 4);
     if let Some((_, name)) = near {
@@ -26,8 +26,8 @@ pub(super) fn shown(names: &[&str], meant: &str) -> String {
     if alike.is_empty() {
         alike = names.to_vec();
     }
-    let more = alike.len().saturating_sub(MOST_SHOWN);
-    alike.truncate(MOST_SHOWN);
+    let more = alike.len().saturating_sub(MAX_SHOWN);
+    alike.truncate(MAX_SHOWN);
     match (alike.is_empty(), more) {
         (true, _) => "; it has none".to_owned(),
         (false, 0) => format!("; there are {}", alike.join(", ")),

@@ -16,15 +16,15 @@ fn fields(name: &str) -> Fields {
 
 /// What is said about an expression: each as `code message`. Where it is said is where the `^` is,
 /// which is no part of the expression.
-fn told(of: &str, marked: &str) -> Vec<String> {
+fn reported(of: &str, marked: &str) -> Vec<String> {
     let when = marked.replace('^', "");
     let faults = faults(&fields(of), &when).into_iter();
-    let told = faults.map(|fault| {
+    let reported = faults.map(|fault| {
         let place = marked.find('^').filter(|place| *place != fault.offset);
         let place = place.map(|_| format!("at {:?}: ", &when[fault.offset..]));
         format!("{}{} {}", place.unwrap_or_default(), fault.code.as_str(), fault.message)
     });
-    told.collect()
+    reported.collect()
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn what_can_hold_passes() {
         ("covid-1d", "double(event.measures.cases_max) - event.measures.cases_min > 100.0"),
         ("telemetry", "true"),
     ] {
-        assert_eq!(told(of, when), Vec::<String>::new(), "{when}");
+        assert_eq!(reported(of, when), Vec::<String>::new(), "{when}");
     }
 }
 
@@ -111,8 +111,8 @@ fn what_can_never_hold_is_told_at_its_first_character() {
         ),
         ("telemetry", "false", "dead can never fire"),
     ] {
-        let told = told(of, when);
-        assert!(told.len() == 1 && told[0].starts_with(expected), "{when}: {told:?}");
+        let reported = reported(of, when);
+        assert!(reported.len() == 1 && reported[0].starts_with(expected), "{when}: {reported:?}");
     }
 }
 
@@ -136,7 +136,7 @@ fn what_always_holds_is_told_and_refuses_nothing() {
             "always always fails: severity is 1 to 4",
         ),
     ] {
-        assert_eq!(told(of, when), [expected], "{when}");
+        assert_eq!(reported(of, when), [expected], "{when}");
         let when = when.replace('^', "");
         assert!(faults(&fields(of), &when).iter().all(|fault| fault.level == Level::Warning));
     }
@@ -196,8 +196,8 @@ fn a_name_that_is_not_there_is_told_with_those_that_are() {
         ),
         ("accidents", "max(1.0, 2.0) > 1.0", "unknown_function max is no function"),
     ] {
-        let told = told(of, when);
-        assert!(told.len() == 1 && told[0].starts_with(expected), "{when}: {told:?}");
+        let reported = reported(of, when);
+        assert!(reported.len() == 1 && reported[0].starts_with(expected), "{when}: {reported:?}");
     }
 }
 
@@ -222,8 +222,8 @@ fn types_that_do_not_go_together_are_told() {
         ("event.measures.severity % 2.0 == 0.0", "wrong_type a double has no remainder"),
         ("event.measures.", "unparsable does not parse: "),
     ] {
-        let told = told("accidents", when);
-        assert!(told.len() == 1 && told[0].starts_with(expected), "{when}: {told:?}");
+        let reported = reported("accidents", when);
+        assert!(reported.len() == 1 && reported[0].starts_with(expected), "{when}: {reported:?}");
     }
 }
 
@@ -275,10 +275,10 @@ fn each_part_of_a_choice_of_a_list_and_of_a_filter_is_held_against_what_can_be()
         ),
         ("accidents", "int(^event.tags) > 1", "wrong_type the tags is no number"),
     ] {
-        let told = told(of, when);
-        assert!(told.len() == 1 && told[0].starts_with(expected), "{when}: {told:?}");
+        let reported = reported(of, when);
+        assert!(reported.len() == 1 && reported[0].starts_with(expected), "{when}: {reported:?}");
     }
-    let states = told("accidents", "event.attributes.state in ['OH', ^'Utah', 'xx']");
+    let states = reported("accidents", "event.attributes.state in ['OH', ^'Utah', 'xx']");
     assert_eq!(states.len(), 2, "{states:?}");
     let faults = faults(&fields("telemetry-1m"), "event.tags[0] == 'anomaly'");
     assert_eq!(faults.iter().map(|it| it.level).collect::<Vec<_>>(), [Level::Warning]);
@@ -296,7 +296,7 @@ fn a_field_that_need_not_be_there_is_not_taken_to_be_there() {
         "((event.measures.wind_chill_c > 3.0 && event.measures.severity > 3.0) == false) && \
          !has(event.measures.wind_chill_c)",
     ] {
-        assert_eq!(told("accidents", when), Vec::<String>::new(), "{when}");
+        assert_eq!(reported("accidents", when), Vec::<String>::new(), "{when}");
     }
 }
 
@@ -439,7 +439,7 @@ fn bad_examples() -> Vec<(String, String)> {
 
 #[test]
 fn each_bad_example_is_refused_with_rule_line_and_column() {
-    let mut told = String::new();
+    let mut reported = String::new();
     for (name, text) in bad_examples() {
         let mut checked = check(&text, &shipped::schemas(), &shipped::windows());
         checked.require_examples(|rule| if rule == "snow-at-night" { (0, 0) } else { (1, 1) });
@@ -451,10 +451,10 @@ fn each_bad_example_is_refused_with_rule_line_and_column() {
             let message = if is_ours { finding.message.as_str() } else { "…" };
             let (line, column, rule) =
                 (finding.line, finding.column, finding.rule.as_ref().unwrap());
-            writeln!(told, "{name}:{line}:{column}: {rule}: {code}: {message}").unwrap();
+            writeln!(reported, "{name}:{line}:{column}: {rule}: {code}: {message}").unwrap();
         }
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(reported);
 }
 
 #[test]
@@ -469,8 +469,8 @@ fn the_shipped_rules_are_right() {
 fn a_file_without_rules_is_refused() {
     for text in ["rules = []", "rules = [] # later"] {
         let checked = check(text, &shipped::schemas(), &shipped::windows());
-        let told: Vec<_> = checked.findings.iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["1:1: there are no rules"]);
+        let reported: Vec<_> = checked.findings.iter().map(ToString::to_string).collect();
+        assert_eq!(reported, ["1:1: there are no rules"]);
         assert!(!checked.is_usable());
     }
 }
@@ -486,7 +486,8 @@ fn a_rule_without_an_example_of_each_is_refused() {
     ] {
         let mut checked = check(&text, &shipped::schemas(), &shipped::windows());
         checked.require_examples(|_| count);
-        let told: Vec<_> = checked.findings.iter().map(|finding| &finding.message[..]).collect();
-        assert_eq!(told, expected);
+        let reported: Vec<_> =
+            checked.findings.iter().map(|finding| &finding.message[..]).collect();
+        assert_eq!(reported, expected);
     }
 }

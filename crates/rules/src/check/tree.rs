@@ -90,7 +90,7 @@ pub(super) fn connective(node: &IdedExpr) -> Option<(&str, &[IdedExpr])> {
 }
 
 /// The condition of `condition == true` and its like, and whether that says that it is so.
-pub(super) fn told_apart(node: &IdedExpr) -> Option<(&IdedExpr, bool)> {
+pub(super) fn boolean_test(node: &IdedExpr) -> Option<(&IdedExpr, bool)> {
     let Expr::Call(call) = &node.expr else { return None };
     let is_equal = match comparison(call)? {
         Comparison::Equal => true,
@@ -110,7 +110,7 @@ pub(super) fn told_apart(node: &IdedExpr) -> Option<(&IdedExpr, bool)> {
 }
 
 /// The macros `exists` and `exists_one`, and what they ask of each element.
-pub(super) fn exists(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
+pub(super) fn exists_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
     let Expr::Comprehension(comprehension) = &node.expr else { return None };
     let is_false = matches!(
         &comprehension.accu_init.expr,
@@ -123,13 +123,13 @@ pub(super) fn exists(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)>
         _ => {
             let counts =
                 matches!(comprehension.accu_init.expr, Expr::Literal(LiteralValue::Int(_)));
-            chosen(node).filter(|_| counts)
+            filter_macro(node).filter(|_| counts)
         }
     }
 }
 
 /// The macros `filter` and `exists_one`, and what they ask of each element.
-pub(super) fn chosen(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
+pub(super) fn filter_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
     let Expr::Comprehension(comprehension) = &node.expr else { return None };
     match &comprehension.loop_step.expr {
         Expr::Call(CallExpr { func_name, target: None, args }) => match &args[..] {

@@ -6,7 +6,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectEx
 use super::names::{no_field, shown};
 use super::tree::{self, Fault};
 use super::{Code, Level};
-use tributary_model::domain::{Domain, Fields, NumberType, Texts};
+use tributary_model::domain::{Domain, Fields, NumberType, TextSet};
 
 /// The functions there are, beside operators and macros.
 pub(super) const FUNCTIONS: [&str; 12] = [
@@ -329,7 +329,7 @@ impl Types<'_> {
             return;
         }
         let texts = match (tree::text(node), tree::path(node)) {
-            (Some(text), _) => Texts::one_of([text]),
+            (Some(text), _) => TextSet::one_of([text]),
             (None, Some(path)) => match self.fields.domain(&path) {
                 Some(Domain::Text(texts)) => texts,
                 _ => return,
@@ -341,7 +341,7 @@ impl Types<'_> {
             "uint" => text.parse::<u64>().is_ok(),
             _ => text.parse::<f64>().is_ok(),
         };
-        if let Texts::OneOf(all) = &texts
+        if let TextSet::OneOf(all) = &texts
             && !all.iter().any(is_number)
         {
             self.wrong(node, format!("is never a number: it is {texts}"));

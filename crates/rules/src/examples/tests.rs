@@ -34,10 +34,10 @@ fn each_shipped_rule_fires_in_its_examples_and_is_silent_in_the_others() {
     for rule in rules.iter() {
         let mut seen = [0, 0];
         for file in entries(&folder().join(rule.id())) {
-            let shows = Shows::of_name(name(&file)).unwrap_or_else(|| panic!("{file:?}"));
+            let shows = Expectation::of_name(name(&file)).unwrap_or_else(|| panic!("{file:?}"));
             let fires = examples.fires(&rules, rule.id(), &example(rule.id(), name(&file)));
-            assert_eq!(fires, Ok(shows == Shows::Fires), "{}", file.display());
-            seen[usize::from(shows == Shows::Fires)] += 1;
+            assert_eq!(fires, Ok(shows == Expectation::Fires), "{}", file.display());
+            seen[usize::from(shows == Expectation::Fires)] += 1;
         }
         assert!(seen[0] > 0 && seen[1] > 0, "{} has examples of both kinds", rule.id());
     }
@@ -92,8 +92,8 @@ fn an_example_that_shows_nothing_is_refused() {
 
 #[test]
 fn what_a_name_shows_is_its_first_word() {
-    assert_eq!(Shows::of_name("fires-above-30.json"), Some(Shows::Fires));
-    assert_eq!(Shows::of_name("silent-at-30.json"), Some(Shows::Silent));
-    assert_eq!(Shows::of_name("firesome.json"), None);
-    assert_eq!(Shows::of_name("above-30.json"), None);
+    assert_eq!(Expectation::of_name("fires-above-30.json"), Some(Expectation::Fires));
+    assert_eq!(Expectation::of_name("silent-at-30.json"), Some(Expectation::DoesNotFire));
+    assert_eq!(Expectation::of_name("firesome.json"), None);
+    assert_eq!(Expectation::of_name("above-30.json"), None);
 }

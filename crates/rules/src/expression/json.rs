@@ -14,7 +14,7 @@ use tributary_model::json::BorrowedText;
 use tributary_rows::object_value;
 
 /// Lists are no deeper than this: what lies below is null.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// The text of a JSON object.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ impl<'e> Json<'e> {
 fn value(text: &str, depth: usize) -> Box<dyn Val + '_> {
     match text.as_bytes().first() {
         Some(b'{') => Box::new(Json(text)),
-        Some(b'[') if depth < DEEPEST => {
+        Some(b'[') if depth < MAX_DEPTH => {
             let elements: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
             let elements = elements.into_iter().map(|element| value(element.get(), depth + 1));
             Box::new(CelList::from(elements.collect::<Vec<_>>()))

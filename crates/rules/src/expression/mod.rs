@@ -5,7 +5,7 @@
 
 mod fields;
 mod json;
-mod strangers;
+mod unknown_variables;
 mod value;
 
 use std::sync::{Arc, LazyLock};
@@ -119,13 +119,13 @@ impl Expression {
         let program = env
             .compile(text)
             .map_err(|errors| ConfigError::new(owner, format!("does not parse: {errors}")))?;
-        let strangers = strangers::strangers(program.expression(), names);
-        if strangers.is_empty() {
+        let unknown_variables = unknown_variables::unknown_variables(program.expression(), names);
+        if unknown_variables.is_empty() {
             return Ok(Self { program });
         }
-        let (strangers, known) = (strangers.join(", "), names.join("` and `"));
+        let (unknown_variables, known) = (unknown_variables.join(", "), names.join("` and `"));
         let is = if names.len() == 1 { "is" } else { "are" };
-        let message = format!("names {strangers}, and only `{known}` {is} there");
+        let message = format!("names {unknown_variables}, and only `{known}` {is} there");
         Err(ConfigError::new(owner, message))
     }
 

@@ -5,7 +5,7 @@ use cel::objects::Key;
 use serde_json::{Map, Number};
 
 /// Beyond it, a double no longer tells whole numbers apart.
-const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// `value` as JSON. A whole double is written without a point: every number of a payload is a double
 /// in CEL, and `17` should stay `17`.
@@ -35,7 +35,7 @@ pub(super) fn json(value: &Value) -> Result<serde_json::Value, String> {
 
 #[expect(clippy::cast_possible_truncation, reason = "it is whole, and small enough")]
 fn float(number: f64) -> Result<Number, String> {
-    if number.fract() == 0.0 && number.abs() < LARGEST_WHOLE {
+    if number.fract() == 0.0 && number.abs() < MAX_SAFE_INTEGER {
         return Ok((number as i64).into());
     }
     Number::from_f64(number).ok_or_else(|| format!("is {number}, which JSON has not"))

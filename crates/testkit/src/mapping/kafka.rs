@@ -83,7 +83,7 @@ impl KafkaMapping {
             let is_done = self.commit(&batch, &reported);
             if is_done {
                 failures = 0;
-                if self.lambda.faults().strikes(Fault::DuplicateBatch) {
+                if self.lambda.faults().occurs(Fault::DuplicateBatch) {
                     // A rebalance before the commit: the batch comes once more.
                     let _ = self.lambda.invoke(payload).await;
                 }

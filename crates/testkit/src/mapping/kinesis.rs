@@ -244,8 +244,8 @@ impl KinesisMapping {
             if self.is_stopped.get() {
                 return;
             }
-            let aged = self.settings.max_age.map_or(0, |most| {
-                let oldest = clock::elapsed().saturating_sub(most);
+            let aged = self.settings.max_age.map_or(0, |max| {
+                let oldest = clock::elapsed().saturating_sub(max);
                 records.partition_point(|record| record.arrived < oldest)
             });
             if aged > 0 {
@@ -275,7 +275,7 @@ impl KinesisMapping {
                 attempts.push_front(Attempt { records: second, count });
                 attempts.push_front(Attempt { records, count });
                 sleep(pause(0)).await;
-            } else if self.settings.max_retries.is_some_and(|most| count >= most) {
+            } else if self.settings.max_retries.is_some_and(|max| count >= max) {
                 self.park(shard, &records, "RetryAttemptsExhausted", count + 1);
             } else {
                 // Cutting a batch uses no retry.
@@ -318,7 +318,7 @@ impl KinesisMapping {
     /// Now and then a batch comes once more, after it was done.
     fn deliver_late(&self, payload: String) {
         let faults = self.lambda.faults();
-        if faults.strikes(Fault::DuplicateBatch) {
+        if faults.occurs(Fault::DuplicateBatch) {
             let wait = Duration::from_secs(faults.below(120) as u64);
             let lambda = self.lambda.clone();
             spawn_local(async move {

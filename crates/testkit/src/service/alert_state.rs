@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tributary_aws::alert_state::{AlertState, OPERATION};
-use tributary_aws::error::{CallError, SetUpError};
-use tributary_rules::series::{Mark, Marks};
-use tributary_rules::watch::Watched;
+use tributary_aws::error::{CallError, SetupError};
+use tributary_rules::consecutive::{Mark, Marks};
+use tributary_rules::no_data::WatchedEntity;
 
 use crate::clock;
 use crate::fault::Faults;
-use crate::line::Line;
+use crate::injector::FaultInjector;
 
 /// The most bytes of an item, names and values of its attributes.
 ///
@@ -25,14 +25,14 @@ const MARK_BYTES: usize = 40;
 /// One table, at the end of a line. Clones are the same table.
 #[derive(Clone, Debug)]
 pub struct SimAlertState {
-    line: Line,
+    injector: FaultInjector,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     marks: BTreeMap<String, (Marks, Timestamp)>,
-    watched: BTreeMap<String, Watched>,
+    watched: BTreeMap<String, WatchedEntity>,
     behind: BTreeMap<String, Timestamp>,
     calls: usize,
 }
@@ -41,7 +41,7 @@ impl SimAlertState {
     /// An empty table, as it is reached with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
-        Self { line: Line::new(OPERATION, faults), state: Arc::default() }
+        Self { injector: FaultInjector::new(OPERATION, faults), state: Arc::default() }
     }
 
     /// How many calls were made, with an effect or without.
@@ -52,7 +52,7 @@ impl SimAlertState {
 
     /// The entities that are watched.
     #[must_use]
-    pub fn watched(&self) -> Vec<Watched> {
+    pub fn watched(&self) -> Vec<WatchedEntity> {
         self.state().watched.values().cloned().collect()
     }
 
@@ -62,7 +62,7 @@ impl SimAlertState {
 
     async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
         self.state().calls += 1;
-        self.line.call(|| effect(&mut self.state())).await
+        self.injector.call(|| effect(&mut self.state())).await
     }
 }
 
@@ -71,7 +71,7 @@ fn fits(bytes: usize) -> Result<(), CallError> {
     if bytes <= MAX_ITEM_BYTES {
         return Ok(());
     }
-    Err(CallError::SetUp(SetUpError {
+    Err(CallError::Setup(SetupError {
         operation: OPERATION,
         resource: "simulated".to_owned(),
         code: "ValidationException".to_owned(),
@@ -80,7 +80,7 @@ fn fits(bytes: usize) -> Result<(), CallError> {
 }
 
 impl State {
-    fn raise(&mut self, mark: &Mark, expires_at: Timestamp) -> Marks {
+    fn raise_mark(&mut self, mark: &Mark, expires_at: Timestamp) -> Marks {
         let now = clock::now();
         let (marks, expiry) = self.marks.entry(mark.item.clone()).or_default();
         if !marks.is_empty() && *expiry <= now {
@@ -93,41 +93,41 @@ impl State {
         marks.clone()
     }
 
-    fn see(&mut self, watched: &Watched) -> Watched {
+    fn record_seen(&mut self, watched: &WatchedEntity) -> WatchedEntity {
         let known = self.watched.entry(watched.item.clone()).or_insert_with(|| watched.clone());
-        if known.seen_at < watched.seen_at {
-            *known = Watched { silent_since: known.silent_since, ..watched.clone() };
+        if known.last_seen < watched.last_seen {
+            *known = WatchedEntity { silent_since: known.silent_since, ..watched.clone() };
         }
         known.clone()
     }
 
-    fn due(&self, bucket: u8, now: Timestamp, limit: usize) -> Vec<Watched> {
-        let is_due = |it: &&Watched| it.due.is_some_and(|due| due <= now);
+    fn due(&self, bucket: u8, now: Timestamp, limit: usize) -> Vec<WatchedEntity> {
+        let is_due = |it: &&WatchedEntity| it.due.is_some_and(|due| due <= now);
         let all = self.watched.values().filter(|it| it.bucket() == bucket).filter(is_due);
         let mut all: Vec<_> = all.collect();
         all.sort_by_key(|watched| watched.due);
         all.into_iter().take(limit).cloned().collect()
     }
 
-    fn told(&mut self, told: &Watched) {
-        if let Some(known) = self.watched.get_mut(&told.item) {
-            known.silent_since = known.silent_since.max(Some(told.seen_at));
-            if known.seen_at == told.seen_at {
+    fn mark_sent(&mut self, reported: &WatchedEntity) {
+        if let Some(known) = self.watched.get_mut(&reported.item) {
+            known.silent_since = known.silent_since.max(Some(reported.last_seen));
+            if known.last_seen == reported.last_seen {
                 known.due = None;
             }
         }
     }
 
-    fn postpone(&mut self, postponed: &Watched, until: Timestamp) {
+    fn postpone(&mut self, postponed: &WatchedEntity, until: Timestamp) {
         if let Some(known) = self.watched.get_mut(&postponed.item)
-            && known.seen_at == postponed.seen_at
+            && known.last_seen == postponed.last_seen
             && known.due.is_some_and(|due| due < until)
         {
             known.due = Some(until);
         }
     }
 
-    fn ended(&mut self, ended: &Watched) {
+    fn mark_resolved(&mut self, ended: &WatchedEntity) {
         if let Some(known) = self.watched.get_mut(&ended.item)
             && known.silent_since == ended.silent_since
         {
@@ -137,16 +137,20 @@ impl State {
 }
 
 impl AlertState for SimAlertState {
-    async fn raise(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
+    async fn raise_mark(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
         let marks = self.state().marks.get(&mark.item).map_or(0, |(marks, _)| marks.len());
         fits(REST_BYTES + (marks + 1) * MARK_BYTES)?;
-        self.call(|state| state.raise(mark, expires_at)).await
+        self.call(|state| state.raise_mark(mark, expires_at)).await
     }
 
-    async fn see(&self, watched: &Watched, _: Timestamp) -> Result<Watched, CallError> {
+    async fn record_seen(
+        &self,
+        watched: &WatchedEntity,
+        _: Timestamp,
+    ) -> Result<WatchedEntity, CallError> {
         let texts = [&watched.item, &watched.rule, &watched.entity, &watched.key, &watched.title];
         fits(REST_BYTES + texts.iter().map(|text| text.len()).sum::<usize>())?;
-        self.call(|state| state.see(watched)).await
+        self.call(|state| state.record_seen(watched)).await
     }
 
     async fn due(
@@ -154,35 +158,35 @@ impl AlertState for SimAlertState {
         bucket: u8,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Watched>, CallError> {
+    ) -> Result<Vec<WatchedEntity>, CallError> {
         self.call(|state| state.due(bucket, now, limit)).await
     }
 
-    async fn told(&self, watched: &Watched) -> Result<(), CallError> {
-        self.call(|state| state.told(watched)).await
+    async fn mark_sent(&self, watched: &WatchedEntity) -> Result<(), CallError> {
+        self.call(|state| state.mark_sent(watched)).await
     }
 
     async fn postpone(
         &self,
-        watched: &Watched,
+        watched: &WatchedEntity,
         until: Timestamp,
         _: Timestamp,
     ) -> Result<(), CallError> {
         self.call(|state| state.postpone(watched, until)).await
     }
 
-    async fn ended(&self, watched: &Watched) -> Result<(), CallError> {
-        self.call(|state| state.ended(watched)).await
+    async fn mark_resolved(&self, watched: &WatchedEntity) -> Result<(), CallError> {
+        self.call(|state| state.mark_resolved(watched)).await
     }
 
-    async fn fall_behind(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
+    async fn record_lag(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
         self.call(|state| {
             state.behind.insert(shard.to_owned(), until);
         })
         .await
     }
 
-    async fn is_behind(&self, now: Timestamp) -> Result<bool, CallError> {
+    async fn is_lagging(&self, now: Timestamp) -> Result<bool, CallError> {
         self.call(|state| state.behind.values().any(|until| *until > now)).await
     }
 }

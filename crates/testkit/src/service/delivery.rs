@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tributary_aws::firehose;
-use tributary_aws::put::{Limits, Verdict};
+use tributary_aws::put::{EntryResult, Limits};
 
 use super::{SimBucket, Store};
 use crate::clock;
@@ -78,7 +78,7 @@ impl Store for SimDelivery {
         entry.len()
     }
 
-    fn take(&self, entry: &Vec<u8>) -> Verdict {
+    fn take(&self, entry: &Vec<u8>) -> EntryResult {
         let now = clock::elapsed();
         let (is_full, is_old) = {
             let state = self.state();
@@ -93,6 +93,6 @@ impl Store for SimDelivery {
             state.since = now;
         }
         state.buffer.extend_from_slice(entry);
-        Verdict::Stored
+        EntryResult::Stored
     }
 }

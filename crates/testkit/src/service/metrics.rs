@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
 use tributary_aws::cloudwatch;
-use tributary_aws::put::{Limits, Verdict};
+use tributary_aws::put::{EntryResult, Limits};
 use tributary_pipeline::metric::Datum;
 
 use super::Store;
@@ -14,8 +14,8 @@ use crate::clock;
 
 const MAX_VALUES: usize = 150;
 const MAX_DIMENSIONS: usize = 30;
-const OLDEST: SignedDuration = SignedDuration::from_hours(-14 * 24);
-const YOUNGEST: SignedDuration = SignedDuration::from_hours(2);
+const MIN_OFFSET: SignedDuration = SignedDuration::from_hours(-14 * 24);
+const MAX_OFFSET: SignedDuration = SignedDuration::from_hours(2);
 
 /// One namespace.
 #[derive(Debug, Default)]
@@ -46,17 +46,17 @@ impl Store for SimMetrics {
         cloudwatch::size(datum)
     }
 
-    fn take(&self, datum: &Datum) -> Verdict {
+    fn take(&self, datum: &Datum) -> EntryResult {
         let age = datum.time.duration_since(clock::now());
         let is_valid = datum.values.len() == datum.counts.len()
             && datum.values.len() <= MAX_VALUES
             && datum.dimensions.len() <= MAX_DIMENSIONS
             && datum.values.iter().chain(&datum.counts).all(|value| value.is_finite())
-            && (OLDEST..=YOUNGEST).contains(&age);
+            && (MIN_OFFSET..=MAX_OFFSET).contains(&age);
         if !is_valid {
-            return Verdict::Refused("InvalidParameterValue".to_owned());
+            return EntryResult::Rejected("InvalidParameterValue".to_owned());
         }
         self.data_mut().push(datum.clone());
-        Verdict::Stored
+        EntryResult::Stored
     }
 }

@@ -12,8 +12,8 @@ mod windows;
 
 use std::sync::Arc;
 
-use tributary_aws::error::{CallError, SetUpError};
-use tributary_aws::put::{BatchPut, Limits, Verdict};
+use tributary_aws::error::{CallError, SetupError};
+use tributary_aws::put::{BatchPut, EntryResult, Limits};
 
 pub use alert_state::SimAlertState;
 pub use delivery::SimDelivery;
@@ -21,12 +21,12 @@ pub use metrics::SimMetrics;
 pub use objects::{SimBucket, SimObjects};
 pub use queue::{Message, SimQueue};
 pub use stream::{Shard, SimStream, Stored};
-pub use table::{Change, ChangeKind, SimTable};
+pub use table::{Change, ChangeKind, SimClaims};
 pub use topic::{Message as TopicMessage, SimTopic};
 pub use windows::{SimShards, SimWindows};
 
 use crate::fault::{Fault, Faults};
-use crate::line::Line;
+use crate::injector::FaultInjector;
 
 /// A service that takes entries by the batch, as it is when nothing fails on the way.
 pub trait Store: Send + Sync {
@@ -51,11 +51,11 @@ pub trait Store: Send + Sync {
     }
 
     /// Takes one entry.
-    fn take(&self, entry: &Self::Entry) -> Verdict;
+    fn take(&self, entry: &Self::Entry) -> EntryResult;
 
     /// What the adapter of the service reads from an answer that says `verdicts`: where reading it is
     /// more than copying it, the very code that is deployed.
-    fn read(&self, verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    fn read(&self, verdicts: Vec<EntryResult>) -> Vec<EntryResult> {
         verdicts
     }
 
@@ -67,18 +67,18 @@ pub trait Store: Send + Sync {
 #[derive(Debug)]
 pub struct SimSink<S> {
     store: Arc<S>,
-    line: Line,
+    injector: FaultInjector,
 }
 
 impl<S: Store> SimSink<S> {
     /// `store`, as it is reached with these faults.
     #[must_use]
     pub fn new(store: Arc<S>, faults: Faults) -> Self {
-        Self { store, line: Line::new(S::OPERATION, faults) }
+        Self { store, injector: FaultInjector::new(S::OPERATION, faults) }
     }
 
     /// The service refuses a call beyond its limits: a producer never makes one.
-    fn check(&self, entries: &[&S::Entry]) -> Result<(), SetUpError> {
+    fn check(&self, entries: &[&S::Entry]) -> Result<(), SetupError> {
         let limits = self.store.limits();
         let sizes = || entries.iter().map(|entry| self.store.size(entry));
         let message = if entries.is_empty() || entries.len() > limits.entries {
@@ -90,7 +90,7 @@ impl<S: Store> SimSink<S> {
         } else {
             return Ok(());
         };
-        Err(SetUpError {
+        Err(SetupError {
             operation: S::OPERATION,
             resource: "simulated".into(),
             code: "ValidationException".into(),
@@ -98,12 +98,12 @@ impl<S: Store> SimSink<S> {
         })
     }
 
-    fn take(&self, entries: &[&S::Entry]) -> Vec<Verdict> {
-        let faults = self.line.faults();
-        let is_partial = !S::IS_ATOMIC && faults.strikes(Fault::PartialFailure);
+    fn take(&self, entries: &[&S::Entry]) -> Vec<EntryResult> {
+        let faults = self.injector.faults();
+        let is_partial = !S::IS_ATOMIC && faults.occurs(Fault::PartialFailure);
         let verdict = |entry: &&S::Entry| {
             if is_partial && faults.below(3) == 0 {
-                Verdict::Failed("InternalFailure".to_owned())
+                EntryResult::Failed("InternalFailure".to_owned())
             } else {
                 self.store.take(entry)
             }
@@ -129,16 +129,16 @@ impl<S: Store> BatchPut for SimSink<S> {
         self.store.key(entry)
     }
 
-    async fn put(&self, entries: &[&S::Entry]) -> Result<Vec<Verdict>, CallError> {
+    async fn put(&self, entries: &[&S::Entry]) -> Result<Vec<EntryResult>, CallError> {
         self.check(entries)?;
-        let mut verdicts = self.store.read(self.line.call(|| self.take(entries)).await?);
-        let faults = self.line.faults();
-        if !S::IS_ATOMIC && faults.strikes(Fault::ShortAnswer) {
+        let mut verdicts = self.store.read(self.injector.call(|| self.take(entries)).await?);
+        let faults = self.injector.faults();
+        if !S::IS_ATOMIC && faults.occurs(Fault::ShortAnswer) {
             verdicts.pop();
-        } else if !S::IS_ATOMIC && faults.strikes(Fault::LongAnswer) {
-            verdicts.push(Verdict::Stored);
+        } else if !S::IS_ATOMIC && faults.occurs(Fault::LongAnswer) {
+            verdicts.push(EntryResult::Stored);
         } else {
-            let stored = entries.iter().zip(&verdicts).filter(|(_, v)| **v == Verdict::Stored);
+            let stored = entries.iter().zip(&verdicts).filter(|(_, v)| **v == EntryResult::Stored);
             stored.for_each(|(entry, _)| self.store.acknowledge(entry));
         }
         Ok(verdicts)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
 
 use crate::fault::Faults;
-use crate::line::Line;
+use crate::injector::FaultInjector;
 
 /// The versions of an object, `None` where one was deleted for ever.
 type Versions = Vec<Option<Arc<[u8]>>>;
@@ -60,20 +60,20 @@ impl SimBucket {
 #[derive(Debug)]
 pub struct SimObjects {
     bucket: Arc<SimBucket>,
-    line: Line,
+    injector: FaultInjector,
 }
 
 impl SimObjects {
     /// `bucket`, as it is reached with these faults.
     #[must_use]
     pub fn new(bucket: Arc<SimBucket>, faults: Faults) -> Self {
-        Self { bucket, line: Line::new("s3:GetObject", faults) }
+        Self { bucket, injector: FaultInjector::new("s3:GetObject", faults) }
     }
 }
 
 impl ObjectStore for SimObjects {
     async fn read(&self, object: &ObjectName, range: Range<u64>) -> Result<Piece, ReadError> {
-        let found = self.line.call(|| self.bucket.get(object)).await?;
+        let found = self.injector.call(|| self.bucket.get(object)).await?;
         let (bytes, version) = found.ok_or(ReadError::Missing)?;
         let etag = format!("etag-{version}");
         if object.etag.as_ref().is_some_and(|wanted| *wanted != etag) {

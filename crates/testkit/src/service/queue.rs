@@ -11,7 +11,7 @@ use tributary_aws::sqs::Queue;
 
 use crate::clock;
 use crate::fault::{Fault, Faults};
-use crate::line::Line;
+use crate::injector::FaultInjector;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Message {
 /// One standard queue: at least once, in no order. Clones are the same queue.
 #[derive(Clone, Debug)]
 pub struct SimQueue {
-    line: Line,
+    injector: FaultInjector,
     visibility: Duration,
     max_receives: u32,
     state: Arc<Mutex<State>>,
@@ -45,8 +45,8 @@ impl SimQueue {
     /// A queue whose messages come back after `visibility`, `max_receives` times at most.
     #[must_use]
     pub fn new(faults: Faults, visibility: Duration, max_receives: u32) -> Self {
-        let line = Line::new("sqs:SendMessage", faults);
-        Self { line, visibility, max_receives, state: Arc::default() }
+        let injector = FaultInjector::new("sqs:SendMessage", faults);
+        Self { injector, visibility, max_receives, state: Arc::default() }
     }
 
     /// Puts a message that can be received after `delay`.
@@ -60,12 +60,12 @@ impl SimQueue {
 
     /// Receives up to `most` messages, any of those that are visible. What was received too often
     /// goes to the dead letters instead.
-    pub fn receive(&self, most: usize) -> Vec<Message> {
+    pub fn receive(&self, max: usize) -> Vec<Message> {
         let now = clock::elapsed();
-        let faults = self.line.faults();
+        let faults = self.injector.faults();
         let mut received = Vec::new();
         let mut state = self.state();
-        while received.len() < most {
+        while received.len() < max {
             let visible: Vec<_> = (0..state.messages.len())
                 .filter(|&n| state.messages[n].visible_at <= now)
                 .collect();
@@ -85,7 +85,7 @@ impl SimQueue {
 
     /// Deletes a message. A standard queue may deliver it once more all the same.
     pub fn delete(&self, id: u64) {
-        let comes_again = self.line.faults().strikes(Fault::DuplicateMessage);
+        let comes_again = self.injector.faults().occurs(Fault::DuplicateMessage);
         let mut state = self.state();
         if let Some(at) = state.messages.iter().position(|message| message.id == id) {
             if comes_again {
@@ -117,6 +117,6 @@ impl SimQueue {
 
 impl Queue for SimQueue {
     async fn send(&self, body: String) -> Result<(), CallError> {
-        self.line.call(|| self.push(body, Duration::ZERO)).await
+        self.injector.call(|| self.push(body, Duration::ZERO)).await
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tributary_aws::kinesis::{self, StreamRecord};
-use tributary_aws::put::{Limits, Verdict};
+use tributary_aws::put::{EntryResult, Limits};
 use tributary_kpl as kpl;
 
 use super::Store;
@@ -155,7 +155,7 @@ impl SimStream {
         &self,
         shard: usize,
         index: usize,
-        most: usize,
+        max: usize,
     ) -> Option<(usize, Vec<Arc<Stored>>)> {
         let state = self.state();
         let shard = state.shards.get(shard)?;
@@ -165,7 +165,7 @@ impl SimStream {
         if start >= shard.records.len() {
             return (!shard.is_closed).then(|| (start, Vec::new()));
         }
-        let end = shard.records.len().min(start.saturating_add(most));
+        let end = shard.records.len().min(start.saturating_add(max));
         Some((start, shard.records[start..end].to_vec()))
     }
 
@@ -198,16 +198,16 @@ impl Store for SimStream {
         Some(&entry.partition_key)
     }
 
-    fn take(&self, entry: &StreamRecord) -> Verdict {
+    fn take(&self, entry: &StreamRecord) -> EntryResult {
         let key = kpl::hash_key(&entry.partition_key);
         let mut state = self.state();
         let number = state.numbers;
         let open = state.shards.iter_mut().find(|it| !it.is_closed && it.keys.contains(&key));
         let Some(shard) = open else {
-            return Verdict::Failed("InternalFailure".to_owned());
+            return EntryResult::Failed("InternalFailure".to_owned());
         };
         if !shard.admits(entry.size()) {
-            return Verdict::Failed("ProvisionedThroughputExceededException".to_owned());
+            return EntryResult::Failed("ProvisionedThroughputExceededException".to_owned());
         }
         shard.records.push(Arc::new(Stored {
             sequence_number: format!("4959{number:052}"),
@@ -217,7 +217,7 @@ impl Store for SimStream {
             arrived: clock::elapsed(),
         }));
         state.numbers += 1;
-        Verdict::Stored
+        EntryResult::Stored
     }
 }
 
@@ -225,7 +225,7 @@ impl Store for SimStream {
 mod tests {
     use super::*;
 
-    fn put(stream: &SimStream, key: &str) -> Verdict {
+    fn put(stream: &SimStream, key: &str) -> EntryResult {
         stream.take(&StreamRecord::new(key, b"x".to_vec()))
     }
 
@@ -237,10 +237,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_split_closes_the_parent_and_its_children_take_what_comes() {
         let stream = SimStream::new(1, 100);
-        (0..20).for_each(|n| assert_eq!(put(&stream, &format!("a{n}")), Verdict::Stored));
+        (0..20).for_each(|n| assert_eq!(put(&stream, &format!("a{n}")), EntryResult::Stored));
 
         stream.split(0);
-        (0..20).for_each(|n| assert_eq!(put(&stream, &format!("b{n}")), Verdict::Stored));
+        (0..20).for_each(|n| assert_eq!(put(&stream, &format!("b{n}")), EntryResult::Stored));
 
         assert_eq!(stream.open_shards(), [1, 2]);
         assert_eq!((stream.parents(1), stream.parents(2)), (vec![0], vec![0]));
@@ -265,7 +265,7 @@ mod tests {
     async fn a_shard_takes_a_thousand_records_a_second() {
         clock::begin();
         let stream = SimStream::new(1, 100);
-        let stored = |n: usize| (0..n).filter(|_| put(&stream, "k") == Verdict::Stored).count();
+        let stored = |n: usize| (0..n).filter(|_| put(&stream, "k") == EntryResult::Stored).count();
 
         assert_eq!(stored(1_500), 1_000);
         tokio::time::advance(Duration::from_millis(500)).await;

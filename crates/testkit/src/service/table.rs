@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tributary_aws::claims::{Claim, Claims, OPERATION, Standing};
+use tributary_aws::claims::{Claim, ClaimStatus, ClaimStore, OPERATION};
 use tributary_aws::error::CallError;
 
 use crate::clock;
 use crate::fault::Faults;
-use crate::line::Line;
+use crate::injector::FaultInjector;
 
 /// One table of claims, at the end of a line. Clones are the same table.
 #[derive(Clone, Debug)]
-pub struct SimTable {
-    line: Line,
+pub struct SimClaims {
+    injector: FaultInjector,
     state: Arc<Mutex<State>>,
 }
 
@@ -56,24 +56,24 @@ pub enum ChangeKind {
     /// It was claimed.
     Claimed,
     /// Somebody set out to note that it was sent.
-    Settling,
+    MarkingSent,
     /// It was noted as sent.
-    Settled,
+    MarkedSent,
     /// A claim was given back.
     Released,
 }
 
-impl SimTable {
+impl SimClaims {
     /// An empty table, as it is reached with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
-        Self { line: Line::new(OPERATION, faults), state: Arc::default() }
+        Self { injector: FaultInjector::new(OPERATION, faults), state: Arc::default() }
     }
 
     /// The same table, as it is reached with other faults.
     #[must_use]
     pub fn reached_with(&self, faults: Faults) -> Self {
-        Self { line: Line::new(OPERATION, faults), state: self.state.clone() }
+        Self { injector: FaultInjector::new(OPERATION, faults), state: self.state.clone() }
     }
 
     /// What happened, in order.
@@ -101,7 +101,7 @@ impl SimTable {
 
     async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
         self.state().calls += 1;
-        self.line.call(|| effect(&mut self.state())).await
+        self.injector.call(|| effect(&mut self.state())).await
     }
 }
 
@@ -117,24 +117,24 @@ impl State {
         self.items.insert(claim.alert_id.clone(), item);
     }
 
-    fn claim(&mut self, claim: &Claim, now: Timestamp) -> Standing {
+    fn claim(&mut self, claim: &Claim, now: Timestamp) -> ClaimStatus {
         let today = clock::now();
         match self.items.get(&claim.alert_id).filter(|item| item.expires_at > today) {
-            Some(Item { is_sent: true, .. }) => return Standing::Sent,
+            Some(Item { is_sent: true, .. }) => return ClaimStatus::Sent,
             Some(item) if item.owner != claim.owner && item.lease_until > now => {
-                return Standing::Held { until: item.lease_until };
+                return ClaimStatus::HeldByOther { until: item.lease_until };
             }
             Some(item) if item.owner == claim.owner && item.lease_until > Timestamp::UNIX_EPOCH => {
             }
             _ => self.note(claim, ChangeKind::Claimed),
         }
         self.put(claim, false);
-        Standing::Claimed
+        ClaimStatus::Claimed
     }
 
-    fn settle(&mut self, claim: &Claim) {
+    fn mark_sent(&mut self, claim: &Claim) {
         self.put(claim, true);
-        self.note(claim, ChangeKind::Settled);
+        self.note(claim, ChangeKind::MarkedSent);
     }
 
     fn release(&mut self, claim: &Claim) {
@@ -146,14 +146,14 @@ impl State {
     }
 }
 
-impl Claims for SimTable {
-    async fn claim(&self, claim: &Claim, now: Timestamp) -> Result<Standing, CallError> {
+impl ClaimStore for SimClaims {
+    async fn claim(&self, claim: &Claim, now: Timestamp) -> Result<ClaimStatus, CallError> {
         self.call(|state| state.claim(claim, now)).await
     }
 
-    async fn settle(&self, claim: &Claim) -> Result<(), CallError> {
-        self.state().note(claim, ChangeKind::Settling);
-        self.call(|state| state.settle(claim)).await
+    async fn mark_sent(&self, claim: &Claim) -> Result<(), CallError> {
+        self.state().note(claim, ChangeKind::MarkingSent);
+        self.call(|state| state.mark_sent(claim)).await
     }
 
     async fn release(&self, claim: &Claim) -> Result<(), CallError> {
@@ -173,7 +173,7 @@ mod tests {
         Claim { alert_id, owner, lease_until: later(60), expires_at: later(3_600) }
     }
 
-    async fn stands(table: &SimTable, claim: &Claim) -> Standing {
+    async fn stands(table: &SimClaims, claim: &Claim) -> ClaimStatus {
         table.claim(claim, clock::now()).await.unwrap()
     }
 
@@ -184,33 +184,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_claim_holds_until_its_lease_ends_or_it_is_given_back() {
         clock::begin();
-        let table = SimTable::new(Faults::none(1));
+        let table = SimClaims::new(Faults::none(1));
         let (one, other) = (claim("one"), claim("other"));
 
-        assert_eq!(stands(&table, &one).await, Standing::Claimed);
-        assert_eq!(stands(&table, &one).await, Standing::Claimed, "its owner asks again");
-        assert_eq!(stands(&table, &other).await, Standing::Held { until: one.lease_until });
+        assert_eq!(stands(&table, &one).await, ClaimStatus::Claimed);
+        assert_eq!(stands(&table, &one).await, ClaimStatus::Claimed, "its owner asks again");
+        assert_eq!(
+            stands(&table, &other).await,
+            ClaimStatus::HeldByOther { until: one.lease_until }
+        );
         table.release(&other).await.unwrap();
-        assert_eq!(stands(&table, &other).await, Standing::Held { until: one.lease_until });
+        assert_eq!(
+            stands(&table, &other).await,
+            ClaimStatus::HeldByOther { until: one.lease_until }
+        );
         table.release(&one).await.unwrap();
-        assert_eq!(stands(&table, &other).await, Standing::Claimed);
+        assert_eq!(stands(&table, &other).await, ClaimStatus::Claimed);
         pass(61).await;
-        assert_eq!(stands(&table, &claim("third")).await, Standing::Claimed);
+        assert_eq!(stands(&table, &claim("third")).await, ClaimStatus::Claimed);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_sent_stays_sent_until_it_expires() {
         clock::begin();
-        let table = SimTable::new(Faults::none(1));
+        let table = SimClaims::new(Faults::none(1));
         let one = claim("one");
-        assert_eq!(stands(&table, &one).await, Standing::Claimed);
+        assert_eq!(stands(&table, &one).await, ClaimStatus::Claimed);
 
-        table.settle(&one).await.unwrap();
+        table.mark_sent(&one).await.unwrap();
         table.release(&one).await.unwrap();
         pass(600).await;
 
-        assert_eq!(stands(&table, &claim("other")).await, Standing::Sent);
+        assert_eq!(stands(&table, &claim("other")).await, ClaimStatus::Sent);
         pass(3_000).await;
-        assert_eq!(stands(&table, &claim("other")).await, Standing::Claimed);
+        assert_eq!(stands(&table, &claim("other")).await, ClaimStatus::Claimed);
     }
 }

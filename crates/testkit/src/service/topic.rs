@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tributary_aws::put::{Limits, Verdict};
+use tributary_aws::put::{EntryResult, Limits};
 use tributary_aws::sns::{self, Notification};
 
 use super::Store;
@@ -47,21 +47,21 @@ impl Store for SimTopic {
         entry.message.len()
     }
 
-    fn take(&self, entry: &Notification) -> Verdict {
+    fn take(&self, entry: &Notification) -> EntryResult {
         let notification = entry.clone();
         let message = Message { stamp: clock::stamp(), notification, is_acknowledged: false };
         self.state().push(message);
-        Verdict::Stored
+        EntryResult::Stored
     }
 
-    fn read(&self, verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    fn read(&self, verdicts: Vec<EntryResult>) -> Vec<EntryResult> {
         let ids: Vec<_> = (0..verdicts.len()).map(|index| index.to_string()).collect();
         let all = || ids.iter().map(String::as_str).zip(&verdicts);
-        let successful = all().filter(|it| *it.1 == Verdict::Stored).map(|it| it.0);
+        let successful = all().filter(|it| *it.1 == EntryResult::Stored).map(|it| it.0);
         let failed = all().rev().filter_map(|(id, verdict)| match verdict {
-            Verdict::Stored => None,
-            Verdict::Failed(code) => Some((id, code.as_str(), false)),
-            Verdict::Refused(code) => Some((id, code.as_str(), true)),
+            EntryResult::Stored => None,
+            EntryResult::Failed(code) => Some((id, code.as_str(), false)),
+            EntryResult::Rejected(code) => Some((id, code.as_str(), true)),
         });
         sns::verdicts(ids.len(), successful, failed)
     }

@@ -13,12 +13,12 @@ use tributary_aws::error::CallError;
 use tributary_aws::windows::{
     Item, ItemKey, MAX_KEYS, OPERATION, Range, ShardList, WindowStore, Written,
 };
-use tributary_windows::clock::{Clock, Shard, ShardOrigin};
+use tributary_windows::clock::{Clock, Shard, StreamShard};
 
 use super::SimStream;
 use crate::clock;
 use crate::fault::Faults;
-use crate::line::Line;
+use crate::injector::FaultInjector;
 use crate::mapping::kinesis::shard_id;
 
 /// How long the index may show what was.
@@ -27,7 +27,7 @@ const LAG: Duration = Duration::from_secs(2);
 /// One store of windows, at the end of a line. Clones are the same store.
 #[derive(Clone, Debug)]
 pub struct SimWindows {
-    line: Line,
+    injector: FaultInjector,
     state: Arc<Mutex<State>>,
 }
 
@@ -48,7 +48,7 @@ impl SimWindows {
     /// An empty store, as it is reached with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
-        Self { line: Line::new(OPERATION, faults), state: Arc::default() }
+        Self { injector: FaultInjector::new(OPERATION, faults), state: Arc::default() }
     }
 
     /// Every window that is there.
@@ -72,7 +72,7 @@ impl SimWindows {
             state.forget(clock::now());
             effect(state)
         };
-        self.line.call(|| forgetting(&mut self.state())).await
+        self.injector.call(|| forgetting(&mut self.state())).await
     }
 }
 
@@ -187,7 +187,7 @@ impl WindowStore for SimWindows {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<ItemKey>, CallError> {
-        let lags = self.line.faults().below(2) == 0;
+        let lags = self.injector.faults().below(2) == 0;
         self.call(|state| state.shown(spec, bucket, until, limit, lags)).await
     }
 
@@ -225,17 +225,22 @@ impl WindowStore for SimWindows {
         self.call(|state| state.put_shard(clock, shard, expires_at, true)).await
     }
 
-    async fn wake_shard(&self, clock: &str, id: &str, seen_at: Timestamp) -> Result<(), CallError> {
+    async fn touch_shard(
+        &self,
+        clock: &str,
+        id: &str,
+        last_seen: Timestamp,
+    ) -> Result<(), CallError> {
         self.call(|state| {
             let clock = state.clocks.entry(clock.to_owned()).or_default();
             for shard in clock.shards.iter_mut().filter(|shard| shard.id == id) {
-                shard.seen_at = shard.seen_at.max(seen_at);
+                shard.last_seen = shard.last_seen.max(last_seen);
             }
         })
         .await
     }
 
-    async fn raise(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
+    async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
         self.call(|state| {
             let clock = state.clocks.entry(clock.to_owned()).or_default();
             clock.watermark = clock.watermark.max(Some(time));
@@ -247,7 +252,7 @@ impl WindowStore for SimWindows {
 /// The shards of a stream, at the end of a line.
 #[derive(Clone, Debug)]
 pub struct SimShards {
-    line: Line,
+    injector: FaultInjector,
     stream: Arc<SimStream>,
 }
 
@@ -255,16 +260,16 @@ impl SimShards {
     /// The shards of `stream`, as they are asked for with these faults.
     #[must_use]
     pub fn new(stream: Arc<SimStream>, faults: Faults) -> Self {
-        Self { line: Line::new("kinesis:ListShards", faults), stream }
+        Self { injector: FaultInjector::new("kinesis:ListShards", faults), stream }
     }
 }
 
 impl ShardList for SimShards {
-    async fn shards(&self) -> Result<Vec<ShardOrigin>, CallError> {
-        let origin = |shard| ShardOrigin {
+    async fn shards(&self) -> Result<Vec<StreamShard>, CallError> {
+        let origin = |shard| StreamShard {
             id: shard_id(shard),
             parents: self.stream.parents(shard).into_iter().map(shard_id).collect(),
         };
-        self.line.call(|| (0..self.stream.shard_count()).map(origin).collect()).await
+        self.injector.call(|| (0..self.stream.shard_count()).map(origin).collect()).await
     }
 }

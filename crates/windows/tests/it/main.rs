@@ -9,8 +9,8 @@ use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
 use tributary_windows::aggregate::Sample;
-use tributary_windows::clock::{Clock, Shard, ShardOrigin, Standing};
-use tributary_windows::seen::Place;
+use tributary_windows::clock::{Clock, ClockStatus, Shard, StreamShard};
+use tributary_windows::seen::RecordPosition;
 use tributary_windows::*;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -90,8 +90,8 @@ fn a_spec_that_cannot_be_says_why() {
     assert!(counted.contains("count_by names status twice"), "{counted}");
     let unknown = refused("size = \"1m\"\ncount_by = [\"colour\"]");
     assert!(unknown.contains("count_by \"colour\" is none of"), "{unknown}");
-    let judged = refused("size = \"1m\"\n[windows.anomaly]\nmeasures = [\"temperature_c\"]");
-    assert!(judged.contains("is none of count, temperature_c_first"), "{judged}");
+    let evaluated = refused("size = \"1m\"\n[windows.anomaly]\nmeasures = [\"temperature_c\"]");
+    assert!(evaluated.contains("is none of count, temperature_c_first"), "{evaluated}");
     for (name, wrong, expected) in [
         ("measures", "[\"heat\"]", "measures \"heat\" is none of"),
         ("key", "[\"temperature_c\"]", "key \"temperature_c\" is neither entity nor one of"),
@@ -102,8 +102,8 @@ fn a_spec_that_cannot_be_says_why() {
             &format!("{name} = {wrong}"),
             1,
         );
-        let told = of(&text).unwrap_err().to_string();
-        assert!(told.contains(expected), "{told}");
+        let reported = of(&text).unwrap_err().to_string();
+        assert!(reported.contains(expected), "{reported}");
     }
 }
 
@@ -217,7 +217,7 @@ fn the_id_of_a_window_event_is_of_spec_group_start_and_revision() {
 fn beyond_the_ids_it_knows_a_window_goes_by_sequence_numbers_and_says_so() {
     let spec = spec("size = \"1m\"\ndistinct = 2").unwrap();
     let samples: Vec<_> = (1..=4).map(|id| sample(id, 0, 1.0)).collect();
-    let place = |number| Some(Place { shard: "s", number });
+    let place = |number| Some(RecordPosition { shard: "s", number });
     let mut window = Window::open(minute());
     let numbers = ["8", "9", "10", "11"];
     let batch = || samples.iter().zip(numbers).map(|(sample, it)| (sample, place(it)));
@@ -231,15 +231,20 @@ fn beyond_the_ids_it_knows_a_window_goes_by_sequence_numbers_and_says_so() {
 #[test]
 fn a_batch_that_was_given_up_is_added_after_later_ones() {
     let (spec, mut window) = (tumbling(), Window::open(minute()));
-    let place = |number| Some(Place { shard: "s", number });
+    let place = |number| Some(RecordPosition { shard: "s", number });
 
     window.apply(&spec, [(&sample(2, 1, 1.0), place("9"))], noon());
 
     assert_eq!(window.apply(&spec, [(&sample(1, 0, 1.0), place("3"))], noon()), 1);
 }
 
-fn shard(id: &str, watermark: Option<&str>, seen_at: &str) -> Shard {
-    Shard { id: id.into(), watermark: watermark.map(at), seen_at: at(seen_at), is_over: false }
+fn shard(id: &str, watermark: Option<&str>, last_seen: &str) -> Shard {
+    Shard {
+        id: id.into(),
+        watermark: watermark.map(at),
+        last_seen: at(last_seen),
+        is_closed: false,
+    }
 }
 
 #[test]
@@ -247,22 +252,22 @@ fn the_lowest_of_the_shards_that_are_heard_of_rules() {
     let (early, late) = ("2026-11-20T11:50:00Z", "2026-11-20T11:58:00Z");
     let clock = |shards: Vec<Shard>| Clock { shards, watermark: None };
     let now = "2026-11-20T12:00:00Z";
-    let standing = |clock: &Clock| clock.standing(noon(), 2 * MINUTE);
+    let status = |clock: &Clock| clock.status(noon(), 2 * MINUTE);
 
     let both = clock(vec![shard("a", Some(early), now), shard("b", Some(late), now)]);
-    assert_eq!(standing(&both), Standing::At(at(early)));
+    assert_eq!(status(&both), ClockStatus::At(at(early)));
     let one_idle = clock(vec![shard("a", Some(early), early), shard("b", Some(late), now)]);
-    assert_eq!(standing(&one_idle), Standing::At(at(late)));
+    assert_eq!(status(&one_idle), ClockStatus::At(at(late)));
     let one_new = clock(vec![shard("a", None, now), shard("b", Some(late), now)]);
-    assert_eq!(standing(&one_new), Standing::Waiting);
+    assert_eq!(status(&one_new), ClockStatus::Waiting);
     let all_idle = clock(vec![shard("a", None, early), shard("b", Some(late), late)]);
-    assert_eq!(standing(&all_idle), Standing::Idle);
+    assert_eq!(status(&all_idle), ClockStatus::Idle);
 }
 
 #[test]
 fn after_a_reshard_children_begin_where_their_parents_ended_and_parents_are_over() {
     let now = "2026-11-20T12:00:00Z";
-    let origin = |id: &str, parents: &[&str]| ShardOrigin {
+    let origin = |id: &str, parents: &[&str]| StreamShard {
         id: id.into(),
         parents: parents.iter().map(ToString::to_string).collect(),
     };
@@ -281,17 +286,17 @@ fn after_a_reshard_children_begin_where_their_parents_ended_and_parents_are_over
         watermark: None,
     };
 
-    let introduced = known.introduce("left", &stream, noon());
+    let registration = known.shards_to_register("left", &stream, noon());
 
-    let new: Vec<_> = introduced.new.iter().map(|it| (it.id.as_str(), it.watermark)).collect();
+    let new: Vec<_> = registration.new.iter().map(|it| (it.id.as_str(), it.watermark)).collect();
     let (eleven, half_past) = (at("2026-11-20T11:00:00Z"), at("2026-11-20T11:30:00Z"));
     assert_eq!(new, [("left", Some(eleven)), ("right", Some(eleven)), ("both", Some(half_past))]);
-    let over: Vec<_> = introduced.over.iter().map(|it| it.id.as_str()).collect();
+    let over: Vec<_> = registration.closed.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(over, ["p"]);
 
     // Nothing is known, and the first batch is of a grandchild: what it came from was read.
-    let introduced = Clock::default().introduce("both", &stream, noon());
-    let new: Vec<_> = introduced.new.iter().map(|it| it.id.as_str()).collect();
+    let registration = Clock::default().shards_to_register("both", &stream, noon());
+    let new: Vec<_> = registration.new.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(new, ["right", "both"]);
 }
 

@@ -11,7 +11,7 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::payload::BatchResponse;
 use tributary_config::{AlertsConfig, PipelineConfig};
-use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Fault, Faults, clock};
 
 use crate::support::{Function, function_of};
@@ -32,13 +32,13 @@ const KEY: &str = "key = \"{entity}\"";
 
 const SCHEDULED: &str = r#"{"source": "aws.events", "detail-type": "Scheduled Event"}"#;
 
-fn function(claims: SimTable, store: SimAlertState) -> Function {
+fn function(claims: SimClaims, store: SimAlertState) -> Function {
     function_of(RULE, claims, store)
 }
 
 fn calm() -> Function {
     clock::begin();
-    function(SimTable::new(Faults::none(1)), SimAlertState::new(Faults::none(1)))
+    function(SimClaims::new(Faults::none(1)), SimAlertState::new(Faults::none(1)))
 }
 
 /// The same, of a rule with these in place of its key and its cooldown.
@@ -162,7 +162,7 @@ async fn who_speaks_often_is_written_seldom_and_never_said_to_be_silent() {
     }
 
     assert!(subjects(&function).is_empty());
-    let written = function.state.store.watched()[0].seen_at.duration_since(clock::now()).abs();
+    let written = function.state.store.watched()[0].last_seen.duration_since(clock::now()).abs();
     assert!(written <= minutes(2), "{written}");
     let rounds = 60 * (1 + 8);
     let calls = function.state.store.calls() - rounds;
@@ -252,8 +252,8 @@ async fn a_round_that_is_killed_at_any_time_loses_no_silence() {
         let next = another(&first);
         round(&next, "c").await;
 
-        let told = subjects(&first).len() + subjects(&next).len();
-        assert!((2..=4).contains(&told), "killed after {after:?}: {told}");
+        let entities = subjects(&first).len() + subjects(&next).len();
+        assert!((2..=4).contains(&entities), "killed after {after:?}: {entities}");
         assert!(next.state.store.watched().iter().all(|it| it.due.is_none()), "{after:?}");
     }
     assert!(kills > 8, "{kills}");
@@ -263,7 +263,7 @@ async fn a_round_that_is_killed_at_any_time_loses_no_silence() {
 async fn a_sign_of_life_that_cannot_be_written_is_reported() {
     clock::begin();
     let faults = Faults::new(1, BTreeMap::from([(Fault::ServerError, 1.0)]));
-    let function = function(SimTable::new(Faults::none(1)), SimAlertState::new(faults.clone()));
+    let function = function(SimClaims::new(Faults::none(1)), SimAlertState::new(faults.clone()));
     let payload = readings(&devices(3), clock::now(), SignedDuration::ZERO);
 
     let answer = try_handle(&function, &payload, "a").await.unwrap();
@@ -271,7 +271,7 @@ async fn a_sign_of_life_that_cannot_be_written_is_reported() {
     assert_eq!(answer, BatchResponse::failed([format!("{:056}", 0)]));
     let error = try_handle(&function, SCHEDULED, "b").await.unwrap_err();
     assert_eq!(error.kind(), "Plumbing");
-    faults.calm_down();
+    faults.pause();
     assert_eq!(try_handle(&function, &payload, "c").await.unwrap(), BatchResponse::default());
 }
 

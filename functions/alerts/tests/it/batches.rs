@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fn_alerts::handler::Alerts;
-use fn_alerts::sustained::Memory;
+use fn_alerts::rule_state::RuleState;
 use jiff::SignedDuration;
 use serde_json::Value;
-use tributary_aws::claims::Claimant;
+use tributary_aws::claims::RetryingClaims;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
 use tributary_config::{AlertsConfig, PipelineConfig};
 use tributary_rules::Severity;
-use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Answer, Faults, MemorySink, aggregated, clock};
 
 use crate::support::{case, roomy, sequence_number};
@@ -26,10 +26,10 @@ type Quarantine = MemorySink<Vec<u8>>;
 
 fn alerts(
     script: impl IntoIterator<Item = Answer>,
-) -> Alerts<SimTable, SimAlertState, Topic, Quarantine> {
+) -> Alerts<SimClaims, SimAlertState, Topic, Quarantine> {
     let size = |entry: &Notification| entry.message.len();
     Alerts {
-        claims: Claimant::new(SimTable::new(Faults::none(1))),
+        claims: RetryingClaims::new(SimClaims::new(Faults::none(1))),
         topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         rules: PipelineConfig::default()
@@ -37,15 +37,15 @@ fn alerts(
             .unwrap()
             .into(),
         routes: BTreeMap::new(),
-        state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
-        memory: SignedDuration::from_hours(24),
-        journal: Journal::new("alerts", "Tributary/test".into()),
+        state: RuleState::new(SimAlertState::new(Faults::none(1)), &[]),
+        retention: SignedDuration::from_hours(24),
+        metrics_log: MetricsLog::new("alerts", "Tributary/test".into()),
         clock: clock::now,
     }
 }
 
 async fn handle(
-    alerts: &Alerts<SimTable, SimAlertState, Topic, Quarantine>,
+    alerts: &Alerts<SimClaims, SimAlertState, Topic, Quarantine>,
     payload: &str,
 ) -> BatchResponse {
     alerts.handle(payload, "one", Deadline::after(Duration::from_secs(5))).await.unwrap()
@@ -124,7 +124,7 @@ async fn only_failed_entries_are_published_again() {
 #[tokio::test(start_paused = true)]
 async fn an_alert_that_the_topic_refuses_is_reported_and_not_lost_in_silence() {
     let payload = case("twelve-severe");
-    let alerts = alerts([Answer::Refuse(vec![3])]);
+    let alerts = alerts([Answer::Reject(vec![3])]);
 
     let response = handle(&alerts, &payload).await;
 
@@ -147,7 +147,7 @@ async fn a_severity_with_a_topic_of_its_own_goes_there_and_a_refusal_there_holds
     let one = MemorySink::scripted(
         sns::LIMITS,
         |entry: &Notification| entry.message.len(),
-        [Answer::Refuse(vec![3]), Answer::Take],
+        [Answer::Reject(vec![3]), Answer::Take],
     );
     let mut alerts = alerts([]);
     alerts.routes.insert(Severity::Critical, Producer::new(one));

@@ -5,21 +5,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fn_alerts::handler::Alerts;
-use fn_alerts::sustained::Memory;
+use fn_alerts::rule_state::RuleState;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
-use tributary_aws::claims::Claimant;
+use tributary_aws::claims::RetryingClaims;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
-use tributary_aws::put::{BatchPut, Limits, Verdict};
+use tributary_aws::put::{BatchPut, EntryResult, Limits};
 use tributary_aws::sns::{self, Notification};
 use tributary_config::{AlertsConfig, PipelineConfig};
-use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Answer, Fault, Faults, MemorySink, clock};
 
 use crate::support::{case, roomy, sequence_number};
@@ -44,26 +44,26 @@ impl BatchPut for Topic {
     async fn put(
         &self,
         entries: &[&Notification],
-    ) -> Result<Vec<Verdict>, tributary_aws::error::CallError> {
+    ) -> Result<Vec<EntryResult>, tributary_aws::error::CallError> {
         self.0.put(entries).await
     }
 }
 
 /// What functions share.
 struct World {
-    table: SimTable,
+    table: SimClaims,
     topic: Topic,
     lines: Arc<Mutex<Vec<Value>>>,
 }
 
-type Function = Alerts<SimTable, SimAlertState, Topic, MemorySink<Vec<u8>>>;
+type Function = Alerts<SimClaims, SimAlertState, Topic, MemorySink<Vec<u8>>>;
 
 impl World {
     fn new(script: impl IntoIterator<Item = Answer>) -> Self {
         clock::begin();
         let size = |entry: &Notification| entry.message.len();
         Self {
-            table: SimTable::new(Faults::none(1)),
+            table: SimClaims::new(Faults::none(1)),
             topic: Topic(Arc::new(MemorySink::scripted(sns::LIMITS, size, script))),
             lines: Arc::default(),
         }
@@ -73,11 +73,11 @@ impl World {
         self.function_with(&roomy(), self.table.clone())
     }
 
-    fn function_with(&self, rules: &str, table: SimTable) -> Function {
+    fn function_with(&self, rules: &str, table: SimClaims) -> Function {
         let lines = self.lines.clone();
-        let journal = Journal::new("alerts", "Tributary/test".into());
+        let metrics_log = MetricsLog::new("alerts", "Tributary/test".into());
         Alerts {
-            claims: Claimant::new(table).with_jitter_seed(1),
+            claims: RetryingClaims::new(table).with_jitter_seed(1),
             topic: Producer::new(self.topic.clone()).with_jitter_seed(1),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
             rules: PipelineConfig::default()
@@ -85,15 +85,16 @@ impl World {
                 .unwrap()
                 .into(),
             routes: BTreeMap::new(),
-            state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
-            memory: SignedDuration::from_hours(24),
-            journal: journal.written_to(move |line| lines.lock().unwrap().push(line.clone())),
+            state: RuleState::new(SimAlertState::new(Faults::none(1)), &[]),
+            retention: SignedDuration::from_hours(24),
+            metrics_log: metrics_log
+                .with_writer(move |line| lines.lock().unwrap().push(line.clone())),
             clock: clock::now,
         }
     }
 
     /// The table, as somebody reaches it whose every call has this fault.
-    fn table_with(&self, fault: Fault) -> SimTable {
+    fn table_with(&self, fault: Fault) -> SimClaims {
         self.table.reached_with(Faults::new(1, BTreeMap::from([(fault, 1.0)])))
     }
 
@@ -321,14 +322,14 @@ async fn a_table_that_cannot_be_used_fails_the_invocation_and_is_named() {
 async fn a_message_that_cannot_be_noted_as_sent_is_done_and_told() {
     let world = World::new([Answer::After(Duration::from_secs(1))]);
     let faults = Faults::new(1, BTreeMap::from([(Fault::ServerError, 1.0)]));
-    faults.calm_down();
+    faults.pause();
     let function = world.function_with(&roomy(), world.table.reached_with(faults.clone()));
     let payload = case("severe-accident");
 
     // The table goes away while the topic is being called.
     let goes_away = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        faults.rise();
+        faults.resume();
     };
     let (answer, ()) = tokio::join!(handle(&function, &payload, "one"), goes_away);
 

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::ops::Range;
 use std::time::Duration;
 
-use fn_alerts::rulebook::{Look, Override, Rulebook};
+use fn_alerts::active_rules::{ActiveRules, Refresh, RulesOverride};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tributary_aws::deadline::Deadline;
@@ -29,37 +29,38 @@ fn shipped() -> Rules {
     PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
 }
 
-fn rulebook(store: impl ObjectStore + 'static) -> Rulebook {
+fn active_rules(store: impl ObjectStore + 'static) -> ActiveRules {
     let every = SignedDuration::from_mins(5);
-    let by = Override { bucket: "rules".to_owned(), key: KEY.to_owned(), every };
-    Rulebook::from(shipped()).overridden(by, store).unwrap()
+    let by = RulesOverride { bucket: "rules".to_owned(), key: KEY.to_owned(), every };
+    ActiveRules::from(shipped()).overridden(by, store).unwrap()
 }
 
 /// The first rule in use after so many minutes, and how the look came out.
-async fn at(rulebook: &Rulebook, minutes: i64) -> (String, Look) {
+async fn at(active_rules: &ActiveRules, minutes: i64) -> (String, Refresh) {
     let now = Timestamp::from_second(1_800_000_000 + 60 * minutes).unwrap();
-    let (rules, look) = rulebook.current(now, Deadline::after(Duration::from_secs(50))).await;
-    (rules.iter().next().unwrap().id().to_owned(), look)
+    let (rules, refresh) =
+        active_rules.current(now, Deadline::after(Duration::from_secs(50))).await;
+    (rules.iter().next().unwrap().id().to_owned(), refresh)
 }
 
 #[tokio::test]
 async fn without_an_object_the_rules_are_those_that_are_compiled_in() {
-    let rulebook = Rulebook::from(shipped());
+    let active_rules = ActiveRules::from(shipped());
 
-    assert_eq!(at(&rulebook, 0).await, ("severe-accident".to_owned(), Look::NotDue));
+    assert_eq!(at(&active_rules, 0).await, ("severe-accident".to_owned(), Refresh::NotDue));
 }
 
 #[tokio::test]
 async fn the_rules_of_the_object_are_used_and_it_is_looked_at_only_every_so_often() {
     let store =
         MemoryObjects::with(KEY, rule("one")).change_before(2, KEY, Some(rule("two").as_bytes()));
-    let rulebook = rulebook(store);
+    let active_rules = active_rules(store);
 
-    assert_eq!(at(&rulebook, 0).await, ("one".to_owned(), Look::Taken));
-    assert_eq!(at(&rulebook, 4).await, ("one".to_owned(), Look::NotDue));
-    assert_eq!(at(&rulebook, 5).await, ("one".to_owned(), Look::Unchanged));
-    assert_eq!(at(&rulebook, 9).await, ("one".to_owned(), Look::NotDue));
-    assert_eq!(at(&rulebook, 10).await, ("two".to_owned(), Look::Taken));
+    assert_eq!(at(&active_rules, 0).await, ("one".to_owned(), Refresh::Updated));
+    assert_eq!(at(&active_rules, 4).await, ("one".to_owned(), Refresh::NotDue));
+    assert_eq!(at(&active_rules, 5).await, ("one".to_owned(), Refresh::Unchanged));
+    assert_eq!(at(&active_rules, 9).await, ("one".to_owned(), Refresh::NotDue));
+    assert_eq!(at(&active_rules, 10).await, ("two".to_owned(), Refresh::Updated));
 }
 
 #[tokio::test]
@@ -70,13 +71,17 @@ async fn rules_that_are_not_right_are_refused_as_long_as_they_are_there_and_the_
         .change_before(3, KEY, Some(b""))
         .change_before(4, KEY, Some(b"\xff"))
         .change_before(5, KEY, Some(rule("two").as_bytes()));
-    let rulebook = rulebook(store);
+    let active_rules = active_rules(store);
 
-    assert_eq!(at(&rulebook, 0).await, ("one".to_owned(), Look::Taken));
+    assert_eq!(at(&active_rules, 0).await, ("one".to_owned(), Refresh::Updated));
     for minutes in [5, 10, 15, 20] {
-        assert_eq!(at(&rulebook, minutes).await, ("one".to_owned(), Look::Refused), "{minutes}");
+        assert_eq!(
+            at(&active_rules, minutes).await,
+            ("one".to_owned(), Refresh::Rejected),
+            "{minutes}"
+        );
     }
-    assert_eq!(at(&rulebook, 25).await, ("two".to_owned(), Look::Taken));
+    assert_eq!(at(&active_rules, 25).await, ("two".to_owned(), Refresh::Updated));
 }
 
 #[tokio::test]
@@ -87,13 +92,17 @@ async fn a_store_that_fails_leaves_the_rules_as_they_are() {
         .change_before(2, KEY, None)
         .change_before(3, KEY, Some(&large))
         .change_before(4, KEY, Some(rule("two").as_bytes()));
-    let rulebook = rulebook(store);
+    let active_rules = active_rules(store);
 
-    assert_eq!(at(&rulebook, 0).await, ("severe-accident".to_owned(), Look::Unread), "down");
-    assert_eq!(at(&rulebook, 5).await, ("one".to_owned(), Look::Taken));
-    assert_eq!(at(&rulebook, 10).await, ("one".to_owned(), Look::Unread), "deleted");
-    assert_eq!(at(&rulebook, 15).await, ("one".to_owned(), Look::Unread), "too large");
-    assert_eq!(at(&rulebook, 20).await, ("two".to_owned(), Look::Taken));
+    assert_eq!(
+        at(&active_rules, 0).await,
+        ("severe-accident".to_owned(), Refresh::Unreadable),
+        "down"
+    );
+    assert_eq!(at(&active_rules, 5).await, ("one".to_owned(), Refresh::Updated));
+    assert_eq!(at(&active_rules, 10).await, ("one".to_owned(), Refresh::Unreadable), "deleted");
+    assert_eq!(at(&active_rules, 15).await, ("one".to_owned(), Refresh::Unreadable), "too large");
+    assert_eq!(at(&active_rules, 20).await, ("two".to_owned(), Refresh::Updated));
 }
 
 /// A store that never answers.
@@ -107,12 +116,12 @@ impl ObjectStore for Silent {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_does_not_answer_holds_a_batch_for_two_seconds_at_most() {
-    let rulebook = rulebook(Silent);
+    let active_rules = active_rules(Silent);
     let started = Instant::now();
 
-    let (rule, look) = at(&rulebook, 0).await;
+    let (rule, refresh) = at(&active_rules, 0).await;
 
-    assert_eq!((rule.as_str(), look), ("severe-accident", Look::Unread));
+    assert_eq!((rule.as_str(), refresh), ("severe-accident", Refresh::Unreadable));
     assert!(started.elapsed() <= Duration::from_secs(2), "{:?}", started.elapsed());
-    assert_eq!(at(&rulebook, 1).await.1, Look::NotDue, "the next batch is not held");
+    assert_eq!(at(&active_rules, 1).await.1, Refresh::NotDue, "the next batch is not held");
 }

@@ -5,20 +5,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fn_alerts::handler::Alerts;
-use fn_alerts::sustained::Memory;
+use fn_alerts::rule_state::RuleState;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
-use tributary_aws::claims::Claimant;
+use tributary_aws::claims::RetryingClaims;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
 use tributary_config::{AlertsConfig, PipelineConfig};
-use tributary_rules::alert::AlertBooks;
-use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_rules::alert::AlertCounts;
+use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Answer, Faults, MemorySink, aggregated, clock};
 
 use crate::support::Function;
@@ -32,11 +32,11 @@ struct World {
 impl World {
     fn new(digest: &str, key: &str, script: impl IntoIterator<Item = Answer>) -> Self {
         clock::begin();
-        Self::at(SimTable::new(Faults::none(1)), digest, key, script)
+        Self::at(SimClaims::new(Faults::none(1)), digest, key, script)
     }
 
     fn at(
-        table: SimTable,
+        table: SimClaims,
         digest: &str,
         key: &str,
         script: impl IntoIterator<Item = Answer>,
@@ -48,9 +48,9 @@ impl World {
         let size = |entry: &Notification| entry.message.len();
         let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
         let written = lines.clone();
-        let journal = Journal::new("alerts", "Tributary/test".into());
+        let metrics_log = MetricsLog::new("alerts", "Tributary/test".into());
         let function = Alerts {
-            claims: Claimant::new(table).with_jitter_seed(1),
+            claims: RetryingClaims::new(table).with_jitter_seed(1),
             topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
             rules: PipelineConfig::default()
@@ -58,9 +58,10 @@ impl World {
                 .unwrap()
                 .into(),
             routes: BTreeMap::new(),
-            state: Memory::new(SimAlertState::new(Faults::none(1)), &[]),
-            memory: SignedDuration::from_hours(24),
-            journal: journal.written_to(move |line| written.lock().unwrap().push(line.clone())),
+            state: RuleState::new(SimAlertState::new(Faults::none(1)), &[]),
+            retention: SignedDuration::from_hours(24),
+            metrics_log: metrics_log
+                .with_writer(move |line| written.lock().unwrap().push(line.clone())),
             clock: clock::now,
         };
         Self { function, lines }
@@ -76,25 +77,25 @@ impl World {
     }
 
     /// The alerts that were told, each as often as it was.
-    fn told(&self) -> Vec<String> {
-        self.messages().iter().flat_map(|message| told_by(&message.message)).collect()
+    fn sent_ids(&self) -> Vec<String> {
+        self.messages().iter().flat_map(|message| ids_in(&message.message)).collect()
     }
 
     /// The books of the last batch, which balance.
-    fn books(&self) -> AlertBooks {
+    fn counts(&self) -> AlertCounts {
         let lines = self.lines.lock().unwrap();
         let line = lines.iter().rfind(|line| line["message"] == "alerts").unwrap();
         assert_eq!(line["rule"], "storm");
         let counts = line.as_object().unwrap().iter();
         let counts = counts.filter(|(name, _)| name.starts_with("alerts_"));
         let counts: serde_json::Map<_, _> = counts.map(|(k, v)| (k.clone(), v.clone())).collect();
-        let books: AlertBooks = serde_json::from_value(Value::Object(counts)).unwrap();
-        assert!(books.balance(), "{books:?}");
-        books
+        let counts: AlertCounts = serde_json::from_value(Value::Object(counts)).unwrap();
+        assert!(counts.is_balanced(), "{counts:?}");
+        counts
     }
 }
 
-fn told_by(message: &str) -> Vec<String> {
+fn ids_in(message: &str) -> Vec<String> {
     let message: Value = serde_json::from_str(message).unwrap();
     let text = |id: &Value| id.as_str().unwrap().to_owned();
     match message["keys"].as_array() {
@@ -137,11 +138,11 @@ async fn a_storm_of_10_000_alerts_makes_ten_messages_and_loses_none() {
     assert_eq!(world.handle(&storm(0, 10_000), "one").await, BatchResponse::default());
 
     assert_eq!(world.messages().len(), 10);
-    let told = world.told();
-    assert_eq!((told.len(), distinct(&told)), (10_000, 10_000));
+    let sent_ids = world.sent_ids();
+    assert_eq!((sent_ids.len(), distinct(&sent_ids)), (10_000, 10_000));
     assert!(world.messages().iter().all(|it| it.message.len() <= 256 * 1024 - 512));
-    let books = world.books();
-    assert_eq!((books.matched, books.sent, books.digested), (10_000, 5, 9_995));
+    let counts = world.counts();
+    assert_eq!((counts.matched, counts.sent, counts.digested), (10_000, 5, 9_995));
     // Each is claimed and noted: as many writes, but not one after the other.
     assert_eq!(world.function.claims.target().calls(), 20_000);
     let took = begun.elapsed();
@@ -159,10 +160,10 @@ async fn a_storm_of_few_keys_is_one_digest_with_their_counts() {
     let message: Value = serde_json::from_str(&messages[0].message).unwrap();
     assert_eq!((&message["alerts"], &message["events"]), (&json!(50), &json!(10_000)));
     assert!(message["keys"].as_array().unwrap().iter().all(|key| key["events"] == 200));
-    let form = messages[0].attributes.iter().find(|(name, _)| *name == "form").unwrap();
-    assert_eq!(form.1, "digest");
-    let books = world.books();
-    assert_eq!((books.digested, books.cooled, books.sent), (50, 9_950, 0));
+    let status = messages[0].attributes.iter().find(|(name, _)| *name == "form").unwrap();
+    assert_eq!(status.1, "digest");
+    let counts = world.counts();
+    assert_eq!((counts.digested, counts.cooled, counts.sent), (50, 9_950, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,12 +177,12 @@ async fn what_the_messages_of_a_batch_do_not_hold_comes_with_the_next() {
         assert_eq!(world.messages().len(), before + 1, "one message a batch");
         let first = answer.batch_item_failures.first();
         begin = first.map_or(10_000, |it| it.item_identifier.parse().unwrap());
-        assert_eq!(world.books().undelivered, (10_000 - begin) as u64);
+        assert_eq!(world.counts().undelivered, (10_000 - begin) as u64);
         batches += 1;
     }
 
-    let told = world.told();
-    assert_eq!((told.len(), distinct(&told)), (10_000, 10_000));
+    let sent_ids = world.sent_ids();
+    assert_eq!((sent_ids.len(), distinct(&sent_ids)), (10_000, 10_000));
     assert!((2..8).contains(&batches), "{batches}");
 }
 
@@ -194,21 +195,21 @@ async fn a_storm_that_comes_again_is_told_no_second_time() {
     assert_eq!(world.handle(&payload, "two").await, BatchResponse::default());
 
     assert_eq!(world.messages().len(), 3);
-    assert_eq!((world.books().matched, world.books().cooled), (500, 500));
+    assert_eq!((world.counts().matched, world.counts().cooled), (500, 500));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_digest_that_the_topic_does_not_take_is_told_by_the_next_delivery() {
-    let world = World::new("digest = 3", "{event_id}", [Answer::Refuse(vec![2]), Answer::Take]);
+    let world = World::new("digest = 3", "{event_id}", [Answer::Reject(vec![2]), Answer::Take]);
     let payload = aggregated(&storm(0, 500), 100).unwrap();
 
     let answer = world.handle(&payload, "one").await;
 
     assert_eq!(answer.batch_item_failures.len(), 1);
-    assert_eq!(world.told().len(), 2, "the two that are alone");
-    assert_eq!((world.books().sent, world.books().undelivered), (2, 498));
+    assert_eq!(world.sent_ids().len(), 2, "the two that are alone");
+    assert_eq!((world.counts().sent, world.counts().undelivered), (2, 498));
     assert_eq!(world.handle(&payload, "two").await, BatchResponse::default());
-    assert_eq!((world.told().len(), distinct(&world.told())), (500, 500));
+    assert_eq!((world.sent_ids().len(), distinct(&world.sent_ids())), (500, 500));
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,11 +227,11 @@ async fn a_storm_that_is_killed_at_any_time_loses_nothing() {
 
         assert_eq!(next.handle(&payload, "two").await, BatchResponse::default(), "{after:?}");
 
-        let mut told = world.told();
-        told.extend(next.told());
-        assert_eq!(distinct(&told), 200, "killed after {after:?}");
+        let mut sent_ids = world.sent_ids();
+        sent_ids.extend(next.sent_ids());
+        assert_eq!(distinct(&sent_ids), 200, "killed after {after:?}");
         assert!(next.messages().len() <= 3, "killed after {after:?}");
-        assert!(next.books().balance());
+        assert!(next.counts().is_balanced());
     }
     assert!(kills > 10, "{kills}");
 }
@@ -245,8 +246,8 @@ async fn two_functions_in_one_storm_tell_each_alert_once() {
     let answers = tokio::join!(world.handle(&payload, "one"), other.handle(&payload, "two"));
 
     assert_eq!(answers, (BatchResponse::default(), BatchResponse::default()));
-    let mut told = world.told();
-    told.extend(other.told());
-    assert_eq!((told.len(), distinct(&told)), (300, 300));
+    let mut sent_ids = world.sent_ids();
+    sent_ids.extend(other.sent_ids());
+    assert_eq!((sent_ids.len(), distinct(&sent_ids)), (300, 300));
     assert!(world.messages().len() <= 4 && other.messages().len() <= 4);
 }

@@ -3,26 +3,26 @@
 use std::collections::BTreeMap;
 
 use fn_alerts::handler::Alerts;
-use fn_alerts::sustained::Memory;
+use fn_alerts::rule_state::RuleState;
 use jiff::SignedDuration;
 use serde_json::Value;
-use tributary_aws::claims::Claimant;
+use tributary_aws::claims::RetryingClaims;
 use tributary_aws::firehose;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
 use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
-use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{MemorySink, clock};
 
 pub(crate) type Function =
-    Alerts<SimTable, SimAlertState, MemorySink<Notification>, MemorySink<Vec<u8>>>;
+    Alerts<SimClaims, SimAlertState, MemorySink<Notification>, MemorySink<Vec<u8>>>;
 
 /// Returns the function with the rules of the TOML `rule`.
-pub(crate) fn function_of(rule: &str, claims: SimTable, store: SimAlertState) -> Function {
+pub(crate) fn function_of(rule: &str, claims: SimClaims, store: SimAlertState) -> Function {
     let size = |entry: &Notification| entry.message.len();
     Alerts {
-        claims: Claimant::new(claims).with_jitter_seed(1),
+        claims: RetryingClaims::new(claims).with_jitter_seed(1),
         topic: Producer::new(MemorySink::new(sns::LIMITS, size)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         rules: PipelineConfig::default()
@@ -30,9 +30,9 @@ pub(crate) fn function_of(rule: &str, claims: SimTable, store: SimAlertState) ->
             .unwrap()
             .into(),
         routes: BTreeMap::new(),
-        state: Memory::new(store, &[]),
-        memory: SignedDuration::from_hours(24),
-        journal: Journal::new("alerts", "Tributary/test".into()),
+        state: RuleState::new(store, &[]),
+        retention: SignedDuration::from_hours(24),
+        metrics_log: MetricsLog::new("alerts", "Tributary/test".into()),
         clock: clock::now,
     }
 }

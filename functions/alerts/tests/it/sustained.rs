@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::payload::BatchResponse;
-use tributary_testkit::service::{SimAlertState, SimTable};
+use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Fault, Faults, clock};
 
 use crate::support::{Function, function_of};
@@ -26,13 +26,13 @@ key = "{entity}"
 cooldown = "1h"
 "#;
 
-fn function(claims: SimTable, store: SimAlertState) -> Function {
+fn function(claims: SimClaims, store: SimAlertState) -> Function {
     function_of(RULE, claims, store)
 }
 
 fn calm() -> Function {
     clock::begin();
-    function(SimTable::new(Faults::none(1)), SimAlertState::new(Faults::none(1)))
+    function(SimClaims::new(Faults::none(1)), SimAlertState::new(Faults::none(1)))
 }
 
 /// A batch of windows of one device: minute, revision, mean temperature.
@@ -107,14 +107,14 @@ async fn a_window_that_cannot_be_noted_is_reported_and_nothing_is_told_of_it() {
     clock::begin();
     let faults = Faults::new(1, BTreeMap::from([(Fault::ServerError, 1.0)]));
     let store = SimAlertState::new(faults.clone());
-    let function = function(SimTable::new(Faults::none(1)), store);
+    let function = function(SimClaims::new(Faults::none(1)), store);
     let payload = windows(&[(0, 0, 21.0), (1, 0, 31.0), (2, 0, 31.0), (3, 0, 31.0)]);
 
     let answer = handle(&function, &payload, "one").await;
 
     assert_eq!(answer, BatchResponse::failed([format!("{:056}", 1)]));
     assert!(titles(&function).is_empty());
-    faults.calm_down();
+    faults.pause();
     assert_eq!(handle(&function, &payload, "two").await, BatchResponse::default());
     assert_eq!(titles(&function).len(), 1);
 }
@@ -133,8 +133,8 @@ async fn a_kill_between_note_and_message_at_any_time_loses_no_row() {
 
         assert_eq!(handle(&next, &payload, "two").await, BatchResponse::default(), "{after:?}");
 
-        let told = titles(&first).len() + titles(&next).len();
-        assert!((1..=2).contains(&told), "killed after {after:?}: {told}");
+        let reported = titles(&first).len() + titles(&next).len();
+        assert!((1..=2).contains(&reported), "killed after {after:?}: {reported}");
     }
     assert!(kills > 10, "{kills}");
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_config::PipelineConfig;
@@ -41,7 +41,7 @@ fn sent(body: &[u8], kind: &str, script: Vec<Answer>) -> (u16, Value, Vec<String
     let ingest = IngestHttp {
         raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, script)),
         transformer: PipelineConfig::default().transformer().unwrap(),
-        journal: Journal::new("ingest-http", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     };
     let payload = json!({

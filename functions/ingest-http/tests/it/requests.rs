@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_config::PipelineConfig;
@@ -29,7 +29,7 @@ fn over(raw: Raw) -> IngestHttp<Raw> {
     IngestHttp {
         raw: Producer::new(raw),
         transformer: PipelineConfig::default().transformer().unwrap(),
-        journal: Journal::new("ingest-http", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),
     }
 }
@@ -208,13 +208,13 @@ async fn items_that_are_sent_again_have_the_id_that_was_told() {
     let ingest = ingest([Answer::Fail(vec![0]), Answer::Throttle, Answer::Take]);
     let payload = request(&array(&[accident(0), accident(1)]), &[]);
     let short = Deadline::after(Duration::from_millis(130));
-    let told = ingest.handle(&payload, short).await.unwrap();
-    let told: Value = serde_json::from_str(&told.body).unwrap();
-    assert_eq!(told["send_again"], json!([0]));
+    let reported = ingest.handle(&payload, short).await.unwrap();
+    let reported: Value = serde_json::from_str(&reported.body).unwrap();
+    assert_eq!(reported["send_again"], json!([0]));
 
     let (_, body) = answer(&ingest, &request(&accident(0).to_string(), &[])).await;
 
-    assert_eq!(ids(&body, "accepted"), ids(&told, "send_again"));
+    assert_eq!(ids(&body, "accepted"), ids(&reported, "send_again"));
     assert_eq!(stored_ids(&ingest).len(), 2);
 }
 
@@ -224,7 +224,7 @@ async fn a_stream_that_takes_nothing_is_told_of_every_item() {
         Answer::Throttle,
         Answer::StoreAndTimeOut,
         Answer::AnswerFor(1),
-        Answer::Refuse(vec![0, 1]),
+        Answer::Reject(vec![0, 1]),
     ] {
         let ingest = ingest([script]);
 

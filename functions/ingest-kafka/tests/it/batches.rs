@@ -10,7 +10,7 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_testkit::{Answer, MemorySink};
@@ -24,7 +24,7 @@ fn ingest_within(limits: Limits, raw: Vec<Answer>, quarantine: Vec<Answer>) -> I
         raw: Producer::new(MemorySink::scripted(limits, StreamRecord::size, raw)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
         topics: Topics::parse("crashes=accidents").unwrap_or_default(),
-        journal: Journal::new("ingest-kafka", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
 }

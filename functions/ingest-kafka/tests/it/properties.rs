@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_testkit::{Answer, MemorySink};
@@ -50,7 +50,7 @@ fn ingest(raw: Vec<Answer>, quarantine: Vec<Answer>) -> Ingest {
         raw: Producer::new(MemorySink::scripted(SMALL, StreamRecord::size, raw)),
         quarantine: Producer::new(MemorySink::scripted(SMALL, Vec::len, quarantine)),
         topics: Topics::default(),
-        journal: Journal::new("ingest-kafka", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
 }

@@ -10,7 +10,7 @@ use tributary_aws::aggregating::Aggregating;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
@@ -44,7 +44,7 @@ where
         queue: MemoryQueue::default(),
         limits: rows::Limits::default(),
         segment_bytes: 64 << 20,
-        journal: Journal::new("ingest-s3", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("ingest-s3", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
 }

@@ -10,7 +10,7 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
@@ -39,7 +39,7 @@ where
         queue: MemoryQueue::default(),
         limits: rows::Limits::default(),
         segment_bytes: 64 << 20,
-        journal: Journal::new("ingest-s3", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("ingest-s3", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
 }
@@ -404,5 +404,5 @@ async fn broken_set_up_fails_the_invocation() {
 
     let error = handle(&ingest, &[notification(KEY)], MINUTE).await.unwrap_err();
 
-    assert!(matches!(error, InvocationError::SetUp(_)), "{error}");
+    assert!(matches!(error, InvocationError::Setup(_)), "{error}");
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tributary_aws::cloudwatch;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_config::{PIPELINE, PipelineConfig};
@@ -22,7 +22,7 @@ fn metrics(script: impl IntoIterator<Item = Answer>) -> Metrics<Namespace, Quara
         metrics: Producer::new(MemorySink::scripted(cloudwatch::LIMITS, |_| 100, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         specs: PipelineConfig::from_toml(PIPELINE).unwrap().metrics,
-        journal: Journal::new("metrics", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("metrics", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_config::PipelineConfig;
@@ -24,7 +24,7 @@ fn transform(
         events: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, events)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
         transformer: PipelineConfig::default().transformer().unwrap(),
-        journal: Journal::new("transform", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("transform", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
 }

@@ -8,7 +8,7 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
@@ -23,7 +23,7 @@ fn transform(events: Events, quarantine: Quarantine) -> Transform<Events, Quaran
         events: Producer::new(events),
         quarantine: Producer::new(quarantine),
         transformer: PipelineConfig::default().transformer().unwrap(),
-        journal: Journal::new("transform", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("transform", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
 }

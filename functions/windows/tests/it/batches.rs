@@ -6,11 +6,11 @@ use std::time::Duration;
 use fn_windows::handler::Windows;
 use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
-use tributary_aws::insist::Insistence;
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::log::Journal;
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
+use tributary_aws::retry::Retry;
 use tributary_aws::windows::{Item, OPERATION, WindowStore};
 use tributary_aws::{firehose, kinesis};
 use tributary_config::{PIPELINE, PipelineConfig};
@@ -33,9 +33,9 @@ fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
         events: Producer::new(MemorySink::scripted(kinesis_limits(), StreamRecord::size, events)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         specs: PipelineConfig::from_toml(PIPELINE).unwrap().window_specs().unwrap(),
-        journal: Journal::new("windows", "Tributary/test".into()),
+        metrics_log: MetricsLog::new("windows", "Tributary/test".into()),
         clock: clock::now,
-        insistence: Insistence::new(OPERATION).with_jitter_seed(1),
+        retry: Retry::new(OPERATION).with_jitter_seed(1),
     }
 }
 
@@ -83,7 +83,7 @@ async fn pass(length: Duration) {
 }
 
 /// What was told: spec, group, start without its date, revision, count and mean temperature.
-fn told(windows: &Function) -> Vec<String> {
+fn emitted(windows: &Function) -> Vec<String> {
     let show = |record: &StreamRecord| {
         let event = Event::from_json(&record.data).unwrap();
         assert_eq!(record.partition_key, event.entity);
@@ -93,9 +93,9 @@ fn told(windows: &Function) -> Vec<String> {
         let (count, mean) = (measure("count"), measure("temperature_c_mean"));
         format!("{} {} {time} r{} {count} {mean:.2}", window.spec, event.entity, window.revision)
     };
-    let mut told: Vec<_> = windows.events.target().stored().iter().map(show).collect();
-    told.sort();
-    told
+    let mut reported: Vec<_> = windows.events.target().stored().iter().map(show).collect();
+    reported.sort();
+    reported
 }
 
 fn late(windows: &Function) -> Vec<String> {
@@ -118,11 +118,15 @@ async fn two_minutes_of_two_devices_are_four_windows_and_a_reading_that_comes_tw
     let windows = windows([]);
 
     assert_eq!(handle(&windows, &case("two-minutes")).await, BatchResponse::default());
-    assert_eq!(told(&windows), Vec::<String>::new(), "the other shard may bring what is earlier");
+    assert_eq!(
+        emitted(&windows),
+        Vec::<String>::new(),
+        "the other shard may bring what is earlier"
+    );
     pass(5 * MINUTE).await;
     handle(&windows, &case("scheduled")).await;
 
-    let minutes: Vec<_> = told(&windows).into_iter().filter(|it| it.contains("-1m")).collect();
+    let minutes: Vec<_> = emitted(&windows).into_iter().filter(|it| it.contains("-1m")).collect();
     assert_eq!(
         minutes,
         [
@@ -145,7 +149,7 @@ async fn a_redelivery_changes_nothing_and_tells_nothing() {
     handle(&windows, &case("two-minutes")).await;
 
     assert_eq!(windows.store.items(), before);
-    assert!(told(&windows).is_empty());
+    assert!(emitted(&windows).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,15 +158,15 @@ async fn the_slowest_shard_holds_the_watermark_until_it_is_idle() {
     begin(&windows, 0).await;
 
     handle(&windows, &batch(0, 2, &[("a", 1, 1.0), ("a", 70, 1.0)])).await;
-    assert!(told(&windows).is_empty(), "shard 1 is at 09:58:01");
+    assert!(emitted(&windows).is_empty(), "shard 1 is at 09:58:01");
     pass(MINUTE).await;
     handle(&windows, &batch(0, 4, &[("a", 71, 1.0)])).await;
-    assert!(told(&windows).is_empty(), "it may still come");
+    assert!(emitted(&windows).is_empty(), "it may still come");
     pass(MINUTE).await;
     handle(&windows, &batch(0, 5, &[("a", 72, 1.0)])).await;
 
     assert_eq!(
-        told(&windows),
+        emitted(&windows),
         ["telemetry-1m a 09:58 r0 1 1.00", "telemetry-1m begin 09:58 r0 2 0.00"]
     );
 }
@@ -173,10 +177,10 @@ async fn a_late_reading_makes_a_revision_within_the_lateness_and_a_bad_row_beyon
     handle(&windows, &batch(0, 1, &[("a", 0, 20.0)])).await;
     handle(&windows, &batch(1, 1, &[("b", 66, 0.0)])).await;
     handle(&windows, &batch(0, 2, &[("a", 66, 0.0)])).await;
-    assert_eq!(told(&windows), ["telemetry-1m a 09:58 r0 1 20.00"]);
+    assert_eq!(emitted(&windows), ["telemetry-1m a 09:58 r0 1 20.00"]);
 
     handle(&windows, &batch(0, 3, &[("a", 30, 22.0)])).await;
-    assert_eq!(told(&windows)[1], "telemetry-1m a 09:58 r1 2 21.00");
+    assert_eq!(emitted(&windows)[1], "telemetry-1m a 09:58 r1 2 21.00");
 
     // Past 09:59:00 by delay and lateness of the minute, not of the five minutes.
     handle(&windows, &batch(1, 2, &[("b", 670, 0.0)])).await;
@@ -190,7 +194,7 @@ async fn a_late_reading_makes_a_revision_within_the_lateness_and_a_bad_row_beyon
         ],
         "what is in its window already is not late"
     );
-    assert!(told(&windows).contains(&"telemetry-5m a 09:55 r1 4 16.25".to_owned()));
+    assert!(emitted(&windows).contains(&"telemetry-5m a 09:55 r1 4 16.25".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,7 +206,7 @@ async fn a_device_whose_clock_is_ahead_makes_nobody_late() {
     handle(&windows, &batch(1, 2, &[("ahead", 86_400 * 365, 1.0)])).await;
     handle(&windows, &batch(0, 3, &[("a", 1, 1.0)])).await;
 
-    assert!(late(&windows).is_empty() && told(&windows).is_empty());
+    assert!(late(&windows).is_empty() && emitted(&windows).is_empty());
 }
 
 /// A year ahead, and where a clock is that never was set: neither says what time it is.
@@ -219,8 +223,8 @@ async fn a_device_whose_clock_is_wrong_holds_nobody_back_though_it_has_a_shard_t
             handle(&windows, &batch(0, number, &[("a", 60 * minute, 1.0)])).await;
         }
 
-        let told = told(&windows);
-        assert!(told.contains(&"telemetry-1m a 10:01 r0 1 1.00".to_owned()), "{told:?}");
+        let reported = emitted(&windows);
+        assert!(reported.contains(&"telemetry-1m a 10:01 r0 1 1.00".to_owned()), "{reported:?}");
     }
 }
 
@@ -245,10 +249,10 @@ async fn a_file_after_a_quiet_day_is_not_late_because_one_shard_is_faster() {
         pass(Duration::from_secs(3)).await;
         handle(&windows, &case("scheduled")).await;
     }
-    let told = told(&windows);
+    let reported = emitted(&windows);
     for device in ["a", "b"] {
         let of_it = format!("telemetry-1m {device} ");
-        assert_eq!(told.iter().filter(|it| it.starts_with(&of_it)).count(), 718, "{device}");
+        assert_eq!(reported.iter().filter(|it| it.starts_with(&of_it)).count(), 718, "{device}");
     }
 }
 
@@ -284,7 +288,7 @@ async fn a_window_that_cannot_be_read_is_in_nobodys_way_but_its_own() {
     let closing = batch(1, 2, &[("b", 70, 0.0)]);
     assert_eq!(handle(&windows, &closing).await, BatchResponse::default());
 
-    assert!(told(&windows).contains(&"telemetry-1m a 09:58 r0 1 1.00".to_owned()));
+    assert!(emitted(&windows).contains(&"telemetry-1m a 09:58 r0 1 1.00".to_owned()));
     let round = windows.handle(&case("scheduled"), Deadline::after(MINUTE)).await;
     assert!(round.is_err(), "somebody has to look at it");
     let response = handle(&windows, &batch(0, 4, &[("a", 71, 1.0), ("broken", 2, 1.0)])).await;
@@ -338,10 +342,10 @@ async fn what_could_not_be_told_is_told_by_whoever_looks_next() {
         assert!(rounds < 10, "a round that leaves something fails, until nothing is left");
     }
 
-    let first = told(&windows);
+    let first = emitted(&windows);
     assert!(first.contains(&"telemetry-1m begin 09:58 r0 2 0.00".to_owned()), "{first:?}");
     handle(&windows, &case("scheduled")).await;
-    assert_eq!(told(&windows), first, "and once");
+    assert_eq!(emitted(&windows), first, "and once");
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,11 +11,11 @@ use tributary_model::bad_row::shown;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reading<'a> {
     /// All items were taken.
-    Taken,
+    Accepted,
     /// Each item has its verdict.
     Items(Vec<Verdict<'a>>),
     /// Nothing is known of any item: all of them go out again.
-    Again(String),
+    Retry(String),
     /// The request was too large, as a whole.
     TooLarge(String),
     /// No such request will ever be taken.
@@ -26,7 +26,7 @@ pub(super) enum Reading<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict<'a> {
     Accepted,
-    Again,
+    Retry,
     Rejected(Rejected<'a>),
 }
 
@@ -79,16 +79,16 @@ pub(super) fn read(status: u16, body: &[u8], count: usize) -> Reading<'_> {
         (None, None) => format!("{status}: {}", shown(&String::from_utf8_lossy(body))),
     };
     match (status, parsed.items) {
-        (200..=206, _) if parsed.accepted == Some(count) => Reading::Taken,
-        (200..=206, None) if parsed.accepted.is_none() => Reading::Taken,
+        (200..=206, _) if parsed.accepted == Some(count) => Reading::Accepted,
+        (200..=206, None) if parsed.accepted.is_none() => Reading::Accepted,
         (200..=207 | 422 | 503, Some(items)) => match verdicts(items.get(), count) {
             Some(verdicts) => Reading::Items(verdicts),
-            None => Reading::Again(format!("{status} that does not answer for its {count} items")),
+            None => Reading::Retry(format!("{status} that does not answer for its {count} items")),
         },
         (200..=207, None) => {
-            Reading::Again(format!("{status} that does not answer for its {count} items"))
+            Reading::Retry(format!("{status} that does not answer for its {count} items"))
         }
-        (408 | 425 | 429 | 500..=599, _) => Reading::Again(says()),
+        (408 | 425 | 429 | 500..=599, _) => Reading::Retry(says()),
         (413, _) => Reading::TooLarge(says()),
         _ => Reading::Refused(says()),
     }
@@ -105,7 +105,7 @@ fn verdicts(items: &str, count: usize) -> Option<Vec<Verdict<'_>>> {
         .into_iter()
         .map(|Item { status, code, field, message, .. }| match status.as_ref() {
             "accepted" => Some(Verdict::Accepted),
-            "send_again" => Some(Verdict::Again),
+            "send_again" => Some(Verdict::Retry),
             "rejected" => {
                 let code = code.unwrap_or(Cow::Borrowed("rejected"));
                 Some(Verdict::Rejected(Rejected { code, field, message }))
@@ -117,9 +117,9 @@ fn verdicts(items: &str, count: usize) -> Option<Vec<Verdict<'_>>> {
 
 /// The pause that `Retry-After` asks for, in seconds; a date is not looked at.
 pub(super) fn pause(retry_after: Option<&str>) -> Option<Duration> {
-    const LONGEST: u64 = 30;
+    const MAX_SECONDS: u64 = 30;
     let seconds: u64 = retry_after?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(LONGEST)))
+    Some(Duration::from_secs(seconds.min(MAX_SECONDS)))
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
             field: Some("ID".into()),
             message: Some("is empty".into()),
         };
-        let expected = vec![Verdict::Accepted, Verdict::Rejected(rejected), Verdict::Again];
+        let expected = vec![Verdict::Accepted, Verdict::Rejected(rejected), Verdict::Retry];
 
         assert_eq!(read(503, MIXED.as_bytes(), 3), Reading::Items(expected));
     }
@@ -148,26 +148,26 @@ mod tests {
         let swapped = MIXED.replace("\"item\":0", "\"item\":1");
         let unknown = MIXED.replace("\"accepted\",", "\"lost\",");
         for (body, count) in [(MIXED, 4), (MIXED, 2), (swapped.as_str(), 3), (&unknown, 3)] {
-            assert!(matches!(read(503, body.as_bytes(), count), Reading::Again(_)), "{body}");
+            assert!(matches!(read(503, body.as_bytes(), count), Reading::Retry(_)), "{body}");
         }
         let short = r#"{"accepted":2,"rejected":0,"items":[]}"#;
-        assert!(matches!(read(202, short.as_bytes(), 3), Reading::Again(_)));
-        assert!(matches!(read(202, br#"{"accepted":2}"#, 3), Reading::Again(_)));
-        assert!(matches!(read(207, b"", 3), Reading::Again(_)));
+        assert!(matches!(read(202, short.as_bytes(), 3), Reading::Retry(_)));
+        assert!(matches!(read(202, br#"{"accepted":2}"#, 3), Reading::Retry(_)));
+        assert!(matches!(read(207, b"", 3), Reading::Retry(_)));
     }
 
     #[test]
     fn everything_taken_needs_no_look_at_each() {
-        assert_eq!(read(202, br#"{"accepted":3,"items":[]}"#, 3), Reading::Taken);
+        assert_eq!(read(202, br#"{"accepted":3,"items":[]}"#, 3), Reading::Accepted);
         for body in ["", "OK", "{}", "[1]"] {
-            assert_eq!(read(200, body.as_bytes(), 3), Reading::Taken, "{body}");
+            assert_eq!(read(200, body.as_bytes(), 3), Reading::Accepted, "{body}");
         }
     }
 
     #[test]
     fn statuses_say_whether_to_come_again() {
         let kind = |status| match read(status, br#"{"Message":"no"}"#, 1) {
-            Reading::Again(why) => ("again", why),
+            Reading::Retry(why) => ("again", why),
             Reading::TooLarge(why) => ("too large", why),
             Reading::Refused(why) => ("refused", why),
             other => panic!("{other:?}"),

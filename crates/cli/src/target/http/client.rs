@@ -32,7 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Credentials are asked for anew when they have less time left than this.
-const FRESH: Duration = Duration::from_mins(5);
+const MIN_CREDENTIALS_LIFE: Duration = Duration::from_mins(5);
 
 /// Sends requests to one address.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ struct Inner {
     signer: Option<Signer>,
     gzip: bool,
     /// Rejected items that were told one by one.
-    told: AtomicU64,
+    reported: AtomicU64,
 }
 
 /// An answer as it came.
@@ -57,9 +57,9 @@ pub(super) struct Answer {
 /// Why there is no answer.
 pub(super) enum NoAnswer {
     /// It may come another time.
-    Passing(String),
+    Transient(String),
     /// The request cannot be made.
-    SetUp(String),
+    Setup(String),
 }
 
 struct Signer {
@@ -82,13 +82,13 @@ impl Client {
         let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
         let connector = default_connector(&settings, None).ok_or("there is no HTTP client")?;
         let signer = if unsigned { None } else { Some(Signer::of(&address).await?) };
-        let told = AtomicU64::default();
-        Ok(Self(Arc::new(Inner { address, connector, signer, gzip, told })))
+        let reported = AtomicU64::default();
+        Ok(Self(Arc::new(Inner { address, connector, signer, gzip, reported })))
     }
 
     /// How many rejected items have been told one by one.
-    pub(super) fn told(&self) -> &AtomicU64 {
-        &self.0.told
+    pub(super) fn reported(&self) -> &AtomicU64 {
+        &self.0.reported
     }
 
     /// The body of a request with these lines.
@@ -112,13 +112,13 @@ impl Client {
             Ok(Answer { status, retry_after, body })
         };
         let answer = timeout(ATTEMPT_TIMEOUT, call).await;
-        answer.unwrap_or_else(|_| Err("no answer in time".to_owned())).map_err(NoAnswer::Passing)
+        answer.unwrap_or_else(|_| Err("no answer in time".to_owned())).map_err(NoAnswer::Transient)
     }
 
     async fn request(&self, dataset: &str, body: &SdkBody) -> Result<HttpRequest, NoAnswer> {
         let Inner { address, signer, gzip, .. } = self.0.as_ref();
         let cannot = |error: &dyn std::fmt::Display| {
-            NoAnswer::SetUp(format!("no request to {address} can be made: {error}"))
+            NoAnswer::Setup(format!("no request to {address} can be made: {error}"))
         };
         let url = address.of(dataset);
         let headers = [("content-type", LINES), ("content-encoding", "gzip")];
@@ -132,7 +132,7 @@ impl Client {
         }
         if let Some(signer) = signer {
             let signed =
-                signer.headers(&url, headers, bytes(body)).await.map_err(NoAnswer::SetUp)?;
+                signer.headers(&url, headers, bytes(body)).await.map_err(NoAnswer::Setup)?;
             for (name, value) in signed {
                 request.headers_mut().insert(name, value);
             }
@@ -172,7 +172,7 @@ impl Signer {
     /// The credentials of the environment, kept for as long as they are good.
     async fn credentials(&self) -> Result<Credentials, String> {
         let kept = self.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let soon = SystemTime::now() + FRESH;
+        let soon = SystemTime::now() + MIN_CREDENTIALS_LIFE;
         if let Some(kept) = kept
             && kept.expiry().is_none_or(|expiry| expiry > soon)
         {

@@ -11,18 +11,18 @@ use tributary_model::bad_row::shown;
 use super::Batch;
 use super::answer::{self, Reading, Rejected, Verdict};
 use super::client::{Client, NoAnswer, bytes, same};
-use crate::output::tell;
+use crate::output::eprint_line;
 use crate::target::lanes::{Outcome, Shared};
 
 /// How long nothing of a batch may be taken before the feed ends. The function may use 28 s for one
 /// answer.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
+const INITIAL_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// So many rejected items are told one by one.
-const TOLD: u64 = 5;
+const MAX_REPORTED: u64 = 5;
 
 /// A batch on its way.
 pub(super) struct Delivery {
@@ -31,7 +31,7 @@ pub(super) struct Delivery {
     first: u64,
     lines: SdkBody,
     ends: Vec<usize>,
-    patience: Duration,
+    time_limit: Duration,
     outcome: Outcome,
 }
 
@@ -40,7 +40,7 @@ enum Next {
     /// Nothing: they are done with.
     Done,
     /// Send these again after a pause.
-    Again(Vec<usize>),
+    Retry(Vec<usize>),
     /// Send them in two requests.
     Halves,
 }
@@ -50,7 +50,7 @@ impl Delivery {
         let Batch { dataset, first, body, ends } = batch;
         let lines = SdkBody::from(body);
         let outcome = Outcome::default();
-        Self { client, dataset, first, lines, ends, patience: PATIENCE, outcome }
+        Self { client, dataset, first, lines, ends, time_limit: TIMEOUT, outcome }
     }
 
     /// Posts the batch, then what was not taken of it, with jittered exponential pauses that are at
@@ -61,11 +61,11 @@ impl Delivery {
     /// When no such request will ever be taken.
     pub(super) async fn run(mut self, shared: &Shared) -> Result<Outcome, String> {
         let mut parts = vec![(0..self.ends.len()).collect::<Vec<_>>()];
-        let mut patient_until = Instant::now() + self.patience;
+        let mut patient_until = Instant::now() + self.time_limit;
         let delays = || {
             ExponentialBuilder::new()
-                .with_min_delay(FIRST_DELAY)
-                .with_max_delay(LONGEST_DELAY)
+                .with_min_delay(INITIAL_DELAY)
+                .with_max_delay(MAX_DELAY)
                 .with_jitter()
                 .without_max_times()
                 .build()
@@ -75,10 +75,10 @@ impl Delivery {
             let body = self.body(&part);
             let (next, pause) = self.post(&part, &body).await?;
             match &next {
-                Next::Again(again) if again.len() == part.len() => {
-                    shared.is_in_trouble(self.outcome.last_error.clone().unwrap_or_default());
+                Next::Retry(again) if again.len() == part.len() => {
+                    shared.set_stalled(self.outcome.last_error.clone().unwrap_or_default());
                 }
-                _ => shared.is_well(),
+                _ => shared.clear_stalled(),
             }
             match next {
                 Next::Done => {}
@@ -87,11 +87,11 @@ impl Delivery {
                     parts.extend([right.to_vec(), left.to_vec()]);
                     continue;
                 }
-                Next::Again(again) => {
+                Next::Retry(again) => {
                     if again.len() < part.len() {
-                        (patient_until, waits) = (Instant::now() + self.patience, delays());
+                        (patient_until, waits) = (Instant::now() + self.time_limit, delays());
                     }
-                    let wait = waits.next().unwrap_or(LONGEST_DELAY).max(pause.unwrap_or_default());
+                    let wait = waits.next().unwrap_or(MAX_DELAY).max(pause.unwrap_or_default());
                     let count = again.len() as u64;
                     parts.push(again);
                     if Instant::now() + wait > patient_until || shared.has_failed() {
@@ -102,7 +102,7 @@ impl Delivery {
                     continue;
                 }
             }
-            (patient_until, waits) = (Instant::now() + self.patience, delays());
+            (patient_until, waits) = (Instant::now() + self.time_limit, delays());
         }
         self.outcome.undelivered = parts.iter().map(|part| part.len() as u64).sum();
         Ok(self.outcome)
@@ -132,19 +132,19 @@ impl Delivery {
     ) -> Result<(Next, Option<Duration>), String> {
         let answer = match self.client.post(self.dataset, body).await {
             Ok(answer) => answer,
-            Err(NoAnswer::SetUp(error)) => return Err(error),
-            Err(NoAnswer::Passing(error)) => {
+            Err(NoAnswer::Setup(error)) => return Err(error),
+            Err(NoAnswer::Transient(error)) => {
                 self.outcome.last_error = Some(error);
-                return Ok((Next::Again(part.to_vec()), None));
+                return Ok((Next::Retry(part.to_vec()), None));
             }
         };
         let pause = answer::pause(answer.retry_after.as_deref());
         let next = match answer::read(answer.status, &answer.body, part.len()) {
-            Reading::Taken => Next::Done,
-            Reading::Items(verdicts) => self.settle(part, verdicts, answer.status),
-            Reading::Again(why) => {
+            Reading::Accepted => Next::Done,
+            Reading::Items(verdicts) => self.apply_verdicts(part, verdicts, answer.status),
+            Reading::Retry(why) => {
                 self.outcome.last_error = Some(why);
-                Next::Again(part.to_vec())
+                Next::Retry(part.to_vec())
             }
             Reading::TooLarge(_) if part.len() > 1 => Next::Halves,
             Reading::TooLarge(why) => {
@@ -159,12 +159,12 @@ impl Delivery {
     }
 
     /// Keeps the items that are to be sent again.
-    fn settle(&mut self, part: &[usize], verdicts: Vec<Verdict<'_>>, status: u16) -> Next {
+    fn apply_verdicts(&mut self, part: &[usize], verdicts: Vec<Verdict<'_>>, status: u16) -> Next {
         let mut again = Vec::new();
         for (&item, verdict) in part.iter().zip(verdicts) {
             match verdict {
                 Verdict::Accepted => {}
-                Verdict::Again => again.push(item),
+                Verdict::Retry => again.push(item),
                 Verdict::Rejected(rejected) => self.reject(item, &rejected),
             }
         }
@@ -172,20 +172,22 @@ impl Delivery {
             return Next::Done;
         }
         self.outcome.last_error = Some(format!("{status} send_again"));
-        Next::Again(again)
+        Next::Retry(again)
     }
 
     fn reject(&mut self, item: usize, rejected: &Rejected<'_>) {
         let Rejected { code, field, message } = rejected;
         *self.outcome.rejected.entry(code.to_string()).or_default() += 1;
-        if self.client.told().fetch_add(1, Ordering::Relaxed) >= TOLD {
+        if self.client.reported().fetch_add(1, Ordering::Relaxed) >= MAX_REPORTED {
             return;
         }
         let number = self.first + item as u64;
         let text = shown(String::from_utf8_lossy(self.line(item)).trim_end());
         let field = field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
         let message = message.as_deref().unwrap_or("no message");
-        tell(&format!("tributary: rejected: record {number}: {code}: {field}{message}: {text}"));
+        eprint_line(&format!(
+            "tributary: rejected: record {number}: {code}: {field}{message}: {text}"
+        ));
     }
 }
 
@@ -204,7 +206,7 @@ mod tests {
         let batch =
             Batch { dataset: "flood", first: 1, body: b"{}\n{}\n".to_vec(), ends: vec![3, 6] };
         let mut delivery = Delivery::of(client, batch);
-        delivery.patience = Duration::from_millis(300);
+        delivery.time_limit = Duration::from_millis(300);
 
         let outcome = delivery.run(&Shared::default()).await.unwrap();
 

@@ -20,7 +20,7 @@ pub(crate) use self::address::Address;
 use self::client::Client;
 use self::delivery::Delivery;
 use super::lanes::{self, Lanes, Shared};
-use super::{Item, Status, Taken, Target, Watch};
+use super::{HealthProbe, Item, SendResult, Status, Target};
 
 /// The most items of a request: four calls to the stream, so that an answer comes soon.
 const MAX_ITEMS: usize = 2_000;
@@ -94,10 +94,10 @@ impl HttpTarget {
 }
 
 impl Target for HttpTarget {
-    fn send(&mut self, item: &Item<'_>) -> Result<Taken> {
+    fn send(&mut self, item: &Item<'_>) -> Result<SendResult> {
         let bytes = item.payload.len() + 1;
         if bytes > MAX_ITEM_BYTES {
-            return Ok(Taken::TooLarge(bytes));
+            return Ok(SendResult::TooLarge(bytes));
         }
         let full = self.batch.ends.len() == MAX_ITEMS || self.batch.body.len() + bytes > MAX_BYTES;
         if full || self.batch.dataset != item.dataset {
@@ -112,23 +112,23 @@ impl Target for HttpTarget {
         batch.body.extend_from_slice(item.payload);
         batch.body.push(b'\n');
         batch.ends.push(batch.body.len());
-        Ok(Taken::Yes)
+        Ok(SendResult::Accepted)
     }
 
-    fn nudge(&mut self, pause: Duration) -> Result<()> {
+    fn flush_if_idle(&mut self, pause: Duration) -> Result<()> {
         if pause >= LINGER || self.since.elapsed() >= LINGER {
             self.send_batch()?;
         }
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
         self.send_batch()?;
-        self.lanes.settle()
+        self.lanes.flush()
     }
 
-    fn make_safe(&mut self) -> Result<Option<u64>> {
-        self.settle().map(|()| None)
+    fn sync(&mut self) -> Result<Option<u64>> {
+        self.flush().map(|()| None)
     }
 
     fn status(&self) -> Status {
@@ -139,8 +139,8 @@ impl Target for HttpTarget {
         self.lanes.rejected()
     }
 
-    fn watch(&self) -> Watch {
-        self.lanes.watch()
+    fn health_probe(&self) -> HealthProbe {
+        self.lanes.health_probe()
     }
 
     fn last_error(&self) -> Option<String> {

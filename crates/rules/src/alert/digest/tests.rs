@@ -15,7 +15,7 @@ fn alert(index: usize, key: &str) -> Alert {
         rule: "severe-accident".to_owned(),
         severity: Severity::Critical,
         dataset: "accidents".to_owned(),
-        form: Form::Alert,
+        status: AlertStatus::Firing,
         key: key.to_owned(),
         digest: 10,
         events: 1 + index as u64 % 3,
@@ -44,7 +44,7 @@ fn storm(count: usize) -> Vec<Alert> {
 
 #[test]
 fn few_alerts_have_a_message_each() {
-    assert_eq!(planned(&storm(10), 10), Plan { alone: 10, digests: Vec::new() });
+    assert_eq!(planned(&storm(10), 10), Plan { singles: 10, digests: Vec::new() });
     assert_eq!(planned(&[], 10), Plan::default());
     assert_eq!(planned(&storm(3), 0), Plan::default(), "nothing can be told in no message");
 }
@@ -55,7 +55,7 @@ fn a_digest_says_what_people_need() {
 
     let plan = planned(&alerts, 3);
 
-    assert_eq!(plan.alone, 2);
+    assert_eq!(plan.singles, 2);
     assert_eq!(plan.digests.len(), 1);
     assert_eq!(plan.digests[0].alerts, 2..8);
     let message: Value = serde_json::from_str(&plan.digests[0].message).unwrap();
@@ -66,7 +66,7 @@ fn a_digest_says_what_people_need() {
 fn a_storm_takes_as_few_digests_as_hold_it_and_the_other_messages_are_alerts() {
     let plan = planned(&storm(10_000), 10);
 
-    assert_eq!((plan.alone, plan.digests.len()), (5, 5), "a hundred bytes an alert");
+    assert_eq!((plan.singles, plan.digests.len()), (5, 5), "a hundred bytes an alert");
     assert!(plan.digests.iter().all(|digest| digest.message.len() <= MAX_BYTES));
 }
 
@@ -76,10 +76,10 @@ fn what_even_digests_alone_do_not_hold_is_left_and_never_cut() {
 
     let plan = planned(&alerts, 2);
 
-    assert_eq!((plan.alone, plan.digests.len()), (0, 2));
-    let told: usize = plan.digests.iter().map(|digest| ids(&digest.message).len()).sum();
-    assert_eq!(told, plan.digests[1].alerts.end);
-    assert!((3_000..10_000).contains(&told), "{told}");
+    assert_eq!((plan.singles, plan.digests.len()), (0, 2));
+    let reported: usize = plan.digests.iter().map(|digest| ids(&digest.message).len()).sum();
+    assert_eq!(reported, plan.digests[1].alerts.end);
+    assert!((3_000..10_000).contains(&reported), "{reported}");
 }
 
 #[test]
@@ -108,16 +108,16 @@ proptest! {
 
         let plan = planned(&alerts, messages);
 
-        prop_assert!(plan.alone + plan.digests.len() <= messages);
-        let mut next = plan.alone;
+        prop_assert!(plan.singles + plan.digests.len() <= messages);
+        let mut next = plan.singles;
         for digest in &plan.digests {
             prop_assert_eq!(digest.alerts.start, next);
             prop_assert!(digest.message.len() <= MAX_BYTES);
-            let told: BTreeSet<_> = ids(&digest.message).into_iter().collect();
+            let reported: BTreeSet<_> = ids(&digest.message).into_iter().collect();
             let meant = alerts[digest.alerts.clone()].iter().map(|it| it.alert_id.to_string());
-            prop_assert_eq!(told, meant.collect::<BTreeSet<_>>());
+            prop_assert_eq!(reported, meant.collect::<BTreeSet<_>>());
             next = digest.alerts.end;
         }
-        prop_assert!(next == count || plan.alone == 0, "left, and yet not all are digests");
+        prop_assert!(next == count || plan.singles == 0, "left, and yet not all are digests");
     }
 }

@@ -27,9 +27,9 @@ fn reading(happened: &str, received: &str) -> String {
     .to_string()
 }
 
-fn seen(rules: &Rules, happened: &str, received: &str) -> Option<Watched> {
+fn seen(rules: &Rules, happened: &str, received: &str) -> Option<WatchedEntity> {
     let json = reading(happened, received);
-    rules.iter().next().unwrap().sighting(&Event::from_json(json.as_bytes()).unwrap())
+    rules.iter().next().unwrap().watched_entity(&Event::from_json(json.as_bytes()).unwrap())
 }
 
 #[test]
@@ -39,10 +39,10 @@ fn a_reading_says_that_its_entity_is_there_when_it_was_received() {
 
     assert_eq!((&watched.entity[..], &watched.key[..]), ("device-01", "device-01"));
     assert_eq!(watched.title, "Nothing from device-01, which was OK");
-    assert_eq!(watched.seen_at.to_string(), "2026-11-20T10:00:00Z");
+    assert_eq!(watched.last_seen.to_string(), "2026-11-20T10:00:00Z");
     let rule = rules.iter().next().unwrap();
     assert_eq!(
-        rule.due(watched.seen_at).to_string(),
+        rule.due(watched.last_seen).to_string(),
         "2026-11-20T10:10:00Z",
         "8 min and a quarter"
     );
@@ -64,7 +64,7 @@ fn what_is_slower_than_an_hour_may_be_as_old_as_it_is_slow() {
     let rules = rules(&RULE.replace("8m", "26h"));
 
     assert!(seen(&rules, "2026-11-19T10:00:00Z", "2026-11-20T10:00:00Z").is_some());
-    assert_eq!(rules.iter().next().unwrap().rest(), SignedDuration::from_mins(5));
+    assert_eq!(rules.iter().next().unwrap().write_interval(), SignedDuration::from_mins(5));
 }
 
 #[test]
@@ -73,12 +73,12 @@ fn each_silence_is_one_alert_and_each_end_another() {
     let at = |received| seen(&rules, received, received).unwrap();
     let first = at("2026-11-20T10:00:00Z");
     let second = at("2026-11-20T10:30:00Z");
-    let id = |rules: &Rules, watched| rules.iter().next().unwrap().silence(watched).alert_id;
+    let id = |rules: &Rules, watched| rules.iter().next().unwrap().no_data_alert(watched).alert_id;
 
     assert_eq!(id(&rules, &first), id(&rules, &first));
     assert_ne!(id(&rules, &first), id(&rules, &second));
     assert_ne!(id(&cooled, &first), id(&cooled, &second), "a cooldown makes them no one silence");
-    let end = rules.iter().next().unwrap().end_of_silence(&second, first.seen_at);
+    let end = rules.iter().next().unwrap().resolved_alert(&second, first.last_seen);
     assert_ne!(end.alert_id, id(&rules, &first));
     let message: serde_json::Value = serde_json::from_str(&end.message).unwrap();
     insta::assert_json_snapshot!(message);
@@ -97,22 +97,26 @@ fn of_the_silences_in_a_cooldown_the_first_is_told_and_stands_for_the_others() {
     let rules = rules(&RULE.replace("\"0s\"", "\"1h\""));
     let rule = rules.iter().next().unwrap();
     let mut marks = Marks::new();
-    let mut told = |received: &str, due: Option<&str>| {
+    let mut reported = |received: &str, due: Option<&str>| {
         let mut watched = seen(&rules, received, received).unwrap();
         watched.due = due.map(|due| due.parse().unwrap()).or(watched.due);
-        let silence = rule.silence(&watched);
-        let cooling = rule.cooling(&watched).unwrap();
-        marks.insert(cooling.mark.window, cooling.mark.value);
-        (rule.cooled(&watched.key, &cooling, &marks), cooling, silence.alert_id)
+        let no_data = rule.no_data_alert(&watched);
+        let cooldown_period = rule.cooldown_period(&watched).unwrap();
+        marks.insert(cooldown_period.mark.window, cooldown_period.mark.value);
+        (
+            rule.alert_in_cooldown(&watched.key, &cooldown_period, &marks),
+            cooldown_period,
+            no_data.alert_id,
+        )
     };
 
-    let (first, period, id) = told("2026-11-20T10:00:00Z", None);
+    let (first, period, id) = reported("2026-11-20T10:00:00Z", None);
     assert_eq!((first, period.end.to_string()), (None, "2026-11-20T11:00:00Z".to_owned()));
-    let (second, ..) = told("2026-11-20T10:20:00Z", None);
+    let (second, ..) = reported("2026-11-20T10:20:00Z", None);
     assert_eq!(second, Some(id));
-    let (_, later, _) = told("2026-11-20T10:20:00Z", Some("2026-11-20T11:00:00Z"));
+    let (_, later, _) = reported("2026-11-20T10:20:00Z", Some("2026-11-20T11:00:00Z"));
     assert_ne!(later.mark.item, period.mark.item, "it is of the period that it is due in");
-    assert_eq!(told("2026-11-20T10:00:00Z", None).0, None, "the first is told again");
+    assert_eq!(reported("2026-11-20T10:00:00Z", None).0, None, "the first is told again");
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn names_as_long_as_a_row_are_cut_and_stay_two() {
         let long = "é".repeat(150_000) + last;
         let json =
             reading("2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z").replace("device-01", &long);
-        rule.sighting(&Event::from_json(json.as_bytes()).unwrap()).unwrap()
+        rule.watched_entity(&Event::from_json(json.as_bytes()).unwrap()).unwrap()
     };
     let (one, other) = (seen("1"), seen("2"));
 
@@ -131,7 +135,7 @@ fn names_as_long_as_a_row_are_cut_and_stay_two() {
     assert_eq!(one.title.chars().count(), 1_024);
     assert_ne!((&one.entity, &one.key, &one.item), (&other.entity, &other.key, &other.item));
     assert_eq!(rule.item_of(&one.entity), one.item, "what is read from the store is found");
-    assert!(rule.silence(&one).message.len() < 16 * 1024);
+    assert!(rule.no_data_alert(&one).message.len() < 16 * 1024);
 }
 
 #[test]
@@ -144,7 +148,7 @@ fn a_window_is_as_old_as_its_end() {
             "measures": {}, "attributes": {}, "tags": [], "window": {"spec": "telemetry-1d",
             "start": "2026-11-19T10:00:00Z", "end": "2026-11-20T10:00:00Z", "revision": 0}})
         .to_string();
-        rules.iter().next().unwrap().sighting(&Event::from_json(json.as_bytes()).unwrap())
+        rules.iter().next().unwrap().watched_entity(&Event::from_json(json.as_bytes()).unwrap())
     };
 
     assert!(window("2026-11-20T10:01:00Z").is_some());

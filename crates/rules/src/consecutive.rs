@@ -13,7 +13,7 @@ use tributary_model::id::Id;
 use tributary_model::time::period;
 
 /// The fewest windows whose marks are kept together.
-const LEAST_SPAN: i64 = 64;
+const MIN_CHUNK_WINDOWS: i64 = 64;
 
 /// The marks of windows that are kept together, by the number of the window.
 pub type Marks = BTreeMap<i64, u64>;
@@ -31,23 +31,23 @@ pub struct Mark {
 
 /// The windows of a rule with `for`.
 #[derive(Clone, Copy, Debug)]
-pub struct Series<'r> {
+pub struct ConsecutiveWindows<'r> {
     rule: &'r Rule,
     needed: i64,
     /// Seconds.
-    hop: i64,
+    slide: i64,
 }
 
 impl Rule {
     /// The windows of this rule, `hop` from start to start; `None` for a rule without `for`.
     #[must_use]
-    pub fn series(&self, hop: SignedDuration) -> Option<Series<'_>> {
+    pub fn consecutive_windows(&self, slide: SignedDuration) -> Option<ConsecutiveWindows<'_>> {
         let needed = i64::from(self.sustained()?);
-        Some(Series { rule: self, needed, hop: hop.as_secs().max(1) })
+        Some(ConsecutiveWindows { rule: self, needed, slide: slide.as_secs().max(1) })
     }
 }
 
-impl Series<'_> {
+impl ConsecutiveWindows<'_> {
     /// What is to be noted of a window of `entity`: nothing, where it is the first word of it and
     /// `when` does not hold, because that is as if nothing were known. Where the windows after it are
     /// kept in another item, that item has the same mark.
@@ -58,9 +58,9 @@ impl Series<'_> {
         }
         let number = self.number(window.start);
         let value = 2 * u64::from(window.revision) + u64::from(holds);
-        let last = self.stretch(number + self.needed - 1);
-        (self.stretch(number)..=last)
-            .map(|stretch| Mark { item: self.item(entity, stretch), window: number, value })
+        let last = self.chunk(number + self.needed - 1);
+        (self.chunk(number)..=last)
+            .map(|chunk| Mark { item: self.item(entity, chunk), window: number, value })
             .collect()
     }
 
@@ -70,25 +70,25 @@ impl Series<'_> {
     pub fn fires(&self, entity: &str, mark: &Mark, marks: &Marks) -> Vec<Timestamp> {
         let holds = |number: i64| marks.get(&number).is_some_and(|value| value % 2 == 1);
         let ends = mark.window..mark.window + self.needed;
-        ends.filter(|end| self.item(entity, self.stretch(*end)) == mark.item)
+        ends.filter(|end| self.item(entity, self.chunk(*end)) == mark.item)
             .filter(|end| (end - self.needed + 1..=*end).all(holds))
-            .filter_map(|end| Timestamp::from_second(end * self.hop).ok())
+            .filter_map(|end| Timestamp::from_second(end * self.slide).ok())
             .collect()
     }
 
     fn number(&self, start: Timestamp) -> i64 {
-        period(start, self.hop)
+        period(start, self.slide)
     }
 
     /// Which windows are kept together. None is needed beyond the next stretch.
-    fn stretch(&self, number: i64) -> i64 {
-        number.div_euclid(self.needed.max(LEAST_SPAN))
+    fn chunk(&self, number: i64) -> i64 {
+        number.div_euclid(self.needed.max(MIN_CHUNK_WINDOWS))
     }
 
     /// Another `when`, `for` or `window` makes another item: what was known does not count for it.
-    fn item(&self, entity: &str, stretch: i64) -> String {
+    fn item(&self, entity: &str, chunk: i64) -> String {
         let definition = self.rule.definition.to_string();
-        Id::of_text(&["for", &definition, entity, &stretch.to_string()]).to_string()
+        Id::of_text(&["for", &definition, entity, &chunk.to_string()]).to_string()
     }
 }
 

@@ -17,7 +17,7 @@ impl Redrive<'_> {
             Ok(SqsQueue::new(clients::sqs(self.config), url))
         };
         let (letters, source) = (queue("IngestDeadLetterQueueUrl")?, queue("IngestQueueUrl")?);
-        let waiting = letters.waiting().await?;
+        let waiting = letters.message_count().await?;
         if waiting == 0 && !self.arguments.yes {
             return Ok(());
         }

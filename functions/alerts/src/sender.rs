@@ -7,15 +7,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 use tracing::{error, warn};
-use tributary_aws::claims::{Claim, Claimant, Claims, Standing};
+use tributary_aws::claims::{Claim, ClaimStatus, ClaimStore, RetryingClaims};
 use tributary_aws::deadline::Deadline;
-use tributary_aws::error::{CallError, SetUpError};
-use tributary_aws::insist::NOT_CALLED;
+use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::producer::{Delivery, Outbound, Producer};
 use tributary_aws::put::BatchPut;
+use tributary_aws::retry::NOT_CALLED;
 use tributary_aws::sns::{LIMITS, Notification};
 use tributary_rules::Severity;
-use tributary_rules::alert::{Alert, AlertBooks, End, digest};
+use tributary_rules::alert::{Alert, AlertCounts, AlertOutcome, digest};
 
 use crate::message;
 
@@ -29,28 +29,28 @@ const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// An alert, and the position of the record it answers for.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct PendingAlert {
     /// Position in the batch.
     pub position: usize,
     /// How long it is to be remembered.
-    pub memory: SignedDuration,
+    pub retention: SignedDuration,
     /// What to tell.
     pub alert: Alert,
 }
 
-/// What [`Outbox::send`] did.
+/// What [`AlertSender::send`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub struct SendOutcome {
     /// Positions of alerts that are not known to be sent, in no order.
     pub undelivered: Vec<usize>,
     /// By rule, what became of its alerts. `matched` is for the caller to count.
-    pub books: BTreeMap<String, AlertBooks>,
+    pub counts: BTreeMap<String, AlertCounts>,
     /// Messages that the topic took.
     pub messages: usize,
     /// Of these, digests.
     pub digests: usize,
     /// Alerts that somebody else held until the time was over; of `undelivered`.
-    pub held: usize,
+    pub held_by_others: usize,
     /// Alerts that were published and could not be noted as sent: they may be sent once more.
     pub unsettled: usize,
     /// Entries that were published again.
@@ -59,23 +59,23 @@ pub struct Sent {
     pub last_error: Option<String>,
 }
 
-impl Sent {
-    pub(crate) fn note(&mut self, alert: &Alert, end: End) {
-        self.books.entry(alert.rule.clone()).or_default().note(end, alert.events);
+impl SendOutcome {
+    pub(crate) fn record(&mut self, alert: &Alert, outcome: AlertOutcome) {
+        self.counts.entry(alert.rule.clone()).or_default().record(outcome, alert.events);
     }
 
     /// Notes that an alert is not known to be told.
-    pub fn lose(&mut self, wanted: &Wanted) {
-        self.undelivered.push(wanted.position);
-        self.note(&wanted.alert, End::Undelivered);
+    pub fn record_undelivered(&mut self, pending: &PendingAlert) {
+        self.undelivered.push(pending.position);
+        self.record(&pending.alert, AlertOutcome::Undelivered);
     }
 }
 
 /// The way of one invocation's alerts to the topic.
 #[derive(Clone, Copy, Debug)]
-pub struct Outbox<'a, C, T> {
+pub struct AlertSender<'a, C, T> {
     /// Who sends which alert.
-    pub claims: &'a Claimant<C>,
+    pub claims: &'a RetryingClaims<C>,
     /// Where alerts go.
     pub topic: &'a Producer<T>,
     /// Where those of a severity go that has a topic of its own.
@@ -90,10 +90,10 @@ pub struct Outbox<'a, C, T> {
 
 /// Alerts that are still to be sent.
 #[derive(Default)]
-struct Again {
-    alerts: Vec<Wanted>,
+struct Deferred {
+    alerts: Vec<PendingAlert>,
     /// How many of them somebody else holds.
-    held: usize,
+    held_by_others: usize,
     /// When the first that somebody else holds is free.
     until: Option<Timestamp>,
     /// Whether a service did not take the others.
@@ -102,18 +102,18 @@ struct Again {
 
 /// Alerts that are claimed, and the messages that tell them.
 #[derive(Default)]
-struct Letters {
-    claimed: Vec<(Wanted, Claim)>,
+struct ClaimedMessages {
+    claimed: Vec<(PendingAlert, Claim)>,
     /// In the order of `claimed`; what is after the last one is in none.
     messages: Vec<(Range<usize>, Notification)>,
     /// How many of the messages, the first ones, are of one alert each and no digests.
-    alone: usize,
+    singles: usize,
 }
 
 /// By rule that has more alerts than a batch may make messages, how many messages it may make still.
-type Storms = BTreeMap<String, usize>;
+type DigestBudgets = BTreeMap<String, usize>;
 
-impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
+impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
     /// Sends what was not sent before: in groups of one call to the topic, and those of a rule that has
     /// more than its messages all together, the most of them in digests.
     ///
@@ -125,25 +125,25 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
     ///
     /// # Errors
     ///
-    /// [`SetUpError`] when the table or the topic says that it can never work.
-    pub async fn send(&self, wanted: Vec<Wanted>) -> Result<Sent, SetUpError> {
-        let mut sent = Sent::default();
-        let mut wanted = distinct(wanted);
-        let mut storms = storms_of(&wanted);
+    /// [`SetupError`] when the table or the topic says that it can never work.
+    pub async fn send(&self, pending: Vec<PendingAlert>) -> Result<SendOutcome, SetupError> {
+        let mut sent = SendOutcome::default();
+        let mut pending = distinct(pending);
+        let mut digest_budgets = digest_budgets_of(&pending);
         let mut delays = self.claims.delays();
         loop {
-            let again = self.pass(wanted, &mut storms, &mut sent).await?;
-            let pause = delays.next().map(|delay| self.pause(again.until, delay));
-            let is_over = pause.is_none_or(|pause| pause >= self.deadline.remaining());
-            if again.alerts.is_empty() || is_over || !sent.undelivered.is_empty() {
-                sent.held = again.held;
-                for wanted in &again.alerts {
-                    sent.lose(wanted);
+            let deferred = self.pass(pending, &mut digest_budgets, &mut sent).await?;
+            let pause = delays.next().map(|delay| self.pause(deferred.until, delay));
+            let is_timed_out = pause.is_none_or(|pause| pause >= self.deadline.remaining());
+            if deferred.alerts.is_empty() || is_timed_out || !sent.undelivered.is_empty() {
+                sent.held_by_others = deferred.held_by_others;
+                for pending in &deferred.alerts {
+                    sent.record_undelivered(pending);
                 }
                 return Ok(sent);
             }
             sleep(pause.unwrap_or_default()).await;
-            wanted = again.alerts;
+            pending = deferred.alerts;
         }
     }
 
@@ -157,39 +157,39 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
     /// Goes through the alerts once, up to a group that a service did not take.
     async fn pass(
         &self,
-        wanted: Vec<Wanted>,
-        storms: &mut Storms,
-        sent: &mut Sent,
-    ) -> Result<Again, SetUpError> {
+        pending: Vec<PendingAlert>,
+        digest_budgets: &mut DigestBudgets,
+        sent: &mut SendOutcome,
+    ) -> Result<Deferred, SetupError> {
         // A call goes to one topic.
-        let mut by_topic = BTreeMap::<Option<Severity>, Vec<Wanted>>::new();
-        let mut by_rule = BTreeMap::<String, Vec<Wanted>>::new();
-        for wanted in wanted {
-            let severity = Some(wanted.alert.severity).filter(|it| self.routes.contains_key(it));
-            match storms.get(&wanted.alert.rule) {
-                None => by_topic.entry(severity).or_default().push(wanted),
-                Some(0) => sent.lose(&wanted),
-                Some(_) => by_rule.entry(wanted.alert.rule.clone()).or_default().push(wanted),
+        let mut by_topic = BTreeMap::<Option<Severity>, Vec<PendingAlert>>::new();
+        let mut by_rule = BTreeMap::<String, Vec<PendingAlert>>::new();
+        for pending in pending {
+            let severity = Some(pending.alert.severity).filter(|it| self.routes.contains_key(it));
+            match digest_budgets.get(&pending.alert.rule) {
+                None => by_topic.entry(severity).or_default().push(pending),
+                Some(0) => sent.record_undelivered(&pending),
+                Some(_) => by_rule.entry(pending.alert.rule.clone()).or_default().push(pending),
             }
         }
-        let mut again = Again::default();
+        let mut deferred = Deferred::default();
         // The most urgent first.
-        for calm in by_topic.into_values().rev() {
-            let mut calm = calm.into_iter().peekable();
-            while calm.peek().is_some() && !again.is_stopped {
-                let group: Vec<_> = calm.by_ref().take(LIMITS.entries).collect();
-                self.send_group(group, None, sent, &mut again).await?;
+        for queue in by_topic.into_values().rev() {
+            let mut queue = queue.into_iter().peekable();
+            while queue.peek().is_some() && !deferred.is_stopped {
+                let group: Vec<_> = queue.by_ref().take(LIMITS.entries).collect();
+                self.send_group(group, None, sent, &mut deferred).await?;
             }
-            again.alerts.extend(calm);
+            deferred.alerts.extend(queue);
         }
         for (rule, group) in by_rule {
-            if again.is_stopped {
-                again.alerts.extend(group);
+            if deferred.is_stopped {
+                deferred.alerts.extend(group);
             } else {
-                self.send_group(group, storms.get_mut(&rule), sent, &mut again).await?;
+                self.send_group(group, digest_budgets.get_mut(&rule), sent, &mut deferred).await?;
             }
         }
-        Ok(again)
+        Ok(deferred)
     }
 
     /// Claims, publishes, settles: in this order, and nothing that is not claimed. All of a group go to
@@ -197,92 +197,94 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
     /// half of the time that is left at most, so that what a step did can be followed by the next.
     async fn send_group(
         &self,
-        group: Vec<Wanted>,
+        group: Vec<PendingAlert>,
         messages: Option<&mut usize>,
-        sent: &mut Sent,
-        again: &mut Again,
-    ) -> Result<(), SetUpError> {
+        sent: &mut SendOutcome,
+        deferred: &mut Deferred,
+    ) -> Result<(), SetupError> {
         let deadline = Deadline::after(self.deadline.remaining().min(GROUP_TIME));
-        let severity = group.first().map(|wanted| wanted.alert.severity);
+        let severity = group.first().map(|pending| pending.alert.severity);
         let topic = severity.and_then(|it| self.routes.get(&it)).unwrap_or(self.topic);
-        let waiting = again.alerts.len();
-        let mut loose = Vec::new();
-        let claimed = match self.claim_group(group, deadline, &mut loose, sent, again).await {
+        let waiting = deferred.alerts.len();
+        let mut to_release = Vec::new();
+        let claimed = match self.claim_group(group, deadline, &mut to_release, sent, deferred).await
+        {
             Ok(claimed) => claimed,
             Err(error) => {
-                self.claims.release(&loose, deadline).await;
+                self.claims.release(&to_release, deadline).await;
                 return Err(error);
             }
         };
-        let waiting = again.alerts.len() - waiting;
-        let mut letters = Letters::of(claimed, messages.as_deref().copied(), waiting);
+        let waiting = deferred.alerts.len() - waiting;
+        let mut batch = ClaimedMessages::of(claimed, messages.as_deref().copied(), waiting);
 
-        let (delivery, set_up) = topic.attempt(&letters.outbound(), deadline.half_way()).await;
+        let (delivery, setup_error) = topic.attempt(&batch.outbound(), deadline.half_way()).await;
         sent.retried += delivery.retried;
-        let published = letters.settle(&delivery, &mut loose, sent, again);
+        let published = batch.apply_delivery(&delivery, &mut to_release, sent, deferred);
         sent.last_error = delivery.last_error.or(sent.last_error.take());
         if let Some(messages) = messages {
-            *messages -= letters.messages.len() - delivery.undelivered.len();
+            *messages -= batch.messages.len() - delivery.undelivered.len();
         }
-        self.settle(&published, deadline, sent).await;
-        self.claims.release(&loose, deadline).await;
-        set_up.map_or(Ok(()), Err)
+        self.mark_sent(&published, deadline, sent).await;
+        self.claims.release(&to_release, deadline).await;
+        setup_error.map_or(Ok(()), Err)
     }
 
     /// Claims all of a group; those that are ours. Claims that may have been taken without an answer go
     /// to `loose`, and all of them where the table says that it can never work.
     async fn claim_group(
         &self,
-        group: Vec<Wanted>,
+        group: Vec<PendingAlert>,
         deadline: Deadline,
-        loose: &mut Vec<Claim>,
-        sent: &mut Sent,
-        again: &mut Again,
-    ) -> Result<Vec<(Wanted, Claim)>, SetUpError> {
-        let claims: Vec<_> = group.iter().map(|wanted| self.claim(wanted, deadline)).collect();
-        let standings = self.claims.claim(&claims, self.clock, deadline.half_way()).await;
+        to_release: &mut Vec<Claim>,
+        sent: &mut SendOutcome,
+        deferred: &mut Deferred,
+    ) -> Result<Vec<(PendingAlert, Claim)>, SetupError> {
+        let claims: Vec<_> = group.iter().map(|pending| self.claim(pending, deadline)).collect();
+        let statuses = self.claims.claim(&claims, self.clock, deadline.half_way()).await;
 
-        let (mut claimed, mut set_up) = (Vec::new(), None);
-        for ((wanted, claim), standing) in group.into_iter().zip(claims).zip(standings) {
-            match standing {
-                Ok(Standing::Claimed) => claimed.push((wanted, claim)),
-                Ok(Standing::Sent) => sent.note(&wanted.alert, End::Cooled),
-                Ok(Standing::Held { until }) => {
-                    again.until = Some(again.until.map_or(until, |soonest| soonest.min(until)));
-                    again.held += 1;
-                    again.alerts.push(wanted);
+        let (mut claimed, mut setup_error) = (Vec::new(), None);
+        for ((pending, claim), status) in group.into_iter().zip(claims).zip(statuses) {
+            match status {
+                Ok(ClaimStatus::Claimed) => claimed.push((pending, claim)),
+                Ok(ClaimStatus::Sent) => sent.record(&pending.alert, AlertOutcome::Cooled),
+                Ok(ClaimStatus::HeldByOther { until }) => {
+                    deferred.until =
+                        Some(deferred.until.map_or(until, |soonest| soonest.min(until)));
+                    deferred.held_by_others += 1;
+                    deferred.alerts.push(pending);
                 }
                 Err(error) => {
-                    again.is_stopped = true;
-                    again.alerts.push(wanted);
+                    deferred.is_stopped = true;
+                    deferred.alerts.push(pending);
                     let is_called =
-                        !matches!(&error, CallError::Plumbing { code, .. } if code == NOT_CALLED);
+                        !matches!(&error, CallError::Retryable { code, .. } if code == NOT_CALLED);
                     if is_called {
-                        loose.push(claim);
+                        to_release.push(claim);
                     }
                     sent.last_error = Some(error.to_string());
-                    if let CallError::SetUp(error) = error {
-                        set_up.get_or_insert(error);
+                    if let CallError::Setup(error) = error {
+                        setup_error.get_or_insert(error);
                     }
                 }
             }
         }
-        match set_up {
+        match setup_error {
             None => Ok(claimed),
             Some(error) => {
-                loose.extend(claimed.into_iter().map(|(_, claim)| claim));
+                to_release.extend(claimed.into_iter().map(|(_, claim)| claim));
                 Err(error)
             }
         }
     }
 
     /// Notes that these were sent. They are done in any case: a redelivery would send them again.
-    async fn settle(&self, published: &[Claim], deadline: Deadline, sent: &mut Sent) {
-        let answers = self.claims.settle(published, deadline).await;
+    async fn mark_sent(&self, published: &[Claim], deadline: Deadline, sent: &mut SendOutcome) {
+        let answers = self.claims.mark_sent(published, deadline).await;
         let errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
         sent.unsettled += errors.len();
         match errors.first() {
-            Some(CallError::SetUp(error)) => {
+            Some(CallError::Setup(error)) => {
                 error!(%error, batch.unsettled = errors.len(), "sent alerts cannot be noted");
             }
             Some(error) => {
@@ -294,39 +296,39 @@ impl<C: Claims, T: BatchPut<Entry = Notification>> Outbox<'_, C, T> {
     }
 
     /// The claim of one who stops at `deadline`.
-    fn claim(&self, wanted: &Wanted, deadline: Deadline) -> Claim {
+    fn claim(&self, pending: &PendingAlert, deadline: Deadline) -> Claim {
         let now = (self.clock)();
         let left = SignedDuration::try_from(deadline.remaining()).unwrap_or(SignedDuration::MAX);
         let lease = left.saturating_add(LEASE_MARGIN);
         let later = |length| now.checked_add(length).unwrap_or(Timestamp::MAX);
         Claim {
-            alert_id: wanted.alert.alert_id.to_string(),
+            alert_id: pending.alert.alert_id.to_string(),
             owner: self.owner.to_owned(),
             lease_until: later(lease),
-            expires_at: later(wanted.memory),
+            expires_at: later(pending.retention),
         }
     }
 }
 
-impl Letters {
+impl ClaimedMessages {
     /// The messages for what is `claimed`: one each or, where there may be `messages` of them at most,
     /// digests for what is too much. Where more is `waiting`, one message is kept for it.
-    fn of(claimed: Vec<(Wanted, Claim)>, messages: Option<usize>, waiting: usize) -> Self {
-        let alerts: Vec<_> = claimed.iter().map(|(wanted, _)| &wanted.alert).collect();
-        let most = match messages {
-            Some(most) if most > 1 && waiting > 0 && alerts.len() + waiting > most => most - 1,
-            Some(most) => most,
+    fn of(claimed: Vec<(PendingAlert, Claim)>, messages: Option<usize>, waiting: usize) -> Self {
+        let alerts: Vec<_> = claimed.iter().map(|(pending, _)| &pending.alert).collect();
+        let max = match messages {
+            Some(max) if max > 1 && waiting > 0 && alerts.len() + waiting > max => max - 1,
+            Some(max) => max,
             None => alerts.len(),
         };
-        let plan = digest::plan(&alerts, most);
-        let alone = alerts[..plan.alone].iter().enumerate();
-        let alone = alone.map(|(index, alert)| (index..index + 1, message::of_alert(alert)));
+        let plan = digest::plan(&alerts, max);
+        let singles = alerts[..plan.singles].iter().enumerate();
+        let singles = singles.map(|(index, alert)| (index..index + 1, message::of_alert(alert)));
         let digests = plan.digests.iter().filter_map(|digest| {
             let first = alerts.get(digest.alerts.start)?;
             Some((digest.alerts.clone(), message::of_digest(digest, first)))
         });
-        let messages = alone.chain(digests).collect();
-        Self { messages, alone: plan.alone, claimed }
+        let messages = singles.chain(digests).collect();
+        Self { messages, singles: plan.singles, claimed }
     }
 
     /// What goes to the topic; a position is the number of the message.
@@ -336,62 +338,65 @@ impl Letters {
     }
 
     /// Sorts the alerts by what became of their messages; the claims of those that are told.
-    fn settle(
+    fn apply_delivery(
         &mut self,
         delivery: &Delivery,
-        loose: &mut Vec<Claim>,
-        sent: &mut Sent,
-        again: &mut Again,
+        to_release: &mut Vec<Claim>,
+        sent: &mut SendOutcome,
+        deferred: &mut Deferred,
     ) -> Vec<Claim> {
         let mut published = Vec::new();
         let mut claimed = std::mem::take(&mut self.claimed).into_iter();
         for (index, (alerts, _)) in self.messages.iter().enumerate() {
-            let is_digest = index >= self.alone;
+            let is_digest = index >= self.singles;
             let is_taken = delivery.undelivered.binary_search(&index).is_err();
-            let is_refused = delivery.refused.contains(&index);
+            let is_refused = delivery.rejected.contains(&index);
             sent.messages += usize::from(is_taken);
             sent.digests += usize::from(is_taken && is_digest);
-            again.is_stopped |= !is_taken;
-            for (wanted, claim) in claimed.by_ref().take(alerts.len()) {
+            deferred.is_stopped |= !is_taken;
+            for (pending, claim) in claimed.by_ref().take(alerts.len()) {
                 if is_taken {
-                    sent.note(&wanted.alert, if is_digest { End::Digested } else { End::Sent });
+                    sent.record(
+                        &pending.alert,
+                        if is_digest { AlertOutcome::Digested } else { AlertOutcome::Sent },
+                    );
                     published.push(claim);
                     continue;
                 }
-                loose.push(claim);
+                to_release.push(claim);
                 if is_refused {
-                    sent.lose(&wanted);
+                    sent.record_undelivered(&pending);
                 } else {
-                    again.alerts.push(wanted);
+                    deferred.alerts.push(pending);
                 }
             }
         }
         // What even digests do not hold.
-        for (wanted, claim) in claimed {
-            loose.push(claim);
-            sent.lose(&wanted);
+        for (pending, claim) in claimed {
+            to_release.push(claim);
+            sent.record_undelivered(&pending);
         }
         published
     }
 }
 
 /// One of each alert, at the position of its first event.
-fn distinct(wanted: Vec<Wanted>) -> Vec<Wanted> {
+fn distinct(pending: Vec<PendingAlert>) -> Vec<PendingAlert> {
     let mut places = HashMap::new();
-    let mut distinct: Vec<Wanted> = Vec::new();
-    for wanted in wanted {
-        let place = *places.entry(wanted.alert.alert_id).or_insert(distinct.len());
+    let mut distinct: Vec<PendingAlert> = Vec::new();
+    for pending in pending {
+        let place = *places.entry(pending.alert.alert_id).or_insert(distinct.len());
         match distinct.get_mut(place) {
-            Some(first) => first.alert.merge(&wanted.alert),
-            None => distinct.push(wanted),
+            Some(first) => first.alert.merge(&pending.alert),
+            None => distinct.push(pending),
         }
     }
     distinct
 }
 
-fn storms_of(wanted: &[Wanted]) -> Storms {
+fn digest_budgets_of(pending: &[PendingAlert]) -> DigestBudgets {
     let mut alerts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for Wanted { alert, .. } in wanted {
+    for PendingAlert { alert, .. } in pending {
         alerts.entry(&alert.rule).or_insert((0, alert.digest)).0 += 1;
     }
     let too_many = alerts.into_iter().filter(|(_, (alerts, messages))| alerts > messages);

@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tributary_aws::error::{CallError, SetUpError};
+use tributary_aws::error::{CallError, SetupError};
 
 use crate::fault::{Fault, Faults};
 
 /// Longer than any caller waits.
-const NEVER: Duration = Duration::from_hours(1);
+const LONG_WAIT: Duration = Duration::from_hours(1);
 
 /// The way from a handler to one operation of a service.
 ///
 /// Every call has two awaits, one before its effect and one after it: a handler can be killed, or
 /// stop waiting, at both.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct FaultInjector {
     operation: &'static str,
     faults: Faults,
 }
 
-impl Line {
+impl FaultInjector {
     /// The line to `operation`.
     #[must_use]
     pub fn new(operation: &'static str, faults: Faults) -> Self {
@@ -40,28 +40,28 @@ impl Line {
     /// As the faults have it.
     pub async fn call<T>(&self, effect: impl FnOnce() -> T) -> Result<T, CallError> {
         self.travel().await;
-        if self.faults.strikes(Fault::SlowCall) {
+        if self.faults.occurs(Fault::SlowCall) {
             sleep(Duration::from_secs(1 + self.faults.below(12) as u64)).await;
         }
-        if self.faults.strikes(Fault::Throttle) {
-            return Err(self.plumbing("ThrottlingException"));
+        if self.faults.occurs(Fault::Throttle) {
+            return Err(self.retryable("ThrottlingException"));
         }
-        if self.faults.strikes(Fault::ServerError) {
-            return Err(self.plumbing("InternalFailure"));
+        if self.faults.occurs(Fault::ServerError) {
+            return Err(self.retryable("InternalFailure"));
         }
         if self.faults.denies(self.operation) {
-            return Err(CallError::SetUp(SetUpError {
+            return Err(CallError::Setup(SetupError {
                 operation: self.operation,
                 resource: "simulated".into(),
                 code: "AccessDeniedException".into(),
                 message: "not authorized".into(),
             }));
         }
-        if self.faults.strikes(Fault::TimeOutBefore) {
+        if self.faults.occurs(Fault::TimeOutBefore) {
             return Err(self.no_answer().await);
         }
         let result = effect();
-        if self.faults.strikes(Fault::TimeOutAfter) {
+        if self.faults.occurs(Fault::TimeOutAfter) {
             return Err(self.no_answer().await);
         }
         self.travel().await;
@@ -75,13 +75,13 @@ impl Line {
 
     /// Either the client's own limit ends the wait, or the caller's.
     async fn no_answer(&self) -> CallError {
-        let wait = if self.faults.below(2) == 0 { Duration::from_secs(3) } else { NEVER };
+        let wait = if self.faults.below(2) == 0 { Duration::from_secs(3) } else { LONG_WAIT };
         sleep(wait).await;
         CallError::time_out(self.operation)
     }
 
-    fn plumbing(&self, code: &str) -> CallError {
-        CallError::Plumbing {
+    fn retryable(&self, code: &str) -> CallError {
+        CallError::Retryable {
             operation: self.operation,
             code: code.to_owned(),
             message: "simulated".to_owned(),

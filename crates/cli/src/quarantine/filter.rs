@@ -32,7 +32,7 @@ pub(super) struct Place {
 
 /// Which rows of it. Of several conditions all must hold, of several values one.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(super) struct Which {
+pub(super) struct RowFilter {
     /// Only rows with this code; can be given more than once
     #[arg(long = "code", value_name = "CODE", value_parser = code)]
     codes: Vec<Code>,
@@ -79,7 +79,7 @@ impl Place {
     }
 }
 
-impl Which {
+impl RowFilter {
     /// Whether a row is one of them.
     pub(super) fn takes(&self, row: &QuarantinedRow<'_>) -> bool {
         let is = |wanted: &Option<String>, value: Option<&str>| {
@@ -104,7 +104,7 @@ impl Which {
     }
 
     /// What is likely a mistake where no row is of any of these datasets: a dataset that there is not.
-    pub(super) fn strange_dataset(&self, found: &BTreeSet<&str>) -> Option<&str> {
+    pub(super) fn unknown_dataset(&self, found: &BTreeSet<&str>) -> Option<&str> {
         let dataset = self.dataset.as_deref()?;
         let is_known = datasets::by_name(dataset).is_some() || found.contains(dataset);
         (!is_known).then_some(dataset)

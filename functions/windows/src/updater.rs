@@ -7,33 +7,33 @@ use jiff::Timestamp;
 use tracing::error;
 use tributary_anomaly::Baseline;
 use tributary_aws::deadline::Deadline;
-use tributary_aws::error::{CallError, SetUpError};
-use tributary_aws::insist::Insistence;
+use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
+use tributary_aws::retry::Retry;
 use tributary_aws::windows::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
 use tributary_model::json::to_json;
-use tributary_windows::seen::Place;
+use tributary_windows::seen::RecordPosition;
 use tributary_windows::{Phase, Spec, Window};
 
-use crate::arrivals::{Arrivals, Arrived};
+use crate::readings::{BatchReadings, WindowReadings};
 
 /// How many windows are written at once.
-const AT_ONCE: usize = 32;
+const CONCURRENCY: usize = 32;
 
 /// Among how many windows before one, the latest that was judged is looked for: one that was opened
 /// when it was over already may be open still.
-const BEFORE: usize = 3;
+const BASELINE_LOOKBACK: usize = 3;
 
 /// The store and the stream, for one invocation.
-pub(crate) struct Keeper<'a, S, E> {
+pub(crate) struct WindowUpdater<'a, S, E> {
     /// Where windows are kept.
     pub store: &'a S,
     /// Where windows are told.
     pub events: &'a Producer<E>,
     /// How calls are made again.
-    pub insistence: Insistence,
+    pub retry: Retry,
     /// The specs.
     pub specs: &'a [Spec],
     /// The time of day.
@@ -44,7 +44,7 @@ pub(crate) struct Keeper<'a, S, E> {
 
 /// A window as it is in the store.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
+pub(crate) struct StoredWindow {
     /// Which of the specs.
     pub spec: usize,
     /// Its key.
@@ -57,7 +57,7 @@ pub(crate) struct Kept {
 
 /// What was done, for the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct WindowCounts {
     /// Windows that were opened.
     pub opened: usize,
     /// Windows that were closed for the first time.
@@ -78,21 +78,21 @@ pub(crate) struct Applied {
     /// Positions of readings that are not in the store.
     pub undelivered: Vec<usize>,
     /// Windows with a revision that is still to be emitted.
-    pub pending: Vec<Kept>,
+    pub pending: Vec<StoredWindow>,
     /// What the store or the stream said last when it did not take something.
     pub last_error: Option<String>,
 }
 
 /// What a batch brings of a window, and that window as it is in the store.
-type Link<'a> = ((&'a ItemKey, &'a Arrived), Option<Item>);
+type PendingWrite<'a> = ((&'a ItemKey, &'a WindowReadings), Option<Item>);
 
 /// Where the records of a batch were, by position.
-pub(crate) type Places<'a> = &'a (dyn Fn(usize) -> Option<Place<'a>> + Sync);
+pub(crate) type Places<'a> = &'a (dyn Fn(usize) -> Option<RecordPosition<'a>> + Sync);
 
-impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
+impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> {
     /// The windows of these keys, in their order.
     pub(crate) async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, CallError> {
-        let read = |keys| self.insistence.insist(self.deadline, move || self.store.read(keys));
+        let read = |keys| self.retry.call(self.deadline, move || self.store.read(keys));
         let found = join_all(keys.chunks(MAX_KEYS).map(read)).await;
         let found: Result<Vec<_>, _> = found.into_iter().collect();
         Ok(found?.into_iter().flatten().collect())
@@ -102,24 +102,24 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
     ///
     /// # Errors
     ///
-    /// [`SetUpError`] when the store or the stream says that it can never work.
+    /// [`SetupError`] when the store or the stream says that it can never work.
     pub(crate) async fn apply(
         &self,
-        arrivals: &Arrivals,
+        readings: &BatchReadings,
         places: Places<'_>,
         watermarks: &BTreeMap<usize, Timestamp>,
-        tally: &mut Tally,
-    ) -> Result<Applied, SetUpError> {
+        window_counts: &mut WindowCounts,
+    ) -> Result<Applied, SetupError> {
         let mut applied = Applied::default();
-        let windows: Vec<_> = arrivals.windows.iter().collect();
+        let windows: Vec<_> = readings.windows.iter().collect();
         for some in windows.chunks(MAX_KEYS) {
             let keys: Vec<_> = some.iter().map(|(key, _)| (*key).clone()).collect();
             let found = match self.read(&keys).await {
                 Ok(found) => found,
-                Err(CallError::SetUp(error)) => return Err(error),
+                Err(CallError::Setup(error)) => return Err(error),
                 Err(error) => {
                     applied.last_error = Some(error.to_string());
-                    let positions = some.iter().flat_map(|it| arrivals.positions(it.1));
+                    let positions = some.iter().flat_map(|it| readings.positions(it.1));
                     applied.undelivered.extend(positions);
                     continue;
                 }
@@ -127,26 +127,27 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
             let found = some.iter().copied().zip(found);
             let mut chains = self.chains(found, watermarks).into_iter().peekable();
             while chains.peek().is_some() {
-                let group = chains.by_ref().take(AT_ONCE);
+                let group = chains.by_ref().take(CONCURRENCY);
                 let chains = group.map(|chain| async {
                     let mut done = Vec::with_capacity(chain.len());
-                    for ((key, arrived), item) in chain {
-                        let watermark = watermarks.get(&arrived.spec).copied();
-                        let one = self.apply_one(key, arrived, item, arrivals, places, watermark);
-                        done.push((arrived, one.await));
+                    for ((key, window_readings), item) in chain {
+                        let watermark = watermarks.get(&window_readings.spec).copied();
+                        let one =
+                            self.apply_one(key, window_readings, item, readings, places, watermark);
+                        done.push((window_readings, one.await));
                     }
                     done
                 });
-                for (arrived, done) in join_all(chains).await.into_iter().flatten() {
+                for (window_readings, done) in join_all(chains).await.into_iter().flatten() {
                     match done {
                         Ok(one) => {
-                            tally.add(one.tally);
+                            window_counts.add(one.window_counts);
                             applied.pending.extend(one.pending);
                         }
-                        Err(CallError::SetUp(error)) => return Err(error),
+                        Err(CallError::Setup(error)) => return Err(error),
                         Err(error) => {
                             applied.last_error = Some(error.to_string());
-                            applied.undelivered.extend(arrivals.positions(arrived));
+                            applied.undelivered.extend(readings.positions(window_readings));
                         }
                     }
                 }
@@ -159,19 +160,19 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
     /// each by what was usual before it, so that they are in order of time; all others are alone.
     fn chains<'a>(
         &self,
-        found: impl Iterator<Item = Link<'a>>,
+        found: impl Iterator<Item = PendingWrite<'a>>,
         watermarks: &BTreeMap<usize, Timestamp>,
-    ) -> Vec<Vec<Link<'a>>> {
-        let is_judged = |arrived: &Arrived| {
-            let spec = &self.specs[arrived.spec];
-            let until = watermarks.get(&arrived.spec).map(|it| spec.closes_until(*it));
-            spec.detector.is_some() && until.is_some_and(|until| arrived.span.end <= until)
+    ) -> Vec<Vec<PendingWrite<'a>>> {
+        let is_evaluated = |window_readings: &WindowReadings| {
+            let spec = &self.specs[window_readings.spec];
+            let until = watermarks.get(&window_readings.spec).map(|it| spec.closes_until(*it));
+            spec.detector.is_some() && until.is_some_and(|until| window_readings.span.end <= until)
         };
-        let mut chains: Vec<Vec<Link<'_>>> = Vec::new();
+        let mut chains: Vec<Vec<PendingWrite<'_>>> = Vec::new();
         for (of, item) in found {
-            let follows = |chain: &&mut Vec<Link<'_>>| {
+            let follows = |chain: &&mut Vec<PendingWrite<'_>>| {
                 let same = |last: &ItemKey| (&last.spec, &last.group) == (&of.0.spec, &of.0.group);
-                chain.last().is_some_and(|((last, _), _)| same(last)) && is_judged(of.1)
+                chain.last().is_some_and(|((last, _), _)| same(last)) && is_evaluated(of.1)
             };
             match chains.last_mut().filter(follows) {
                 Some(chain) => chain.push((of, item)),
@@ -184,52 +185,53 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
     async fn apply_one(
         &self,
         key: &ItemKey,
-        arrived: &Arrived,
+        window_readings: &WindowReadings,
         mut found: Option<Item>,
-        arrivals: &Arrivals,
+        readings: &BatchReadings,
         places: Places<'_>,
         watermark: Option<Timestamp>,
-    ) -> Result<AppliedOne, CallError> {
-        let spec = &self.specs[arrived.spec];
-        let mut one = AppliedOne::default();
+    ) -> Result<AppliedWindow, CallError> {
+        let spec = &self.specs[window_readings.spec];
+        let mut one = AppliedWindow::default();
         loop {
-            let mut kept = match &found {
-                Some(item) => kept_of(arrived.spec, item)?,
-                None => Kept::new(arrived, key),
+            let mut stored = match &found {
+                Some(item) => stored_window(window_readings.spec, item)?,
+                None => StoredWindow::new(window_readings, key),
             };
-            if kept.window.phase() == Phase::Pending {
+            if stored.window.phase() == Phase::Pending {
                 // Its revision is fixed: it goes out before anything is added.
-                self.emit_one(&kept, &mut one.tally).await?;
-                kept.window.mark_emitted();
+                self.emit_one(&stored, &mut one.window_counts).await?;
+                stored.window.mark_emitted();
             }
             let now = (self.clock)();
-            let samples = arrived.samples.iter().map(|&index| {
-                let (position, sample) = &arrivals.samples[index];
+            let samples = window_readings.samples.iter().map(|&index| {
+                let (position, sample) = &readings.samples[index];
                 (sample, places(*position))
             });
-            let added = kept.window.apply(spec, samples, now);
+            let added = stored.window.apply(spec, samples, now);
             if added == 0 {
-                one.tally.duplicates += arrived.samples.len();
+                one.window_counts.duplicates += window_readings.samples.len();
                 return Ok(one);
             }
-            let is_over = watermark.is_some_and(|it| arrived.span.end <= spec.closes_until(it));
-            let is_closed = is_over && kept.window.close(now);
-            if kept.window.phase() == Phase::Pending && spec.detector.is_some() {
-                let before = self.baseline(&kept).await?;
-                kept.window.judge(spec, &before);
+            let is_over =
+                watermark.is_some_and(|it| window_readings.span.end <= spec.closes_until(it));
+            let is_closed = is_over && stored.window.close(now);
+            if stored.window.phase() == Phase::Pending && spec.detector.is_some() {
+                let before = self.baseline(&stored).await?;
+                stored.window.evaluate(spec, &before);
             }
-            match self.write(&mut kept).await? {
+            match self.write(&mut stored).await? {
                 Written::Conflict => {
-                    one.tally.conflicts += 1;
+                    one.window_counts.conflicts += 1;
                     found = self.read(std::slice::from_ref(key)).await?.pop().flatten();
                 }
                 Written::Stored => {
-                    one.tally.duplicates += arrived.samples.len() - added;
-                    one.tally.opened += usize::from(kept.version == 1);
-                    one.tally.closed += usize::from(is_closed);
-                    if kept.window.phase() == Phase::Pending {
-                        one.tally.revised += usize::from(!is_closed);
-                        one.pending = Some(kept);
+                    one.window_counts.duplicates += window_readings.samples.len() - added;
+                    one.window_counts.opened += usize::from(stored.version == 1);
+                    one.window_counts.closed += usize::from(is_closed);
+                    if stored.window.phase() == Phase::Pending {
+                        one.window_counts.revised += usize::from(!is_closed);
+                        one.pending = Some(stored);
                     }
                     return Ok(one);
                 }
@@ -238,13 +240,13 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
     }
 
     /// What was usual for a group before a window.
-    pub(crate) async fn baseline(&self, kept: &Kept) -> Result<Baseline, CallError> {
-        let ItemKey { spec, group, start } = &kept.key;
-        let range = Range { from: Timestamp::MIN, until: *start, limit: BEFORE };
+    pub(crate) async fn baseline(&self, stored: &StoredWindow) -> Result<Baseline, CallError> {
+        let ItemKey { spec, group, start } = &stored.key;
+        let range = Range { from: Timestamp::MIN, until: *start, limit: BASELINE_LOOKBACK };
         let range = || self.store.range(spec, group, range);
-        let found = self.insistence.insist(self.deadline, range).await?;
+        let found = self.retry.call(self.deadline, range).await?;
         for item in &found {
-            let before = kept_of(kept.spec, item)?.window;
+            let before = stored_window(stored.spec, item)?.window;
             if !before.baseline().is_empty() {
                 return Ok(before.baseline().clone());
             }
@@ -253,39 +255,43 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
     }
 
     /// Writes a window over the version it was read in.
-    pub(crate) async fn write(&self, kept: &mut Kept) -> Result<Written, CallError> {
-        let is_closed = kept.window.phase() == Phase::Closed;
-        let keep = self.specs[kept.spec].keep;
-        let expires_at = (self.clock)().checked_add(keep).unwrap_or(Timestamp::MAX);
+    pub(crate) async fn write(&self, stored: &mut StoredWindow) -> Result<Written, CallError> {
+        let is_closed = stored.window.phase() == Phase::Closed;
+        let retention = self.specs[stored.spec].retention;
+        let expires_at = (self.clock)().checked_add(retention).unwrap_or(Timestamp::MAX);
         let item = Item {
-            key: kept.key.clone(),
-            version: kept.version + 1,
-            due: kept.window.due(),
+            key: stored.key.clone(),
+            version: stored.version + 1,
+            due: stored.window.due(),
             expires_at: is_closed.then_some(expires_at),
-            body: kept.window.to_json(),
+            body: stored.window.to_json(),
         };
         let item = &item;
-        let written = self.insistence.insist(self.deadline, move || self.store.write(item)).await?;
+        let written = self.retry.call(self.deadline, move || self.store.write(item)).await?;
         if written == Written::Stored {
-            kept.version += 1;
+            stored.version += 1;
         }
         Ok(written)
     }
 
-    fn record(&self, kept: &Kept) -> StreamRecord {
-        let event = kept.window.event(&self.specs[kept.spec], &kept.key.group);
+    fn record(&self, stored: &StoredWindow) -> StreamRecord {
+        let event = stored.window.event(&self.specs[stored.spec], &stored.key.group);
         StreamRecord::new(&event.entity, to_json(&event).into_bytes())
     }
 
-    async fn emit_one(&self, kept: &Kept, tally: &mut Tally) -> Result<(), CallError> {
-        let outbound = [Outbound { position: 0, entry: self.record(kept) }];
+    async fn emit_one(
+        &self,
+        stored: &StoredWindow,
+        window_counts: &mut WindowCounts,
+    ) -> Result<(), CallError> {
+        let outbound = [Outbound { position: 0, entry: self.record(stored) }];
         let sent = self.events.send(&outbound, self.deadline).await?;
         if sent.undelivered.is_empty() {
-            tally.emitted += 1;
+            window_counts.emitted += 1;
             return Ok(());
         }
         let message = sent.last_error.unwrap_or_default();
-        Err(CallError::Plumbing { operation: E::OPERATION, code: "undelivered".into(), message })
+        Err(CallError::Retryable { operation: E::OPERATION, code: "undelivered".into(), message })
     }
 
     /// Puts pending revisions onto the stream, then notes that they are there: in this order, so that
@@ -293,32 +299,33 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
     /// were noted; what was not is found by whoever looks next.
     pub(crate) async fn emit(
         &self,
-        pending: Vec<Kept>,
-        tally: &mut Tally,
-    ) -> Result<bool, SetUpError> {
-        let entry = |(position, kept)| Outbound { position, entry: self.record(kept) };
+        pending: Vec<StoredWindow>,
+        window_counts: &mut WindowCounts,
+    ) -> Result<bool, SetupError> {
+        let entry = |(position, stored)| Outbound { position, entry: self.record(stored) };
         let outbound: Vec<_> = pending.iter().enumerate().map(entry).collect();
         let sent = self.events.send(&outbound, self.deadline).await?;
-        tally.emitted += outbound.len() - sent.undelivered.len();
+        window_counts.emitted += outbound.len() - sent.undelivered.len();
 
         let is_there = |position: &usize| sent.undelivered.binary_search(position).is_err();
         let mut there = pending.into_iter().enumerate().filter(|(position, _)| is_there(position));
         let mut is_whole = sent.undelivered.is_empty();
         loop {
-            let group: Vec<_> = there.by_ref().take(AT_ONCE).map(|(_, kept)| kept).collect();
+            let group: Vec<_> =
+                there.by_ref().take(CONCURRENCY).map(|(_, stored)| stored).collect();
             if group.is_empty() {
                 return Ok(is_whole);
             }
-            let mark = async |mut kept: Kept| {
-                kept.window.mark_emitted();
+            let mark = async |mut stored: StoredWindow| {
+                stored.window.mark_emitted();
                 // In a conflict somebody else has noted it, and maybe more.
-                self.write(&mut kept).await
+                self.write(&mut stored).await
             };
             for marked in join_all(group.into_iter().map(mark)).await {
                 match marked {
                     Ok(_) => {}
-                    Err(CallError::SetUp(error)) => return Err(error),
-                    Err(CallError::Plumbing { .. }) => is_whole = false,
+                    Err(CallError::Setup(error)) => return Err(error),
+                    Err(CallError::Retryable { .. }) => is_whole = false,
                 }
             }
         }
@@ -326,12 +333,12 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> Keeper<'_, S, E> {
 }
 
 #[derive(Debug, Default)]
-struct AppliedOne {
-    pending: Option<Kept>,
-    tally: Tally,
+struct AppliedWindow {
+    pending: Option<StoredWindow>,
+    window_counts: WindowCounts,
 }
 
-impl Tally {
+impl WindowCounts {
     fn add(&mut self, other: Self) {
         self.opened += other.opened;
         self.closed += other.closed;
@@ -342,21 +349,21 @@ impl Tally {
     }
 }
 
-impl Kept {
+impl StoredWindow {
     /// A window that is in no store yet.
-    fn new(arrived: &Arrived, key: &ItemKey) -> Self {
-        let window = Window::open(arrived.span);
-        Self { spec: arrived.spec, key: key.clone(), version: 0, window }
+    fn new(window_readings: &WindowReadings, key: &ItemKey) -> Self {
+        let window = Window::open(window_readings.span);
+        Self { spec: window_readings.spec, key: key.clone(), version: 0, window }
     }
 }
 
 /// The window of an item. One that cannot be read is in nobody's way but its own.
-pub(crate) fn kept_of(spec: usize, item: &Item) -> Result<Kept, CallError> {
+pub(crate) fn stored_window(spec: usize, item: &Item) -> Result<StoredWindow, CallError> {
     let window = Window::from_json(&item.body).map_err(|error| {
         let ItemKey { spec, group, start } = &item.key;
         let message = format!("the window {spec} of {group} at {start}: {error}");
         error!(message, "a window in the store cannot be read");
-        CallError::Plumbing { operation: OPERATION, code: "unreadable".to_owned(), message }
+        CallError::Retryable { operation: OPERATION, code: "unreadable".to_owned(), message }
     })?;
-    Ok(Kept { spec, key: item.key.clone(), version: item.version, window })
+    Ok(StoredWindow { spec, key: item.key.clone(), version: item.version, window })
 }

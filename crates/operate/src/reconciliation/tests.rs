@@ -6,49 +6,49 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_795_168_800 + second).unwrap()
 }
 
-fn window() -> Window {
-    Window { since: at(0), until: at(3_600), slack: SignedDuration::from_secs(300) }
+fn window() -> TimeRange {
+    TimeRange { since: at(0), until: at(3_600), slack: SignedDuration::from_secs(300) }
 }
 
-fn books(received: u64, delivered: u64, quarantined: u64) -> Books {
-    Books { received, delivered, quarantined, ..Books::default() }
+fn counts(received: u64, delivered: u64, quarantined: u64) -> BatchCounts {
+    BatchCounts { received, delivered, quarantined, ..BatchCounts::default() }
 }
 
-fn function(name: &str, points: &[(i64, Books)]) -> FunctionBooks {
-    let points = points.iter().map(|(second, books)| (at(*second), *books)).collect();
-    FunctionBooks { name: name.to_owned(), points }
+fn function(name: &str, points: &[(i64, BatchCounts)]) -> FunctionSeries {
+    let points = points.iter().map(|(second, counts)| (at(*second), *counts)).collect();
+    FunctionSeries { name: name.to_owned(), points }
 }
 
 /// 300 rows through all functions, half an hour into the window.
-fn run() -> Vec<FunctionBooks> {
+fn run() -> Vec<FunctionSeries> {
     vec![
-        function("ingest-s3", &[(1_800, books(300, 294, 6))]),
-        function("transform", &[(1_805, books(294, 276, 18))]),
-        function("metrics", &[(1_810, books(276, 276, 0))]),
-        function("alerts", &[(1_811, books(276, 276, 0))]),
+        function("ingest-s3", &[(1_800, counts(300, 294, 6))]),
+        function("transform", &[(1_805, counts(294, 276, 18))]),
+        function("metrics", &[(1_810, counts(276, 276, 0))]),
+        function("alerts", &[(1_811, counts(276, 276, 0))]),
     ]
 }
 
-fn faults(functions: &[FunctionBooks]) -> Vec<String> {
-    Balance::of(functions, &[], window()).faults
+fn faults(functions: &[FunctionSeries]) -> Vec<String> {
+    Reconciliation::of(functions, &[], window()).faults
 }
 
 #[test]
 fn a_run_balances_and_is_told_stream_by_stream() {
-    let balance = Balance::of(&run(), &[], window());
+    let reconciliation = Reconciliation::of(&run(), &[], window());
 
-    assert!(balance.is_even() && balance.notes.is_empty(), "{balance:?}");
+    assert!(reconciliation.is_balanced() && reconciliation.notes.is_empty(), "{reconciliation:?}");
     let stream =
         |stream, consumer, put| StreamTotal { stream, consumer, put, under_way: 0, taken: put };
     assert_eq!(
-        balance.streams,
+        reconciliation.streams,
         [
             stream("RAW", "transform", 294),
             stream("EVENTS", "metrics", 276),
             stream("EVENTS", "alerts", 276)
         ]
     );
-    assert_eq!(balance.functions[1].books, books(294, 276, 18));
+    assert_eq!(reconciliation.functions[1].counts, counts(294, 276, 18));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_batch_that_does_not_balance_is_a_fault() {
 #[test]
 fn a_record_that_a_consumer_never_took_is_a_fault_once_the_slack_is_over() {
     let mut functions = run();
-    functions[3].points[0].1 = books(275, 275, 0);
+    functions[3].points[0].1 = counts(275, 275, 0);
     assert_eq!(
         faults(&functions),
         ["EVENTS: 276 were put before the last 300 s, and alerts took 275: 1 are missing"]
@@ -71,9 +71,9 @@ fn a_record_that_a_consumer_never_took_is_a_fault_once_the_slack_is_over() {
     for point in functions.iter_mut().flat_map(|it| &mut it.points) {
         point.0 = at(3_400);
     }
-    let balance = Balance::of(&functions, &[], window());
-    assert!(balance.is_even());
-    assert_eq!(balance.streams[2].under_way, 276);
+    let reconciliation = Reconciliation::of(&functions, &[], window());
+    assert!(reconciliation.is_balanced());
+    assert_eq!(reconciliation.streams[2].under_way, 276);
 }
 
 #[test]
@@ -82,28 +82,28 @@ fn what_comes_over_the_edges_of_the_window_is_no_fault() {
     for (place, second) in [(0, -10), (1, -5), (2, 1), (3, 2)] {
         functions[place].points[0].0 = at(second);
     }
-    let before = Balance::of(&functions, &[], window());
+    let before = Reconciliation::of(&functions, &[], window());
     for (place, second) in [(0, 3_590), (1, 3_599), (2, 3_601), (3, 3_602)] {
         functions[place].points[0].0 = at(second);
     }
-    let after = Balance::of(&functions, &[], window());
+    let after = Reconciliation::of(&functions, &[], window());
 
-    assert!(before.is_even() && before.notes.is_empty(), "{before:?}");
-    assert!(after.is_even() && after.notes.is_empty(), "{after:?}");
+    assert!(before.is_balanced() && before.notes.is_empty(), "{before:?}");
+    assert!(after.is_balanced() && after.notes.is_empty(), "{after:?}");
 }
 
 #[test]
 fn what_is_delivered_again_is_odd_and_no_fault() {
     let mut functions = run();
-    let undelivered = Books { received: 276, undelivered: 276, ..Books::default() };
+    let undelivered = BatchCounts { received: 276, undelivered: 276, ..BatchCounts::default() };
     functions[2].points.push((at(1_806), undelivered));
-    functions[3].points.push((at(1_820), books(10, 10, 0)));
+    functions[3].points.push((at(1_820), counts(10, 10, 0)));
 
-    let balance = Balance::of(&functions, &[], window());
+    let reconciliation = Reconciliation::of(&functions, &[], window());
 
-    assert!(balance.is_even());
+    assert!(reconciliation.is_balanced());
     assert_eq!(
-        balance.notes,
+        reconciliation.notes,
         [
             "metrics: 276 undelivered, which come again",
             "EVENTS: alerts took 10 more than functions put: delivered again, replayed, or put by others"
@@ -113,13 +113,13 @@ fn what_is_delivered_again_is_odd_and_no_fault() {
 
 #[test]
 fn what_mappings_give_up_is_a_fault() {
-    let mapping = |counts| MappingBooks {
+    let mapping = |counts| MappingSeries {
         function: "transform".to_owned(),
         source: "dev-raw".to_owned(),
         points: vec![(at(1_805), counts)],
     };
     let fine = MappingCounts { polled: 294, invoked: 300, failed: 6, ..MappingCounts::default() };
-    let of = |counts| Balance::of(&run(), &[mapping(counts)], window()).faults;
+    let of = |counts| Reconciliation::of(&run(), &[mapping(counts)], window()).faults;
 
     assert_eq!(of(fine), Vec::<String>::new());
     assert_eq!(
@@ -151,7 +151,7 @@ fn what_mappings_give_up_is_a_fault() {
 
 #[test]
 fn messages_of_a_queue_are_not_compared_with_rows() {
-    let mapping = MappingBooks {
+    let mapping = MappingSeries {
         function: "ingest-s3".to_owned(),
         source: "dev-ingest".to_owned(),
         points: vec![(
@@ -160,7 +160,7 @@ fn messages_of_a_queue_are_not_compared_with_rows() {
         )],
     };
 
-    assert!(Balance::of(&run(), &[mapping], window()).is_even());
+    assert!(Reconciliation::of(&run(), &[mapping], window()).is_balanced());
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_line_of_a_batch_is_read_and_any_other_is_not() {
     let line = r#"{"_aws":{"Timestamp":1795168800000,"CloudWatchMetrics":[]},"level":"INFO","function":"transform",
         "in":3,"out":2,"quarantined":1,"filtered":0,"late":0,"undelivered":0,"retried":0,"message":"batch","duration_ms":12}"#;
 
-    assert_eq!(batch_line(line), Some(("transform".to_owned(), at(0), books(3, 2, 1))));
+    assert_eq!(parse_batch_line(line), Some(("transform".to_owned(), at(0), counts(3, 2, 1))));
     for line in [
         "",
         "{}",
@@ -176,7 +176,7 @@ fn a_line_of_a_batch_is_read_and_any_other_is_not() {
         r#"{"message":"batch"}"#,
         r#"{"_aws":{"Timestamp":1},"function":"transform","code":"x","quarantined":1,"message":"bad rows"}"#,
     ] {
-        assert_eq!(batch_line(line), None, "{line}");
+        assert_eq!(parse_batch_line(line), None, "{line}");
     }
 }
 
@@ -189,20 +189,20 @@ proptest! {
         lost in any::<proptest::sample::Index>(),
     ) {
         let of = |records: &[(i64, i64)], lost: Option<usize>| {
-            let put: Vec<_> = records.iter().map(|(second, _)| (*second, books(1, 1, 0))).collect();
+            let put: Vec<_> = records.iter().map(|(second, _)| (*second, counts(1, 1, 0))).collect();
             let taken = records.iter().enumerate().filter(|(index, _)| Some(*index) != lost);
             let taken: Vec<_> =
-                taken.map(|(_, (second, later))| (second + later, books(1, 1, 0))).collect();
+                taken.map(|(_, (second, later))| (second + later, counts(1, 1, 0))).collect();
             let functions = [function("ingest-s3", &put), function("transform", &taken)];
-            Balance::of(&functions, &[], window())
+            Reconciliation::of(&functions, &[], window())
         };
 
-        let balance = of(&records, None);
-        prop_assert!(balance.is_even() && balance.notes.is_empty(), "{:?}", balance);
+        let reconciliation = of(&records, None);
+        prop_assert!(reconciliation.is_balanced() && reconciliation.notes.is_empty(), "{:?}", reconciliation);
 
         // Put and taken within the window, so that no record from before it stands for the lost one.
         let within: Vec<_> =
             records.iter().map(|(second, later)| (second.rem_euclid(3_000), *later)).collect();
-        prop_assert!(!of(&within, Some(lost.index(within.len()))).is_even());
+        prop_assert!(!of(&within, Some(lost.index(within.len()))).is_balanced());
     }
 }

@@ -42,7 +42,11 @@ struct Store(BTreeMap<String, Marks>);
 
 impl Store {
     /// Takes a word; the numbers of the windows that fire.
-    fn take(&mut self, series: Series<'_>, (number, revision, holds): Word) -> Vec<i64> {
+    fn take(
+        &mut self,
+        series: ConsecutiveWindows<'_>,
+        (number, revision, holds): Word,
+    ) -> Vec<i64> {
         let mut fired = Vec::new();
         for mark in series.marks("d", &span(number * 60, revision), holds) {
             let marks = self.0.entry(mark.item.clone()).or_default();
@@ -56,9 +60,10 @@ impl Store {
     }
 }
 
-fn fired(words: &[Word], hop: i64) -> Vec<i64> {
+fn fired(words: &[Word], slide: i64) -> Vec<i64> {
     let rules = rules(RULE);
-    let series = rules.iter().next().unwrap().series(SignedDuration::from_secs(hop)).unwrap();
+    let series =
+        rules.iter().next().unwrap().consecutive_windows(SignedDuration::from_secs(slide)).unwrap();
     let mut store = Store::default();
     words.iter().flat_map(|word| store.take(series, *word)).collect()
 }
@@ -97,7 +102,8 @@ fn a_word_that_comes_again_fires_again_so_that_a_kill_loses_nothing() {
 #[test]
 fn what_does_not_hold_and_was_never_said_is_not_noted() {
     let rules = rules(RULE);
-    let series = rules.iter().next().unwrap().series(SignedDuration::from_mins(1)).unwrap();
+    let series =
+        rules.iter().next().unwrap().consecutive_windows(SignedDuration::from_mins(1)).unwrap();
 
     assert_eq!(series.marks("d", &span(60, 0), false), []);
     assert_eq!(series.marks("d", &span(60, 1), false).len(), 1);
@@ -107,7 +113,8 @@ fn what_does_not_hold_and_was_never_said_is_not_noted() {
 fn another_rule_of_the_same_name_begins_anew() {
     let (one, other) = (rules(RULE), rules(&RULE.replace("30.0", "31.0")));
     let item = |rules: &Rules| {
-        let series = rules.iter().next().unwrap().series(SignedDuration::from_mins(1)).unwrap();
+        let series =
+            rules.iter().next().unwrap().consecutive_windows(SignedDuration::from_mins(1)).unwrap();
         series.marks("d", &span(60, 0), true).remove(0).item
     };
 

@@ -12,37 +12,37 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr, operators};
 
 use super::tree;
-use tributary_model::domain::{Comparison, Domain, Fields, Numbers, Texts};
+use tributary_model::domain::{Comparison, Domain, Fields, NumberSet, TextSet};
 
 /// How many parts of one expression are looked into; what comes after that may hold and may not.
 /// Ways that fork again and again would be more than anybody waits for.
-const MOST_STEPS: usize = 10_000;
+const MAX_STEPS: usize = 10_000;
 
 /// The most texts, or spans of numbers, that are kept of a field. Where there are more it is taken to
 /// be any.
-const MOST_KEPT: usize = 1_000;
+const MAX_VALUES_TRACKED: usize = 1_000;
 
 /// What the fields can be at some point of an expression.
 #[derive(Clone)]
-pub(super) struct Known<'f> {
+pub(super) struct Facts<'f> {
     fields: &'f Fields,
-    numbers: BTreeMap<String, Numbers>,
-    texts: BTreeMap<String, Texts>,
+    numbers: BTreeMap<String, NumberSet>,
+    texts: BTreeMap<String, TextSet>,
     /// Fields, and tags as `tags.<tag>`, that are there or are not.
     present: BTreeMap<String, bool>,
     /// What a macro goes through.
-    bound: BTreeMap<String, Texts>,
+    bound: BTreeMap<String, TextSet>,
     steps: Rc<Cell<usize>>,
 }
 
 /// A side of a comparison, and the field that it is where it is no more than that.
 enum Operand {
-    Number(Numbers, Option<String>),
-    Text(Texts, Option<String>),
+    Number(NumberSet, Option<String>),
+    Text(TextSet, Option<String>),
     Other,
 }
 
-impl<'f> Known<'f> {
+impl<'f> Facts<'f> {
     /// What is known of an event before anything is asked.
     pub(super) fn of(fields: &'f Fields) -> Self {
         Self {
@@ -56,15 +56,15 @@ impl<'f> Known<'f> {
     }
 }
 
-impl Known<'_> {
-    fn number(&self, path: &str) -> Option<Numbers> {
+impl Facts<'_> {
+    fn number(&self, path: &str) -> Option<NumberSet> {
         match self.fields.domain(path)? {
             Domain::Number(numbers, _) => Some(self.numbers.get(path).cloned().unwrap_or(numbers)),
             _ => None,
         }
     }
 
-    fn text(&self, path: &str) -> Option<Texts> {
+    fn text(&self, path: &str) -> Option<TextSet> {
         match self.fields.domain(path)? {
             Domain::Text(texts) => Some(self.texts.get(path).cloned().unwrap_or(texts)),
             _ => None,
@@ -80,9 +80,9 @@ impl Known<'_> {
     }
 
     /// With every field there that `node` has no value without.
-    fn with_all_of(mut self, node: &IdedExpr) -> Option<Self> {
+    fn with_required_fields(mut self, node: &IdedExpr) -> Option<Self> {
         let mut paths = Vec::new();
-        needed(node, &mut paths);
+        required_paths(node, &mut paths);
         for path in paths {
             self = self.with_presence(path, true)?;
         }
@@ -92,7 +92,7 @@ impl Known<'_> {
     /// What is known where `node` is `truth`; `None` where it cannot be.
     pub(super) fn assume(&self, node: &IdedExpr, truth: bool) -> Option<Self> {
         self.steps.set(self.steps.get() + 1);
-        if self.steps.get() > MOST_STEPS {
+        if self.steps.get() > MAX_STEPS {
             return Some(self.clone());
         }
         if let Some((operator, parts)) = tree::connective(node) {
@@ -100,16 +100,16 @@ impl Known<'_> {
                 return self.assume(&parts[0], !truth);
             }
             if (operator == operators::LOGICAL_AND) == truth {
-                let mut known = self.clone();
+                let mut facts = self.clone();
                 for part in parts {
-                    known = known.assume(part, truth)?;
+                    facts = facts.assume(part, truth)?;
                 }
-                return Some(known);
+                return Some(facts);
             }
             let ways = parts.iter().filter_map(|part| self.assume(part, truth));
             return ways.reduce(|one, other| one.or(&other));
         }
-        if let Some((condition, is_so)) = tree::told_apart(node) {
+        if let Some((condition, is_so)) = tree::boolean_test(node) {
             return self.assume(condition, is_so == truth);
         }
         match &node.expr {
@@ -117,7 +117,7 @@ impl Known<'_> {
                 (*value.inner() == truth).then(|| self.clone())
             }
             Expr::Select(select) => self.assume_has(select, truth),
-            Expr::Comprehension(_) => match tree::exists(node) {
+            Expr::Comprehension(_) => match tree::exists_macro(node) {
                 Some((comprehension, predicate)) if truth => match self.bind(comprehension) {
                     Some(bound) => bound.assume(predicate, true).map(|_| self.clone()),
                     None => Some(self.clone()),
@@ -151,18 +151,18 @@ impl Known<'_> {
                 self.assume_in(element, container, truth)
             }
             (name @ ("startsWith" | "endsWith" | "contains"), Some(target), [part]) => {
-                let known = self.clone().with_all_of(target)?;
+                let facts = self.clone().with_required_fields(target)?;
                 let (Operand::Text(texts, path), Some(part)) =
-                    (known.operand(target), tree::text(part))
+                    (facts.operand(target), tree::text(part))
                 else {
-                    return Some(known);
+                    return Some(facts);
                 };
                 let holds = |text: &str| match name {
                     "startsWith" => text.starts_with(part),
                     "endsWith" => text.ends_with(part),
                     _ => text.contains(part),
                 };
-                known.with_text(path, texts.kept(|text| holds(text) == truth))
+                facts.with_text(path, texts.filtered(|text| holds(text) == truth))
             }
             _ => Some(self.clone()),
         }
@@ -174,16 +174,16 @@ impl Known<'_> {
         one: &IdedExpr,
         other: &IdedExpr,
     ) -> Option<Self> {
-        let known = self.clone().with_all_of(one)?.with_all_of(other)?;
+        let facts = self.clone().with_required_fields(one)?.with_required_fields(other)?;
         let turned = comparison.mirrored();
-        match (known.operand(one), known.operand(other)) {
-            (Operand::Number(left, path), Operand::Number(right, other_path)) => known
+        match (facts.operand(one), facts.operand(other)) {
+            (Operand::Number(left, path), Operand::Number(right, other_path)) => facts
                 .with_number(path, left.compared(comparison, &right))?
                 .with_number(other_path, right.compared(turned, &left)),
-            (Operand::Text(left, path), Operand::Text(right, other_path)) => known
+            (Operand::Text(left, path), Operand::Text(right, other_path)) => facts
                 .with_text(path, left.compared(comparison, &right))?
                 .with_text(other_path, right.compared(turned, &left)),
-            _ => Some(known),
+            _ => Some(facts),
         }
     }
 
@@ -196,7 +196,7 @@ impl Known<'_> {
                 _ => Some(self.clone()),
             };
         };
-        let known = self.clone().with_all_of(element)?;
+        let facts = self.clone().with_required_fields(element)?;
         // What is written down is held against the element at once, the rest one by one.
         let (mut numbers, mut texts, mut others) = (Vec::new(), BTreeSet::new(), Vec::new());
         for with in &list.elements {
@@ -211,33 +211,37 @@ impl Known<'_> {
                 _ => others.push(with),
             }
         }
-        let numbers = Numbers::these(numbers);
+        let numbers = NumberSet::from_values(numbers);
         if truth {
-            let written = match known.operand(element) {
-                Operand::Number(of, path) => known.clone().with_number(path, of.and(&numbers)),
+            let written = match facts.operand(element) {
+                Operand::Number(of, path) => facts.clone().with_number(path, of.and(&numbers)),
                 Operand::Text(of, path) => {
-                    known.clone().with_text(path, of.and(&Texts::OneOf(texts)))
+                    facts.clone().with_text(path, of.and(&TextSet::OneOf(texts)))
                 }
                 Operand::Other if numbers.is_empty() && texts.is_empty() => None,
-                Operand::Other => Some(known.clone()),
+                Operand::Other => Some(facts.clone()),
             };
-            let same = |with| known.assume_compared(Comparison::Equal, element, with);
+            let same = |with| facts.assume_compared(Comparison::Equal, element, with);
             let ways = others.into_iter().filter_map(same);
             return written.into_iter().chain(ways).reduce(|one, other| one.or(&other));
         }
-        let mut known = match known.operand(element) {
-            Operand::Number(of, path) => known.with_number(path, of.without(&numbers))?,
-            Operand::Text(of, path) => known.with_text(path, of.and(&Texts::AllBut(texts)))?,
-            Operand::Other => known,
+        let mut facts = match facts.operand(element) {
+            Operand::Number(of, path) => facts.with_number(path, of.difference(&numbers))?,
+            Operand::Text(of, path) => facts.with_text(path, of.and(&TextSet::AllExcept(texts)))?,
+            Operand::Other => facts,
         };
         for with in others {
-            known = known.assume_compared(Comparison::NotEqual, element, with)?;
+            facts = facts.assume_compared(Comparison::NotEqual, element, with)?;
         }
-        Some(known)
+        Some(facts)
     }
 
     /// The elements of a list that `element` can never be.
-    pub(super) fn never<'l>(&self, element: &IdedExpr, list: &'l [IdedExpr]) -> Vec<&'l IdedExpr> {
+    pub(super) fn impossible_elements<'l>(
+        &self,
+        element: &IdedExpr,
+        list: &'l [IdedExpr],
+    ) -> Vec<&'l IdedExpr> {
         let operand = self.operand(element);
         let can_be = |with: &IdedExpr| match (&operand, &with.expr) {
             (Operand::Text(texts, _), Expr::Literal(LiteralValue::String(text))) => {
@@ -252,21 +256,21 @@ impl Known<'_> {
         list.iter().filter(|with| !can_be(with)).collect()
     }
 
-    fn with_number(mut self, path: Option<String>, numbers: Numbers) -> Option<Self> {
+    fn with_number(mut self, path: Option<String>, numbers: NumberSet) -> Option<Self> {
         if numbers.is_empty() {
             return None;
         }
         if let Some(path) = path {
-            self.numbers.insert(path, numbers.widened(MOST_KEPT));
+            self.numbers.insert(path, numbers.widened(MAX_VALUES_TRACKED));
         }
         Some(self)
     }
 
-    fn with_text(mut self, path: Option<String>, texts: Texts) -> Option<Self> {
+    fn with_text(mut self, path: Option<String>, texts: TextSet) -> Option<Self> {
         if texts.is_empty() {
             return None;
         }
-        let texts = texts.widened(MOST_KEPT);
+        let texts = texts.widened(MAX_VALUES_TRACKED);
         match path {
             Some(path) if self.bound.contains_key(&path) => {
                 self.bound.insert(path, texts);
@@ -281,14 +285,14 @@ impl Known<'_> {
 
     /// What is known where one of the two is: what both can be.
     fn or(self, other: &Self) -> Self {
-        let mut known = self.clone();
-        known.numbers.retain(|path, _| other.numbers.contains_key(path));
-        for (path, numbers) in &mut known.numbers {
+        let mut facts = self.clone();
+        facts.numbers.retain(|path, _| other.numbers.contains_key(path));
+        for (path, numbers) in &mut facts.numbers {
             if let Some(with) = other.numbers.get(path) {
                 *numbers = numbers.or(with);
             }
         }
-        for (mine, theirs) in [(&mut known.texts, &other.texts), (&mut known.bound, &other.bound)] {
+        for (mine, theirs) in [(&mut facts.texts, &other.texts), (&mut facts.bound, &other.bound)] {
             mine.retain(|path, _| theirs.contains_key(path));
             for (path, texts) in mine {
                 if let Some(with) = theirs.get(path) {
@@ -296,17 +300,17 @@ impl Known<'_> {
                 }
             }
         }
-        known.present.retain(|path, is_there| other.present.get(path) == Some(is_there));
-        known
+        facts.present.retain(|path, is_there| other.present.get(path) == Some(is_there));
+        facts
     }
 
     /// With the variable of a macro that goes through the tags.
     pub(super) fn bind(&self, comprehension: &ComprehensionExpr) -> Option<Self> {
         let is_tags = tree::path(&comprehension.iter_range).as_deref() == Some("tags");
-        let mut known = self.clone();
-        let tags = Texts::one_of(self.fields.tags());
-        known.bound.insert(comprehension.iter_var.clone(), tags);
-        is_tags.then_some(known)
+        let mut facts = self.clone();
+        let tags = TextSet::one_of(self.fields.tags());
+        facts.bound.insert(comprehension.iter_var.clone(), tags);
+        is_tags.then_some(facts)
     }
 
     /// What a side of a comparison can be.
@@ -340,18 +344,18 @@ impl Known<'_> {
         let found = match (call.func_name.as_str(), &parts[..]) {
             ("size", [of]) => Some(match tree::path(of).as_deref() {
                 Some("tags") => {
-                    let most = u32::try_from(self.fields.tags().count()).unwrap_or(u32::MAX);
-                    Numbers::whole(0.0, f64::from(most))
+                    let max = u32::try_from(self.fields.tags().count()).unwrap_or(u32::MAX);
+                    NumberSet::whole(0.0, f64::from(max))
                 }
-                _ => Numbers::whole(0.0, f64::INFINITY),
+                _ => NumberSet::whole(0.0, f64::INFINITY),
             }),
-            ("double", [of]) => number(of).or_else(|| Some(Numbers::any())),
+            ("double", [of]) => number(of).or_else(|| Some(NumberSet::any())),
             // Of whole numbers it is another, and a text of nobody knows what.
             (operators::DIVIDE, [one, other]) if tree::is_double(other) => {
                 number(one).zip(number(other)).and_then(|(one, other)| one.divided(&other))
             }
             (operators::NEGATE, [of]) => {
-                number(of).map(|it| it.combined(&Numbers::one(-1.0), |one, by| one * by))
+                number(of).map(|it| it.combined(&NumberSet::of(-1.0), |one, by| one * by))
             }
             (operators::ADD, [one, other]) => number(one)
                 .zip(number(other))
@@ -368,12 +372,12 @@ impl Known<'_> {
     }
 
     /// What the fields of a part can be at this point, for a message.
-    pub(super) fn told_of(&self, node: &IdedExpr) -> String {
+    pub(super) fn describe(&self, node: &IdedExpr) -> String {
         let mut paths = Vec::new();
-        mentioned(node, &mut paths);
+        all_paths(node, &mut paths);
         paths.sort();
         paths.dedup();
-        let mut told = String::new();
+        let mut reported = String::new();
         for path in paths {
             let short = path.rsplit_once('.').map_or(path.as_str(), |(_, name)| name);
             let can_be = match (self.number(&path), self.text(&path)) {
@@ -383,18 +387,18 @@ impl Known<'_> {
             };
             let is_narrowed = self.numbers.contains_key(&path) || self.texts.contains_key(&path);
             let here = if is_narrowed { " here" } else { "" };
-            let before = if told.is_empty() { ": " } else { ", " };
+            let before = if reported.is_empty() { ": " } else { ", " };
             // Writing to a string cannot fail.
-            let _ = write!(told, "{before}{short} is {can_be}{here}");
+            let _ = write!(reported, "{before}{short} is {can_be}{here}");
         }
-        told
+        reported
     }
 }
 
 fn literal_operand(literal: &LiteralValue) -> Operand {
     match (literal, literal_number(literal)) {
-        (_, Some(number)) => Operand::Number(Numbers::one(number), None),
-        (LiteralValue::String(text), _) => Operand::Text(Texts::one_of([text.inner()]), None),
+        (_, Some(number)) => Operand::Number(NumberSet::of(number), None),
+        (LiteralValue::String(text), _) => Operand::Text(TextSet::one_of([text.inner()]), None),
         _ => Operand::Other,
     }
 }
@@ -412,7 +416,7 @@ fn literal_number(literal: &LiteralValue) -> Option<f64> {
 
 /// The paths of the fields that `node` has no value without: not those of a part that may not be
 /// asked, and not those that `has` asks for.
-fn needed(node: &IdedExpr, paths: &mut Vec<String>) {
+fn required_paths(node: &IdedExpr, paths: &mut Vec<String>) {
     if let Some(path) = tree::path(node) {
         paths.push(path);
         return;
@@ -426,24 +430,24 @@ fn needed(node: &IdedExpr, paths: &mut Vec<String>) {
                 operators::LOGICAL_AND | operators::LOGICAL_OR => 0,
                 _ => usize::MAX,
             };
-            parts.take(certain).for_each(|part| needed(part, paths));
+            parts.take(certain).for_each(|part| required_paths(part, paths));
         }
-        Expr::Select(select) if !select.test => needed(&select.operand, paths),
+        Expr::Select(select) if !select.test => required_paths(&select.operand, paths),
         _ => {}
     }
 }
 
 /// The paths of all fields in `node`.
-fn mentioned(node: &IdedExpr, paths: &mut Vec<String>) {
+fn all_paths(node: &IdedExpr, paths: &mut Vec<String>) {
     match (tree::path(node), &node.expr) {
         (Some(path), _) => paths.push(path),
         (_, Expr::Call(call)) => {
             let parts = call.target.as_deref().into_iter().chain(&call.args);
-            parts.for_each(|part| mentioned(part, paths));
+            parts.for_each(|part| all_paths(part, paths));
         }
         (_, Expr::Select(select)) => match tree::tested(select) {
             Some(path) => paths.push(path),
-            None => mentioned(&select.operand, paths),
+            None => all_paths(&select.operand, paths),
         },
         _ => {}
     }

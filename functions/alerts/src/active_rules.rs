@@ -19,14 +19,14 @@ use tributary_model::id::Id;
 use tributary_rules::Rules;
 
 /// The longest that a batch waits for the object.
-const MOST_WAIT: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The largest object that is read: far more rules than anybody keeps in their head.
-const MOST_BYTES: u64 = 256 * 1024;
+const MAX_BYTES: u64 = 256 * 1024;
 
 /// Where rules come from that override those that are compiled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Override {
+pub struct RulesOverride {
     /// The bucket of the object.
     pub bucket: String,
     /// Its key.
@@ -37,28 +37,28 @@ pub struct Override {
 
 /// How a look at the object came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum Refresh {
     /// It was not the time, or there is no object to look at.
     NotDue,
     /// It is as it was, and in use.
     Unchanged,
     /// Its rules are in use from now on.
-    Taken,
+    Updated,
     /// Its rules are not right; those from before stay.
-    Refused,
+    Rejected,
     /// It could not be read; the rules from before stay.
-    Unread,
+    Unreadable,
 }
 
-impl Look {
+impl Refresh {
     /// The metric that counts it; `None` where there is nothing new.
     #[must_use]
     pub fn metric(self) -> Option<&'static str> {
         match self {
             Self::NotDue | Self::Unchanged => None,
-            Self::Taken => Some("rules_taken"),
-            Self::Refused => Some("rules_refused"),
-            Self::Unread => Some("rules_unread"),
+            Self::Updated => Some("rules_taken"),
+            Self::Rejected => Some("rules_refused"),
+            Self::Unreadable => Some("rules_unread"),
         }
     }
 }
@@ -67,7 +67,7 @@ type Answer = Result<Vec<u8>, String>;
 type Read = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
 /// The rules in use.
-pub struct Rulebook {
+pub struct ActiveRules {
     state: Mutex<State>,
     source: Option<Source>,
 }
@@ -88,14 +88,14 @@ struct Source {
 }
 
 /// Rules that nothing overrides.
-impl From<Rules> for Rulebook {
+impl From<Rules> for ActiveRules {
     fn from(rules: Rules) -> Self {
         let state = State { rules: Arc::new(rules), next: None, read: None };
         Self { state: Mutex::new(state), source: None }
     }
 }
 
-impl Rulebook {
+impl ActiveRules {
     /// These rules until those of the object in `store` are read.
     ///
     /// # Errors
@@ -103,10 +103,10 @@ impl Rulebook {
     /// When the compiled-in `pipeline.toml`, which rules are held against, is wrong.
     pub fn overridden(
         self,
-        by: Override,
+        by: RulesOverride,
         store: impl ObjectStore + 'static,
     ) -> Result<Self, ConfigError> {
-        let Override { bucket, key, every } = by;
+        let RulesOverride { bucket, key, every } = by;
         let name = format!("s3://{bucket}/{key}");
         let object = ObjectName { bucket, key, version_id: None, etag: None };
         let shared = Arc::new((store, object));
@@ -114,11 +114,11 @@ impl Rulebook {
             let shared = Arc::clone(&shared);
             Box::pin(async move {
                 let (store, object) = &*shared;
-                let piece = store.read(object, 0..MOST_BYTES).await;
+                let piece = store.read(object, 0..MAX_BYTES).await;
                 let piece = piece.map_err(|error| error.to_string())?;
-                if piece.object_bytes > MOST_BYTES {
+                if piece.object_bytes > MAX_BYTES {
                     let bytes = piece.object_bytes;
-                    return Err(format!("has {bytes} bytes, and {MOST_BYTES} are read"));
+                    return Err(format!("has {bytes} bytes, and {MAX_BYTES} are read"));
                 }
                 Ok(piece.bytes)
             })
@@ -128,12 +128,12 @@ impl Rulebook {
     }
 
     /// The rules for a batch at `now`, after a look at the object where that is due.
-    pub async fn current(&self, now: Timestamp, deadline: Deadline) -> (Arc<Rules>, Look) {
-        let look = match &self.source {
-            Some(source) if self.is_due(now, source.every) => self.look(source, deadline).await,
-            _ => Look::NotDue,
+    pub async fn current(&self, now: Timestamp, deadline: Deadline) -> (Arc<Rules>, Refresh) {
+        let refresh = match &self.source {
+            Some(source) if self.is_due(now, source.every) => self.refresh(source, deadline).await,
+            _ => Refresh::NotDue,
         };
-        (Arc::clone(&self.state().rules), look)
+        (Arc::clone(&self.state().rules), refresh)
     }
 
     /// Whether it is time to look; if so, the next time is set, however this one comes out.
@@ -146,24 +146,24 @@ impl Rulebook {
         true
     }
 
-    async fn look(&self, source: &Source, deadline: Deadline) -> Look {
-        let wait = MOST_WAIT.min(deadline.remaining() / 4);
+    async fn refresh(&self, source: &Source, deadline: Deadline) -> Refresh {
+        let wait = MAX_WAIT.min(deadline.remaining() / 4);
         let name = &source.name;
         let bytes = match timeout(wait, (source.read)()).await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(error)) => {
                 error!(rules = name, error, "the rules cannot be read: those from before stay");
-                return Look::Unread;
+                return Refresh::Unreadable;
             }
             Err(_) => {
                 let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 error!(rules = name, wait_ms, "the rules do not come: those from before stay");
-                return Look::Unread;
+                return Refresh::Unreadable;
             }
         };
         let id = Id::of([bytes.as_slice()]);
         if self.state().read == Some((id, true)) {
-            return Look::Unchanged;
+            return Refresh::Unchanged;
         }
         let right = compiled(&bytes, &source.pipeline);
         let mut state = self.state();
@@ -172,11 +172,11 @@ impl Rulebook {
             Ok(rules) => {
                 info!(rules = name, count = rules.iter().count(), "rules taken over");
                 state.rules = Arc::new(rules);
-                Look::Taken
+                Refresh::Updated
             }
             Err(fault) => {
                 error!(rules = name, fault, "the rules are not right: those from before stay");
-                Look::Refused
+                Refresh::Rejected
             }
         }
     }

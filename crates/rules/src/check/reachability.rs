@@ -5,47 +5,47 @@
 use cel::common::ast::{CallExpr, Expr, operators};
 use cel::{IdedExpr, Program};
 
-use super::known::Known;
+use super::facts::Facts;
 use super::tree::{self, Fault};
 use super::{Code, Level};
 use tributary_model::domain::Fields;
 
 /// The most elements of one list that are told of.
-const MOST_TOLD: usize = 10;
+const MAX_REPORTED: usize = 10;
 
 /// What never holds, and what always does, in an expression about events with `fields`.
 pub(super) fn faults(fields: &Fields, program: &Program) -> Vec<Fault> {
-    let known = Known::of(fields);
-    let mut reach = Reach { program, faults: Vec::new() };
+    let facts = Facts::of(fields);
+    let mut reachability = Reachability { program, faults: Vec::new() };
     let root = program.expression();
-    reach.walk(root, true, &known);
-    let is_told = reach.faults.iter().any(|fault| fault.level == Level::Error);
-    if !is_told && known.assume(root, true).is_none() {
+    reachability.walk(root, true, &facts);
+    let is_reported = reachability.faults.iter().any(|fault| fault.level == Level::Error);
+    if !is_reported && facts.assume(root, true).is_none() {
         let message = "can never fire: its parts exclude each other".to_owned();
-        reach.tell(Level::Error, Code::Dead, root, message);
+        reachability.report(Level::Error, Code::Dead, root, message);
     }
-    reach.faults
+    reachability.faults
 }
 
-struct Reach<'p> {
+struct Reachability<'p> {
     program: &'p Program,
     faults: Vec<Fault>,
 }
 
-impl Reach<'_> {
-    fn tell(&mut self, level: Level, code: Code, node: &IdedExpr, message: String) {
+impl Reachability<'_> {
+    fn report(&mut self, level: Level, code: Code, node: &IdedExpr, message: String) {
         let offset = tree::start(self.program, node);
         self.faults.push(Fault { level, code, offset, message });
     }
 
     /// Tells of the parts of `node` that can never help it to be `wanted`, or always are.
-    fn walk(&mut self, node: &IdedExpr, wanted: bool, known: &Known<'_>) {
+    fn walk(&mut self, node: &IdedExpr, wanted: bool, facts: &Facts<'_>) {
         if let Some((operator, parts)) = tree::connective(node) {
             if operator == operators::LOGICAL_NOT {
-                return self.walk(&parts[0], !wanted, known);
+                return self.walk(&parts[0], !wanted, facts);
             }
             let all_are_needed = (operator == operators::LOGICAL_AND) == wanted;
-            let mut here = known.clone();
+            let mut here = facts.clone();
             for part in parts {
                 self.walk(part, wanted, &here);
                 if all_are_needed {
@@ -56,71 +56,72 @@ impl Reach<'_> {
             }
             return;
         }
-        if let Some((condition, is_so)) = tree::told_apart(node) {
-            return self.walk(condition, is_so == wanted, known);
+        if let Some((condition, is_so)) = tree::boolean_test(node) {
+            return self.walk(condition, is_so == wanted, facts);
         }
         if let Some([condition, one, other]) = conditional(node) {
-            self.walk(condition, true, known);
+            self.walk(condition, true, facts);
             for (holds, part) in [(true, one), (false, other)] {
-                if let Some(here) = known.assume(condition, holds) {
+                if let Some(here) = facts.assume(condition, holds) {
                     self.walk(part, wanted, &here);
                 }
             }
             return;
         }
         if wanted
-            && let Some((comprehension, predicate)) = tree::exists(node)
-            && let Some(bound) = known.bind(comprehension)
+            && let Some((comprehension, predicate)) = tree::exists_macro(node)
+            && let Some(bound) = facts.bind(comprehension)
         {
             self.walk(predicate, true, &bound);
             return;
         }
-        self.chosen(node, known);
-        if is_judged(node) {
-            self.judge(node, wanted, known);
+        self.check_filters(node, facts);
+        if is_evaluated(node) {
+            self.evaluate(node, wanted, facts);
         }
     }
 
     /// Tells of what filters inside `node` can never choose.
-    fn chosen(&mut self, node: &IdedExpr, known: &Known<'_>) {
+    fn check_filters(&mut self, node: &IdedExpr, facts: &Facts<'_>) {
         let Expr::Call(call) = &node.expr else { return };
         for part in call.target.as_deref().into_iter().chain(&call.args) {
-            match tree::chosen(part) {
+            match tree::filter_macro(part) {
                 Some((comprehension, predicate)) => {
-                    if let Some(bound) = known.bind(comprehension) {
+                    if let Some(bound) = facts.bind(comprehension) {
                         self.walk(predicate, true, &bound);
                     }
                 }
-                None => self.chosen(part, known),
+                None => self.check_filters(part, facts),
             }
         }
     }
 
     /// Tells of a part that never is `wanted`, or always.
-    fn judge(&mut self, node: &IdedExpr, wanted: bool, known: &Known<'_>) {
-        let (can_be, can_fail) = (known.assume(node, wanted), known.assume(node, !wanted));
-        let shown = known.told_of(node);
+    fn evaluate(&mut self, node: &IdedExpr, wanted: bool, facts: &Facts<'_>) {
+        let (can_be, can_fail) = (facts.assume(node, wanted), facts.assume(node, !wanted));
+        let shown = facts.describe(node);
         let not = if wanted { "" } else { "not " };
         if can_be.is_none() {
             let message = format!(
                 "{}never holds{shown}",
                 if wanted { "" } else { "always holds, so its opposite " }
             );
-            self.tell(Level::Error, Code::Dead, node, message);
+            self.report(Level::Error, Code::Dead, node, message);
             return;
         }
         if can_fail.is_none() {
             if !names_the_event(node) {
                 let message = format!("always {not}holds{shown}").replace("not holds", "fails");
-                self.tell(Level::Warning, Code::Always, node, message);
+                self.report(Level::Warning, Code::Always, node, message);
             }
             return;
         }
         let (level, code) =
             if wanted { (Level::Error, Code::Dead) } else { (Level::Warning, Code::Always) };
-        let strangers = listed(node).map(|(element, list)| known.never(element, list));
-        for stranger in strangers.into_iter().flatten().take(MOST_TOLD) {
-            self.tell(level, code, stranger, format!("is never found{shown}"));
+        let impossible_values =
+            listed(node).map(|(element, list)| facts.impossible_elements(element, list));
+        for value in impossible_values.into_iter().flatten().take(MAX_REPORTED) {
+            self.report(level, code, value, format!("is never found{shown}"));
         }
     }
 }
@@ -143,7 +144,7 @@ fn listed(node: &IdedExpr) -> Option<(&IdedExpr, &[IdedExpr])> {
 }
 
 /// Whether something is said of a part where it never or always holds.
-fn is_judged(node: &IdedExpr) -> bool {
+fn is_evaluated(node: &IdedExpr) -> bool {
     match &node.expr {
         Expr::Call(call) => {
             let name = call.func_name.as_str();

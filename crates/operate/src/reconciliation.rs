@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use tributary_model::books::Books;
+use tributary_model::counts::BatchCounts;
 
 /// A stream, who puts records on it and who takes them.
 struct Stream {
@@ -30,7 +30,7 @@ const STREAMS: [Stream; 2] = [
 
 /// The time that is looked at.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
+pub struct TimeRange {
     /// From then on.
     pub since: Timestamp,
     /// Up to, and without, then.
@@ -41,11 +41,11 @@ pub struct Window {
 
 /// The books of a function, batch by batch or minute by minute.
 #[derive(Clone, Debug, Default)]
-pub struct FunctionBooks {
+pub struct FunctionSeries {
     /// The name in books: `transform`.
     pub name: String,
     /// Counts, and when they were made.
-    pub points: Vec<(Timestamp, Books)>,
+    pub points: Vec<(Timestamp, BatchCounts)>,
 }
 
 /// What an event source mapping counts itself.
@@ -69,7 +69,7 @@ pub struct MappingCounts {
 
 /// The counts of one mapping.
 #[derive(Clone, Debug, Default)]
-pub struct MappingBooks {
+pub struct MappingSeries {
     /// The function that it invokes, by its name in books.
     pub function: String,
     /// The source: the end of its ARN.
@@ -80,7 +80,7 @@ pub struct MappingBooks {
 
 /// What the books come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Balance {
+pub struct Reconciliation {
     /// Each function, within the window.
     pub functions: Vec<FunctionTotal>,
     /// Each stream and consumer.
@@ -100,7 +100,7 @@ pub struct FunctionTotal {
     pub function: String,
     /// Its books.
     #[serde(flatten)]
-    pub books: Books,
+    pub counts: BatchCounts,
 }
 
 /// What one consumer took of a stream.
@@ -156,7 +156,7 @@ fn total<C: Copy + Default + AddAssign>(
     sum
 }
 
-impl Balance {
+impl Reconciliation {
     /// Settles the books of a window. They should reach back to the slack before it.
     ///
     /// Exact is what each function says of its own batches, and that nothing was dropped or parked. What
@@ -164,34 +164,36 @@ impl Balance {
     /// before the end, each must have been taken by the end. That more are taken than were put is no
     /// fault: records are delivered at least once, and others may put some.
     #[must_use]
-    pub fn of(functions: &[FunctionBooks], mappings: &[MappingBooks], window: Window) -> Self {
-        let mut balance = Self::default();
-        for FunctionBooks { name, points } in functions {
-            let books = total(points, window.since, window.until);
-            if !books.balance() {
-                let (before, after) = (books.received, books.ends());
-                balance.faults.push(format!("{name}: {before} in, and {after} are accounted for"));
+    pub fn of(functions: &[FunctionSeries], mappings: &[MappingSeries], window: TimeRange) -> Self {
+        let mut reconciliation = Self::default();
+        for FunctionSeries { name, points } in functions {
+            let counts = total(points, window.since, window.until);
+            if !counts.is_balanced() {
+                let (before, after) = (counts.received, counts.accounted());
+                reconciliation
+                    .faults
+                    .push(format!("{name}: {before} in, and {after} are accounted for"));
             }
-            if books.undelivered > 0 {
-                let count = books.undelivered;
-                balance.notes.push(format!("{name}: {count} undelivered, which come again"));
+            if counts.undelivered > 0 {
+                let count = counts.undelivered;
+                reconciliation.notes.push(format!("{name}: {count} undelivered, which come again"));
             }
-            balance.functions.push(FunctionTotal { function: name.clone(), books });
+            reconciliation.functions.push(FunctionTotal { function: name.clone(), counts });
         }
         for stream in &STREAMS {
             for consumer in stream.consumers {
-                balance.stream(stream, consumer, functions, window);
+                reconciliation.stream(stream, consumer, functions, window);
             }
         }
         for mapping in mappings {
-            balance.mapping(mapping, functions, window);
+            reconciliation.mapping(mapping, functions, window);
         }
-        balance
+        reconciliation
     }
 
     /// Whether nothing is wrong.
     #[must_use]
-    pub fn is_even(&self) -> bool {
+    pub fn is_balanced(&self) -> bool {
         self.faults.is_empty()
     }
 
@@ -199,21 +201,21 @@ impl Balance {
         &mut self,
         stream: &Stream,
         consumer: &'static str,
-        functions: &[FunctionBooks],
-        window: Window,
+        functions: &[FunctionSeries],
+        window: TimeRange,
     ) {
-        let Window { since, until, slack } = window;
+        let TimeRange { since, until, slack } = window;
         let Some(taking) = functions.iter().find(|it| it.name == consumer) else { return };
         let put = |since, until| -> u64 {
             let producers =
                 functions.iter().filter(|it| stream.producers.contains(&it.name.as_str()));
             producers.map(|it| total(&it.points, since, until).delivered).sum()
         };
-        let books = total(&taking.points, since, until);
-        let taken = books.received.saturating_sub(books.undelivered);
+        let counts = total(&taking.points, since, until);
+        let taken = counts.received.saturating_sub(counts.undelivered);
         let due = put(since, until.checked_sub(slack).unwrap_or(since).max(since));
         let all = put(since, until);
-        let most = put(since.checked_sub(slack).unwrap_or(since), until);
+        let max = put(since.checked_sub(slack).unwrap_or(since), until);
         let name = stream.name;
         if taken < due {
             let missing = due - taken;
@@ -222,8 +224,8 @@ impl Balance {
                 slack.as_secs()
             ));
         }
-        if taken > most {
-            let more = taken - most;
+        if taken > max {
+            let more = taken - max;
             self.notes.push(format!(
                 "{name}: {consumer} took {more} more than functions put: delivered again, replayed, or put by others"
             ));
@@ -232,9 +234,14 @@ impl Balance {
         self.streams.push(StreamTotal { stream: name, consumer, put: all, under_way, taken });
     }
 
-    fn mapping(&mut self, mapping: &MappingBooks, functions: &[FunctionBooks], window: Window) {
-        let Window { since, until, slack } = window;
-        let MappingBooks { function, source, points } = mapping;
+    fn mapping(
+        &mut self,
+        mapping: &MappingSeries,
+        functions: &[FunctionSeries],
+        window: TimeRange,
+    ) {
+        let TimeRange { since, until, slack } = window;
+        let MappingSeries { function, source, points } = mapping;
         let counts = total(points, since, until);
         let name = format!("{function} of {source}");
         if counts.dropped > 0 {
@@ -258,9 +265,9 @@ impl Balance {
         // A message of the queue is no record, and a record may hold several.
         let takes_records =
             STREAMS.iter().any(|stream| stream.consumers.contains(&function.as_str()));
-        let books = functions.iter().find(|it| it.name == *function);
-        if let (true, Some(books)) = (takes_records, books) {
-            let received = total(&books.points, since, until).received;
+        let series = functions.iter().find(|it| it.name == *function);
+        if let (true, Some(series)) = (takes_records, series) {
+            let received = total(&series.points, since, until).received;
             if received + counts.failed < early.invoked {
                 let invoked = early.invoked;
                 self.faults.push(format!(
@@ -277,22 +284,22 @@ impl Balance {
 /// The books of one batch, as a function logs them: its name, when, and the counts. `None` for any other
 /// line of a log.
 #[must_use]
-pub fn batch_line(line: &str) -> Option<(String, Timestamp, Books)> {
+pub fn parse_batch_line(line: &str) -> Option<(String, Timestamp, BatchCounts)> {
     #[derive(Deserialize)]
     struct Line {
         #[serde(rename = "_aws")]
         aws: Aws,
         function: String,
         #[serde(flatten)]
-        books: Books,
+        counts: BatchCounts,
     }
     #[derive(Deserialize)]
     struct Aws {
         #[serde(rename = "Timestamp")]
         timestamp: i64,
     }
-    let Line { aws, function, books } = serde_json::from_str(line).ok()?;
-    Some((function, Timestamp::from_millisecond(aws.timestamp).ok()?, books))
+    let Line { aws, function, counts } = serde_json::from_str(line).ok()?;
+    Some((function, Timestamp::from_millisecond(aws.timestamp).ok()?, counts))
 }
 
 #[cfg(test)]

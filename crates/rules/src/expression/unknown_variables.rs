@@ -5,7 +5,7 @@ use cel::common::ast::{EntryExpr, Expr};
 
 /// The names of `expression` that are neither `known` nor bound by a macro such as `exists`, in the
 /// order they come, each once.
-pub(super) fn strangers<'e>(expression: &'e IdedExpr, known: &[&'e str]) -> Vec<&'e str> {
+pub(super) fn unknown_variables<'e>(expression: &'e IdedExpr, known: &[&'e str]) -> Vec<&'e str> {
     let mut found = Vec::new();
     walk(expression, &mut known.to_vec(), &mut found);
     found

@@ -15,7 +15,7 @@ use tributary_model::bad_row::{Code, Rejection, shown};
 
 /// A value of a payload: a CSV cell, or a JSON string, number, boolean or null.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Cell<'a> {
+pub enum FieldValue<'a> {
     /// Not there, or null.
     #[default]
     Absent,
@@ -27,7 +27,7 @@ pub enum Cell<'a> {
     Json(&'a str),
 }
 
-impl<'a> Cell<'a> {
+impl<'a> FieldValue<'a> {
     /// The trimmed text, `None` where it is absent or blank.
     ///
     /// # Errors
@@ -180,57 +180,57 @@ pub fn missing(field: &'static str) -> Rejection {
     Rejection::field(Code::MissingField, field, "is required and empty")
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Cell<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for FieldValue<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CellVisitor)
+        deserializer.deserialize_any(FieldValueVisitor)
     }
 }
 
-struct CellVisitor;
+struct FieldValueVisitor;
 
-impl<'de> Visitor<'de> for CellVisitor {
-    type Value = Cell<'de>;
+impl<'de> Visitor<'de> for FieldValueVisitor {
+    type Value = FieldValue<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
     fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Borrowed(text)))
+        Ok(FieldValue::Text(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(text.to_owned())))
+        Ok(FieldValue::Text(Cow::Owned(text.to_owned())))
     }
 
     fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Borrowed(if flag { "true" } else { "false" })))
+        Ok(FieldValue::Text(Cow::Borrowed(if flag { "true" } else { "false" })))
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(number.to_string())))
+        Ok(FieldValue::Text(Cow::Owned(number.to_string())))
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(number.to_string())))
+        Ok(FieldValue::Text(Cow::Owned(number.to_string())))
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(number.to_string())))
+        Ok(FieldValue::Text(Cow::Owned(number.to_string())))
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(Cell::Absent)
+        Ok(FieldValue::Absent)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Cell::Nested)
+        Ok(FieldValue::Nested)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Cell::Nested)
+        Ok(FieldValue::Nested)
     }
 }
 
@@ -242,18 +242,18 @@ impl<'de> Visitor<'de> for CellVisitor {
 /// # Errors
 ///
 /// Those of `deserializer`.
-pub fn as_it_stands<'de: 'a, 'a, D: Deserializer<'de>>(
+pub fn verbatim<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Cell<'a>, D::Error> {
+) -> Result<FieldValue<'a>, D::Error> {
     let raw = <&'de RawValue>::deserialize(deserializer)?.get();
     Ok(match raw.as_bytes().first() {
-        Some(b'"') => Cell::Text(match raw.get(1..raw.len() - 1) {
+        Some(b'"') => FieldValue::Text(match raw.get(1..raw.len() - 1) {
             Some(inside) if memchr(b'\\', inside.as_bytes()).is_none() => Cow::Borrowed(inside),
             _ => Cow::Owned(serde_json::from_str(raw).map_err(de::Error::custom)?),
         }),
-        Some(b'{' | b'[') => Cell::Json(raw),
-        Some(b'n') | None => Cell::Absent,
-        Some(_) => Cell::Text(Cow::Borrowed(raw)),
+        Some(b'{' | b'[') => FieldValue::Json(raw),
+        Some(b'n') | None => FieldValue::Absent,
+        Some(_) => FieldValue::Text(Cow::Borrowed(raw)),
     })
 }
 
@@ -261,8 +261,8 @@ pub fn as_it_stands<'de: 'a, 'a, D: Deserializer<'de>>(
 mod tests {
     use super::*;
 
-    fn text(value: &str) -> Cell<'_> {
-        Cell::Text(Cow::Borrowed(value))
+    fn text(value: &str) -> FieldValue<'_> {
+        FieldValue::Text(Cow::Borrowed(value))
     }
 
     fn code<T: fmt::Debug>(result: Result<T, Rejection>) -> Code {
@@ -293,29 +293,30 @@ mod tests {
 
     #[test]
     fn json_scalars_read_like_cells() {
-        let cells: Vec<Cell<'_>> = serde_json::from_str(r#"["a",2,2.5,true,null,[1],{}]"#).unwrap();
+        let values: Vec<FieldValue<'_>> =
+            serde_json::from_str(r#"["a",2,2.5,true,null,[1],{}]"#).unwrap();
 
-        let read: Vec<_> = cells.iter().map(|cell| cell.text("f").ok().flatten()).collect();
+        let read: Vec<_> = values.iter().map(|value| value.text("f").ok().flatten()).collect();
 
         assert_eq!(read, [Some("a"), Some("2"), Some("2.5"), Some("true"), None, None, None]);
-        assert_eq!(code(cells[5].text("f")), Code::UnknownValue);
+        assert_eq!(code(values[5].text("f")), Code::UnknownValue);
     }
 
     #[test]
     fn json_is_kept_as_it_stands_and_its_escapes_are_read() {
         #[derive(serde::Deserialize)]
-        struct Raw<'a>(#[serde(borrow, deserialize_with = "as_it_stands")] Cell<'a>);
+        struct Raw<'a>(#[serde(borrow, deserialize_with = "verbatim")] FieldValue<'a>);
 
         let json = r#"[1e3, 0.10, 1762344000123456, "a\"\u00e9", {"lat": 1}, 1e999]"#;
-        let cells: Vec<Raw<'_>> = serde_json::from_str(json).unwrap();
-        let cells: Vec<_> = cells.into_iter().map(|Raw(cell)| cell).collect();
+        let values: Vec<Raw<'_>> = serde_json::from_str(json).unwrap();
+        let values: Vec<_> = values.into_iter().map(|Raw(value)| value).collect();
 
-        assert_eq!(cells[0].number("n", 0.0..=1e4), Ok(Some(1_000.0)));
-        assert_eq!(cells[1], text("0.10"));
-        assert_eq!(cells[2], text("1762344000123456"));
-        assert_eq!(cells[3], text("a\"é"));
-        assert_eq!(cells[4], Cell::Json(r#"{"lat": 1}"#));
-        assert_eq!(code(cells[5].number("n", 0.0..=1.0)), Code::InvalidNumber);
+        assert_eq!(values[0].number("n", 0.0..=1e4), Ok(Some(1_000.0)));
+        assert_eq!(values[1], text("0.10"));
+        assert_eq!(values[2], text("1762344000123456"));
+        assert_eq!(values[3], text("a\"é"));
+        assert_eq!(values[4], FieldValue::Json(r#"{"lat": 1}"#));
+        assert_eq!(code(values[5].number("n", 0.0..=1.0)), Code::InvalidNumber);
         assert!(serde_json::from_str::<Raw<'_>>(r#""\ud800""#).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// One of them.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Late {
+pub(crate) struct DelayedRecord {
     /// When it is sent.
     pub(crate) due_ms: i64,
     /// Which of several that are due at once goes first.
@@ -18,7 +18,7 @@ pub(crate) struct Late {
     key_end: usize,
 }
 
-impl Late {
+impl DelayedRecord {
     pub(crate) fn key(&self) -> Range<usize> {
         self.key_start..self.key_end
     }
@@ -26,14 +26,14 @@ impl Late {
 
 /// All of them, the earliest first.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
-    heap: BinaryHeap<Reverse<Late>>,
+pub(crate) struct DelayedRecords {
+    heap: BinaryHeap<Reverse<DelayedRecord>>,
     count: u64,
     /// Buffers to use again.
     free: Vec<Vec<u8>>,
 }
 
-impl Held {
+impl DelayedRecords {
     pub(crate) fn push(&mut self, due_ms: i64, is_duplicate: bool, json: &[u8], key: Range<usize>) {
         let mut copy = self.free.pop().unwrap_or_default();
         copy.clear();
@@ -41,12 +41,12 @@ impl Held {
         self.count += 1;
         let (key_start, key_end) = (key.start, key.end);
         let order = self.count;
-        let late = Late { due_ms, order, is_duplicate, json: copy, key_start, key_end };
+        let late = DelayedRecord { due_ms, order, is_duplicate, json: copy, key_start, key_end };
         self.heap.push(Reverse(late));
     }
 
     /// The first that is due by `time_ms`; any, where no time is given.
-    pub(crate) fn pop(&mut self, time_ms: Option<i64>) -> Option<Late> {
+    pub(crate) fn pop(&mut self, time_ms: Option<i64>) -> Option<DelayedRecord> {
         let Reverse(first) = self.heap.peek()?;
         if time_ms.is_some_and(|time| first.due_ms > time) {
             return None;
@@ -55,7 +55,7 @@ impl Held {
     }
 
     /// Takes a buffer back.
-    pub(crate) fn give_back(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
         self.free.push(buffer);
     }
 }

@@ -2,31 +2,31 @@
 //!
 //! An entity is watched by arrival time, `received_at`: event times are what devices say, and a replay
 //! of a year is over in minutes. What comes from the past is no sign of life: a reading counts where its
-//! event time is at most [`FRESH`] (or `absent`, where that is longer) before its time of receipt. For
+//! event time is at most [`MAX_READING_AGE`] (or `absent`, where that is longer) before its time of receipt. For
 //! a window the end of it counts.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::Rule;
-use super::series::{Mark, Marks};
-use crate::alert::{Alert, MAX_TEXT_CHARS, Silence, short};
+use super::consecutive::{Mark, Marks};
+use crate::alert::{Alert, MAX_TEXT_CHARS, NoDataPeriod, shorten};
 use tributary_model::bad_row::first_chars;
 use tributary_model::event::Event;
 use tributary_model::id::Id;
 use tributary_model::time::period;
 
 /// How old a reading may be when it is received and still say that its entity is there.
-pub const FRESH: SignedDuration = SignedDuration::from_hours(1);
+pub const MAX_READING_AGE: SignedDuration = SignedDuration::from_hours(1);
 
 /// The longest that a sign of life may go unwritten because there was one before.
-const LONGEST_REST: SignedDuration = SignedDuration::from_mins(5);
+const MAX_WRITE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
 /// In how many parts entities are watched: no part of the index takes all writes.
 pub const BUCKETS: u8 = 8;
 
 /// An entity that a rule watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
+pub struct WatchedEntity {
     /// The item that holds it: a hash of the rule as it is and the entity.
     pub item: String,
     /// The id of the rule.
@@ -37,9 +37,9 @@ pub struct Watched {
     pub key: String,
     /// What an alert says, with the same fields in it; at most 1,024 characters.
     pub title: String,
-    /// When the last reading was received, as far as it was written: at most [`Rule::rest`] before it
+    /// When the last reading was received, as far as it was written: at most [`Rule::write_interval`] before it
     /// was.
-    pub seen_at: Timestamp,
+    pub last_seen: Timestamp,
     /// Since when it had been silent when that was last told; the end of that was not told yet.
     pub silent_since: Option<Timestamp>,
     /// When its silence is to be told, or to be looked at again; `None` where it was told.
@@ -48,14 +48,14 @@ pub struct Watched {
 
 /// One cooldown period of a key, in which silences are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cooling {
+pub struct CooldownPeriod {
     /// Records the silence in the period.
     pub mark: Mark,
     /// First instant after the period.
     pub end: Timestamp,
 }
 
-impl Watched {
+impl WatchedEntity {
     /// In which part of the index it is.
     #[must_use]
     pub fn bucket(&self) -> u8 {
@@ -67,23 +67,23 @@ impl Rule {
     /// What a reading says to a rule with `absent`: that its entity is there. `None` for other rules, and
     /// for readings of the past.
     #[must_use]
-    pub fn sighting(&self, event: &Event<'_>) -> Option<Watched> {
+    pub fn watched_entity(&self, event: &Event<'_>) -> Option<WatchedEntity> {
         let absent = self.absent()?;
         // A window is of the time that it ends at.
         let time = event.window.as_ref().map_or(event.event_time, |window| window.end);
         let age = event.received_at.duration_since(time);
-        if !self.asks_about(event) || age > absent.max(FRESH) {
+        if !self.applies_to(event) || age > absent.max(MAX_READING_AGE) {
             return None;
         }
         // Any row can have names as long as it likes, and an item of the store cannot.
-        let entity = short(event.entity.clone().into_owned());
-        Some(Watched {
+        let entity = shorten(event.entity.clone().into_owned());
+        Some(WatchedEntity {
             item: self.item_of(&entity),
             rule: self.id.clone(),
             entity,
             key: self.key(event),
             title: first_chars(&self.title.render(event), MAX_TEXT_CHARS).to_owned(),
-            seen_at: event.received_at,
+            last_seen: event.received_at,
             silent_since: None,
             due: Some(self.due(event.received_at)),
         })
@@ -97,46 +97,52 @@ impl Rule {
 
     /// How long a sign of life need not be written after another: one write a reading would be many.
     #[must_use]
-    pub fn rest(&self) -> SignedDuration {
-        (self.absent().unwrap_or_default() / 4).min(LONGEST_REST)
+    pub fn write_interval(&self) -> SignedDuration {
+        (self.absent().unwrap_or_default() / 4).min(MAX_WRITE_INTERVAL)
     }
 
     /// When the silence of an entity that was last seen then is to be told: a sign of life may have gone
-    /// unwritten for [`Rule::rest`] after it.
+    /// unwritten for [`Rule::write_interval`] after it.
     #[must_use]
-    pub fn due(&self, seen_at: Timestamp) -> Timestamp {
-        let length = self.absent().unwrap_or_default().saturating_add(self.rest());
-        seen_at.checked_add(length).unwrap_or(Timestamp::MAX)
+    pub fn due(&self, last_seen: Timestamp) -> Timestamp {
+        let length = self.absent().unwrap_or_default().saturating_add(self.write_interval());
+        last_seen.checked_add(length).unwrap_or(Timestamp::MAX)
     }
 
     /// The alert that an entity is silent: one for each silence.
     #[must_use]
-    pub fn silence(&self, watched: &Watched) -> Alert {
-        let since = watched.seen_at;
-        let alert_id = self.id_of_silence(&watched.key, since);
-        Alert::of_silence(alert_id, self, watched, Silence { since, until: None })
+    pub fn no_data_alert(&self, watched: &WatchedEntity) -> Alert {
+        let since = watched.last_seen;
+        let alert_id = self.no_data_alert_id(&watched.key, since);
+        Alert::of_no_data(alert_id, self, watched, NoDataPeriod { since, until: None })
     }
 
     /// Where a silence is counted, of which one in a cooldown is told: the first. The period is that
     /// in which the silence is due. What is noted there is since when it is silent, in milliseconds.
     /// `None` for a rule without a cooldown.
     #[must_use]
-    pub fn cooling(&self, silent: &Watched) -> Option<Cooling> {
-        let due = silent.due.unwrap_or_else(|| self.due(silent.seen_at));
+    pub fn cooldown_period(&self, silent: &WatchedEntity) -> Option<CooldownPeriod> {
+        let due = silent.due.unwrap_or_else(|| self.due(silent.last_seen));
         let (begin, end) = self.period_of(due)?;
         let definition = self.definition.to_string();
         let item = Id::of_text(&["cool", &definition, &silent.key, &begin.to_string()]);
-        let window = silent.seen_at.as_millisecond();
-        Some(Cooling { mark: Mark { item: item.to_string(), window, value: 1 }, end })
+        let window = silent.last_seen.as_millisecond();
+        Some(CooldownPeriod { mark: Mark { item: item.to_string(), window, value: 1 }, end })
     }
 
     /// The alert that stands for a silence of `key` within its cooldown, by the `marks` there with its
     /// own among them; `None` where that is its own.
     #[must_use]
-    pub fn cooled(&self, key: &str, cooling: &Cooling, marks: &Marks) -> Option<Id> {
-        let (first, _) = marks.first_key_value().filter(|(at, _)| **at < cooling.mark.window)?;
+    pub fn alert_in_cooldown(
+        &self,
+        key: &str,
+        cooldown_period: &CooldownPeriod,
+        marks: &Marks,
+    ) -> Option<Id> {
+        let (first, _) =
+            marks.first_key_value().filter(|(at, _)| **at < cooldown_period.mark.window)?;
         let since = Timestamp::from_millisecond(*first).ok()?;
-        Some(self.id_of_silence(key, since))
+        Some(self.no_data_alert_id(key, since))
     }
 
     /// The cooldown period that `time` is in, from its beginning to the next; `None` without a cooldown.
@@ -149,14 +155,14 @@ impl Rule {
 
     /// The message that a silence which was told is over.
     #[must_use]
-    pub fn end_of_silence(&self, watched: &Watched, since: Timestamp) -> Alert {
-        let alert_id = self.id_of_silence(&watched.key, since).to_string();
+    pub fn resolved_alert(&self, watched: &WatchedEntity, since: Timestamp) -> Alert {
+        let alert_id = self.no_data_alert_id(&watched.key, since).to_string();
         let alert_id = Id::of_text(&["end", &alert_id]);
-        let until = Some(watched.seen_at);
-        Alert::of_silence(alert_id, self, watched, Silence { since, until })
+        let until = Some(watched.last_seen);
+        Alert::of_no_data(alert_id, self, watched, NoDataPeriod { since, until })
     }
 
-    fn id_of_silence(&self, key: &str, since: Timestamp) -> Id {
+    fn no_data_alert_id(&self, key: &str, since: Timestamp) -> Id {
         Id::of_text(&["silence", &self.id, key, &since.as_millisecond().to_string()])
     }
 }

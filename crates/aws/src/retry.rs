@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::deadline::Deadline;
 use crate::error::CallError;
-use crate::producer::{CALL_TIMEOUT, LONGEST_DELAY, SHORTEST_CALL, delays_of};
+use crate::producer::{CALL_TIMEOUT, MAX_DELAY, MIN_CALL_TIME, backoff_delays};
 
 /// The most calls that are under way at the same time. A table that is asked on demand takes 4,000
 /// writes a second when it is new, and each call takes some milliseconds: see
@@ -23,12 +23,12 @@ pub const NOT_CALLED: &str = "not_called";
 
 /// Makes calls of one operation again, after jittered delays that grow.
 #[derive(Clone, Copy, Debug)]
-pub struct Insistence {
+pub struct Retry {
     operation: &'static str,
     jitter_seed: Option<u64>,
 }
 
-impl Insistence {
+impl Retry {
     /// With calls of `operation`, as messages name it.
     #[must_use]
     pub fn new(operation: &'static str) -> Self {
@@ -44,13 +44,13 @@ impl Insistence {
 
     /// The same, with calls of another operation.
     #[must_use]
-    pub fn of(self, operation: &'static str) -> Self {
+    pub fn for_operation(self, operation: &'static str) -> Self {
         Self { operation, ..self }
     }
 
     /// Delays between one attempt and the next, for ever.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
-        delays_of(self.jitter_seed)
+        backoff_delays(self.jitter_seed)
     }
 
     /// Calls until there is an answer that another call would not change.
@@ -58,24 +58,24 @@ impl Insistence {
     /// # Errors
     ///
     /// Broken set-up at once; the last broken plumbing, or that there was no time for a call.
-    pub async fn insist<T, F: Future<Output = Result<T, CallError>>>(
+    pub async fn call<T, F: Future<Output = Result<T, CallError>>>(
         &self,
         deadline: Deadline,
         attempt: impl Fn() -> F,
     ) -> Result<T, CallError> {
         let mut delays = self.delays();
-        let mut last = CallError::Plumbing {
+        let mut last = CallError::Retryable {
             operation: self.operation,
             code: NOT_CALLED.to_owned(),
             message: "no time was left for it".to_owned(),
         };
-        while deadline.remaining() > SHORTEST_CALL {
-            match self.once(deadline, attempt()).await {
-                Err(error @ CallError::Plumbing { .. }) => last = error,
+        while deadline.remaining() > MIN_CALL_TIME {
+            match self.attempt(deadline, attempt()).await {
+                Err(error @ CallError::Retryable { .. }) => last = error,
                 answer => return answer,
             }
-            let delay = delays.next().unwrap_or(LONGEST_DELAY);
-            if deadline.remaining() < delay + SHORTEST_CALL {
+            let delay = delays.next().unwrap_or(MAX_DELAY);
+            if deadline.remaining() < delay + MIN_CALL_TIME {
                 break;
             }
             sleep(delay).await;
@@ -88,7 +88,7 @@ impl Insistence {
     /// # Errors
     ///
     /// Those of the call, and that it took too long.
-    pub async fn once<T>(
+    pub async fn attempt<T>(
         &self,
         deadline: Deadline,
         attempt: impl Future<Output = Result<T, CallError>>,
@@ -99,7 +99,7 @@ impl Insistence {
 }
 
 /// The answers of all, in order, [`CONCURRENCY`] of them at a time.
-pub async fn all_of<'i, I, T, F: Future<Output = T>>(
+pub async fn run_concurrently<'i, I, T, F: Future<Output = T>>(
     items: &'i [I],
     one: impl Fn(&'i I) -> F,
 ) -> Vec<T> {

@@ -7,11 +7,11 @@ use indicatif::HumanCount;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use tributary_model::id::Id;
-use tributary_rules::follow::Firing;
+use tributary_rules::evaluator::Firing;
 use tributary_rules::{Rules, Severity};
 
 /// How many days and entities of a rule a person is shown.
-const MOST_SHOWN: usize = 5;
+const MAX_SHOWN: usize = 5;
 
 /// Times that a rule fired, and alerts that this makes with the cooldown applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -35,15 +35,15 @@ pub(super) struct OfRule {
     by_day: BTreeMap<String, Count>,
     by_entity: BTreeMap<String, Count>,
     #[serde(skip)]
-    told: BTreeSet<Id>,
+    reported: BTreeSet<Id>,
 }
 
 /// All rules, in the order of their file.
 #[derive(Serialize)]
 #[serde(transparent)]
-pub(super) struct Tally(Vec<OfRule>);
+pub(super) struct RuleCounts(Vec<OfRule>);
 
-impl Tally {
+impl RuleCounts {
     pub(super) fn new(rules: &Rules) -> Self {
         let rules = rules.iter().map(|rule| OfRule {
             rule: rule.id().to_owned(),
@@ -53,7 +53,7 @@ impl Tally {
             all: Count::default(),
             by_day: BTreeMap::new(),
             by_entity: BTreeMap::new(),
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
         });
         Self(rules.collect())
     }
@@ -68,7 +68,7 @@ impl Tally {
     /// Counts one time that a rule fired.
     pub(super) fn count(&mut self, firing: Firing<'_>) {
         let Some(of) = self.0.iter_mut().find(|of| of.rule == firing.rule.id()) else { return };
-        let alerts = u64::from(of.told.insert(firing.alert_id));
+        let alerts = u64::from(of.reported.insert(firing.alert_id));
         let day = firing.at.to_zoned(TimeZone::UTC).date().to_string();
         let counts = [
             &mut of.all,
@@ -92,13 +92,13 @@ impl Tally {
             let [fired, alerts, days, entities] = &counts;
             table.add_row([&of.rule, fired, alerts, days, entities]);
             for by in [&of.by_day, &of.by_entity] {
-                let mut most: Vec<_> = by.iter().collect();
-                most.sort_by(|one, other| other.1.cmp(one.1).then(one.0.cmp(other.0)));
-                for (name, count) in most.iter().take(MOST_SHOWN) {
+                let mut top: Vec<_> = by.iter().collect();
+                top.sort_by(|one, other| other.1.cmp(one.1).then(one.0.cmp(other.0)));
+                for (name, count) in top.iter().take(MAX_SHOWN) {
                     let counts = [count.fired, count.alerts].map(shown);
                     table.add_row([&format!("  {name}"), &counts[0], &counts[1]]);
                 }
-                if let Some(more) = most.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
+                if let Some(more) = top.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
                     table.add_row([&format!("  and {more} more")]);
                 }
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// They balance when every record that came in is one of the others. A record the function did not
 /// get to, or could not deliver, is `undelivered`: the checkpoint stays before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Books {
+pub struct BatchCounts {
     /// Records received; those in a KPL aggregate one by one.
     #[serde(rename = "in")]
     pub received: u64,
@@ -26,21 +26,21 @@ pub struct Books {
     pub undelivered: u64,
 }
 
-impl Books {
+impl BatchCounts {
     /// Whether `in = out + quarantined + filtered + late + undelivered`.
     #[must_use]
-    pub fn balance(&self) -> bool {
-        self.received == self.ends()
+    pub fn is_balanced(&self) -> bool {
+        self.received == self.accounted()
     }
 
     /// `out + quarantined + filtered + late + undelivered`: the records whose end is known.
     #[must_use]
-    pub fn ends(&self) -> u64 {
+    pub fn accounted(&self) -> u64 {
         self.delivered + self.quarantined + self.filtered + self.late + self.undelivered
     }
 }
 
-impl AddAssign for Books {
+impl AddAssign for BatchCounts {
     fn add_assign(&mut self, other: Self) {
         self.received += other.received;
         self.delivered += other.delivered;

@@ -6,46 +6,46 @@ use jiff::Timestamp;
 use tributary_aws::windows::ItemKey;
 use tributary_model::event::Event;
 use tributary_windows::aggregate::Sample;
-use tributary_windows::clock::{moves_to, name_of};
+use tributary_windows::clock::{clock_name, watermark_for};
 use tributary_windows::{Span, Spec};
 
 /// The readings of one batch.
 #[derive(Debug, Default)]
-pub(crate) struct Arrivals {
+pub(crate) struct BatchReadings {
     /// What each reading adds to the windows of a spec, and its position in the batch.
     pub samples: Vec<(usize, Sample)>,
     /// The windows they belong to.
-    pub windows: BTreeMap<ItemKey, Arrived>,
+    pub windows: BTreeMap<ItemKey, WindowReadings>,
     /// By clock, the positions of its readings in order, and to where each moves it.
     pub clocks: BTreeMap<String, Vec<(usize, Option<Timestamp>)>>,
 }
 
 /// What a batch brings of one window.
 #[derive(Clone, Debug)]
-pub(crate) struct Arrived {
+pub(crate) struct WindowReadings {
     /// Which of the specs.
     pub spec: usize,
     /// From when to when.
     pub span: Span,
-    /// Its readings: indices of [`Arrivals::samples`], in order.
+    /// Its readings: indices of [`BatchReadings::samples`], in order.
     pub samples: Vec<usize>,
 }
 
-impl Arrivals {
+impl BatchReadings {
     /// Adds a reading; whether any window takes it.
     pub(crate) fn add(&mut self, position: usize, event: &Event<'_>, specs: &[Spec]) -> bool {
         let mut is_taken = false;
         for (number, spec) in specs.iter().enumerate().filter(|(_, spec)| spec.takes(event)) {
-            let clock = self.clocks.entry(name_of(spec)).or_default();
+            let clock = self.clocks.entry(clock_name(spec)).or_default();
             if clock.last().is_none_or(|last| last.0 != position) {
-                clock.push((position, moves_to(event, spec)));
+                clock.push((position, watermark_for(event, spec)));
             }
             let group = spec.key_of(event);
             for span in spec.windows_of(spec.time_of(event)) {
                 let (spec, group) = (spec.id.clone(), group.clone());
                 let key = ItemKey { spec, group, start: span.start };
-                let arrived = || Arrived { spec: number, span, samples: Vec::new() };
-                let window = self.windows.entry(key).or_insert_with(arrived);
+                let window_readings = || WindowReadings { spec: number, span, samples: Vec::new() };
+                let window = self.windows.entry(key).or_insert_with(window_readings);
                 window.samples.push(self.samples.len());
                 is_taken = true;
             }
@@ -55,7 +55,7 @@ impl Arrivals {
     }
 
     /// Leaves out what comes at `end` or after, and what is too late.
-    pub(crate) fn keep(&mut self, end: usize, late: &BTreeSet<(ItemKey, usize)>) {
+    pub(crate) fn retain(&mut self, end: usize, late: &BTreeSet<(ItemKey, usize)>) {
         let samples = &self.samples;
         self.windows.retain(|key, window| {
             let is_kept = |&index: &usize| {
@@ -68,9 +68,12 @@ impl Arrivals {
     }
 }
 
-impl Arrivals {
+impl BatchReadings {
     /// The positions of the readings that a batch brings of one window.
-    pub(crate) fn positions(&self, arrived: &Arrived) -> impl Iterator<Item = usize> {
-        arrived.samples.iter().map(|&index| self.samples[index].0)
+    pub(crate) fn positions(
+        &self,
+        window_readings: &WindowReadings,
+    ) -> impl Iterator<Item = usize> {
+        window_readings.samples.iter().map(|&index| self.samples[index].0)
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// They balance when every match is one of the others. Several events of one alert are so many
 /// matches: one of them is told, the others are cooled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AlertBooks {
+pub struct AlertCounts {
     /// Times that a rule matched.
     #[serde(rename = "alerts_matched")]
     pub matched: u64,
@@ -29,7 +29,7 @@ pub struct AlertBooks {
 
 /// What became of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum AlertOutcome {
     /// It was told in a message of its own.
     Sent,
     /// It had been told before.
@@ -40,28 +40,28 @@ pub enum End {
     Undelivered,
 }
 
-impl AlertBooks {
+impl AlertCounts {
     /// Notes what became of an alert that `events` events of the batch made.
-    pub fn note(&mut self, end: End, events: u64) {
-        match end {
-            End::Sent => self.sent += 1,
-            End::Digested => self.digested += 1,
-            End::Cooled => self.cooled += events,
-            End::Undelivered => self.undelivered += events,
+    pub fn record(&mut self, outcome: AlertOutcome, events: u64) {
+        match outcome {
+            AlertOutcome::Sent => self.sent += 1,
+            AlertOutcome::Digested => self.digested += 1,
+            AlertOutcome::Cooled => self.cooled += events,
+            AlertOutcome::Undelivered => self.undelivered += events,
         }
-        if matches!(end, End::Sent | End::Digested) {
+        if matches!(outcome, AlertOutcome::Sent | AlertOutcome::Digested) {
             self.cooled += events.saturating_sub(1);
         }
     }
 
     /// Whether `matched = sent + cooled + digested + undelivered`.
     #[must_use]
-    pub fn balance(&self) -> bool {
+    pub fn is_balanced(&self) -> bool {
         self.matched == self.sent + self.cooled + self.digested + self.undelivered
     }
 }
 
-impl AddAssign for AlertBooks {
+impl AddAssign for AlertCounts {
     fn add_assign(&mut self, other: Self) {
         self.matched += other.matched;
         self.sent += other.sent;
