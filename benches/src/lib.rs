@@ -1,3 +1,3 @@
-//! How well Tributary does: what `make bench-*` prints, and what tests hold.
+//! Benchmarks: the figures that `make bench-*` prints and that tests pin.
 
 pub mod anomaly;

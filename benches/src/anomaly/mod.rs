@@ -1,15 +1,16 @@
-//! Anomaly detection on made-up series of which the truth is known, beside two rules that people use.
+//! Benchmark of anomaly detection on simulated series with labelled faults, compared with two
+//! common rules.
 //!
-//! Everything is at the granularity of windows of a minute. Each kind of fault has series of its own,
-//! in which no other occurs, so that precision has a meaning by kind even for rules that name none.
+//! All figures are per window of one minute. Each kind of fault has series of its own without other
+//! faults, so that precision is defined per kind even for rules that report no kind.
 //!
-//! What a right answer is, by kind:
+//! Expected detections, by kind:
 //!
 //! - a **spike** is the window that holds it;
-//! - a **level shift** is [`NEWS`] windows from where the level changes, there and back: then the new
-//!   level is the level, and whoever still complains is wrong;
-//! - a **drift** and a **stuck** sensor are all windows of it. The [`ECHO`] windows after its end, in
-//!   which the sensor is right again all of a sudden, count neither way.
+//! - a **level shift** is [`MAX_DETECTION_WINDOWS`] windows after each change of level, there and
+//!   back. After that the new level is normal, and a detection is a false alarm;
+//! - a **drift** and a **stuck** sensor are all windows of the fault. The [`IGNORED_WINDOWS_AFTER`]
+//!   windows after its end, in which the sensor suddenly reads correctly again, are ignored.
 
 mod rules;
 mod score;
@@ -19,19 +20,20 @@ pub use rules::Method;
 pub use score::{Row, Score, table};
 pub use series::{Extent, Scenario, Series};
 
-/// For how many windows another level is news.
+/// Number of windows after a level shift in which it counts as a fault.
 pub const MAX_DETECTION_WINDOWS: usize = 5;
 
-/// How many windows after the end of a drift or of a stuck sensor count neither way.
+/// Number of windows ignored after the end of a drift or of a stuck sensor.
 pub const IGNORED_WINDOWS_AFTER: usize = 10;
 
-/// How many windows of each series teach and do not count: a day of minutes.
+/// Number of windows at the start of each series that only train the detector: one day.
 pub const TRAINING_WINDOWS: usize = 1_440;
 
-/// The lengths, in windows, of which each of the two other rules may choose the best in hindsight.
+/// Window lengths among which the benchmark picks the best one for each of the two other rules, in
+/// hindsight.
 const LENGTHS: [usize; 4] = [15, 50, 120, 360];
 
-/// The scores of all methods on all scenarios.
+/// Returns the scores of all methods on all scenarios.
 #[must_use]
 pub fn compare(extent: &Extent) -> Vec<Row> {
     Scenario::ALL

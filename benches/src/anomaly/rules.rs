@@ -1,4 +1,4 @@
-//! The methods: ours, and the two that people write first. Each sees a window's past only.
+//! Detection methods: ours and two common rules. Each sees only the past of a window.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,14 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use tributary_anomaly::{AnomalyKind, AnomalySpec, Baseline, Detector};
 use tributary_model::config_error::ConfigError;
 
-/// One of them.
+/// Detection method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// `core::anomaly` with its defaults.
+    /// `tributary_anomaly` with its defaults.
     Ours,
-    /// More than 3 standard deviations from the mean of the last so many windows.
+    /// More than 3 standard deviations from the mean of this many previous windows.
     ThreeSigma(usize),
-    /// More than 3 scaled median deviations from the median of the last so many windows (F. R.
+    /// More than 3 scaled median deviations from the median of this many previous windows (F. R.
     /// Hampel, *The Influence Curve and its Role in Robust Estimation*, JASA 69, 1974).
     MovingMedian(usize),
 }
@@ -29,19 +29,19 @@ impl fmt::Display for Method {
     }
 }
 
-/// From median deviations to standard ones, where values are normal.
+/// Ratio of standard deviation to median deviation for normally distributed values.
 const SCALE: f64 = 1.4826;
 
-/// What a method says of a window.
+/// Result of a method for one window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Detection {
     pub(super) is_anomaly: bool,
-    /// Of what kind, by a method that tells.
+    /// Kind of anomaly, if the method reports one.
     pub(super) kind: Option<AnomalyKind>,
 }
 
 impl Method {
-    /// What it says of each window.
+    /// Returns the detections for each window.
     pub(super) fn report(self, means: &[Option<f64>]) -> Vec<Detection> {
         match self {
             Self::Ours => ours(means).unwrap_or_default(),
@@ -70,7 +70,8 @@ fn ours(means: &[Option<f64>]) -> Result<Vec<Detection>, ConfigError> {
     Ok(reported.collect())
 }
 
-/// Whether each value is more than three deviations from the centre of the `length` before it.
+/// Flags each value that is more than three deviations from the centre of the `length` values
+/// before it.
 fn beyond(
     means: &[Option<f64>],
     length: usize,
@@ -125,16 +126,16 @@ mod tests {
     }
 
     #[test]
-    fn one_outlier_blinds_the_mean_and_not_the_median() {
+    fn outlier_blinds_mean_but_not_median() {
         assert!(!reported(Method::ThreeSigma(7), 80.0));
         assert!(reported(Method::MovingMedian(7), 80.0));
         assert!(reported(Method::ThreeSigma(7), 130.0));
-        // The median is 3, the median deviation 1.
+        // The median is 3 and the median deviation is 1.
         assert!(reported(Method::MovingMedian(7), 7.5) && !reported(Method::MovingMedian(7), 7.4));
     }
 
     #[test]
-    fn nothing_is_told_before_the_past_is_long_enough() {
+    fn no_detection_before_history_is_full() {
         assert!(!reported(Method::ThreeSigma(8), 1e6) && !reported(Method::MovingMedian(8), 1e6));
     }
 }

@@ -1,4 +1,4 @@
-//! What is told against the truth.
+//! Scores of detections against the labels.
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -8,22 +8,22 @@ use super::TRAINING_WINDOWS;
 use super::rules::{Detection, Method};
 use super::series::{Scenario, Series};
 
-/// Counts over the windows that count.
+/// Counts over the scored windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Score {
-    /// Windows with a fault, told.
+    /// Windows with a fault and a detection.
     pub hits: u64,
-    /// Windows without, told.
+    /// Windows with a detection but no fault.
     pub false_alarms: u64,
-    /// Windows with a fault, not told.
+    /// Windows with a fault but no detection.
     pub misses: u64,
-    /// All windows.
+    /// All scored windows.
     pub windows: u64,
     /// Faults, each of one or more windows.
     pub faults: u64,
-    /// Faults of which a window was told.
+    /// Faults with a detection in at least one window.
     pub found: u64,
-    /// Faults that were found and whose kind is what was told most often of them.
+    /// Faults found whose most frequently reported kind is the right one.
     pub named: u64,
 }
 
@@ -33,25 +33,25 @@ fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 impl Score {
-    /// The part of what was told that is true.
+    /// Returns the share of detections that are faults.
     #[must_use]
     pub fn precision(&self) -> f64 {
         ratio(self.hits, self.hits + self.false_alarms)
     }
 
-    /// The part of what is true that was told.
+    /// Returns the share of faulty windows that were detected.
     #[must_use]
     pub fn recall(&self) -> f64 {
         ratio(self.hits, self.hits + self.misses)
     }
 
-    /// The harmonic mean of the two.
+    /// Returns the harmonic mean of precision and recall.
     #[must_use]
     pub fn f1(&self) -> f64 {
         ratio(2 * self.hits, 2 * self.hits + self.false_alarms + self.misses)
     }
 
-    /// False alarms a device and day.
+    /// Returns the number of false alarms per device and day.
     #[must_use]
     pub fn false_alarms_a_day(&self) -> f64 {
         1_440.0 * ratio(self.false_alarms, self.windows)
@@ -68,7 +68,7 @@ impl Score {
             counts[echo.clone()].fill(false);
         }
         for at in TRAINING_WINDOWS..count {
-            // What is true counts, also where it is the echo of something else.
+            // A faulty window is scored even among the ignored windows of another fault.
             if series.means[at].is_none() || !(counts[at] || truth[at]) {
                 continue;
             }
@@ -96,14 +96,14 @@ impl Score {
     }
 }
 
-/// The score of a method on a scenario.
+/// Score of a method on a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Which faults there were.
+    /// Faults of the series.
     pub scenario: Scenario,
-    /// Who looked for them.
+    /// Method that was scored.
     pub method: Method,
-    /// What came of it.
+    /// Resulting score.
     pub score: Score,
 }
 
@@ -115,7 +115,7 @@ pub(super) fn row(scenario: Scenario, method: Method, series: &[Series]) -> Row 
     Row { scenario, method, score }
 }
 
-/// The rows as people read them.
+/// Formats the rows as a table.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
     let mut table = Table::new();

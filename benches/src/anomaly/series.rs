@@ -1,4 +1,4 @@
-//! Series of window means with their truth, from the telemetry simulator and its labels.
+//! Series of window means with labels, from the telemetry simulator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -13,17 +13,17 @@ use super::{IGNORED_WINDOWS_AFTER, MAX_DETECTION_WINDOWS};
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 1_440 * MINUTE_MS;
 
-/// Which faults occur.
+/// Faults that occur in a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// One kind alone.
+    /// Faults of one kind.
     Only(AnomalyKind),
-    /// All of them.
+    /// Faults of all kinds.
     All,
 }
 
 impl Scenario {
-    /// Each kind alone, then all of them.
+    /// Each kind alone, then all kinds.
     pub const ALL: [Self; 5] = [
         Self::Only(AnomalyKind::Spike),
         Self::Only(AnomalyKind::LevelShift),
@@ -32,7 +32,7 @@ impl Scenario {
         Self::All,
     ];
 
-    /// Its name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Scenario {
         }
     }
 
-    /// How often things happen. What is no fault of a sensor stays at its default.
+    /// Returns the rates of the faults. Rates of other events keep their defaults.
     fn rates(self) -> Rates {
         let has = |kind| f64::from(u8::from(self == Self::All || self == Self::Only(kind)));
         let a_day = if self == Self::All { 1.0 } else { 2.0 };
@@ -56,25 +56,25 @@ impl Scenario {
     }
 }
 
-/// How much is simulated for each scenario.
+/// Amount of simulated data per scenario.
 #[derive(Clone, Debug)]
 pub struct Extent {
-    /// One simulation each.
+    /// Seeds, one simulation each.
     pub seeds: Range<u64>,
-    /// Series in a simulation.
+    /// Series per simulation.
     pub devices: u32,
-    /// The length of each, with the day that teaches.
+    /// Duration of each series in days, including the training day.
     pub days: u16,
 }
 
-/// The means of one device's temperature, a window a minute.
+/// Mean temperatures of one device, one per minute.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
-    /// By window; `None` where no reading came.
+    /// Mean by window; `None` for a window without readings.
     pub means: Vec<Option<f64>>,
-    /// What is wrong, and in which windows.
+    /// Faults and their windows.
     pub faults: Vec<(AnomalyKind, Range<usize>)>,
-    /// Windows that count neither way.
+    /// Ignored windows.
     pub echoes: Vec<Range<usize>>,
 }
 
@@ -85,7 +85,7 @@ struct Reading<'a> {
     temperature: f64,
 }
 
-/// All series of a scenario.
+/// Simulates all series of a scenario.
 pub(super) fn all(scenario: Scenario, extent: &Extent) -> Vec<Series> {
     extent.seeds.clone().flat_map(|seed| of_seed(scenario, seed, extent)).collect()
 }
@@ -127,7 +127,7 @@ fn of_seed(scenario: Scenario, seed: u64, extent: &Extent) -> Vec<Series> {
     series.into_values().collect()
 }
 
-/// Sums and counts by window. A reading that comes twice counts once.
+/// Sums and counts by window. Duplicate readings count once.
 #[derive(Default)]
 struct Means {
     sums: BTreeMap<i64, (f64, f64)>,

@@ -5,22 +5,22 @@ use std::time::Instant;
 use clap::Parser;
 use tributary_benches::anomaly::{Extent, compare, table};
 
-/// How well anomalies are found in made-up telemetry with labelled faults
+/// Precision and recall of anomaly detection on simulated telemetry with labelled faults
 #[derive(Parser)]
 struct Arguments {
-    /// How many seeds
+    /// Number of seeds
     #[arg(long, default_value_t = 5)]
     seeds: u64,
 
-    /// The first of them
+    /// First seed
     #[arg(long, default_value_t = 1)]
     from: u64,
 
-    /// Devices for each seed and kind of fault
+    /// Devices per seed and kind of fault
     #[arg(long, default_value_t = 10)]
     devices: u32,
 
-    /// Days of windows of a minute for each device; the first teaches and does not count
+    /// Days of one-minute windows per device; the first one only trains the detector
     #[arg(long, default_value_t = 5)]
     days: u16,
 }

@@ -1,33 +1,34 @@
-//! Anomalies: what in a closed window is not as it usually is for its entity.
+//! Detects anomalies: measures of a closed window that deviate from the baseline of its entity.
 //!
-//! A [`Detector`] holds one measure of a window against the [`Baseline`] of its (spec, key) and
-//! gives a z-score, a [`AnomalyKind`] where there is something to say, and the baseline after it.
-//! It is pure, and a measure costs the same however long its history is: nothing is kept but a
-//! dozen numbers, and with [`Seasonal::HourOfDay`] one for each hour of the day.
+//! A [`Detector`] compares each measure of a window with the [`Baseline`] of its (spec, key). It
+//! returns a z-score, an [`AnomalyKind`] if the measure is anomalous, and the next baseline. It is
+//! pure, and the cost of a measure does not depend on the length of its history: a baseline is a
+//! dozen numbers, plus one per hour of the day with [`Seasonal::HourOfDay`].
 //!
-//! How it works, and on whose shoulders it stands:
+//! Methods and their sources:
 //!
 //! - **Level and trend** are Brown's double exponential smoothing (R. G. Brown, *Smoothing,
-//!   Forecasting and Prediction of Discrete Time Series*, 1963): exponentially weighted means of the
-//!   values and of those means. What a window is held against is the forecast made before it.
-//! - **Robustness** is that of S. Gelper, R. Fried and C. Croux, *Robust forecasting with exponential
-//!   and Holt-Winters smoothing*, Journal of Forecasting 29 (2010): forecast errors enter level and
-//!   variance cut to a bound (P. J. Huber, *Robust Estimation of a Location Parameter*, 1964), so
-//!   that no value can move either far. What is told as an outlier does not enter the level at all.
-//! - **Spikes and level shifts** differ by what follows, as in C. Chen and L.-M. Liu, *Joint
-//!   Estimation of Model Parameters and Outlier Effects in Time Series*, JASA 88 (1993): outliers on
-//!   one side, `accept` windows in a row, are the new level.
-//! - **Drifts** are a trend that bends away from the usual one, far for *this* series: the tracking
-//!   signal of D. W. Trigg, *Monitoring a Forecasting System*, Operational Research Quarterly 15
-//!   (1964), held against the exponentially weighted variance of all such bends.
-//! - **Stuck sensors** repeat a value that does not repeat by chance: the probability of a run of
-//!   equal values, at the rate at which this series usually repeats itself, is below
-//!   one in a million.
+//!   Forecasting and Prediction of Discrete Time Series*, 1963): exponentially weighted means of
+//!   the values and of those means. A window is compared with the forecast made before it.
+//! - **Robustness** follows S. Gelper, R. Fried and C. Croux, *Robust forecasting with exponential
+//!   and Holt-Winters smoothing*, Journal of Forecasting 29 (2010). Forecast errors are cut to a
+//!   bound before they enter level and variance (P. J. Huber, *Robust Estimation of a Location
+//!   Parameter*, 1964), so that no single value moves either far. A reported outlier does not enter
+//!   the level at all.
+//! - **Spikes and level shifts** are told apart by the windows that follow, as in C. Chen and L.-M.
+//!   Liu, *Joint Estimation of Model Parameters and Outlier Effects in Time Series*, JASA 88
+//!   (1993): `accept` consecutive outliers on one side become the new level.
+//! - **Drifts** are trends that bend away from the usual trend by more than this series usually
+//!   does: the tracking signal of D. W. Trigg, *Monitoring a Forecasting System*, Operational
+//!   Research Quarterly 15 (1964), compared with the exponentially weighted variance of all bends.
+//! - **Stuck sensors** repeat a value longer than chance explains: at the rate at which this series
+//!   usually repeats itself, a run of equal values this long has a probability below one in a
+//!   million.
 //! - **The hour of the day** is the additive season of P. R. Winters, *Forecasting Sales by
-//!   Exponentially Weighted Moving Averages*, Management Science 6 (1960), drawn as straight lines
+//!   Exponentially Weighted Moving Averages*, Management Science 6 (1960), interpolated linearly
 //!   between the middles of the hours, so that short windows see no steps.
 //!
-//! What must **not** go here: what a window is, and where baselines are kept.
+//! Out of scope: the definition of windows, and the storage of baselines.
 
 mod measure;
 mod season;
@@ -39,10 +40,10 @@ use serde::{Deserialize, Serialize};
 
 use measure::{State, Tuning};
 
-/// The largest score that is given, either way: how far beyond it an outlier is says nothing more.
+/// Maximum absolute z-score. Beyond it, the size of an outlier carries no more information.
 pub const MAX_Z: f64 = 1e4;
 
-/// Anomaly detection on the windows of a spec, as `pipeline.toml` states it; docs/ANOMALY.md
+/// Anomaly detection on the windows of a spec, as configured in `pipeline.toml`. docs/ANOMALY.md
 /// explains each field.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,7 +95,7 @@ fn default_accept() -> u32 {
     5
 }
 
-/// What a series repeats.
+/// Period that a series repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seasonal {
@@ -102,24 +103,24 @@ pub enum Seasonal {
     HourOfDay,
 }
 
-/// What an anomaly is.
+/// Kinds of anomaly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnomalyKind {
-    /// A value away from its level, for a window or two as far as is known by now.
+    /// A value away from its level, so far for one or two windows only.
     Spike,
-    /// The values are at another level, and stay there.
+    /// The values are at a new level and stay there.
     LevelShift,
-    /// The values move away faster than they ever do.
+    /// The values move away faster than this series usually does.
     Drift,
-    /// The value does not change, which it usually does.
+    /// The value does not change, although it usually does.
     Stuck,
 }
 
 impl AnomalyKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Spike, Self::LevelShift, Self::Drift, Self::Stuck];
 
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -131,50 +132,49 @@ impl AnomalyKind {
     }
 }
 
-/// What is usual for the measures of one (spec, key): small as JSON, and kept by whoever closes
-/// windows. The default is that nothing is known.
+/// Baseline of the measures of one (spec, key): compact as JSON, stored by the caller that closes
+/// windows. The default is an empty baseline.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Baseline(BTreeMap<String, State>);
 
 impl Baseline {
-    /// Whether nothing is known.
+    /// Returns `true` if no measure has a baseline.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// What there is to say about one measure of a window.
+/// Result for one measure of a window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// The measure, such as `temperature_c_mean`.
+    /// Name of the measure, such as `temperature_c_mean`.
     pub measure: String,
-    /// How far it is from what was expected, in usual deviations: -[`MAX_Z`] to [`MAX_Z`].
+    /// Deviation from the forecast in usual deviations: -[`MAX_Z`] to [`MAX_Z`].
     pub z: f64,
-    /// What it is, where it is an anomaly.
+    /// Kind of the anomaly, if the measure is one.
     pub kind: Option<AnomalyKind>,
 }
 
-/// What there is to say about a window: measures in the order of the spec, those left out of which
-/// too little is known.
+/// Results for a window, in the order of the spec. Measures without enough history are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// One for each measure that was judged.
+    /// Returns one finding per evaluated measure.
     #[must_use]
     pub fn all(&self) -> &[Finding] {
         &self.0
     }
 
-    /// The measures to add to the window event: `<measure>_z`, each finite.
+    /// Returns the measures to add to the window event: `<measure>_z`, each finite.
     pub fn measures(&self) -> impl Iterator<Item = (String, f64)> {
         self.0.iter().map(|finding| (format!("{}_z", finding.measure), finding.z))
     }
 
-    /// The tags to add to the window event: where there is an anomaly `anomaly`,
-    /// `anomaly:<measure>` for each and `anomaly_kind:<kind>` for each kind, sorted.
+    /// Returns the tags to add to the window event, sorted: for an anomaly `anomaly`,
+    /// `anomaly:<measure>` for each measure, and `anomaly_kind:<kind>` for each kind.
     #[must_use]
     pub fn tags(&self) -> Vec<String> {
         let mut tags = BTreeSet::new();
@@ -189,24 +189,24 @@ impl Findings {
     }
 }
 
-/// The value of an [`AnomalySpec`] that cannot be used: which one, and what is expected.
+/// An invalid value of an [`AnomalySpec`]: its name and the expected range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SpecError(String);
 
-/// An [`AnomalySpec`], checked and ready to judge.
+/// A validated [`AnomalySpec`], ready to evaluate windows.
 #[derive(Clone, Debug)]
 pub struct Detector {
     measures: Vec<(String, Tuning)>,
 }
 
 impl Detector {
-    /// The detector of a spec, whose windows begin every `step` (its hop, or its size where it has
-    /// none).
+    /// Compiles the detector of a spec whose windows start every `step`: its slide, or its size if
+    /// it has none.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// When a value of the spec cannot be: says which, and what can.
+    /// If a value of the spec is invalid. The message names the value and its range.
     pub fn compile(spec: &AnomalySpec, step: SignedDuration) -> Result<Self, SpecError> {
         let fault = |message: String| Err(SpecError(message));
         if spec.measures.is_empty() {
@@ -256,18 +256,18 @@ impl Detector {
         Ok(Self { measures: spec.measures.iter().map(tuning).collect() })
     }
 
-    /// The names of the measures that are judged, in the order of the spec.
+    /// Returns the names of the evaluated measures in the order of the spec.
     pub fn measures(&self) -> impl Iterator<Item = &str> {
         self.measures.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Judges the window that begins at `start`, of which `measure` knows the measures by name, and
-    /// gives what is usual after it.
+    /// Evaluates the window that starts at `start` and returns its findings and the next baseline.
+    /// `measure` returns a measure of the window by name.
     ///
-    /// Windows of one key come in the order of their starts. One that does not (a revision, say) is
-    /// judged as if it were the next. A measure that the window does not have, or that is not
-    /// finite, leaves its baseline as it is. Measures of `before` that the spec no longer names are
-    /// dropped.
+    /// The caller passes the windows of one key in the order of their starts. An out-of-order
+    /// window, such as a revision, is evaluated as if it were the next. A measure that is missing
+    /// or not finite leaves its baseline unchanged. Measures of `before` that the spec no longer
+    /// names are dropped.
     #[must_use]
     pub fn evaluate(
         &self,

@@ -1,45 +1,46 @@
-//! One measure of one key: what is known of it, and the judgement of its next value.
+//! State of one measure of one key, and the evaluation of its next value.
 
 use serde::{Deserialize, Serialize};
 
 use super::season::Season;
 use super::{AnomalyKind, AnomalySpec, MAX_Z};
 
-/// What values are cut to, so that no arithmetic on them can overflow.
+/// Maximum absolute value: larger ones are cut, so that arithmetic cannot overflow.
 const MAX_VALUE: f64 = 1e15;
 
-/// Forecast errors enter variance and level cut to this many usual ones.
+/// Maximum forecast error that enters variance and level, in usual errors.
 const MAX_ERROR_SPREADS: f64 = 3.0;
 
-/// How much of the level is always within what is usual: a series that never changed yet.
+/// Minimum usual deviation as a part of the level, for a series that has never changed.
 const MIN_SPREAD_RATIO: f64 = 1e-4;
 
-/// Smaller numbers are 0.
+/// Minimum absolute value that is stored: smaller ones become 0.
 const MIN_MAGNITUDE: f64 = 1e-9;
 
-/// Two means of the same readings can differ in their last digits.
+/// Relative tolerance of equality: two means of the same readings can differ in their last digits.
 const EQUALITY_TOLERANCE: f64 = 1e-9;
 
-/// A run of equal values that comes by chance less often than this is a stuck sensor.
+/// Logarithm of the probability below which a run of equal values means a stuck sensor.
 const LN_STUCK_PROBABILITY: f64 = -13.815_510_557_964_274; // one in a million
 
-/// The shortest such run, in windows after the first.
+/// Minimum length of such a run, in windows after the first.
 const MIN_STUCK_RUN: u32 = 3;
 
-/// How often values repeat, before any has been seen, and the weight of a new one in the long run.
+/// Repeat rate assumed before any value has been seen.
 const INITIAL_REPEAT_RATE: f32 = 0.1;
+/// Minimum weight of a new value in the repeat rate.
 const REPEAT_LEARNING_RATE: f64 = 1e-3;
 
-/// While a series may drift, its usual trend is learned at this part of the pace.
+/// Factor that slows the learning of the usual trend while a series may be drifting.
 const DRIFT_TREND_RATE: f64 = 0.25;
 
-/// From the how manyeth outlier on one side its shape is told.
+/// Minimum outliers on one side before their shape is classified.
 const MIN_SHAPE_OUTLIERS: u32 = 3;
 
-/// Outliers that went on by more than this part of their distance are on the move.
+/// Minimum growth of outliers, as a part of their distance, to count as moving.
 const MIN_MOVE_RATIO: f64 = 0.35;
 
-/// The numbers of a spec as they are used.
+/// Parameters of a spec, in the form used by the evaluation.
 #[derive(Clone, Debug)]
 pub(super) struct Tuning {
     step_s: i64,
@@ -50,13 +51,13 @@ pub(super) struct Tuning {
     drift_z: f64,
     floor: f64,
     is_seasonal: bool,
-    /// The weight of a new value in the level, in the variance and in that of the trend.
+    /// Weight of a new value in the level, in the variance, and in the variance of the trend.
     alpha: f64,
     scale_rate: f64,
     trend_rate: f64,
-    /// From the difference of the two means to the trend, a window.
+    /// Factor from the difference of the two means to the trend per window.
     to_trend: f64,
-    /// The deviation of the trend that noise of deviation 1 alone would make.
+    /// Deviation of the trend caused by noise of deviation 1 alone.
     noise_trend: f64,
 }
 
@@ -82,35 +83,35 @@ impl Tuning {
     }
 }
 
-/// What is known of a measure. The names on the wire are short: there is one of these in the item
-/// of each window.
+/// State of a measure. The names on the wire are short because the item of each window holds one
+/// state per measure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Windows seen.
+    /// Number of windows seen.
     n: u32,
-    /// The start of the last one, in seconds since 1970.
+    /// Start of the last window, in seconds since 1970.
     t: i64,
-    /// Its value.
+    /// Value of the last window.
     x: f64,
-    /// The exponentially weighted mean of the values, without the season.
+    /// Exponentially weighted mean of the values, without the season.
     a: f64,
-    /// The exponentially weighted mean of `a`.
+    /// Exponentially weighted mean of `a`.
     b: f64,
-    /// The variance of forecast errors.
+    /// Variance of forecast errors.
     v: f32,
-    /// The usual trend, a window.
+    /// Usual trend per window.
     c: f32,
-    /// The variance of how far trends are from it.
+    /// Variance of the trends around `c`.
     w: f32,
-    /// How often a value is that of the window before, 0 to 1.
+    /// Rate at which a value repeats that of the window before, 0 to 1.
     r: f32,
-    /// How many windows in a row had the value of the one before.
+    /// Number of consecutive windows that repeated the value before them.
     #[serde(default, skip_serializing_if = "is_zero")]
     run: u32,
-    /// Whether a stuck sensor moved again in this window.
+    /// `true` if a stuck sensor moved again in this window.
     #[serde(default, skip_serializing_if = "is_zero")]
     back: bool,
-    /// How many windows in a row had a trend beyond what is usual, and which way.
+    /// Number of consecutive windows with an unusual trend; the sign is its direction.
     #[serde(default, skip_serializing_if = "is_zero")]
     drift: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,13 +124,13 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
 }
 
-/// Outliers in a row, all on one side: by how much they missed the forecast.
+/// Consecutive outliers on one side: the amounts by which they missed the forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Outliers {
     n: u32,
-    /// The second: the first window may have the old level in its beginning.
+    /// The second outlier. The first window may still hold the old level in its beginning.
     from: f64,
-    /// The sum from the second on.
+    /// Sum from the second outlier on.
     sum: f64,
 }
 
@@ -159,21 +160,21 @@ impl Outliers {
     }
 }
 
-/// A score, and what is wrong; `None` where nothing can be said.
+/// Score and kind of anomaly; `None` while the history is too short.
 pub(super) type Verdict = Option<(f64, Option<AnomalyKind>)>;
 
-/// A value beside what it was expected to be.
+/// A value and its deviation from the forecast.
 struct Expected {
-    /// The value without the season.
+    /// Value without the season.
     value: f64,
     residual: f64,
-    /// What the residual usually is.
+    /// Usual size of the residual.
     spread: f64,
     z: f64,
 }
 
 impl Tuning {
-    /// Judges the finite `value` of the window that begins at `second`.
+    /// Evaluates the finite `value` of the window that starts at `second`.
     pub(super) fn evaluate(
         &self,
         before: Option<&State>,
@@ -207,8 +208,9 @@ impl Tuning {
         let rate = (1.0 / (f64::from(before.n) + 2.0)).max(REPEAT_LEARNING_RATE);
         state.r += (rate * (f64::from(u8::from(is_same)) - f64::from(before.r))) as f32;
 
-        // Nobody knows where the level went meanwhile, nor what a stuck sensor did not show.
-        // The window in which that one moves again is in part still the old value: the next one too.
+        // The level during a long gap, or behind a stuck sensor, is unknown. The window in which a
+        // stuck sensor moves again still holds the old value in part, so the next window restarts
+        // too.
         let is_back = was_stuck && !is_same;
         state.back = is_back;
         if missed > f64::from(self.warm_up) || is_back || before.back {
@@ -228,7 +230,7 @@ impl Tuning {
             return (verdict(Some(kind)), state);
         }
         state.out = None;
-        // A value that repeats may be a stuck sensor's: it must not make the errors look small.
+        // A repeating value may come from a stuck sensor and must not make the errors look small.
         let may_be_stuck = state.run > 1 && state.r < 0.5;
         self.follow(before, &mut state, &expected, may_be_stuck);
         let drifts = self.is_drift(state.drift);
@@ -263,14 +265,15 @@ impl Tuning {
         }
     }
 
-    /// Takes the value at hand for the level; what is usual otherwise stays.
+    /// Makes the current value the level and keeps the rest of the baseline.
     fn restart(&self, state: &mut State, second: i64) {
         let level = state.x - season_at(state.season.as_ref(), second);
         self.set(state, level, f64::from(state.c));
         (state.out, state.drift) = (None, 0);
     }
 
-    /// How many windows there are between two starts: 0 where the later one is the next, or not later.
+    /// Returns the number of missing windows between two starts: 0 if the later one is the next, or
+    /// not later.
     fn missed(&self, before: i64, second: i64) -> f64 {
         let steps = second.saturating_sub(before) / self.step_s;
         #[expect(clippy::cast_precision_loss, reason = "a count of windows")]
@@ -295,21 +298,22 @@ impl Tuning {
         Expected { value, residual, spread, z }
     }
 
-    /// What a forecast is usually off by; above 0.
+    /// Returns the usual forecast error, which is above 0.
     fn spread(&self, state: &State) -> f64 {
         let min =
             (MIN_SPREAD_RATIO * state.a.abs()).max(self.floor).max(f64::from(f32::MIN_POSITIVE));
         f64::from(state.v).sqrt().max(min)
     }
 
-    /// What an outlier is, and what it changes: the forecast stands for it, until it is one of so many.
+    /// Classifies an outlier and updates the state. The forecast replaces the outlier's value until
+    /// `accept` consecutive outliers form a new level.
     fn outlier(&self, before: &State, state: &mut State, expected: &Expected) -> AnomalyKind {
         let residual = expected.residual;
         let was = before.out.map_or(0.0, |out| out.from);
         let out = Outliers::after(before.out, residual, was);
         let kind = out.kind(residual);
         if out.n == 1 {
-            // Outliers on either side in turn are a series that has become wilder: that is learned.
+            // Outliers on alternating sides mean that the variance has grown: learn it.
             Self::widen(state, expected, self.scale_rate);
         }
         state.a += self.alpha * (expected.value - residual - state.a);
@@ -325,7 +329,7 @@ impl Tuning {
             self.set(state, expected.value, trend + faster);
             state.drift = self.accept.cast_signed() * residual.signum() as i32;
         } else {
-            // At a new level there is no reason for the trend that a drift had.
+            // A new level gives no reason to keep the trend that a drift had.
             let trend = if before.drift == 0 { trend } else { f64::from(before.c) };
             self.set(state, 2.0 * state.a - state.b + out.mean(), trend);
             state.drift = 0;
@@ -333,13 +337,13 @@ impl Tuning {
         kind
     }
 
-    /// Sets the two means to what gives this level and trend.
+    /// Sets the two means so that they give this level and trend.
     fn set(&self, state: &mut State, level: f64, trend: f64) {
         state.a = (level - trend / self.to_trend).clamp(-MAX_VALUE, MAX_VALUE);
         state.b = (state.a - trend / self.to_trend).clamp(-MAX_VALUE, MAX_VALUE);
     }
 
-    /// Takes a value into level, trend and what is usual of both.
+    /// Updates level, trend and their usual deviations with a value.
     fn follow(&self, before: &State, state: &mut State, expected: &Expected, may_be_stuck: bool) {
         let Expected { value, residual, spread, .. } = *expected;
         let known = f64::from(before.n);
@@ -365,7 +369,8 @@ impl Tuning {
         } else {
             0
         };
-        // While it may drift, what is usual follows slowly: it must not be learned at once.
+        // While the series may be drifting, the baseline adapts slowly, so that it does not absorb
+        // the drift.
         let haste = if state.drift == 0 { 1.0 } else { DRIFT_TREND_RATE };
         state.c += (haste * self.scale_rate.max(1.0 / known) * bend) as f32;
         let bound = if is_ready {
@@ -377,8 +382,8 @@ impl Tuning {
         state.w += (rate * ((bend * bend).min(bound) - usual)) as f32;
     }
 
-    /// How many windows in a row the trend has been bent beyond what is usual, and which way. Once
-    /// that is a drift, it takes half as much to stay one.
+    /// Returns the number of consecutive windows with an unusual trend; the sign is its direction.
+    /// Once that is a drift, half the threshold is enough to remain one.
     fn drift_after(&self, before: i32, score: f64) -> i32 {
         let bar = if self.is_drift(before) { self.drift_z / 2.0 } else { self.drift_z };
         let sign = score.signum() as i32;
@@ -395,7 +400,7 @@ impl Tuning {
         windows.unsigned_abs() >= self.accept
     }
 
-    /// Takes a forecast error into the variance.
+    /// Updates the variance with a forecast error.
     fn widen(state: &mut State, expected: &Expected, rate: f64) {
         let bound =
             if state.n < 8 { f64::INFINITY } else { (MAX_ERROR_SPREADS * expected.spread).powi(2) };
@@ -404,7 +409,7 @@ impl Tuning {
     }
 }
 
-/// With twelve digits: as text it is short, and read again it is the same number.
+/// Rounds to twelve digits, which keeps the JSON text short and exact.
 fn short(number: f64) -> f64 {
     if number.abs() < MIN_MAGNITUDE {
         0.0
@@ -417,11 +422,11 @@ fn season_at(season: Option<&Season>, second: i64) -> f64 {
     season.map_or(0.0, |season| season.at(second))
 }
 
-/// Teaches the season, and keeps the level where it is when the season begins to be used.
+/// Updates the season, and keeps the level continuous when the season comes into use.
 fn learn(season: &mut Season, a: &mut f64, b: &mut f64, second: i64, x: f64, step_s: i64) {
-    let was_ripe = season.is_ready();
+    let was_ready = season.is_ready();
     season.learn(second, x, step_s);
-    if season.is_ready() && !was_ripe {
+    if season.is_ready() && !was_ready {
         let at = season.at(second);
         *a -= at;
         *b -= at;

@@ -1,4 +1,4 @@
-//! What a measure usually is at an hour of the day, against the mean of the day.
+//! Usual deviation of a measure from its daily mean, by hour of the day.
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -6,37 +6,38 @@ use serde::{Deserialize, Serialize};
 const HOUR_S: i64 = 3_600;
 const HOURS: usize = 24;
 
-/// Windows that begin less often say nothing about hours.
+/// Maximum step of windows: with a longer one there is no hourly season.
 pub(super) const MAX_STEP: SignedDuration = SignedDuration::from_hours(1);
 
-/// How many days it takes before the season is used.
+/// Minimum days before the season is used.
 const MIN_DAYS: f32 = 2.0;
 
-/// The weight of a new day once many have been seen: a half-life of about a week.
+/// Minimum weight of a new day, reached after many: a half-life of about a week.
 const MIN_RATE: f64 = 0.1;
 
-/// The season of one measure, as straight lines between the middles of the hours.
+/// Season of one measure, interpolated linearly between the middles of the hours.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Season {
-    /// Days of windows that it was learned from.
+    /// Days of windows learned so far.
     #[serde(rename = "d")]
     days: f32,
-    /// The mean over days.
+    /// Mean over days.
     #[serde(rename = "m")]
     mean: f32,
-    /// What to add to the mean at half past each hour, UTC.
+    /// Offset from the mean at half past each hour, UTC.
     #[serde(rename = "h")]
     hours: Vec<f32>,
 }
 
 impl Season {
-    /// Whether enough days have been seen.
+    /// Returns `true` if enough days have been learned.
     pub(super) fn is_ready(&self) -> bool {
         self.days >= MIN_DAYS && self.hours.len() == HOURS
     }
 
-    /// What to take off a value of the time `second` (since 1970): 0 as long as too little is known.
+    /// Returns the offset to subtract from a value at time `second` since 1970: 0 until the season
+    /// is ready.
     pub(super) fn at(&self, second: i64) -> f64 {
         if self.is_ready() { self.interpolated(second) } else { 0.0 }
     }
@@ -47,7 +48,7 @@ impl Season {
         at(left) * (1.0 - weight) + at(right) * weight
     }
 
-    /// Learns from a value that stands for `step_s` seconds.
+    /// Updates the season with a value that covers `step_s` seconds.
     pub(super) fn learn(&mut self, second: i64, value: f64, step_s: i64) {
         if self.hours.len() != HOURS {
             *self = Self { hours: vec![0.0; HOURS], mean: value as f32, days: 0.0 };
@@ -55,7 +56,7 @@ impl Season {
         #[expect(clippy::cast_precision_loss, reason = "at most an hour")]
         let hours = step_s.min(HOUR_S) as f64 / HOUR_S as f64;
         let days = f64::from(self.days);
-        // The first days count alike, later ones less and less.
+        // The first days weigh the same, later ones less and less.
         let rate = (1.0 / (days + 1.0)).max(MIN_RATE);
 
         let mean = f64::from(self.mean);
@@ -67,14 +68,14 @@ impl Season {
             }
         }
         let part_of_a_day = hours / 24.0;
-        // The mean of the first day is that of all its windows so far.
+        // On the first day, the mean is that of all windows so far.
         let mean_rate = (part_of_a_day / (days + part_of_a_day)).max(part_of_a_day * MIN_RATE);
         self.mean += (mean_rate * (value - mean)) as f32;
         self.days = (days + part_of_a_day).min(1e3) as f32;
     }
 }
 
-/// The hours whose middles are before and after a time, and how much of the way to the latter it is.
+/// Returns the hours whose middles are before and after a time, and the weight of the latter.
 fn between(second: i64) -> (usize, usize, f64) {
     let into = (second - HOUR_S / 2).rem_euclid(24 * HOUR_S);
     let hour = usize::try_from(into / HOUR_S).unwrap_or_default();
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_lies_between_the_middles_of_two_hours() {
+    fn time_is_interpolated_between_hour_middles() {
         assert_eq!(between(0), (23, 0, 0.5));
         assert_eq!(between(HOUR_S / 2), (0, 1, 0.0));
         assert_eq!(between(24 * HOUR_S - 900), (23, 0, 0.25));
@@ -96,8 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn a_day_that_repeats_is_learned() {
-        // Up by 2 an hour until noon, and down again.
+    fn repeating_day_is_learned() {
+        // Rises by 2 per hour until noon, then falls.
         #[expect(clippy::cast_precision_loss, reason = "less than a day")]
         let day = |second: i64| {
             let hour = second.rem_euclid(24 * HOUR_S) as f64 / HOUR_S as f64;
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn less_than_two_days_are_no_season() {
+    fn season_needs_two_days() {
         let mut season = Season::default();
 
         for hour in 0..47 {

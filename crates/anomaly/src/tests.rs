@@ -1,4 +1,4 @@
-//! What each kind of anomaly looks like, and what none looks like.
+//! Tests of series with each kind of anomaly, and of series with none.
 
 use std::f64::consts::TAU;
 
@@ -17,7 +17,7 @@ fn detector(spec: &AnomalySpec, step_s: i64) -> Detector {
     Detector::compile(spec, SignedDuration::from_secs(step_s)).unwrap()
 }
 
-/// Noise that looks random and is the same everywhere: even, with a deviation of 1.
+/// Returns reproducible uniform noise with a deviation of 1.
 fn noise(step: i64) -> f64 {
     let mut x = step.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bf0_3635;
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,12 +33,12 @@ fn turn(step: i64, of: i64) -> f64 {
     (turns * TAU).sin()
 }
 
-/// A day of minutes: 20 °C, 5 more and less by the hour, 0.05 of noise.
+/// Series of minutes: 20 °C, ±5 °C over the day, 0.05 of noise.
 fn weather(step: i64) -> f64 {
     20.0 + 5.0 * turn(step, 1_440) + 0.05 * noise(step)
 }
 
-/// Windows `0..count` of a series, `step_s` apart.
+/// Evaluates windows `0..count` of a series, `step_s` seconds apart.
 fn evaluate(
     detector: &Detector,
     step_s: i64,
@@ -56,7 +56,7 @@ fn evaluate(
         .collect()
 }
 
-/// The windows with an anomaly, and its kind.
+/// Returns the windows with an anomaly, and its kind.
 fn anomalies(found: &[Option<Finding>]) -> Vec<(usize, AnomalyKind)> {
     let kind = |finding: &Option<Finding>| finding.as_ref().and_then(|finding| finding.kind);
     found.iter().enumerate().filter_map(|(at, finding)| Some((at, kind(finding)?))).collect()
@@ -67,7 +67,7 @@ fn minutes(count: i64, value: impl Fn(i64) -> f64) -> Vec<(usize, AnomalyKind)> 
 }
 
 #[test]
-fn nothing_is_said_before_enough_is_known() {
+fn nothing_is_reported_during_warm_up() {
     let found = evaluate(&detector(&spec(), MINUTE), MINUTE, 70, |step| {
         if step == 30 { 1e3 } else { weather(step) }
     });
@@ -77,12 +77,12 @@ fn nothing_is_said_before_enough_is_known() {
 }
 
 #[test]
-fn days_of_weather_are_no_anomaly() {
+fn week_of_weather_has_no_anomaly() {
     assert_eq!(minutes(7 * 1_440, weather), []);
 }
 
 #[test]
-fn a_spike_is_told_once_and_leaves_no_trace() {
+fn spike_is_reported_once_and_not_learned() {
     let found = evaluate(&detector(&spec(), MINUTE), MINUTE, 1_000, |step| {
         weather(step) + if step == 500 { 3.0 } else { 0.0 }
     });
@@ -93,7 +93,7 @@ fn a_spike_is_told_once_and_leaves_no_trace() {
 }
 
 #[test]
-fn spikes_one_after_the_other_are_each_told() {
+fn repeated_spikes_are_each_reported() {
     let at = [500, 507, 514, 521, 528, 535, 542, 549, 556, 563];
 
     let found = minutes(700, |step| weather(step) + if at.contains(&step) { -2.0 } else { 0.0 });
@@ -102,7 +102,7 @@ fn spikes_one_after_the_other_are_each_told() {
 }
 
 #[test]
-fn a_new_level_is_told_for_five_windows_and_is_then_the_level() {
+fn level_shift_is_accepted_after_five_windows() {
     let found = minutes(1_000, |step| weather(step) + if step >= 500 { 2.0 } else { 0.0 });
 
     let kinds: Vec<_> = found.iter().map(|&(_, kind)| kind).collect();
@@ -112,7 +112,7 @@ fn a_new_level_is_told_for_five_windows_and_is_then_the_level() {
 }
 
 #[test]
-fn a_window_with_half_of_a_new_level_does_not_make_it_a_drift() {
+fn half_shifted_window_is_not_a_drift() {
     let halves = |step: i64| f64::from(i32::try_from((step - 499).clamp(0, 2)).unwrap());
 
     let found = minutes(1_000, |step| weather(step) + 2.0 * halves(step));
@@ -122,7 +122,7 @@ fn a_window_with_half_of_a_new_level_does_not_make_it_a_drift() {
 }
 
 #[test]
-fn a_sensor_that_runs_away_drifts() {
+fn slow_runaway_sensor_drifts() {
     #[expect(clippy::cast_precision_loss, reason = "a count of windows")]
     let drift = |step: i64| (step - 3_000).clamp(0, 60) as f64 * 0.15;
 
@@ -135,7 +135,7 @@ fn a_sensor_that_runs_away_drifts() {
 }
 
 #[test]
-fn a_sensor_that_runs_away_at_once_drifts_too() {
+fn fast_runaway_sensor_drifts() {
     #[expect(clippy::cast_precision_loss, reason = "a count of windows")]
     let drift = |step: i64| (step - 500).clamp(0, 20) as f64 * 1.5;
 
@@ -145,7 +145,7 @@ fn a_sensor_that_runs_away_at_once_drifts_too() {
 }
 
 #[test]
-fn a_sensor_that_stands_still_is_stuck_until_it_moves() {
+fn constant_sensor_is_stuck_until_it_moves() {
     let found = minutes(1_000, |step| weather(if (500..600).contains(&step) { 500 } else { step }));
 
     assert!(found.iter().all(|&(at, kind)| (503..600).contains(&at) && kind == AnomalyKind::Stuck));
@@ -153,14 +153,14 @@ fn a_sensor_that_stands_still_is_stuck_until_it_moves() {
 }
 
 #[test]
-fn a_series_that_often_stands_still_is_not_stuck() {
+fn often_repeating_series_is_not_stuck() {
     let found = minutes(3_000, |step| if noise(step / 7) > 0.0 { 2.0 } else { 2.001 });
 
     assert_eq!(found.iter().filter(|&&(_, kind)| kind == AnomalyKind::Stuck).count(), 0);
 }
 
 #[test]
-fn a_wilder_series_is_learned_within_the_hour() {
+fn higher_variance_is_learned_within_an_hour() {
     let wild = |step: i64| if step < 500 { 1.0 } else { 20.0 };
 
     let found = minutes(2_000, |step| 20.0 + 0.05 * wild(step) * noise(step));
@@ -170,8 +170,8 @@ fn a_wilder_series_is_learned_within_the_hour() {
 }
 
 #[test]
-fn the_hour_of_the_day_explains_what_it_repeats() {
-    // A count that trebles at eight and falls at eighteen, every day, and once at three.
+fn season_explains_repeating_hours() {
+    // A count that triples at eight and falls at eighteen every day, with one spike at three.
     let day = |hour: i64| if (8..18).contains(&hour.rem_euclid(24)) { 90.0 } else { 30.0 };
     let series =
         |step: i64| day(step) + 2.0 * noise(step) + if step == 24 * 27 + 3 { 60.0 } else { 0.0 };
@@ -187,7 +187,7 @@ fn the_hour_of_the_day_explains_what_it_repeats() {
 }
 
 #[test]
-fn a_gap_widens_what_is_expected_and_a_long_one_begins_again() {
+fn gap_widens_expectation_and_long_gap_restarts() {
     let after = |gap: i64, value: f64| {
         let detector = detector(&spec(), MINUTE);
         let mut baseline = Baseline::default();
@@ -206,7 +206,7 @@ fn a_gap_widens_what_is_expected_and_a_long_one_begins_again() {
 }
 
 #[test]
-fn a_floor_keeps_what_does_not_matter_from_being_told() {
+fn floor_suppresses_small_deviations() {
     let step_up = |step: i64| if step == 500 { 2.004 } else { 2.0 };
     let floor = AnomalySpec { floor: [("level".to_owned(), 0.01)].into(), ..spec() };
 
@@ -219,7 +219,7 @@ fn a_floor_keeps_what_does_not_matter_from_being_told() {
 }
 
 #[test]
-fn a_window_event_gets_scores_and_tags() {
+fn window_event_gets_scores_and_tags() {
     let spec = AnomalySpec { measures: vec!["a".into(), "b".into(), "c".into()], ..spec() };
     let detector = detector(&spec, MINUTE);
     let mut baseline = Baseline::default();
@@ -240,7 +240,7 @@ fn a_window_event_gets_scores_and_tags() {
 }
 
 #[test]
-fn a_baseline_is_small_and_is_read_as_it_was_written() {
+fn baseline_is_small_and_round_trips() {
     for seasonal in [None, Some(Seasonal::HourOfDay)] {
         let detector = detector(&AnomalySpec { seasonal, ..spec() }, MINUTE);
         let mut baseline = Baseline::default();
@@ -256,7 +256,7 @@ fn a_baseline_is_small_and_is_read_as_it_was_written() {
 }
 
 #[test]
-fn the_page_states_the_defaults() {
+fn docs_state_the_defaults() {
     let page = include_str!("../../../docs/ANOMALY.md");
     let (_, block) = page.split_once("[windows.anomaly]\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
@@ -269,7 +269,7 @@ fn the_page_states_the_defaults() {
 }
 
 #[test]
-fn what_no_detector_can_be_made_of_is_told() {
+fn invalid_spec_is_rejected() {
     let faults = [
         "measures = []",
         "measures = ['a', 'b', 'a']",
@@ -298,7 +298,7 @@ fn what_no_detector_can_be_made_of_is_told() {
     assert!(toml::from_str::<AnomalySpec>("measures = ['a']\nthreshold = 3").is_err());
 }
 
-/// Values that are ordinary, huge, tiny, equal or no numbers at all.
+/// Generates ordinary, huge, tiny, equal and non-finite values.
 fn anything() -> impl Strategy<Value = f64> {
     prop_oneof![
         4 => -50.0..50.0_f64,
@@ -312,7 +312,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn whatever_comes_every_number_is_finite_and_the_state_stays_small(
+    fn any_values_give_finite_scores_and_small_state(
         values in prop::collection::vec((anything(), -3..90_i64), 1..400),
         is_seasonal in any::<bool>(),
     ) {
@@ -329,14 +329,14 @@ proptest! {
             }
             let text = serde_json::to_string(&after).unwrap();
             prop_assert!(!text.contains("null") && text.len() < 900, "{}", text);
-            // What was stored and read again judges alike.
+            // A stored and reloaded baseline evaluates the same.
             baseline = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(&baseline, &after);
         }
     }
 
     #[test]
-    fn one_wild_value_changes_no_later_judgement(at in 300..900_i64, size in -1e9..1e9_f64) {
+    fn one_outlier_changes_no_later_result(at in 300..900_i64, size in -1e9..1e9_f64) {
         prop_assume!(size.abs() > 5.0);
         let clean = evaluate(&detector(&spec(), MINUTE), MINUTE, 1_000, weather);
         let spiked = evaluate(&detector(&spec(), MINUTE), MINUTE, 1_000, |step| {
@@ -360,7 +360,7 @@ proptest! {
     }
 
     #[test]
-    fn the_unit_of_a_measure_does_not_matter(factor in prop_oneof![0.01..100.0_f64, -100.0..-0.01_f64]) {
+    fn scores_do_not_depend_on_the_unit(factor in prop_oneof![0.01..100.0_f64, -100.0..-0.01_f64]) {
         let series = |step: i64| weather(step) + if step == 500 { 2.0 } else { 0.0 };
         let scores = |factor: f64| {
             evaluate(&detector(&spec(), MINUTE), MINUTE, 700, |step| factor * series(step))

@@ -1,4 +1,4 @@
-//! No output is a file that is read too, and no two outputs are one file: opening an output empties it.
+//! Checks that no output file is also an input or a second output: opening an output truncates it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,27 +8,27 @@ use anyhow::{Result, bail};
 
 use crate::output::is_stdout;
 
-/// So many links are followed from a name to the file that it would make.
+/// Maximum number of links followed from a name to the file that it would create.
 const MAX_LINKS: usize = 40;
 
-/// A file by what it is, however it is named.
+/// Identity of a file, independent of the name used for it.
 #[derive(Debug, PartialEq, Eq)]
 enum Identity {
-    /// It is there: device and inode.
+    /// Existing file: device and inode.
     There(u64, u64),
-    /// It would be made at this path.
+    /// File that would be created at this path.
     New(PathBuf),
 }
 
-/// Holds each output, by the option that names it, against all inputs and the outputs before it. To
-/// be asked before the first output is opened.
+/// Compares each output with all inputs and with the outputs before it. Call this before the first
+/// output is opened.
 ///
-/// Pipes, terminals and devices are nobody's data and can be named twice; `-` is what the shell made
-/// of it.
+/// Each output is paired with the option that names it. Pipes, terminals and devices hold no data
+/// to lose and may be named twice. `-` is checked as the file that the shell redirected, if any.
 ///
 /// # Errors
 ///
-/// Names the file, or the two options.
+/// Names the file that is also an input, or the two options that name the same file.
 pub(crate) fn outputs<'a>(
     inputs: impl IntoIterator<Item = &'a Path>,
     outputs: &[(&str, Option<&Path>)],
@@ -51,15 +51,16 @@ pub(crate) fn outputs<'a>(
     Ok(())
 }
 
-/// What the file at `path` is, or will be; `None` for what is no regular file, and where it cannot
-/// be told: then it can neither be read nor made.
+/// Returns the identity of the file that exists at `path` or would be created there. Returns `None`
+/// if it is not a regular file, or if the path cannot be resolved: then it can be neither read nor
+/// created.
 fn identity(path: &Path) -> Option<Identity> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         if let Ok(found) = fs::metadata(&path) {
             return found.is_file().then(|| Identity::There(found.dev(), found.ino()));
         }
-        // A link to a file that is not there yet makes that one.
+        // Opening a dangling link creates the file that it points to.
         match fs::read_link(&path) {
             Ok(target) => path = folder(&path).join(target),
             Err(_) => {
@@ -71,7 +72,7 @@ fn identity(path: &Path) -> Option<Identity> {
     None
 }
 
-/// Where a path is.
+/// Returns the folder of a path.
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -82,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with the file `there`, the link `link` to it, and the link `dangling` to `new`.
+    /// Folder with the file `there`, the link `link` to it, and the link `dangling` to `new`.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_itself_by_any_name() {
+    fn outputs_of_same_file_are_rejected() {
         let folder = Folder::new("same");
 
         for (one, other) in [
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_is_no_input() {
+    fn output_that_is_an_input_is_rejected() {
         let folder = Folder::new("input");
         let (input, output) = (folder.at("link"), folder.at("below/../there"));
 
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_devices_and_what_cannot_be_made_are_no_clash() {
+    fn other_files_and_devices_do_not_clash() {
         let folder = Folder::new("other");
         let null = Path::new("/dev/null");
 

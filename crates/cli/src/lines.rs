@@ -1,27 +1,28 @@
-//! The lines of objects that are JSON Lines, whatever wrote them.
+//! Reads objects of JSON Lines, whatever service wrote them.
 
 use tributary_rows::{Format, Limits, Next, ObjectReader};
 
 use crate::output;
 
-/// So many unreadable lines are told; the others are counted.
+/// Maximum number of unreadable lines printed one by one; further ones are only counted.
 const MAX_REPORTED: u64 = 3;
 
-/// Lines that are not what they should be.
+/// Lines that could not be read.
 #[derive(Debug, Default)]
 pub(crate) struct Unreadable {
     pub count: u64,
     is_silent: bool,
 }
 
-/// Gives each JSON line of an object, plain or gzip; what is no line of JSON is told and counted.
+/// Calls `each` with every JSON line of an object, plain or gzip. Prints and counts lines that are
+/// not JSON or that `each` returns an error for.
 pub(crate) fn lines(
     key: &str,
     bytes: &[u8],
     unreadable: &mut Unreadable,
     mut each: impl FnMut(&[u8]) -> Result<(), String>,
 ) {
-    // More than gzip can make of a byte: the layer is our own.
+    // Above gzip's maximum compression ratio: these objects are written by our own services.
     let limits = Limits { max_gzip_ratio: 2_000, ..Limits::default() };
     let mut reader = ObjectReader::new(limits);
     reader.push(bytes);
@@ -51,7 +52,7 @@ pub(crate) fn lines(
 }
 
 impl Unreadable {
-    /// Of lines that were told already.
+    /// Returns a counter that does not print, for lines that were printed in an earlier pass.
     pub(crate) fn silent() -> Self {
         Self { is_silent: true, ..Self::default() }
     }

@@ -28,7 +28,7 @@ use clap::{Parser, Subcommand};
 
 use output::eprint_line;
 
-/// Rows and readings into validated, enriched streams.
+/// Turns rows and readings into validated, enriched streams.
 #[derive(Parser)]
 #[command(name = "tributary", version, about)]
 struct Arguments {
@@ -38,28 +38,29 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Takes files through the whole core in this process, with no AWS at all
+    /// Runs files through the whole pipeline in this process, without AWS
     Run(run::Arguments),
-    /// Makes up a feed from a seed: floods, weather stations, accidents, counts
+    /// Generates a feed from a seed: floods, weather stations, accidents, counts
     Simulate(simulate::Arguments),
-    /// Sends the rows of files as a live feed, at the pace of their times or at a rate
+    /// Sends the rows of files as a live feed, paced by their times or at a rate
     Replay(replay::Arguments),
-    /// Shows the records of a stream as they come
+    /// Shows the records of a stream as they arrive
     Tap(tap::Arguments),
-    /// Shows the windows of a group from the store, newest first
+    /// Shows the stored windows of a group, newest first
     Windows(windows::Arguments),
     /// Lists, shows and replays bad rows
     Quarantine(quarantine::Arguments),
-    /// Settles the books of all functions of a stack
+    /// Reconciles the batch counts of all functions of a stack
     Books(books::Arguments),
-    /// Checks alert rules, runs their examples, and asks them about a file
+    /// Checks alert rules, runs their examples, and backtests them on a file
     Rules(rules::Arguments),
-    /// Brings back what Lambda, Firehose and SQS gave up on; a dry run unless --yes
+    /// Redrives what Lambda, Firehose and SQS set aside; a dry run unless --yes
     Redrive(redrive::Arguments),
 }
 
-/// Exit codes: 0 when the books balance or all was delivered, 1 when not, 2 for what cannot be read,
-/// written or asked for.
+/// Runs the subcommand and returns its exit code: 0 when the counts reconcile or everything was
+/// delivered, 1 when not, 2 for bad arguments and for inputs or outputs that cannot be read or
+/// written.
 fn main() -> ExitCode {
     let Arguments { verb } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
             eprint_line(&format!("tributary: {}", one_line(&error.to_string())));
             return ExitCode::from(2);
         }
-        // Help and version, which were asked for.
+        // The user asked for the help or the version.
         Err(error) => error.exit(),
     };
     let result = match verb {
@@ -83,7 +84,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
-        // The reader of our output has seen enough.
+        // The reader of our output has closed the pipe, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprint_line(&format!("tributary: {error:#}"));
@@ -92,7 +93,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is wrong with the arguments, without the usage.
+/// Returns the argument error as one line, without the usage.
 fn one_line(error: &str) -> String {
     let lines = error.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let text: Vec<_> = lines.filter(|line| !line.is_empty() && !is_hint(line)).collect();

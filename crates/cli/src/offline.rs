@@ -1,4 +1,4 @@
-//! The windows of a whole input: what the store would hold if everything had come in time.
+//! Windows of a whole input: the contents of the store if every reading had arrived in time.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,11 +12,11 @@ use tributary_windows::{Spec, Window};
 
 use crate::output::Lines;
 
-/// So many samples of a window are put off, because a window takes many at once better than each by
-/// itself.
+/// Maximum number of samples buffered per window. A window applies many samples at once faster than
+/// one by one.
 const MAX_BUFFERED_SAMPLES: usize = 256;
 
-/// All windows so far, in the order in which they are told.
+/// All windows so far, in the order in which they are emitted.
 #[derive(Default)]
 pub(crate) struct Windows {
     /// Sorted by id.
@@ -28,22 +28,22 @@ pub(crate) struct Windows {
 type Key = (usize, String, i64);
 
 impl Windows {
-    /// The windows of `config`, none of which holds anything yet.
+    /// Creates the empty windows of `config`.
     pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
         Ok(Self::of(config.window_specs()?))
     }
 
-    /// The windows of these specs, none of which holds anything yet.
+    /// Creates empty windows of these specs.
     pub(crate) fn of(mut specs: Vec<Spec>) -> Self {
         specs.sort_by(|a, b| a.id.cmp(&b.id));
         for spec in &mut specs {
-            // No shard says what came again here: all events of a window are known by their ids.
+            // No shard tracks duplicates here: a window recognizes repeated events by their ids.
             spec.distinct = usize::MAX;
         }
         Self { specs, windows: BTreeMap::new() }
     }
 
-    /// Adds an event to the windows that it is in.
+    /// Adds an event to every window that contains it.
     pub(crate) fn add(&mut self, event: &Event<'_>) {
         for (number, spec) in self.specs.iter().enumerate().filter(|(_, spec)| spec.takes(event)) {
             let sample = Sample::of(event, spec);
@@ -61,8 +61,8 @@ impl Windows {
         }
     }
 
-    /// Closes all windows, each as if nothing had come late: by spec, group and start, revision 0,
-    /// received at their end.
+    /// Closes all windows as if no event had been late: ordered by spec, group and start, revision
+    /// 0, received at the end of the window.
     pub(crate) fn close(self) -> Closed {
         let mut closed = Vec::with_capacity(self.windows.len());
         let mut last: Option<(usize, String)> = None;
@@ -84,26 +84,26 @@ impl Windows {
     }
 }
 
-/// Windows that are closed.
+/// Closed windows.
 pub(crate) struct Closed {
     specs: Vec<Spec>,
-    /// Which spec, the group, the window.
+    /// Index of the spec, group, window.
     windows: Vec<(usize, String, Window)>,
 }
 
 impl Closed {
-    /// The same, those of a spec in order of time instead.
+    /// Orders the windows of each spec by time, not by group.
     pub(crate) fn by_time(mut self) -> Self {
         self.windows.sort_by_key(|(number, _, window)| (*number, window.span().start));
         self
     }
 
-    /// Their events, in order.
+    /// Returns the events of the windows, in order.
     pub(crate) fn events(&self) -> impl ExactSizeIterator<Item = Event<'_>> {
         self.windows.iter().map(|(number, group, window)| window.event(&self.specs[*number], group))
     }
 
-    /// Writes their events; how many there are.
+    /// Writes the events of the windows and returns their number.
     pub(crate) fn write(&self, lines: &mut Lines) -> io::Result<u64> {
         for event in self.events() {
             lines.value(&event)?;

@@ -1,4 +1,4 @@
-//! Where NDJSON goes: a file, standard output, or nowhere.
+//! NDJSON output: a file, standard output, or none.
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-/// What standard output is called where it cannot be written.
+/// Name of standard output in error messages.
 const STDOUT: &str = "standard output";
 
-/// A place for lines; `-` is standard output.
+/// Output for lines; `-` is standard output.
 pub(crate) struct Lines(Option<Target>);
 
 struct Target {
@@ -19,7 +19,7 @@ struct Target {
 }
 
 impl Lines {
-    /// Opens `path`, or nothing where none was asked for.
+    /// Opens `path`; without a path, lines are discarded.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
         const BUFFER: usize = 1 << 20;
         let Some(path) = path else { return Ok(Self(None)) };
@@ -33,7 +33,7 @@ impl Lines {
         Ok(Self(Some(Target { name, sink })))
     }
 
-    /// Whether anybody wants the lines.
+    /// Returns whether lines are written anywhere.
     pub(crate) fn wanted(&self) -> bool {
         self.0.is_some()
     }
@@ -46,12 +46,12 @@ impl Lines {
         })
     }
 
-    /// Writes bytes that end with their newline.
+    /// Writes bytes that already end with a newline.
     pub(crate) fn line(&mut self, line: &[u8]) -> io::Result<()> {
         self.write(|sink| sink.write_all(line))
     }
 
-    /// Writes out what is buffered.
+    /// Flushes the buffer.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.write(Write::flush)
     }
@@ -65,20 +65,21 @@ impl Lines {
     }
 }
 
-/// The same kind of error, which says where: a closed pipe is still one.
+/// Adds the name of the output to an error. Keeps the error kind, so that a closed pipe is still
+/// recognized.
 fn unwritten(name: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{name} cannot be written: {error}"))
 }
 
-/// Says something on standard output. Its reader may have seen enough: that is an error, and no panic.
+/// Prints a line to standard output. A closed pipe is an error, not a panic.
 pub(crate) fn print_line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let said = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
     said.map_err(|error| unwritten(STDOUT, &error))
 }
 
-/// Says what a command came to, on standard error where lines go to standard output. A reader who has
-/// seen enough changes nothing of that.
+/// Prints the summary of a command to standard output, or to standard error if standard output
+/// holds the data. A closed pipe does not change the command's result.
 pub(crate) fn print_summary(text: &str, data_on_stdout: bool) -> io::Result<()> {
     if data_on_stdout {
         eprint_line(text);
@@ -90,14 +91,14 @@ pub(crate) fn print_summary(text: &str, data_on_stdout: bool) -> io::Result<()> 
     }
 }
 
-/// Tells a person something on standard error. Where nobody can be told, there is nobody to tell that.
+/// Prints a line to standard error and ignores failures: there is no other place to report them.
 pub(crate) fn eprint_line(text: &str) {
     let mut err = io::stderr().lock();
-    // At once: what several threads tell is not mixed.
+    // One write per line, so that lines of several threads do not interleave.
     let _ = err.write_all(format!("{text}\n").as_bytes());
 }
 
-/// Whether a path stands for standard input or output.
+/// Returns whether a path stands for standard input or output.
 pub(crate) fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
 }

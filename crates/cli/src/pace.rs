@@ -1,4 +1,4 @@
-//! How fast records go out.
+//! Pacing of records: unlimited, at a rate, or by the records' own times.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -7,26 +7,26 @@ use crate::stop::Stop;
 use crate::target::Target;
 use anyhow::Result;
 
-/// The longest sleep without a look at whether to stop.
+/// Maximum sleep between two checks of the stop flag.
 const MAX_SLEEP: Duration = Duration::from_millis(100);
 
-/// A shorter wait is not worth a sleep.
+/// Minimum wait that is worth a sleep.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// How far behind its time a feed is when it counts as slow.
+/// Minimum lag at which a feed is reported as slow.
 const MIN_REPORTED_LAG: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Tempo {
-    /// As fast as it goes.
+    /// Unlimited.
     Free,
-    /// So many records a second.
+    /// Records per second.
     Rate(f64),
-    /// The feed's own time, so many times faster than the clock.
+    /// Speed of the feed's own time as a multiple of the clock.
     Speed(f64),
 }
 
-/// Keeps a tempo.
+/// Delays records to keep a tempo.
 pub(crate) struct Pace {
     tempo: Tempo,
     started: Instant,
@@ -41,8 +41,8 @@ impl Pace {
         Self { tempo, started, sent: 0, first_ms: None, lag: Duration::ZERO }
     }
 
-    /// Waits until a record of the time `at_ms` may go out; without a time, it goes with the one
-    /// before it. What the target holds goes out first. Returns early when somebody wants to stop.
+    /// Waits until a record of time `at_ms` is due. A record without a time is sent together with
+    /// the one before it. Flushes the target before a wait. Returns early if a stop is requested.
     pub(crate) fn wait(
         &mut self,
         at_ms: Option<i64>,
@@ -66,7 +66,7 @@ impl Pace {
         Ok(())
     }
 
-    /// When, since the start, the next record goes out.
+    /// Returns when the next record is due, as a duration since the start.
     #[expect(clippy::cast_precision_loss, reason = "counts and milliseconds far below 2^53")]
     fn due(&mut self, at_ms: Option<i64>) -> Option<Duration> {
         let seconds = match self.tempo {
@@ -81,11 +81,11 @@ impl Pace {
                 at_ms.saturating_sub(first_ms) as f64 / 1_000.0 / speed
             }
         };
-        // A row from before the first has been due for long.
+        // A row with a time before the first row's is overdue.
         Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
     }
 
-    /// Counts the feed's time from its next record on: a loop begins again.
+    /// Restarts the feed's time at its next record, for another pass over the files.
     pub(crate) fn begin_again(&mut self) {
         self.first_ms = None;
         if let Tempo::Speed(_) = self.tempo {
@@ -93,17 +93,17 @@ impl Pace {
         }
     }
 
-    /// Whether the records' own times decide.
+    /// Returns whether the records' own times set the pace.
     pub(crate) fn is_by_time(&self) -> bool {
         matches!(self.tempo, Tempo::Speed(_))
     }
 
-    /// Whether there is no tempo to keep.
+    /// Returns whether the pace is unlimited.
     pub(crate) fn is_free(&self) -> bool {
         self.tempo == Tempo::Free
     }
 
-    /// How far behind the last record was, if that is worth a word.
+    /// Returns the lag of the last record if it is over 1 second.
     pub(crate) fn behind(&self) -> Option<Duration> {
         (self.lag > MIN_REPORTED_LAG).then_some(self.lag)
     }

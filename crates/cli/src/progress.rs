@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
+//! Progress on standard error: a bar on a terminal, otherwise a line every 10 seconds.
 
 mod feed;
 
@@ -11,10 +11,10 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::output::eprint_line;
 
-/// How often a log gets a line.
+/// Interval between lines when standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows how far a run is, in bytes of its input.
+/// Shows the progress of a run in bytes of its input.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     last_line: Instant,
@@ -22,7 +22,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Progress towards `bytes`, `None` where the length is not known.
+    /// Creates progress towards `bytes`; `None` if the length is unknown.
     pub(crate) fn new(bytes: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| match bytes {
             Some(bytes) => ProgressBar::new(bytes).with_style(style(
@@ -33,7 +33,7 @@ impl Progress {
         Self { bar, last_line: Instant::now(), bytes: 0 }
     }
 
-    /// `bytes` more were read, and `rows` rows in all.
+    /// Adds `bytes` bytes read; `rows` is the total number of rows.
     pub(crate) fn advance(&mut self, bytes: u64, rows: u64) {
         self.bytes += bytes;
         if let Some(bar) = &self.bar {
@@ -45,7 +45,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
@@ -53,7 +53,7 @@ impl Progress {
     }
 }
 
-/// Shows how many of a known number of things are done.
+/// Shows how many of a known number of steps are done.
 pub(crate) struct Steps {
     bar: Option<ProgressBar>,
     last_line: Instant,
@@ -63,7 +63,7 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Progress towards `count` things called `unit`.
+    /// Creates progress towards `count` steps, called `unit` in the output.
     pub(crate) fn new(count: u64, unit: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = "{bar:30} {percent:>3} %  {human_pos} of {human_len} {msg}  {eta} left";
@@ -72,7 +72,7 @@ impl Steps {
         Self { bar, last_line: Instant::now(), unit, count, done: 0 }
     }
 
-    /// So many more are done.
+    /// Adds completed steps.
     pub(crate) fn advance(&mut self, steps: u64) {
         self.done += steps;
         if let Some(bar) = &self.bar {
@@ -88,7 +88,7 @@ impl Steps {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();

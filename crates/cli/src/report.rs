@@ -1,4 +1,4 @@
-//! What a run came to, for a person or for a program.
+//! Result of a run, as a table or as JSON.
 
 use std::collections::BTreeMap;
 
@@ -6,42 +6,42 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use serde::Serialize;
 
-/// The books of a run.
+/// Row counts of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
-    /// Rows read; a file's damaged rest counts as one.
+    /// Rows read. The rest of a damaged file counts as one row.
     pub rows: u64,
     /// Rows that became events.
     pub events: u64,
-    /// Rows that are bad.
+    /// Bad rows.
     pub quarantined: u64,
-    /// Rows that a declared filter dropped.
+    /// Rows dropped by a configured filter.
     pub filtered: u64,
-    /// Alerts that the readings made by themselves, each once however many of them share it.
+    /// Alerts of rules over single readings, each counted once however many readings share it.
     pub alerts: u64,
-    /// Windows that the events came to, where somebody asked for them.
+    /// Windows of the events, if `--windows` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows: Option<u64>,
     /// Bad rows by code.
     pub bad_rows_by_code: BTreeMap<&'static str, u64>,
     /// Alerts by rule.
     pub alerts_by_rule: BTreeMap<String, u64>,
-    /// How long it took, by the wall clock.
+    /// Duration in seconds of wall-clock time.
     pub seconds: f64,
 }
 
 impl Report {
-    /// Whether each row is one of event, quarantined and filtered.
+    /// Returns whether the counts reconcile: `rows = events + quarantined + filtered`.
     pub(crate) fn is_balanced(&self) -> bool {
         self.rows == self.events + self.quarantined + self.filtered
     }
 
-    /// For a program: one JSON object.
+    /// Returns the counts as one JSON object.
     pub(crate) fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }
 
-    /// For a person: aligned and short.
+    /// Returns the counts as an aligned table.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);

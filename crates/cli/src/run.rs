@@ -1,4 +1,4 @@
-//! `tributary run`: files through the whole core in one process.
+//! `tributary run`: files through the whole pipeline in one process.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -25,7 +25,7 @@ use crate::output::{Lines, eprint_line, is_stdout, print_summary};
 use crate::progress::Progress;
 use crate::report::Report;
 
-/// How much is read at a time.
+/// Bytes per read.
 const PIECE: usize = 1 << 20;
 
 #[derive(clap::Args)]
@@ -34,29 +34,31 @@ pub(crate) struct Arguments {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// The dataset of the files; else each header tells
+    /// Dataset of the files [default: detected from each header]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
 
-    /// Where events go, one JSON object a line; - is standard output
+    /// File for events, one JSON object a line; - is standard output
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
 
-    /// Where bad rows go, one JSON object a line; - is standard output
+    /// File for bad rows, one JSON object a line; - is standard output
     #[arg(long, value_name = "FILE")]
     bad_rows: Option<PathBuf>,
 
-    /// Where alerts go, one JSON object a line; - is standard output. Those of rules about one reading,
-    /// each once in its cooldown: `rules backtest` asks the rules over windows and silences too
+    /// File for alerts, one JSON object a line; - is standard output. Holds alerts of rules about
+    /// one reading, each once per cooldown: `rules backtest` also evaluates rules over windows and
+    /// no-data rules
     #[arg(long, value_name = "FILE")]
     alerts: Option<PathBuf>,
 
-    /// Where windows go, one JSON object a line, by spec, key and start; - is standard output. All
-    /// input is taken as in time. A row that nobody received counts as received when it happened
+    /// File for windows, one JSON object a line, by spec, key and start; - is standard output. No
+    /// event counts as late, and a row without an arrival time counts as received at its event time
     #[arg(long, value_name = "FILE")]
     windows: Option<PathBuf>,
 
-    /// How the books are shown: on standard output, or on standard error where lines go there
+    /// Format of the counts: on standard output, or on standard error if lines go to standard
+    /// output
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -67,26 +69,26 @@ enum Format {
     Json,
 }
 
-/// Everything a run is made of.
+/// State of a run.
 struct Run {
     transformer: Transformer,
     rules: Rules,
     events: Lines,
     bad_rows: Lines,
     alerts: Lines,
-    /// Alerts that were told.
+    /// Alerts already written.
     reported: BTreeSet<Id>,
-    /// Where somebody asked for them.
+    /// Present if `--windows` was given.
     windows: Option<Windows>,
     report: Report,
-    /// The payload of the row at hand.
+    /// Payload of the current row.
     payload: Vec<u8>,
 }
 
-/// A file of which nothing could be read, and why.
+/// File that could not be read, with the reason.
 struct Unreadable(String);
 
-/// Runs all files; files that cannot be read are told and do not keep the others from being read.
+/// Runs all files. A file that cannot be read is reported and does not stop the others.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let started = Instant::now();
     let outputs = [&arguments.events, &arguments.bad_rows, &arguments.alerts, &arguments.windows];
@@ -149,7 +151,7 @@ pub(crate) fn named(name: &str) -> Result<&'static dyn Dataset> {
         .with_context(|| format!("{name:?} is no dataset; there are {}", datasets::names()))
 }
 
-/// The length of all files, where each has one.
+/// Returns the total length of the files, or `None` if any of them has no length.
 fn total_bytes(files: &[PathBuf]) -> Option<u64> {
     files
         .iter()
@@ -165,7 +167,7 @@ fn open(file: &Path) -> io::Result<Box<dyn Read>> {
 }
 
 impl Run {
-    /// Takes one file through. The outer error is one of an output, which ends the run.
+    /// Runs one file through the pipeline. The outer error is an output error, which ends the run.
     fn file(
         &mut self,
         path: &Path,
@@ -182,7 +184,7 @@ impl Run {
 
         let mut feed = Feed::new(dataset, Limits::default()).named(&name);
         let mut piece = vec![0; PIECE];
-        // Why the first line is no row, as long as none is one.
+        // Reason why the first line is not a row, reported if no line is one.
         let mut first = None;
         loop {
             match feed.step() {
@@ -232,12 +234,12 @@ impl Run {
         }
     }
 
-    /// Takes the row in `payload` through transform and rules.
+    /// Runs the row in `payload` through transform and rules.
     fn row(&mut self, dataset: &dyn Dataset) -> io::Result<Result<(), Rejection>> {
-        // The row reader writes a payload from text that it has checked.
+        // The row reader writes payloads from text that it has validated.
         let payload = str::from_utf8(&self.payload).map_err(io::Error::other)?;
-        // Nobody received the row: it counts as received when it happened, so that the same file
-        // gives the same events whenever it is run.
+        // The row has no arrival time. It counts as received at its event time, so that the same
+        // file gives the same events on every run.
         let event = match self.transformer.payload(dataset, payload, None) {
             Ok(Outcome::Event(event)) => event,
             Ok(Outcome::Filtered) => {
@@ -259,7 +261,7 @@ impl Run {
             return Err(io::Error::other(format!("rule {}: {}", error.rule, error.message)));
         }
         for mut alert in alerts {
-            // What a cooldown makes one alert is told once.
+            // Alerts that share an id within a cooldown are written once.
             if !self.reported.insert(alert.alert_id) {
                 continue;
             }
@@ -295,7 +297,7 @@ impl Run {
     }
 }
 
-/// Why nothing of JSON Lines was a row, by what is wrong with the first.
+/// Returns the error for JSON Lines without any row, quoting what is wrong with the first line.
 pub(crate) fn no_row(first: Option<&(u64, String)>) -> String {
     match first {
         Some((row, fault)) => format!(
@@ -305,8 +307,8 @@ pub(crate) fn no_row(first: Option<&(u64, String)>) -> String {
     }
 }
 
-/// Whether a file was read up to some damage: then the rest is one bad row. Otherwise nothing of it
-/// could be read.
+/// Returns whether the error means that a file was damaged partway. Then the rest counts as one bad
+/// row; with any other error, nothing of the file could be read.
 pub(crate) fn is_damage(code: Code) -> bool {
     matches!(code, Code::TruncatedGzip | Code::CorruptGzip | Code::GzipRatio)
 }

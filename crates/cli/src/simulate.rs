@@ -1,4 +1,4 @@
-//! `tributary simulate`: a made-up feed, to a file, a stream or a function.
+//! `tributary simulate`: a generated feed, to a file, a stream or a function.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,60 +21,60 @@ use crate::summary::{self, Format, Report, Throughput};
 use crate::target::{Item, Origin, TargetName, To};
 use crate::units::{self, Start};
 
-/// Whether records were not delivered is looked up every so many.
+/// Number of records between two checks for undelivered records.
 const CHECK_EVERY: u64 = 64;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Which feed
+    /// Feed to generate
     #[arg(value_enum)]
     dataset: Feed,
 
     #[command(flatten)]
     to: To,
 
-    /// Decides everything left to chance; the same seed and options are the same bytes
+    /// Seed of the random numbers; the same seed and options give the same bytes
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// How many devices send [default: flood 60, telemetry 100, accidents and covid one a place]
+    /// Number of devices [default: flood 60, telemetry 100, accidents and covid one per place]
     #[arg(long, value_name = "N")]
     devices: Option<u32>,
 
-    /// From one reading of a device to its next, such as 10s or 15m [default: telemetry 10s, flood
-    /// and accidents 15m, covid 1d]
+    /// Time between two readings of a device, such as 10s or 15m [default: telemetry 10s, flood and
+    /// accidents 15m, covid 1d]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     interval: Option<Duration>,
 
-    /// The time of the first reading: a date, RFC 3339, or now [default: 2026-01-01; covid 2020-03-01]
+    /// Time of the first reading: a date, RFC 3339, or now [default: 2026-01-01; covid 2020-03-01]
     #[arg(long, value_name = "TIME", value_parser = units::start)]
     start: Option<Start>,
 
-    /// For how long readings are taken, in simulated time, such as 2h or 7d
+    /// Simulated time during which readings are taken, such as 2h or 7d
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     duration: Option<Duration>,
 
-    /// How many records to send
+    /// Number of records to send
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 
-    /// Records a second, by the clock
+    /// Records per second of real time
     #[arg(long, value_name = "N/s", value_parser = units::rate, conflicts_with = "speed")]
     rate: Option<f64>,
 
-    /// How much faster than the clock simulated time goes, such as 60x [default with --start now: 1x;
-    /// else as fast as it can]
+    /// Speed of simulated time as a multiple of real time, such as 60x [default: 1x with --start
+    /// now, else unlimited]
     #[arg(long, value_name = "X", value_parser = units::speed)]
     speed: Option<f64>,
 
     #[command(flatten)]
     chances: Chances,
 
-    /// Where the truth about faulty sensors goes, one JSON object for each fault (telemetry, flood)
+    /// File for the ground truth about faulty sensors, one JSON object per fault (telemetry, flood)
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 
-    /// How the summary is shown
+    /// Format of the summary
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -102,45 +102,46 @@ impl From<Feed> for FeedKind {
 #[command(next_help_heading = "Weather and faults")]
 #[expect(clippy::struct_field_names, reason = "each is the name of its option")]
 struct Chances {
-    /// Storms a day and region [default: 0.15]
+    /// Storms per day and region [default: 0.15]
     #[arg(long, value_name = "N")]
     storm_rate: Option<f64>,
 
-    /// The share of devices whose sensor drifts away from the truth [default: 0.05]
+    /// Share of devices whose sensor drifts [default: 0.05]
     #[arg(long, value_name = "SHARE")]
     drift_rate: Option<f64>,
 
-    /// The share of readings that carry their sensor's noise [default: 1]
+    /// Share of readings with sensor noise [default: 1]
     #[arg(long, value_name = "SHARE")]
     noise_rate: Option<f64>,
 
-    /// The share of readings never sent: devices fall silent for a while [default: 0.01]
+    /// Share of readings never sent, in gaps of consecutive readings of a device [default: 0.01]
     #[arg(long, value_name = "SHARE")]
     dropout_rate: Option<f64>,
 
-    /// The share of readings sent late, by up to 60 intervals [default: 0.01]
+    /// Share of readings sent late, by up to 60 intervals [default: 0.01]
     #[arg(long, value_name = "SHARE")]
     late_rate: Option<f64>,
 
-    /// The share of readings sent twice [default: 0.005]
+    /// Share of readings sent twice [default: 0.005]
     #[arg(long, value_name = "SHARE")]
     duplicate_rate: Option<f64>,
 
-    /// The share of readings whose value jumps away for once [default: 0.001]
+    /// Share of readings with a single spike in their value [default: 0.001]
     #[arg(long, value_name = "SHARE")]
     spike_rate: Option<f64>,
 
-    /// Telemetry: times a day that a device's readings are off by 1 to 4 °C for 1 to 3 hours
+    /// Telemetry: times per day that a device's readings are off by 1 to 4 °C for 1 to 3 hours
     /// [default: 0]
     #[arg(long, value_name = "N")]
     shift_rate: Option<f64>,
 
-    /// Telemetry: times a day that a device's sensor runs away, by 4 to 12 °C an hour for half an
-    /// hour or more [default: 0]
+    /// Telemetry: times per day that a device's sensor drifts fast, by 4 to 12 °C an hour for at
+    /// least half an hour [default: 0]
     #[arg(long, value_name = "N")]
     fast_drift_rate: Option<f64>,
 
-    /// Telemetry: times a day that a device's sensor is stuck for half an hour or more [default: 0]
+    /// Telemetry: times per day that a device's sensor is stuck for at least half an hour [default:
+    /// 0]
     #[arg(long, value_name = "N")]
     stuck_rate: Option<f64>,
 }
@@ -163,7 +164,7 @@ impl Chances {
     }
 }
 
-/// What a simulation came to.
+/// Result of a simulation.
 #[derive(Debug, Serialize)]
 struct Summary {
     dataset: &'static str,
@@ -171,25 +172,25 @@ struct Summary {
     seed: u64,
     /// Records sent, late and duplicate ones included.
     records: u64,
-    /// Records that are not known to have got there.
+    /// Records whose delivery was not confirmed.
     undelivered: u64,
-    /// Records that were sent again.
+    /// Records sent more than once because the target did not accept them.
     retried: u64,
-    /// Of the records, those that the target will never take, and by which code.
+    /// Records that the target rejected permanently, in total and by code.
     rejected: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     rejected_by_code: BTreeMap<String, u64>,
-    /// Of the records, those sent late and those sent before.
+    /// Records sent late, and records sent twice.
     late: u64,
     duplicates: u64,
-    /// Readings never sent, and those whose value jumped away.
+    /// Readings never sent, and readings with a spike.
     dropped: u64,
     spikes: u64,
     #[serde(flatten)]
     throughput: Throughput,
 }
 
-/// Simulates until the count or the duration is reached, or somebody stops it.
+/// Simulates until the count or the duration is reached, or a signal stops it.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let kind = FeedKind::from(arguments.dataset);
     let tempo = tempo(arguments);
@@ -198,7 +199,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         && tempo == Tempo::Free
         && arguments.to.name != TargetName::Stdout
     {
-        bail!("say how much: --count or --duration, or how fast: --rate, --speed or --start now");
+        bail!(
+            "the feed has no end: expected --count or --duration, or --rate, --speed or --start now"
+        );
     }
     let settings = settings(arguments, kind)?;
     let mut simulation = Simulation::new(kind, &settings)?;
@@ -271,10 +274,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(summary::outcome(target.as_ref()))
 }
 
-/// Where labels go.
+/// Output for labels.
 struct Labels {
     lines: Lines,
-    /// The measure of the events that is wrong.
+    /// Measure of the events that the faulty sensor reports.
     measure: &'static str,
 }
 
@@ -294,7 +297,7 @@ impl Labels {
         Ok(Self { lines: Lines::open(path)?, measure })
     }
 
-    /// Writes what has become known.
+    /// Writes the labels that have become known.
     fn write(&mut self, simulation: &mut Simulation) -> Result<()> {
         if !self.lines.wanted() {
             return Ok(());
@@ -314,7 +317,7 @@ impl Labels {
     }
 }
 
-/// A label as it is written.
+/// Label in its output format.
 #[derive(Serialize)]
 struct Line<'a> {
     entity: &'a str,
@@ -337,9 +340,8 @@ fn tempo(arguments: &Arguments) -> Tempo {
 
 fn settings(arguments: &Arguments, kind: FeedKind) -> Result<Settings> {
     let usual = Settings::of(kind);
-    let in_millis = |length: Duration| {
-        i64::try_from(length.as_millis()).context("a length of time is far too long")
-    };
+    let in_millis =
+        |length: Duration| i64::try_from(length.as_millis()).context("the duration is too long");
     Ok(Settings {
         seed: arguments.seed,
         devices: arguments.devices.unwrap_or(usual.devices),

@@ -1,4 +1,4 @@
-//! What a deployed stack says of itself.
+//! Outputs and parameters of a deployed stack.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,7 +8,7 @@ use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use tributary_aws::clients::SdkConfig;
 use tributary_aws::error::chain;
 
-/// The outputs and parameters of a stack.
+/// Outputs and parameters of a stack.
 #[derive(Clone, Debug)]
 pub(crate) struct Stack {
     pub name: String,
@@ -17,11 +17,11 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Asks `CloudFormation` what it says of the stack `name`.
+    /// Reads the outputs and parameters of the stack `name` from `CloudFormation`.
     pub(crate) async fn read(config: &SdkConfig, name: &str) -> Result<Self> {
         let client = aws_sdk_cloudformation::Client::new(config);
         let answer = client.describe_stacks().stack_name(name).send().await.map_err(|error| {
-            anyhow!("stack {name} cannot be asked for its outputs: {}", why(&error))
+            anyhow!("the outputs of stack {name} cannot be read: {}", why(&error))
         })?;
         let (mut outputs, mut parameters) = (BTreeMap::new(), BTreeMap::new());
         for stack in answer.stacks.into_iter().flatten() {
@@ -34,33 +34,34 @@ impl Stack {
         Ok(Self { name: name.to_owned(), outputs, parameters })
     }
 
-    /// The functions of the stack: each by its name in books, and by its name in AWS.
+    /// Returns the functions of the stack: each by its name in the batch counts and its name in
+    /// AWS.
     pub(crate) fn functions(&self) -> Vec<(String, String)> {
         let names = self.outputs.iter().filter(|(key, _)| key.ends_with("FunctionName"));
         let prefix = format!("{}-", self.name);
         let mut found: Vec<_> = names
             .map(|(_, name)| (name.strip_prefix(&prefix).unwrap_or(name).to_owned(), name.clone()))
             .collect();
-        // As a record meets them.
+        // In the order in which a record passes them.
         let order = ["ingest-s3", "ingest-http", "ingest-kafka", "transform"];
         let place = |name: &str| order.iter().position(|it| *it == name).unwrap_or(order.len());
         found.sort_by_key(|(name, _)| place(name));
         found
     }
 
-    /// The value of a parameter that it was deployed with; empty where it has none of this name.
+    /// Returns the value of a parameter of the deployment; empty if there is none of this name.
     pub(crate) fn parameter(&self, key: &str) -> &str {
         self.parameters.get(key).map_or("", String::as_str)
     }
 
-    /// The value of an output.
+    /// Returns the value of an output.
     pub(crate) fn output(&self, key: &str) -> Result<&str> {
         let value = self.outputs.get(key).map(String::as_str);
         value.with_context(|| format!("stack {} has no output {key}", self.name))
     }
 }
 
-/// Why a call failed: what the service says, or else what happened on the way to it.
+/// Returns why a call failed: the service's message, or else the chain of errors on the way to it.
 pub(crate) fn why<E, R>(error: &SdkError<E, R>) -> String
 where
     E: ProvideErrorMetadata + Error + 'static,

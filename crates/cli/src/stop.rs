@@ -1,16 +1,17 @@
-//! Ctrl-C and SIGTERM end a live feed in order: what was sent is delivered, and the summary comes.
+//! Ctrl-C and SIGTERM end a live feed in order: records already sent are delivered and the summary
+//! is printed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
 
-/// Whether somebody asked to stop.
+/// Flag that a signal sets to stop a feed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Listens for the signals; the second one ends the process at once.
+    /// Listens for the signals. The second one ends the process immediately.
     pub(crate) fn on_signal() -> Result<Self> {
         let stop = Self::default();
         let flag = stop.clone();
@@ -19,17 +20,17 @@ impl Stop {
                 std::process::exit(130);
             }
         };
-        ctrlc::set_handler(handler).context("no signal can be listened for")?;
+        ctrlc::set_handler(handler).context("signals cannot be handled")?;
         Ok(stop)
     }
 
-    /// Asks to stop, as a signal does.
+    /// Requests a stop, as a signal does.
     #[cfg(test)]
     pub(crate) fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether to stop now.
+    /// Returns whether a stop was requested.
     pub(crate) fn is_wanted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What a feed came to, for a person or for a program.
+//! Summary of a feed, as a table or as JSON.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -14,28 +14,28 @@ use crate::output::{eprint_line, print_summary};
 use crate::pace::Pace;
 use crate::target::{Status, Target};
 
-/// How a summary is shown: a table on standard error, or one JSON object on standard output, which
-/// goes to standard error where records go to standard output.
+/// Format of a summary: a table on standard error, or one JSON object on standard output. The
+/// object goes to standard error if records go to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     Table,
     Json,
 }
 
-/// How fast a feed was, and who was the slower one.
+/// Throughput of a feed, and whether the target, the pace or the source limited it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Throughput {
-    /// How long it took, by the wall clock.
+    /// Duration in seconds of wall-clock time.
     pub seconds: f64,
-    /// Records a second.
+    /// Records per second.
     pub rate: u64,
-    /// `target` where most of the time was spent waiting for it, `pace` where a tempo was kept, else
+    /// `target` if most of the time was spent waiting for it, `pace` if a tempo was kept, else
     /// `source`.
     pub slower: &'static str,
-    /// How far behind its tempo the feed was at the end, where that is more than a second.
+    /// Lag behind the tempo at the end, if over 1 second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub behind_seconds: Option<f64>,
-    /// The share of the time that was spent waiting for the target.
+    /// Share of the time spent waiting for the target.
     pub waited_share: f64,
 }
 
@@ -63,7 +63,7 @@ impl Throughput {
         }
     }
 
-    /// One line; writing to a string cannot fail.
+    /// Returns one line of text. Writing to a string cannot fail.
     fn line(&self, records: u64) -> String {
         let mut line = format!(
             "{} records in {:.2} s, {} a second",
@@ -77,7 +77,7 @@ impl Throughput {
         if self.slower == "target" {
             let _ = write!(
                 line,
-                "; the target is the slower one: {:.0} % of the time was spent waiting for it",
+                "; limited by the target: {:.0} % of the time was spent waiting for it",
                 100.0 * self.waited_share
             );
         }
@@ -89,20 +89,20 @@ fn thousandths(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-/// A summary as a person sees it.
+/// Summary as a table.
 pub(crate) struct Report<'a> {
-    /// What it is of.
+    /// Name of the feed and its target.
     pub title: &'a str,
     pub records: u64,
-    /// Further counts; those that are 0 are left out.
+    /// Further counts. Those that are 0 are left out.
     pub details: &'a [(&'a str, u64)],
     pub throughput: &'a Throughput,
-    /// Whether standard output has the records.
+    /// Set if records go to standard output.
     pub data_on_stdout: bool,
 }
 
 impl Report<'_> {
-    /// Shows it; `summary` is the same for a program.
+    /// Prints the summary; `summary` holds the same values for JSON.
     pub(crate) fn print(&self, summary: &impl Serialize, format: Format) -> Result<()> {
         if format == Format::Json {
             let text = serde_json::to_string(summary)?;
@@ -126,7 +126,7 @@ impl Report<'_> {
     }
 }
 
-/// The exit code, and a line that says why not everything was delivered.
+/// Returns the exit code, and prints why records are undelivered if any are.
 pub(crate) fn outcome(target: &dyn Target) -> ExitCode {
     let undelivered = target.status().undelivered;
     if undelivered == 0 {

@@ -1,4 +1,4 @@
-//! What people write on the command line: lengths of time, rates, speeds, times.
+//! Parsers of command-line values: durations, rates, speeds, times.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tributary_aws::tail;
 
-/// `90`, `90s`, `15m`, `1.5h`, `7d`, `250ms`; a bare number is seconds.
+/// Parses `90`, `90s`, `15m`, `1.5h`, `7d` or `250ms`; a bare number is in seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no length of time: write 90s, 15m, 1.5h or 7d");
+    let wrong = || format!("{text:?} is no duration: write 90s, 15m, 1.5h or 7d");
     let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
     let seconds = match &text[digits.len()..] {
         "ms" => 0.001,
@@ -21,18 +21,18 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = digits.parse().map_err(|_| wrong())?;
     let length = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
-    // A longer one is a mistake, and would not fit the arithmetic of milliseconds.
+    // A longer duration is a mistake, and would overflow the arithmetic in milliseconds.
     let is_usable = length >= Duration::from_millis(1) && length.as_secs() < 1_000_000_000_000;
     if is_usable { Ok(length) } else { Err(wrong()) }
 }
 
-/// `1000` or `1000/s`: records a second, more than 0.
+/// Parses `1000` or `1000/s`: records per second, more than 0.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     positive(text.strip_suffix("/s").unwrap_or(text))
         .ok_or_else(|| format!("{text:?} is no rate: write 1000/s"))
 }
 
-/// `60x` or `60`: how much faster than the clock, more than 0.
+/// Parses `60x` or `60`: a multiple of real time, more than 0.
 pub(crate) fn speed(text: &str) -> Result<f64, String> {
     positive(text.strip_suffix('x').unwrap_or(text))
         .ok_or_else(|| format!("{text:?} is no speed: write 60x"))
@@ -42,16 +42,16 @@ fn positive(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 1e-9)
 }
 
-/// When a simulation starts.
+/// Start time of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// At a time that was given.
+    /// At a given time.
     At(Timestamp),
     /// Now, by the clock.
     Now,
 }
 
-/// `now`, RFC 3339, or a date, which is its midnight in UTC.
+/// Parses `now`, RFC 3339, or a date, which is midnight UTC.
 pub(crate) fn start(text: &str) -> Result<Start, String> {
     if text == "now" {
         return Ok(Start::Now);
@@ -61,7 +61,7 @@ pub(crate) fn start(text: &str) -> Result<Start, String> {
     })
 }
 
-/// RFC 3339, or a date, which is its midnight in UTC.
+/// Parses RFC 3339, or a date, which is midnight UTC.
 fn time(text: &str) -> Option<Timestamp> {
     let midnight = || {
         let date: Date = text.parse().ok().filter(|_| text.len() == 10)?;
@@ -70,7 +70,7 @@ fn time(text: &str) -> Option<Timestamp> {
     midnight().or_else(|| text.parse().ok())
 }
 
-/// A time as above, or `2h` or `-2h`, a span before now.
+/// Parses a time as above, or `2h` or `-2h`, a duration before now.
 pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     let span = || duration(text.strip_prefix('-').unwrap_or(text)).ok();
     let before_now = || Timestamp::now().checked_sub(span()?).ok();
@@ -79,11 +79,11 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| format!("{text:?} is no time: write 2h, 2026-01-31 or 2026-01-31T08:00:00Z"))
 }
 
-/// Whether there is a time between the two, where both are given.
+/// Checks that `since` is before `until`, if both are given.
 ///
 /// # Errors
 ///
-/// When there is none: what was asked for is a mistake.
+/// Fails if the range is empty: the arguments are a mistake.
 pub(crate) fn check_order(
     since: Option<Timestamp>,
     until: Option<Timestamp>,
@@ -91,14 +91,13 @@ pub(crate) fn check_order(
     if let (Some(since), Some(until)) = (since, until)
         && since >= until
     {
-        anyhow::bail!(
-            "there is nothing between {since:.0} and {until:.0}: --since is before --until"
-        );
+        anyhow::bail!("{since:.0} to {until:.0} is no time range: --since must be before --until");
     }
     Ok(())
 }
 
-/// Where reading of a stream begins: `latest`, `start`, or a moment as above, such as `15m` before now.
+/// Parses the start of reading from a stream: `latest`, `start`, or a time as above, such as `15m`
+/// before now.
 pub(crate) fn from(text: &str) -> Result<tail::Start, String> {
     match text {
         "latest" | "now" => Ok(tail::Start::Latest),
@@ -114,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_have_units() {
+    fn durations_have_units() {
         for (text, millis) in [
             ("90", 90_000),
             ("250ms", 250),
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tap_begins_now_at_the_start_or_at_a_time() {
+    fn tap_start_is_latest_oldest_or_time() {
         let at = |text: &str| tail::Start::At(text.parse().unwrap());
         assert_eq!(from("latest"), Ok(tail::Start::Latest));
         assert_eq!(from("start"), Ok(tail::Start::Oldest));
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_a_time_or_a_span_before_now() {
+    fn moment_is_time_or_duration_before_now() {
         assert_eq!(moment("2026-11-20"), Ok("2026-11-20T00:00:00Z".parse().unwrap()));
         for text in ["2h", "-2h", "7200"] {
             let moment = moment(text).unwrap();
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_a_date_a_time_or_now() {
+    fn start_is_date_time_or_now() {
         let at = |text: &str| Start::At(text.parse().unwrap());
         assert_eq!(start("now"), Ok(Start::Now));
         assert_eq!(start("2026-01-31"), Ok(at("2026-01-31T00:00:00Z")));

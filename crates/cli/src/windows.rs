@@ -1,4 +1,4 @@
-//! `tributary windows`: the windows of one group, from the store.
+//! `tributary windows`: stored windows of one group.
 
 use std::process::ExitCode;
 
@@ -21,60 +21,61 @@ use crate::stack::Stack;
 use crate::summary::Format;
 use crate::units;
 
-/// The most windows that are asked for at once: they are all in memory.
+/// Maximum number of windows per command: all of them are held in memory.
 const MAX_WINDOWS: usize = 100_000;
 
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("store").required(true).args(["stack", "table", "cassandra", "keyspaces"]))]
 pub(crate) struct Arguments {
-    /// The dataset
+    /// Dataset
     dataset: String,
 
-    /// The group: a device, a state; the parts of a key of several joined by /
+    /// Group: a device, a state; the parts of a composite key joined by /
     key: String,
 
-    /// Which windows, by the id of their spec [default: the shortest windows of the dataset]
+    /// Window spec, by its id [default: the shortest windows of the dataset]
     #[arg(long, value_name = "ID")]
     spec: Option<String>,
 
-    /// No window that begins before: a date or RFC 3339
+    /// Earliest start of a window, inclusive: a date or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = units::start)]
     from: Option<units::Start>,
 
-    /// No window that begins then or later: a date or RFC 3339
+    /// Latest start of a window, exclusive: a date or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = units::start)]
     to: Option<units::Start>,
 
-    /// How many at most, the newest
+    /// Maximum number of windows, the newest ones
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
 
-    /// The stack whose store is read
+    /// Stack whose store is read
     #[arg(long, value_name = "NAME")]
     stack: Option<String>,
 
-    /// Without a stack: the table of DynamoDB
+    /// Without a stack: DynamoDB table
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
 
-    /// Without a stack: nodes of Cassandra; the role is in `CASSANDRA_USER` and `CASSANDRA_PASSWORD`
+    /// Without a stack: Cassandra nodes; the role comes from `CASSANDRA_USER` and
+    /// `CASSANDRA_PASSWORD`
     #[arg(long, value_name = "HOST:PORT,…")]
     cassandra: Option<String>,
 
-    /// Without a stack: Amazon Keyspaces, in the region and with the credentials of AWS
+    /// Without a stack: Amazon Keyspaces, with the region and credentials of the AWS environment
     #[arg(long)]
     keyspaces: bool,
 
-    /// The keyspace, in Cassandra or Keyspaces
+    /// Keyspace in Cassandra or Keyspaces
     #[arg(long, value_name = "NAME", default_value = "tributary", conflicts_with_all = ["stack", "table"])]
     keyspace: String,
 
-    /// How windows are shown; json is one event a line
+    /// Format of the windows; json is one event per line
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// Exit codes: 0, windows or not; 2 for what cannot be read or asked for.
+/// Prints the windows. Exit codes: 0, with or without windows; 2 for read errors and bad arguments.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let specs = PipelineConfig::from_toml(PIPELINE)?.window_specs()?;
     let spec = choose(&specs, arguments)?;
@@ -96,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The spec that was asked for, or the one with the shortest windows.
+/// Returns the requested spec, or the one with the shortest windows.
 fn choose<'s>(specs: &'s [Spec], arguments: &Arguments) -> Result<&'s Spec> {
     let dataset = named(&arguments.dataset)?.name();
     let mut specs: Vec<_> = specs.iter().filter(|spec| spec.dataset == dataset).collect();
@@ -130,7 +131,7 @@ fn range(arguments: &Arguments) -> Result<Range> {
 
 /// Location of the windows.
 enum Place {
-    /// A table of `DynamoDB`.
+    /// `DynamoDB` table.
     Table(String),
     /// Cassandra or Keyspaces.
     Cluster(ClusterConfig),
@@ -196,7 +197,7 @@ async fn show<S: WindowStore>(
     Ok(())
 }
 
-/// For a person: one line for each window, with the mean of each measure, and what is unusual.
+/// Returns the table: one line per window, with the mean of each measure and the anomaly tags.
 fn as_table(spec: &Spec, group: &str, windows: &[Window]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

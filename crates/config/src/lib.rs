@@ -1,4 +1,4 @@
-//! The shipped configuration, compiled in: the files of `config/`.
+//! Shipped configuration: the files of `config/`, compiled in.
 
 use std::collections::BTreeMap;
 
@@ -15,36 +15,36 @@ use tributary_rules::check::{Checked, check};
 use tributary_windows::fields::WindowFields;
 use tributary_windows::{Spec, WindowSpec};
 
-/// The text of `config/pipeline.toml`.
+/// Text of `config/pipeline.toml`.
 pub const PIPELINE: &str = include_str!("../../../config/pipeline.toml");
 
-/// The text of `config/alerts.toml`.
+/// Text of `config/alerts.toml`.
 pub const ALERTS: &str = include_str!("../../../config/alerts.toml");
 
-/// `pipeline.toml`.
+/// Contents of `pipeline.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PipelineConfig {
-    /// Which events are dropped on purpose.
+    /// Filters that drop events on purpose.
     #[serde(default)]
     pub filters: Vec<FilterSpec>,
-    /// By dataset and measure, the lowest and the highest value that can be right.
+    /// Lowest and highest plausible value, by dataset and measure.
     #[serde(default)]
     pub ranges: BTreeMap<String, BTreeMap<String, [f64; 2]>>,
-    /// Which metrics the events add up to.
+    /// Metrics computed from events.
     #[serde(default)]
     pub metrics: Vec<MetricSpec>,
-    /// Which windows readings come to.
+    /// Windows that readings are grouped into.
     #[serde(default)]
     pub windows: Vec<WindowSpec>,
 }
 
 impl PipelineConfig {
-    /// Reads the text of a `pipeline.toml`.
+    /// Parses the text of a `pipeline.toml`.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// With line and column, when it is not of this shape.
+    /// If the text does not have this shape. The message holds line and column.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         from_toml("pipeline.toml", text)
     }
@@ -57,18 +57,18 @@ impl PipelineConfig {
 
     /// Compiles the step from raw records to events: ranges and filters.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// As [`Transformer::compile`].
+    /// See [`Transformer::compile`].
     pub fn transformer(&self) -> Result<Transformer, ConfigError> {
         Transformer::compile(&self.filters, &self.ranges)
     }
 
     /// Compiles the windows.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// As [`tributary_windows::compile`].
+    /// See [`tributary_windows::compile`].
     pub fn window_specs(&self) -> Result<Vec<Spec>, ConfigError> {
         tributary_windows::compile(&self.windows, &self.schemas())
     }
@@ -79,11 +79,11 @@ impl PipelineConfig {
         WindowFields::of(&self.windows, &self.schemas())
     }
 
-    /// Returns the metrics, once they are known to be of datasets that exist.
+    /// Returns the metrics after checking that their datasets exist.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// As [`metric::check`].
+    /// See [`metric::check`].
     pub fn checked_metrics(self) -> Result<Vec<MetricSpec>, ConfigError> {
         metric::check(&self.metrics, &self.schemas())?;
         Ok(self.metrics)
@@ -91,9 +91,9 @@ impl PipelineConfig {
 
     /// Compiles rules over the configured datasets.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// As [`Rules::compile`].
+    /// See [`Rules::compile`].
     pub fn rules(&self, alerts: &AlertsConfig) -> Result<Rules, ConfigError> {
         Rules::compile(&alerts.rules, &self.schemas())
     }
@@ -105,7 +105,7 @@ impl PipelineConfig {
     }
 }
 
-/// Reads the text of a configuration `file`.
+/// Parses the text of a configuration `file`.
 fn from_toml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| ConfigError::new(file, error.to_string()))
 }

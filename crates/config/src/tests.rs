@@ -22,7 +22,7 @@ fn shown(fields: &Fields, path: &str) -> String {
 }
 
 #[test]
-fn a_dataset_declares_what_its_fields_can_be_within_the_ranges_of_its_devices() {
+fn dataset_fields_are_limited_by_configured_ranges() {
     let fields = |name| pipeline().schemas().get(name).unwrap().clone();
     for (dataset, path, expected) in [
         ("accidents", "measures.severity", "1 to 4"),
@@ -43,7 +43,7 @@ fn a_dataset_declares_what_its_fields_can_be_within_the_ranges_of_its_devices() 
 }
 
 #[test]
-fn shipped_metrics_are_of_known_datasets() {
+fn shipped_metrics_have_known_datasets() {
     let pipeline = pipeline();
 
     assert_eq!(metric::check(&pipeline.metrics, &pipeline.schemas()), Ok(()));
@@ -51,7 +51,7 @@ fn shipped_metrics_are_of_known_datasets() {
 }
 
 #[test]
-fn a_window_has_what_follows_from_its_readings() {
+fn window_fields_follow_from_readings() {
     let windows = WindowFields::of(&pipeline().windows, &pipeline().schemas());
     for (spec, path, expected) in [
         ("telemetry-1m", "measures.temperature_c_mean", "-90 to 100"),
@@ -80,10 +80,9 @@ fn a_window_has_what_follows_from_its_readings() {
     assert!(tags.contains(&"anomaly:temperature_c_mean") && tags.contains(&"anomaly_kind:stuck"));
 }
 
-/// The readings of a fixture.
-/// There are more states than are counted by themselves.
+/// `accidents` has more states than the limit of separately counted values.
 #[test]
-fn of_more_values_than_are_counted_by_themselves_any_may_be_among_the_others() {
+fn values_over_count_limit_may_be_other() {
     let mut pipeline = pipeline();
     let spec = pipeline.windows.iter_mut().find(|spec| spec.id == "accidents-1h").unwrap();
     spec.count_by = vec!["state".to_owned(), "severity".to_owned()];
@@ -96,13 +95,14 @@ fn of_more_values_than_are_counted_by_themselves_any_may_be_among_the_others() {
     assert!(fields.measure("count_severity_other").is_none());
 }
 
+/// Returns the readings of a fixture.
 fn fixture(dataset: &str) -> String {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
     std::fs::read_to_string(format!("{root}/{dataset}/valid.jsonl")).unwrap()
 }
 
 #[test]
-fn each_window_of_the_readings_of_each_fixture_is_as_declared() {
+fn fixture_windows_match_declared_fields() {
     let pipeline = pipeline();
     let windows = WindowFields::of(&pipeline.windows, &pipeline.schemas());
     for spec in tributary_windows::compile(&pipeline.windows, &pipeline.schemas()).unwrap() {

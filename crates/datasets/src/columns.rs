@@ -1,27 +1,27 @@
-//! Which dataset a header, or the fields of a first line, are of.
+//! Selects the dataset of a header, or of the fields of a first line.
 
 use std::borrow::Cow;
 
 use super::{ALL, Dataset, names};
 use tributary_model::bad_row::{Code, Rejection, shown};
 
-/// How many columns a message names.
+/// Maximum columns that a message names.
 const MAX_SHOWN: usize = 5;
 
-/// What somebody can do about a file that says too little of itself.
+/// Advice for a file whose columns do not identify its dataset.
 const HINT: &str =
     "--dataset NAME says which it is, and so does a folder of that name in the bucket";
 
-/// What is required: each by the names it goes by.
+/// Required columns, each with its alternative names.
 type Required = &'static [&'static [&'static str]];
 
-/// The dataset of `columns`: `named` where that is known and has all it requires, else the one whose
-/// required columns are all there; of several, the most demanding.
+/// Returns the dataset of `columns`: `named` if given and complete, else the dataset whose required
+/// columns are all present. Of several, the one with the most required columns wins.
 ///
-/// # Errors
+/// |# Errors
 ///
-/// [`Code::MissingColumn`] where a column of `named`, or of what is nearly a dataset, is not there;
-/// [`Code::UnknownDataset`] where the columns are of no dataset, or of more than one alike.
+/// [`Code::MissingColumn`] if a column of `named`, or of the nearest dataset, is missing;
+/// [`Code::UnknownDataset`] if the columns fit no dataset, or several equally.
 pub(crate) fn of_columns(
     named: Option<&'static dyn Dataset>,
     columns: &[&str],
@@ -36,12 +36,13 @@ pub(crate) fn of_columns(
     best(required_columns, columns)?.ok_or_else(|| unknown(required_columns, columns, "columns"))
 }
 
-/// The dataset of the first line of JSON Lines with these fields, where nothing else says it: as
-/// [`of_columns`], but a field that is not there is empty, and only what a row requires must be.
+/// Returns the dataset of the first line of JSON Lines with these fields, if nothing else names it.
+/// Works as [`of_columns`], but an absent field counts as empty, so only the required fields of a
+/// row must be present.
 ///
-/// # Errors
+/// |# Errors
 ///
-/// As [`of_columns`].
+/// See [`of_columns`].
 pub(crate) fn of_fields(fields: &[&str]) -> Result<&'static dyn Dataset, Rejection> {
     if let Some(dataset) = best(required_columns, fields)? {
         return Ok(dataset);
@@ -78,7 +79,7 @@ fn best(
     Ok(best.first().copied())
 }
 
-/// What is required of which no name is in `columns`.
+/// Returns the required columns that `columns` lacks.
 fn lacking(required: Required, columns: &[&str]) -> Vec<&'static [&'static str]> {
     let required = required.iter().copied();
     required.filter(|names| !names.iter().any(|name| columns.contains(name))).collect()
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_nearly_a_dataset_is_told_what_it_lacks() {
+    fn near_miss_header_names_missing_columns() {
         for (header, message) in [
             ("ID,Severity,Start_Time,Start_Lat,Start_Lng", "accidents requires State"),
             ("sensor_id,location,timestamp", "flood requires water_level"),
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_of_no_dataset_are_named_with_the_datasets_there_are() {
+    fn unknown_columns_are_listed_with_known_datasets() {
         let names = names();
         let message = format!(
             "no dataset has the columns sensor_id, a, b, c, d, …; there are {names}: {HINT}"
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_of_any_length_makes_a_short_message_on_one_line() {
+    fn long_column_is_cut_in_message() {
         let (_, message) = of(&format!("{},a\nb", "x".repeat(60_000))).unwrap_err();
 
         let long = "x".repeat(64);
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_json_need_no_more_than_a_row_does() {
+    fn json_fields_need_only_required_fields() {
         let of = |fields: &str| {
             let fields: Vec<_> = fields.split(',').filter(|name| !name.is_empty()).collect();
             of_fields(&fields)
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_with_what_it_requires_is_an_event_and_without_any_of_it_none() {
+    fn row_requires_every_required_field() {
         let value = |name: &str| match name {
             "timestamp" => "\"2026-11-20T10:00:00Z\"",
             "status" => "\"ok\"",

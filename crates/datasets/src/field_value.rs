@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use tributary_model::bad_row::{Code, Rejection, shown};
 
-/// A value of a payload: a CSV cell, or a JSON string, number, boolean or null.
+/// A value of a payload: a CSV field, or a JSON string, number, boolean or null.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum FieldValue<'a> {
     /// Not there, or null.
@@ -23,7 +23,7 @@ pub enum FieldValue<'a> {
     Text(Cow<'a, str>),
     /// An object or an array, which no scalar field accepts.
     Nested,
-    /// The same as JSON, where the field was read [as it stands](as_it_stands).
+    /// JSON text of an object or array, if the field was read by [`verbatim`].
     Json(&'a str),
 }
 
@@ -45,7 +45,7 @@ impl<'a> FieldValue<'a> {
         }
     }
 
-    /// Like [`Cell::text`], and keeps the text for as long as the payload lives.
+    /// Like [`FieldValue::text`], and keeps the text for as long as the payload lives.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl<'a> FieldValue<'a> {
         })
     }
 
-    /// Like [`Cell::into_text`], where the field must be there.
+    /// Like [`FieldValue::into_text`], where the field must be there.
     ///
     /// # Errors
     ///
@@ -99,11 +99,11 @@ impl<'a> FieldValue<'a> {
         }
     }
 
-    /// Like [`Cell::number`], where the field must be there.
+    /// Like [`FieldValue::number`], where the field must be there.
     ///
     /// # Errors
     ///
-    /// As [`Cell::number`], and [`Code::MissingField`] where it is absent or blank.
+    /// As [`FieldValue::number`], and [`Code::MissingField`] where it is absent or blank.
     pub fn required_number(
         &self,
         field: &'static str,
@@ -116,7 +116,7 @@ impl<'a> FieldValue<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Cell::number`], and [`Code::InvalidNumber`] for one that is not whole.
+    /// As [`FieldValue::number`], and [`Code::InvalidNumber`] for one that is not whole.
     pub fn whole(
         &self,
         field: &'static str,
@@ -130,11 +130,11 @@ impl<'a> FieldValue<'a> {
         self.number(field, range)
     }
 
-    /// Like [`Cell::whole`], where the field must be there.
+    /// Like [`FieldValue::whole`], where the field must be there.
     ///
     /// # Errors
     ///
-    /// As [`Cell::whole`], and [`Code::MissingField`] where it is absent or blank.
+    /// As [`FieldValue::whole`], and [`Code::MissingField`] where it is absent or blank.
     pub fn required_whole(
         &self,
         field: &'static str,
@@ -234,14 +234,14 @@ impl<'de> Visitor<'de> for FieldValueVisitor {
     }
 }
 
-/// Reads a cell of `serde_json` as the payload writes it, for `deserialize_with`.
+/// Reads a field value of `serde_json` verbatim, for `deserialize_with`.
 ///
-/// For fields that are mostly numbers, which then cost no allocation and keep each digit, and for
-/// those that may be an object. Where nearly all values are strings, the plain reading is faster.
+/// For fields that are mostly numbers, which then cost no allocation and keep every digit, and for
+/// fields that may be an object. If nearly all values are strings, plain deserialization is faster.
 ///
-/// # Errors
+/// |# Errors
 ///
-/// Those of `deserializer`.
+/// Errors of `deserializer`.
 pub fn verbatim<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<FieldValue<'a>, D::Error> {
@@ -285,14 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_may_be_written_with_a_point() {
+    fn whole_number_accepts_a_decimal_point() {
         assert_eq!(text("2.0").required_whole("n", 1.0..=4.0), Ok(2.0));
         assert_eq!(code(text("2.5").required_whole("n", 1.0..=4.0)), Code::InvalidNumber);
         assert_eq!(code(text("5").required_whole("n", 1.0..=4.0)), Code::OutOfRange);
     }
 
     #[test]
-    fn json_scalars_read_like_cells() {
+    fn json_scalars_read_like_csv_fields() {
         let values: Vec<FieldValue<'_>> =
             serde_json::from_str(r#"["a",2,2.5,true,null,[1],{}]"#).unwrap();
 
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_kept_as_it_stands_and_its_escapes_are_read() {
+    fn json_is_read_verbatim_with_escapes_decoded() {
         #[derive(serde::Deserialize)]
         struct Raw<'a>(#[serde(borrow, deserialize_with = "verbatim")] FieldValue<'a>);
 

@@ -1,4 +1,4 @@
-//! From the rows of an object to raw records: which dataset, which position, which id.
+//! Turns the rows of an object into raw records: dataset, position, id.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::id::Id;
 use tributary_rows::{ErrorKind, Format, Limits, Next, ObjectReader, Position, Row, object_field};
 
-/// What an object is called in the records made of it.
+/// Name of an object in the raw records made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceName {
     uri: String,
@@ -15,8 +15,8 @@ pub struct SourceName {
 }
 
 impl SourceName {
-    /// An object of S3. `version` is its version id, or its entity tag in a bucket without versions:
-    /// what makes an offset in it mean the same bytes for ever.
+    /// Names an object of S3. `version` is its version id, or its entity tag in a bucket without
+    /// versions: with it, an offset refers to the same bytes permanently.
     #[must_use]
     pub fn s3(bucket: &str, key: &str, version_id: Option<&str>, etag: Option<&str>) -> Self {
         let version = version_id.or(etag).unwrap_or_default();
@@ -77,9 +77,9 @@ pub enum Step<'f> {
 /// The object cannot be read further: the bad row that stands for the rest of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Where the rest begins.
+    /// Start of the unread rest.
     pub position: Position,
-    /// What is wrong.
+    /// Reason for the rejection.
     pub rejection: Rejection,
 }
 
@@ -113,13 +113,13 @@ impl Feed {
         self.reader.finish();
     }
 
-    /// Where the next row begins.
+    /// Returns the position of the next row.
     #[must_use]
     pub fn position(&self) -> Position {
         self.reader.position()
     }
 
-    /// Whether the object is compressed: then it can only be read from its beginning.
+    /// Returns `true` if the object is compressed and can only be read from its beginning.
     #[must_use]
     pub fn is_gzip(&self) -> bool {
         self.reader.is_gzip()
@@ -187,7 +187,7 @@ impl Feed {
 }
 
 impl FeedRow<'_> {
-    /// Where the row is.
+    /// Returns the position of the row.
     #[must_use]
     pub fn position(&self) -> Position {
         self.row.position
@@ -278,7 +278,7 @@ fn of_fields(row: &Row<'_>) -> Result<&'static dyn Dataset, Rejection> {
 mod tests {
     use super::*;
 
-    /// How the rows of an object of a name end: good or not.
+    /// Returns for each row of an object with this name whether it is good.
     fn rows(name: &str, text: &str) -> Vec<bool> {
         let mut feed = Feed::new(datasets::by_name("flood"), Limits::default()).named(name);
         feed.push(text.as_bytes());
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_no_dataset_is_where_it_is_however_the_object_is_cut() {
+    fn unknown_header_position_is_independent_of_pieces() {
         let object = b"\xef\xbb\xbf\r\n \r\nno,columns\n1,2\n";
         for size in 1..=object.len() {
             let mut feed = Feed::new(None, Limits::default());
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_the_format_where_the_first_line_cannot() {
+    fn file_name_selects_the_format() {
         let text = "no JSON\n{\"sensor_id\":\"s\"}\n";
 
         for name in ["a.jsonl", "a.NDJSON", "folder/a.json", "a.jsonl.gz"] {

@@ -27,48 +27,48 @@ use tributary_model::event::Event;
 use tributary_model::id::Id;
 use tributary_model::json::is_object;
 
-/// How the rows of one feed become events.
+/// Conversion of the rows of one dataset into events.
 pub trait Dataset: Sync {
     /// The name in records, keys and metrics.
     fn name(&self) -> &'static str;
 
-    /// The columns without which a file is not of this dataset, each by the names it goes by. A
-    /// header that has them all is recognised as this dataset where nothing else says which it is.
+    /// Returns the columns that a file of this dataset must have, each with its alternative names.
+    /// If nothing else names the dataset, a header with all of them selects it.
     fn required_columns(&self) -> &'static [&'static [&'static str]];
 
-    /// The fields without which a row of JSON is no event, each by the names it goes by: fewer than
-    /// the columns of a CSV where a cell may be empty.
+    /// Returns the fields that a JSON row must have, each with its alternative names: fewer than
+    /// the columns of a CSV where a field may be empty.
     fn required_fields(&self) -> &'static [&'static [&'static str]] {
         self.required_columns()
     }
 
-    /// The columns of which the first that a row has a value in is the partition key of the raw
-    /// record: what must keep its order where rows have one, the natural key where they do not, so
-    /// that load spreads.
+    /// Returns the candidate columns of the raw record's partition key; the first with a value
+    /// counts. They are those whose rows must keep their order, or else the natural key, so that
+    /// load spreads.
     fn partition_columns(&self) -> &'static [&'static str];
 
-    /// What an event of this dataset can hold: every measure, attribute and tag, and what each can be
-    /// by physics or by a closed list. Rules are held against it.
+    /// Declares the events of this dataset: every measure, attribute and tag, and its possible
+    /// values by physics or by a closed list. Rules are checked against it.
     fn fields(&self) -> Fields;
 
-    /// Whether what is compiled in for this dataset can be used: asked once, before any row.
+    /// Checks the data compiled in for this dataset. Called once, before any row.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// Names the file and what is wrong with it.
+    /// Names the file and its fault.
     fn check(&self) -> Result<(), ConfigError> {
         Ok(())
     }
 
-    /// The event of a payload, which is a JSON object as text. The payload borrows from the
+    /// Returns the event of a payload, which is a JSON object as text. The payload borrows from the
     /// record, and the event from the payload.
     ///
-    /// `received_at` is when Tributary received the row; a row that nobody received, such as one of
-    /// a file that is read offline, counts as received when it happened.
+    /// `received_at` is the time Tributary received the row. If it is `None`, for example for a row
+    /// of a file read offline, the event time counts as the arrival time.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// A value that is present and wrong makes the whole row bad.
+    /// A present but invalid value rejects the whole row.
     fn event<'a>(
         &self,
         payload: &'a str,
@@ -80,13 +80,13 @@ pub trait Dataset: Sync {
 pub static ALL: &[&dyn Dataset] =
     &[&accidents::Accidents, &covid::Covid, &flood::Flood, &telemetry::Telemetry];
 
-/// The dataset of a name.
+/// Returns the dataset of a name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Dataset> {
     ALL.iter().copied().find(|dataset| dataset.name() == name)
 }
 
-/// The names of all datasets, for messages.
+/// Returns the names of all datasets, for messages.
 #[must_use]
 pub fn names() -> String {
     ALL.iter().map(|dataset| dataset.name()).collect::<Vec<_>>().join(", ")
@@ -102,7 +102,8 @@ pub fn schemas(ranges: &BTreeMap<String, BTreeMap<String, [f64; 2]>>) -> Schemas
     ALL.iter().map(fields).collect()
 }
 
-/// The row of a payload. Serde would read the fields of a row from an array too: that is no row.
+/// Parses the row of a payload. Only objects are rows: serde would also read the fields from an
+/// array.
 fn row<'a, R: Deserialize<'a>>(payload: &'a str) -> Result<R, Rejection> {
     if is_object(payload.as_bytes()) {
         serde_json::from_str(payload).map_err(|error| unreadable(&error))
@@ -111,22 +112,22 @@ fn row<'a, R: Deserialize<'a>>(payload: &'a str) -> Result<R, Rejection> {
     }
 }
 
-/// The id of a sensor's reading: of its instant, however that was written.
+/// Returns the id of a sensor's reading. It depends on the instant, not on its spelling.
 fn reading_id(dataset: &str, sensor: &str, event_time: Timestamp) -> Id {
     let nanosecond = event_time.as_nanosecond().to_be_bytes();
     Id::of([dataset.as_bytes(), sensor.as_bytes(), nanosecond.as_slice()])
 }
 
-/// To a millionth: far below what any of the sources resolves, and without the digits that a change
-/// of units invents. A number too large to have a millionth stays what it is.
+/// Rounds to a millionth: finer than any source resolves, and without digits that unit conversion
+/// adds. A number too large for that is returned unchanged.
 fn rounded(value: f64) -> f64 {
     let rounded = (value * 1e6).round() / 1e6;
     if rounded.is_finite() { rounded } else { value }
 }
 
-/// What is wrong with a payload that serde could not read as a row.
+/// Returns the rejection of a payload that serde could not read as a row.
 ///
-/// The payload is known to be JSON by then, so that what is left is its shape.
+/// The payload is already known to be JSON, so only its shape can be wrong.
 fn unreadable(error: &serde_json::Error) -> Rejection {
     let text = error.to_string();
     match text.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {

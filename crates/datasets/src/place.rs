@@ -1,4 +1,4 @@
-//! Where a reading is from: a name, a pair of coordinates, or an object with them.
+//! Location of a reading: a name, a pair of coordinates, or an object with them.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ const FIELD: &str = "location";
 const LATITUDE: &str = "location.latitude";
 const LONGITUDE: &str = "location.longitude";
 
-/// What a `location` says.
+/// Parsed `location`.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Place<'a> {
     /// The coordinates.
@@ -31,17 +31,17 @@ struct Point<'a> {
     longitude: FieldValue<'a>,
 }
 
-/// The place of a cell: an object with `latitude` and `longitude` or `lat` and `lon`, in degrees,
-/// as text or as JSON, which the field keeps [as it stands](crate::cell::as_it_stands); the text
+/// Reads the place of a field: an object with `latitude` and `longitude` or `lat` and `lon`, in
+/// degrees, as text or as JSON that was read [verbatim](crate::field_value::verbatim); the text
 /// `lat,lon`; or a name, which is a text with a letter in it.
 ///
-/// An object whose coordinates are both null is absent: a device that does not know where it is.
+/// An object with two null coordinates is absent: the device does not know its position.
 ///
-/// # Errors
+/// |# Errors
 ///
-/// [`Code::OutOfRange`] for coordinates that are not on Earth, [`Code::InvalidNumber`] for what is
-/// no number, [`Code::MissingField`] for one coordinate alone, [`Code::DuplicateField`] for one
-/// that is there twice, and [`Code::UnknownValue`] for anything else.
+/// [`Code::OutOfRange`] for coordinates that are not on Earth, [`Code::InvalidNumber`] for a value
+/// that is not a number, [`Code::MissingField`] for a single coordinate, [`Code::DuplicateField`]
+/// for a repeated one, and [`Code::UnknownValue`] for anything else.
 pub(super) fn place(value: FieldValue<'_>) -> Result<Place<'_>, Rejection> {
     if let FieldValue::Json(json) = value {
         return object(json);
@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_does_not_know_where_it_is_has_no_place() {
+    fn null_coordinates_are_no_place() {
         for json in ["null", r#""  ""#, "{}", r#"{"latitude":null,"longitude":""}"#] {
             assert_eq!(of(json), Ok(Place::default()), "{json}");
         }
     }
 
     #[test]
-    fn what_is_no_place_is_rejected_by_code_and_field() {
+    fn invalid_place_is_rejected_by_code_and_field() {
         for (json, code, field) in [
             (r#""91,4""#, Code::OutOfRange, FIELD),
             (r#""52,-180.5""#, Code::OutOfRange, FIELD),

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_found_by_code_and_by_name_in_any_case() {
+    fn state_is_found_by_code_or_name() {
         for (code, name, _) in STATES {
             assert_eq!(state(name), Some((*code, *name)));
             assert_eq!(state(&code.to_lowercase()), Some((*code, *name)));

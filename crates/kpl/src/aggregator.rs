@@ -1,4 +1,4 @@
-//! Writing an aggregate.
+//! Writes aggregates.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use super::{
     PARTITION_KEY_INDEX, PARTITION_KEY_TABLE, RECORDS, UserRecord,
 };
 
-/// Takes user records until they would be more than one record of the stream should be.
+/// Collects user records into an aggregate of limited size.
 ///
-/// The KCL drops user records, and says nothing, whose hash key is not of the shard it reads the
-/// aggregate from. So whoever puts records of several partition keys together gives each of them
-/// the aggregate's own [hash key](super::hash_key) as `explicit_hash_key`.
+/// The KCL silently drops user records whose hash key does not belong to the shard it reads the
+/// aggregate from. A caller that aggregates records of several partition keys must therefore set
+/// the `explicit_hash_key` of each record to the aggregate's own [hash key](super::hash_key).
 #[derive(Debug)]
 pub struct Aggregator {
     max: usize,
@@ -25,8 +25,8 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    /// An aggregate of at most `most` bytes. Its partition key counts for the stream's limits and
-    /// is not part of it.
+    /// Creates an empty aggregate of at most `max` bytes. Its partition key counts towards the
+    /// stream's limits but is not part of the aggregate.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Aggregator {
         }
     }
 
-    /// Adds a record; `false`, and nothing is added, where it does not fit any more.
+    /// Adds a record. Returns `false` and adds nothing if it no longer fits.
     #[must_use]
     pub fn push(&mut self, record: &UserRecord<'_>) -> bool {
         let key = self.keys.index(record.partition_key);
@@ -68,14 +68,14 @@ impl Aggregator {
         true
     }
 
-    /// The bytes it has.
+    /// Returns the current size of the aggregate in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let message = self.keys.fields.len() + self.hash_keys.fields.len() + self.records.len();
         MAGIC.len() + message + MD5_BYTES
     }
 
-    /// The aggregate.
+    /// Returns the bytes of the aggregate.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes());
@@ -89,7 +89,7 @@ impl Aggregator {
     }
 }
 
-/// A table of keys: each is written once.
+/// Table of keys. Each key is written once.
 #[derive(Debug)]
 struct Table {
     field: u64,
@@ -102,7 +102,7 @@ impl Table {
         Self { field, indices: HashMap::new(), fields: Vec::new() }
     }
 
-    /// The index that `key` has, or will have.
+    /// Returns the index of `key`, or the index it will get.
     fn index(&self, key: &str) -> u64 {
         self.indices.get(key).copied().unwrap_or(self.indices.len() as u64)
     }

@@ -1,12 +1,12 @@
-//! KPL aggregates: many user records in one record of a stream.
+//! Reads and writes KPL aggregates: many user records in one record of a stream.
 //!
 //! ```text
 //! F3 89 9A C2 │ AggregatedRecord, a proto2 message │ MD5 of the message, 16 bytes
 //! ```
 //!
-//! A small record pays for a whole PUT payload unit and for one of the 1,000 records that a shard
-//! takes a second. Together they share both. Producers built on the Kinesis Producer Library write
-//! this format by themselves; the KCL and Firehose read it.
+//! A small record is charged a whole PUT payload unit and takes up one of the 1,000 records per
+//! second of a shard. The user records of an aggregate share both. Producers built on the Kinesis
+//! Producer Library write this format by default; the KCL and Firehose read it.
 //!
 //! Format: <https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md>.
 
@@ -19,22 +19,22 @@ use wire::{Fields, Value};
 
 pub use aggregator::Aggregator;
 
-/// What an aggregate begins with. It is not UTF-8, so no JSON record can begin like this.
+/// First bytes of an aggregate. They are not UTF-8, so no JSON record starts with them.
 pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
-/// The bytes of one PUT payload unit, 25 KB, with the smaller of the two kilobytes.
+/// Bytes of one PUT payload unit: 25 KB, counted conservatively as 25,000 bytes.
 ///
 /// See <https://aws.amazon.com/kinesis/data-streams/pricing/>.
 pub const PAYLOAD_UNIT: usize = 25 * 1000;
 
-/// The most user records of an aggregate: in a record that a function can be handed they would have
-/// fewer than 50 bytes each, and no raw record or event has. It bounds what one record of a stream
-/// can become.
+/// Maximum user records of an aggregate. It bounds the output of one stream record. In a record
+/// small enough for a function's payload, this many would average fewer than 50 bytes each, which
+/// no raw record or event does.
 pub const MAX_USER_RECORDS: usize = 100_000;
 
 const MD5_BYTES: usize = 16;
 
-// The fields of AggregatedRecord and of its Record; Tag is not used by anybody yet.
+// Field numbers of AggregatedRecord and of its Record. Tag is unused.
 const PARTITION_KEY_TABLE: u64 = 1;
 const EXPLICIT_HASH_KEY_TABLE: u64 = 2;
 const RECORDS: u64 = 3;
@@ -42,39 +42,39 @@ const PARTITION_KEY_INDEX: u64 = 1;
 const EXPLICIT_HASH_KEY_INDEX: u64 = 2;
 const DATA: u64 = 3;
 
-/// One of the records that an aggregate holds.
+/// A user record of an aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserRecord<'a> {
-    /// The key that its producer gave it. The shard was decided by the aggregate's own.
+    /// Partition key set by the producer. The aggregate's own key selects the shard.
     pub partition_key: &'a str,
-    /// The hash key, in decimal, that stands in for the partition key's where it is given.
+    /// Hash key in decimal, which replaces the hash of the partition key if set.
     pub explicit_hash_key: Option<&'a str>,
-    /// The bytes.
+    /// Payload bytes.
     pub data: &'a [u8],
 }
 
-/// The fault of an aggregate that is truncated or damaged: lower case, no full stop.
+/// Fault of a truncated or damaged aggregate: lower case, no full stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BrokenAggregate(pub &'static str);
 
-/// The user records of `record`, borrowed from it; `None` where it is no aggregate.
+/// Returns the user records of `record`, borrowed from it, or `None` if it is not an aggregate.
 ///
-/// AWS's own readers take a record that begins like an aggregate and has another MD5 for a plain
-/// one. No record here can be meant so, and as a plain record it would be as bad, with a reason
-/// that leads nowhere: so it is a broken aggregate, one bad row with all its bytes.
+/// AWS's own readers treat a record with the magic number and a wrong MD5 as a plain record. Here
+/// no plain record starts with the magic number. Treated as plain, it would be quarantined with a
+/// misleading reason, so it is reported as a broken aggregate: one bad row with all its bytes.
 ///
-/// # Errors
+/// |# Errors
 ///
-/// [`BrokenAggregate`] where it is truncated or damaged, or refers to a key that it does not
-/// have. Then none of its user records can be trusted.
+/// [`BrokenAggregate`] if the aggregate is truncated or damaged, or refers to a key that is not in
+/// its table. None of its user records can be trusted then.
 #[must_use]
 pub fn user_records(record: &[u8]) -> Option<Result<Vec<UserRecord<'_>>, BrokenAggregate>> {
     let rest = record.strip_prefix(&MAGIC)?;
     Some(read(rest).map_err(BrokenAggregate))
 }
 
-/// The hash key of a partition key: it decides the shard.
+/// Returns the hash key of a partition key, which selects the shard.
 ///
 /// See <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html>.
 #[must_use]
@@ -82,16 +82,16 @@ pub fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(Md5::digest(partition_key).into())
 }
 
-/// Reads what follows the magic number; the error is what is wrong.
+/// Reads the bytes after the magic number. The error is the fault's message.
 fn read(rest: &[u8]) -> Result<Vec<UserRecord<'_>>, &'static str> {
     let Some((message, md5)) = rest.split_last_chunk::<MD5_BYTES>() else {
         return Err("the aggregate ends before its MD5");
     };
     if Md5::digest(message).as_slice() != md5 {
-        return Err("the MD5 of the aggregate is another: it is truncated or damaged");
+        return Err("the MD5 of the aggregate does not match: it is truncated or damaged");
     }
 
-    // The tables may come after the records that refer to them.
+    // The tables may follow the records that refer to them.
     let (mut keys, mut hash_keys, mut records) = (Vec::new(), Vec::new(), Vec::new());
     for field in Fields::of(message) {
         match field? {
@@ -109,14 +109,14 @@ fn read(rest: &[u8]) -> Result<Vec<UserRecord<'_>>, &'static str> {
     user_records.collect()
 }
 
-/// A Record as it stands: its keys are indices.
+/// A decoded Record whose keys are still indices.
 struct Entry<'a> {
     key: u64,
     hash_key: Option<u64>,
     data: &'a [u8],
 }
 
-/// As in any proto2 message, the last of several values of a field counts.
+/// Decodes a Record. As in any proto2 message, the last of several values of a field counts.
 fn entry(value: Value<'_>) -> Result<Entry<'_>, &'static str> {
     let (mut key, mut hash_key, mut data) = (None, None, None);
     for field in Fields::of(bytes(value)?) {
@@ -142,14 +142,14 @@ fn at<'a>(table: &[&'a str], index: u64) -> Result<&'a str, &'static str> {
 fn number(value: Value<'_>) -> Result<u64, &'static str> {
     match value {
         Value::Number(number) => Ok(number),
-        _ => Err("an index of the aggregate is no number"),
+        _ => Err("an index of the aggregate is not a number"),
     }
 }
 
 fn bytes(value: Value<'_>) -> Result<&[u8], &'static str> {
     match value {
         Value::Bytes(bytes) => Ok(bytes),
-        _ => Err("a field of the aggregate has another type"),
+        _ => Err("a field of the aggregate has the wrong type"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Against what another library writes and reads (`fixtures/kpl`), against a list of records as the
-//! model, and against every damage.
+//! Tests against aggregates of another library (`fixtures/kpl`), against a list of records as the
+//! model, and against damaged aggregates.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::wire::{put_bytes, put_number};
 use super::*;
 
-/// A record as `fixtures/kpl/make.mjs` writes it down.
+/// User record of a fixture, as `fixtures/kpl/make.mjs` writes it to JSON.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 struct Written {
     partition_key: String,
@@ -34,7 +34,8 @@ impl Written {
     }
 }
 
-/// Each aggregate of `fixtures/kpl`, as aws-kinesis-agg writes it, and its records, as it reads them.
+/// Returns each aggregate of `fixtures/kpl` as aws-kinesis-agg wrote it, with the records that
+/// aws-kinesis-agg reads from it.
 fn fixtures() -> Vec<(PathBuf, Vec<u8>, Vec<Written>)> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/kpl"));
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -58,18 +59,18 @@ fn aggregate(records: &[Written]) -> Vec<u8> {
     aggregator.finish()
 }
 
-/// An aggregate of any message, well formed or not.
+/// Returns an aggregate with a correct MD5 over any message, well formed or not.
 fn signed(message: &[u8]) -> Vec<u8> {
     [&MAGIC, message, Md5::digest(message).as_slice()].concat()
 }
 
-/// The fault of a broken aggregate.
+/// Returns the fault of a broken aggregate.
 fn fault(record: &[u8]) -> String {
     user_records(record).unwrap().unwrap_err().to_string()
 }
 
 #[test]
-fn what_another_library_writes_is_read_as_it_reads_it() {
+fn aggregates_of_another_library_are_read() {
     for (path, bytes, written) in fixtures() {
         let read = user_records(&bytes).unwrap().unwrap();
 
@@ -78,23 +79,23 @@ fn what_another_library_writes_is_read_as_it_reads_it() {
     }
 }
 
-/// What it reads from its own bytes, it reads from ours.
+/// Equal bytes mean that aws-kinesis-agg reads our aggregates as it reads its own.
 #[test]
-fn what_we_write_is_byte_for_byte_what_another_library_writes() {
+fn aggregates_match_another_library_byte_for_byte() {
     for (path, bytes, written) in fixtures() {
         assert!(aggregate(&written) == bytes, "{}", path.display());
     }
 }
 
 #[test]
-fn a_record_that_does_not_begin_with_the_magic_number_is_no_aggregate() {
+fn record_without_magic_number_is_not_an_aggregate() {
     for record in [&b""[..], b"{}", &MAGIC[..3], b"\xf3\x89\x9a\xc3 and more than sixteen bytes"] {
         assert_eq!(user_records(record), None);
     }
 }
 
 #[test]
-fn an_aggregate_that_is_cut_anywhere_is_broken() {
+fn truncated_aggregate_is_broken() {
     for (path, bytes, _) in fixtures() {
         for end in (MAGIC.len()..bytes.len()).step_by(1 + bytes.len() / 300) {
             let message = fault(&bytes[..end]);
@@ -104,9 +105,10 @@ fn an_aggregate_that_is_cut_anywhere_is_broken() {
 }
 
 #[test]
-fn an_aggregate_with_any_one_bit_turned_is_broken_or_none() {
+fn aggregate_with_one_flipped_bit_is_not_read() {
     for (path, mut bytes, _) in fixtures() {
-        // Odd steps meet every bit of a byte; in a small aggregate they are all taken.
+        // An odd step reaches every bit position of a byte. In a small aggregate every bit is
+        // flipped.
         for bit in (0..bytes.len() * 8).step_by((bytes.len() / 100) | 1) {
             bytes[bit / 8] ^= 1 << (bit % 8);
             match user_records(&bytes) {
@@ -119,7 +121,7 @@ fn an_aggregate_with_any_one_bit_turned_is_broken_or_none() {
 }
 
 #[test]
-fn what_is_wrong_under_a_right_md5_is_told() {
+fn faults_under_a_valid_md5_are_reported() {
     let record = |fields: &[(u64, u64)], data: Option<&[u8]>| {
         let mut record = Vec::new();
         for (field, value) in fields {
@@ -147,22 +149,22 @@ fn what_is_wrong_under_a_right_md5_is_told() {
     assert_eq!(fault(&record(&[(PARTITION_KEY_INDEX, 0)], None)), "a user record has no data");
     assert_eq!(
         fault(&record(&[(PARTITION_KEY_INDEX, 0), (DATA, 7)], None)),
-        "a field of the aggregate has another type"
+        "a field of the aggregate has the wrong type"
     );
     assert_eq!(fault(&signed(b"\x0a\x02\xc3\x28")), "a key of the aggregate is not UTF-8");
     assert_eq!(fault(&signed(b"\x0a\x05four")), "a field of the aggregate ends too early");
-    assert_eq!(fault(&signed(b"\x1a\x03\x0a\x01k")), "an index of the aggregate is no number");
+    assert_eq!(fault(&signed(b"\x1a\x03\x0a\x01k")), "an index of the aggregate is not a number");
     assert_eq!(fault(&MAGIC), "the aggregate ends before its MD5");
 }
 
 #[test]
-fn an_aggregate_of_nothing_has_no_user_records() {
+fn empty_aggregate_has_no_user_records() {
     assert_eq!(user_records(&signed(b"")).unwrap().unwrap(), []);
     assert_eq!(Aggregator::new(usize::MAX).finish(), signed(b""));
 }
 
 #[test]
-fn tables_may_follow_the_records_and_unknown_fields_are_passed_over() {
+fn late_tables_and_unknown_fields_are_accepted() {
     let mut record = Vec::new();
     put_number(&mut record, PARTITION_KEY_INDEX, 9);
     put_number(&mut record, PARTITION_KEY_INDEX, 1);
@@ -179,7 +181,7 @@ fn tables_may_follow_the_records_and_unknown_fields_are_passed_over() {
 }
 
 #[test]
-fn more_user_records_than_any_record_holds_are_refused_as_a_whole() {
+fn aggregate_over_max_user_records_is_rejected() {
     let mut message = Vec::new();
     put_bytes(&mut message, PARTITION_KEY_TABLE, b"k");
     let table = message.len();
@@ -196,7 +198,7 @@ fn more_user_records_than_any_record_holds_are_refused_as_a_whole() {
 }
 
 #[test]
-fn an_aggregate_is_filled_to_the_byte_and_no_further() {
+fn aggregate_is_filled_to_its_exact_limit() {
     let record = UserRecord { partition_key: "k", explicit_hash_key: Some("0"), data: &[0; 100] };
     let mut all = Aggregator::new(usize::MAX);
     assert!(all.push(&record) && all.push(&record));
@@ -211,14 +213,14 @@ fn an_aggregate_is_filled_to_the_byte_and_no_further() {
     assert_eq!(user_records(&short.finish()).unwrap().unwrap(), [record]);
 }
 
-/// The hash key that AWS computes for a partition key: its MD5 as one number, the highest byte first.
+/// AWS defines the hash key of a partition key as its MD5 read as one big-endian number.
 #[test]
-fn a_hash_key_is_the_md5_of_the_partition_key() {
+fn hash_key_is_md5_of_partition_key() {
     assert_eq!(hash_key("abc"), 0x9001_5098_3cd2_4fb0_d696_3f7d_28e1_7f72);
     assert_eq!(hash_key(""), 0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e);
 }
 
-/// The generator that is called `SplitMix64`: the same seed gives the same damage on every machine.
+/// `SplitMix64` generator: the same seed gives the same damage on every machine.
 struct Seeded(u64);
 
 impl Seeded {
@@ -234,16 +236,16 @@ impl Seeded {
     }
 }
 
-/// Damage under a right MD5 gets past the sum and meets the reader itself: whatever it does, what
-/// is read lies within the record, and what is not is one fault.
+/// Damage under a valid MD5 gets past the checksum and reaches the reader itself. Whatever the
+/// damage, the user records lie within the record, and anything else is a single fault.
 #[test]
-fn damage_under_a_right_md5_never_ends_in_a_panic() {
+fn damage_under_a_valid_md5_never_panics() {
     let mut seeded = Seeded(7);
     let fixtures = fixtures();
     let (mut good, mut broken) = (0, 0);
     for round in 0..10_000 {
         let (_, bytes, _) = &fixtures[round % fixtures.len()];
-        // The whole of a small one, the beginning of a large one: that is where the structure is.
+        // All of a small aggregate, the beginning of a large one: that is where the structure is.
         let end = (bytes.len() - MD5_BYTES).min(1_000);
         let mut message = bytes[MAGIC.len()..end].to_vec();
         for _ in 0..=seeded.below(4) {
@@ -268,7 +270,7 @@ fn damage_under_a_right_md5_never_ends_in_a_panic() {
             Err(_) => broken += 1,
         }
     }
-    // The damage is neither harmless nor fatal all the time, or this test would show nothing.
+    // Damage that is always harmless or always fatal would make this test meaningless.
     assert!(good > 500 && broken > 500, "{good} good, {broken} broken");
 }
 
@@ -286,7 +288,7 @@ fn any_record() -> impl Strategy<Value = Written> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(records in proptest::collection::vec(any_record(), 0..200)) {
+    fn written_aggregates_are_read_back(records in proptest::collection::vec(any_record(), 0..200)) {
         let bytes = aggregate(&records);
 
         let expected: Vec<_> = records.iter().map(Written::record).collect();
@@ -294,7 +296,7 @@ proptest! {
     }
 
     #[test]
-    fn the_limit_holds_and_nothing_is_lost(
+    fn aggregate_stays_within_limit_and_loses_nothing(
         records in proptest::collection::vec(any_record(), 1..100),
         max in 0_usize..5_000,
     ) {
@@ -308,7 +310,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+    fn reading_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
         let _ = user_records(&bytes);
         let _ = user_records(&[&MAGIC, &bytes[..]].concat());
         let _ = user_records(&signed(&bytes));

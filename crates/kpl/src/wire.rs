@@ -1,17 +1,18 @@
-//! The wire format of proto2, as far as an aggregate needs it: fields in, borrowed, and out.
+//! Reads and writes the part of the proto2 wire format that aggregates use. Fields borrow from the
+//! message.
 //!
 //! Format: <https://protobuf.dev/programming-guides/encoding/>.
 
-/// The value of a field.
+/// Value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// 4 or 8 bytes; an aggregate has none, but a later version of it might.
+    /// A value of 4 or 8 bytes. Aggregates have none today; a later version of the format might.
     Fixed,
 }
 
-/// The fields of a message: number and value, as they come. Ends at the first fault.
+/// Iterator over the fields of a message, as number and value. Ends at the first fault.
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }
@@ -31,8 +32,8 @@ impl<'a> Fields<'a> {
                 Value::Bytes(self.take(usize::try_from(length).unwrap_or(usize::MAX))?)
             }
             5 => self.take(4).map(|_| Value::Fixed)?,
-            // Groups were given up before this format was made.
-            _ => return Err("a field of the aggregate is of no known type"),
+            // Groups were deprecated before this format was defined.
+            _ => return Err("a field of the aggregate has an unknown type"),
         };
         match tag >> 3 {
             0 => Err("a field of the aggregate has the number 0"),
@@ -47,7 +48,8 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
-    /// Seven bits a byte, the lowest first; the eighth says that another follows.
+    /// Reads a varint: seven bits per byte, lowest first; the eighth bit marks that another byte
+    /// follows.
     fn varint(&mut self) -> Result<u64, &'static str> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
@@ -80,30 +82,31 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// The bytes that [`put_number`] appends for the field's value alone.
+/// Returns the number of bytes that [`put_number`] appends for the value alone.
 pub(super) fn varint_bytes(number: u64) -> usize {
     let bits = u64::BITS - number.leading_zeros();
     bits.max(1).div_ceil(7) as usize
 }
 
-/// The bytes that [`put_bytes`] appends. Field numbers here are below 16: a tag is one byte.
+/// Returns the number of bytes that [`put_bytes`] appends. Field numbers here are below 16, so a
+/// tag is one byte.
 pub(super) fn field_bytes(length: usize) -> usize {
     1 + varint_bytes(length as u64) + length
 }
 
-/// Appends a field that is a number.
+/// Appends a number field.
 pub(super) fn put_number(out: &mut Vec<u8>, field: u64, number: u64) {
     put_varint(out, field << 3);
     put_varint(out, number);
 }
 
-/// Appends a field that is text, bytes or a message.
+/// Appends a text, bytes or message field.
 pub(super) fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     put_length(out, field, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-/// Appends the beginning of a field whose `length` bytes the caller appends.
+/// Appends the header of a field whose `length` bytes the caller appends.
 pub(super) fn put_length(out: &mut Vec<u8>, field: u64, length: usize) {
     put_varint(out, field << 3 | 2);
     put_varint(out, length as u64);
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_every_length_are_read_back() {
+    fn numbers_of_every_length_round_trip() {
         for number in (0..64).map(|bits| 1_u64 << bits).chain([0, 127, 128, 300, u64::MAX]) {
             let mut message = Vec::new();
 
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_more_than_64_bits_is_a_fault() {
+    fn varint_over_64_bits_is_rejected() {
         for last in [0x02, 0x80] {
             let mut message = vec![0x08];
             message.extend([0xff; 9]);
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_any_type_is_passed_over_and_its_end_is_seen() {
+    fn fields_of_every_type_are_skipped_or_truncated() {
         let message = b"\x09eightlon\x15four\x12\x02ab";
 
         let read = [(1, Value::Fixed), (2, Value::Fixed), (2, Value::Bytes(b"ab"))];

@@ -1,4 +1,4 @@
-//! Bad rows: data that can never succeed, kept with its bytes so that it can be mended and replayed.
+//! Bad rows: data that can never become an event, stored with its bytes for repair and replay.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,11 +15,11 @@ use crate::time::as_millis;
 /// See <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>.
 pub const MAX_BYTES: usize = 1_000 * 1024 - 1;
 
-/// How much of a name is kept where a bad row would be too large even without its bytes: only a
-/// record that none of our functions wrote has names of that kind.
+/// Maximum characters of a name in a bad row that is too large even without its payload. Only
+/// records that no Tributary function wrote have such names.
 const MAX_NAME_CHARS: usize = 1024;
 
-/// Why a row is bad. The list is closed, because a code is a metric dimension.
+/// Codes of bad rows. The list is closed because a code is a metric dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
     /// The record's data is not base64.
@@ -30,31 +30,31 @@ pub enum Code {
     InvalidJson,
     /// A JSON object names the same field twice.
     DuplicateField,
-    /// No dataset has this name, and no dataset knows this header.
+    /// No dataset has this name or this header.
     UnknownDataset,
     /// A record of the EVENTS stream is not an event.
     NotAnEvent,
     /// A required value is absent or empty.
     MissingField,
-    /// A value should be a number and is not a finite one, or should be whole and is not.
+    /// A value should be a finite number, or a whole one, and is not.
     InvalidNumber,
-    /// A number or a time lies outside what it can be.
+    /// A number or a time is outside its valid range.
     OutOfRange,
-    /// A value should be a date and time and is not one that exists.
+    /// A value should be an existing date and time and is not.
     InvalidTime,
-    /// A value is not one of those its field can have.
+    /// A value is not in the closed list of its field.
     UnknownValue,
-    /// The event would be larger than a record of the stream may be.
+    /// The event would exceed the size limit of a stream record.
     EventTooLarge,
     /// A CSV row's quotes do not match.
     BrokenQuoting,
-    /// A CSV row has more or fewer cells than the header.
+    /// A CSV row has more or fewer fields than the header has columns.
     WrongColumnCount,
     /// A row's bytes are not UTF-8.
     NotUtf8,
     /// A row holds a NUL byte.
     NulByte,
-    /// A row, or the record it would become, is larger than a record may be.
+    /// A row, or the record made of it, exceeds the size limit of a record.
     RowTooLarge,
     /// The object holds no header and no row.
     EmptyObject,
@@ -62,7 +62,7 @@ pub enum Code {
     MissingColumn,
     /// The header names the same column twice.
     DuplicateColumn,
-    /// The header is larger, or has more columns, than any dataset's could.
+    /// The header is larger, or has more columns, than any dataset allows.
     HeaderTooLarge,
     /// The object was deleted before it was read.
     ObjectMissing,
@@ -79,7 +79,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them.
+    /// All codes.
     pub const ALL: [Self; 27] = [
         Self::BrokenBase64,
         Self::BrokenAggregate,
@@ -110,7 +110,7 @@ impl Code {
         Self::Late,
     ];
 
-    /// The name in records and metrics.
+    /// Returns the name used in records and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -157,48 +157,50 @@ impl Serialize for Code {
     }
 }
 
-/// Why a row was rejected, before it is known where the row came from.
+/// Reason a row was rejected, without its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The kind of fault.
     pub code: Code,
-    /// The field that is at fault.
+    /// The field at fault.
     pub field: Option<Cow<'static, str>>,
-    /// What is wrong, for a person: lower case, no full stop.
+    /// Message for a person: lower case, no full stop.
     pub message: String,
 }
 
 impl Rejection {
-    /// A fault of the row as a whole.
+    /// Creates a rejection of the row as a whole.
     pub fn row(code: Code, message: impl Into<String>) -> Self {
         Self { code, field: None, message: message.into() }
     }
 
-    /// A fault of one field.
+    /// Creates a rejection of one field.
     pub fn field(code: Code, field: &'static str, message: impl Into<String>) -> Self {
         Self { code, field: Some(Cow::Borrowed(field)), message: message.into() }
     }
 }
 
-/// Where and when a bad row was met.
+/// Origin of a bad row: its source position and arrival time.
 #[derive(Clone, Debug, Default)]
 pub struct Origin<'a> {
-    /// The dataset, where it is known.
+    /// The dataset, if known.
     pub dataset: Option<&'a str>,
-    /// The source position: `s3://bucket/key?versionId=v#offset=0&row=1`, or the shard and number.
+    /// Source position: `s3://bucket/key?versionId=v#offset=0&row=1`, or the shard and sequence
+    /// number.
     pub source: Cow<'a, str>,
-    /// Stable id of that position: a row that is delivered twice is quarantined under one id.
+    /// Stable id of the source position: a row delivered twice is quarantined under one id.
     pub record_id: Cow<'a, str>,
-    /// The shard the record was read from; absent at ingest.
+    /// Shard of the record; absent at ingest.
     pub shard_id: Option<&'a str>,
-    /// The record's sequence number; absent at ingest.
+    /// Sequence number of the record; absent at ingest.
     pub sequence_number: Option<&'a str>,
-    /// When the record arrived in the stream.
+    /// Arrival time of the record in the stream.
     pub arrived_at: Option<Timestamp>,
 }
 
 impl<'a> Origin<'a> {
-    /// The origin of a record whose own id cannot be read: its place in the stream stands for it.
+    /// Returns the origin of a record whose own id cannot be read. Its position in the stream
+    /// replaces the id.
     #[must_use]
     pub fn of_record(shard_id: &'a str, sequence_number: &'a str, arrived_at: Timestamp) -> Self {
         Self {
@@ -211,7 +213,8 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// The origin of the user record at `index` of a KPL aggregate, where its own id cannot be read.
+    /// Returns the origin of the user record at `index` of a KPL aggregate whose own id cannot be
+    /// read.
     #[must_use]
     pub fn of_user_record(
         shard_id: &'a str,
@@ -229,12 +232,12 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// One line of the quarantine: what is wrong, where it was, and the exact bytes.
+/// One line of the quarantine: the fault, the origin and the exact bytes.
 #[derive(Debug, Serialize)]
 pub struct BadRow<'a> {
     /// The kind of fault.
     pub code: Code,
-    /// What is wrong, for a person.
+    /// Message for a person.
     pub message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
@@ -255,8 +258,8 @@ pub struct BadRow<'a> {
 }
 
 impl<'a> BadRow<'a> {
-    /// A bad row of `rejection` at `origin`. `payload` is the exact bytes, `None` where they were
-    /// too many to keep.
+    /// Creates a bad row of `rejection` at `origin`. `payload` is the exact bytes, or `None` if
+    /// they were too large to store.
     #[must_use]
     pub fn new(
         rejection: &'a Rejection,
@@ -329,7 +332,7 @@ mod optional_millis {
     }
 }
 
-/// A value as a message shows it: quoted, escaped, and cut where it is long.
+/// Formats a value for a message: quoted, escaped, and cut after 64 characters.
 #[must_use]
 pub fn shown(value: &str) -> String {
     const MAX_CHARS: usize = 64;
@@ -339,7 +342,7 @@ pub fn shown(value: &str) -> String {
     }
 }
 
-/// No more than the first `most` characters.
+/// Returns at most the first `max` characters.
 #[must_use]
 pub fn first_chars(text: &str, max: usize) -> &str {
     text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
@@ -350,7 +353,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_codes_are_all_that_have_a_name() {
+    fn all_lists_every_named_code() {
         let source = include_str!("bad_row.rs");
         let (_, names) = source.split_once("pub fn as_str").unwrap();
         let (names, _) = names.split_once("impl fmt::Display").unwrap();
@@ -371,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_row_keeps_its_exact_bytes() {
+    fn bad_row_keeps_its_exact_bytes() {
         let line = line(b"\xff,\"");
 
         insta::assert_json_snapshot!(line);
@@ -405,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn user_records_of_one_aggregate_have_sources_and_ids_of_their_own() {
+    fn user_records_of_an_aggregate_have_distinct_ids() {
         let origin =
             |index| Origin::of_user_record("shardId-0", "42", index, Timestamp::UNIX_EPOCH);
         let record = Origin::of_record("shardId-0", "42", Timestamp::UNIX_EPOCH);
@@ -418,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_cut_in_a_message() {
+    fn long_value_is_cut_in_message() {
         assert_eq!(shown("a\0"), "\"a\\0\"");
         assert_eq!(shown(&"é".repeat(100)).chars().count(), 64 + 3);
     }

@@ -1,10 +1,10 @@
-//! The error of a configuration that cannot be used.
+//! Error of an invalid configuration.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// An error in a configuration: the entry at fault, and what is wrong with it.
+/// Error in a configuration: the entry at fault and the message.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("{owner}: {message}")]
 pub struct ConfigError {
@@ -12,7 +12,7 @@ pub struct ConfigError {
     message: String,
 }
 
-/// Prints the same as `Display`: Rust prints it when `main` fails.
+/// Prints the same text as `Display`, because Rust prints `Debug` when `main` fails.
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,39 +1,40 @@
-//! The books of a batch: what came in, and where each record went.
+//! Batch counts: records received, and their dispositions.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// Counts of one batch, or the sum of many.
+/// Counts of one batch, or the sum over many.
 ///
-/// They balance when every record that came in is one of the others. A record the function did not
-/// get to, or could not deliver, is `undelivered`: the checkpoint stays before it.
+/// They reconcile if every record received has exactly one disposition. A record that the function
+/// did not reach or could not deliver is `undelivered`: the checkpoint stays before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchCounts {
-    /// Records received; those in a KPL aggregate one by one.
+    /// Records received. The user records of a KPL aggregate count one by one.
     #[serde(rename = "in")]
     pub received: u64,
-    /// Records whose result was delivered.
+    /// Records whose result the sink accepted.
     #[serde(rename = "out")]
     pub delivered: u64,
-    /// Records delivered to quarantine.
+    /// Records written to quarantine.
     pub quarantined: u64,
-    /// Records that a declared filter dropped, and those that only say that a key is gone.
+    /// Records dropped by a declared filter, and tombstones that only mark a deleted key.
     pub filtered: u64,
-    /// Records too late for their window, and quarantined for it.
+    /// Records quarantined because they were too late for their window.
     pub late: u64,
-    /// Records that will be delivered again.
+    /// Records that Lambda will redeliver.
     pub undelivered: u64,
 }
 
 impl BatchCounts {
-    /// Whether `in = out + quarantined + filtered + late + undelivered`.
+    /// Returns `true` if `in = out + quarantined + filtered + late + undelivered`.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.received == self.accounted()
     }
 
-    /// `out + quarantined + filtered + late + undelivered`: the records whose end is known.
+    /// Returns `out + quarantined + filtered + late + undelivered`: the records with a known
+    /// disposition.
     #[must_use]
     pub fn accounted(&self) -> u64 {
         self.delivered + self.quarantined + self.filtered + self.late + self.undelivered

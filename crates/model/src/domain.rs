@@ -1,6 +1,6 @@
-//! What an event can hold: the fields of each dataset and of each window spec, and what each can be.
+//! Possible values of an event's fields, by dataset and by window spec.
 //!
-//! A rule that asks for what cannot be is dead, and this is how that is known before it is needed.
+//! A rule whose condition can never hold is detected with them before it is deployed.
 
 mod numbers;
 mod texts;
@@ -21,14 +21,14 @@ pub struct Fields {
     /// The window spec, for windows.
     spec: Option<String>,
     measures: BTreeMap<String, NumberSet>,
-    /// The beginnings of measures that count the values of a text that can be any.
+    /// Prefixes of measures that count the values of an attribute with arbitrary text.
     counted: Vec<String>,
     attributes: BTreeMap<String, TextSet>,
     tags: BTreeSet<String>,
     has_location: bool,
 }
 
-/// What one field can be.
+/// Possible values of one field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Domain {
     /// A number: a double, or an integer.
@@ -41,7 +41,7 @@ pub enum Domain {
     Object,
 }
 
-/// How a number is stored: arithmetic does not mix them.
+/// Storage type of a number. Arithmetic does not mix the types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberType {
     /// A 64-bit float.
@@ -53,7 +53,7 @@ pub enum NumberType {
 }
 
 impl Fields {
-    /// Those of the readings of a dataset.
+    /// Declares the readings of a dataset.
     pub fn of_readings<'n>(
         dataset: &str,
         measures: impl IntoIterator<Item = (&'n str, NumberSet)>,
@@ -73,7 +73,7 @@ impl Fields {
         }
     }
 
-    /// The same, of a dataset whose events are from nowhere in particular.
+    /// Declares that the dataset's events have no location.
     #[must_use]
     pub fn without_location(mut self) -> Self {
         self.has_location = false;
@@ -82,7 +82,8 @@ impl Fields {
 
     /// Declares the window events of `spec` over readings of `dataset`.
     ///
-    /// `counted` are the beginnings of measures that count the values of an attribute of any text.
+    /// `counted` holds the prefixes of measures that count the values of an attribute with
+    /// arbitrary text.
     #[must_use]
     pub fn of_windows(
         spec: &str,
@@ -115,25 +116,25 @@ impl Fields {
         self
     }
 
-    /// The dataset.
+    /// Returns the dataset.
     #[must_use]
     pub fn dataset(&self) -> &str {
         &self.dataset
     }
 
-    /// The window spec, for windows.
+    /// Returns the window spec, for windows.
     #[must_use]
     pub fn spec(&self) -> Option<&str> {
         self.spec.as_deref()
     }
 
-    /// Whose fields they are, for a message: `accidents`, `telemetry-1m`.
+    /// Returns the owner of the fields for messages: `accidents`, `telemetry-1m`.
     #[must_use]
     pub fn owner(&self) -> &str {
         self.spec.as_deref().unwrap_or(&self.dataset)
     }
 
-    /// What a measure can be; `None` where there is none of this name.
+    /// Returns the possible values of a measure; `None` if it does not exist.
     #[must_use]
     pub fn measure(&self, name: &str) -> Option<NumberSet> {
         let known = self.measures.get(name).cloned();
@@ -141,28 +142,29 @@ impl Fields {
         known.or_else(|| is_counted().then(|| NumberSet::whole(1.0, f64::INFINITY)))
     }
 
-    /// The names of the measures.
+    /// Returns the names of the measures.
     pub fn measures(&self) -> impl Iterator<Item = &str> {
         self.measures.keys().map(String::as_str)
     }
 
-    /// What an attribute can be; `None` where there is none of this name.
+    /// Returns the possible values of an attribute; `None` if it does not exist.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&TextSet> {
         self.attributes.get(name)
     }
 
-    /// The names of the attributes.
+    /// Returns the names of the attributes.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.attributes.keys().map(String::as_str)
     }
 
-    /// The tags.
+    /// Returns the tags.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         self.tags.iter().map(String::as_str)
     }
 
-    /// What the field at `path`, such as `measures.severity`, can be; `None` where there is none.
+    /// Returns the possible values of the field at `path`, such as `measures.severity`; `None` if
+    /// it does not exist.
     pub fn domain(&self, path: &str) -> Option<Domain> {
         let window = |domain| self.spec.as_ref().map(|_| domain);
         let placed = |domain| self.has_location.then_some(domain);
@@ -196,7 +198,7 @@ impl Fields {
         }
     }
 
-    /// The names at `path`, for a message about one that is not among them.
+    /// Returns the names at `path`, for a message about an unknown one.
     pub fn names(&self, path: &str) -> Vec<&str> {
         match path {
             "measures" => self.measures().collect(),
@@ -222,7 +224,7 @@ impl Fields {
         }
     }
 
-    /// What in `event` is not as it is declared here.
+    /// Returns the first part of `event` that contradicts the declaration.
     #[must_use]
     pub fn mismatch(&self, event: &Event<'_>) -> Option<String> {
         for (name, value) in event.measures.iter() {
@@ -268,9 +270,9 @@ impl Schemas {
 
     /// Returns the fields of a dataset's readings, for the configuration entry `owner`.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// Names `owner` and the known datasets where `dataset` is none of them.
+    /// If `dataset` is unknown. The message names `owner` and the known datasets.
     pub fn require(&self, owner: &str, dataset: &str) -> Result<&Fields, ConfigError> {
         self.get(dataset).ok_or_else(|| {
             let message = format!("dataset {dataset:?} is none of {}", self.names());

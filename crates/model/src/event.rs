@@ -1,5 +1,5 @@
-//! The event: one shape for every dataset, so that metrics, rules, windows, the lake and the
-//! dashboards are written once.
+//! Event: one shape for every dataset, so that metrics, rules, windows, the lake and the dashboards
+//! are written once.
 
 use std::borrow::Cow;
 
@@ -11,34 +11,34 @@ use crate::json::is_object;
 use crate::pairs::Pairs;
 use crate::time::{as_millis, as_rfc3339};
 
-/// The H3 resolution of [`Location::cell`]: cells of about 250 km².
+/// H3 resolution of [`Location::cell`]: cells of about 250 km².
 ///
 /// See <https://h3geo.org/docs/core-library/restable>.
 pub const CELL_RESOLUTION: Resolution = Resolution::Five;
 
-/// Text that an event borrows from the record it was made of, wherever the record holds it as it is.
+/// Text of an event. It borrows from the source record unless the record holds it in escaped form.
 pub type Text<'a> = Cow<'a, str>;
 
-/// Named finite numbers; the unit is the end of the name (`temperature_c`, `distance_km`).
+/// Named finite numbers. The name ends with the unit (`temperature_c`, `distance_km`).
 pub type Measures<'a> = Pairs<Text<'a>, f64>;
 
-/// Named strings; the natural key is always among them.
+/// Named strings. They always include the natural key.
 pub type Attributes<'a> = Pairs<Text<'a>, Text<'a>>;
 
-/// What an event speaks of.
+/// Kinds of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// One row or reading, from `transform`.
+    /// A row or reading, from `transform`.
     Reading,
     /// The aggregate of a window, from `windows`.
     Window,
-    /// A sign of life.
+    /// A heartbeat of a device.
     Heartbeat,
 }
 
 impl Kind {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,42 +49,43 @@ impl Kind {
     }
 }
 
-/// One enriched row or reading.
+/// An enriched row or reading.
 ///
-/// On the wire it is one JSON object on one line; every field but `location` and `window` is always
-/// there, and an absent value is left out, never null and never 0.
+/// On the wire it is one JSON object on one line. All fields except `location` and `window` are
+/// always present; an absent value is left out, never null and never 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event<'a> {
-    /// What the event speaks of.
+    /// Kind of the event.
     pub kind: Kind,
-    /// The name of the dataset it belongs to.
+    /// Name of the dataset.
     #[serde(borrow)]
     pub dataset: Text<'a>,
-    /// Hash of the dataset's natural key: stable over every retry and replay.
+    /// Hash of the dataset's natural key: stable across retries and replays.
     #[serde(borrow)]
     pub event_id: Text<'a>,
-    /// What the reading is of (a sensor, a county): the key of order and of windows.
+    /// Entity of the reading (a sensor, a county). Readings are ordered and grouped into windows by
+    /// it.
     #[serde(borrow)]
     pub entity: Text<'a>,
-    /// When it happened.
+    /// Event time.
     #[serde(with = "as_rfc3339")]
     pub event_time: Timestamp,
-    /// When Tributary received it.
+    /// Arrival time: when Tributary received the row.
     #[serde(with = "as_millis")]
     pub received_at: Timestamp,
-    /// Where it happened.
+    /// Location of the reading.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location<'a>>,
-    /// What was measured.
+    /// Measured values.
     #[serde(borrow)]
     pub measures: Measures<'a>,
-    /// What else is known, as text.
+    /// Other values, as text.
     #[serde(borrow)]
     pub attributes: Attributes<'a>,
     /// Derived flags.
     #[serde(borrow)]
     pub tags: Vec<Text<'a>>,
-    /// The window, for [`Kind::Window`].
+    /// Window of a [`Kind::Window`] event.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowSpan<'a>>,
 }
@@ -96,15 +97,16 @@ pub struct Location<'a> {
     pub lat: f64,
     /// Longitude in degrees, -180 to 180.
     pub lon: f64,
-    /// The H3 cell at [`CELL_RESOLUTION`], as its 15 hex digits.
+    /// H3 cell at [`CELL_RESOLUTION`], as 15 hex digits.
     #[serde(borrow)]
     pub cell: Text<'a>,
 }
 
 impl Location<'_> {
-    /// The place at `lat` and `lon` degrees with its cell; `None` where one is not finite.
+    /// Returns the location at `lat` and `lon` degrees with its H3 cell, or `None` if either is not
+    /// finite.
     ///
-    /// The caller has checked the ranges.
+    /// The caller must check the ranges.
     #[must_use]
     pub fn new(lat: f64, lon: f64) -> Option<Self> {
         let cell = LatLng::new(lat, lon).ok()?.to_cell(CELL_RESOLUTION);
@@ -112,28 +114,28 @@ impl Location<'_> {
     }
 }
 
-/// Which window a window event closes.
+/// Window that a window event reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowSpan<'a> {
-    /// The id of the window spec.
+    /// Id of the window spec.
     #[serde(borrow)]
     pub spec: Text<'a>,
-    /// First instant inside.
+    /// Start, inclusive.
     #[serde(with = "as_rfc3339")]
     pub start: Timestamp,
-    /// First instant after.
+    /// End, exclusive.
     #[serde(with = "as_rfc3339")]
     pub end: Timestamp,
-    /// 0 when the window first closed, one more for each late update.
+    /// Revision: 0 when the window first closed, plus 1 for each late update.
     pub revision: u32,
 }
 
 impl<'a> Event<'a> {
     /// Reads an event from a record of the EVENTS stream, borrowing its text.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// When the bytes are not one event of this shape.
+    /// If the bytes are not one event of this shape.
     pub fn from_json(data: &'a [u8]) -> Result<Self, serde_json::Error> {
         if is_object(data) {
             serde_json::from_slice(data)

@@ -1,4 +1,4 @@
-//! Stable identifiers: the same input has the same id over every retry, redelivery and replay.
+//! Stable identifiers: the same input has the same id across retries, redeliveries and replays.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,13 +10,13 @@ use crate::bad_row::first_chars;
 
 /// A 128-bit identifier, shown as 32 lower-case hex digits.
 ///
-/// It is the first half of a SHA-256: short enough to carry in every record, and out of reach of a
-/// sender who would like two of somebody's events to collide.
+/// It is the first half of a SHA-256 hash: short enough for every record, and long enough that a
+/// sender cannot construct two events with the same id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id([u8; 16]);
 
-/// A text of no more than `most` characters, at least 34: a longer one ends with its hash, so that two
-/// long ones stay two.
+/// Shortens a text to at most `max` characters, which must be at least 34. A shortened text ends
+/// with the hash of the whole, so that distinct texts stay distinct.
 #[must_use]
 pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
     if text.chars().nth(max).is_none() {
@@ -26,7 +26,7 @@ pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
 }
 
 impl Id {
-    /// The id of a sequence of parts. Each part's length is hashed with it, so that
+    /// Returns the id of a sequence of parts. The length of each part is hashed too, so that
     /// `["ab", "c"]` and `["a", "bc"]` differ.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hash = Sha256::new();
@@ -40,7 +40,7 @@ impl Id {
         Self(id)
     }
 
-    /// [`Id::of`] for text parts.
+    /// Returns the [`Id::of`] text parts.
     #[must_use]
     pub fn of_text(parts: &[&str]) -> Self {
         Self::of(parts.iter().map(|part| part.as_bytes()))
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_32_hex_digits_and_never_changes() {
+    fn id_of_same_parts_never_changes() {
         assert_eq!(
             Id::of_text(&["accidents", "A-1"]).to_string(),
             "320a00b12c50a55aeca1d6c7f0682d0d"
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_do_not_run_into_each_other() {
+    fn ids_depend_on_part_boundaries() {
         assert_ne!(Id::of_text(&["ab", "c"]), Id::of_text(&["a", "bc"]));
     }
 }

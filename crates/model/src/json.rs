@@ -1,10 +1,10 @@
-//! JSON text: written without a way to fail, read without a copy.
+//! Infallible JSON writing and JSON reading without copies.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// Returns whether JSON text is an object, by its first byte.
+/// Returns `true` if JSON text is an object, judging by its first byte.
 #[must_use]
 pub fn is_object(json: &[u8]) -> bool {
     json.trim_ascii_start().first() == Some(&b'{')
@@ -12,9 +12,9 @@ pub fn is_object(json: &[u8]) -> bool {
 
 /// Returns `value` as JSON text.
 ///
-/// # Panics
+/// |# Panics
 ///
-/// When `value` holds a map whose keys are not text. No record does.
+/// If `value` holds a map whose keys are not text. No record does.
 #[must_use]
 #[expect(
     clippy::expect_used,
@@ -30,10 +30,10 @@ pub fn push_json(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a vector takes every byte");
 }
 
-/// A string that is copied only where it has escapes.
+/// A string that is copied only if it contains escapes.
 ///
-/// A field of type `Cow` borrows under `#[serde(borrow)]`; one of type `Option<Cow>`, and a `Cow` that is
-/// the whole document, would always be copied.
+/// A `Cow` field borrows under `#[serde(borrow)]`. An `Option<Cow>` field, or a `Cow` that is the
+/// whole document, would always be copied.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct BorrowedText<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_copied_only_for_its_escapes() {
+    fn text_is_copied_only_if_escaped() {
         let plain: Option<BorrowedText<'_>> = serde_json::from_str("\"plain\"").unwrap();
         let escaped: Option<BorrowedText<'_>> = serde_json::from_str("\"\\u0041\"").unwrap();
 

@@ -1,9 +1,9 @@
-//! The contracts of Tributary: what its streams hold, and the names and ids in it.
+//! Data contracts of Tributary: the records of its streams, and the names and ids in them.
 //!
-//! A [raw record](raw) becomes an [event](event) or a [bad row](bad_row); a batch adds up to
-//! [counts](books). [`domain`] states what the fields of an event can hold.
+//! A [raw record](raw) becomes an [event](event) or a [bad row](bad_row). A batch reports its
+//! [counts]. [`domain`] declares the possible values of an event's fields.
 //!
-//! What must **not** go here: an AWS service's API, anything `async`, a clock, I/O.
+//! Out of scope: APIs of AWS services, `async`, clocks, I/O.
 
 pub mod bad_row;
 pub mod config_error;

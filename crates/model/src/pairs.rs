@@ -1,4 +1,4 @@
-//! A small map that keeps its order: what `measures` and `attributes` of an event are.
+//! Small ordered map for the `measures` and `attributes` of an event.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,10 +7,10 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Key and value pairs in the order they were added; a JSON object on the wire.
+/// Key and value pairs in insertion order; a JSON object on the wire.
 ///
-/// An event holds a dozen of them and is written once and read once: a vector beats a hash map in
-/// both, and the order of the columns stays readable.
+/// An event holds about a dozen pairs and is written once and read once. A vector is faster than a
+/// hash map at both and keeps the order of the columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pairs<K, V>(Vec<(K, V)>);
 
@@ -21,42 +21,42 @@ impl<K, V> Default for Pairs<K, V> {
 }
 
 impl<K: AsRef<str>, V> Pairs<K, V> {
-    /// An empty map with room for `capacity` pairs.
+    /// Creates an empty map with room for `capacity` pairs.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }
 
-    /// Adds a pair. The caller adds each key once.
+    /// Adds a pair. The caller must add each key only once.
     pub fn push(&mut self, key: impl Into<K>, value: impl Into<V>) {
         self.0.push((key.into(), value.into()));
     }
 
-    /// Adds a pair where there is a value.
+    /// Adds a pair if it has a value.
     pub fn push_some(&mut self, key: impl Into<K>, value: Option<impl Into<V>>) {
         if let Some(value) = value {
             self.push(key, value);
         }
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&V> {
         self.0.iter().find(|(name, _)| name.as_ref() == key).map(|(_, value)| value)
     }
 
-    /// The pairs in order.
+    /// Iterates over the pairs in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
         self.0.iter().map(|(key, value)| (key.as_ref(), value))
     }
 
-    /// How many pairs there are.
+    /// Returns the number of pairs.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no pair.
+    /// Returns `true` if there are no pairs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

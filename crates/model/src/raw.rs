@@ -1,4 +1,4 @@
-//! The raw record: a row as it was received, on its way from an ingest function to `transform`.
+//! Raw record: a row as received, written by an ingest function for `transform`.
 
 use std::borrow::Cow;
 
@@ -17,20 +17,21 @@ use crate::time::as_millis;
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RawRecord<'a> {
-    /// The name of the dataset.
+    /// Name of the dataset.
     #[serde(borrow)]
     pub dataset: Cow<'a, str>,
-    /// Deterministic from the source position: a second delivery has the same id.
+    /// Hash of the source position: a second delivery has the same id.
     #[serde(borrow)]
     pub record_id: Cow<'a, str>,
-    /// The source position, for a person and for replay: of an object as above, of a request
+    /// Source position, for operators and for replay: of an object as above, of a request
     /// `http:<dataset>/<client>#<key>&item=0`, of Kafka `kafka:<topic>-<partition>#offset=0`.
     #[serde(borrow)]
     pub source: Cow<'a, str>,
-    /// When Tributary received the row.
+    /// Arrival time: when Tributary received the row.
     #[serde(with = "as_millis")]
     pub received_at: Timestamp,
-    /// The row as received; for CSV an object of header to string, empty cells left out.
+    /// The row as received. A CSV row is an object of column name to string, without its empty
+    /// fields.
     #[serde(borrow)]
     pub payload: &'a RawValue,
 }
@@ -38,23 +39,23 @@ pub struct RawRecord<'a> {
 impl<'a> RawRecord<'a> {
     /// Reads a record of the RAW stream, borrowing everything from it.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// When the bytes are not one raw record.
+    /// If the bytes are not one raw record.
     pub fn from_json(data: &'a [u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(data)
     }
 }
 
-/// Writes raw records of one source without building them as values: the parts that do not change
-/// are rendered once, and the payload is written in place.
+/// Writes raw records of one source. It renders the constant parts once and writes the payload in
+/// place, without building a value per record.
 #[derive(Debug)]
 pub struct RawRecordWriter {
     head: Vec<u8>,
 }
 
 impl RawRecordWriter {
-    /// A writer for rows of `dataset`.
+    /// Creates a writer for rows of `dataset`.
     #[must_use]
     pub fn new(dataset: &str) -> Self {
         let mut head = b"{\"dataset\":".to_vec();
@@ -63,7 +64,7 @@ impl RawRecordWriter {
         Self { head }
     }
 
-    /// One record; `payload` appends one JSON object.
+    /// Returns one record; `payload` appends one JSON object.
     pub fn write(
         &self,
         record_id: &str,
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn raw_record_round_trips() {
         let source = "s3://b/k\"ü?versionId=v#offset=0&row=1";
 
         let record = RawRecordWriter::new("accidents").write(

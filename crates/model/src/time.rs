@@ -1,21 +1,21 @@
-//! Times in and out: RFC 3339 in UTC on the wire, [`Timestamp`] inside.
+//! Times: RFC 3339 in UTC on the wire, [`Timestamp`] in memory.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-/// A length of time as people write it: `15m`, `1h 30m`, `0s`; never negative.
+/// A duration as written in configuration: `15m`, `1h 30m`, `0s`; never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DurationSpec(SignedDuration);
 
 impl DurationSpec {
-    /// This long; nothing where it is negative.
+    /// Creates a duration; a negative one becomes zero.
     #[must_use]
     pub fn new(length: SignedDuration) -> Self {
         Self(length.max(SignedDuration::ZERO))
     }
 
-    /// How long.
+    /// Returns the duration.
     #[must_use]
     pub fn get(self) -> SignedDuration {
         self.0
@@ -33,20 +33,21 @@ impl TryFrom<String> for DurationSpec {
     }
 }
 
-/// Number of the tumbling period that holds `time`: periods of `seconds` follow one another without a gap,
-/// and number 0 begins in 1970. Times before that have negative numbers.
+/// Returns the number of the tumbling period of `seconds` that holds `time`. Periods are contiguous
+/// and period 0 starts in 1970; earlier times have negative numbers.
 #[must_use]
 pub fn period(time: Timestamp, seconds: i64) -> i64 {
     floor_second(time).div_euclid(seconds)
 }
 
-/// Whole seconds since 1970, rounded down. [`Timestamp::as_second`] rounds times before 1970 up.
+/// Returns whole seconds since 1970, rounded down. [`Timestamp::as_second`] rounds times before
+/// 1970 up.
 #[must_use]
 pub fn floor_second(time: Timestamp) -> i64 {
     time.as_second() - i64::from(time.subsec_nanosecond() < 0)
 }
 
-/// A time as records show it: `2026-11-20T10:00:00.123Z`, milliseconds always there, so that
+/// Formats a time for records: `2026-11-20T10:00:00.123Z`, always with milliseconds, so that
 /// arrival times sort as text.
 #[must_use]
 pub fn millis(time: Timestamp) -> String {
@@ -58,26 +59,26 @@ pub mod as_millis {
     use jiff::Timestamp;
     use serde::{Deserializer, Serializer};
 
-    /// Writes `time` with exactly three digits of a second.
+    /// Writes `time` with exactly three fractional digits of a second.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// Those of `serializer`.
+    /// Errors of `serializer`.
     pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{time:.3}"))
     }
 
     /// Reads any RFC 3339 time with an offset.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// Where the value is no such time.
+    /// If the value is not an RFC 3339 time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         super::as_rfc3339::deserialize(deserializer)
     }
 }
 
-/// Serde form of an event time: RFC 3339 in UTC, no more digits than the source had.
+/// Serde form of an event time: RFC 3339 in UTC, with no more fractional digits than the source.
 pub mod as_rfc3339 {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de};
@@ -86,18 +87,18 @@ pub mod as_rfc3339 {
 
     /// Writes `time` as `2016-02-08T10:46:00Z`.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// Those of `serializer`.
+    /// Errors of `serializer`.
     pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(time)
     }
 
     /// Reads any RFC 3339 time with an offset.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// Where the value is no such time.
+    /// If the value is not an RFC 3339 time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         let BorrowedText(text) = BorrowedText::deserialize(deserializer)?;
         text.parse().map_err(|_| de::Error::custom("not an RFC 3339 time"))
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn periods_before_1970_begin_at_whole_seconds_too() {
+    fn periods_before_1970_start_at_whole_seconds() {
         for (time, second, minute) in [
             ("1970-01-01T00:00:59.9Z", 59, 0),
             ("1970-01-01T00:01:00Z", 60, 1),

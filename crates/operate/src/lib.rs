@@ -1,7 +1,7 @@
-//! What an operator does with data that did not arrive: replay of [quarantined](quarantine) rows,
-//! [parked](parked) batches, and the [reconciliation](balance) of batch counts over functions.
+//! Operator commands for data that did not arrive: replay of [quarantined](quarantine) rows,
+//! redrive of [parked](parked) batches, and [reconciliation] of the batch counts of all functions.
 //!
-//! What must **not** go here: how objects are listed and records put; the `tributary` command does.
+//! This crate does no I/O. The `tributary` command lists objects and puts records.
 
 pub mod parked;
 pub mod quarantine;

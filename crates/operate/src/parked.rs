@@ -1,4 +1,5 @@
-//! What others set aside for us: batches that Lambda gave up on, records that Firehose could not deliver.
+//! Parsers for parked data: batches that Lambda gave up on and records that Firehose could not
+//! deliver.
 
 use std::borrow::Cow;
 
@@ -7,17 +8,19 @@ use serde_json::value::RawValue;
 
 use tributary_model::json::BorrowedText;
 
-/// A batch that an event source mapping gave up on, as Lambda writes it to an on-failure destination
-/// that is a bucket: what it knows of the invocation, and the whole payload.
+/// Batch that an event source mapping gave up on.
+///
+/// Lambda writes it to an on-failure destination that is a bucket, with the invocation's context
+/// and the whole payload.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedBatch<'a> {
-    /// The function, and perhaps its version.
+    /// ARN of the function, with or without a version.
     pub function_arn: Cow<'a, str>,
-    /// Why Lambda gave up: `RetryAttemptsExhausted`, `RecordAgeExceeded`, …
+    /// Reason for giving up: `RetryAttemptsExhausted`, `RecordAgeExceeded`, …
     pub condition: Cow<'a, str>,
-    /// What the function was to be invoked with.
+    /// Payload of the failed invocation.
     pub payload: Cow<'a, str>,
 }
 
@@ -38,11 +41,12 @@ struct RequestContext<'a> {
 }
 
 impl<'a> ParkedBatch<'a> {
-    /// Reads the object that Lambda wrote. Its `payload` is JSON inside of a string.
+    /// Parses the object that Lambda wrote. Its `payload` is JSON within a string.
     ///
     /// # Errors
     ///
-    /// When it is no such object, or has no payload: a destination that is no bucket gets none.
+    /// Returns an error if the object is malformed or has no payload: only a bucket destination
+    /// gets the payload.
     pub fn from_json(object: &'a [u8]) -> Result<Self, serde_json::Error> {
         let Envelope { request_context, payload } = serde_json::from_slice(object)?;
         let payload = match payload.get().as_bytes().first() {
@@ -53,19 +57,22 @@ impl<'a> ParkedBatch<'a> {
         Ok(Self { function_arn, condition, payload })
     }
 
-    /// The name of the function: the part of `arn:aws:lambda:region:account:function:name[:version]`.
+    /// Returns the name of the function from
+    /// `arn:aws:lambda:region:account:function:name[:version]`.
     #[must_use]
     pub fn function(&self) -> &str {
         self.function_arn.split(':').nth(6).unwrap_or(&self.function_arn)
     }
 }
 
-/// How many records a function says that it could not process, by its answer to a batch. Nothing,
-/// `null`, and an object without failures say that all is done.
+/// Returns the number of failed records in a function's answer to a batch.
+///
+/// An empty answer, `null` and an object without failures mean that the batch succeeded.
 ///
 /// # Errors
 ///
-/// When the answer is nothing that Lambda knows, which it takes for a failure of the whole batch.
+/// Returns an error if Lambda would not accept the answer and would treat the whole batch as
+/// failed.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>
 pub fn failures(answer: &str) -> Result<usize, String> {
@@ -87,25 +94,25 @@ pub fn failures(answer: &str) -> Result<usize, String> {
     }
 }
 
-/// A record that Firehose could not convert or process, one line of an object below its error prefix.
+/// Record that Firehose could not convert or process: one line of an object under its error prefix.
 ///
 /// <https://docs.aws.amazon.com/firehose/latest/dev/record-format-conversion-error-handling.html>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndeliveredRecord {
-    /// The record.
+    /// Bytes of the record.
     pub data: Vec<u8>,
-    /// When it arrived, in milliseconds since 1970.
+    /// Arrival time in milliseconds since 1970.
     pub arrived_at_ms: Option<i64>,
-    /// What is wrong with it, or with the delivery.
+    /// Error message of Firehose.
     pub message: String,
 }
 
 impl UndeliveredRecord {
-    /// Reads one line.
+    /// Parses one line.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// Returns a message that names the fault of the line.
     pub fn from_json(line: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Line<'a> {
@@ -137,7 +144,7 @@ mod tests {
         "payload":"{\"Records\":[{\"kinesis\":{\"data\":\"\\u0041\"}}]}"}"#;
 
     #[test]
-    fn a_parked_batch_has_its_payload_in_a_string() {
+    fn parked_batch_payload_is_json_in_string() {
         let batch = ParkedBatch::from_json(PARKED.as_bytes()).unwrap();
 
         assert_eq!(batch.function(), "dev-transform");
@@ -146,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_parked_batch_is_told() {
+    fn malformed_parked_batch_is_rejected() {
         let without_payload = PARKED.replace("\"payload\"", "\"other\"");
         for object in ["", "{}", "[]", r#"{"payload":"x"}"#, &without_payload] {
             assert!(ParkedBatch::from_json(object.as_bytes()).is_err(), "{object}");
@@ -154,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_how_many_records_failed() {
+    fn answer_lists_failed_records() {
         for (answer, failed) in [
             ("", Ok(0)),
             ("null", Ok(0)),
@@ -175,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_firehose_could_not_deliver_has_its_bytes() {
+    fn firehose_error_line_yields_record_bytes() {
         let line = r#"{"attemptsMade":1,"arrivalTimestamp":1795168800123,
             "lastErrorCode":"DataFormatConversion.ParseError","lastErrorMessage":"a \"map\"",
             "attemptEndingTimestamp":1795168801000,"rawData":"eyJhIjoxfQ==","sequenceNumber":"42",

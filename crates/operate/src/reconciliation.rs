@@ -1,5 +1,7 @@
-//! Whether the books of all functions together balance: what each took in against what became of it,
-//! what was put on a stream against what its consumers took.
+//! Reconciliation of the batch counts of all functions.
+//!
+//! Compares the records that each function received with their dispositions, and the records put on
+//! a stream with those its consumers took.
 
 use std::ops::AddAssign;
 
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use tributary_model::counts::BatchCounts;
 
-/// A stream, who puts records on it and who takes them.
+/// Stream with its producers and consumers.
 struct Stream {
     name: &'static str,
     producers: &'static [&'static str],
@@ -28,104 +30,104 @@ const STREAMS: [Stream; 2] = [
     },
 ];
 
-/// The time that is looked at.
+/// Time range of a reconciliation.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeRange {
-    /// From then on.
+    /// Start, inclusive.
     pub since: Timestamp,
-    /// Up to, and without, then.
+    /// End, exclusive.
     pub until: Timestamp,
-    /// How long a record may be under way from one function to the next.
+    /// Maximum transit time of a record from one function to the next.
     pub slack: SignedDuration,
 }
 
-/// The books of a function, batch by batch or minute by minute.
+/// Batch counts of a function, by batch or by minute.
 #[derive(Clone, Debug, Default)]
 pub struct FunctionSeries {
-    /// The name in books: `transform`.
+    /// Name of the function in batch counts, such as `transform`.
     pub name: String,
-    /// Counts, and when they were made.
+    /// Counts with their times.
     pub points: Vec<(Timestamp, BatchCounts)>,
 }
 
-/// What an event source mapping counts itself.
+/// Counts of an event source mapping, kept by Lambda.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics>
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MappingCounts {
-    /// Events that were read from the source.
+    /// Events read from the source.
     pub polled: u64,
-    /// Events that a filter of the mapping left out.
+    /// Events that the mapping's filter dropped.
     pub filtered_out: u64,
-    /// Events that the function was invoked with, those of a retry once more.
+    /// Events with which the function was invoked, counted again on each retry.
     pub invoked: u64,
     /// Events of invocations that failed, in whole or in part.
     pub failed: u64,
-    /// Events that were given up and are nowhere.
+    /// Events given up without an on-failure destination: they are lost.
     pub dropped: u64,
-    /// Events that were given up and are at the on-failure destination.
+    /// Events given up and sent to the on-failure destination.
     pub parked: u64,
 }
 
-/// The counts of one mapping.
+/// Counts of one mapping over time.
 #[derive(Clone, Debug, Default)]
 pub struct MappingSeries {
-    /// The function that it invokes, by its name in books.
+    /// Name in batch counts of the function that the mapping invokes.
     pub function: String,
-    /// The source: the end of its ARN.
+    /// Source: the last part of its ARN.
     pub source: String,
-    /// Counts, and when they were made.
+    /// Counts with their times.
     pub points: Vec<(Timestamp, MappingCounts)>,
 }
 
-/// What the books come to.
+/// Result of a reconciliation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reconciliation {
-    /// Each function, within the window.
+    /// Totals of each function within the time range.
     pub functions: Vec<FunctionTotal>,
-    /// Each stream and consumer.
+    /// Totals of each stream and consumer.
     pub streams: Vec<StreamTotal>,
-    /// Each mapping, within the window.
+    /// Totals of each mapping within the time range.
     pub mappings: Vec<MappingTotal>,
-    /// What does not balance.
+    /// Counts that do not reconcile.
     pub faults: Vec<String>,
-    /// What is odd, and loses nothing.
+    /// Observations that are unusual but lose no records.
     pub notes: Vec<String>,
 }
 
-/// A function within the window.
+/// Totals of a function within the time range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FunctionTotal {
-    /// The function.
+    /// Name of the function.
     pub function: String,
-    /// Its books.
+    /// Sum of its batch counts.
     #[serde(flatten)]
     pub counts: BatchCounts,
 }
 
-/// What one consumer took of a stream.
+/// Totals of one consumer of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StreamTotal {
-    /// The stream.
+    /// Name of the stream.
     pub stream: &'static str,
-    /// Who took records.
+    /// Function that took the records.
     pub consumer: &'static str,
-    /// Records that functions put on it within the window.
+    /// Records that functions put on the stream within the time range.
     pub put: u64,
-    /// Of these, those of the end of the window, which may be under way.
+    /// Records put within the last `slack` of the time range, which may still be in transit.
     pub under_way: u64,
-    /// Records that the consumer took within the window and will not be given again.
+    /// Records that the consumer took within the time range and that Lambda will not redeliver.
     pub taken: u64,
 }
 
-/// A mapping within the window.
+/// Totals of a mapping within the time range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MappingTotal {
-    /// The function that it invokes.
+    /// Function that the mapping invokes.
     pub function: String,
-    /// The source.
+    /// Source of the mapping.
     pub source: String,
-    /// Its counts.
+    /// Sum of its counts.
     #[serde(flatten)]
     pub counts: MappingCounts,
 }
@@ -141,7 +143,7 @@ impl AddAssign for MappingCounts {
     }
 }
 
-/// The sum of what was counted from `since` up to `until`.
+/// Sums the counts from `since` (inclusive) to `until` (exclusive).
 fn total<C: Copy + Default + AddAssign>(
     points: &[(Timestamp, C)],
     since: Timestamp,
@@ -157,12 +159,12 @@ fn total<C: Copy + Default + AddAssign>(
 }
 
 impl Reconciliation {
-    /// Settles the books of a window. They should reach back to the slack before it.
+    /// Reconciles the counts of a time range. The series should start one `slack` before it.
     ///
-    /// Exact is what each function says of its own batches, and that nothing was dropped or parked. What
-    /// one function put and another one took needs the slack: of the records that were put up to the slack
-    /// before the end, each must have been taken by the end. That more are taken than were put is no
-    /// fault: records are delivered at least once, and others may put some.
+    /// Two checks are exact: the counts of each function's batches, and that no event was dropped
+    /// or parked. Comparing producers with consumers needs the slack: every record put earlier than
+    /// `slack` before the end must have been taken by the end. Taking more records than were put is
+    /// no fault: delivery is at least once, and other producers may put records.
     #[must_use]
     pub fn of(functions: &[FunctionSeries], mappings: &[MappingSeries], window: TimeRange) -> Self {
         let mut reconciliation = Self::default();
@@ -191,7 +193,7 @@ impl Reconciliation {
         reconciliation
     }
 
-    /// Whether nothing is wrong.
+    /// Returns true if there are no faults.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.faults.is_empty()
@@ -262,7 +264,7 @@ impl Reconciliation {
                 "{name}: {polled} events polled, and {function} invoked with {invoked}"
             ));
         }
-        // A message of the queue is no record, and a record may hold several.
+        // Queue messages are not records, and a Kinesis record may aggregate several.
         let takes_records =
             STREAMS.iter().any(|stream| stream.consumers.contains(&function.as_str()));
         let series = functions.iter().find(|it| it.name == *function);
@@ -281,8 +283,9 @@ impl Reconciliation {
     }
 }
 
-/// The books of one batch, as a function logs them: its name, when, and the counts. `None` for any other
-/// line of a log.
+/// Parses a metrics log line of one batch into the function's name, the time and the counts.
+///
+/// Returns `None` for any other log line.
 #[must_use]
 pub fn parse_batch_line(line: &str) -> Option<(String, Timestamp, BatchCounts)> {
     #[derive(Deserialize)]

@@ -1,8 +1,8 @@
-//! From a raw record to an event: [ranges and filters](transform), and the [metrics](metric) that
-//! events add up to.
+//! Turns raw records into events with [ranges and filters](transform), and aggregates events into
+//! [metrics](metric).
 //!
-//! What must **not** go here: how a row of one dataset is read (crate `tributary-datasets`), and how
-//! metrics are published.
+//! Out of scope: parsing the rows of a dataset (crate `tributary-datasets`), and publishing
+//! metrics.
 
 pub mod metric;
 pub mod transform;

@@ -1,4 +1,4 @@
-//! Metrics: what events add up to, batch by batch.
+//! Metrics aggregated from the events of one batch.
 
 use std::collections::HashMap;
 
@@ -21,10 +21,10 @@ const MAX_DIMENSION_BYTES: usize = 1024;
 /// CloudWatch takes times up to two weeks back; an hour is kept for the way there.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(14 * 24 - 1);
 
-/// What the dimension values beyond [`MetricSpec::max_series`] are counted under.
+/// Dimension value of series beyond [`MetricSpec::max_series`].
 const OTHER: &str = "other";
 
-/// A metric as `pipeline.toml` states it; the file explains each field.
+/// A metric as configured in `pipeline.toml`, which explains each field.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the configuration file explains its fields where users read them")]
@@ -49,15 +49,14 @@ pub enum Unit {
     Count,
     /// A measure in `_pct`.
     Percent,
-    /// Any other measure: its name says the unit.
+    /// Any other measure: its name contains the unit.
     None,
 }
 
-/// One series of one minute, ready to be put: at most [`MAX_VALUES`] distinct values, each with how
-/// often it came.
+/// One series of one minute: at most [`MAX_VALUES`] distinct values, each with its count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Datum {
-    /// The name of the metric.
+    /// Name of the metric.
     pub name: String,
     /// Dimension names and values.
     pub dimensions: Vec<(String, String)>,
@@ -65,24 +64,24 @@ pub struct Datum {
     pub time: Timestamp,
     /// The distinct values, ascending.
     pub values: Vec<f64>,
-    /// How often each value came.
+    /// Number of occurrences of each value.
     pub counts: Vec<f64>,
-    /// The unit of the values.
+    /// Unit of the values.
     pub unit: Unit,
 }
 
-/// Adds the events of one batch up.
+/// Aggregates the events of one batch.
 #[derive(Debug)]
 pub struct Aggregator<'s> {
     specs: &'s [MetricSpec],
     series: HashMap<Key, Series>,
     series_of_spec: Vec<usize>,
-    /// Reused for each look-up, so that a series that is there costs no allocation.
+    /// Reused for each lookup, so that an existing series costs no allocation.
     key: Key,
 }
 
-/// Which series: the index of the metric, the minute, the dimension values joined by a character
-/// that none of them holds.
+/// Key of a series: the index of the metric, the minute, and the dimension values joined by a
+/// character that none of them contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Key {
     spec: usize,
@@ -94,15 +93,16 @@ const JOIN: char = '\u{1f}';
 
 #[derive(Debug, Default)]
 struct Series {
-    /// The bits of a value (finite, and -0 made 0) and how often it came.
+    /// Number of occurrences by the bits of a value (finite, with -0 normalized to 0).
     counts: HashMap<u64, u64>,
 }
 
 /// Checks the metrics of a configuration.
 ///
-/// # Errors
+/// |# Errors
 ///
-/// Names the metric that adds up events of no dataset, or has too many dimensions.
+/// Names the metric whose dataset is unknown, that has too many dimensions, or whose `max_series`
+/// is 0.
 pub fn check(specs: &[MetricSpec], schemas: &Schemas) -> Result<(), ConfigError> {
     for spec in specs {
         let owner = format!("metric {}", spec.name);
@@ -118,7 +118,7 @@ pub fn check(specs: &[MetricSpec], schemas: &Schemas) -> Result<(), ConfigError>
 }
 
 impl<'s> Aggregator<'s> {
-    /// An empty batch for the metrics of a checked configuration.
+    /// Creates an empty aggregator for the metrics of a checked configuration.
     #[must_use]
     pub fn new(specs: &'s [MetricSpec]) -> Self {
         Self {
@@ -149,7 +149,7 @@ impl<'s> Aggregator<'s> {
                 },
             };
             self.find_series(index, spec, event, arrival_time);
-            // Adding 0 makes one value of 0 and -0.
+            // Adding 0 merges -0 into 0.
             let bits = (value + 0.0).to_bits();
             match self.series.get_mut(&self.key) {
                 Some(series) => *series.counts.entry(bits).or_default() += 1,
@@ -161,8 +161,8 @@ impl<'s> Aggregator<'s> {
         }
     }
 
-    /// Leaves the key of the event's series in `self.key`, which is that of `other` where the batch
-    /// has as many series of this metric as it may have.
+    /// Stores the key of the event's series in `self.key`. If the batch has reached the metric's
+    /// maximum number of series, that is the key of `other`.
     fn find_series(&mut self, index: usize, spec: &MetricSpec, event: &Event<'_>, time: Timestamp) {
         self.key.spec = index;
         self.key.minute = period(time, 60);
@@ -189,7 +189,7 @@ impl<'s> Aggregator<'s> {
         }
     }
 
-    /// What to put, in a fixed order. `now` bounds how far back a datum may lie.
+    /// Returns the data in a fixed order. `now` bounds the age of a datum.
     #[must_use]
     pub fn finish(self, now: Timestamp) -> Vec<Datum> {
         let oldest = now - MAX_AGE;

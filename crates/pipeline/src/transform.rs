@@ -1,4 +1,4 @@
-//! One raw record in, one outcome out: an event, a declared filter, or a rejection.
+//! Transforms a raw record into an event, a filtered row or a rejection.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use tributary_model::json::is_object;
 use tributary_model::raw::RawRecord;
 use tributary_rules::expression::{Expression, Scope};
 
-/// A filter as `pipeline.toml` states it; the file explains each field.
+/// A filter as configured in `pipeline.toml`, which explains each field.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the configuration file explains its fields where users read them")]
@@ -30,23 +30,23 @@ struct Filter {
     drop_when: Expression,
 }
 
-/// The ranges of one dataset's measures.
+/// Ranges of one dataset's measures.
 #[derive(Debug)]
 struct Ranges {
     dataset: String,
     by_measure: Vec<(String, RangeInclusive<f64>)>,
 }
 
-/// What a good row became.
+/// Result of a valid row.
 #[derive(Debug)]
 pub enum Outcome<'a> {
     /// An event for the EVENTS stream.
     Event(Box<Event<'a>>),
-    /// A declared filter dropped it.
+    /// A declared filter dropped the row.
     Filtered,
 }
 
-/// The step from rows to events, with its ranges and filters compiled.
+/// Compiled ranges and filters, which turn rows into events.
 #[derive(Debug)]
 pub struct Transformer {
     ranges: Vec<Ranges>,
@@ -54,13 +54,13 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// Compiles the ranges and filters of a configuration, and checks what is compiled in for each
+    /// Compiles the ranges and filters of a configuration, and checks the compiled-in data of each
     /// dataset.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// Names the filter that does not compile, the range that holds nothing, the dataset that is
-    /// none, or the file that a dataset cannot use.
+    /// Names the filter that does not compile, the empty range, the unknown dataset, or the file
+    /// that a dataset cannot use.
     pub fn compile(
         filters: &[FilterSpec],
         ranges: &BTreeMap<String, BTreeMap<String, [f64; 2]>>,
@@ -79,11 +79,11 @@ impl Transformer {
         Ok(Self { ranges, filters })
     }
 
-    /// The outcome of one raw record.
+    /// Returns the outcome of one raw record.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// A [`Rejection`] where the row can never become an event.
+    /// A [`Rejection`] if the row can never become an event.
     pub fn record<'a>(&self, record: &RawRecord<'a>) -> Result<Outcome<'a>, Rejection> {
         let Some(dataset) = datasets::by_name(&record.dataset) else {
             let name = shown(&record.dataset);
@@ -93,11 +93,11 @@ impl Transformer {
         self.payload(dataset, record.payload.get(), Some(record.received_at))
     }
 
-    /// The outcome of one payload of `dataset`; `received_at` as in [`Dataset::event`].
+    /// Returns the outcome of one payload of `dataset`; for `received_at` see [`Dataset::event`].
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// A [`Rejection`] where the row can never become an event.
+    /// A [`Rejection`] if the row can never become an event.
     pub fn payload<'a>(
         &self,
         dataset: &dyn Dataset,
@@ -119,7 +119,7 @@ impl Transformer {
             return Ok(Outcome::Event(Box::new(event)));
         }
         let scope = Scope::of(&event);
-        // A filter that cannot be asked drops nothing: to keep is the safe side.
+        // A filter that cannot be evaluated drops nothing: keeping the row is the safe side.
         let dropped = filters.any(|filter| filter.drop_when.holds(&scope).unwrap_or(false));
         drop(scope);
         Ok(if dropped { Outcome::Filtered } else { Outcome::Event(Box::new(event)) })
@@ -167,11 +167,11 @@ impl Ranges {
     }
 }
 
-/// Reads a record of the RAW stream.
+/// Decodes a record of the RAW stream.
 ///
-/// # Errors
+/// |# Errors
 ///
-/// [`Code::NotUtf8`] or [`Code::InvalidJson`] where it is no raw record.
+/// [`Code::NotUtf8`] or [`Code::InvalidJson`] if it is not a raw record.
 pub fn read_raw(data: &[u8]) -> Result<RawRecord<'_>, Rejection> {
     if let Err(error) = str::from_utf8(data) {
         let message = format!("byte {} of the record is not UTF-8", error.valid_up_to());
@@ -182,7 +182,7 @@ pub fn read_raw(data: &[u8]) -> Result<RawRecord<'_>, Rejection> {
     }
     RawRecord::from_json(data).map_err(|error| {
         let message = match error.classify() {
-            serde_json::error::Category::Data => "is JSON and lacks the shape of a raw record",
+            serde_json::error::Category::Data => "is JSON without the shape of a raw record",
             _ => "is not JSON",
         };
         let at = format!("the record {message}, at column {}", error.column());
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_measure_outside_its_range_is_rejected_under_its_name() {
+    fn measure_outside_its_range_is_rejected() {
         let transformer = ranges("[ranges.telemetry]\ntemperature_c = [-10, 40.5]").unwrap();
 
         assert_eq!(outcome(&transformer, -10.0), Ok(()));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_its_unit_cannot_hold_is_rejected_under_its_name() {
+    fn number_overflowing_its_unit_is_rejected() {
         let row = |miles: &str| {
             format!(
                 "{{\"ID\":\"A-1\",\"Severity\":\"2\",\"Start_Time\":\"2020-04-13 10:00:00\",\"Start_Lat\":\"40.0\",\
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_of_its_dataset_and_measure_only() {
+    fn range_applies_to_its_dataset_and_measure() {
         for toml in
             ["[ranges.flood]\ntemperature_c = [0, 1]", "[ranges.telemetry]\nhumidity_pct = [0, 1]"]
         {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_holds_nothing_is_refused() {
+    fn empty_range_is_rejected() {
         for (range, shown) in [("[2, 1]", "2 to 1"), ("[1, 1]", "1 to 1"), ("[nan, 1]", "NaN to 1")]
         {
             let error = ranges(&format!("[ranges.flood]\nx = {range}")).unwrap_err();

@@ -1,29 +1,29 @@
-//! The window of decompressed input that has been received and not yet been given out.
+//! Buffer of decompressed input that the reader has not yet returned.
 
 use std::ops::Range;
 
-/// Bytes in the order of the object, with their offset in it.
+/// Bytes in object order, with their offset in the object.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// How many of `bytes` are behind us.
+    /// Number of consumed bytes at the front of `bytes`.
     start: usize,
-    /// The offset in the object of the first byte that is not behind us.
+    /// Offset in the object of the first unconsumed byte.
     offset: u64,
 }
 
 impl Buffer {
-    /// The bytes that are still to be read.
+    /// Returns the unconsumed bytes.
     pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
-    /// The offset in the object of the first pending byte.
+    /// Returns the offset in the object of the first unconsumed byte.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Puts `count` pending bytes behind us, and says where they are until the next
+    /// Consumes `count` pending bytes and returns their range, which is valid until the next
     /// [`extend`](Self::extend).
     pub(super) fn consume(&mut self, count: usize) -> Range<usize> {
         let range = self.start..self.start + count;
@@ -32,16 +32,16 @@ impl Buffer {
         range
     }
 
-    /// Bytes that [`consume`](Self::consume) has put behind us.
+    /// Returns the bytes of a range that [`consume`](Self::consume) returned.
     pub(super) fn consumed(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[range]
     }
 
     /// Appends bytes of the object.
     ///
-    /// Moves the pending bytes to the front when they are no more than those behind us, so that
-    /// all moves together cost no more than reading, and memory stays below twice the pending
-    /// bytes and one piece.
+    /// Moves the pending bytes to the front once they are no more than the consumed ones. All moves
+    /// together then cost no more than reading, and memory stays below twice the pending bytes and
+    /// one piece.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         if self.start * 2 >= self.bytes.len() {
             self.bytes.drain(..self.start);
@@ -50,7 +50,7 @@ impl Buffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Forgets all bytes and goes on at another offset.
+    /// Drops all bytes and continues at another offset.
     pub(super) fn restart(&mut self, offset: u64) {
         self.bytes.clear();
         self.start = 0;

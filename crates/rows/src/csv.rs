@@ -1,36 +1,36 @@
-//! Finds one CSV row at a time, and can stop and go on at any byte.
+//! Finds one CSV row at a time; a scan can stop and resume at any byte.
 //!
-//! # Why this is linear on any input
+//! # Linear time on any input
 //!
-//! A row with a fault costs only its first line, so the lines after it are read again, and that
-//! must not add up. It does not, because quoting that has not broken is a matter of parity: at the
-//! end of a line the scan is inside quotes if and only if it has passed an odd number of quotes
-//! since the row began. Call a line odd or even by its own number of quotes. A scan from the start
-//! of an even line ends with that line. A scan from the start of an odd line ends, at the latest,
-//! with the next odd line, since there the sum is even again. So a byte is passed by the scan that
-//! starts with its own line and by the one that starts with the last odd line before it, and by no
-//! other: at most twice. The search for the end of a line in which quoting broke goes on where the
-//! scan stopped, inside the first line only.
+//! A faulty row loses only its first line, so the lines after it are scanned again. Every byte is
+//! still scanned at most twice, because unbroken quoting is a matter of parity: at the end of a
+//! line the scan is inside quotes if and only if it has passed an odd number of quotes since the
+//! row began. Call a line odd or even by its own number of quotes. A scan from the start of an even
+//! line ends with that line. A scan from the start of an odd line ends at the next odd line at the
+//! latest, where the sum is even again. So a byte is passed only by the scan that starts with its
+//! own line and by the one that starts with the last odd line before it. The search for the end of
+//! a line with broken quoting continues where the scan stopped, inside the first line only.
 
 use memchr::memchr;
 
-/// Where cells end is kept in 30 bits; the two others say how the cell is quoted.
+/// Maximum bytes of a row. The end of a field is stored in 30 bits; the two highest bits are its
+/// quoting flags.
 pub(super) const MAX_ROW_BYTES: usize = 1 << 29;
 const QUOTED: u32 = 1 << 31;
 const DOUBLED: u32 = 1 << 30;
 
-/// One cell of a row: where its content is, without its quotes.
+/// Range of a field's content in its row, without its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FieldSpan {
-    /// The first byte of the content, from the row's first.
+    /// First byte of the content, from the start of the row.
     pub start: usize,
-    /// The byte after the content, from the row's first.
+    /// Byte after the content, from the start of the row.
     pub end: usize,
-    /// Whether the content holds doubled quotes.
+    /// `true` if the content holds doubled quotes.
     pub doubled: bool,
 }
 
-/// The cells of a row, from where each ends.
+/// Returns the fields of a row, given their ends.
 pub(super) fn fields(ends: &[u32]) -> impl Iterator<Item = FieldSpan> {
     let mut start = 0;
     ends.iter().map(move |&packed| {
@@ -43,70 +43,71 @@ pub(super) fn fields(ends: &[u32]) -> impl Iterator<Item = FieldSpan> {
     })
 }
 
-/// One cell of a row, if it has so many.
+/// Returns one field of a row, or `None` if the row has fewer.
 pub(super) fn field(ends: &[u32], index: usize) -> Option<FieldSpan> {
     let own = fields(ends.get(index..=index)?).next()?;
     let Some(before) = index.checked_sub(1) else { return Some(own) };
-    // The cell before says where this one starts.
+    // The end of the previous field gives the start of this one.
     let start = (ends[before] & !(QUOTED | DOUBLED)) as usize + 1;
     Some(FieldSpan { start: own.start + start, ..own })
 }
 
-/// A physical line, or a row with its lines: its content, and where the next begins.
+/// Length of a physical line, or of a row with all its lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// The length without the terminator.
+    /// Length without the terminator.
     pub end: usize,
-    /// The length with the terminator.
+    /// Length with the terminator; the next line starts here.
     pub next: usize,
 }
 
 impl Line {
-    /// The last line, which the end of the input terminates. A CR at its end is half a CRLF.
+    /// Returns the last line, which the end of the input terminates. A CR at its end is half a
+    /// CRLF.
     pub(super) fn last(bytes: &[u8]) -> Self {
         Self { end: bytes.strip_suffix(b"\r").unwrap_or(bytes).len(), next: bytes.len() }
     }
 }
 
-/// Why the quoting of a row is broken. Numbers are bytes from the row's first.
+/// Faults of a row's quoting. Numbers are bytes from the start of the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A quote inside a cell that did not begin with one.
+    /// A quote inside a field that did not begin with one.
     StrayQuote(usize),
-    /// Something other than a comma or the end of the line after a closing quote.
+    /// A closing quote followed by something other than a comma or the end of the line.
     AfterQuote(usize),
-    /// The input ends before the cell's quote, which is at this byte, is closed.
+    /// The input ends inside the quoted field that opens at this byte.
     Unclosed(usize),
-    /// The row goes on over more lines and does not end within the limit.
+    /// The row spans several lines and does not end within the limit.
     Endless,
 }
 
-/// What a scan came to.
+/// Result of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scanned {
-    /// There is no whole row yet.
+    /// No complete row yet.
     More,
-    /// A row whose quoting is right.
+    /// A row with correct quoting.
     Row { line: Line, first_line: Line },
-    /// A row whose quoting is not.
+    /// A row with broken quoting.
     Broken { first_line: Line, fault: Fault },
-    /// The first line alone is over the limit.
+    /// The first line alone exceeds the limit.
     TooLarge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// In a cell without quotes, or at its beginning.
+    /// In an unquoted field, or at the start of any field.
     Bare,
-    /// In a quoted cell.
+    /// In a quoted field.
     Quoted,
-    /// After a quote in a quoted cell, at this byte: it closes the cell or is doubled.
+    /// After a quote at this byte of a quoted field: it closes the field or is doubled.
     Closing(usize),
-    /// Quoting broke in the first line, whose end is looked for.
+    /// Quoting broke in the first line; the scan is looking for the line's end.
     Broken(Fault),
 }
 
-/// A scan for one row. All numbers are bytes from the row's first.
+/// Scan for one row. All numbers are bytes from the start of the row.
 #[derive(Debug)]
 pub(super) struct Scan {
     at: usize,
@@ -117,9 +118,9 @@ pub(super) struct Scan {
     ends: Vec<u32>,
     columns: usize,
     opened: usize,
-    /// The row was found: the next call looks for the next one.
+    /// The row was found: the next call starts with the next one.
     done: bool,
-    /// All bytes that scans have passed.
+    /// Bytes passed by all scans so far.
     #[cfg(test)]
     pub passed: u64,
 }
@@ -143,7 +144,7 @@ impl Default for Scan {
 }
 
 impl Scan {
-    /// Forgets what has been seen of a row.
+    /// Discards the progress on the current row.
     pub(super) fn restart(&mut self) {
         self.at = 0;
         self.mode = Mode::Bare;
@@ -155,22 +156,24 @@ impl Scan {
         self.done = false;
     }
 
-    /// Where the cells of the row end, for [`cells`]; no more of them than were asked for and one.
+    /// Returns the ends of the row's fields for [`fields`]; at most one more than the expected
+    /// number.
     pub(super) fn ends(&self) -> &[u32] {
         &self.ends
     }
 
-    /// How many cells the row has.
+    /// Returns the number of fields of the row.
     pub(super) fn columns(&self) -> usize {
         self.columns
     }
 
-    /// Looks for the end of the row that begins with `bytes`, going on where the last call stopped.
+    /// Searches for the end of the row that starts at `bytes`, resuming where the last call
+    /// stopped.
     ///
-    /// `bytes` must begin with all that the last call saw, if that came to [`Scanned::More`], and
-    /// with the next row otherwise; then the [`ends`](Self::ends) are valid until it. `at_end` says that nothing follows.
-    /// `max_bytes` is what a row may have, without its terminator. The ends of no more than
-    /// `max_columns` cells and one are kept.
+    /// After [`Scanned::More`], `bytes` must start with everything the last call saw; otherwise
+    /// with the next row. The [`ends`](Self::ends) are valid until the next call. `at_end` means
+    /// that no input follows. `max_bytes` is the limit of a row without its terminator. The scan
+    /// stores the ends of at most `max_columns` + 1 fields.
     pub(super) fn row(
         &mut self,
         bytes: &[u8],
@@ -181,8 +184,8 @@ impl Scan {
         if self.done {
             self.restart();
         }
-        // A row of the most bytes and its CRLF: what lies beyond cannot matter, so it is never
-        // looked at, and pieces of any size lead to the same answer.
+        // A row of `max_bytes` and its CRLF fit in this window. Bytes beyond it are never
+        // inspected, so pieces of any size lead to the same result.
         let window = &bytes[..bytes.len().min(max_bytes + 2)];
         let overflows = bytes.len() >= max_bytes + 2;
 
@@ -206,7 +209,7 @@ impl Scan {
         scanned
     }
 
-    /// The row is over the limit; its first line need not be.
+    /// Returns the result for a row over the limit, whose first line may still fit.
     fn overflow(&self, max_bytes: usize) -> Scanned {
         match self.first_line {
             Some(first_line) if first_line.end <= max_bytes => {
@@ -216,8 +219,7 @@ impl Scan {
         }
     }
 
-    /// Passes the bytes up to the end of the row, of the first line if quoting broke in it, or of
-    /// `bytes`.
+    /// Scans to the end of the row, of the first line if its quoting broke, or of `bytes`.
     fn advance(&mut self, bytes: &[u8], max_columns: usize) -> Option<Scanned> {
         if matches!(self.mode, Mode::Broken(_)) {
             return self.end_of_broken_line(bytes, self.at);
@@ -283,7 +285,8 @@ impl Scan {
         None
     }
 
-    /// Quoting broke: the first line is known already, or its end is looked for from `here`.
+    /// Records broken quoting. Returns the first line if it is known, else searches for its end
+    /// from `here`.
     fn break_at(&mut self, bytes: &[u8], here: usize, fault: Fault) -> Option<Scanned> {
         self.at = here;
         if let Some(first_line) = self.first_line {
@@ -306,7 +309,7 @@ impl Scan {
     fn end_field(&mut self, end: usize, max_columns: usize) {
         self.columns += 1;
         if self.ends.len() <= max_columns {
-            // Fits: rows are below MAX_ROW_BYTES.
+            // No truncation: rows are below `MAX_ROW_BYTES`.
             self.ends.push(end as u32 | self.flags);
         }
         self.flags = 0;
@@ -319,7 +322,7 @@ impl Scan {
         Scanned::Row { line, first_line: self.first_line.unwrap_or(line) }
     }
 
-    /// The input ends without a terminator.
+    /// Returns the last row of an input that ends without a terminator.
     fn last_row(&mut self, bytes: &[u8], max_bytes: usize, max_columns: usize) -> Scanned {
         let line = Line::last(bytes);
         let end = line.end;
@@ -341,14 +344,13 @@ impl Scan {
     }
 }
 
-/// The line that ends with the LF at `newline`.
+/// Returns the line that ends with the LF at `newline`.
 pub(super) fn line_to(bytes: &[u8], newline: usize) -> Line {
     let content = &bytes[..newline];
     Line { end: content.strip_suffix(b"\r").unwrap_or(content).len(), next: newline + 1 }
 }
 
-/// Eight bytes as a little-endian word; NULs, which mean nothing here, stand for those after the
-/// end.
+/// Returns eight bytes as a little-endian word. NULs, which are not structural, pad the end.
 fn word_at(bytes: &[u8], at: usize) -> u64 {
     let rest = &bytes[at..];
     match rest.first_chunk::<8>() {
@@ -357,11 +359,13 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
     }
 }
 
-/// The bytes of `word` that are a comma, a quote or an LF, each marked by its highest bit.
+/// Returns a mask of the bytes of `word` that are a comma, a quote or an LF: their highest bits are
+/// set.
 ///
-/// Eight bytes at once instead of a search for each: cells are short, often shorter than what a
-/// search costs to begin. A byte is zero if and only if neither it nor its lower seven bits plus
-/// 0x7f have the highest bit set, and no sum here carries into the next byte, so this is exact.
+/// One operation on eight bytes replaces three searches: fields are often shorter than the start-up
+/// cost of a search. A byte is zero if and only if neither the byte nor the sum of its lower seven
+/// bits and 0x7f has the highest bit set. No sum here carries into the next byte, so the mask is
+/// exact.
 fn structural(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const LOW: u64 = 0x7f * ONES;

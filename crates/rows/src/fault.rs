@@ -1,4 +1,4 @@
-//! What can be wrong with the bytes of a row, and how it is said.
+//! Checks of a row's bytes, and the messages of their faults.
 
 use std::str;
 
@@ -8,14 +8,14 @@ use super::csv::{self, Fault};
 use super::row::needs_escape;
 use super::{ErrorKind, Format, Header, json_lines};
 
-/// A kind and a message.
+/// Kind and message of a fault.
 pub(super) type Problem = (ErrorKind, String);
 
-/// A row's text, and whether no byte of it but quotes has to be escaped in JSON.
+/// Text of a row, and `true` if quotes are its only bytes to escape in JSON.
 pub(super) type Text<'a> = (&'a str, bool);
 
-/// Reads the bytes of a row whose line, quotes and number of cells are right; else a kind, a
-/// message and the column at fault.
+/// Decodes the bytes of a row whose line, quotes and number of fields are right. Otherwise returns
+/// the kind, the message and the column at fault.
 pub(super) fn check_row<'a, 'h>(
     header: &'h Header,
     bytes: &'a [u8],
@@ -34,14 +34,14 @@ pub(super) fn check_row<'a, 'h>(
     Ok(text)
 }
 
-/// Bytes that are not text.
+/// Position of the first byte that is NUL or not UTF-8.
 pub(super) struct NotText {
     kind: ErrorKind,
     offset: usize,
 }
 
 impl NotText {
-    /// Says so of the row or the header.
+    /// Returns the problem with a message about `of`: the row or the header.
     pub(super) fn problem(&self, of: &str) -> Problem {
         let what =
             if self.kind == ErrorKind::NulByte { "a NUL byte" } else { "bytes that are not UTF-8" };
@@ -49,9 +49,9 @@ impl NotText {
     }
 }
 
-/// Reads bytes as text without NULs.
+/// Decodes bytes as UTF-8 text without NULs.
 pub(super) fn check_text(bytes: &[u8]) -> Result<Text<'_>, NotText> {
-    // Without a branch, so that many bytes are looked at at once.
+    // No branch in the loop, so that the compiler can vectorize it.
     let special = bytes.iter().fold(false, |found, &b| found | (needs_escape(b) && b != b'"'));
     if special && let Some(offset) = memchr(0, bytes) {
         return Err(NotText { kind: ErrorKind::NulByte, offset });
@@ -62,7 +62,7 @@ pub(super) fn check_text(bytes: &[u8]) -> Result<Text<'_>, NotText> {
     }
 }
 
-/// A row or header whose quoting is broken.
+/// Returns the problem of a row or header with broken quoting.
 pub(super) fn broken_quoting(fault: Fault, max_bytes: usize) -> Problem {
     let message = match fault {
         Fault::StrayQuote(at) => format!("a quote at byte {at} in a cell that is not quoted"),
@@ -77,18 +77,18 @@ pub(super) fn broken_quoting(fault: Fault, max_bytes: usize) -> Problem {
     (ErrorKind::BrokenQuoting, message)
 }
 
-/// A row of more or fewer cells than the header.
+/// Returns the problem of a row with more or fewer fields than the header has columns.
 pub(super) fn wrong_column_count(found: usize, expected: usize, one_line: bool) -> Problem {
     let message = format!("expected {expected} cells, found {found}");
     if one_line {
         (ErrorKind::WrongColumnCount, message)
     } else {
-        // More likely a quote too many than a cell: the line is at fault, not the row.
+        // A surplus quote is more likely than a surplus field: the line is at fault, not the row.
         (ErrorKind::BrokenQuoting, format!("a quote that makes a row of several lines: {message}"))
     }
 }
 
-/// A header of too many bytes.
+/// Returns the problem of a header over `max_bytes`.
 pub(super) fn header_too_large(max_bytes: usize) -> Problem {
     (ErrorKind::HeaderTooLarge, format!("the header has more than {max_bytes} bytes"))
 }

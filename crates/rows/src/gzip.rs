@@ -1,12 +1,13 @@
 //! Inflates gzip ([RFC 1952](https://www.rfc-editor.org/rfc/rfc1952)) in bounded steps.
 //!
-//! Members may follow one another, as `cat a.gz b.gz` makes them; their contents are one. After the
-//! last member only zeros may follow, which some tools pad with. Sums and lengths are checked, and
-//! since that is possible only at the end of a member, after its rows have been given.
+//! Members may follow one another, as in the output of `cat a.gz b.gz`; their contents are
+//! concatenated. After the last member only zeros may follow, because some tools pad with them.
+//! Checksums and lengths are verified at the end of a member, which is after its rows have been
+//! returned.
 //!
-//! A member is [`GzDecoder`]'s to read. Here is what it leaves to its caller: input in blocks that do
-//! not depend on the pieces it came in, the bound on expansion, what may follow a member, and whether
-//! a stream that ends was cut or damaged.
+//! [`GzDecoder`] reads a member. This module does the rest: it forms input blocks that do not
+//! depend on the pieces pushed, bounds the expansion, checks the bytes between and after members,
+//! and distinguishes a truncated stream from a damaged one.
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -15,17 +16,17 @@ use flate2::write::GzDecoder;
 
 use crate::ErrorKind;
 
-/// The first bytes of a gzip member.
+/// First bytes of a gzip member.
 pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Input is inflated in blocks that end at multiples of this offset, never in the pieces it came
-/// in, so that even where damage is noticed does not depend on the pieces.
+/// Block size for inflating. Blocks end at multiples of this offset, not at the ends of pushed
+/// pieces, so that the point where damage is detected does not depend on the pieces.
 const BLOCK: usize = 16 * 1024;
 
-/// Below this much output the ratio says nothing.
+/// Output below which the expansion ratio is not checked.
 const RATIO_GRACE: u64 = 1024 * 1024;
 
-/// Why there is no more output: a code and a message.
+/// Kind and message of damage, after which there is no more output.
 pub(super) type Damage = (ErrorKind, &'static str);
 
 const TRUNCATED: Damage = (ErrorKind::TruncatedGzip, "the gzip stream ends too early");
@@ -36,18 +37,18 @@ const BAD_TAIL: Damage = (ErrorKind::CorruptGzip, "the gzip stream is followed b
 const BAD_RATIO: Damage =
     (ErrorKind::GzipRatio, "the gzip stream expands beyond the configured ratio");
 
-/// What a step came to.
+/// Result of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There is output.
+    /// Output was passed to the sink.
     Output,
-    /// There is no output before more input.
+    /// More input is needed.
     NeedInput,
-    /// There is no more output: all members are complete.
+    /// End of the stream: all members are complete.
     End,
 }
 
-/// The part of the stream that the next byte belongs to.
+/// Part of the stream that the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Member,
@@ -59,20 +60,20 @@ enum Part {
     Padding,
 }
 
-/// A gzip stream on its way to being plain.
+/// Incremental gzip decoder.
 pub(super) struct Inflater {
     input: Vec<u8>,
-    /// How much of `input` is behind us.
+    /// Number of consumed bytes at the front of `input`.
     at: usize,
     finished: bool,
-    /// Bytes of the stream that are behind us.
+    /// Bytes of the stream consumed so far.
     taken: u64,
-    /// Bytes that came out.
+    /// Bytes of output so far.
     given: u64,
     max_ratio: u64,
     part: Part,
     member: GzDecoder<Vec<u8>>,
-    /// Told once all output before it has been given.
+    /// Returned once all output before it has been passed on.
     damage: Option<Damage>,
 }
 
@@ -91,7 +92,7 @@ impl Inflater {
         }
     }
 
-    /// Takes more of the stream.
+    /// Appends more of the stream.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.at * 2 >= self.input.len() {
             self.input.drain(..self.at);
@@ -100,14 +101,14 @@ impl Inflater {
         self.input.extend_from_slice(bytes);
     }
 
-    /// Says that the stream has no more bytes than those pushed.
+    /// Marks the end of the stream: no bytes follow those pushed.
     pub(super) fn finish(&mut self) {
         self.finished = true;
     }
 
-    /// Hands the next output to `sink`: what one call of the decoder gives, some 32 KiB at most.
+    /// Passes the next output to `sink`: the result of one decoder call, at most about 32 KiB.
     ///
-    /// Damage is final, and all output before it has been given.
+    /// Damage is final, and is returned after all output before it.
     pub(super) fn step(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Step, Damage> {
         self.check_ratio()?;
         loop {
@@ -148,10 +149,10 @@ impl Inflater {
         if self.given > RATIO_GRACE && self.given > max { Err(BAD_RATIO) } else { Ok(()) }
     }
 
-    /// Inflates some of `block`, which is empty where the stream has ended. Of damaged input, too, the
-    /// member has all output that comes before the damage.
+    /// Inflates part of `block`, which is empty at the end of the stream. If the input is damaged,
+    /// the decoder still holds all output that precedes the damage.
     fn inflate(&mut self, block: Range<usize>) -> Result<(), Damage> {
-        // A complete member takes nothing, and any other takes something.
+        // A complete member consumes nothing; any other consumes at least one byte.
         let has_ended = block.is_empty();
         let input = if has_ended { &[0] } else { &self.input[block] };
         let damage = if self.member.header().is_none() { BAD_HEADER } else { BAD_BODY };
@@ -165,20 +166,20 @@ impl Inflater {
             Ok(taken) => {
                 self.at += taken;
                 self.taken += taken as u64;
-                // Without it, the last output stays inside the decoder.
+                // Without the flush, the last output stays inside the decoder.
                 self.member.flush().map_err(|_| self.damaged(damage))
             }
             Err(_) => Err(self.damaged(damage)),
         }
     }
 
-    /// Gets the last output out of a decoder that has met damage: its `flush` would not give it.
+    /// Moves the last output out of a decoder that has met damage: `flush` would not return it.
     fn damaged(&mut self, damage: Damage) -> Damage {
         let _ = self.member.try_finish();
         damage
     }
 
-    /// What follows after one byte that is of no member.
+    /// Returns the part that follows `byte`, which lies outside any member.
     fn after(&mut self, part: Part, byte: u8) -> Result<Part, Damage> {
         match (part, byte) {
             (Part::Between, 0x1f) => Ok(Part::Magic),

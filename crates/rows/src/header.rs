@@ -1,37 +1,37 @@
-//! The columns of a CSV file.
+//! Format and columns of an object.
 
 use std::collections::HashMap;
 
 use super::Format;
 
-/// What is known of an object before its first row.
+/// Format and columns of an object, known before its first row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     offset: u64,
     format: Format,
     columns: Vec<String>,
     index: HashMap<String, usize>,
-    /// For each column `","name":"`: the end of the cell before it, and its own key.
+    /// For each column `","name":"`: the end of the field before it, and its own key.
     keys: Vec<u8>,
-    /// Where the key of each column ends in `keys`.
+    /// End of each column's key in `keys`.
     key_ends: Vec<usize>,
 }
 
 impl Header {
-    /// Bytes of decompressed input before it, or before the first row of JSON Lines: a byte order mark
-    /// and blank lines.
+    /// Returns the bytes of decompressed input before the header, or before the first row of JSON
+    /// Lines: a byte order mark and blank lines.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How rows are written in the object.
+    /// Returns the format of the rows.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The column names in their order, trimmed; empty for JSON Lines.
+    /// Returns the column names in order, trimmed; empty for JSON Lines.
     ///
     /// A column without a name is called `column_<n>`, counted from 1.
     #[must_use]
@@ -39,13 +39,13 @@ impl Header {
         &self.columns
     }
 
-    /// The position of a column, counted from 0; none for JSON Lines.
+    /// Returns the index of a column, from 0; `None` for JSON Lines.
     #[must_use]
     pub fn index_of(&self, column: &str) -> Option<usize> {
         self.index.get(column).copied()
     }
 
-    /// What stands before the first row of JSON Lines: nothing.
+    /// Returns the header of JSON Lines, which has no columns.
     pub(super) fn json_lines() -> Self {
         Self {
             offset: 0,
@@ -57,12 +57,12 @@ impl Header {
         }
     }
 
-    /// The same header, `offset` bytes into the object.
+    /// Returns the same header, `offset` bytes into the object.
     pub(super) fn at(self, offset: u64) -> Self {
         Self { offset, ..self }
     }
 
-    /// Names the columns of a CSV file, or returns the name that is there twice.
+    /// Names the columns of a CSV file, or returns the first name that occurs twice.
     pub(super) fn csv(fields: impl Iterator<Item = impl AsRef<str>>) -> Result<Self, String> {
         let mut header = Self { format: Format::Csv, ..Self::json_lines() };
         for (index, field) in fields.enumerate() {
@@ -82,12 +82,12 @@ impl Header {
         Ok(header)
     }
 
-    /// All keys one after the other: each is `","name":"`.
+    /// Returns all keys in sequence: each is `","name":"`.
     pub(super) fn keys(&self) -> &[u8] {
         &self.keys
     }
 
-    /// Where each key ends in [`keys`](Self::keys).
+    /// Returns the end of each key in [`keys`](Self::keys).
     pub(super) fn key_ends(&self) -> &[usize] {
         &self.key_ends
     }

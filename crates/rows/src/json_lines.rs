@@ -1,4 +1,4 @@
-//! What a line of JSON Lines must be, and a look at one of its fields.
+//! Checks lines of JSON Lines and looks up their fields.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,20 +12,20 @@ use serde_json::value::RawValue;
 
 use super::csv::{Line, Scanned, line_to};
 
-/// A scan for one line.
+/// Scan for the end of one line.
 #[derive(Debug, Default)]
 pub(super) struct LineScan {
     at: usize,
 }
 
 impl LineScan {
-    /// Forgets what has been seen of a line.
+    /// Discards the progress on the current line.
     pub(super) fn restart(&mut self) {
         self.at = 0;
     }
 
-    /// Looks for the end of the line that begins with `bytes`, as
-    /// [`Scan::row`](super::csv::Scan::row) does for the end of a CSV row.
+    /// Searches for the end of the line that starts at `bytes`, as
+    /// [`Scan::row`](super::csv::Scan::row) does for a CSV row.
     pub(super) fn line(&mut self, bytes: &[u8], at_end: bool, max_bytes: usize) -> Scanned {
         let window = &bytes[..bytes.len().min(max_bytes + 2)];
         let line = match memchr(b'\n', &window[self.at..]) {
@@ -45,17 +45,18 @@ impl LineScan {
     }
 }
 
-/// Says why a line is not one JSON object, if it is not.
+/// Returns why a line is not one JSON object, or `None` if it is.
 ///
-/// What passes here can be read by anything built on `serde_json`: numbers are in range, strings
-/// are text, and nothing is nested deeper than its limit of 128.
+/// Any reader built on `serde_json` can read what passes here: numbers are in range, strings are
+/// UTF-8, and nesting stays below the limit of 128.
 pub(super) fn fault(text: &str) -> Option<String> {
     let column = text.len() - text.trim_start_matches([' ', '\t', '\r']).len() + 1;
     if text.as_bytes().get(column - 1) != Some(&b'{') {
         return Some(format!("not a JSON object at column {column}"));
     }
     let error = serde_json::from_str::<Sound>(text).err()?;
-    // Valid JSON can be more than is read. There is no kind for it, only words.
+    // `serde_json` rejects some valid JSON: numbers out of range, deep nesting. It exposes no kind
+    // for them, only a message.
     let said = error.to_string();
     let what = if error.is_eof() {
         "JSON that ends too early"
@@ -69,7 +70,7 @@ pub(super) fn fault(text: &str) -> Option<String> {
     Some(format!("{what} at column {}", error.column()))
 }
 
-/// A top-level string or number as text; the last, if there are several.
+/// Returns a top-level string or number as text; the last one if the name repeats.
 pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let raw = raw_field(text, name)?;
     match raw.as_bytes().first()? {
@@ -82,16 +83,16 @@ pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
     }
 }
 
-/// The text of a top-level value; the last, if there are several.
+/// Returns the JSON text of a top-level value; the last one if the name repeats.
 pub(super) fn raw_field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer.deserialize_map(Lookup(name)).ok()?.map(RawValue::get)
 }
 
-/// Any JSON value, read to its end and forgotten.
+/// Any JSON value, parsed to its end and dropped.
 ///
-/// Unlike [`IgnoredAny`], which `serde_json` passes over without reading numbers and strings and
-/// without a limit to nesting.
+/// [`IgnoredAny`] does not do: `serde_json` skips over it without parsing numbers and strings and
+/// without a nesting limit.
 struct Sound;
 
 impl<'de> Deserialize<'de> for Sound {
@@ -142,7 +143,7 @@ impl<'de> Visitor<'de> for Sound {
     }
 }
 
-/// Finds the value of a key.
+/// Visitor that finds the value of a key.
 struct Lookup<'n>(&'n str);
 
 impl<'de> Visitor<'de> for Lookup<'_> {
@@ -165,7 +166,7 @@ impl<'de> Visitor<'de> for Lookup<'_> {
     }
 }
 
-/// Whether a key is this name, without keeping it.
+/// Seed that compares a key with a name without storing the key.
 struct Is<'n>(&'n str);
 
 impl<'de> DeserializeSeed<'de> for Is<'_> {

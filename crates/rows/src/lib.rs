@@ -1,8 +1,9 @@
-//! Bytes of an object in, rows out: CSV and JSON Lines, plain or gzip, in constant memory.
+//! Reads the rows of an object from its bytes: CSV and JSON Lines, plain or gzip, in constant
+//! memory.
 //!
-//! The reader is *pushed*: the caller fetches pieces of the object however it likes, gives them to
-//! [`ObjectReader::push`], and takes rows with [`ObjectReader::next`] until that needs more input.
-//! How the object is cut into pieces never changes what comes out.
+//! The reader is *pushed*: the caller fetches pieces of the object, passes them to
+//! [`ObjectReader::push`], and takes rows with [`ObjectReader::next`] until the reader needs more
+//! input. The result does not depend on how the object is cut into pieces.
 //!
 //! ```
 //! use tributary_rows::{Limits, Next, ObjectReader};
@@ -27,35 +28,36 @@
 //! # Ok::<(), tributary_rows::Refusal>(())
 //! ```
 //!
-//! # What a row is
+//! # Rows
 //!
-//! - The first byte that is not blank decides the format: `{` is JSON Lines, anything else is CSV
+//! - The first byte that is not blank selects the format: `{` is JSON Lines, anything else is CSV
 //!   with a header. A UTF-8 byte order mark before it is dropped.
-//! - CSV follows [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), strictly as to quotes: a
-//!   quoted cell begins and ends with its quote, and a quote in any other cell is broken quoting.
-//!   Lines end with LF or CRLF; a CR at the very end of the input counts as the beginning of a
-//!   CRLF. Any other CR is data.
-//! - JSON Lines has one JSON object on a line, and no header.
-//! - A line of nothing but spaces, tabs and CRs is blank. Blank lines are not rows and not counted.
+//! - CSV follows [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with strict quotes: a quoted
+//!   field begins and ends with its quote, and a quote in any other field is broken quoting. Lines
+//!   end with LF or CRLF. A CR at the very end of the input counts as the first half of a CRLF. Any
+//!   other CR is data.
+//! - JSON Lines holds one JSON object per line and has no header.
+//! - A line of only spaces, tabs and CRs is blank. Blank lines are neither rows nor counted.
 //! - Everything else is a row, good or [broken](BrokenRow), and has a [`Position`].
 //!
-//! # What a broken row costs
+//! # Broken rows
 //!
-//! Its own physical line and no other. Where quoting is broken, or a quote is never closed, or a
-//! row over several lines has the wrong number of cells, only its first line is reported, and
-//! reading goes on at the next line as if that one were not there. A row over several lines whose
-//! quoting and number of cells are right is one row with all its lines, also when it is broken by
-//! a NUL byte or by bytes that are not UTF-8.
+//! A broken row loses its own physical line and no other. If quoting is broken, a quote is never
+//! closed, or a row over several lines has the wrong number of fields, the reader reports the first
+//! line only and continues with the next line. A row over several lines with correct quoting and
+//! the right number of fields is one row with all its lines, even if a NUL byte or invalid UTF-8
+//! breaks it.
 //!
-//! Of several faults the most specific is reported: too large, then NUL, not UTF-8, quoting or
-//! JSON, number of cells.
+//! Of several faults the reader reports the most specific: too large, then NUL, not UTF-8, quoting
+//! or JSON, number of fields.
 //!
-//! # What refuses the object
+//! # Rejected objects
 //!
-//! A header that cannot be used, an object without a row or a header, a gzip stream that is damaged,
-//! ends early or expands too far: see [`Refusal`]. Rows before the damage are given first.
+//! The reader rejects an object whose header is invalid, that holds neither header nor row, or
+//! whose gzip stream is damaged, ends early or expands too far: see [`Refusal`]. It returns the
+//! rows before the damage first.
 //!
-//! What must **not** go here: where the bytes come from, what the columns mean.
+//! Out of scope: fetching the bytes, and the meaning of the columns.
 
 mod buffer;
 mod csv;
@@ -75,17 +77,19 @@ pub use header::Header;
 pub use reader::ObjectReader;
 pub use row::Row;
 
-/// How much the reader accepts, so that any input is read in constant memory.
+/// Limits of the reader. They bound its memory for any input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most bytes of a row as received, without its line terminator; at most 512 MiB is used.
+    /// Maximum bytes of a row as received, without its line terminator. Values above 512 MiB count
+    /// as 512 MiB.
     pub max_row_bytes: usize,
-    /// The most bytes of a CSV header, without its line terminator; at most 512 MiB is used.
+    /// Maximum bytes of a CSV header, without its line terminator. Values above 512 MiB count as
+    /// 512 MiB.
     pub max_header_bytes: usize,
-    /// The most columns of a CSV header.
+    /// Maximum columns of a CSV header.
     pub max_columns: usize,
-    /// The most bytes that one byte of gzip may become, on average over all that has been read,
-    /// once the output is past its first MiB.
+    /// Maximum output bytes per input byte of gzip, on average over everything read. Checked once
+    /// the output exceeds 1 MiB.
     pub max_gzip_ratio: u64,
 }
 
@@ -100,7 +104,7 @@ impl Default for Limits {
     }
 }
 
-/// How rows are written in the object.
+/// Format of the rows of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Comma-separated values with a header.
@@ -110,8 +114,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that the name of an object says, where it says any: a first line that is broken
-    /// must not make a CSV of JSON Lines.
+    /// Returns the format that the extension of an object's name implies, if any. The name takes
+    /// precedence over the first byte: a broken first line must not turn JSON Lines into CSV.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
@@ -121,16 +125,16 @@ impl Format {
     }
 }
 
-/// Where a row is in its object.
+/// Position of a row in its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Bytes of decompressed input before the row, a byte order mark and blank lines included.
+    /// Bytes of decompressed input before the row, including a byte order mark and blank lines.
     pub offset: u64,
-    /// The number of the row from 1; the header and blank lines are not counted, broken rows are.
+    /// Number of the row, from 1. Broken rows count; the header and blank lines do not.
     pub row: u64,
 }
 
-/// The kind of fault of a row, a header or an object.
+/// Kinds of fault of a row, a header or an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The line is not one JSON object.
@@ -149,7 +153,8 @@ pub enum ErrorKind {
     EmptyObject,
     /// The header names the same column twice.
     DuplicateColumn,
-    /// The header is larger than [`Limits::max_header_bytes`] or has more than [`Limits::max_columns`].
+    /// The header is larger than [`Limits::max_header_bytes`] or has more than
+    /// [`Limits::max_columns`] columns.
     HeaderTooLarge,
     /// The gzip stream ends too early.
     TruncatedGzip,
@@ -159,76 +164,76 @@ pub enum ErrorKind {
     GzipRatio,
 }
 
-/// Bytes that are not the one JSON object they must be.
+/// Error of [`json_object`]: the bytes are not one JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ObjectError {
     /// The kind of fault: `NotUtf8`, `NulByte` or `InvalidJson`.
     pub kind: ErrorKind,
-    /// What is wrong, for a person: lower case, no full stop.
+    /// Message for a person: lower case, no full stop.
     pub message: String,
 }
 
-/// Why the rest of an object cannot be read. It is final: the reader gives nothing else any more.
+/// Reason why the rest of an object cannot be read. It is final: every later call returns the same.
 ///
-/// Codes: `EmptyObject`; for the header `HeaderTooLarge` (bytes or columns), `DuplicateColumn`,
+/// Kinds: `EmptyObject`; for the header `HeaderTooLarge` (bytes or columns), `DuplicateColumn`,
 /// `BrokenQuoting`, `NulByte`, `NotUtf8`; for gzip `TruncatedGzip`, `CorruptGzip`, `GzipRatio`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}, at byte {} (row {})", position.offset, position.row)]
 pub struct Refusal {
     /// The kind of fault.
     pub kind: ErrorKind,
-    /// What is wrong, for a person: lower case, no full stop.
+    /// Message for a person: lower case, no full stop.
     pub message: String,
-    /// Where the unread rest begins: everything before it has been given.
+    /// Start of the unread rest. All rows before it have been returned.
     pub position: Position,
 }
 
-/// A row that can never succeed.
+/// A row that cannot be read. Reading it again gives the same fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenRow<'a> {
-    /// Where the row begins.
+    /// Position of the row's first byte.
     pub position: Position,
-    /// The bytes as received, without the line terminator; empty when not [complete](Self::complete).
+    /// Bytes as received, without the line terminator; empty when not [complete](Self::complete).
     pub bytes: &'a [u8],
     /// The kind of fault.
     pub kind: ErrorKind,
-    /// What is wrong, for a person: lower case, no full stop. Offsets are bytes from the row's first,
+    /// Message for a person: lower case, no full stop. Offsets are bytes from the row's first byte,
     /// which is 0; columns of a JSON line are bytes from 1.
     pub message: String,
-    /// The column at fault, where one column is.
+    /// The column at fault, if the fault lies in a single column.
     pub field: Option<String>,
-    /// Whether `bytes` is all of the row. The bytes of a row that is too large are left out.
+    /// `true` if `bytes` holds the whole row. The bytes of a row that is too large are dropped.
     pub complete: bool,
 }
 
-/// What [`ObjectReader::next`] has to give.
+/// Result of [`ObjectReader::next`].
 #[derive(Debug)]
 pub enum Next<'a> {
-    /// The format is known, and for CSV the columns. Given once, before anything else.
+    /// The format, and for CSV the columns. Returned once, before anything else.
     Header(&'a Header),
     /// A row.
     Row(Row<'a>),
-    /// A row that can never succeed.
+    /// A row that cannot be read.
     Broken(BrokenRow<'a>),
-    /// Nothing, before there is more to [push](ObjectReader::push) or the input is
-    /// [finished](ObjectReader::finish).
+    /// The reader needs more input: [push](ObjectReader::push) a piece or
+    /// [finish](ObjectReader::finish) the input.
     NeedInput,
-    /// Nothing, ever: all of the object has been given.
+    /// The whole object has been read.
     End,
 }
 
-/// Says why `text` is not one JSON object, if it is not: what a line of JSON Lines must be, also where
-/// it came some other way. Columns are bytes from 1.
+/// Returns why `text` is not one JSON object, or `None` if it is. Applies the checks for a line of
+/// JSON Lines to text from any source. Columns are bytes from 1.
 #[must_use]
 pub fn object_fault(text: &str) -> Option<String> {
     json_lines::fault(text)
 }
 
-/// The one JSON object that bytes must be, without the blanks around it; `what` says in a message what
-/// they are. Of several faults the most specific is told, as for the rows of a file.
+/// Returns the JSON object in `bytes`, without surrounding blanks. `what` names the bytes in
+/// messages. Of several faults it reports the most specific, as for the rows of a file.
 ///
-/// # Errors
+/// |# Errors
 ///
 /// [`ErrorKind::NotUtf8`], [`ErrorKind::NulByte`] or [`ErrorKind::InvalidJson`].
 pub fn json_object<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, ObjectError> {
@@ -255,13 +260,15 @@ impl ObjectError {
     }
 }
 
-/// A top-level string or number of a JSON object as text; of several with that name, the last.
+/// Returns a top-level string or number of a JSON object as text. If a name occurs more than once,
+/// the last value counts.
 #[must_use]
 pub fn object_field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
     json_lines::field(text, name)
 }
 
-/// The text of a top-level value of a JSON object; of several with that name, the last.
+/// Returns the JSON text of a top-level value of an object. If a name occurs more than once, the
+/// last value counts.
 #[must_use]
 pub fn object_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     json_lines::raw_field(text, name)
@@ -276,7 +283,7 @@ fn quoted(name: &str) -> impl fmt::Display {
     }
 }
 
-/// Whether a byte may stand in a blank line.
+/// Returns `true` for the bytes allowed in a blank line.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r')
 }

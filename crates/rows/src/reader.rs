@@ -1,4 +1,4 @@
-//! The reader: input to the buffer, buffer to rows.
+//! Reader: fills the buffer from the input and splits it into rows.
 
 use std::ops::Range;
 
@@ -18,49 +18,49 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Reads the rows of one object from its bytes.
 ///
-/// Memory stays below a few times [`Limits::max_row_bytes`] and one pushed piece, as long as the
-/// caller pushes only when [`next`](Self::next) says [`Next::NeedInput`]. A row costs no allocation,
-/// unless it is broken.
+/// Memory stays below a few times [`Limits::max_row_bytes`] plus one pushed piece, as long as the
+/// caller pushes only when [`next`](Self::next) returns [`Next::NeedInput`]. Only broken rows
+/// allocate.
 pub struct ObjectReader {
     limits: Limits,
     source: Source,
     finished: bool,
-    /// There is no more input than what the buffer holds.
+    /// The buffer holds all remaining input.
     at_end: bool,
     buffer: Buffer,
     phase: Phase,
-    /// What is known of the format before the first byte.
+    /// Format that the caller knows in advance.
     format: Option<Format>,
     header: Option<Header>,
-    /// Where the header begins, or the first row of JSON Lines.
+    /// Offset of the header, or of the first row of JSON Lines.
     header_offset: u64,
-    /// Where the header ends.
+    /// Position of the first row.
     first: Position,
-    /// Where the next row will start.
+    /// Position of the next row.
     next: Position,
     scan: Scan,
     lines: LineScan,
-    /// Inside a line that is too large: whether it is blank so far.
+    /// Inside a line that is too large: `true` while the line is blank so far.
     skipping: Option<bool>,
-    /// Rows before this offset are not wanted.
+    /// Offset before which rows are skipped.
     discard_to: Option<u64>,
     refusal: Option<Refusal>,
 }
 
-/// How the input is compressed.
+/// Compression of the input.
 enum Source {
-    /// Not known yet: too few bytes.
+    /// Unknown: fewer than two bytes seen.
     Unknown(Vec<u8>),
     Plain,
     Gzip(Box<Inflater>),
 }
 
-/// What the next byte belongs to.
+/// Part of the object that the next byte belongs to.
 #[derive(Clone, Copy)]
 enum Phase {
     ByteOrderMark,
-    /// Blank lines before anything else. So many bytes of the line have been seen to be blank;
-    /// `cut` says that those before them were blank and have been dropped.
+    /// Blank lines before the header. The first `seen` bytes of the line are known to be blank;
+    /// with `cut`, earlier blank bytes of the line have been dropped.
     Blank {
         seen: usize,
         cut: bool,
@@ -69,7 +69,7 @@ enum Phase {
     Rows,
 }
 
-/// What [`Next`] is made of, without borrowing.
+/// [`Next`] without borrows.
 enum Step {
     Header,
     Row(Position, Range<usize>),
@@ -80,7 +80,7 @@ enum Step {
 }
 
 impl ObjectReader {
-    /// A reader at the beginning of an object.
+    /// Creates a reader at the start of an object.
     #[must_use]
     pub fn new(mut limits: Limits) -> Self {
         limits.max_row_bytes = limits.max_row_bytes.min(MAX_ROW_BYTES);
@@ -106,16 +106,16 @@ impl ObjectReader {
         }
     }
 
-    /// The same, of an object that is known to be of `format`; without it, the first byte tells.
+    /// Sets the format, if known; otherwise the first byte that is not blank selects it.
     #[must_use]
     pub fn of_format(self, format: Option<Format>) -> Self {
         Self { format, ..self }
     }
 
-    /// Takes the next bytes of the object, as it is stored: compressed if it is.
+    /// Appends the next bytes of the object as stored, compressed or not.
     ///
-    /// Must not be called after [`finish`](Self::finish), other than after a
-    /// [`seek`](Self::seek) that asks for it.
+    /// Must not be called after [`finish`](Self::finish), except after a [`seek`](Self::seek) that
+    /// asks for input.
     pub fn push(&mut self, bytes: &[u8]) {
         debug_assert!(!self.finished, "the input was finished");
         match &mut self.source {
@@ -130,7 +130,7 @@ impl ObjectReader {
         }
     }
 
-    /// Says that the object has no more bytes than those pushed.
+    /// Marks the end of the object: no bytes follow those pushed.
     pub fn finish(&mut self) {
         if matches!(self.source, Source::Unknown(_)) {
             self.sniff_compression();
@@ -141,15 +141,15 @@ impl ObjectReader {
         self.finished = true;
     }
 
-    /// Gives the next row, or says what is needed for it.
+    /// Returns the next row, or [`Next::NeedInput`] if the row needs more input.
     ///
-    /// # Errors
+    /// |# Errors
     ///
-    /// The rest of the object cannot be read. Every later call returns the same.
+    /// The rest of the object cannot be read. Every later call returns the same error.
     #[expect(clippy::should_implement_trait, reason = "the rows borrow from the reader")]
     pub fn next(&mut self) -> Result<Next<'_>, Refusal> {
         let step = self.advance()?;
-        // `advance` gives no row before there is a header.
+        // `advance` returns no row before the header.
         let Some(header) = &self.header else { return Ok(Next::NeedInput) };
         Ok(match step {
             Step::Header => Next::Header(header),
@@ -171,7 +171,7 @@ impl ObjectReader {
             }
             Step::Broken(position, range, problem) => {
                 let bytes = self.buffer.consumed(range);
-                // Bytes that are not text say more than quotes and cells that do not fit.
+                // Invalid text is more specific than broken quotes or a wrong number of fields.
                 let not_text = check_text(bytes).err();
                 let (kind, message) = not_text.map_or(problem, |fault| fault.problem("the row"));
                 let (field, complete) = (None, true);
@@ -188,31 +188,32 @@ impl ObjectReader {
         })
     }
 
-    /// What stands before the first row, once it is known.
+    /// Returns the header, once it is known.
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
         self.header.as_ref()
     }
 
-    /// Where the next row will start, or the blank lines before it: what a continuation carries.
+    /// Returns the position of the next row, or of the blank lines before it. A continuation
+    /// message carries it.
     #[must_use]
     pub fn position(&self) -> Position {
         self.next
     }
 
-    /// Whether the object is compressed, once two bytes of it have been pushed.
+    /// Returns `true` if the object is compressed; valid once two bytes have been pushed.
     #[must_use]
     pub fn is_gzip(&self) -> bool {
         matches!(self.source, Source::Gzip(_))
     }
 
-    /// Goes to a position that [`position`](Self::position) gave for the same object.
+    /// Moves to a position that [`position`](Self::position) returned for the same object.
     ///
-    /// Call it when the header is known. `Some(offset)` means that the buffer is empty now and the
-    /// caller must push the bytes of the object from `offset` on, also if the input was finished.
-    /// `None` means that the caller goes on as if nothing had happened, while rows before the
-    /// position are dropped unread: gzip cannot be entered in the middle. In gzip there is no way
-    /// back: a position that is behind changes nothing.
+    /// Call it when the header is known. `Some(offset)` means that the buffer is now empty and the
+    /// caller must push the object's bytes from `offset` on, even if the input was finished. `None`
+    /// means that the caller continues as before and the reader skips the rows before the position:
+    /// gzip cannot be entered in the middle. A gzip stream cannot move back either: an earlier
+    /// position changes nothing.
     pub fn seek(&mut self, position: Position) -> Option<u64> {
         let plain = matches!(self.source, Source::Plain) && self.header.is_some();
         if !plain {
@@ -225,7 +226,7 @@ impl ObjectReader {
             }
             return None;
         }
-        // A position in the header is that of the first row.
+        // A position inside the header means the first row.
         self.next = if position.offset <= self.first.offset { self.first } else { position };
         self.buffer.restart(self.next.offset);
         self.scan.restart();
@@ -276,7 +277,7 @@ impl ObjectReader {
         }
     }
 
-    /// Gets more input into the buffer, or learns that there is none; `false` when neither.
+    /// Moves more input into the buffer, or marks its end. Returns `false` if it can do neither.
     fn fill(&mut self) -> Result<bool, Problem> {
         let buffer = &mut self.buffer;
         match &mut self.source {
@@ -297,7 +298,7 @@ impl ObjectReader {
         }
     }
 
-    /// Goes on towards the first row; `None` when that takes more input.
+    /// Reads up to the end of the header; `None` if that needs more input.
     fn read_header(&mut self) -> Result<Option<Step>, Problem> {
         if let Phase::ByteOrderMark = self.phase {
             let pending = self.buffer.pending();
@@ -347,7 +348,7 @@ impl ObjectReader {
         self.phase = Phase::Rows;
         let here = Position { offset: self.buffer.offset(), row: 1 };
         self.first = here;
-        // A seek may have come first.
+        // The caller may have called `seek` before the header was known.
         if self.discard_to.is_none_or(|offset| offset <= here.offset) {
             self.next = here;
             self.discard_to = None;
@@ -355,7 +356,7 @@ impl ObjectReader {
         Step::Header
     }
 
-    /// Drops blank lines up to the first byte that is not blank, which says the format.
+    /// Drops blank lines up to the first byte that is not blank, and returns the format it selects.
     fn pass_blank_lines(
         &mut self,
         mut seen: usize,
@@ -401,7 +402,7 @@ impl ObjectReader {
         }
     }
 
-    /// The next row; `None` when that takes more input.
+    /// Reads the next row; `None` if that needs more input.
     fn read_row(&mut self) -> Option<Step> {
         if let Some(offset) = self.discard_to {
             let ahead = offset.saturating_sub(self.buffer.offset());
@@ -461,7 +462,7 @@ impl ObjectReader {
         }
     }
 
-    /// Puts a row behind us; returns where it begins and where its bytes are.
+    /// Consumes a row; returns its position and the range of its bytes.
     fn pass(&mut self, line: Line) -> (Position, Range<usize>) {
         let position = self.next;
         let range = self.buffer.consume(line.next);
@@ -469,7 +470,8 @@ impl ObjectReader {
         (position, range.start..range.start + line.end)
     }
 
-    /// Drops what there is of a line that is too large; at its end says whether all of it is blank.
+    /// Drops the buffered part of a line that is too large. At the end of the line, returns whether
+    /// all of it is blank.
     fn skip_line(&mut self, blank: bool) -> Option<bool> {
         let pending = self.buffer.pending();
         let (count, ends) = match memchr(b'\n', pending) {
@@ -482,7 +484,7 @@ impl ObjectReader {
         ends.then_some(blank)
     }
 
-    /// How many bytes CSV scans have passed, and how many the buffer has room for.
+    /// Returns the bytes passed by CSV scans and the capacity of the buffer.
     #[cfg(test)]
     pub(super) fn cost(&self) -> (u64, usize) {
         (self.scan.passed, self.buffer.capacity())

@@ -1,42 +1,42 @@
-//! One row, and its JSON.
+//! A row and its conversion to JSON.
 
 use std::borrow::Cow;
 
 use super::csv::{self, FieldSpan};
 use super::{Format, Header, Position, json_lines};
 
-/// A row that can be read: its quoting, number of cells and encoding are right.
+/// A well-formed row: its quoting, number of fields and encoding are right.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    /// Where the row begins.
+    /// Position of the row's first byte.
     pub position: Position,
-    /// The bytes as received, without the line terminator.
+    /// Bytes as received, without the line terminator.
     pub bytes: &'a [u8],
     pub(super) text: &'a str,
     pub(super) header: &'a Header,
     pub(super) ends: &'a [u32],
-    /// Whether no byte but a quote has to be escaped in JSON.
+    /// `true` if quotes are the only bytes to escape in JSON.
     pub(super) plain: bool,
 }
 
 impl<'a> Row<'a> {
-    /// The header of the object that the row is from.
+    /// Returns the header of the row's object.
     #[must_use]
     pub fn header(&self) -> &'a Header {
         self.header
     }
 
-    /// A cell of a CSV row, counted from 0, without its quotes; `None` when it is empty or the row
-    /// is JSON.
+    /// Returns a field of a CSV row by its index from 0, without its quotes. `None` if the field is
+    /// empty or the row is JSON.
     #[must_use]
     pub fn field_at(&self, column_index: usize) -> Option<Cow<'a, str>> {
         text_of(self.text, csv::field(self.ends, column_index)?)
     }
 
-    /// The value of a CSV column or of a top-level JSON field, a string or a number as text.
+    /// Returns the value of a CSV column, or of a top-level string or number of a JSON row as text.
     ///
-    /// `None` when it is absent, or empty in CSV, or neither string nor number in JSON. Of a JSON
-    /// field that is there more than once, the last counts.
+    /// `None` if the field is absent, empty in CSV, or neither string nor number in JSON. If a JSON
+    /// field occurs more than once, the last value counts.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<Cow<'a, str>> {
         match self.header.format() {
@@ -47,7 +47,7 @@ impl<'a> Row<'a> {
 
     /// Appends the row as one JSON object.
     ///
-    /// CSV becomes `{"column":"cell",…}` in the order of the columns, all cells strings, empty cells
+    /// CSV becomes `{"column":"value",…}` in column order: all values are strings, empty fields are
     /// left out. A JSON line is appended as received.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         if self.header.format() == Format::JsonLines {
@@ -57,7 +57,7 @@ impl<'a> Row<'a> {
         let keys = self.header.keys();
         out.reserve(keys.len() + self.bytes.len() + 2);
         out.push(b'{');
-        // The first key stands after no cell, so its `",` is left out.
+        // No field precedes the first key, so its `",` is left out.
         let mut skipped = 2;
         let mut key_start = 0;
         for (field, &key_end) in csv::fields(self.ends).zip(self.header.key_ends()) {
@@ -79,7 +79,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The content of a cell, its doubled quotes single; `None` when it is empty.
+/// Returns the content of a field with doubled quotes made single; `None` if it is empty.
 pub(super) fn text_of(text: &str, field: FieldSpan) -> Option<Cow<'_, str>> {
     match &text[field.start..field.end] {
         "" => None,
@@ -88,12 +88,12 @@ pub(super) fn text_of(text: &str, field: FieldSpan) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Whether a byte of a string must be escaped in JSON: RFC 8259, section 7.
+/// Returns `true` if a byte of a string must be escaped in JSON: RFC 8259, section 7.
 pub(super) fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Appends UTF-8 as the inside of a JSON string. `doubled` says that `""` stands for one quote.
+/// Appends UTF-8 as the inside of a JSON string. With `doubled`, `""` stands for one quote.
 pub(super) fn escape(out: &mut Vec<u8>, mut bytes: &[u8], doubled: bool) {
     while let Some(length) = bytes.iter().position(|&byte| needs_escape(byte)) {
         out.extend_from_slice(&bytes[..length]);

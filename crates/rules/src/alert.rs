@@ -1,4 +1,4 @@
-//! Alerts: what a rule says to people about one event.
+//! Alerts: messages of a rule about an event or an entity.
 
 mod counts;
 pub mod digest;
@@ -20,55 +20,57 @@ pub use self::counts::{AlertCounts, AlertOutcome};
 /// See <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>.
 pub const MAX_BYTES: usize = 255 * 1024;
 
-/// How much of a text is kept in a message whose event is too large for it.
+/// Maximum length in characters of a text in a message whose event is too large for it.
 pub(crate) const MAX_TEXT_CHARS: usize = 1024;
 
-/// The most characters of a key, and of the name of an entity that is watched.
+/// Maximum length in characters of a key and of the name of a watched entity.
 const MAX_NAME_CHARS: usize = 256;
 
-/// One alert of one rule.
+/// Alert of one rule.
 #[derive(Clone, Debug)]
 pub struct Alert {
-    /// Hash of rule, key and cooldown period: one alert however often the event is delivered.
+    /// Hash of rule, key and cooldown period. Redeliveries of an event yield the same id.
     pub alert_id: Id,
-    /// How long events share this id; zero where they do for ever.
+    /// Period in which events share this id; zero if they share it permanently.
     pub cooldown: SignedDuration,
-    /// The id of the rule.
+    /// Id of the rule.
     pub rule: String,
-    /// How urgent it is.
+    /// Severity of the rule.
     pub severity: Severity,
-    /// The dataset of the event.
+    /// Dataset of the event.
     pub dataset: String,
-    /// Whether something began or is over.
+    /// Status: firing or resolved.
     pub status: AlertStatus,
-    /// What it is about: one key has one alert within a cooldown.
+    /// Key: a key has one alert per cooldown period.
     pub key: String,
-    /// The most messages of its rule that one batch makes.
+    /// Maximum number of messages that one batch may send for the rule.
     pub digest: usize,
-    /// How many events it stands for.
+    /// Number of events merged into this alert.
     pub events: u64,
-    /// Event time of the earliest of them.
+    /// Earliest event time of these events.
     pub from: Timestamp,
-    /// Event time of the latest of them.
+    /// Latest event time of these events.
     pub to: Timestamp,
-    /// One line for a person.
+    /// One-line summary.
     pub title: String,
-    /// The message: a JSON object of `alert_id, rule, entity, severity, title, event`. Of a silence there
-    /// is no event, but `dataset`, `silent_since` and, at its end, `silent_until`.
+    /// Message: a JSON object of `alert_id, rule, entity, severity, title, event`.
+    ///
+    /// A no-data alert has `dataset`, `silent_since` and, once resolved, `silent_until` in place of
+    /// the event.
     pub message: String,
 }
 
-/// Whether an alert says that something began or that it is over.
+/// Status of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertStatus {
-    /// It began, or happened.
+    /// The condition holds.
     Firing,
-    /// It is over.
+    /// The first reading after no data has arrived.
     Resolved,
 }
 
 impl AlertStatus {
-    /// The name in SNS attributes.
+    /// Returns the name in message attributes.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -78,12 +80,12 @@ impl AlertStatus {
     }
 }
 
-/// A time in which nothing came from an entity, by arrival.
+/// Period without readings of an entity, by arrival time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoDataPeriod {
-    /// When the last reading before it was received.
+    /// Arrival time of the last reading before the period.
     pub since: Timestamp,
-    /// When the first reading after it was received.
+    /// Arrival time of the first reading after the period.
     pub until: Option<Timestamp>,
 }
 
@@ -110,7 +112,7 @@ struct NoDataMessage<'a> {
     silent_until: Option<String>,
 }
 
-/// What stands for an event that is too large for a message: enough to find it in the lake.
+/// Reference to an event that is too large for a message: enough to find it in the lake.
 #[derive(Serialize)]
 struct EventReference<'a> {
     dataset: &'a str,
@@ -201,7 +203,7 @@ impl Alert {
         }
     }
 
-    /// Takes in another event of the same alert.
+    /// Merges another event of the same alert.
     pub fn merge(&mut self, other: &Self) {
         self.events += other.events;
         self.from = self.from.min(other.from);
@@ -209,7 +211,7 @@ impl Alert {
     }
 }
 
-/// A name that is kept, no longer than [`MAX_NAME_CHARS`]: two long ones stay two.
+/// Shortens a name to [`MAX_NAME_CHARS`]. Distinct names stay distinct.
 pub(crate) fn shorten(name: String) -> String {
     if name.chars().nth(MAX_NAME_CHARS).is_none() {
         return name;

@@ -1,4 +1,4 @@
-//! Whether rules can be meant: each compiles, names what its events have, and can fire.
+//! Static check of rules: each compiles, names existing fields, and can fire.
 
 mod bounds;
 mod facts;
@@ -21,23 +21,23 @@ use crate::expression::Expression;
 use tributary_model::domain::{Fields, Schemas};
 use tributary_windows::fields::WindowFields;
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// The rules are not to be used.
+    /// The rules must not be used.
     Error,
-    /// Somebody should look.
+    /// A person should look at it.
     Warning,
 }
 
-/// What is wrong with a rule: a closed list.
+/// Code of a finding: a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// It is no TOML, or none of this shape, or has no rules.
     Unreadable,
-    /// Its fields contradict each other, or it is there twice.
+    /// Its fields contradict each other, or its id is repeated.
     Contradiction,
     /// No dataset has this name.
     UnknownDataset,
@@ -82,12 +82,12 @@ impl Code {
     }
 }
 
-/// Something to say about a file of rules, and where.
+/// Finding in a rules file, with its position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Severity of the finding.
     pub level: Level,
-    /// What it is.
+    /// Code of the finding.
     pub code: Code,
     /// The id of the rule, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +96,7 @@ pub struct Finding {
     pub line: usize,
     /// The character of the line, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// Message of the finding.
     pub message: String,
 }
 
@@ -111,29 +111,29 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What a check found.
+/// Result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// What there is to say, in the order of the file.
+    /// Findings, in the order of the file.
     pub findings: Vec<Finding>,
     /// The ids of the rules, each with line and column of its id.
     pub rules: Vec<(String, usize, usize)>,
 }
 
 impl Checked {
-    /// Whether the rules can be used.
+    /// Returns true if there are no errors.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.errors().next().is_none()
     }
 
-    /// What keeps the rules from being used.
+    /// Returns the findings that are errors.
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.level == Level::Error)
     }
 
-    /// Refuses each rule that has no example that fires, or none that does not. `examples` says how
-    /// many there are of each for the id of a rule.
+    /// Rejects each rule that lacks an example that fires or one that does not. `examples` returns
+    /// the number of each for the id of a rule.
     pub fn require_examples(&mut self, examples: impl Fn(&str) -> (usize, usize)) {
         for (rule, line, column) in &self.rules {
             let lacks = match examples(rule) {
@@ -186,7 +186,7 @@ impl Check<'_> {
         self.put(rule, Fault { level: Level::Error, code, offset, message });
     }
 
-    /// Tells of a fault at a byte of the file.
+    /// Reports a fault at a byte of the file.
     fn put(&mut self, rule: Option<String>, fault: Fault) {
         let (line, column) = self.source.place(fault.offset);
         let Fault { level, code, message, .. } = fault;
@@ -194,7 +194,7 @@ impl Check<'_> {
     }
 
     fn all(&mut self, config: &AlertsConfig) {
-        // A mistake sooner than the wish to hear of nothing.
+        // An empty list of rules is more likely a mistake than a wish.
         if config.rules.is_empty() {
             self.report(None, Code::Unreadable, 0, "there are no rules".to_owned());
         }
@@ -256,7 +256,7 @@ impl Check<'_> {
     }
 }
 
-/// What is wrong with a `when` about events with `fields`. Whether it can hold is asked where names
+/// Returns the faults of a `when` over events with `fields`. Reachability is checked only if names
 /// and types are right.
 fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
     let fault = |code, (offset, message)| Fault { level: Level::Error, code, offset, message };
@@ -277,7 +277,7 @@ fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
     faults
 }
 
-/// What is wrong with a title or a key.
+/// Returns the faults of a title or a key.
 fn template_faults(fields: &Fields, text: &str) -> Vec<Fault> {
     let fault = |code, offset, message| Fault { level: Level::Error, code, offset, message };
     let mut faults = Vec::new();

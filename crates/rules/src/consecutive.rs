@@ -1,7 +1,7 @@
-//! `for`: rules that want `when` to hold for several windows in a row.
+//! `for`: rules whose `when` must hold for several consecutive windows.
 //!
-//! What is known of a window is one number that only grows: a higher revision is higher, so that marks
-//! may come in any order, and again, and come to the same.
+//! The evaluation of a window is stored as one number that only grows, because a higher revision is
+//! higher. Marks may therefore be written in any order and repeatedly with the same result.
 
 use std::collections::BTreeMap;
 
@@ -12,34 +12,35 @@ use tributary_model::event::WindowSpan;
 use tributary_model::id::Id;
 use tributary_model::time::period;
 
-/// The fewest windows whose marks are kept together.
+/// Minimum number of windows whose marks share an item.
 const MIN_CHUNK_WINDOWS: i64 = 64;
 
-/// The marks of windows that are kept together, by the number of the window.
+/// Window marks of one item, by window number.
 pub type Marks = BTreeMap<i64, u64>;
 
-/// What is known of one window, for the marks of one item.
+/// Window mark: the evaluation of one window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The item that holds it: a hash of the rule, the entity and a stretch of time.
+    /// Item of the mark: a hash of the rule, the entity and a chunk of windows.
     pub item: String,
-    /// The number of the window: its start in hops since 1970.
+    /// Number of the window: its start in slides since 1970.
     pub window: i64,
-    /// Twice the revision, and one more where `when` held.
+    /// Twice the revision, plus one if `when` held.
     pub value: u64,
 }
 
-/// The windows of a rule with `for`.
+/// Consecutive windows of a rule with `for`.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsecutiveWindows<'r> {
     rule: &'r Rule,
     needed: i64,
-    /// Seconds.
+    /// Slide in seconds.
     slide: i64,
 }
 
 impl Rule {
-    /// The windows of this rule, `hop` from start to start; `None` for a rule without `for`.
+    /// Returns the consecutive windows of this rule for windows `slide` apart, or `None` for a rule
+    /// without `for`.
     #[must_use]
     pub fn consecutive_windows(&self, slide: SignedDuration) -> Option<ConsecutiveWindows<'_>> {
         let needed = i64::from(self.sustained()?);
@@ -48,9 +49,10 @@ impl Rule {
 }
 
 impl ConsecutiveWindows<'_> {
-    /// What is to be noted of a window of `entity`: nothing, where it is the first word of it and
-    /// `when` does not hold, because that is as if nothing were known. Where the windows after it are
-    /// kept in another item, that item has the same mark.
+    /// Returns the marks to store for a window of `entity`.
+    ///
+    /// There are none if `when` does not hold for revision 0: that equals no evaluation. If the
+    /// windows after it belong to another item, that item gets the same mark.
     #[must_use]
     pub fn marks(&self, entity: &str, window: &WindowSpan<'_>, holds: bool) -> Vec<Mark> {
         if !holds && window.revision == 0 {
@@ -64,8 +66,9 @@ impl ConsecutiveWindows<'_> {
             .collect()
     }
 
-    /// The starts of the windows with which `when` has held often enough in a row, of those that the
-    /// mark has to do with, by the `marks` of its item with that mark among them.
+    /// Returns the starts of the windows at which `when` has held for enough consecutive windows.
+    ///
+    /// Considers the windows that `mark` affects. `marks` are those of its item, `mark` included.
     #[must_use]
     pub fn fires(&self, entity: &str, mark: &Mark, marks: &Marks) -> Vec<Timestamp> {
         let holds = |number: i64| marks.get(&number).is_some_and(|value| value % 2 == 1);
@@ -80,12 +83,13 @@ impl ConsecutiveWindows<'_> {
         period(start, self.slide)
     }
 
-    /// Which windows are kept together. None is needed beyond the next stretch.
+    /// Returns the chunk of a window. A sequence of consecutive windows spans at most two chunks.
     fn chunk(&self, number: i64) -> i64 {
         number.div_euclid(self.needed.max(MIN_CHUNK_WINDOWS))
     }
 
-    /// Another `when`, `for` or `window` makes another item: what was known does not count for it.
+    /// Returns the item of a chunk. A different `when`, `for` or `window` has different items, so
+    /// earlier evaluations do not count for it.
     fn item(&self, entity: &str, chunk: i64) -> String {
         let definition = self.rule.definition.to_string();
         Id::of_text(&["for", &definition, entity, &chunk.to_string()]).to_string()

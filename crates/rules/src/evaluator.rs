@@ -1,7 +1,8 @@
-//! When rules fire over events in order: also those that need more than one event.
+//! Evaluation of rules over a sequence of events, including rules that need more than one event.
 //!
-//! This is for what is read as a whole, examples and files. It keeps what it has seen of each entity,
-//! and takes events in the order of [`Event::received_at`]; an older one changes nothing that has fired.
+//! For data that is read as a whole: examples and files. The evaluator keeps the history of each
+//! entity and expects events ordered by [`Event::received_at`]; an older event does not change
+//! earlier firings.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -15,20 +16,20 @@ use tributary_model::event::Event;
 use tributary_model::id::Id;
 use tributary_windows::Spec;
 
-/// One time that a rule fired.
+/// Firing of a rule.
 #[derive(Clone, Debug)]
 pub struct Firing<'r> {
-    /// The rule.
+    /// Rule that fired.
     pub rule: &'r Rule,
-    /// The alert: firings that share it are one, told once.
+    /// Id of the alert: firings with the same id are one alert, sent once.
     pub alert_id: Id,
-    /// What it fired about.
+    /// Entity that it fired for.
     pub entity: String,
-    /// When: the time of the event, or the end of a silence.
+    /// Time of the event, or time at which no data had lasted for `absent`.
     pub at: Timestamp,
 }
 
-/// Rules, and what they have seen.
+/// Rules with their histories.
 #[derive(Debug)]
 pub struct RuleEvaluator<'r> {
     rules: &'r Rules,
@@ -38,16 +39,17 @@ pub struct RuleEvaluator<'r> {
 #[derive(Debug)]
 struct RuleHistory<'r> {
     rule: &'r Rule,
-    /// From the start of one window of a row to the start of the next.
+    /// Slide of the rule's windows.
     slide: Option<SignedDuration>,
-    /// By item, what the deployed function would keep there: windows of rows, silences of a cooldown.
+    /// Marks by item, as the deployed function stores them: consecutive windows and no-data periods
+    /// of a cooldown.
     marks_by_item: HashMap<String, Marks>,
-    /// By entity, what came last.
+    /// Latest reading by entity.
     last: HashMap<String, WatchedEntity>,
 }
 
 impl<'r> RuleEvaluator<'r> {
-    /// Rules that have seen nothing; `specs` say how far apart the windows of a row are.
+    /// Creates an evaluator without history; `specs` define the slides of the windows.
     #[must_use]
     pub fn new(rules: &'r Rules, specs: &[Spec]) -> Self {
         let histories = |rule: &'r Rule| {
@@ -58,42 +60,42 @@ impl<'r> RuleEvaluator<'r> {
         Self { rules, histories: rules.iter().map(histories).collect() }
     }
 
-    /// Whether any rule is asked about `event`.
+    /// Returns true if any rule applies to `event`.
     #[must_use]
     pub fn applies_to(&self, event: &Event<'_>) -> bool {
         self.rules.iter().any(|rule| rule.applies_to(event))
     }
 
-    /// The rules that fire when `event` comes, a silence that it ends included; and those that fail
-    /// on it.
+    /// Returns the rules that fire on `event`, including for a no-data period that it ends, and the
+    /// rules that fail on it.
     pub fn event(&mut self, event: &Event<'_>) -> (Vec<Firing<'r>>, Vec<RuleError>) {
         let (matches, errors) = self.rules.matches(event);
         let matches: BTreeSet<_> = matches.into_iter().map(Rule::id).collect();
         let mut firings = Vec::new();
-        for histories in self.histories.iter_mut().filter(|it| it.rule.applies_to(event)) {
-            let holds = matches.contains(histories.rule.id());
-            if histories.rule.absent().is_some() {
-                firings.extend(histories.record_seen(event));
-            } else if histories.rule.sustained().is_some() {
-                let ends = histories.completed_rows(event, holds);
-                firings.extend(ends.into_iter().map(|end| histories.fires(event, end)));
+        for history in self.histories.iter_mut().filter(|it| it.rule.applies_to(event)) {
+            let holds = matches.contains(history.rule.id());
+            if history.rule.absent().is_some() {
+                firings.extend(history.record_seen(event));
+            } else if history.rule.sustained().is_some() {
+                let ends = history.completed_rows(event, holds);
+                firings.extend(ends.into_iter().map(|end| history.fires(event, end)));
             } else if holds {
-                firings.push(histories.fires(event, event.event_time));
+                firings.push(history.fires(event, event.event_time));
             }
         }
         (firings, errors)
     }
 
-    /// The silences that have lasted long enough at `now`, where nothing more comes.
+    /// Returns the no-data periods that have lasted long enough at `now`, if no more events follow.
     #[must_use]
     pub fn finish(mut self, now: Timestamp) -> Vec<Firing<'r>> {
         let mut firings = Vec::new();
-        for histories in &mut self.histories {
-            let mut last: Vec<_> = std::mem::take(&mut histories.last).into_values().collect();
+        for history in &mut self.histories {
+            let mut last: Vec<_> = std::mem::take(&mut history.last).into_values().collect();
             last.sort_by(|one, other| {
                 (one.last_seen, &one.entity).cmp(&(other.last_seen, &other.entity))
             });
-            firings.extend(last.iter().filter_map(|last| histories.no_data_alert(last, now)));
+            firings.extend(last.iter().filter_map(|last| history.no_data_alert(last, now)));
         }
         firings.sort_by(|one, other| (one.at, &one.entity).cmp(&(other.at, &other.entity)));
         firings
@@ -101,15 +103,15 @@ impl<'r> RuleEvaluator<'r> {
 }
 
 impl<'r> RuleHistory<'r> {
-    /// The rule fires about `event`, in the period that `time` is in.
+    /// Returns the firing about `event` in the cooldown period of `time`.
     fn fires(&self, event: &Event<'_>, time: Timestamp) -> Firing<'r> {
         let rule = self.rule;
         let alert_id = rule.alert_id_at(event, time);
         Firing { rule, alert_id, entity: event.entity.clone().into_owned(), at: event.event_time }
     }
 
-    /// The starts of the windows with which `when` has held often enough in a row, once `event` is
-    /// noted.
+    /// Records the evaluation of a window and returns the starts of the windows at which `when` has
+    /// held for enough consecutive windows.
     fn completed_rows(&mut self, event: &Event<'_>, holds: bool) -> Vec<Timestamp> {
         let Some(window) = &event.window else { return Vec::new() };
         let slide = self.slide.unwrap_or_else(|| window.end.duration_since(window.start));
@@ -126,7 +128,8 @@ impl<'r> RuleHistory<'r> {
         ends
     }
 
-    /// Notes a sign of life of an entity; the silence before it, where that was long enough.
+    /// Records a reading of an entity and returns the firing for the no-data period before it, if
+    /// that was long enough.
     fn record_seen(&mut self, event: &Event<'_>) -> Option<Firing<'r>> {
         let seen = self.rule.watched_entity(event)?;
         let now = seen.last_seen;
@@ -135,20 +138,21 @@ impl<'r> RuleHistory<'r> {
                 entry.insert(seen);
                 return None;
             }
-            // It is older than what is known: no silence ends with it.
+            // The event is older than the latest reading and ends no period.
             Entry::Occupied(entry) if now < entry.get().last_seen => return None,
             Entry::Occupied(mut entry) => entry.insert(seen),
         };
         self.no_data_alert(&before, now)
     }
 
-    /// The silence of an entity that was last seen so, where it has lasted long enough at `now`.
+    /// Returns the firing for an entity without data since `last`, if that has lasted long enough
+    /// at `now`.
     fn no_data_alert(&mut self, last: &WatchedEntity, now: Timestamp) -> Option<Firing<'r>> {
         let rule = self.rule;
         let at = last.last_seen.checked_add(rule.absent()?).ok()?;
         let mut last = last.clone();
         let mut stands_for_it = None;
-        // What is not told when it is due is looked at again, while it lasts.
+        // A suppressed alert is due again at the end of its cooldown, as long as no data arrives.
         while let Some(due) = last.due.filter(|due| *due <= now) {
             let (reported, again) = match self.in_cooldown(&last) {
                 Some((first, end)) => (first, Some(end)),
@@ -160,7 +164,8 @@ impl<'r> RuleHistory<'r> {
         Some(Firing { rule, alert_id: stands_for_it?, entity: last.entity, at })
     }
 
-    /// What stands for a silence within its cooldown, and the end of that.
+    /// Returns the alert that covers a no-data period within its cooldown, and the end of that
+    /// cooldown.
     fn in_cooldown(&mut self, silent: &WatchedEntity) -> Option<(Id, Timestamp)> {
         let cooldown_period = self.rule.cooldown_period(silent)?;
         let marks = self.marks_by_item.entry(cooldown_period.mark.item.clone()).or_default();

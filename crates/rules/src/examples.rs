@@ -1,7 +1,7 @@
-//! Examples of a rule: events that make it fire, and events that do not.
+//! Examples of a rule: events on which it fires, and events on which it does not.
 //!
-//! An example is JSON: one event; an array of events, in order; or an object with `events` and
-//! `until`, the time up to which nothing more came.
+//! An example is JSON: one event, an array of events in order, or an object with `events` and
+//! `until`, the time up to which no more events arrived.
 
 use std::collections::BTreeMap;
 
@@ -17,17 +17,17 @@ use tributary_model::time::as_rfc3339;
 use tributary_windows::Spec;
 use tributary_windows::fields::WindowFields;
 
-/// What an example shows, by the beginning of its name.
+/// Expected result of an example, given by the first word of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// That the rule fires: `fires-….json`.
+    /// The rule fires: `fires-….json`.
     Fires,
-    /// That it does not: `silent-….json`.
+    /// The rule does not fire: `silent-….json`.
     DoesNotFire,
 }
 
 impl Expectation {
-    /// What a file of this name shows; `None` where the name does not tell.
+    /// Returns the expectation for a file name, or `None` for a name of another form.
     #[must_use]
     pub fn of_name(file: &str) -> Option<Self> {
         match file.split_once('-')?.0 {
@@ -38,7 +38,7 @@ impl Expectation {
     }
 }
 
-/// Events in order, and the time up to which nothing more came.
+/// Events in order, and the time up to which no more events arrived.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sequence<'a> {
@@ -50,7 +50,7 @@ struct Sequence<'a> {
 #[derive(Clone, Copy, Deserialize)]
 struct Until(#[serde(deserialize_with = "as_rfc3339::deserialize")] Timestamp);
 
-/// What the events of a dataset, and the windows of a spec, can be: what examples are held against.
+/// Context for examples: the possible events of each dataset and the windows of each spec.
 #[derive(Debug)]
 pub struct Examples<'c> {
     schemas: &'c Schemas,
@@ -59,31 +59,31 @@ pub struct Examples<'c> {
 }
 
 impl<'c> Examples<'c> {
-    /// For the datasets and windows of a configuration.
+    /// Creates the context from the datasets and windows of a configuration.
     #[must_use]
     pub fn new(schemas: &'c Schemas, windows: &'c WindowFields, specs: &'c [Spec]) -> Self {
         Self { schemas, windows, specs }
     }
 
-    /// Whether the rule `id` of `rules` fires in the example `text`.
+    /// Returns true if the rule `id` of `rules` fires on the example `text`.
     ///
     /// # Errors
     ///
-    /// When it is no example: no JSON of this shape, an event that cannot be, or none that the rule is
-    /// asked about. An example with nothing in it would show anything.
+    /// Returns an error if the JSON has another shape, an event is impossible, or the rule applies
+    /// to no event: such an example would prove nothing.
     pub fn fires(&self, rules: &Rules, id: &str, text: &str) -> Result<bool, String> {
         let rule = rules.iter().find(|rule| rule.id() == id).ok_or("there is no such rule")?;
         let sequence = sequence(text)?;
-        let mut follow = RuleEvaluator::new(rules, self.specs);
+        let mut evaluator = RuleEvaluator::new(rules, self.specs);
         let (mut fires, mut is_asked) = (false, false);
         for (index, raw) in sequence.events.iter().enumerate() {
             let event = Event::from_json(raw.get().as_bytes())
                 .map_err(|error| format!("event {}: {error}", index + 1))?;
-            if let Some(strange) = self.mismatch(&event) {
-                return Err(format!("event {}: {strange}", index + 1));
+            if let Some(mismatch) = self.mismatch(&event) {
+                return Err(format!("event {}: {mismatch}", index + 1));
             }
             is_asked |= rule.applies_to(&event);
-            let (firings, errors) = follow.event(&event);
+            let (firings, errors) = evaluator.event(&event);
             if let Some(error) = errors.iter().find(|error| error.rule == id) {
                 return Err(error.message.clone());
             }
@@ -92,13 +92,13 @@ impl<'c> Examples<'c> {
         if !is_asked {
             return Err("has no event that the rule is asked about".to_owned());
         }
-        let later = sequence.until.map(|Until(until)| follow.finish(until)).unwrap_or_default();
+        let later = sequence.until.map(|Until(until)| evaluator.finish(until)).unwrap_or_default();
         Ok(fires || later.iter().any(|firing| firing.rule.id() == id))
     }
 
-    /// What in an event cannot be.
+    /// Returns the reason why an event is impossible.
     fn mismatch(&self, event: &Event<'_>) -> Option<String> {
-        let strange = match &event.window {
+        let mismatch = match &event.window {
             Some(window) => match self.windows.get(&window.spec) {
                 Some(fields) => fields.mismatch(event)?,
                 None => return Some(format!("there is no window spec {}", window.spec)),
@@ -108,7 +108,7 @@ impl<'c> Examples<'c> {
                 None => return Some(format!("there is no dataset {}", event.dataset)),
             },
         };
-        Some(format!("no event has {strange}"))
+        Some(format!("no event has {mismatch}"))
     }
 }
 

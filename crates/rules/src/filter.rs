@@ -1,19 +1,20 @@
-//! Which records somebody wants to see: a CEL expression over the JSON of a record.
+//! Filters for records: CEL expressions over the JSON of a record.
 
 use std::fmt;
 
 use crate::expression::{Expression, Scope};
 use tributary_model::config_error::ConfigError;
 
-/// A compiled expression over the variable `event`, which is a record of any stream as it is stored.
+/// Compiled expression over the variable `event`, a record of any stream as stored.
 ///
-/// What is written for the `when` of a rule means the same here, because an event is stored with the
+/// An expression for the `when` of a rule means the same here, because events are stored under the
 /// names that rules use. A raw record has `event.dataset`, `event.record_id`, `event.source`,
-/// `event.received_at` and all of the row in `event.payload`; of a CSV every value there is a string,
-/// and `double(event.payload.Severity) >= 4.0` compares it as a number.
+/// `event.received_at` and the whole row in `event.payload`. Values of a CSV row are strings;
+/// `double(event.payload.Severity) >= 4.0` compares one as a number.
 ///
-/// - A field that is not there, or null, makes the whole expression false; `has(event.x)` asks for it.
-/// - Every number is a double. Comparing it with a whole number works, adding one to it does not.
+/// - A field that is missing or null makes the whole expression false; `has(event.x)` tests for it.
+/// - Every number is a double. Comparing it with an integer works, adding an integer to it does
+///   not.
 ///
 /// ```
 /// use tributary_rules::filter::Filter;
@@ -39,21 +40,24 @@ impl fmt::Debug for Filter {
 }
 
 impl Filter {
-    /// Compiles `text`, which belongs to `owner` (for the message).
+    /// Compiles `text`; error messages name its `owner`.
     ///
     /// # Errors
     ///
-    /// When it does not parse, with line and column, or names a variable other than `event`.
+    /// Returns an error with line and column if `text` does not parse, or if it names a variable
+    /// other than `event`.
     pub fn compile(owner: &str, text: &str) -> Result<Self, ConfigError> {
         Expression::compile(owner, text).map(Self)
     }
 
-    /// Whether the expression holds for a record: the text of one JSON object, of which only the
-    /// fields that are asked for are read. In text that is no JSON object, no field is found.
+    /// Returns true if the expression holds for a record, the text of one JSON object.
+    ///
+    /// Only the fields that the expression uses are parsed. Text that is no JSON object has no
+    /// fields.
     ///
     /// # Errors
     ///
-    /// What was compared that cannot be, or that the expression is no boolean.
+    /// Returns an error if values cannot be compared or the result is no boolean.
     pub fn holds(&self, record: &str) -> Result<bool, String> {
         self.0.holds(&Scope::of_json(record))
     }
@@ -81,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rule_says_of_an_event_a_filter_says_of_its_json() {
+    fn filter_agrees_with_rule_on_event_json() {
         let event = Event::from_json(EVENT.as_bytes()).unwrap();
         for text in [
             "event.kind == 'window' && event.dataset == 'accidents' && event.event_id == 'e1'",
@@ -105,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_a_raw_record_can_be_asked() {
+    fn every_raw_record_field_is_readable() {
         for text in [
             "event.dataset == 'flood' && event.record_id == '00ff'",
             "event.source.contains('row=1') && event.received_at > '2026'",
@@ -122,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_is_an_error() {
+    fn incomparable_values_are_an_error() {
         for text in ["event.payload.sensor_id > 3", "event.dataset", "event.payload > 1", "7"] {
             assert!(holds(text, RAW).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn what_does_not_compile_says_where() {
+    fn compile_error_names_owner() {
         let reported = |text| Filter::compile("--where", text).unwrap_err().to_string();
 
         assert!(
@@ -141,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_makes_it_panic_or_overflow() {
+    fn malformed_records_do_not_panic() {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
         for record in ["", "7", "[1]", "{", "{\"a\"", "\"a\"", "null", "{\"a\":1e999}", &deep] {
             for text in ["event.a[0][0] == 1", "event.a == event.a", "'a' in event", "event == 7"] {

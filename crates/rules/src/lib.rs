@@ -1,4 +1,4 @@
-//! Rules: which events make an alert.
+//! Alert rules: conditions on events and the alerts they produce.
 
 pub mod alert;
 pub mod check;
@@ -26,11 +26,11 @@ pub use self::spec::{AlertsConfig, MAX_SUSTAINED, RuleSpec, Severity};
 use self::template::Template;
 use tributary_model::time::{DurationSpec, period};
 
-/// All rules, compiled.
+/// All compiled rules.
 #[derive(Debug)]
 pub struct Rules(Vec<Rule>);
 
-/// One rule, compiled.
+/// Compiled rule.
 #[derive(Debug)]
 pub struct Rule {
     id: String,
@@ -42,28 +42,28 @@ pub struct Rule {
     key: Template,
     cooldown: SignedDuration,
     digest: usize,
-    /// Hash of what it waits for: what is remembered is of this rule and of no other.
+    /// Hash of the condition: rule state belongs to this definition only.
     definition: Id,
 }
 
-/// The most messages of a rule that one batch makes, where the rule does not say it.
+/// Default for the maximum number of messages that one batch may send for a rule.
 pub const MAX_MESSAGES: u32 = 10;
 
-/// What a rule waits for.
+/// Condition of a rule.
 #[derive(Debug)]
 enum Condition {
-    /// An expression to hold: once, or for so many windows in a row.
+    /// An expression holds: once, or for a number of consecutive windows.
     Holds(Expression, Option<u32>),
-    /// Nothing to come from an entity for so long.
+    /// No reading of an entity arrives for this duration.
     Absent(SignedDuration),
 }
 
-/// A rule that could not be asked about an event: a mistake in the rule, not in the event.
+/// Failure of a rule on an event, caused by a mistake in the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleError {
-    /// The id of the rule.
+    /// Id of the rule.
     pub rule: String,
-    /// What went wrong.
+    /// Message of the error.
     pub message: String,
 }
 
@@ -72,36 +72,36 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// Names the rule that does not compile, contradicts itself, repeats an id or asks about no
-    /// dataset.
+    /// Returns an error that names the rule if it does not compile, contradicts itself, repeats an
+    /// id or names an unknown dataset.
     pub fn compile(specs: &[RuleSpec], schemas: &Schemas) -> Result<Self, ConfigError> {
         let mut ids = BTreeSet::new();
         for spec in specs {
             if !ids.insert(spec.id.as_str()) {
-                return Err(ConfigError::new(format!("rule {}", spec.id), "is there twice"));
+                return Err(ConfigError::new(format!("rule {}", spec.id), "duplicate id"));
             }
         }
         specs.iter().map(|spec| Rule::compile(spec, schemas)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The rules, in the order of the configuration.
+    /// Returns the rules in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.0.iter()
     }
 
-    /// The rules whose `when` holds of `event`, in the order of the configuration, however often in a
-    /// row each wants it to hold; a rule that waits for something to be absent is not among them.
+    /// Returns the rules whose `when` holds for `event`, in the order of the configuration,
+    /// regardless of `for`. Rules with `absent` are never among them.
     ///
-    /// A rule that fails on the event is told and does not keep the others from being asked.
+    /// A rule that fails on the event is reported; the other rules are still evaluated.
     pub fn matches(&self, event: &Event<'_>) -> (Vec<&Rule>, Vec<RuleError>) {
         let (verdicts, errors) = self.evaluate(event);
         let matches = verdicts.into_iter().filter_map(|(rule, holds)| holds.then_some(rule));
         (matches.collect(), errors)
     }
 
-    /// The rules that are asked about `event`, each with whether its `when` holds.
+    /// Evaluates the rules that apply to `event` and returns the result of `when` for each.
     ///
-    /// A rule that fails on the event is told and does not keep the others from being asked.
+    /// A rule that fails on the event is reported; the other rules are still evaluated.
     pub fn evaluate(&self, event: &Event<'_>) -> (Vec<(&Rule, bool)>, Vec<RuleError>) {
         let (mut verdicts, mut errors) = (Vec::new(), Vec::new());
         let mut rules = self.0.iter().filter(|rule| rule.applies_to(event)).peekable();
@@ -118,10 +118,11 @@ impl Rules {
         (verdicts, errors)
     }
 
-    /// The alerts that `event` makes by itself, in the order of the rules: those of rules with `for`
-    /// need the windows before it, and those with `absent` need no event.
+    /// Returns the alerts that `event` causes by itself, in the order of the rules.
     ///
-    /// A rule that fails on the event is told and does not keep the others from being asked.
+    /// Rules with `for` need the windows before it, and rules with `absent` fire without an event.
+    ///
+    /// A rule that fails on the event is reported; the other rules are still evaluated.
     pub fn alerts(&self, event: &Event<'_>) -> (Vec<Alert>, Vec<RuleError>) {
         let (matches, errors) = self.matches(event);
         let once = matches.into_iter().filter(|rule| rule.sustained().is_none());
@@ -157,31 +158,31 @@ impl Rule {
         })
     }
 
-    /// Its name.
+    /// Returns the id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The dataset of the events that it is asked about.
+    /// Returns the dataset of the events to which the rule applies.
     #[must_use]
     pub fn dataset(&self) -> &str {
         &self.dataset
     }
 
-    /// The window spec of the events that it is asked about; `None` where they are readings.
+    /// Returns the window spec to which the rule applies, or `None` for a rule about readings.
     #[must_use]
     pub fn window(&self) -> Option<&str> {
         self.window.as_deref()
     }
 
-    /// How urgent its alerts are.
+    /// Returns the severity of its alerts.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.severity
     }
 
-    /// For how many windows in a row `when` must hold, where once is not enough.
+    /// Returns the number of consecutive windows for which `when` must hold, if more than one.
     #[must_use]
     pub fn sustained(&self) -> Option<u32> {
         match self.condition {
@@ -190,7 +191,7 @@ impl Rule {
         }
     }
 
-    /// For how long nothing must have come from an entity, for a rule about that.
+    /// Returns the duration without data after which a rule with `absent` fires.
     #[must_use]
     pub fn absent(&self) -> Option<SignedDuration> {
         match self.condition {
@@ -199,21 +200,23 @@ impl Rule {
         }
     }
 
-    /// How long alerts of one key share an id; zero where they do for ever.
+    /// Returns the period in which alerts of one key share an id; zero if they share it
+    /// permanently.
     #[must_use]
     pub fn cooldown(&self) -> SignedDuration {
         self.cooldown
     }
 
-    /// The most messages of this rule that one batch makes: where there are more alerts, the rest of
-    /// them are told in digests, which are among these.
+    /// Returns the maximum number of messages that one batch may send for this rule.
+    ///
+    /// If there are more alerts, the rest are sent in digests, which count as messages too.
     #[must_use]
     pub fn digest(&self) -> usize {
         self.digest
     }
 
-    /// Whether it is asked about `event`: a reading of its dataset or, where it names a window spec,
-    /// a window of that.
+    /// Returns true if the rule applies to `event`: a reading of its dataset or, if it names a
+    /// window spec, a window of that spec.
     #[must_use]
     pub fn applies_to(&self, event: &Event<'_>) -> bool {
         if self.dataset != event.dataset {
@@ -228,7 +231,7 @@ impl Rule {
         }
     }
 
-    /// Whether `when` holds; never, for a rule without.
+    /// Evaluates `when`; false for a rule without it.
     fn when(&self, scope: &Scope<'_>) -> Result<bool, String> {
         match &self.condition {
             Condition::Holds(when, _) => when.holds(scope),
@@ -236,16 +239,16 @@ impl Rule {
         }
     }
 
-    /// What one alert is about, with the fields of `event` in it; at most 256 characters.
+    /// Returns the key of an alert about `event`, at most 256 characters long.
     #[must_use]
     pub fn key(&self, event: &Event<'_>) -> String {
         shorten(self.key.key(event))
     }
 
-    /// The id of the alert about `event`: hash of rule, key and cooldown period.
+    /// Returns the id of the alert about `event`: hash of rule, key and cooldown period.
     #[must_use]
     pub fn alert_id(&self, event: &Event<'_>) -> Id {
-        // Event time, so that a replay finds the period that the first delivery found.
+        // Event time, so that a redelivery falls into the same period as the first delivery.
         self.alert_id_at(event, event.event_time)
     }
 
@@ -257,13 +260,14 @@ impl Rule {
         Id::of_text(&[&self.id, &self.key(event), &number])
     }
 
-    /// The alert about `event`. Whether one is due is not asked here.
+    /// Creates the alert about `event`, regardless of whether one is due.
     #[must_use]
     pub fn alert(&self, event: &Event<'_>) -> Alert {
         self.alert_at(event, event.event_time)
     }
 
-    /// The alert about `event` of the period that `time` is in, where that is not of the event itself.
+    /// Creates the alert about `event` for the cooldown period of `time`, if that is not the
+    /// event's own.
     #[must_use]
     pub fn alert_at(&self, event: &Event<'_>, time: Timestamp) -> Alert {
         let alert_id = self.alert_id_at(event, time);
@@ -272,7 +276,7 @@ impl Rule {
     }
 }
 
-/// The datasets and windows of the shipped configuration.
+/// Datasets and windows of the shipped configuration.
 #[cfg(test)]
 mod shipped {
     use tributary_config::{PIPELINE, PipelineConfig};

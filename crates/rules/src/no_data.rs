@@ -1,9 +1,8 @@
-//! `absent`: rules about entities from which nothing comes any more.
+//! `absent`: rules that fire when no data arrives from an entity.
 //!
-//! An entity is watched by arrival time, `received_at`: event times are what devices say, and a replay
-//! of a year is over in minutes. What comes from the past is no sign of life: a reading counts where its
-//! event time is at most [`MAX_READING_AGE`] (or `absent`, where that is longer) before its time of receipt. For
-//! a window the end of it counts.
+//! Entities are watched by arrival time, `received_at`: devices choose event times, and a replay of
+//! a year takes minutes. A reading counts if its event time is at most [`MAX_READING_AGE`] (or
+//! `absent`, if that is longer) before its arrival. For a window its end counts.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,48 +14,48 @@ use tributary_model::event::Event;
 use tributary_model::id::Id;
 use tributary_model::time::period;
 
-/// How old a reading may be when it is received and still say that its entity is there.
+/// Maximum age of a reading on arrival to count as data from its entity.
 pub const MAX_READING_AGE: SignedDuration = SignedDuration::from_hours(1);
 
-/// The longest that a sign of life may go unwritten because there was one before.
+/// Maximum time for which `last_seen` may lag behind the latest reading.
 const MAX_WRITE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
-/// In how many parts entities are watched: no part of the index takes all writes.
+/// Number of buckets of watched entities, so that no partition of the index takes all writes.
 pub const BUCKETS: u8 = 8;
 
-/// An entity that a rule watches.
+/// Entity watched by a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedEntity {
-    /// The item that holds it: a hash of the rule as it is and the entity.
+    /// Item of the entity: a hash of the rule's definition and the entity.
     pub item: String,
-    /// The id of the rule.
+    /// Id of the rule.
     pub rule: String,
-    /// Whom it is about; at most 256 characters.
+    /// Name of the entity, at most 256 characters long.
     pub entity: String,
-    /// What an alert is about, with the fields of the last reading in it.
+    /// Key of its alerts, with fields of the latest reading.
     pub key: String,
-    /// What an alert says, with the same fields in it; at most 1,024 characters.
+    /// Title of its alerts, with the same fields; at most 1,024 characters long.
     pub title: String,
-    /// When the last reading was received, as far as it was written: at most [`Rule::write_interval`] before it
-    /// was.
+    /// Stored arrival time of the latest reading, at most [`Rule::write_interval`] behind the
+    /// actual one.
     pub last_seen: Timestamp,
-    /// Since when it had been silent when that was last told; the end of that was not told yet.
+    /// Start of the no-data period that was last sent and is not resolved yet.
     pub silent_since: Option<Timestamp>,
-    /// When its silence is to be told, or to be looked at again; `None` where it was told.
+    /// Time at which its no-data alert is due, or due again; `None` once it was sent.
     pub due: Option<Timestamp>,
 }
 
-/// One cooldown period of a key, in which silences are counted.
+/// Cooldown period of a key, in which no-data periods are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CooldownPeriod {
-    /// Records the silence in the period.
+    /// Mark that records the no-data period.
     pub mark: Mark,
     /// First instant after the period.
     pub end: Timestamp,
 }
 
 impl WatchedEntity {
-    /// In which part of the index it is.
+    /// Returns the index bucket of the entity.
     #[must_use]
     pub fn bucket(&self) -> u8 {
         self.item.bytes().last().unwrap_or_default() % BUCKETS
@@ -64,18 +63,18 @@ impl WatchedEntity {
 }
 
 impl Rule {
-    /// What a reading says to a rule with `absent`: that its entity is there. `None` for other rules, and
-    /// for readings of the past.
+    /// Returns the watched entity of a reading for a rule with `absent`; `None` for other rules and
+    /// for readings that are too old.
     #[must_use]
     pub fn watched_entity(&self, event: &Event<'_>) -> Option<WatchedEntity> {
         let absent = self.absent()?;
-        // A window is of the time that it ends at.
+        // The time of a window is its end.
         let time = event.window.as_ref().map_or(event.event_time, |window| window.end);
         let age = event.received_at.duration_since(time);
         if !self.applies_to(event) || age > absent.max(MAX_READING_AGE) {
             return None;
         }
-        // Any row can have names as long as it likes, and an item of the store cannot.
+        // Names in rows have any length; an item of the store is limited.
         let entity = shorten(event.entity.clone().into_owned());
         Some(WatchedEntity {
             item: self.item_of(&entity),
@@ -89,27 +88,28 @@ impl Rule {
         })
     }
 
-    /// The item of an entity. Another definition of the rule makes another item.
+    /// Returns the item of an entity. A different definition of the rule has different items.
     #[must_use]
     pub fn item_of(&self, entity: &str) -> String {
         Id::of_text(&["absent", &self.definition.to_string(), entity]).to_string()
     }
 
-    /// How long a sign of life need not be written after another: one write a reading would be many.
+    /// Returns the minimum interval between writes of `last_seen`: one write per reading would be
+    /// too many.
     #[must_use]
     pub fn write_interval(&self) -> SignedDuration {
         (self.absent().unwrap_or_default() / 4).min(MAX_WRITE_INTERVAL)
     }
 
-    /// When the silence of an entity that was last seen then is to be told: a sign of life may have gone
-    /// unwritten for [`Rule::write_interval`] after it.
+    /// Returns the time at which the no-data alert of an entity is due. Includes
+    /// [`Rule::write_interval`], because later readings may be unwritten for that long.
     #[must_use]
     pub fn due(&self, last_seen: Timestamp) -> Timestamp {
         let length = self.absent().unwrap_or_default().saturating_add(self.write_interval());
         last_seen.checked_add(length).unwrap_or(Timestamp::MAX)
     }
 
-    /// The alert that an entity is silent: one for each silence.
+    /// Returns the no-data alert of an entity: one for each no-data period.
     #[must_use]
     pub fn no_data_alert(&self, watched: &WatchedEntity) -> Alert {
         let since = watched.last_seen;
@@ -117,9 +117,11 @@ impl Rule {
         Alert::of_no_data(alert_id, self, watched, NoDataPeriod { since, until: None })
     }
 
-    /// Where a silence is counted, of which one in a cooldown is told: the first. The period is that
-    /// in which the silence is due. What is noted there is since when it is silent, in milliseconds.
-    /// `None` for a rule without a cooldown.
+    /// Returns the cooldown period in which a no-data period is counted, or `None` for a rule
+    /// without cooldown.
+    ///
+    /// It is the cooldown period that contains the due time. Only the first no-data period in it is
+    /// sent. The mark records the start of the no-data period in milliseconds.
     #[must_use]
     pub fn cooldown_period(&self, silent: &WatchedEntity) -> Option<CooldownPeriod> {
         let due = silent.due.unwrap_or_else(|| self.due(silent.last_seen));
@@ -130,8 +132,10 @@ impl Rule {
         Some(CooldownPeriod { mark: Mark { item: item.to_string(), window, value: 1 }, end })
     }
 
-    /// The alert that stands for a silence of `key` within its cooldown, by the `marks` there with its
-    /// own among them; `None` where that is its own.
+    /// Returns the alert that covers a no-data period of `key` within its cooldown, or `None` if
+    /// that is its own.
+    ///
+    /// `marks` are those of the cooldown period, its own mark included.
     #[must_use]
     pub fn alert_in_cooldown(
         &self,
@@ -145,7 +149,8 @@ impl Rule {
         Some(self.no_data_alert_id(key, since))
     }
 
-    /// The cooldown period that `time` is in, from its beginning to the next; `None` without a cooldown.
+    /// Returns start and end of the cooldown period that contains `time`, or `None` without
+    /// cooldown.
     fn period_of(&self, time: Timestamp) -> Option<(Timestamp, Timestamp)> {
         let seconds = Some(self.cooldown.as_secs()).filter(|seconds| *seconds > 0)?;
         let number = period(time, seconds);
@@ -153,7 +158,7 @@ impl Rule {
         Some((at(number)?, at(number + 1)?))
     }
 
-    /// The message that a silence which was told is over.
+    /// Returns the resolved alert of a no-data alert that was sent.
     #[must_use]
     pub fn resolved_alert(&self, watched: &WatchedEntity, since: Timestamp) -> Alert {
         let alert_id = self.no_data_alert_id(&watched.key, since).to_string();

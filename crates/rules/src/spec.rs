@@ -1,4 +1,4 @@
-//! A rule as `alerts.toml` states it, and what of it cannot be meant.
+//! Rules as written in `alerts.toml`, and their validation.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +6,11 @@ use tributary_model::config_error::ConfigError;
 use tributary_model::id::Id;
 use tributary_model::time::DurationSpec;
 
-/// How urgent an alert is.
+/// Severity of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Good to know.
+    /// Informational.
     Info,
     /// Look at it today.
     Warning,
@@ -19,7 +19,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The name in alerts and in their SNS attributes.
+    /// Returns the name in alerts and in message attributes.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,7 +30,7 @@ impl Severity {
     }
 }
 
-/// A rule as `alerts.toml` states it; the file explains each field.
+/// Rule as written in `alerts.toml`; the file explains each field.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the configuration file explains its fields where users read them")]
@@ -49,7 +49,7 @@ pub struct RuleSpec {
     pub digest: Option<u32>,
 }
 
-/// `alerts.toml`.
+/// Contents of `alerts.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlertsConfig {
@@ -59,23 +59,24 @@ pub struct AlertsConfig {
 }
 
 impl AlertsConfig {
-    /// Reads the text of an `alerts.toml`.
+    /// Parses the text of an `alerts.toml`.
     ///
     /// # Errors
     ///
-    /// With line and column, when it is not of this shape.
+    /// Returns an error with line and column if the text has another shape.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| ConfigError::new("alerts.toml", error.to_string()))
     }
 }
 
-/// The longest id of a rule.
+/// Maximum length of a rule id in bytes.
 const MAX_ID_BYTES: usize = 100;
 
-/// The most windows in a row that a rule can wait for.
+/// Maximum number of consecutive windows that a rule can require.
 pub const MAX_SUSTAINED: u32 = 1_000;
 
-/// Whether it can be the id of a rule: a folder, a value of an attribute, and of a metric's dimension.
+/// Returns true for a valid rule id: it names a folder and is the value of a message attribute and
+/// of a metric dimension.
 fn is_name(id: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     id.len() <= MAX_ID_BYTES
@@ -84,7 +85,7 @@ fn is_name(id: &str) -> bool {
 }
 
 impl RuleSpec {
-    /// Hash of what the rule waits for; not of what it says to whom.
+    /// Returns the hash of the condition, which excludes title, key and severity.
     #[must_use]
     pub(crate) fn definition(&self) -> Id {
         let absent = self.absent.map(|length| length.get().as_secs().to_string());
@@ -95,8 +96,9 @@ impl RuleSpec {
         Id::of_text(&[&self.id, &self.dataset, &window, &when, &sustained, &absent])
     }
 
-    /// What is wrong with the fields together, and of which field it is to be said: all that is known
-    /// without what the rule asks about.
+    /// Returns the field and the message of a contradiction between fields.
+    ///
+    /// Covers everything that can be checked without the dataset.
     #[must_use]
     pub fn contradiction(&self) -> Option<(&'static str, String)> {
         let wrong = |field, message: &str| Some((field, message.to_owned()));
@@ -132,6 +134,6 @@ impl RuleSpec {
                 return Some(("for", message));
             }
         }
-        (self.digest == Some(0)).then(|| ("digest", "0 messages would tell nobody".to_owned()))
+        (self.digest == Some(0)).then(|| ("digest", "0 messages would send nothing".to_owned()))
     }
 }

@@ -1,18 +1,18 @@
-//! The title and the key of an alert: text with fields of the event in it.
+//! Templates for title and key of an alert: text with fields of the event.
 
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
 
-/// The fields that can be in braces.
+/// Fields allowed in braces.
 pub(super) const FIELDS: &str = "{dataset}, {event_id}, {entity}, {event_time}, {attributes.…}, \
                                  {measures.…}, {window.start}, {window.end}";
 
-/// Whether `name` can be in braces.
+/// Returns true if `name` is allowed in braces.
 pub(super) fn is_field(name: &str) -> bool {
     Field::named(name).is_some()
 }
 
-/// Text with `{fields}` of an event in it.
+/// Text with `{fields}` of an event.
 #[derive(Debug)]
 pub(super) struct Template(Vec<Piece>);
 
@@ -35,11 +35,11 @@ enum Field {
 }
 
 impl Template {
-    /// Compiles `text`, which belongs to `owner` (for the message).
+    /// Compiles `text`; error messages name its `owner`.
     ///
     /// # Errors
     ///
-    /// When a brace is not closed, or what is in braces is no field.
+    /// Returns an error if a brace is not closed or encloses no known field.
     pub(super) fn compile(owner: &str, text: &str) -> Result<Self, ConfigError> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -59,14 +59,14 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// The text for `event`, for a person: measures have three decimals at most. A field that it does
-    /// not have shows as `?`.
+    /// Renders the text of `event` for people, with at most three decimals. A missing field shows
+    /// as `?`.
     pub(super) fn render(&self, event: &Event<'_>) -> String {
         self.with(event, rounded).0
     }
 
-    /// The text for `event` as a key. Where it lacks a field, its entity follows: what is not known
-    /// is not the same of all.
+    /// Renders the text of `event` as a key. If a field is missing, the entity is appended, so that
+    /// different entities do not share the key.
     pub(super) fn key(&self, event: &Event<'_>) -> String {
         match self.with(event, |number| number.to_string()) {
             (key, true) => key,
@@ -74,7 +74,7 @@ impl Template {
         }
     }
 
-    /// The text for `event`, and whether it has every field.
+    /// Renders the text of `event`, and returns whether every field exists.
     fn with(&self, event: &Event<'_>, shown: fn(f64) -> String) -> (String, bool) {
         let (mut out, mut is_whole) = (String::new(), true);
         for piece in &self.0 {
@@ -93,7 +93,7 @@ impl Template {
     }
 }
 
-/// With three decimals at most.
+/// Formats a number with at most three decimals.
 fn rounded(number: f64) -> String {
     let text = format!("{number:.3}");
     match text.trim_end_matches('0').trim_end_matches('.') {

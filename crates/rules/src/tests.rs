@@ -38,7 +38,7 @@ fn alerts(rules: &Rules, event: &str) -> Vec<Alert> {
 }
 
 #[test]
-fn the_shipped_rules_compile_and_the_first_one_fires_at_severity_4() {
+fn shipped_accident_rule_fires_at_severity_4() {
     let rules = rules(tributary_config::ALERTS).unwrap();
 
     for (severity, count) in [(3.0, 0), (4.0, 1)] {
@@ -48,7 +48,7 @@ fn the_shipped_rules_compile_and_the_first_one_fires_at_severity_4() {
 }
 
 #[test]
-fn an_alert_says_what_people_need() {
+fn alert_message_has_title_and_event() {
     let rules = rules(&rule(&[])).unwrap();
     let alerts = alerts(&rules, &event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31.5})));
 
@@ -58,7 +58,7 @@ fn an_alert_says_what_people_need() {
 }
 
 #[test]
-fn one_key_has_one_alert_id_within_a_cooldown_and_another_after_it() {
+fn alert_id_changes_with_cooldown_period() {
     let rules = rules(&rule(&[])).unwrap();
     let id = |time| alerts(&rules, &event(time, &json!({"temperature_c": 31}))).remove(0).alert_id;
 
@@ -67,14 +67,14 @@ fn one_key_has_one_alert_id_within_a_cooldown_and_another_after_it() {
 }
 
 #[test]
-fn a_field_that_an_event_does_not_have_makes_a_rule_false() {
+fn missing_field_makes_rule_false() {
     let rules = rules(&rule(&[])).unwrap();
 
     assert!(alerts(&rules, &event("2026-11-20T10:00:00Z", &json!({}))).is_empty());
 }
 
 #[test]
-fn a_rule_that_fails_is_told_and_the_others_are_asked() {
+fn failing_rule_does_not_stop_others() {
     let text = rule(&[("id", "broken"), ("when", "event.entity > 3")]) + &rule(&[]);
     let rules = rules(&text).unwrap();
     let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}));
@@ -86,7 +86,7 @@ fn a_rule_that_fails_is_told_and_the_others_are_asked() {
 }
 
 #[test]
-fn a_rule_of_another_dataset_is_not_asked() {
+fn rule_of_other_dataset_does_not_apply() {
     let rules = rules(&rule(&[])).unwrap();
     let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}))
         .replace("\"accidents\"", "\"telemetry\"");
@@ -95,7 +95,7 @@ fn a_rule_of_another_dataset_is_not_asked() {
 }
 
 #[test]
-fn an_event_too_large_for_a_message_is_named_instead() {
+fn oversized_event_is_sent_as_reference() {
     let rules = rules(&rule(&[("title", "{entity}")])).unwrap();
     let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}))
         .replace("Dayton", &"x".repeat(alert::MAX_BYTES));
@@ -108,7 +108,7 @@ fn an_event_too_large_for_a_message_is_named_instead() {
 }
 
 #[test]
-fn an_entity_too_large_for_a_message_is_cut() {
+fn oversized_entity_is_cut() {
     let rules = rules(&rule(&[("title", "{entity} {attributes.city}")])).unwrap();
     let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}))
         .replace("OH/", &"\u{fc}".repeat(alert::MAX_BYTES));
@@ -122,7 +122,7 @@ fn an_entity_too_large_for_a_message_is_cut() {
 }
 
 #[test]
-fn a_wrong_rule_is_named_with_what_is_wrong() {
+fn invalid_rule_is_reported_by_name() {
     for (changes, expected) in [
         (vec![("when", "event.measures.")], "rule hot: does not parse"),
         (vec![("when", "row.severity > 3")], "rule hot: names row, and only `event` is there"),
@@ -137,7 +137,7 @@ fn a_wrong_rule_is_named_with_what_is_wrong() {
         assert!(error.contains(expected), "{error}");
     }
     let error = rules(&(rule(&[]) + &rule(&[]))).unwrap_err().to_string();
-    assert_eq!(error, "rule hot: is there twice");
+    assert_eq!(error, "rule hot: duplicate id");
 }
 
 const SUSTAINED: &str = r#"
@@ -181,7 +181,7 @@ fn matches(rules: &Rules, event: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_rule_with_a_window_is_asked_about_windows_of_that_spec_and_any_other_about_readings() {
+fn rules_apply_to_readings_or_their_window_spec() {
     let of_windows = rules(SUSTAINED).unwrap();
     assert_eq!(matches(&of_windows, &window("telemetry-1m")), ["heat"]);
     assert_eq!(matches(&of_windows, &window("telemetry-5m")), Vec::<String>::new());
@@ -198,7 +198,7 @@ fn a_rule_with_a_window_is_asked_about_windows_of_that_spec_and_any_other_about_
 }
 
 #[test]
-fn what_needs_more_than_one_event_makes_no_alert_of_one() {
+fn sustained_and_absent_rules_ignore_single_event() {
     let rules = rules(&format!("{SUSTAINED}{ABSENT}")).unwrap();
 
     assert!(alerts(&rules, &window("telemetry-1m")).is_empty());
@@ -213,7 +213,7 @@ fn what_needs_more_than_one_event_makes_no_alert_of_one() {
 }
 
 #[test]
-fn a_title_can_say_which_window_it_is() {
+fn title_can_name_its_window() {
     let rules = rules(SUSTAINED).unwrap();
     let window = window("telemetry-1m");
 
@@ -224,7 +224,7 @@ fn a_title_can_say_which_window_it_is() {
 }
 
 #[test]
-fn fields_that_contradict_each_other_are_refused() {
+fn contradictory_fields_are_rejected() {
     for (text, from, to, expected) in [
         (ABSENT, "absent = ", "when = \"true\"\nabsent = ", "`absent`: excludes `when`"),
         (ABSENT, "absent = \"5m\"", "", "rule silent: has neither `when` nor `absent`"),
@@ -234,7 +234,7 @@ fn fields_that_contradict_each_other_are_refused() {
         (SUSTAINED, "for = 3", "for = 1", "`for`: 1 is not 2 to 1000 windows in a row"),
         (SUSTAINED, "for = 3", "for = 1001", "`for`: 1001 is not 2 to 1000 windows in a row"),
         (SUSTAINED, "for = 3", "for = -1", "alerts.toml: TOML parse error at line"),
-        (SUSTAINED, "digest = 10", "digest = 0", "`digest`: 0 messages would tell nobody"),
+        (SUSTAINED, "digest = 10", "digest = 0", "`digest`: 0 messages would send nothing"),
         (ABSENT, "absent = \"5m\"", "absent = \"1500ms\"", "`absent`: is no whole number of"),
         (ABSENT, "cooldown = \"1h", "cooldown = \"500ms", "`cooldown`: is no whole number of"),
         (ABSENT, "id = \"silent\"", "id = \"Silent\"", "rule Silent: takes a to z, digits"),
@@ -247,7 +247,7 @@ fn fields_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn what_lacks_a_field_of_the_key_is_of_its_entity_and_of_no_other() {
+fn key_with_missing_field_includes_entity() {
     let rules = rules(&rule(&[("key", "{attributes.station}")])).unwrap();
     let of = |entity: &str| {
         let json = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}));
@@ -260,7 +260,7 @@ fn what_lacks_a_field_of_the_key_is_of_its_entity_and_of_no_other() {
 }
 
 #[test]
-fn a_title_shows_numbers_as_people_read_them_and_a_key_as_they_are() {
+fn title_rounds_numbers_and_key_does_not() {
     let rules = rules(&rule(&[("key", "{measures.temperature_c}")])).unwrap();
     for (measured, shown) in [
         (31.099_999_999_999_998, "31.1"),

@@ -1,10 +1,12 @@
-//! Batches as a stream of KPL aggregates would have them.
+//! Kinesis batches with KPL aggregates.
 
 use serde_json::{Value, json};
 use tributary_kpl::{Aggregator, UserRecord};
 
-/// A Kinesis payload whose records are put together, `each` by `each`, into KPL aggregates that
-/// stand where the first of them stood; `None` where it is no payload of base64 data.
+/// Packs every `each` records of a Kinesis payload into a KPL aggregate at the position of the
+/// first of them.
+///
+/// Returns `None` if the payload is not one of base64 data.
 #[must_use]
 pub fn aggregated(payload: &str, each: usize) -> Option<String> {
     let mut payload: Value = serde_json::from_str(payload).ok()?;

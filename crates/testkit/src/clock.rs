@@ -1,6 +1,6 @@
-//! The virtual clock: the time of day follows tokio's paused clock.
+//! Virtual clock: the time of day follows tokio's paused clock.
 //!
-//! Nothing waits for real: when every task sleeps, tokio moves its clock to the next one that is due.
+//! Nothing waits in real time: when every task sleeps, tokio advances its clock to the next timer.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// When every simulation begins: 2026-11-20T10:00:00Z.
+/// Start of every simulation: 2026-11-20T10:00:00Z.
 const BEGINNING_SECOND: i64 = 1_795_168_800;
 
 thread_local! {
@@ -16,18 +16,18 @@ thread_local! {
     static STAMPS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Begins the time of day anew on this thread. Inside a runtime whose clock is paused.
+/// Restarts the time of day on this thread. Must be called inside a runtime with a paused clock.
 pub fn begin() {
     BEGUN.set(Some(Instant::now()));
 }
 
-/// How long the simulation has run, on its own clock.
+/// Returns the virtual time since the start of the simulation.
 #[must_use]
 pub fn elapsed() -> Duration {
     BEGUN.get().map(|begun| begun.elapsed()).unwrap_or_default()
 }
 
-/// The time of day in the simulation; what a handler has as its `clock`.
+/// Returns the virtual time of day; handlers use it as their `clock`.
 #[must_use]
 pub fn now() -> Timestamp {
     let beginning = Timestamp::from_second(BEGINNING_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -37,8 +37,8 @@ pub fn now() -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// A number above all that were given out on this thread before: tells the order of what happens in
-/// one millisecond.
+/// Returns a number greater than all previous ones on this thread. It orders actions within one
+/// millisecond.
 #[must_use]
 pub fn stamp() -> u64 {
     STAMPS.set(STAMPS.get() + 1);

@@ -1,4 +1,4 @@
-//! Faults: what can go wrong between a handler and AWS, how often, and how often it did.
+//! Faults between a handler and AWS: kinds, rates and counts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,47 +9,47 @@ use tributary_datagen::random::Sequence;
 
 use crate::clock;
 
-/// One kind of fault.
+/// Kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// A call is throttled as a whole.
+    /// The service throttles a whole call.
     Throttle,
-    /// A call ends with an error of the server.
+    /// The service answers with a server error.
     ServerError,
-    /// No answer in time, and no effect.
+    /// The call times out without effect.
     TimeOutBefore,
-    /// No answer in time, but the effect is there.
+    /// The call times out after its effect.
     TimeOutAfter,
-    /// Some entries of a call are not taken.
+    /// The service rejects some entries of a call.
     PartialFailure,
-    /// An answer with fewer entries than its request.
+    /// The answer has fewer entries than the request.
     ShortAnswer,
-    /// An answer with more entries than its request.
+    /// The answer has more entries than the request.
     LongAnswer,
-    /// A call that takes seconds.
+    /// The call takes seconds.
     SlowCall,
-    /// Access is denied, and stays so for a while.
+    /// Access is denied for a while.
     Denied,
     /// The process of a function is killed at one of its awaits.
     Kill,
-    /// A batch that was done is delivered once more, later.
+    /// A completed batch is delivered again later.
     DuplicateBatch,
     /// A message is received again after it was deleted.
     DuplicateMessage,
-    /// A notification of a new object comes twice.
+    /// The notification of a new object is delivered twice.
     DuplicateNotification,
-    /// A notification comes late, after others that are younger.
+    /// A notification arrives late, after more recent ones.
     LateNotification,
-    /// A shard is split, or two are merged.
+    /// A shard is split, or two shards are merged.
     Reshard,
     /// An object is deleted before it is read.
     ObjectDeleted,
-    /// A record that no function can read.
+    /// A record that no function can parse.
     Poison,
 }
 
 impl Fault {
-    /// Every kind.
+    /// Every kind of fault.
     pub const ALL: [Self; 17] = [
         Self::Throttle,
         Self::ServerError,
@@ -70,7 +70,7 @@ impl Fault {
         Self::Poison,
     ];
 
-    /// The name in figures and options.
+    /// Returns the name in reports and options.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -101,8 +101,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The faults of one simulation: a rate for each kind, and chance from one seed. Clones are the same
-/// faults.
+/// Faults of one simulation: a rate for each kind, and randomness from one seed. Clones share
+/// state.
 #[derive(Clone, Debug)]
 pub struct Faults(Arc<Mutex<State>>);
 
@@ -112,12 +112,12 @@ struct State {
     chance: Sequence,
     counts: BTreeMap<Fault, u64>,
     is_paused: bool,
-    /// Until when access is denied, by operation.
+    /// End of denied access, by operation.
     denied: BTreeMap<&'static str, Duration>,
 }
 
 impl Faults {
-    /// Faults at these rates, 0 to 1 for each occasion.
+    /// Creates faults with these rates, each a probability from 0 to 1.
     #[must_use]
     pub fn new(seed: u64, rates: BTreeMap<Fault, f64>) -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -129,36 +129,36 @@ impl Faults {
         })))
     }
 
-    /// No fault ever: chance remains, for what is no fault.
+    /// Creates an injector without faults. Its random numbers remain available for other choices.
     #[must_use]
     pub fn none(seed: u64) -> Self {
         Self::new(seed, BTreeMap::new())
     }
 
-    /// From now on nothing goes wrong any more.
+    /// Pauses all faults.
     pub fn pause(&self) {
         let mut state = self.state();
         state.is_paused = true;
         state.denied.clear();
     }
 
-    /// Whatever can go wrong does so again.
+    /// Resumes faults.
     pub fn resume(&self) {
         self.state().is_paused = false;
     }
 
-    /// Whether faults are over.
+    /// Returns true while faults are paused.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.state().is_paused
     }
 
-    /// Whether this fault happens now. Counted where it does.
+    /// Draws whether this fault occurs now, and counts it if so.
     #[must_use]
     pub fn occurs(&self, fault: Fault) -> bool {
         let mut state = self.state();
         let rate = state.rates.get(&fault).copied().unwrap_or(0.0);
-        // The draw is made in any case, so that one rate does not change what the others do.
+        // Always draws, so that the rate of one fault does not change the others.
         let occurs = state.chance.chance(rate) && !state.is_paused;
         if occurs {
             *state.counts.entry(fault).or_default() += 1;
@@ -166,14 +166,14 @@ impl Faults {
         occurs
     }
 
-    /// A whole number below `bound`; 0 where that is 0.
+    /// Returns a random integer below `bound`, or 0 if `bound` is 0.
     #[must_use]
     pub fn below(&self, bound: usize) -> usize {
         let bits = self.state().chance.bits();
         (bits % (bound.max(1) as u64)) as usize
     }
 
-    /// Whether the calls of `operation` are denied now. Access that is lost stays lost for a while.
+    /// Draws whether calls of `operation` are denied now. Denial lasts for a while.
     pub(crate) fn denies(&self, operation: &'static str) -> bool {
         let now = clock::elapsed();
         if self.state().denied.get(operation).is_some_and(|until| now < *until) {
@@ -187,7 +187,7 @@ impl Faults {
         occurs
     }
 
-    /// How often each kind happened.
+    /// Returns the number of occurrences of each kind.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<Fault, u64> {
         self.state().counts.clone()

@@ -1,4 +1,4 @@
-//! The line to a service: time passes on it, calls fail on it, answers are lost on it.
+//! Fault injector: delays and fails calls to a service, and loses their answers.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tributary_aws::error::{CallError, SetupError};
 
 use crate::fault::{Fault, Faults};
 
-/// Longer than any caller waits.
+/// Longer than the timeout of any caller.
 const LONG_WAIT: Duration = Duration::from_hours(1);
 
-/// The way from a handler to one operation of a service.
+/// Connection from a handler to one operation of a service.
 ///
-/// Every call has two awaits, one before its effect and one after it: a handler can be killed, or
-/// stop waiting, at both.
+/// Every call awaits once before its effect and once after it: a handler can be killed or time out
+/// at both points.
 #[derive(Clone, Debug)]
 pub struct FaultInjector {
     operation: &'static str,
@@ -21,23 +21,23 @@ pub struct FaultInjector {
 }
 
 impl FaultInjector {
-    /// The line to `operation`.
+    /// Creates the injector for `operation`.
     #[must_use]
     pub fn new(operation: &'static str, faults: Faults) -> Self {
         Self { operation, faults }
     }
 
-    /// The faults on this line.
+    /// Returns the faults of this injector.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// One call that has `effect`.
+    /// Makes one call with `effect`.
     ///
     /// # Errors
     ///
-    /// As the faults have it.
+    /// Returns the error of the fault that occurs.
     pub async fn call<T>(&self, effect: impl FnOnce() -> T) -> Result<T, CallError> {
         self.travel().await;
         if self.faults.occurs(Fault::SlowCall) {
@@ -68,12 +68,12 @@ impl FaultInjector {
         Ok(result)
     }
 
-    /// Half of the way there and back.
+    /// Sleeps for half of the round trip.
     async fn travel(&self) {
         sleep(Duration::from_millis(1 + self.faults.below(15) as u64)).await;
     }
 
-    /// Either the client's own limit ends the wait, or the caller's.
+    /// Times out after the client's limit or the caller's.
     async fn no_answer(&self) -> CallError {
         let wait = if self.faults.below(2) == 0 { Duration::from_secs(3) } else { LONG_WAIT };
         sleep(wait).await;

@@ -1,4 +1,4 @@
-//! A Lambda function: a handler that has so much time, and whose process can be killed at any await.
+//! Simulated Lambda function: a handler with a timeout, whose process can be killed at any await.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -12,18 +12,18 @@ use tributary_aws::deadline::Deadline;
 
 use crate::fault::{Fault, Faults};
 
-/// What the runtime keeps of an invocation's time, as `Deadline::before` does.
+/// Time that the runtime reserves at the end of an invocation, as `Deadline::before` does.
 const RESERVE: Duration = Duration::from_secs(2);
 
-/// The most awaits that a random kill lets pass: some kills come early, some late.
+/// Maximum number of awaits before a random kill, so that kills occur early and late.
 const AWAITS: usize = 40;
 
-/// What a handler returns: the answer as JSON, or why there is none.
+/// Answer of a handler as JSON, or its error.
 pub type Answer = Result<String, String>;
 
 type Handler = dyn Fn(String, Deadline) -> Pin<Box<dyn Future<Output = Answer>>>;
 
-/// One function. Clones are the same function.
+/// Simulated function. Clones share state.
 #[derive(Clone)]
 pub struct Lambda {
     name: &'static str,
@@ -36,24 +36,24 @@ pub struct Lambda {
 #[derive(Default)]
 struct State {
     invocations: u64,
-    /// The invocation that is killed, and at which of its awaits.
+    /// Invocation to kill, and the await at which to kill it.
     kill: Option<(u64, usize)>,
     awaits: usize,
 }
 
-/// Why an invocation has no answer.
+/// Failure of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The handler said that it failed.
+    /// The handler returned an error.
     Error(String),
-    /// The time was up.
+    /// The timeout passed.
     TimeOut,
-    /// The process ended.
+    /// The process was killed.
     Killed,
 }
 
 impl Lambda {
-    /// A function that may run for `timeout`.
+    /// Creates a function that may run for `timeout`.
     pub fn new<F>(
         name: &'static str,
         timeout: Duration,
@@ -69,51 +69,51 @@ impl Lambda {
         Self { name, handler: Rc::new(handler), timeout, faults, state: Rc::default() }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The faults it is subject to.
+    /// Returns the faults of the function.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// How often it was invoked.
+    /// Returns the number of invocations.
     #[must_use]
     pub fn invocations(&self) -> u64 {
         self.state.borrow().invocations
     }
 
-    /// Kills the invocation of a number, from 1, at its await of a number, from 0.
+    /// Kills the given invocation, counted from 1, at the given await, counted from 0.
     pub fn kill_at(&self, invocation: u64, awaits: usize) {
         self.state.borrow_mut().kill = Some((invocation, awaits));
     }
 
-    /// How many awaits the invocation of most awaits had.
+    /// Returns the maximum number of awaits of any invocation.
     #[must_use]
     pub fn awaits(&self) -> usize {
         self.state.borrow().awaits
     }
 
-    /// One invocation.
+    /// Invokes the function once.
     ///
     /// # Errors
     ///
-    /// Where the handler fails, takes too long or is killed. What it did by then is done.
+    /// Returns a failure if the handler fails, times out or is killed. Effects up to then remain.
     pub async fn invoke(&self, payload: String) -> Result<String, Failure> {
         let planned = {
             let mut state = self.state.borrow_mut();
             state.invocations += 1;
             state.kill.filter(|kill| kill.0 == state.invocations).map(|kill| kill.1)
         };
-        let struck = self.faults.occurs(Fault::Kill).then(|| self.faults.below(AWAITS));
+        let random_kill = self.faults.occurs(Fault::Kill).then(|| self.faults.below(AWAITS));
         let deadline = Deadline::after(self.timeout.saturating_sub(RESERVE));
         let process = Process {
             work: (self.handler)(payload, deadline),
-            awaits_left: planned.or(struck),
+            awaits_left: planned.or(random_kill),
             awaits: 0,
             state: self.state.clone(),
         };
@@ -125,7 +125,7 @@ impl Lambda {
     }
 }
 
-/// A handler at work. It is dropped in the middle when it is killed.
+/// Running handler. A kill drops it midway.
 struct Process {
     work: Pin<Box<dyn Future<Output = Answer>>>,
     awaits_left: Option<usize>,
@@ -134,7 +134,7 @@ struct Process {
 }
 
 impl Future for Process {
-    /// `None` where it was killed.
+    /// `None` if it was killed.
     type Output = Option<Answer>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// A handler of three steps, each behind an await, and how many of them were done.
+    /// Returns a handler of three steps, each after an await, and the number of completed steps.
     fn steps(timeout: Duration, each: Duration) -> (Lambda, Rc<Cell<u32>>) {
         let done = Rc::new(Cell::new(0));
         let counted = done.clone();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_kill_ends_a_handler_at_each_of_its_awaits_in_turn() {
+    async fn kill_ends_handler_at_chosen_await() {
         for awaits in 0..4 {
             let (lambda, done) = steps(Duration::from_secs(10), Duration::from_secs(1));
 
@@ -192,14 +192,14 @@ mod tests {
             assert_eq!(
                 lambda.invoke(String::new()).await,
                 Ok("{}".to_owned()),
-                "the next one lives"
+                "the next invocation succeeds"
             );
             assert_eq!(lambda.awaits(), 3);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_handler_that_takes_too_long_is_ended() {
+    async fn slow_handler_times_out() {
         let (lambda, done) = steps(Duration::from_secs(5), Duration::from_secs(2));
 
         assert_eq!(lambda.invoke(String::new()).await, Err(Failure::TimeOut));

@@ -1,13 +1,13 @@
-//! AWS in memory: the traits of `tributary-aws`, for tests and development.
+//! In-memory AWS: implementations of the traits of `tributary-aws` for tests and development.
 //!
-//! Two kinds of stand-in. For a test of one behaviour: a [`MemorySink`] keeps what it is given and
-//! answers as a [`Script`] says; [`MemoryObjects`] and [`MemoryQueue`] stand for S3 and SQS, and
-//! [`aggregated`] makes a batch one of KPL aggregates. For the whole: a model of the services
-//! ([`service`]) and of the event source mappings ([`mapping`]) that run functions ([`lambda`]), on
-//! a virtual clock ([`clock`]) and from one seed, with any rate of any [`Fault`]. No sockets, no
-//! threads: a simulation is deterministic, hours of it take milliseconds.
+//! There are two kinds. For tests of one behaviour, [`MemorySink`] stores entries and answers
+//! according to a [`Script`], [`MemoryObjects`] and [`MemoryQueue`] replace S3 and SQS, and
+//! [`aggregated`] packs a batch into KPL aggregates. For whole-system tests, [`service`] models the
+//! services and [`mapping`] the event source mappings that run functions ([`lambda`]), on a virtual
+//! clock ([`clock`]), from one seed, and with any rate of any [`Fault`]. A simulation uses no
+//! sockets and no threads: it is deterministic, and hours of it take milliseconds.
 //!
-//! A deployed function never depends on this crate.
+//! Deployed functions never depend on this crate.
 
 mod batch;
 pub mod clock;

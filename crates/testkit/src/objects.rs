@@ -1,4 +1,4 @@
-//! A bucket in memory.
+//! In-memory bucket.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -7,16 +7,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tributary_aws::error::CallError;
 use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
 
-/// Objects by key, of one bucket without versions.
+/// Objects by key, in one unversioned bucket.
 #[derive(Debug, Default)]
 pub struct MemoryObjects(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     objects: HashMap<String, Stored>,
-    /// What to do before the n-th read, counted from 0.
+    /// Changes before the n-th read, counted from 0.
     changes: HashMap<usize, (String, Option<Vec<u8>>)>,
-    /// Reads that fail, counted from 0.
+    /// Failing reads, counted from 0.
     failures: Range<usize>,
     ranges: Vec<Range<u64>>,
 }
@@ -35,28 +35,28 @@ impl Stored {
 }
 
 impl MemoryObjects {
-    /// A bucket with one object.
+    /// Creates a bucket with one object.
     pub fn with(key: &str, bytes: impl Into<Vec<u8>>) -> Self {
         let objects = Self::default();
         objects.state().objects.insert(key.to_owned(), Stored::new(bytes.into()));
         objects
     }
 
-    /// Puts `bytes` at `key`, or deletes it, right before the read of this number.
+    /// Puts `bytes` at `key`, or deletes the object, immediately before the given read.
     #[must_use]
     pub fn change_before(self, read: usize, key: &str, bytes: Option<&[u8]>) -> Self {
         self.state().changes.insert(read, (key.to_owned(), bytes.map(<[u8]>::to_vec)));
         self
     }
 
-    /// Makes the reads of these numbers fail like a service that is down.
+    /// Makes the given reads fail as if the service were down.
     #[must_use]
     pub fn failing(self, reads: Range<usize>) -> Self {
         self.state().failures = reads;
         self
     }
 
-    /// The ranges that were read.
+    /// Returns the ranges that were read.
     pub fn ranges(&self) -> Vec<Range<u64>> {
         self.state().ranges.clone()
     }

@@ -1,11 +1,11 @@
-//! A queue in memory.
+//! In-memory queue.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tributary_aws::error::CallError;
 use tributary_aws::sqs::Queue;
 
-/// Keeps the messages it is sent.
+/// Queue that stores its messages.
 #[derive(Debug, Default)]
 pub struct MemoryQueue {
     messages: Mutex<Vec<String>>,
@@ -13,13 +13,13 @@ pub struct MemoryQueue {
 }
 
 impl MemoryQueue {
-    /// A queue that takes nothing.
+    /// Creates a queue that rejects all messages.
     #[must_use]
     pub fn down() -> Self {
         Self { down: true, ..Self::default() }
     }
 
-    /// Takes all messages out.
+    /// Removes and returns all messages.
     pub fn drain(&self) -> Vec<String> {
         std::mem::take(&mut self.messages())
     }

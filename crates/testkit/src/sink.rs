@@ -1,4 +1,4 @@
-//! A sink in memory that fails as it is told.
+//! In-memory sink that fails by script.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,33 +7,33 @@ use std::time::Duration;
 use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::put::{BatchPut, EntryResult, Limits};
 
-/// How a sink answers one call.
+/// Answer of a sink to one call.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Takes everything.
+    /// Stores everything.
     Take,
-    /// Takes all but the entries at these indexes of the call.
+    /// Fails the entries at these indexes of the call and stores the others.
     Fail(Vec<usize>),
-    /// Takes all but the entries at these indexes, and never will.
+    /// Rejects the entries at these indexes permanently and stores the others.
     Reject(Vec<usize>),
-    /// Takes nothing: throttled as a whole.
+    /// Throttles the whole call.
     Throttle,
-    /// Takes everything and answers for fewer entries, or more, than it was given.
+    /// Stores everything, but answers for this number of entries.
     AnswerFor(usize),
-    /// Takes everything, and nobody learns of it.
+    /// Stores everything and times out.
     StoreAndTimeOut,
-    /// Says that the call can never work.
+    /// Denies access.
     Deny,
-    /// Takes everything after this long.
+    /// Stores everything after this delay.
     After(Duration),
 }
 
-/// What a sink answers, call by call; the last answer goes on for ever.
+/// Answers of a sink, call by call; the last answer repeats indefinitely.
 #[derive(Clone, Debug)]
 pub struct Script(VecDeque<Answer>);
 
 impl Script {
-    /// Answers in order.
+    /// Creates a script of answers in order.
     pub fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self(answers.into_iter().collect())
     }
@@ -47,7 +47,7 @@ impl Script {
     }
 }
 
-/// Keeps entries of any kind.
+/// Sink that stores entries of any type.
 #[derive(Debug)]
 pub struct MemorySink<E> {
     limits: Limits,
@@ -63,12 +63,12 @@ struct State<E> {
 }
 
 impl<E> MemorySink<E> {
-    /// A sink with the limits of a service, that takes everything.
+    /// Creates a sink with the limits of a service that stores everything.
     pub fn new(limits: Limits, size: fn(&E) -> usize) -> Self {
         Self::scripted(limits, size, [])
     }
 
-    /// A sink that answers as the script says.
+    /// Creates a sink that answers by script.
     pub fn scripted(
         limits: Limits,
         size: fn(&E) -> usize,
@@ -78,12 +78,12 @@ impl<E> MemorySink<E> {
         Self { limits, size, state: Mutex::new(state) }
     }
 
-    /// How many entries each call had.
+    /// Returns the number of entries of each call.
     pub fn calls(&self) -> Vec<usize> {
         self.state().calls.clone()
     }
 
-    /// Starts again with another script, and gives what was stored so far.
+    /// Replaces the script, and removes and returns the stored entries.
     pub fn restart(&self, script: impl IntoIterator<Item = Answer>) -> Vec<E> {
         let mut state = self.state();
         state.script = Script::new(script);
@@ -97,7 +97,7 @@ impl<E> MemorySink<E> {
 }
 
 impl<E: Clone> MemorySink<E> {
-    /// What was stored, in order; an entry that was sent twice may be there twice.
+    /// Returns the stored entries, in order; an entry that was sent twice may appear twice.
     pub fn stored(&self) -> Vec<E> {
         self.state().stored.clone()
     }

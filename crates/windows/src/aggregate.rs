@@ -1,4 +1,4 @@
-//! Partial aggregates: what some events of a window come to, mergeable in any order.
+//! Partial aggregates of window events, mergeable in any order.
 
 use std::collections::BTreeMap;
 
@@ -11,33 +11,36 @@ use super::spec::Spec;
 use tributary_model::event::{Event, Measures};
 use tributary_model::id::shortened;
 
-/// How closely a digest follows the distribution: about 100 centroids, 1.6 kB.
+/// Accuracy of a t-digest: about 100 centroids, 1.6 kB.
 const DIGEST_K: u16 = 100;
 
-/// The most distinct values of one field that are counted each by itself: the first in the order of text.
+/// Maximum number of distinct values of a field that are counted separately. The first in text
+/// order win.
 pub(crate) const MAX_VALUES: usize = 50;
 
-/// What the values beyond [`MAX_VALUES`] are counted under.
+/// Key of the values beyond [`MAX_VALUES`].
 const OTHER: &str = "other";
 
-/// The most characters of a value that is counted.
+/// Maximum length of a counted value in characters. Longer values are shortened.
 const MAX_VALUE_CHARS: usize = 128;
 
-/// What one event adds to a window: copied out of it, so that the record can go.
+/// Contribution of one event to a window.
+///
+/// An owned copy, so that the record can be dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// The event, by the first half of its id.
+    /// First 64 bits of the event id.
     pub id: u64,
-    /// The time that counts for the window.
+    /// Event time or arrival time, as the spec chooses.
     pub time: Timestamp,
-    /// Values of the measures of the spec, in its order.
+    /// Values of the spec's measures, in the spec's order.
     pub values: Vec<Option<f64>>,
-    /// Values of the fields that the spec counts, in its order.
+    /// Values of the spec's `count_by` fields, in the spec's order.
     pub counted: Vec<Option<String>>,
 }
 
 impl Sample {
-    /// What `event` adds to the windows of `spec`.
+    /// Extracts the contribution of `event` to the windows of `spec`.
     #[must_use]
     pub fn of(event: &Event<'_>, spec: &Spec) -> Self {
         let value = |name: &String| event.measures.get(name).copied();
@@ -54,28 +57,28 @@ impl Sample {
     }
 }
 
-/// What some events of one window come to.
+/// Aggregate of some events of one window.
 ///
-/// [`Aggregate::merge`] is associative and commutative; sums are compensated, so that the order shows
-/// in the last digits at most. What would be beyond the greatest number stays there, and has no standard
-/// deviation. It does not know its events: see [`super::seen`].
+/// [`Aggregate::merge`] is associative and commutative. Sums are compensated, so the order affects
+/// the last digits at most. A sum that overflows is clamped to the largest finite number and has no
+/// standard deviation. An aggregate does not know its events: see [`super::seen`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Aggregate {
-    /// How many events.
+    /// Number of events.
     pub count: u64,
-    /// By measure.
+    /// Statistics by measure.
     pub measures: BTreeMap<String, Moments>,
-    /// By field and value, how many events.
+    /// Number of events by field and value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// What the values of one measure come to. There is at least one.
+/// Statistics of one measure over at least one value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     n: u64,
     sum: Sum,
-    /// The sum of the squares of the distances from the mean; the greatest number where that is beyond.
+    /// Sum of squared distances from the mean, clamped to the largest finite number.
     m2: f64,
     min: f64,
     max: f64,
@@ -85,9 +88,7 @@ pub struct Moments {
     digest: Option<Digest>,
 }
 
-/// A sum and what was rounded off it.
-///
-/// Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen" (1974).
+/// Compensated sum: the sum and the rounding error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Sum(f64, f64);
 
@@ -109,7 +110,7 @@ impl Sum {
         self.bound();
     }
 
-    /// JSON has no number beyond the greatest.
+    /// Clamps the sum to finite numbers: JSON has no infinity.
     fn bound(&mut self) {
         if !(self.0.is_finite() && self.1.is_finite()) {
             *self = Self(self.0.clamp(f64::MIN, f64::MAX), 0.0);
@@ -121,7 +122,7 @@ impl Sum {
     }
 }
 
-/// A value and when it was; of two at one time, the event with the lower id comes first.
+/// Value and time of one reading. Readings of the same time are ordered by event id.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Reading {
     #[serde(with = "tributary_model::time::as_rfc3339")]
@@ -136,10 +137,7 @@ impl Reading {
     }
 }
 
-/// A t-digest, base64 of its double-precision form in JSON.
-///
-/// Dunning and Ertl, "Computing extremely accurate quantiles using t-digests",
-/// <https://arxiv.org/abs/1902.04023>.
+/// A t-digest. In JSON it is the base64 of its double-precision form.
 #[derive(Clone, Debug)]
 struct Digest(TDigestMut);
 
@@ -185,7 +183,7 @@ impl Aggregate {
         }
     }
 
-    /// Adds what other events come to.
+    /// Merges the aggregate of other events.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         for (name, moments) in &other.measures {
@@ -204,8 +202,8 @@ impl Aggregate {
         }
     }
 
-    /// The measures of the window event: `count`, and for each measure its statistics by the names
-    /// that the design gives them.
+    /// Returns the measures of the window event: `count`, and the statistics of each measure under
+    /// the names documented in `pipeline.toml`.
     #[must_use]
     pub fn results(&self, spec: &Spec) -> Measures<'static> {
         let mut results = Measures::with_capacity(1 + 8 * self.measures.len());
@@ -247,8 +245,10 @@ impl Aggregate {
     }
 }
 
-/// Counts `more` of a value. Where there are more than [`MAX_VALUES`], the last in the order of text is
-/// [`OTHER`] from then on: which ones are counted by themselves is of the values, not of their order.
+/// Adds `more` to the count of `value`.
+///
+/// Beyond [`MAX_VALUES`] values, the last in text order moves to [`OTHER`]. Which values are
+/// counted separately therefore depends on the values and not on their order.
 fn count(counts: &mut BTreeMap<String, u64>, value: &str, more: u64) {
     if let Some(own) = counts.get_mut(value) {
         *own += more;
@@ -264,13 +264,13 @@ fn count(counts: &mut BTreeMap<String, u64>, value: &str, more: u64) {
     }
 }
 
-/// A quantile as it is named: `50`, `99.9`.
+/// Formats a quantile as a percentage: `50`, `99.9`.
 pub(crate) fn percent(quantile: f64) -> String {
     let percent = (quantile * 100_000.0).round() / 1_000.0;
     percent.to_string()
 }
 
-/// A sum of squares, or the greatest number where it is beyond.
+/// Clamps a sum of squares to the largest finite number.
 fn finite(squares: f64) -> f64 {
     if squares.is_finite() { squares } else { f64::MAX }
 }
@@ -298,7 +298,8 @@ impl Moments {
         let before = self.mean();
         self.n += 1;
         self.sum.add(reading.value);
-        // Welford, "Note on a method for calculating corrected sums of squares and products" (1962).
+        // Welford, "Note on a method for calculating corrected sums of squares and products"
+        // (1962).
         self.m2 = finite(self.m2 + (reading.value - before) * (reading.value - self.mean()));
         self.merge_extremes(reading, reading, reading.value, reading.value);
         if let Some(digest) = &mut self.digest {
@@ -306,6 +307,8 @@ impl Moments {
         }
     }
 
+    /// Merges the statistics of two sets of readings.
+    ///
     /// Chan, Golub and `LeVeque`, "Updating formulae and a pairwise algorithm for computing sample
     /// variances" (1979).
     fn merge(&mut self, other: &Self) {
@@ -341,7 +344,7 @@ impl Moments {
         self.sum.get() / self.float_n()
     }
 
-    /// Of the population: a window holds all its events.
+    /// Returns the population standard deviation: a window holds all its events.
     fn std(&self) -> Option<f64> {
         (self.m2 < f64::MAX).then(|| (self.m2.max(0.0) / self.float_n()).sqrt())
     }
@@ -350,7 +353,8 @@ impl Moments {
         self.digest.as_ref()?.0.clone().quantile(quantile).ok()?
     }
 
-    /// From the first to the last reading; none where they are of one time.
+    /// Returns the change per hour from the first to the last reading, or `None` if both have the
+    /// same time.
     fn per_hour(&self) -> Option<f64> {
         let seconds = self.last.time.duration_since(self.first.time).as_secs_f64();
         (seconds > 0.0).then(|| (self.last.value - self.first.value) * 3_600.0 / seconds)

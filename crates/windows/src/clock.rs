@@ -1,4 +1,4 @@
-//! Watermarks: how far event time has come, by the slowest shard that still brings records.
+//! Watermarks: event time of a dataset, limited by its slowest active shard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,53 +7,55 @@ use jiff::{SignedDuration, Timestamp};
 use super::spec::{Spec, TimeBasis};
 use tributary_model::event::Event;
 
-/// How far ahead of its arrival the time of an event may be and still move the watermark: a device
-/// whose clock is a year ahead must not make everybody else late.
+/// Maximum lead of an event's time over its arrival time for the event to advance the watermark.
+///
+/// Without it, a device whose clock is a year ahead would make the readings of all other devices
+/// late.
 pub const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
-/// What one shard has brought of one dataset.
+/// Progress of one shard in one dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// The id of the shard.
+    /// Id of the shard.
     pub id: String,
-    /// The latest time among its events; none where there was none yet.
+    /// Latest time among its events; `None` before the first.
     pub watermark: Option<Timestamp>,
-    /// When it was last heard of, in processing time.
+    /// Processing time of its latest batch.
     pub last_seen: Timestamp,
-    /// Whether all its records were read and others have taken its place.
+    /// Set when all its records were read and its child shards have replaced it.
     pub is_closed: bool,
 }
 
-/// The shards of one dataset, and the watermark they have come to.
+/// Shards of one dataset, and the watermark derived from them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
-    /// Every shard that is known, in no order.
+    /// Every known shard, in no particular order.
     pub shards: Vec<Shard>,
-    /// The watermark; it never goes back.
+    /// The watermark. It never decreases.
     pub watermark: Option<Timestamp>,
 }
 
-/// A shard of the stream, and those it came from.
+/// Shard of a stream with its parents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamShard {
-    /// The id of the shard.
+    /// Id of the shard.
     pub id: String,
     /// The shard that was split, or the two that were merged.
     pub parents: Vec<String>,
 }
 
-/// How a clock stands at some moment.
+/// Status of a clock at a given processing time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockStatus {
-    /// A shard that has brought nothing yet may bring what is earlier than everything.
+    /// An active shard has no watermark yet: its first event may be earlier than all others.
     Waiting,
-    /// The lowest of the shards that are heard of.
+    /// Lowest watermark of the active shards.
     At(Timestamp),
-    /// None was heard of for long: nothing says what time it is, but the wall.
+    /// No shard was active within the idle timeout: only processing time advances.
     Idle,
 }
 
-/// The name of the clock of a spec: `telemetry/event`.
+/// Returns the name of the clock of a spec, such as `telemetry/event`.
 #[must_use]
 pub fn clock_name(spec: &Spec) -> String {
     let basis = match spec.time {
@@ -63,7 +65,7 @@ pub fn clock_name(spec: &Spec) -> String {
     format!("{}/{basis}", spec.dataset)
 }
 
-/// How long a shard may be silent, by clock: the longest of its specs.
+/// Returns the idle timeout of each clock: the maximum over its specs.
 #[must_use]
 pub fn idle_timeout_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
     let mut idle: BTreeMap<_, SignedDuration> = BTreeMap::new();
@@ -74,8 +76,10 @@ pub fn idle_timeout_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration>
     idle
 }
 
-/// How far behind the watermark a reading may be and still be in time for a window, by clock: the furthest
-/// of its specs, the length of a window included.
+/// Returns the lateness horizon of each clock: the maximum over its specs of window size, delay and
+/// allowed lateness.
+///
+/// A reading further behind the watermark is too late for every window.
 #[must_use]
 pub fn lateness_horizon_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
     let mut horizon: BTreeMap<_, SignedDuration> = BTreeMap::new();
@@ -87,8 +91,8 @@ pub fn lateness_horizon_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDurat
     horizon
 }
 
-/// The time to which `event` moves the watermark of its shard; none for one that is ahead of its
-/// arrival.
+/// Returns the time to which `event` advances the watermark of its shard, or `None` if the event is
+/// more than [`MAX_CLOCK_AHEAD`] ahead of its arrival.
 #[must_use]
 pub fn watermark_for(event: &Event<'_>, spec: &Spec) -> Option<Timestamp> {
     let time = spec.time_of(event);
@@ -97,7 +101,7 @@ pub fn watermark_for(event: &Event<'_>, spec: &Spec) -> Option<Timestamp> {
 }
 
 impl Clock {
-    /// How it stands at `now`, when a shard may be silent for `idle`.
+    /// Returns the status at `now` for an idle timeout of `idle`.
     #[must_use]
     pub fn status(&self, now: Timestamp, idle: SignedDuration) -> ClockStatus {
         let is_heard_of =
@@ -113,8 +117,10 @@ impl Clock {
         lowest.map_or(ClockStatus::Idle, ClockStatus::At)
     }
 
-    /// How far event time has come at `now`, where that can be said: to the lowest of the shards that are
-    /// heard of, and to the highest of all where none is, because nothing more is on its way then.
+    /// Returns the event time at `now`: the lowest watermark of the active shards.
+    ///
+    /// Once all shards are idle, no more readings are in flight, so it is the highest watermark of
+    /// all shards. `None` while an active shard has no watermark.
     #[must_use]
     pub fn event_time(&self, now: Timestamp, idle: SignedDuration) -> Option<Timestamp> {
         match self.status(now, idle) {
@@ -124,16 +130,17 @@ impl Clock {
         }
     }
 
-    /// The shard of this id.
+    /// Returns the shard with this id.
     #[must_use]
     pub fn shard(&self, id: &str) -> Option<&Shard> {
         self.shards.iter().find(|shard| shard.id == id)
     }
 
-    /// What is to be written when a batch of a shard comes that is not known yet: every shard of the
-    /// stream that is not known either, because any of them may still bring what is earlier, with the
-    /// watermark of what it came from; and the end of the shards that `id` came from, whose records
-    /// were all read before its first.
+    /// Returns the shards to write when the first batch of an unknown shard `id` arrives.
+    ///
+    /// Every other unknown shard of the stream is registered too, with the watermark of its
+    /// parents, because its events may be earlier. Known ancestors of `id` are closed: all their
+    /// records were read before the first of `id`.
     #[must_use]
     pub fn shards_to_register(
         &self,
@@ -147,7 +154,7 @@ impl Clock {
             self.shard(&shard.id).is_none() && !read.contains(shard.id.as_str())
         };
         for shard in stream.iter().filter(is_new) {
-            // Those it came from stand for it as long as they are not over.
+            // Open parents stand for this shard; it starts at their watermark.
             let parents: Vec<_> = shard.parents.iter().filter_map(|it| self.shard(it)).collect();
             let lowest = parents.iter().map(|parent| parent.watermark).min();
             registration.new.push(Shard {
@@ -170,7 +177,7 @@ impl Clock {
     }
 }
 
-/// The shards that `id` came from, and those that they came from, as far as the stream remembers.
+/// Returns all ancestors of `id` that the stream still lists.
 fn ancestors<'a>(id: &'a str, stream: &'a [StreamShard]) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut ahead = vec![id];
@@ -181,11 +188,11 @@ fn ancestors<'a>(id: &'a str, stream: &'a [StreamShard]) -> BTreeSet<&'a str> {
     found
 }
 
-/// What [`Clock::shards_to_register`] found.
+/// Result of [`Clock::shards_to_register`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardRegistration {
-    /// Shards to add, where they are not there by now.
+    /// Shards to add if they are still missing.
     pub new: Vec<Shard>,
-    /// Shards that are over.
+    /// Shards to mark as closed.
     pub closed: Vec<Shard>,
 }

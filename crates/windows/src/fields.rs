@@ -1,4 +1,4 @@
-//! What the windows of a spec can hold: derived from what the readings can hold that they are made of.
+//! Fields of the windows of a spec, derived from the fields of its readings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use crate::aggregate::{MAX_VALUES, percent};
 use tributary_anomaly::{AnomalyKind, MAX_Z};
 use tributary_model::domain::{Fields, NumberSet, Schemas, TextSet};
 
-/// The fields of the windows of each spec.
+/// Fields of the windows of each spec.
 #[derive(Clone, Debug)]
 pub struct WindowFields(BTreeMap<String, Fields>);
 
 impl WindowFields {
-    /// Derives them from the specs and the datasets they are of; a spec of no dataset has none.
+    /// Derives the fields from the specs and their datasets. A spec of an unknown dataset has none.
     #[must_use]
     pub fn of(specs: &[WindowSpec], schemas: &Schemas) -> Self {
         let fields = |spec: &WindowSpec| {
@@ -22,13 +22,13 @@ impl WindowFields {
         Self(specs.iter().filter_map(fields).collect())
     }
 
-    /// The fields of the windows of a spec.
+    /// Returns the fields of the windows of a spec.
     #[must_use]
     pub fn get(&self, spec: &str) -> Option<&Fields> {
         self.0.get(spec)
     }
 
-    /// The ids of the specs that are of `dataset`, for messages.
+    /// Returns the ids of the specs of `dataset`, comma-separated, for error messages.
     #[must_use]
     pub fn names(&self, dataset: &str) -> String {
         let of_it = self.0.iter().filter(|(_, fields)| fields.dataset() == dataset);
@@ -37,7 +37,7 @@ impl WindowFields {
 }
 
 pub(crate) fn window_fields(spec: &WindowSpec, readings: &Fields) -> Fields {
-    // What there is none of is left out.
+    // A value that never occurred has no count field, so the minimum is 1.
     let count = || NumberSet::whole(1.0, f64::INFINITY);
     let mut measures = BTreeMap::from([("count".to_owned(), count())]);
     for name in &spec.measures {
@@ -78,7 +78,7 @@ pub(crate) fn window_fields(spec: &WindowSpec, readings: &Fields) -> Fields {
             tags.insert(format!("anomaly:{measure}"));
         }
     }
-    // The group is one attribute, by the names of its parts.
+    // The group is one attribute, named after the parts of the key.
     let group = match &spec.key[..] {
         [name] => readings.attribute(name).map(|texts| texts.or(&TextSet::one_of(["unknown"]))),
         _ => None,
@@ -87,14 +87,15 @@ pub(crate) fn window_fields(spec: &WindowSpec, readings: &Fields) -> Fields {
     Fields::of_windows(&spec.id, readings.dataset(), measures, counted, attributes, tags)
 }
 
-/// What a sum of one or more can be.
+/// Returns the range of a sum of one or more numbers between `low` and `high`.
 fn sum(low: f64, high: f64) -> NumberSet {
     let low = if low >= 0.0 { low } else { f64::NEG_INFINITY };
     let high = if high <= 0.0 { high } else { f64::INFINITY };
     NumberSet::between(low, high)
 }
 
-/// The values that are counted, where they are a closed list of which each is counted by itself.
+/// Returns the values of a `count_by` field if they form a closed list of which each is counted
+/// separately.
 fn values(readings: &Fields, name: &str) -> Option<Vec<String>> {
     if let Some(numbers) = readings.measure(name) {
         let listed = numbers.listed(MAX_VALUES)?;

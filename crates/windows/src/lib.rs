@@ -1,7 +1,7 @@
-//! Event-time windows: what the readings of a group come to, minute by minute.
+//! Event-time windows: aggregates of the readings of a group, minute by minute.
 //!
-//! A [`Spec`] says which windows an event is in and what is aggregated; a [`Window`] holds what came so
-//! far; a [`clock::Clock`] says how far time has come, and with it which windows close. The words are
+//! A [`Spec`] assigns events to windows and lists the measures to aggregate. A [`Window`] holds the
+//! aggregate so far. A [`clock::Clock`] tracks the watermark, which closes windows. The terms are
 //! those of Akidau et al., "The Dataflow Model" (2015),
 //! <https://research.google/pubs/the-dataflow-model-a-practical-approach-to-balancing-correctness-latency-and-cost-in-massive-scale-unbounded-out-of-order-data-processing/>.
 

@@ -1,9 +1,9 @@
-//! Which events a window holds, so that one that comes again adds nothing.
+//! Deduplication of the events of a window.
 //!
-//! An event comes again because Lambda delivers its record again, with the sequence number it had, or
-//! because `transform` wrote it twice, with another one. Both are found by its id. A window knows the
-//! ids of so many events as its spec says; the rest it knows by the highest sequence number of each
-//! shard, which finds the first kind and not the second: such a window says that it is approximate.
+//! An event arrives twice because Lambda redelivers its record, with the same sequence number, or
+//! because `transform` wrote it twice, with another one. The event id detects both. A window stores
+//! the ids of up to `distinct` events. Beyond them it compares with the highest sequence number of
+//! each shard, which detects the first kind only: such a window is tagged `approximate`.
 
 use std::collections::BTreeMap;
 
@@ -12,33 +12,33 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use tributary_model::id::Id;
 
-/// The events that a window holds.
+/// Events that a window holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenEvents {
-    /// By id, ascending: no more than the spec's `distinct`.
+    /// Event ids, ascending, up to the spec's `distinct`.
     ids: Ids,
-    /// By shard, the highest sequence number that was applied.
+    /// Highest applied sequence number by shard.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     marks: BTreeMap<String, String>,
-    /// Whether there are events beyond those in `ids`.
+    /// Set when the window holds events beyond those in `ids`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     has_more: bool,
 }
 
-/// Where a record was in its stream.
+/// Position of a record in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordPosition<'a> {
-    /// The shard.
+    /// Id of the shard.
     pub shard: &'a str,
-    /// The sequence number: a decimal number without leading zeros, of up to 56 digits.
+    /// Sequence number: decimal, without leading zeros, up to 56 digits.
     pub number: &'a str,
 }
 
 impl SeenEvents {
-    /// Whether the event `id` of a record at `place` is one of these.
+    /// Returns true if the window holds the event `id` of a record at `place`.
     ///
-    /// A sequence number speaks for an event only where ids do not: a batch that was given up and is
-    /// made again comes after records with higher numbers.
+    /// The sequence number counts only where ids do not suffice: a parked batch that is redriven
+    /// arrives after records with higher numbers.
     #[must_use]
     pub fn contains(&self, id: u64, place: Option<RecordPosition<'_>>) -> bool {
         self.ids.0.binary_search(&id).is_ok()
@@ -49,15 +49,15 @@ impl SeenEvents {
         self.marks.get(place.shard).is_some_and(|mark| !is_after(place.number, mark))
     }
 
-    /// Whether there are more events than are known by their ids.
+    /// Returns true if the window holds more events than it stores ids.
     #[must_use]
     pub fn is_approximate(&self) -> bool {
         self.has_more
     }
 
-    /// Adds events, of which none was seen, by their ids in any order and as far as `most` go.
+    /// Adds unseen events, in any order, and stores their ids up to a total of `max`.
     pub fn add(&mut self, ids: impl IntoIterator<Item = u64>, max: usize) {
-        // In one order, so that the same events leave the same window.
+        // Sorted, so that the same events always produce the same window.
         let mut ids: Vec<_> = ids.into_iter().collect();
         ids.sort_unstable();
         for id in ids {
@@ -71,7 +71,7 @@ impl SeenEvents {
         self.ids.0.dedup();
     }
 
-    /// Says that the records up to `place` were applied.
+    /// Records that the records up to `place` were applied.
     pub fn mark(&mut self, place: RecordPosition<'_>) {
         match self.marks.get_mut(place.shard) {
             Some(mark) if is_after(place.number, mark) => place.number.clone_into(mark),
@@ -83,13 +83,13 @@ impl SeenEvents {
     }
 }
 
-/// Whether one sequence number is higher than another.
+/// Compares two sequence numbers.
 fn is_after(number: &str, other: &str) -> bool {
     (number.len(), number) > (other.len(), other)
 }
 
-/// An event id as a window keeps it: its first 16 digits. Of 10,000 events, two would share them once
-/// in 400 billion windows.
+/// Returns the first 16 hexadecimal digits of an event id. Of 10,000 events, two share them once in
+/// 400 billion windows.
 #[must_use]
 pub fn id_prefix(event_id: &str) -> u64 {
     let digits = |id: &str| u64::from_str_radix(id.get(..16)?, 16).ok();
@@ -98,7 +98,7 @@ pub fn id_prefix(event_id: &str) -> u64 {
     own.or_else(|| digits(&Id::of_text(&[event_id]).to_string())).unwrap_or_default()
 }
 
-/// Base64 of eight bytes each in JSON, little end first.
+/// Event ids. In JSON they are the base64 of 8 bytes each, little-endian.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ids(Vec<u64>);
 

@@ -1,4 +1,4 @@
-//! Window specs: which events a window holds, of `[[windows]]` in `pipeline.toml`.
+//! Window specs: the `[[windows]]` of `pipeline.toml`.
 
 use std::collections::BTreeSet;
 
@@ -13,22 +13,22 @@ use tributary_model::event::{Event, Kind};
 use tributary_model::id::shortened;
 use tributary_model::time::{DurationSpec, floor_second, period};
 
-/// The most windows that one event may be in.
+/// Maximum number of windows that hold one event.
 const MAX_OVERLAP: i64 = 60;
 
-/// The longest that a length of time may be: a hundred years.
+/// Maximum duration in a spec: 100 years.
 const MAX_LENGTH: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
 
-/// The most events of one window that are known by their ids: a stored window has 400 KB at most, and an id
-/// takes 11 bytes of it.
+/// Maximum number of event ids per window: a stored window is limited to 400 KB, and an id takes 11
+/// bytes of it.
 const MAX_DISTINCT: usize = 25_000;
 
-/// The most characters of a group key: a partition key of Kinesis is no longer.
+/// Maximum length of a group key in characters: the limit of a Kinesis partition key.
 ///
 /// See <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>.
 const MAX_KEY_CHARS: usize = 256;
 
-/// A window spec as `pipeline.toml` states it; the file explains each field.
+/// Window spec as written in `pipeline.toml`; the file explains each field.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the configuration file explains its fields where users read them")]
@@ -70,61 +70,62 @@ fn default_distinct() -> usize {
     10_000
 }
 
-/// Which time of an event says what window it is in.
+/// Time of an event that assigns it to windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeBasis {
-    /// When it happened.
+    /// Event time.
     #[default]
     Event,
-    /// When Tributary received it: for datasets whose files are not in order of time.
+    /// Arrival time at Tributary, for datasets whose files are not ordered by event time.
     Received,
 }
 
-/// From a first instant inside to the first instant after.
+/// Half-open time range of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// First instant inside.
     pub start: Timestamp,
-    /// First instant after.
+    /// First instant after the end.
     pub end: Timestamp,
 }
 
-/// A compiled window spec.
+/// Compiled window spec.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Names it, in window events and in the store.
+    /// Id of the spec, in window events and in the window store.
     pub id: String,
-    /// The dataset of its events.
+    /// Dataset of its events.
     pub dataset: String,
-    /// What its windows are by: `entity`, or attributes.
+    /// Parts of the group key: `entity` or attributes.
     pub key: Vec<String>,
-    /// The length of a window, whole seconds.
+    /// Duration of a window in whole seconds.
     pub size: SignedDuration,
-    /// From the start of one window to the start of the next, whole seconds; as long as the size where
-    /// windows do not overlap.
+    /// Distance between the starts of consecutive windows in whole seconds. Equals the size for
+    /// tumbling windows.
     pub slide: SignedDuration,
-    /// Which time of an event counts.
+    /// Time of an event that assigns it to windows.
     pub time: TimeBasis,
-    /// How long the watermark must be past the end before a window closes.
+    /// Watermark delay: a window closes when the watermark is this far past its end.
     pub delay: SignedDuration,
-    /// How far the watermark may be past the end while an event still makes a revision.
+    /// Allowed lateness: until the watermark is this far past the delay, a late event makes a
+    /// revision.
     pub allowed_lateness: SignedDuration,
-    /// How long a shard may be silent before it holds the watermark back no more.
+    /// Idle timeout: a shard without records for this long no longer holds back the watermark.
     pub idle_timeout: SignedDuration,
-    /// How long the store keeps a closed window.
+    /// Retention of a closed window in the store.
     pub retention: SignedDuration,
-    /// The measures that are aggregated.
+    /// Measures to aggregate.
     pub measures: Vec<String>,
-    /// The quantiles of each measure, 0 to 1.
+    /// Quantiles of each measure, 0 to 1.
     pub quantiles: Vec<f64>,
-    /// Measures whose change an hour is told.
+    /// Measures whose change per hour is emitted.
     pub rate: Vec<String>,
-    /// Attributes, or whole measures, whose values are counted.
+    /// Attributes or integer measures whose values are counted.
     pub count_by: Vec<String>,
-    /// How many events of one window are known by their ids.
+    /// Maximum number of events per window that are deduplicated by id.
     pub distinct: usize,
-    /// What says whether a window is as usual.
+    /// Anomaly detector, if the spec has one.
     pub detector: Option<Detector>,
 }
 
@@ -132,12 +133,13 @@ pub struct Spec {
 ///
 /// # Errors
 ///
-/// Names the spec that is of no dataset, repeats an id, or says what cannot be.
+/// Returns an error that names the spec if its id is repeated, its dataset or a field is unknown,
+/// or a value is out of range.
 pub fn compile(specs: &[WindowSpec], schemas: &Schemas) -> Result<Vec<Spec>, ConfigError> {
     let mut ids = BTreeSet::new();
     let specs = specs.iter().map(|spec| {
         if !ids.insert(spec.id.as_str()) {
-            return Err(ConfigError::new(format!("window {}", spec.id), "is there twice"));
+            return Err(ConfigError::new(format!("window {}", spec.id), "duplicate id"));
         }
         if let Some(message) = wrong_name(spec, schemas) {
             return Err(ConfigError::new(format!("window {}", spec.id), message));
@@ -147,8 +149,9 @@ pub fn compile(specs: &[WindowSpec], schemas: &Schemas) -> Result<Vec<Spec>, Con
     specs.collect()
 }
 
-/// A name in a spec that nothing of its dataset has, or that is there twice. What is wrong with the
-/// dataset itself is said elsewhere.
+/// Returns an error message for a name that the dataset lacks or that a list repeats.
+///
+/// An unknown dataset is reported by [`Spec::compile`].
 fn wrong_name(spec: &WindowSpec, schemas: &Schemas) -> Option<String> {
     let lists = [
         ("key", &spec.key),
@@ -210,7 +213,7 @@ impl Spec {
         } else if lengths.iter().any(|length| *length > MAX_LENGTH) {
             Some("a length of time is more than a hundred years".to_owned())
         } else if spec.idle_timeout.get() < SignedDuration::from_secs(1) {
-            Some("idle is less than 1s: every shard would be silent".to_owned())
+            Some("idle is less than 1s: every shard would be idle".to_owned())
         } else if spec.distinct > MAX_DISTINCT {
             Some(format!(
                 "distinct is more than {MAX_DISTINCT}, which an item of the store cannot hold"
@@ -218,9 +221,9 @@ impl Spec {
         } else if size.as_secs() > MAX_OVERLAP * slide.as_secs() {
             Some(format!("an event would be in more than {MAX_OVERLAP} windows"))
         } else if spec.key.is_empty() {
-            Some("key names nothing that windows are by".to_owned())
+            Some("key is empty: expected entity or attributes".to_owned())
         } else if spec.retention.get() < spec.allowed_lateness.get() {
-            Some("keep is shorter than lateness: what is late would begin anew".to_owned())
+            Some("keep is shorter than lateness: a late event would start a new window".to_owned())
         } else if !spec.quantiles.iter().all(|it| (0.0..=1.0).contains(it)) {
             Some("quantiles are from 0 to 1".to_owned())
         } else {
@@ -255,13 +258,13 @@ impl Spec {
         })
     }
 
-    /// Whether the windows of this spec hold `event`, where it has their key.
+    /// Returns true if `event` is a reading of the spec's dataset.
     #[must_use]
     pub fn takes(&self, event: &Event<'_>) -> bool {
         event.kind == Kind::Reading && event.dataset == self.dataset
     }
 
-    /// The time of `event` that counts.
+    /// Returns the event time or arrival time of `event`, as the spec chooses.
     #[must_use]
     pub fn time_of(&self, event: &Event<'_>) -> Timestamp {
         match self.time {
@@ -270,7 +273,8 @@ impl Spec {
         }
     }
 
-    /// The group key of `event`: its parts joined by `/`; a part that it does not have is `unknown`.
+    /// Returns the group key of `event`: its parts joined by `/`, with `unknown` for a missing
+    /// part.
     #[must_use]
     pub fn key_of(&self, event: &Event<'_>) -> String {
         let mut text = String::new();
@@ -289,12 +293,14 @@ impl Spec {
         shortened(&text, MAX_KEY_CHARS).into_owned()
     }
 
-    /// The windows that hold `time`, earliest first. Windows begin at whole hops since 1970; one
-    /// that would reach beyond what a clock can show is none.
+    /// Returns the windows that hold `time`, earliest first.
+    ///
+    /// Windows start at multiples of the slide since 1970. A window whose start or end a
+    /// [`Timestamp`] cannot represent is left out.
     pub fn windows_of(&self, time: Timestamp) -> impl Iterator<Item = Span> + use<> {
         let (size, slide) = (self.size.as_secs(), self.slide.as_secs());
         let last = period(time, slide);
-        // The last window that does not hold `time` begins a size before it, or earlier.
+        // The latest window that ends at or before `time` starts at least one size earlier.
         let before = (floor_second(time) - size).div_euclid(slide);
         let span = move |number: i64| {
             let start = number * slide;
@@ -305,13 +311,13 @@ impl Spec {
         (before + 1..=last).filter_map(span)
     }
 
-    /// The latest end of the windows that are closed when the watermark is at `watermark`.
+    /// Returns the latest end of the windows that are closed at `watermark`.
     #[must_use]
     pub fn closes_until(&self, watermark: Timestamp) -> Timestamp {
         watermark.checked_sub(self.delay).unwrap_or(Timestamp::MIN)
     }
 
-    /// Whether an event comes too late for a window when the watermark is at `watermark`.
+    /// Returns true if an event is too late for the window `span` at `watermark`.
     #[must_use]
     pub fn is_late(&self, span: Span, watermark: Timestamp) -> bool {
         let limit = span.end.checked_add(self.delay.saturating_add(self.allowed_lateness));

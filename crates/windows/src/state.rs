@@ -1,4 +1,4 @@
-//! One window as the store keeps it: open, then pending with what it will say, then closed.
+//! Stored window: open, then pending with a fixed revision, then closed.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,33 +14,33 @@ use tributary_model::event::{Attributes, Event, Kind, WindowSpan};
 use tributary_model::id::Id;
 use tributary_model::json::to_json;
 
-/// What a window is, beside its events.
+/// Phase of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// It waits for the watermark.
+    /// Waiting for the watermark.
     Open,
-    /// Its revision is fixed and on its way to the stream. Nothing is added before it got there, so
-    /// that a revision that is sent twice says the same twice.
+    /// Its revision is fixed and about to be emitted. No event is added until it was emitted, so
+    /// that a revision emitted twice is identical.
     Pending,
-    /// Its last revision is in the stream.
+    /// Its last revision was emitted.
     Closed,
 }
 
-/// A window of one group: what its events came to, and how far it is.
+/// Window of one group: aggregate and phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     /// First instant inside.
     #[serde(with = "tributary_model::time::as_rfc3339")]
     start: Timestamp,
-    /// First instant after.
+    /// First instant after the end.
     #[serde(with = "tributary_model::time::as_rfc3339")]
     end: Timestamp,
     phase: Phase,
-    /// Of the revision that is pending or went out last.
+    /// Revision that is pending or was emitted last.
     #[serde(default)]
     revision: u32,
-    /// When that revision was fixed.
+    /// Processing time at which that revision was fixed.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "as_optional_millis")]
     closed_at: Option<Timestamp>,
     aggregate: Aggregate,
@@ -49,12 +49,12 @@ pub struct Window {
     judgement: AnomalyResult,
 }
 
-/// What the detector of the spec said of the revision that was fixed last.
+/// Result of the spec's detector for the latest fixed revision.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct AnomalyResult {
     scores: Vec<(String, f64)>,
     tags: Vec<String>,
-    /// What is usual after this window.
+    /// Baseline after this window.
     baseline: Baseline,
 }
 
@@ -87,7 +87,7 @@ mod as_optional_millis {
 }
 
 impl Window {
-    /// A window without events.
+    /// Creates a window without events.
     #[must_use]
     pub fn open(span: Span) -> Self {
         Self {
@@ -102,46 +102,46 @@ impl Window {
         }
     }
 
-    /// Reads what [`Window::to_json`] wrote.
+    /// Parses the output of [`Window::to_json`].
     ///
     /// # Errors
     ///
-    /// When it is not that.
+    /// Returns an error if `text` is not a stored window.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
 
-    /// The window as the store keeps it.
+    /// Serializes the window for the store.
     #[must_use]
     pub fn to_json(&self) -> String {
         to_json(self)
     }
 
-    /// From its first instant to the first after it.
+    /// Returns the time range of the window.
     #[must_use]
     pub fn span(&self) -> Span {
         Span { start: self.start, end: self.end }
     }
 
-    /// How far it is.
+    /// Returns the phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// The revision that is pending or went out last.
+    /// Returns the revision that is pending or was emitted last.
     #[must_use]
     pub fn revision(&self) -> u32 {
         self.revision
     }
 
-    /// What its events came to.
+    /// Returns the aggregate of its events.
     #[must_use]
     pub fn aggregate(&self) -> &Aggregate {
         &self.aggregate
     }
 
-    /// When somebody has to look at it: at its end while it is open, at once while it is pending.
+    /// Returns the time at which the window is due: its end while open, immediately while pending.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
         match self.phase {
@@ -151,16 +151,17 @@ impl Window {
         }
     }
 
-    /// Whether the event `id` of a record at `place` is in it.
+    /// Returns true if the window holds the event `id` of a record at `place`.
     #[must_use]
     pub fn contains(&self, id: u64, place: Option<RecordPosition<'_>>) -> bool {
         self.seen.contains(id, place)
     }
 
-    /// Adds the events that are not in it yet, each with the place of its record; how many there were.
-    /// A window that was closed has a further revision pending then, fixed at `now`.
+    /// Adds the events that the window does not hold yet, each with the position of its record, and
+    /// returns their number.
     ///
-    /// The caller does not add to a window that is pending.
+    /// If the window was closed, this makes a further revision pending, fixed at `now`. Callers
+    /// must not add to a pending window.
     pub fn apply<'a>(
         &mut self,
         spec: &Spec,
@@ -192,7 +193,7 @@ impl Window {
         added
     }
 
-    /// Fixes the first revision of a window that is open; whether it was.
+    /// Fixes the first revision of an open window. Returns true if the window was open.
     pub fn close(&mut self, now: Timestamp) -> bool {
         let is_open = self.phase == Phase::Open;
         if is_open {
@@ -206,8 +207,10 @@ impl Window {
         self.closed_at = Some(now);
     }
 
-    /// Holds the revision that is about to be written against what was usual `before`, which is the
-    /// [`Window::baseline`] of the latest earlier window of the group. Only where the spec says so.
+    /// Evaluates the revision that is about to be written against `before`, the
+    /// [`Window::baseline`] of the latest earlier window of the group.
+    ///
+    /// Does nothing if the spec has no detector.
     pub fn evaluate(&mut self, spec: &Spec, before: &Baseline) {
         if let Some(detector) = &spec.detector {
             let measures = self.aggregate.results(spec);
@@ -218,22 +221,22 @@ impl Window {
         }
     }
 
-    /// What is usual after this window; empty where nobody judged it.
+    /// Returns the baseline after this window; empty if no detector has evaluated it.
     #[must_use]
     pub fn baseline(&self) -> &Baseline {
         &self.judgement.baseline
     }
 
-    /// Says that the pending revision is in the stream.
+    /// Marks the pending revision as emitted.
     pub fn mark_emitted(&mut self) {
         if self.phase == Phase::Pending {
             self.phase = Phase::Closed;
         }
     }
 
-    /// The window of `group` as an event of `kind: window`.
+    /// Returns the window of `group` as an event of `kind: window`.
     ///
-    /// While it is open it says what it comes to so far, received at its start.
+    /// An open window yields its aggregate so far, received at its start.
     #[must_use]
     pub fn event<'a>(&self, spec: &'a Spec, group: &'a str) -> Event<'a> {
         let Span { start, end } = self.span();

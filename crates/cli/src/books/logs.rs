@@ -1,4 +1,4 @@
-//! The books as functions log them: one line a batch, exact.
+//! Batch counts from the functions' logs: one line per batch, exact.
 
 use anyhow::{Result, anyhow};
 use aws_sdk_cloudwatchlogs::Client;
@@ -11,13 +11,13 @@ use tributary_operate::reconciliation::{FunctionSeries, TimeRange, parse_batch_l
 use crate::progress::Steps;
 use crate::stack::{Stack, why};
 
-/// A word of every line that is wanted, and of few others.
+/// Filter pattern: every batch line contains this word, and few other lines do.
 const BATCH: &str = "batch";
 
-/// A line may reach the log this long, in milliseconds, after the time that it bears.
+/// Maximum delay, in milliseconds, between the time in a line and its arrival in the log.
 const LATE_MS: i64 = 60_000;
 
-/// Reads the lines of all functions.
+/// Reads the batch lines of all functions.
 pub(super) async fn read(
     config: &SdkConfig,
     stack: &Stack,
@@ -54,7 +54,7 @@ async fn points(
             Err(error) => {
                 let service = error.as_service_error();
                 if service.is_some_and(FilterLogEventsError::is_resource_not_found_exception) {
-                    // A function that was never invoked may have no log.
+                    // A function that was never invoked may have no log group.
                     return Ok(points);
                 }
                 return Err(anyhow!("the log {group} cannot be read: {}", why(&error)));

@@ -1,4 +1,4 @@
-//! The books as CloudWatch counts them, and what event source mappings count themselves.
+//! Batch counts from CloudWatch metrics, and the counts of event source mappings.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,12 +13,12 @@ use tributary_operate::reconciliation::{FunctionSeries, MappingCounts, MappingSe
 
 use crate::stack::{Stack, why};
 
-/// What a `GetMetricData` call takes.
+/// Maximum number of queries per `GetMetricData` call.
 ///
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html>
 const MAX_QUERIES: usize = 500;
 
-/// A count of a function, and where it goes.
+/// Metric name and the field that holds its value.
 type Count<C> = (&'static str, fn(&mut C) -> &mut u64);
 
 const COUNTS: [Count<BatchCounts>; 6] = [
@@ -30,6 +30,8 @@ const COUNTS: [Count<BatchCounts>; 6] = [
     ("undelivered", |it| &mut it.undelivered),
 ];
 
+/// Metrics of an event source mapping.
+///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html>
 const MAPPING: [Count<MappingCounts>; 6] = [
     ("PolledEventCount", |it| &mut it.polled),
@@ -40,14 +42,14 @@ const MAPPING: [Count<MappingCounts>; 6] = [
     ("OnFailureDestinationDeliveredEventCount", |it| &mut it.parked),
 ];
 
-/// A series that is asked for.
+/// Metric to query.
 struct Series {
     namespace: String,
     metric: &'static str,
     dimension: (&'static str, String),
 }
 
-/// The shortest period in which CloudWatch still counts what is as old as `since`.
+/// Returns the shortest period that CloudWatch still stores for metrics as old as `since`.
 pub(super) fn period(since: Timestamp, now: Timestamp) -> SignedDuration {
     let hours = now.duration_since(since).as_hours();
     match hours {
@@ -97,7 +99,7 @@ pub(super) async fn read(
     Ok((functions, mappings))
 }
 
-/// The values of several series, put together by their times.
+/// Merges the values of several metrics by time.
 fn points<C: Copy + Default>(
     counts: &[Count<C>],
     values: &[Vec<(Timestamp, f64)>],
@@ -116,7 +118,7 @@ fn whole(value: f64) -> u64 {
     value.round() as u64
 }
 
-/// The event source mappings of all functions, by their ids.
+/// Lists the event source mappings of all functions, with their ids.
 async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, MappingSeries)>> {
     let client = aws_sdk_lambda::Client::new(config);
     let mut found = Vec::new();
@@ -128,7 +130,7 @@ async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, Mapp
                 anyhow!("the mappings of {function} cannot be listed: {}", why(&error))
             })?;
             let Some(uuid) = mapping.uuid else { continue };
-            // Of self-managed Kafka there is no ARN, but there are topics.
+            // A mapping of self-managed Kafka has topics in place of an ARN.
             let topics = mapping.topics.unwrap_or_default();
             let arn = mapping.event_source_arn.unwrap_or_default();
             let source = match topics.first() {
@@ -142,7 +144,7 @@ async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, Mapp
     Ok(found)
 }
 
-/// The sums of each series, period by period.
+/// Reads the sums of each metric per period.
 async fn values(
     client: &Client,
     series: &[Series],
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn series_over_pages_become_books_minute_by_minute() {
+    async fn metric_pages_merge_into_counts_per_minute() {
         let first = mock!(Client::get_metric_data)
             .match_requests(|request| {
                 let queries = request.metric_data_queries();
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_is_counted_in_longer_periods() {
+    fn older_metrics_use_longer_periods() {
         let now = at(0);
         let minutes = |days: i64| {
             let since = now.checked_sub(SignedDuration::from_hours(24 * days)).unwrap();

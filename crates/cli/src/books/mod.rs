@@ -1,4 +1,4 @@
-//! `tributary books`: whether what all functions say of their records balances.
+//! `tributary books`: reconciles the batch counts of all functions.
 
 mod logs;
 mod metrics;
@@ -20,48 +20,50 @@ use crate::stack::Stack;
 use crate::summary::Format;
 use crate::units;
 
-/// Counts are in CloudWatch this long after they were logged.
+/// Time until logged counts appear in CloudWatch metrics.
 const METRICS_DELAY: SignedDuration = SignedDuration::from_mins(3);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The stack, whose outputs name its functions
+    /// Stack, whose outputs name its functions
     #[arg(long, value_name = "NAME")]
     stack: String,
 
-    /// From when on: a time, or a span such as 1h before now
+    /// Start of the time range: a time, or a duration before now such as 1h
     #[arg(long, value_name = "WHEN", default_value = "1h", value_parser = units::moment,
         allow_hyphen_values = true)]
     since: Timestamp,
 
-    /// Up to when: a time, or a span before now [default: now, of metrics three minutes ago]
+    /// End of the time range: a time, or a duration before now [default: now; 3 minutes ago with
+    /// metrics]
     #[arg(long, value_name = "WHEN", value_parser = units::moment,
         allow_hyphen_values = true)]
     until: Option<Timestamp>,
 
-    /// How long a record may be under way from one function to the next
+    /// Maximum time that a record may take from one function to the next
     #[arg(long, value_name = "LENGTH", default_value = "5m", value_parser = units::duration)]
     slack: Duration,
 
-    /// Where counts are read
+    /// Source of the counts
     #[arg(long, value_enum, default_value_t = From::Metrics)]
     from: From,
 
-    /// How the books are shown
+    /// Format of the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// Where the functions' counts are.
+/// Source of the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum From {
-    /// CloudWatch metrics, with those of the event source mappings
+    /// CloudWatch metrics, including those of the event source mappings
     Metrics,
-    /// The lines that the functions log, to the batch; works on a local AWS too
+    /// Log lines of the functions, exact per batch; also works on a local AWS
     Logs,
 }
 
-/// Exit codes: 0 when the books balance, 1 when they do not, 2 for what cannot be read or asked for.
+/// Prints the reconciliation. Exit codes: 0 when the counts reconcile, 1 when they do not, 2 for
+/// read errors and bad arguments.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let window = arguments.window(Timestamp::now())?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -76,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 impl Arguments {
-    /// The window that is asked for; of metrics in whole minutes, in which they are counted.
+    /// Returns the requested time range, rounded down to whole periods if metrics are read.
     fn window(&self, now: Timestamp) -> Result<TimeRange> {
         let slack = SignedDuration::try_from(self.slack)?;
         let (mut since, mut until) = (self.since, self.until.unwrap_or(now));
@@ -87,7 +89,7 @@ impl Arguments {
             until = floor(until, period)?;
         }
         if since >= until {
-            bail!("there is nothing between {since:.0} and {until:.0}");
+            bail!("{since:.0} to {until:.0} is no time range: --since must be before --until");
         }
         if until.duration_since(since) <= slack {
             bail!("{since:.0} to {until:.0} is no longer than the slack of {} s", slack.as_secs());
@@ -105,7 +107,7 @@ impl Arguments {
     }
 }
 
-/// The beginning of the period that a time is in.
+/// Returns the start of the period that contains a time.
 fn floor(time: Timestamp, period: SignedDuration) -> Result<Timestamp> {
     let seconds = period.as_secs();
     let number = time::period(time.round(Unit::Second)?, seconds);

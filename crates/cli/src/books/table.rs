@@ -1,4 +1,4 @@
-//! The books as a person sees them.
+//! Table of the batch counts and the reconciliation.
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
@@ -63,7 +63,7 @@ pub(super) fn table(
     parts.join("\n\n")
 }
 
-/// Names to the left, counts to the right; nothing where there are no rows.
+/// Returns a table with names aligned left and counts aligned right, or `None` without rows.
 fn part(head: &[&str], rows: impl Iterator<Item = (Vec<String>, Vec<u64>)>) -> Option<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

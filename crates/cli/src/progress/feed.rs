@@ -1,4 +1,5 @@
-//! Progress of a feed. Another thread shows it, because the one that sends may wait for its target.
+//! Progress of a feed. A separate thread shows it, because the sending thread may block on its
+//! target.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -14,20 +15,20 @@ use crate::output::eprint_line;
 use crate::stop::Stop;
 use crate::target::{HealthProbe, Target, TargetHealth};
 
-/// How often the bar changes, and somebody's wish to stop is seen.
+/// Interval at which the bar is redrawn and the stop flag is checked.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// Shows how a feed goes until it is finished: records, their rate, what was not delivered, and what
-/// the target is waiting for.
+/// Shows the progress of a feed until it is finished: records, rate, undelivered records, and the
+/// reason if the target is stalled.
 pub(crate) struct FeedProgress {
     records: Arc<AtomicU64>,
-    /// Gone when the feed is over.
+    /// Dropped when the feed is finished, which ends the thread.
     over: Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl FeedProgress {
-    /// Progress towards `count` records, `None` where there is no end.
+    /// Creates progress towards `count` records; `None` if the feed has no end.
     pub(crate) fn new(count: Option<u64>, target: &dyn Target, stop: &Stop) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| match count {
             Some(count) => ProgressBar::new(count).with_style(style(
@@ -43,7 +44,7 @@ impl FeedProgress {
         )
     }
 
-    /// Shows it every so often.
+    /// Starts the thread, which shows progress at the interval `every`.
     fn start(
         every: Duration,
         mut shown: Shown,
@@ -63,20 +64,20 @@ impl FeedProgress {
         Self { records, over, thread }
     }
 
-    /// `records` records have been sent in all.
+    /// Sets the total number of records sent.
     pub(crate) fn sent(&self, records: u64) {
         self.records.store(records, Ordering::Relaxed);
     }
 
-    /// Takes the bar away.
+    /// Stops the thread and removes the bar.
     pub(crate) fn finish(self) {
         drop(self.over);
-        // It ends by returning.
+        // Fails only if the thread panicked, which must not fail the feed.
         let _ = self.thread.join();
     }
 }
 
-/// What is shown, and what was last.
+/// State of the display.
 struct Shown {
     bar: Option<ProgressBar>,
     watch: HealthProbe,
@@ -104,7 +105,9 @@ impl Shown {
             let waiting = health.waiting(records);
             if waiting > 0 {
                 let waiting = HumanCount(waiting);
-                says(&format!("ending: waiting for {waiting} records; again to end at once"));
+                says(&format!(
+                    "stopping: waiting for {waiting} records; interrupt again to quit at once"
+                ));
             }
         }
         if let Some(bar) = &self.bar {
@@ -129,14 +132,14 @@ fn line(records: u64, elapsed: Duration, health: &TargetHealth) -> String {
     line
 }
 
-/// What a bar says beside its numbers.
+/// Returns the text beside the numbers of a bar.
 fn remarks(records: u64, health: &TargetHealth) -> Option<String> {
     let undelivered =
         (health.undelivered > 0).then(|| format!("{} undelivered", HumanCount(health.undelivered)));
     undelivered.or_else(|| stall_reason(records, health))
 }
 
-/// What is sent again and again, and why.
+/// Returns how many records the target accepted, and why it is retrying the rest.
 fn stall_reason(records: u64, health: &TargetHealth) -> Option<String> {
     let why = health.stall_reason.as_deref()?;
     let taken = health.completed.unwrap_or(records).saturating_sub(health.rejected);
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_rate_and_what_the_target_is_waiting_for() {
+    fn line_has_rate_and_stall_reason() {
         let ten = Duration::from_secs(10);
 
         assert_eq!(
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feed_whose_target_takes_nothing_is_heard_of_while_it_waits() {
+    fn stalled_feed_reports_while_it_waits() {
         let (says, said) = mpsc::channel();
         let stop = Stop::default();
         let watch = Box::new(|| health(0, 0, Some("nobody answers")));
@@ -178,13 +181,16 @@ mod tests {
             let _ = says.send(line.to_owned());
         });
 
-        // Nothing more is sent from here on, as by one who waits.
+        // Nothing more is sent from here on, as if the sender were blocked on its target.
         progress.sent(5);
 
         let until = |part: &str| said.iter().find(|line: &String| line.contains(part)).unwrap();
         assert!(until("5 records").ends_with("; 0 taken, retrying: nobody answers"));
         stop.ask();
-        assert_eq!(until("ending"), "ending: waiting for 5 records; again to end at once");
+        assert_eq!(
+            until("stopping"),
+            "stopping: waiting for 5 records; interrupt again to quit at once"
+        );
         progress.finish();
     }
 }

@@ -1,4 +1,4 @@
-//! Which bad rows: where quarantine is, and what they must be.
+//! Location of the quarantine, and filters on its rows.
 
 use std::collections::BTreeSet;
 
@@ -14,26 +14,26 @@ use super::layer::Layer;
 use crate::stack::Stack;
 use crate::units;
 
-/// Where quarantine is.
+/// Location of the quarantine.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Place {
-    /// The stack, whose outputs name the bucket and the stream
+    /// Stack, whose outputs name the bucket and the stream
     #[arg(long, value_name = "NAME", required_unless_present = "bucket")]
     stack: Option<String>,
 
-    /// The bucket of the quarantine, in place of what the stack says
+    /// Bucket of the quarantine, overrides the stack's
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
 
-    /// The prefix of the quarantine in its bucket
+    /// Prefix of the quarantine in its bucket
     #[arg(long, value_name = "PREFIX", default_value = "quarantine/")]
     prefix: String,
 }
 
-/// Which rows of it. Of several conditions all must hold, of several values one.
+/// Filter on rows. All conditions must hold; of a condition with several values, one must match.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct RowFilter {
-    /// Only rows with this code; can be given more than once
+    /// Only rows with this code; can be repeated
     #[arg(long = "code", value_name = "CODE", value_parser = code)]
     codes: Vec<Code>,
 
@@ -41,29 +41,29 @@ pub(super) struct RowFilter {
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
 
-    /// Only rows with this field at fault
+    /// Only rows with a fault in this field
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
 
-    /// Only rows rejected since then: a time, or a span such as 2h before now
+    /// Only rows rejected at or after: a time, or a duration before now such as 2h
     #[arg(long, value_name = "WHEN", value_parser = units::moment, allow_hyphen_values = true)]
     pub since: Option<Timestamp>,
 
-    /// Only rows rejected before then: a time, or a span such as 2h before now
+    /// Only rows rejected before: a time, or a duration before now such as 2h
     #[arg(long, value_name = "WHEN", value_parser = units::moment, allow_hyphen_values = true)]
     pub until: Option<Timestamp>,
 
-    /// Only the row with this record id; can be given more than once
+    /// Only the row with this record id; can be repeated
     #[arg(long = "record-id", value_name = "ID")]
     pub record_ids: Vec<String>,
 
-    /// Only rows whose source is like this, such as `s3://*/accidents/*`
+    /// Only rows whose source matches, such as `s3://*/accidents/*`
     #[arg(long, value_name = "GLOB")]
     source: Option<String>,
 }
 
 impl Place {
-    /// The layer, and the stack where it was asked for.
+    /// Opens the layer, and reads the stack if one was given.
     pub(super) async fn open(&self, config: &SdkConfig) -> Result<(Layer, Option<Stack>)> {
         let stack = match &self.stack {
             Some(name) => Some(Stack::read(config, name).await?),
@@ -72,7 +72,9 @@ impl Place {
         let bucket = match (&self.bucket, &stack) {
             (Some(bucket), _) => bucket.clone(),
             (None, Some(stack)) => stack.output("RawBucketName")?.to_owned(),
-            (None, None) => None.context("--stack or --bucket says where quarantine is")?,
+            (None, None) => {
+                None.context("the quarantine bucket is unknown: expected --stack or --bucket")?
+            }
         };
         let bucket = Bucket::new(clients::s3(config), bucket);
         Ok((Layer::new(bucket, &self.prefix), stack))
@@ -80,7 +82,7 @@ impl Place {
 }
 
 impl RowFilter {
-    /// Whether a row is one of them.
+    /// Returns whether a row matches the filter.
     pub(super) fn takes(&self, row: &QuarantinedRow<'_>) -> bool {
         let is = |wanted: &Option<String>, value: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| value == Some(wanted))
@@ -94,37 +96,38 @@ impl RowFilter {
             && self.source.as_deref().is_none_or(|glob| is_like(&row.source, glob))
     }
 
-    /// Whether there can be any.
+    /// Checks that the time range is not empty.
     ///
     /// # Errors
     ///
-    /// When it ends before it begins.
+    /// Fails if `--since` is not before `--until`.
     pub(super) fn check(&self) -> Result<()> {
         units::check_order(self.since, self.until)
     }
 
-    /// What is likely a mistake where no row is of any of these datasets: a dataset that there is not.
+    /// Returns the filter's dataset if it neither exists nor occurs in `found`: likely a typing
+    /// mistake.
     pub(super) fn unknown_dataset(&self, found: &BTreeSet<&str>) -> Option<&str> {
         let dataset = self.dataset.as_deref()?;
         let is_known = datasets::by_name(dataset).is_some() || found.contains(dataset);
         (!is_known).then_some(dataset)
     }
 
-    /// The record ids that were asked for and are not among `found`.
+    /// Returns the requested record ids that are not in `found`.
     pub(super) fn missing<'w>(&'w self, found: &BTreeSet<&str>) -> Vec<&'w str> {
         let ids = self.record_ids.iter().map(String::as_str);
         ids.filter(|id| !found.contains(id)).collect()
     }
 }
 
-/// Reads a code.
+/// Parses a code.
 fn code(text: &str) -> Result<Code, String> {
     Code::ALL.into_iter().find(|code| code.as_str() == text).ok_or_else(|| {
         format!("there is no code {text:?}; there are {}", Code::ALL.map(Code::as_str).join(", "))
     })
 }
 
-/// Whether `text` is like `glob`, in which a `*` stands for any text.
+/// Returns whether `text` matches `glob`, in which `*` stands for any text.
 fn is_like(text: &str, glob: &str) -> bool {
     let mut parts = glob.split('*');
     let first = parts.next().unwrap_or_default();
@@ -148,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn star_matches_any_text() {
         for (text, glob) in [
             ("s3://b/accidents/a.csv?versionId=v#offset=1&row=2", "s3://*/accidents/*"),
             ("kafka:flood-0#offset=1", "kafka:*"),

@@ -1,4 +1,4 @@
-//! The columns of the objects that bad rows are from, each read once.
+//! CSV columns of the objects that bad rows came from. Each object is read once.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use tributary_aws::s3::{ObjectName, ObjectStore as _, S3};
 use tributary_operate::quarantine::{NotReplayable, ObjectPosition};
 use tributary_rows::{Format, Limits, Next, ObjectReader};
 
-/// So much is read at a time until the header is there.
+/// Bytes per read, until the header is complete.
 const RANGE: u64 = 256 * 1024;
 
-/// The columns of objects. `None` where an object is JSON Lines and has none.
+/// Columns by object. `None` for JSON Lines, which has no header.
 #[derive(Debug)]
 pub(super) struct Headers {
     s3: S3,
@@ -24,7 +24,7 @@ impl Headers {
         Self { s3: S3::new(clients::s3(config)), known: HashMap::new() }
     }
 
-    /// The columns of the very version that a row is from.
+    /// Returns the columns of the object version that a row came from.
     pub(super) async fn of(
         &mut self,
         place: &ObjectPosition<'_>,
@@ -41,7 +41,7 @@ impl Headers {
             let object = ObjectName { bucket, key: name, version_id, etag };
             let columns = read(&self.s3, &object).await.map_err(|why| {
                 let (bucket, key) = (&object.bucket, &object.key);
-                let message = format!("the header of s3://{bucket}/{key} is not to be had: {why}");
+                let message = format!("the header of s3://{bucket}/{key} cannot be read: {why}");
                 NotReplayable::new("no_header", message)
             });
             self.known.insert(key.clone(), columns);

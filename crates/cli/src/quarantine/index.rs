@@ -1,4 +1,4 @@
-//! What is in quarantine, row by row: of the lines of one row the latest counts.
+//! Index of the quarantine by row. The latest line of a row wins.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,32 +14,32 @@ use crate::lines::Unreadable;
 use crate::output::eprint_line;
 use crate::progress::Steps;
 
-/// The rows of a quarantine.
+/// Rows of a quarantine.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// By record id.
+    /// Latest line by record id.
     pub rows: HashMap<String, Seen>,
-    /// The kinds that there are.
+    /// Kinds in the order of their first rows.
     pub kinds: Vec<Kind>,
-    /// The keys of the objects.
+    /// Object keys.
     pub objects: Vec<String>,
     pub lines: u64,
     pub unreadable: u64,
     pub marks: Marks,
 }
 
-/// The latest line of a row.
+/// Latest line of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub rejected_at: Timestamp,
-    /// Which of the objects it is in.
+    /// Index into `objects`.
     pub object: usize,
-    /// Which of the kinds it is of.
+    /// Index into `kinds`.
     pub kind: usize,
     pub is_wanted: bool,
 }
 
-/// What rows are counted by.
+/// Group of rows that is counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Kind {
     pub dataset: Option<String>,
@@ -48,7 +48,7 @@ pub(super) struct Kind {
 }
 
 impl Index {
-    /// Reads the whole of a quarantine, or what of it may be wanted.
+    /// Reads the quarantine, limited to the days that can match the filter.
     pub(super) async fn read(layer: &Layer, filter: &RowFilter) -> Result<Self> {
         let mut unreadable = Unreadable::default();
         let marks = Marks::read(layer, filter.since, &mut unreadable).await?;
@@ -109,7 +109,7 @@ impl Index {
         Ok(index)
     }
 
-    /// The rows that were asked for, and what became of each.
+    /// Returns the rows that match the filter, with their states.
     pub(super) fn wanted(&self) -> impl Iterator<Item = (&str, &Seen, State)> {
         let wanted = self.rows.iter().filter(|(_, seen)| seen.is_wanted);
         wanted.map(|(id, seen)| (id.as_str(), seen, self.marks.state(id, seen.rejected_at)))

@@ -1,4 +1,4 @@
-//! The objects of the quarantine, and the lines in them.
+//! Objects of the quarantine and the lines in them.
 
 use std::collections::VecDeque;
 
@@ -11,10 +11,10 @@ use tributary_operate::quarantine::QuarantinedRow;
 
 use crate::lines::{Unreadable, lines};
 
-/// So many objects are fetched at once: a local AWS writes one for each row.
+/// Number of objects fetched concurrently. A local AWS writes one object per row.
 const PREFETCH: usize = 8;
 
-/// The objects below a prefix, those of a day below `dt=<day>/`.
+/// Objects below a prefix; those of a day are below `dt=<day>/`.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub bucket: Bucket,
@@ -27,14 +27,15 @@ impl Layer {
         Self { bucket, prefix: format!("{prefix}/") }
     }
 
-    /// A layer beside this one.
+    /// Returns the layer whose prefix has this suffix.
     pub(super) fn beside(&self, suffix: &str) -> Self {
         let prefix = format!("{}{suffix}/", self.prefix.trim_end_matches('/'));
         Self { bucket: self.bucket.clone(), prefix }
     }
 
-    /// Its objects, in the order of their days. An object is of the day on which its first line
-    /// arrived, so that a line may be of the day before or after; a day more is looked at, either way.
+    /// Lists the objects in order of their days. An object belongs to the day on which its first
+    /// line arrived, so its other lines may be from an adjacent day. Hence the range is widened by
+    /// one day at both ends.
     pub(super) async fn objects(
         &self,
         since: Option<Timestamp>,
@@ -52,7 +53,7 @@ impl Layer {
         Ok(found)
     }
 
-    /// Says that there is no object, of all days or of those that were asked for.
+    /// Returns the message that no object exists, for all days or for the requested ones.
     pub(super) fn nothing(&self, of_days: bool) -> String {
         let days = if of_days { " of those days" } else { "" };
         format!("there is no object{days} below s3://{}/{}", self.bucket.name(), self.prefix)
@@ -62,18 +63,18 @@ impl Layer {
         key.strip_prefix(&self.prefix)?.strip_prefix("dt=")?.get(..10)
     }
 
-    /// Fetches objects, some ahead of the one that is wanted.
+    /// Fetches objects in order, up to 8 concurrently.
     pub(super) fn fetch(&self, keys: Vec<String>) -> Fetch {
         Fetch { bucket: self.bucket.clone(), keys: keys.into_iter(), fetching: VecDeque::new() }
     }
 }
 
-/// The day of a time, in UTC.
+/// Returns the UTC day of a time.
 pub(super) fn day(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string()
 }
 
-/// Objects on their way.
+/// Objects being fetched.
 pub(super) struct Fetch {
     bucket: Bucket,
     keys: std::vec::IntoIter<String>,
@@ -81,7 +82,7 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    /// The next object: its key and its bytes.
+    /// Returns the key and the bytes of the next object.
     pub(super) async fn next(&mut self) -> Result<Option<(String, Vec<u8>)>> {
         while self.fetching.len() < PREFETCH {
             let Some(key) = self.keys.next() else { break };
@@ -95,7 +96,7 @@ impl Fetch {
     }
 }
 
-/// Gives each bad row of an object of the quarantine.
+/// Calls `each` with every bad row of a quarantine object.
 pub(super) fn bad_rows(
     key: &str,
     bytes: &[u8],

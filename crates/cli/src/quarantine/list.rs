@@ -1,4 +1,4 @@
-//! `tributary quarantine list`: what is in quarantine, by kind.
+//! `tributary quarantine list`: counts of the quarantine by kind.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use tributary_model::time::{as_millis, millis};
 use super::index::{Index, Kind};
 use super::marks::State;
 
-/// What there is.
+/// Counts of the quarantine.
 #[derive(Debug, Serialize)]
 pub(super) struct Listing {
-    /// Rows that were asked for, each counted once.
+    /// Rows that match the filter, each counted once.
     pub rows: u64,
     pub waiting: u64,
     pub replayed: u64,
     pub came_back: u64,
-    /// Lines and objects that were read, and lines that are no bad rows.
+    /// Lines and objects read, and lines that are not bad rows.
     pub lines: u64,
     pub objects: usize,
     pub unreadable: u64,
     pub kinds: Vec<Counted>,
 }
 
-/// The rows of one kind.
+/// Counts of one kind.
 #[derive(Debug, Serialize)]
 pub(super) struct Counted {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ impl Listing {
         }
     }
 
-    /// For a person: one line for each kind, and the sum.
+    /// Returns a table with one line per kind, and the total.
     pub(super) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -122,7 +122,7 @@ impl Listing {
         if self.kinds.is_empty() { text } else { format!("{}\n\n{text}", table.trim_fmt()) }
     }
 
-    /// For a program: one JSON object.
+    /// Returns one JSON object.
     pub(super) fn json(&self) -> Result<String> {
         Ok(serde_json::to_string(self)?)
     }

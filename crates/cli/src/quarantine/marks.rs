@@ -1,4 +1,4 @@
-//! Which bad rows were replayed: lines in objects beside the quarantine.
+//! Marks of replayed bad rows: lines in objects beside the quarantine.
 
 use std::collections::HashMap;
 
@@ -11,27 +11,28 @@ use tributary_model::time::{as_millis, millis};
 use super::layer::{Layer, day};
 use crate::lines::{Unreadable, lines};
 
-/// A replay of one bad row.
+/// Replay of one bad row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     pub record_id: String,
-    /// When the row was rejected that was replayed. One that is rejected later came back.
+    /// Time of the rejection that was replayed. If the row is rejected later than that, it came
+    /// back.
     #[serde(with = "as_millis")]
     pub rejected_at: Timestamp,
     pub code: String,
     #[serde(with = "as_millis")]
     pub replayed_at: Timestamp,
-    /// Whether it was another row than the one in quarantine.
+    /// Set if the replayed row differed from the one in quarantine.
     pub mended: bool,
 }
 
-/// What became of a bad row.
+/// State of a bad row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
     Waiting,
     Replayed,
-    /// It was replayed, and rejected again.
+    /// Replayed, and rejected again.
     CameBack,
 }
 
@@ -45,16 +46,16 @@ impl State {
     }
 }
 
-/// The marks that are there.
+/// Marks read so far.
 #[derive(Debug)]
 pub(super) struct Marks {
     layer: Layer,
-    /// Of each record id the latest rejection that was replayed.
+    /// Latest replayed rejection by record id.
     by_record: HashMap<String, Timestamp>,
 }
 
 impl Marks {
-    /// Reads the marks of rows that were rejected since `since`.
+    /// Reads the marks of rows rejected since `since`.
     pub(super) async fn read(
         quarantine: &Layer,
         since: Option<Timestamp>,
@@ -73,7 +74,7 @@ impl Marks {
         Ok(marks)
     }
 
-    /// What became of the row that was rejected last at this time.
+    /// Returns the state of a row whose last rejection was at `rejected_at`.
     pub(super) fn state(&self, record_id: &str, rejected_at: Timestamp) -> State {
         match self.by_record.get(record_id) {
             None => State::Waiting,
@@ -82,7 +83,7 @@ impl Marks {
         }
     }
 
-    /// Writes marks, in an object of their own.
+    /// Writes marks to a new object.
     pub(super) async fn write(&mut self, marks: &[Mark]) -> Result<()> {
         let (Some(first), mut lines) = (marks.first(), Vec::new()) else { return Ok(()) };
         for mark in marks {

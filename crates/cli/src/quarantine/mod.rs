@@ -1,4 +1,4 @@
-//! `tributary quarantine`: what was set aside, and how it comes back.
+//! `tributary quarantine`: lists, shows and replays bad rows.
 
 mod filter;
 mod headers;
@@ -35,11 +35,11 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Counts what is in quarantine, by dataset, code and field
+    /// Counts the rows in quarantine by dataset, code and field
     List(List),
     /// Shows bad rows, decoded
     Show(Show),
-    /// Sends bad rows into RAW again, mended or not; a dry run unless --yes
+    /// Sends bad rows to RAW again, repaired or not; a dry run unless --yes
     Replay(Box<replay::Arguments>),
 }
 
@@ -51,14 +51,14 @@ struct List {
     #[command(flatten)]
     filter: RowFilter,
 
-    /// How the counts are shown
+    /// Format of the counts
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
 #[derive(clap::Args)]
 struct Show {
-    /// Record ids, as --record-id
+    /// Record ids, like --record-id
     #[arg(value_name = "RECORD_ID")]
     ids: Vec<String>,
 
@@ -68,17 +68,17 @@ struct Show {
     #[command(flatten)]
     filter: RowFilter,
 
-    /// How many rows at most
+    /// Maximum number of rows
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit: usize,
 
-    /// How rows are shown; json is one object a line
+    /// Format of the rows; json is one object per line
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// Exit codes: 0 when what was asked for is done, 1 when rows are left, 2 for what cannot be read,
-/// written or asked for.
+/// Runs the subcommand. Exit codes: 0 when done, 1 when rows are left over, 2 for bad arguments and
+/// for data that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("nothing can be read")?;

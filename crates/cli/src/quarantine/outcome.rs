@@ -1,4 +1,4 @@
-//! What a replay came to.
+//! Result of a replay from quarantine.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -12,33 +12,33 @@ use tributary_operate::quarantine::QuarantinedRow;
 use crate::output::{eprint_line, print_summary};
 use crate::summary::Format;
 
-/// So many rows that are left out are told one by one.
+/// Maximum number of skipped rows printed one by one.
 const MAX_REPORTED: u64 = 10;
 
-/// The counts of a replay.
+/// Counts of a replay.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Outcome {
     #[serde(rename = "dry_run")]
     pub is_dry_run: bool,
-    /// Rows that were asked for.
+    /// Rows that match the filter.
     pub rows: u64,
     pub already_replayed: u64,
-    /// Rows that were not looked at, because of `--limit`.
+    /// Rows not evaluated because of `--limit`.
     pub beyond_limit: u64,
-    /// Rows that become events, or that a declared filter drops.
+    /// Rows that become events, and rows that a configured filter drops.
     pub events: u64,
     pub filtered: u64,
     /// Rows that would be rejected again, by code.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Rows that no record can be made of, by reason.
+    /// Rows that cannot be rebuilt into a record, by reason.
     pub unable: BTreeMap<&'static str, u64>,
-    /// Rows that are, or would be, sent; and of them those that are others than in quarantine.
+    /// Rows that are sent, or would be in a dry run; and the repaired ones among them.
     pub to_send: u64,
     pub mended: u64,
     /// Rows that are in RAW and marked as replayed.
     pub sent: u64,
     pub undelivered: u64,
-    /// Whether somebody stopped it.
+    /// Set if a signal stopped the replay.
     #[serde(rename = "stopped")]
     pub is_stopped: bool,
     pub seconds: f64,
@@ -49,7 +49,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Tells the first of the rows that are left out.
+    /// Counts a skipped row, and prints it if it is one of the first 10.
     pub(super) fn leave_out(&mut self, row: &QuarantinedRow<'_>, why: &str) {
         self.reported += 1;
         if self.reported <= MAX_REPORTED {
@@ -63,11 +63,12 @@ impl Outcome {
         self.events + self.filtered + rejected + unable - self.to_send
     }
 
-    /// Shows it: on standard error where rows went to standard output. The exit code is 0 where every row that was asked for is, or would be, sent.
+    /// Prints the result, on standard error if rows went to standard output. Returns exit code 0 if
+    /// every requested row was sent, or would be in a dry run.
     pub(super) fn show(&self, format: Format, data_on_stdout: bool) -> Result<ExitCode> {
         if self.reported > MAX_REPORTED {
             let more = HumanCount(self.reported - MAX_REPORTED);
-            eprint_line(&format!("left out: {more} more; --left-out FILE has them all"));
+            eprint_line(&format!("left out: {more} more; --left-out FILE writes all of them"));
         }
         let text = match format {
             Format::Json => serde_json::to_string(self)?,

@@ -1,4 +1,4 @@
-//! `tributary quarantine replay`: bad rows go back into RAW.
+//! `tributary quarantine replay`: sends bad rows back to RAW.
 
 use std::collections::HashMap;
 use std::fs;
@@ -34,10 +34,11 @@ use crate::progress::Steps;
 use crate::stop::Stop;
 use crate::summary::Format;
 
-/// How long a batch is tried before the replay ends: throttling passes, a missing network does not.
+/// Time limit for a batch, after which the replay ends. Throttling passes; a missing network does
+/// not.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What a stream takes unless its limit has been raised.
+/// Maximum record size of a stream, unless its limit was raised.
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
 #[derive(clap::Args)]
@@ -48,58 +49,59 @@ pub(super) struct Arguments {
     #[command(flatten)]
     filter: RowFilter,
 
-    /// Sends them; without it the rows are judged, and nothing is sent or marked
+    /// Sends the rows; without it they are only evaluated, and nothing is sent or marked
     #[arg(long)]
     yes: bool,
 
-    /// The stream of raw records, in place of what the stack says
+    /// Stream of raw records, overrides the stack's
     #[arg(long, value_name = "NAME")]
     raw_stream: Option<String>,
 
-    /// Sets a field of the row to what an expression over `payload` and `row` says; null takes it
-    /// away. Can be given more than once
+    /// Sets a field of the row to the result of an expression over `payload` and `row`; null
+    /// removes the field. Can be repeated
     #[arg(long = "set", value_name = "FIELD=CEL")]
     sets: Vec<String>,
 
-    /// The text of the row before it is read, as an expression over `row`
+    /// Replaces the text of the row before it is parsed, by an expression over `row`
     #[arg(long = "row", value_name = "CEL")]
     row: Option<String>,
 
-    /// Replays only the rows of this file, as it has them: JSON Lines with `record_id` and `payload`
-    /// or `row`, as `show --format json` and --left-out write them
+    /// Replays only the rows of this file, with its contents: JSON Lines with `record_id` and
+    /// `payload` or `row`, as written by `show --format json` and --left-out
     #[arg(long, value_name = "FILE")]
     mended: Option<PathBuf>,
 
-    /// The dataset of rows whose own is none that there is
+    /// Dataset for rows without a known one
     #[arg(long = "as", value_name = "DATASET")]
     dataset_if_none: Option<String>,
 
-    /// Sends what would be rejected again, too
+    /// Also sends rows that would be rejected again
     #[arg(long)]
     force: bool,
 
-    /// Replays what was replayed already, too
+    /// Also replays rows that were already replayed
     #[arg(long)]
     again: bool,
 
-    /// How many rows at most
+    /// Maximum number of rows
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 
-    /// Where rows go that are left out, one JSON object a line, with why; - is standard output
+    /// File for the rows that are left out, one JSON object a line with the reason; - is standard
+    /// output
     #[arg(long, value_name = "FILE")]
     left_out: Option<PathBuf>,
 
-    /// The most bytes of a record, as the functions have it
+    /// Maximum bytes of a record, as configured for the functions
     #[arg(long, value_name = "BYTES", default_value_t = MAX_RECORD_BYTES)]
     max_record_bytes: usize,
 
-    /// How the summary is shown
+    /// Format of the summary
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// A line of the file of `--mended`; `show` writes more into it.
+/// Line of a `--mended` file. Further fields, as `show` writes them, are ignored.
 #[derive(Deserialize)]
 struct RepairLine {
     record_id: String,
@@ -107,16 +109,16 @@ struct RepairLine {
     row: Option<String>,
 }
 
-/// A replay as it goes.
+/// State of a replay.
 struct Replay<'a> {
     arguments: &'a Arguments,
     replayer: Replayer,
     mended: Option<HashMap<String, Repair>>,
     headers: Headers,
-    /// Where rows are sent; `None` in a dry run.
+    /// Stream that rows are sent to; `None` in a dry run.
     raw: Option<Producer<Stream>>,
     marks: Marks,
-    /// What is judged and not sent yet.
+    /// Rows evaluated but not sent yet.
     pending: Vec<Pending>,
     left_out: Lines,
     outcome: Outcome,
@@ -127,7 +129,7 @@ struct Pending {
     mark: Mark,
 }
 
-/// Replays the rows that were asked for, and says what became of them.
+/// Replays the requested rows and prints the result.
 pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<ExitCode> {
     let started = Instant::now();
     let stop = Stop::on_signal()?;
@@ -151,7 +153,7 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
             let max = arguments.max_record_bytes;
             Some(Producer::new(Stream::new(clients::kinesis(config), stream.to_owned(), max)))
         }
-        None => bail!("--stack or --raw-stream says where rows go"),
+        None => bail!("the raw stream is unknown: expected --stack or --raw-stream"),
     };
 
     let index = Index::read(&layer, &arguments.filter).await?;
@@ -177,11 +179,11 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
     outcome.show(arguments.format, on_stdout)
 }
 
-/// Which lines are replayed.
+/// Lines to replay.
 struct Selection {
-    /// Of each row the time at which it was rejected.
+    /// Time of the rejection by record id.
     rows: HashMap<String, Timestamp>,
-    /// How many of them each object has.
+    /// Number of selected rows per object.
     by_object: Vec<usize>,
 }
 
@@ -218,7 +220,7 @@ impl Selection {
 }
 
 impl Replay<'_> {
-    /// Goes through the objects that hold rows of the selection.
+    /// Replays the selected rows, object by object.
     async fn objects(
         &mut self,
         layer: &Layer,
@@ -231,7 +233,7 @@ impl Replay<'_> {
         let mut progress = Steps::new(selection.rows.len() as u64, "rows");
         'rows: while let Some((key, bytes)) = fetch.next().await? {
             let mut lines = Vec::new();
-            // What is unreadable was told when it was read first.
+            // Unreadable lines were reported when the index was read.
             bad_rows(&key, &bytes, &mut Unreadable::silent(), |line, row| {
                 if selection.rows.get(row.record_id.as_ref()) == Some(&row.rejected_at) {
                     selection.rows.remove(row.record_id.as_ref());
@@ -257,7 +259,7 @@ impl Replay<'_> {
         self.flush().await
     }
 
-    /// Judges one row.
+    /// Evaluates one row.
     async fn row(&mut self, row: &QuarantinedRow<'_>) -> Result<()> {
         let own = Repair::default();
         let by_hand = self.mended.as_ref().and_then(|mended| mended.get(row.record_id.as_ref()));
@@ -330,8 +332,8 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Sends what is pending, and marks what has arrived. Killed in between, the rows are sent once
-    /// more the next time, under the same ids.
+    /// Sends the pending rows and marks those that were accepted. If the process is killed in
+    /// between, the next replay sends the rows again under the same ids.
     async fn flush(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         let (Some(raw), false) = (&self.raw, pending.is_empty()) else { return Ok(()) };
@@ -368,7 +370,7 @@ fn replayer(arguments: &Arguments) -> Result<Replayer> {
     Ok(Replayer { fixes, dataset, ..Replayer::new(transformer, arguments.max_record_bytes) })
 }
 
-/// The rows of a file of `--mended`, by their ids.
+/// Reads the repaired rows of a `--mended` file, by record id.
 fn read_repairs(path: &Path) -> Result<HashMap<String, Repair>> {
     let text = fs::read_to_string(path);
     let text = text.with_context(|| format!("{} cannot be read", path.display()))?;

@@ -11,11 +11,11 @@ use tributary_rows::json_object;
 
 use super::marks::State;
 
-/// So many bytes are on a line in hex.
+/// Bytes per line of a hex dump.
 const HEX_BYTES: usize = 32;
 
-/// A bad row as a program, or an editor, sees it. What of `payload` and `row` is there can be changed
-/// and given to `replay --mended`.
+/// Bad row as JSON. Its `payload` or `row`, if present, can be edited and given to `replay
+/// --mended`.
 #[derive(Debug, Serialize)]
 pub(super) struct Decoded<'a> {
     record_id: &'a str,
@@ -34,16 +34,16 @@ pub(super) struct Decoded<'a> {
     arrived_at: Option<String>,
     rejected_at: String,
     state: State,
-    /// Why a replay leaves it out.
+    /// Reason why a replay left the row out.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<String>,
-    /// The row as an object, as it was received.
+    /// Row as a JSON object, as it was received.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Box<RawValue>>,
-    /// The row as text, where it is no object.
+    /// Row as text, if it is not a JSON object.
     #[serde(skip_serializing_if = "Option::is_none")]
     row: Option<String>,
-    /// Its bytes, where they are no text either.
+    /// Bytes of the row, if it is not text either.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_hex: Option<String>,
 }
@@ -86,7 +86,7 @@ impl<'a> Decoded<'a> {
         decoded
     }
 
-    /// For a person.
+    /// Returns the row as text for a terminal.
     pub(super) fn text(&self) -> serde_json::Result<String> {
         let mut text = String::new();
         let mut line = |name: &str, value: &str| {
@@ -115,13 +115,13 @@ impl<'a> Decoded<'a> {
         } else if let Some(bytes) = &self.bytes_hex {
             let _ = writeln!(text, " bytes\n{}", hex_lines(bytes));
         } else {
-            let _ = writeln!(text, " bytes            were not kept");
+            let _ = writeln!(text, " bytes            were not stored");
         }
         Ok(text)
     }
 }
 
-/// What a terminal would take for something else is escaped.
+/// Escapes control characters, which a terminal would interpret.
 fn shown(row: &str) -> String {
     let mut text = String::with_capacity(row.len());
     for character in row.chars() {
@@ -144,7 +144,7 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// `hex` on lines of 32 bytes, what is ASCII of it beside them.
+/// Formats `hex` as lines of 32 bytes, with the ASCII characters beside them.
 fn hex_lines(hex: &str) -> String {
     let pairs: Vec<_> = hex.as_bytes().chunks(2).collect();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Messages that nothing could be done with five times: they go back to the queue that they are from.
+//! Messages that failed five times: they go back to the ingest queue.
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -9,8 +9,9 @@ use super::Redrive;
 use crate::progress::Steps;
 
 impl Redrive<'_> {
-    /// Sends each message to the ingest queue, and then removes it. Killed in between it is sent twice,
-    /// and its object read twice, under the same ids.
+    /// Sends each message to the ingest queue, then removes it from the dead-letter queue. If the
+    /// process is killed in between, the message is sent twice and its object is read twice, under
+    /// the same ids.
     pub(super) async fn dead_letters(&mut self) -> Result<()> {
         let queue = |output: &str| -> Result<SqsQueue> {
             let url = self.stack.output(output)?.to_owned();
@@ -27,7 +28,7 @@ impl Redrive<'_> {
             line.waiting = waiting;
             return Ok(());
         }
-        // What fails again may be back before the end. It was sent later than this.
+        // A message that fails again may return before the loop ends. It was sent after this time.
         let started = Timestamp::now();
         let mut progress = Steps::new(waiting, "messages");
         let (mut redriven, mut left) = (0, 0);

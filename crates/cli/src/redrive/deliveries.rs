@@ -1,4 +1,4 @@
-//! Records that Firehose could not deliver: each goes into the layer that it is missing in, and nowhere
+//! Records that Firehose could not deliver: each goes to the layer it is missing from, and nowhere
 //! else.
 
 use std::io::Write as _;
@@ -21,10 +21,10 @@ use super::Redrive;
 use crate::lines::{Unreadable, lines};
 use crate::progress::Steps;
 
-/// How long one object is tried before the redrive leaves it.
+/// Time limit for one object, after which the redrive leaves it in place.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A delivery whose records are set aside below `errors/<name>/`.
+/// Delivery whose failed records are below `errors/<name>/`.
 #[derive(Clone, Copy)]
 struct Delivery {
     name: &'static str,
@@ -32,12 +32,12 @@ struct Delivery {
     into: Into,
 }
 
-/// How records get into their layer.
+/// Route of the records into their layer.
 #[derive(Clone, Copy, PartialEq)]
 enum Into {
-    /// By a delivery stream that converts, as the one did that could not.
+    /// Through a delivery stream with the format conversion that failed.
     Conversion,
-    /// As the lines of an object that is compressed, or as it is.
+    /// As the lines of an object, compressed or not.
     Object { day: &'static str, is_gzip: bool },
 }
 
@@ -56,7 +56,7 @@ const DELIVERIES: [Delivery; 3] = [
 ];
 
 impl Redrive<'_> {
-    /// Goes through the error prefixes of all deliveries.
+    /// Redrives the error prefixes of all deliveries.
     pub(super) async fn deliveries(&mut self) -> Result<()> {
         for delivery in DELIVERIES {
             let bucket = self.bucket(delivery.bucket)?;
@@ -77,7 +77,8 @@ impl Redrive<'_> {
         Ok(())
     }
 
-    /// Redrives the records of one object, and puts it away when all of them are in their layer.
+    /// Redrives the records of one object, and archives the object once all of them are in their
+    /// layer.
     async fn undelivered(
         &mut self,
         delivery: Delivery,
@@ -121,9 +122,8 @@ impl Redrive<'_> {
         Ok(())
     }
 
-    /// Sends events to the delivery stream that puts them into the analytics layer and shows them to
-    /// nobody else. What is no event can never be converted; `metrics` and `alerts` have put it into
-    /// quarantine.
+    /// Sends events to the delivery stream that writes only to the analytics layer. A record that
+    /// is not an event can never be converted; `metrics` and `alerts` have already quarantined it.
     async fn convert(
         &mut self,
         entry: &Entry,
@@ -132,18 +132,18 @@ impl Redrive<'_> {
         let name = self.stack.output("EventsRedeliveryStreamName")?.to_owned();
         let stream = DeliveryStream::new(clients::firehose(self.config), name);
         let mut events = Vec::new();
-        let mut strangers = 0;
+        let mut not_events = 0;
         for record in records {
             if Event::from_json(&record.data).is_err() {
-                strangers += 1;
+                not_events += 1;
                 continue;
             }
             let mut line = record.data.trim_ascii_end().to_vec();
             line.push(b'\n');
             events.push(Outbound { position: events.len(), entry: line });
         }
-        if strangers > 0 {
-            let why = format!("{strangers} of its records are no events; quarantine has them");
+        if not_events > 0 {
+            let why = format!("{not_events} of its records are no events; quarantine has them");
             self.outcome.report(&entry.key, &why);
         }
         let sent = Producer::new(stream).send(&events, Deadline::after(TIMEOUT)).await?;
@@ -157,7 +157,8 @@ impl Redrive<'_> {
     }
 }
 
-/// The key of the object in the layer: the same for the same records, so that they are there once.
+/// Returns the key of the object in the layer. It is the same for the same source object, so that a
+/// second redrive overwrites the first.
 fn key(day: &str, entry: &Entry, records: &[UndeliveredRecord]) -> String {
     let arrived = records.iter().find_map(|record| record.arrived_at_ms);
     let arrived = arrived.and_then(|millis| Timestamp::from_millisecond(millis).ok());
@@ -165,7 +166,7 @@ fn key(day: &str, entry: &Entry, records: &[UndeliveredRecord]) -> String {
     format!("{}redriven-{}", time.strftime(day), Id::of_text(&[&entry.key]))
 }
 
-/// The records as lines.
+/// Joins the records into lines.
 fn body(records: &[UndeliveredRecord], is_gzip: bool) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     for record in records {

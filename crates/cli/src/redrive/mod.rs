@@ -1,4 +1,4 @@
-//! `tributary redrive`: what Lambda, Firehose and SQS gave up on.
+//! `tributary redrive`: redrives what Lambda, Firehose and SQS set aside.
 
 mod dead_letters;
 mod deliveries;
@@ -22,44 +22,44 @@ use crate::stop::Stop;
 use crate::summary::Format;
 use crate::units;
 
-/// What was redriven is kept below this prefix, under the key that it had.
+/// Prefix of redriven objects, in front of their old keys.
 const REDRIVEN: &str = "redriven/";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The stack, whose outputs name buckets, queues and streams
+    /// Stack, whose outputs name buckets, queues and streams
     #[arg(long, value_name = "NAME")]
     stack: String,
 
-    /// Only this kind; can be given more than once
+    /// Only this kind; can be repeated
     #[arg(long, value_enum, value_name = "KIND")]
     only: Vec<Kind>,
 
-    /// Does it; without it, what there is is counted, and nothing is sent or moved
+    /// Redrives; without it, items are only counted, and nothing is sent or moved
     #[arg(long)]
     yes: bool,
 
-    /// Of parked batches those of this function, with or without the name of the stack
+    /// Only parked batches of this function, with or without the stack's name
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
 
-    /// Only what was set aside since then: a time, or a span such as 2h before now
+    /// Only what was set aside at or after: a time, or a duration before now such as 2h
     #[arg(long, value_name = "WHEN", value_parser = units::moment, allow_hyphen_values = true)]
     since: Option<Timestamp>,
 
-    /// Only what was set aside before then: a time, or a span such as 2h before now
+    /// Only what was set aside before: a time, or a duration before now such as 2h
     #[arg(long, value_name = "WHEN", value_parser = units::moment, allow_hyphen_values = true)]
     until: Option<Timestamp>,
 
-    /// How the summary is shown
+    /// Format of the summary
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// What was set aside, and by whom.
+/// Kind of item, by the service that set it aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Kind {
-    /// Batches that Lambda gave up on
+    /// Batches that Lambda parked after its last retry
     Parked,
     /// Records that Firehose could not deliver
     Deliveries,
@@ -67,7 +67,7 @@ enum Kind {
     DeadLetters,
 }
 
-/// A redrive as it goes.
+/// State of a redrive.
 struct Redrive<'a> {
     arguments: &'a Arguments,
     config: &'a SdkConfig,
@@ -76,8 +76,8 @@ struct Redrive<'a> {
     outcome: Outcome,
 }
 
-/// Exit codes: 0 when nothing is left of what was asked for, 1 when something is, 2 for what cannot be
-/// read, written or asked for.
+/// Redrives. Exit codes: 0 when nothing is left over, 1 when something is, 2 for bad arguments and
+/// for data that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     units::check_order(arguments.since, arguments.until)?;
     let started = Instant::now();
@@ -107,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 impl Redrive<'_> {
     fn is_wanted(&self, kind: Kind) -> bool {
         let is_asked_for = self.arguments.only.is_empty() || self.arguments.only.contains(&kind);
-        // Nothing but a batch is of a function.
+        // Only parked batches belong to a function.
         is_asked_for && (self.arguments.function.is_none() || kind == Kind::Parked)
     }
 
@@ -116,8 +116,8 @@ impl Redrive<'_> {
         Ok(Bucket::new(clients::s3(self.config), name))
     }
 
-    /// The objects below a prefix that were written in time, and the keys of those that were redriven
-    /// and could not be removed then.
+    /// Lists the objects below a prefix that were written in the time range. Also returns the keys
+    /// of objects that an earlier run redrove but could not remove.
     async fn objects(
         &self,
         bucket: &Bucket,
@@ -135,8 +135,8 @@ impl Redrive<'_> {
         Ok((found, done.into_iter().filter_map(key).collect()))
     }
 
-    /// Keeps an object that is done with under another key, and removes it from where it waited. Where
-    /// the first succeeds and the second does not, the next run only removes it.
+    /// Copies a finished object below `redriven/` and removes the original. If the removal fails,
+    /// the next run only removes it.
     async fn archive(&self, bucket: &Bucket, key: &str, bytes: Vec<u8>) -> Result<()> {
         bucket.put(&format!("{REDRIVEN}{key}"), bytes).await?;
         bucket.remove(key).await?;

@@ -1,4 +1,4 @@
-//! What a redrive came to.
+//! Result of a redrive.
 
 use std::process::ExitCode;
 
@@ -10,16 +10,16 @@ use serde::Serialize;
 use crate::output::{self, print_summary};
 use crate::summary::Format;
 
-/// So many of what is left are told one by one.
+/// Maximum number of leftovers printed one by one.
 const MAX_REPORTED: u64 = 10;
 
-/// The counts of a redrive.
+/// Counts of a redrive.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Outcome {
     #[serde(rename = "dry_run")]
     pub is_dry_run: bool,
     pub lines: Vec<Line>,
-    /// Whether somebody stopped it.
+    /// Set if a signal stopped the redrive.
     #[serde(rename = "stopped")]
     pub is_stopped: bool,
     pub seconds: f64,
@@ -27,23 +27,23 @@ pub(super) struct Outcome {
     pub reported: u64,
 }
 
-/// What was set aside in one place.
+/// Counts of one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Line {
-    /// The function whose batches, the delivery whose records, the queue whose messages.
+    /// Function of the batches, delivery of the records, or queue of the messages.
     pub place: String,
     pub kind: &'static str,
-    /// Batches, objects or messages that there were.
+    /// Batches, objects or messages found.
     pub waiting: u64,
-    /// The records in them, where that is known.
+    /// Records in them, if known.
     pub records: u64,
     pub redriven: u64,
-    /// Those that are still there after it was tried.
+    /// Items still in place after the attempt.
     pub left: u64,
 }
 
 impl Outcome {
-    /// The line of a place.
+    /// Returns the line of a place, and adds it if missing.
     pub(super) fn line(&mut self, kind: &'static str, place: &str) -> &mut Line {
         let found = self.lines.iter().position(|line| line.kind == kind && line.place == place);
         let at = found.unwrap_or_else(|| {
@@ -53,7 +53,7 @@ impl Outcome {
         &mut self.lines[at]
     }
 
-    /// Tells the first of what is left.
+    /// Counts a leftover, and prints it if it is one of the first 10.
     pub(super) fn report(&mut self, what: &str, why: &str) {
         self.reported += 1;
         if self.reported <= MAX_REPORTED {
@@ -61,7 +61,7 @@ impl Outcome {
         }
     }
 
-    /// Shows it. The exit code is 0 where nothing is left.
+    /// Prints the result. Returns exit code 0 if nothing is left.
     pub(super) fn show(&self, format: Format) -> Result<ExitCode> {
         if self.reported > MAX_REPORTED {
             output::eprint_line(&format!(

@@ -1,4 +1,4 @@
-//! Batches that Lambda gave up on: the very function is invoked with the very payload once more.
+//! Batches that Lambda parked: the same function is invoked again with the same payload.
 
 use std::time::Duration;
 
@@ -14,17 +14,18 @@ use super::Redrive;
 use crate::progress::Steps;
 use crate::stack::why;
 
-/// Where Lambda parks batches: `aws/lambda/<mapping>/<shard>/…`.
+/// Prefix of parked batches: `aws/lambda/<mapping>/<shard>/…`.
 const PARKED: &str = "aws/lambda/";
 
-/// The longest a function may run, and some time for the way there and back.
+/// Maximum duration of a function, 900 s, and 10 s for the network.
 const INVOCATION: Duration = Duration::from_secs(910);
 
-/// Connecting takes milliseconds.
+/// Timeout for connecting, which takes milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
 
 impl Redrive<'_> {
-    /// Invokes the functions of parked batches, in the order in which each shard's were parked.
+    /// Invokes the functions of parked batches, in the order in which the batches of a shard were
+    /// parked.
     pub(super) async fn parked(&mut self) -> Result<()> {
         let bucket = self.bucket("RawBucketName")?;
         let (objects, done) = self.objects(&bucket, PARKED).await?;
@@ -55,7 +56,7 @@ impl Redrive<'_> {
             if !self.arguments.yes {
                 continue;
             }
-            // It was done, and only not removed.
+            // An earlier run succeeded and only failed to remove the object.
             let invoked = if done.contains(&key) { Ok(()) } else { invoke(&lambda, &batch).await };
             let function = batch.function().to_owned();
             match invoked {
@@ -73,7 +74,8 @@ impl Redrive<'_> {
         Ok(())
     }
 
-    /// Whether batches of this function were asked for: `transform` is `dev-transform` too.
+    /// Returns whether batches of this function were requested. `transform` also matches
+    /// `dev-transform`.
     fn is_of_function(&self, name: &str) -> bool {
         let in_stack = |wanted: &str| name == format!("{}-{wanted}", self.stack.name);
         let wanted = self.arguments.function.as_deref();
@@ -81,7 +83,7 @@ impl Redrive<'_> {
     }
 }
 
-/// A client that waits for as long as a function may run, and does not call twice by itself.
+/// Creates a client that waits for the maximum duration of a function and never retries.
 fn client(config: &SdkConfig) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -91,7 +93,8 @@ fn client(config: &SdkConfig) -> Client {
     Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
 }
 
-/// Invokes the function, and reads its answer: only one that names no failure says that all is done.
+/// Invokes the function and checks its answer. The batch succeeded only if the answer contains no
+/// failure.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
 async fn invoke(lambda: &Client, batch: &ParkedBatch<'_>) -> Result<(), String> {
@@ -109,7 +112,7 @@ async fn invoke(lambda: &Client, batch: &ParkedBatch<'_>) -> Result<(), String> 
     }
 }
 
-/// How many records a payload has: of a stream in a list, of topics in one for each partition.
+/// Counts the records of a payload: one list for a stream, one list per partition for topics.
 fn records(payload: &str) -> u64 {
     let payload: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
     let length = |list: &serde_json::Value| list.as_array().map_or(0, Vec::len) as u64;

@@ -1,4 +1,4 @@
-//! How far a replay has come, in a file.
+//! Checkpoint of a replay, in a file.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -13,23 +13,23 @@ use tributary_rows::Position;
 use super::input::Place;
 use crate::target::TargetName;
 
-/// So many bytes at the beginning of a file tell it from others.
+/// Bytes at the start of a file that identify it.
 const HEAD: u64 = 4096;
 
-/// The next row to send, and of what.
+/// Position of the next row to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
-    /// What the rows were sent to.
+    /// Target of the rows.
     pub target: String,
-    /// The bytes that all rows before made in the target, where that is a file.
+    /// Bytes that the rows before this position occupy in the target, if it is a file.
     pub target_bytes: Option<u64>,
-    /// Each file of the replay.
+    /// Files of the replay.
     pub files: Vec<Source>,
-    /// How many times all files have been read.
+    /// Number of completed passes over all files.
     pub loops: u64,
-    /// The file that is being read, from 0; as many as there are files at the end.
+    /// Index of the current file, from 0; the number of files at the end.
     pub file: usize,
-    /// Where its next row begins: bytes of decompressed input, and its number from 1.
+    /// Start of the next row: offset in bytes of decompressed input, and row number from 1.
     pub offset: u64,
     pub row: u64,
     /// Rows sent and rows that could not be read, over all runs.
@@ -37,14 +37,14 @@ pub(crate) struct Checkpoint {
     pub bad_rows: u64,
 }
 
-/// One file, and what it begins with.
+/// File and the identity of its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Source {
     pub path: PathBuf,
-    /// The length of its known beginning, at most 4,096 bytes, and a hash of it.
+    /// Length of the hashed start of the file, at most 4,096 bytes, and its hash.
     pub head_bytes: u64,
     pub head: String,
-    /// Of an object, the version and the entity tag that are read.
+    /// Version and entity tag, if it is an object of S3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ impl Source {
 }
 
 impl Checkpoint {
-    /// The beginning of a replay.
+    /// Creates the checkpoint of the start of a replay.
     pub(crate) fn new(
         files: &[PathBuf],
         places: &mut [Place],
@@ -87,8 +87,8 @@ impl Checkpoint {
         })
     }
 
-    /// The checkpoint in the file at `path`, if there is one, which must be of this replay. Objects are
-    /// pinned to the versions that it knows.
+    /// Loads the checkpoint at `path`, if the file exists. It must belong to this replay. Pins
+    /// objects to the versions in the checkpoint.
     pub(crate) fn load(
         path: &Path,
         files: &[PathBuf],
@@ -111,7 +111,7 @@ impl Checkpoint {
         }
         for (source, place) in checkpoint.files.iter().zip(places) {
             place.pin(source.version_id.clone(), source.etag.clone());
-            // A file may have grown, but not begun to be another one.
+            // A file may have grown, but its start must be the same.
             let is_same = match Source::of(&source.path, place, source.head_bytes) {
                 Ok(found) => found == *source,
                 Err(error) if is_overwritten(&error) => false,
@@ -124,12 +124,13 @@ impl Checkpoint {
         Ok(Some(checkpoint))
     }
 
-    /// Where the file at hand goes on.
+    /// Returns the position in the current file.
     pub(crate) fn position(&self) -> Position {
         Position { offset: self.offset, row: self.row }
     }
 
-    /// Writes the file anew, so that whatever happens there is the old one or this one.
+    /// Writes the checkpoint atomically: after a crash, the file holds the old checkpoint or this
+    /// one.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let cannot = || format!("{} cannot be written", path.display());
         let mut text = serde_json::to_vec(self)?;
@@ -141,7 +142,7 @@ impl Checkpoint {
     }
 }
 
-/// Where a checkpoint is written before it takes the place of the one before.
+/// Returns the path of the temporary file that replaces the checkpoint.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");

@@ -1,4 +1,4 @@
-//! Where rows are read from: files, objects of S3, standard input.
+//! Input of rows: files, objects of S3, standard input.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -19,36 +19,36 @@ use tributary_datasets::ingest::SourceName;
 
 use crate::output::is_stdout;
 
-/// The first range holds any header; what follows is read in ranges that are worth a request.
+/// Size of the first range, which holds any header, and of the following ranges, each large enough
+/// to be worth a request.
 const FIRST_RANGE: u64 = 256 * 1024;
 const RANGE: u64 = 8 * 1024 * 1024;
 
-/// How long a range is tried, beyond what the SDK itself tries.
+/// Time limit for retrying a range, beyond the SDK's own retries.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Something that can be read from its beginning.
+/// Location that can be read from its start.
 pub(super) enum Place {
     Stdin,
     File(PathBuf),
     Object(Object),
 }
 
-/// An object, and from the first read on the version of it.
+/// Object. From the first read on, one version of it.
 #[derive(Clone)]
 pub(super) struct Object {
     name: ObjectName,
     store: Rc<Store>,
 }
 
-/// S3, reached from a command that does one thing at a time. Nothing of AWS is looked at before
-/// something is read.
+/// Blocking S3 client. AWS configuration is loaded on the first read.
 struct Store {
     runtime: Runtime,
     s3: OnceCell<S3>,
 }
 
 impl Place {
-    /// A place for each argument.
+    /// Returns the place of each argument.
     pub(super) fn all(files: &[PathBuf]) -> Result<Vec<Self>> {
         let mut store: Option<Rc<Store>> = None;
         let place = |file: &PathBuf| {
@@ -67,7 +67,7 @@ impl Place {
         files.iter().map(place).collect()
     }
 
-    /// What rows of it are said to be from.
+    /// Returns the source name for the rows of this place.
     pub(super) fn source(&self) -> SourceName {
         match self {
             Self::Stdin => SourceName::file("stdin"),
@@ -79,8 +79,7 @@ impl Place {
         }
     }
 
-    /// Its first bytes, at most so many. Of an object, the version that has them is the one that is
-    /// read from now on.
+    /// Returns the first `bytes` bytes at most. An object is pinned to the version of this read.
     pub(super) fn head(&mut self, bytes: u64) -> Result<Vec<u8>> {
         match self {
             Self::Stdin => Ok(Vec::new()),
@@ -93,7 +92,7 @@ impl Place {
         }
     }
 
-    /// The version and the entity tag of an object that was read.
+    /// Returns the version and the entity tag of an object that was read.
     pub(super) fn version(&self) -> (Option<String>, Option<String>) {
         match self {
             Self::Object(Object { name, .. }) => (name.version_id.clone(), name.etag.clone()),
@@ -101,7 +100,7 @@ impl Place {
         }
     }
 
-    /// Reads this version of an object and no other.
+    /// Pins an object to a version.
     pub(super) fn pin(&mut self, version_id: Option<String>, etag: Option<String>) {
         if let Self::Object(Object { name, .. }) = self {
             (name.version_id, name.etag) = (version_id, etag);
@@ -119,7 +118,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// `s3://BUCKET/KEY`, and with `?versionId=V` one version of it. Any other `?` belongs to the key.
+/// Parses `s3://BUCKET/KEY`, with `?versionId=V` for one version. Any other `?` belongs to the key.
 fn object_name(url: &str) -> Result<ObjectName> {
     let rest = url.strip_prefix("s3://").unwrap_or(url);
     let (rest, version_id) = match rest.rsplit_once("?versionId=") {
@@ -174,26 +173,26 @@ impl Object {
     }
 }
 
-/// What is being read: a file or an object, which can be entered in the middle, or standard input.
+/// Open input: a file or an object, which are seekable, or standard input.
 pub(super) enum Input {
     File(File),
     Stdin(io::StdinLock<'static>),
     Object(Ranges),
 }
 
-/// An object, range by range.
+/// Object, read in ranges.
 pub(super) struct Ranges {
     object: Object,
-    /// The range that is there, and how much of it has been given.
+    /// Current range, and the number of its bytes already returned.
     piece: Vec<u8>,
     given: usize,
-    /// Where the next range begins, and the length of the object.
+    /// Start of the next range, and the length of the object.
     offset: u64,
     object_bytes: u64,
 }
 
 impl Input {
-    /// Opens a place. Of an object the first range is read, which says the version.
+    /// Opens a place. Reads the first range of an object, which pins its version.
     pub(super) fn open(place: &mut Place) -> Result<Self> {
         Ok(match place {
             Place::Stdin => Self::Stdin(io::stdin().lock()),
@@ -206,7 +205,7 @@ impl Input {
         })
     }
 
-    /// Reads into `piece`; 0 at the end.
+    /// Reads into `piece` and returns the number of bytes; 0 at the end.
     pub(super) fn read(&mut self, piece: &mut [u8]) -> Result<usize> {
         match self {
             Self::File(file) => Ok(file.read(piece)?),
@@ -215,13 +214,13 @@ impl Input {
         }
     }
 
-    /// Goes on at `offset`.
+    /// Moves to `offset`.
     pub(super) fn seek(&mut self, offset: u64) -> Result<()> {
         match self {
             Self::File(file) => {
                 file.seek(SeekFrom::Start(offset))?;
             }
-            // Standard input has no checkpoint to go on from.
+            // Standard input never has a checkpoint to resume from.
             Self::Stdin(_) => {}
             Self::Object(ranges) => {
                 (ranges.offset, ranges.given) = (offset, 0);
@@ -258,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_a_bucket_a_key_and_perhaps_a_version() {
+    fn object_url_has_bucket_key_and_optional_version() {
         let parts = |url: &str| {
             let ObjectName { bucket, key, version_id, .. } = object_name(url).unwrap();
             (bucket, key, version_id)

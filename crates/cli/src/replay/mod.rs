@@ -26,16 +26,16 @@ use crate::summary::{self, Format, Report, Throughput};
 use crate::target::{Item, Origin, SendResult, Target, TargetName, To};
 use crate::units;
 
-/// How much is read at a time.
+/// Bytes per read.
 const PIECE: usize = 1 << 18;
 
-/// How often a checkpoint is written. What was sent since the last one may be sent again.
+/// Interval between checkpoints. Rows sent since the last one may be sent again.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// A look at the clock every so many rows, unless there is a pace, which looks at each.
+/// Number of rows between two checks of the clock. With a pace, every row checks it.
 const CHECK_EVERY: u64 = 256;
 
-/// So many bad rows are told one by one.
+/// Maximum number of bad rows printed one by one.
 const MAX_REPORTED: u64 = 5;
 
 #[derive(clap::Args)]
@@ -47,60 +47,60 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     to: To,
 
-    /// The dataset of the files; else each header tells
+    /// Dataset of the files [default: detected from each header]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
 
-    /// How much faster than the clock the rows' own times go, such as 60x [default: as fast as it can]
+    /// Speed of the rows' own times as a multiple of real time, such as 60x [default: unlimited]
     #[arg(long, value_name = "X", value_parser = units::speed)]
     speed: Option<f64>,
 
-    /// Rows a second, by the clock
+    /// Rows per second of real time
     #[arg(long, value_name = "N/s", value_parser = units::rate, conflicts_with = "speed")]
     rate: Option<f64>,
 
-    /// How many rows to send in this run
+    /// Number of rows to send in this run
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 
-    /// Begins again at the end, for ever
+    /// Starts again at the end, without a limit
     #[arg(long = "loop")]
     again: bool,
 
-    /// Keeps in this file how far it has come, and goes on from there
+    /// File that keeps the progress, from which a later run resumes
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 
-    /// How the summary is shown
+    /// Format of the summary
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// What a replay came to.
+/// Result of a replay.
 #[derive(Debug, Serialize)]
 struct Summary {
     target: String,
     /// Rows sent in this run.
     records: u64,
-    /// Of these, the ones that are not known to have got there.
+    /// Records whose delivery was not confirmed.
     undelivered: u64,
-    /// Rows that were sent again.
+    /// Rows sent more than once because the target did not accept them.
     retried: u64,
-    /// Of the records, those that the target will never take, and by which code.
+    /// Records that the target rejected permanently, in total and by code.
     rejected: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     rejected_by_code: BTreeMap<String, u64>,
-    /// Rows that cannot be read and were left out; a file's damaged rest counts as one.
+    /// Rows left out because they cannot be read. The rest of a damaged file counts as one row.
     bad_rows: u64,
-    /// How many times all files have been read to the end.
+    /// Number of completed passes over all files.
     loops: u64,
-    /// Whether there is nothing left to send.
+    /// Set if nothing is left to send.
     finished: bool,
     #[serde(flatten)]
     throughput: Throughput,
 }
 
-/// Whether to go on with the next file.
+/// Decision after a row or a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Next,
@@ -109,7 +109,7 @@ enum Flow {
 
 struct Replay<'a> {
     arguments: &'a Arguments,
-    /// Each file, and of each object the version.
+    /// Place of each file; an object is pinned to a version.
     places: Vec<Place>,
     dataset: Option<&'static dyn Dataset>,
     target: Box<dyn Target>,
@@ -117,7 +117,7 @@ struct Replay<'a> {
     progress: FeedProgress,
     stop: Stop,
     wants_keys: bool,
-    /// How far it has come.
+    /// Position reached so far.
     at: Checkpoint,
     saved: Instant,
     sent: u64,
@@ -125,7 +125,7 @@ struct Replay<'a> {
     payload: Vec<u8>,
 }
 
-/// Replays until the files or the limit end, or somebody stops it.
+/// Replays until the files or the limit end, or a signal stops it.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let dataset = arguments.dataset.as_deref().map(named).transpose()?;
     if arguments.files.iter().any(|file| is_stdout(file))
@@ -178,14 +178,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         payload: Vec::new(),
     };
     let result = replay.files();
-    // What was sent before a file could not be read was sent.
+    // Rows sent before a file failed are still delivered.
     replay.target.flush()?;
     replay.save()?;
     replay.finish(started, result)
 }
 
 impl Replay<'_> {
-    /// All files, again and again where that is wanted.
+    /// Replays all files, repeatedly with `--loop`.
     fn files(&mut self) -> Result<()> {
         loop {
             let sent_before = self.sent;
@@ -208,12 +208,12 @@ impl Replay<'_> {
         }
     }
 
-    /// Whether enough was sent, or somebody wants to stop.
+    /// Returns whether the limit is reached or a stop is requested.
     fn is_over(&self) -> bool {
         self.stop.is_wanted() || self.arguments.limit.is_some_and(|limit| self.sent >= limit)
     }
 
-    /// Sends the rest of the file at hand.
+    /// Sends the rest of the current file.
     fn file(&mut self) -> Result<Flow> {
         let place = &mut self.places[self.at.file];
         let name = place.to_string();
@@ -279,7 +279,7 @@ impl Replay<'_> {
         }
     }
 
-    /// Sends one row when its time has come; [`Flow::Stop`] where it was not sent.
+    /// Sends one row when it is due. Returns [`Flow::Stop`] if it was not sent.
     fn row(&mut self, row: &FeedRow<'_>, source: &SourceName) -> Result<Flow> {
         self.payload.clear();
         row.write_payload(&mut self.payload);
@@ -312,12 +312,12 @@ impl Replay<'_> {
         }
     }
 
-    /// Writes the checkpoint, if there is one: everything before it has gone out.
+    /// Writes the checkpoint, if requested, after everything before it was delivered.
     fn save(&mut self) -> Result<()> {
         self.saved = Instant::now();
         let Some(path) = &self.arguments.checkpoint else { return Ok(()) };
         self.at.target_bytes = self.target.sync()?;
-        // What was not delivered is sent again from the last checkpoint on.
+        // Undelivered rows are sent again from the last checkpoint on.
         if self.target.status().undelivered > 0 {
             return Ok(());
         }
@@ -361,7 +361,7 @@ impl Replay<'_> {
     }
 }
 
-/// When a row happened, as its dataset understands it; `None` for a row that is no event.
+/// Returns the event time of a row according to its dataset; `None` if the row is not an event.
 fn event_time_ms(dataset: &dyn Dataset, payload: &[u8]) -> Option<i64> {
     let payload = str::from_utf8(payload).ok()?;
     let event = dataset.event(payload, None).ok()?;

@@ -25,28 +25,29 @@ use crate::progress::Progress;
 use crate::run::named;
 use crate::summary::Format;
 
-/// How much is read at a time.
+/// Bytes per read.
 const PIECE: usize = 1 << 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Rows (CSV or JSON Lines, plain or gzip), or events, one JSON object a line; - is standard input
+    /// Rows (CSV or JSON Lines, plain or gzip), or events, one JSON object a line; - is standard
+    /// input
     file: PathBuf,
 
-    /// A file of rules; else those that are compiled in
+    /// File of rules [default: the compiled-in rules]
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 
-    /// The dataset of the rows; else the header tells
+    /// Dataset of the rows [default: detected from the header]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
 
-    /// How results are shown: the table has what fired most, JSON has all
+    /// Format of the results: the table shows the top days and entities, JSON shows all
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// What a backtest came to, for a program.
+/// Result of a backtest, as JSON.
 #[derive(Serialize)]
 struct Summary<'a> {
     file: &'a str,
@@ -56,16 +57,16 @@ struct Summary<'a> {
     rules: &'a RuleCounts,
 }
 
-/// What rules were asked about.
+/// Counts of the input.
 #[derive(Default, Serialize)]
 struct Seen {
     events: u64,
-    /// Windows that rules were asked about, computed from the readings.
+    /// Windows computed from the readings and evaluated.
     windows: u64,
-    /// Rows that are no events: bad, or filtered.
+    /// Rows without an event: bad or filtered.
     left_out: u64,
-    /// Window events of the file that rules were not asked about, because their windows are computed
-    /// from its readings.
+    /// Window events of the file that were not evaluated, because their windows are computed from
+    /// its readings.
     computed_anew: u64,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     from: Option<Timestamp>,
@@ -81,13 +82,13 @@ fn as_text<S: serde::Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::O
     }
 }
 
-/// Rules over the events of a file.
+/// Evaluation of rules over the events of a file.
 struct Backtest<'r> {
-    /// The windows so far of the specs that a rule asks about.
+    /// Windows so far, of the specs that a rule refers to.
     windows: Windows,
-    /// The datasets of the readings so far.
+    /// Datasets of the readings so far.
     read: BTreeSet<String>,
-    /// Window events of the file, as their lines.
+    /// Window events of the file, as lines.
     given: Vec<Vec<u8>>,
     evaluator: RuleEvaluator<'r>,
     rule_counts: RuleCounts,
@@ -128,7 +129,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         backtest.rows(input, &arguments.file, dataset, &transformer)?;
     }
     backtest.close()?;
-    // Where the file ends, silence can be told up to there.
+    // No-data rules are evaluated up to the end of the file.
     let Backtest { evaluator, mut rule_counts, seen, last_received, .. } = backtest;
     if let Some(last) = last_received {
         for firing in evaluator.finish(last) {
@@ -169,7 +170,7 @@ fn open(file: &Path) -> std::io::Result<BufReader<Box<dyn Read>>> {
     Ok(BufReader::with_capacity(PIECE, input))
 }
 
-/// Whether a file begins with an event: a row of JSON has no `event_id`.
+/// Returns whether a file starts with an event. A row in JSON has no `event_id`.
 fn is_events(begin: &[u8]) -> bool {
     let line = begin.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
     line.is_some_and(|line| Event::from_json(line).is_ok())
@@ -209,7 +210,7 @@ impl Backtest<'_> {
         let mut progress = Progress::new(length.map(|metadata| metadata.len()));
         let mut feed = Feed::new(dataset, Limits::default()).named(&name);
         let (mut piece, mut payload) = (vec![0; PIECE], Vec::new());
-        // Why the first line is no row, as long as none is one.
+        // Reason why the first line is not a row, reported if no line is one.
         let mut first = None;
         loop {
             match feed.step() {
@@ -259,11 +260,11 @@ impl Backtest<'_> {
         }
     }
 
-    /// Takes in one event of the file: a reading is also in its windows, and a window is for
-    /// [`close`](Self::close).
+    /// Adds one event of the file. A reading is also added to its windows; a window event is
+    /// evaluated in [`close`](Self::close).
     fn event(&mut self, event: &Event<'_>) -> Result<()> {
         self.windows.add(event);
-        self.rule_counts.asked_about(&event.dataset);
+        self.rule_counts.record_dataset(&event.dataset);
         let time = event.event_time;
         self.seen.events += 1;
         self.seen.from = Some(self.seen.from.map_or(time, |from| from.min(time)));
@@ -276,28 +277,29 @@ impl Backtest<'_> {
             }
             Kind::Reading | Kind::Heartbeat => {}
         }
-        self.ask(event)
+        self.evaluate(event)
     }
 
-    /// Closes all windows, in order of time: each is as if nothing had come late. Those that the file
-    /// has are asked where it has no readings of their dataset: they would be asked twice.
+    /// Closes and evaluates all windows in order of time, as if no reading had been late. A window
+    /// event of the file is evaluated only if the file has no readings of its dataset, so that no
+    /// window is evaluated twice.
     fn close(&mut self) -> Result<()> {
         for line in std::mem::take(&mut self.given) {
-            // It was read before.
+            // Cannot fail: the line was parsed before.
             let Ok(event) = Event::from_json(&line) else { continue };
             if self.read.contains(&*event.dataset) {
                 self.seen.computed_anew += 1;
             } else {
-                self.ask(&event)?;
+                self.evaluate(&event)?;
             }
         }
         let closed = std::mem::take(&mut self.windows).close().by_time();
         self.seen.windows = closed.events().len() as u64;
-        closed.events().try_for_each(|event| self.ask(&event))
+        closed.events().try_for_each(|event| self.evaluate(&event))
     }
 
-    /// Asks the rules about one event.
-    fn ask(&mut self, event: &Event<'_>) -> Result<()> {
+    /// Evaluates the rules on one event.
+    fn evaluate(&mut self, event: &Event<'_>) -> Result<()> {
         let (firings, errors) = self.evaluator.event(event);
         if let Some(error) = errors.first() {
             bail!("rule {}: {}", error.rule, error.message);

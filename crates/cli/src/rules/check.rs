@@ -15,19 +15,20 @@ use crate::summary::Format;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A file of rules; else those that are compiled in
+    /// File of rules [default: the compiled-in rules]
     file: Option<PathBuf>,
 
-    /// Where the examples are, a folder for each rule; else fixtures/rules/shipped, where there is one
+    /// Folder of the examples, with a folder per rule [default: fixtures/rules/shipped if it
+    /// exists]
     #[arg(long, value_name = "DIR")]
     examples: Option<PathBuf>,
 
-    /// How findings are shown
+    /// Format of the findings
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// What a check came to, for a program.
+/// Result of a check, as JSON.
 #[derive(Serialize)]
 struct Summary<'a> {
     file: &'a str,
@@ -59,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if checked.is_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// How many examples there are in which a rule fires, and in which it does not.
+/// Counts the examples in which a rule fires, and those in which it does not.
 fn count(folder: &Path, rule: &str) -> Result<(usize, usize)> {
     let paths = super::examples(folder, rule)?;
     let names = paths.iter().filter_map(|file| file.file_name()?.to_str());
@@ -68,7 +69,7 @@ fn count(folder: &Path, rule: &str) -> Result<(usize, usize)> {
     Ok((fires, all.len() - fires))
 }
 
-/// Tells what a check found.
+/// Prints the findings of a check.
 pub(super) fn report(name: &str, checked: &Checked, format: Format) -> Result<()> {
     let errors = checked.errors().count();
     let warnings = checked.findings.len() - errors;

@@ -13,7 +13,7 @@ use clap::Subcommand;
 use comfy_table::Table;
 use tributary_config::{ALERTS, PIPELINE, PipelineConfig};
 
-/// Where examples are, below the folder that a person is in.
+/// Default folder of the examples, relative to the working directory.
 const EXAMPLES: &str = "fixtures/rules/shipped";
 
 #[derive(clap::Args)]
@@ -24,15 +24,16 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Whether each rule compiles, names what its events have, can fire, and has examples
+    /// Checks that each rule compiles, refers to existing fields, can fire, and has examples
     Check(check::Arguments),
-    /// Whether each rule fires in its examples that say so, and in no other
+    /// Checks that each rule fires in its fires- examples and in no other
     Test(test::Arguments),
-    /// How often each rule would have fired over a file of rows or events, by day and by entity
+    /// Counts how often each rule would have fired over a file of rows or events, by day and by
+    /// entity
     Backtest(backtest::Arguments),
 }
 
-/// Exit codes: 0 when nothing is wrong, 1 when a rule is, 2 for what cannot be read.
+/// Runs the subcommand. Exit codes: 0 when no rule is wrong, 1 when one is, 2 for read errors.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.verb {
         Verb::Check(arguments) => check::run(arguments),
@@ -41,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-/// The text of a file of rules and what it is called; those that are compiled in where none is named.
+/// Reads a file of rules and returns its name and text; without a file, the compiled-in rules.
 fn read(file: Option<&Path>) -> Result<(String, String)> {
     let Some(file) = file else { return Ok(("config/alerts.toml".to_owned(), ALERTS.to_owned())) };
     let name = file.display().to_string();
@@ -49,12 +50,13 @@ fn read(file: Option<&Path>) -> Result<(String, String)> {
     Ok((name, text))
 }
 
-/// The windows and ranges that rules are held against: those that are compiled in.
+/// Returns the compiled-in configuration, with the windows and ranges that rules are checked
+/// against.
 fn pipeline() -> Result<PipelineConfig> {
     Ok(PipelineConfig::from_toml(PIPELINE)?)
 }
 
-/// The files of the examples of a rule, in order; none where there is no folder of them.
+/// Lists the example files of a rule, sorted; empty if the rule has no folder.
 fn examples(folder: &Path, rule: &str) -> Result<Vec<PathBuf>> {
     let folder = folder.join(rule);
     if !folder.is_dir() {
@@ -69,7 +71,7 @@ fn examples(folder: &Path, rule: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A table as text, without what is blank at the end of its lines.
+/// Formats a table without trailing blanks.
 fn aligned(table: &Table) -> String {
     let text = table.to_string();
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")

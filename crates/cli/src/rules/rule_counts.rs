@@ -1,4 +1,4 @@
-//! How often rules fired, by day and by entity.
+//! Counts of firings by rule, day and entity.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,35 +10,35 @@ use tributary_model::id::Id;
 use tributary_rules::evaluator::Firing;
 use tributary_rules::{Rules, Severity};
 
-/// How many days and entities of a rule a person is shown.
+/// Maximum number of days and of entities shown per rule in the table.
 const MAX_SHOWN: usize = 5;
 
-/// Times that a rule fired, and alerts that this makes with the cooldown applied.
+/// Firings of a rule, and the alerts that remain after its cooldown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Count {
     pub alerts: u64,
     pub fired: u64,
 }
 
-/// One rule.
+/// Counts of one rule.
 #[derive(Serialize)]
 pub(super) struct OfRule {
     rule: String,
     dataset: String,
-    /// Whether there was an event of its dataset.
+    /// Set if the input had an event of the rule's dataset.
     #[serde(skip)]
-    is_asked: bool,
+    has_events: bool,
     severity: Severity,
     #[serde(flatten)]
     all: Count,
-    /// By day in UTC.
+    /// Counts by UTC day.
     by_day: BTreeMap<String, Count>,
     by_entity: BTreeMap<String, Count>,
     #[serde(skip)]
     reported: BTreeSet<Id>,
 }
 
-/// All rules, in the order of their file.
+/// Counts of all rules, in the order of their file.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub(super) struct RuleCounts(Vec<OfRule>);
@@ -48,7 +48,7 @@ impl RuleCounts {
         let rules = rules.iter().map(|rule| OfRule {
             rule: rule.id().to_owned(),
             dataset: rule.dataset().to_owned(),
-            is_asked: false,
+            has_events: false,
             severity: rule.severity(),
             all: Count::default(),
             by_day: BTreeMap::new(),
@@ -58,14 +58,14 @@ impl RuleCounts {
         Self(rules.collect())
     }
 
-    /// Notes that there was an event of `dataset`.
-    pub(super) fn asked_about(&mut self, dataset: &str) {
+    /// Marks the rules of `dataset` as having input.
+    pub(super) fn record_dataset(&mut self, dataset: &str) {
         for of in self.0.iter_mut().filter(|of| of.dataset == dataset) {
-            of.is_asked = true;
+            of.has_events = true;
         }
     }
 
-    /// Counts one time that a rule fired.
+    /// Counts one firing of a rule.
     pub(super) fn count(&mut self, firing: Firing<'_>) {
         let Some(of) = self.0.iter_mut().find(|of| of.rule == firing.rule.id()) else { return };
         let alerts = u64::from(of.reported.insert(firing.alert_id));
@@ -81,12 +81,13 @@ impl RuleCounts {
         }
     }
 
-    /// For a person: each rule about what the file has, with the days and the entities that had most.
+    /// Returns a table of the rules for the datasets of the input, with their top days and
+    /// entities.
     pub(super) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(["rule", "fired", "alerts", "days", "entities"]);
-        for of in self.0.iter().filter(|of| of.is_asked) {
+        for of in self.0.iter().filter(|of| of.has_events) {
             let (days, entities) = (of.by_day.len() as u64, of.by_entity.len() as u64);
             let counts = [of.all.fired, of.all.alerts, days, entities].map(shown);
             let [fired, alerts, days, entities] = &counts;

@@ -16,32 +16,32 @@ use crate::summary::Format;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A file of rules; else those that are compiled in
+    /// File of rules [default: the compiled-in rules]
     file: Option<PathBuf>,
 
-    /// Where the examples are, a folder for each rule
+    /// Folder of the examples, with a folder per rule
     #[arg(long, value_name = "DIR", default_value = EXAMPLES)]
     examples: PathBuf,
 
-    /// How results are shown
+    /// Format of the results
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// What the examples of a rule came to.
+/// Result of the examples of one rule.
 #[derive(Serialize)]
 struct Tested {
     rule: String,
-    /// Examples in which it fires, as it should.
+    /// Examples in which the rule fires, as expected.
     fires: usize,
-    /// Examples in which it does not, as it should not.
+    /// Examples in which the rule does not fire, as expected.
     silent: usize,
-    /// Whether there is an example of each and all are right.
+    /// Set if there is an example of each kind and all results are as expected.
     passed: bool,
     faults: Vec<Fault>,
 }
 
-/// What is wrong with an example, or with all of them.
+/// Failure of one example, or a missing kind of example.
 #[derive(Serialize)]
 struct Fault {
     file: String,

@@ -1,10 +1,10 @@
-//! Which shards may be read: those whose parents have been read to their end.
+//! Order of shards: a shard is read after its parents are fully read.
 
 use std::collections::HashMap;
 
 use tributary_aws::tail::Shard;
 
-/// Every shard that was ever heard of.
+/// Every shard seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Lineage(HashMap<String, Known>);
 
@@ -22,8 +22,9 @@ enum State {
 }
 
 impl Lineage {
-    /// Adds shards, and gives those that may be read now, which then count as begun: a record of a key
-    /// comes after those that its parents had. A parent that nobody has heard of is long gone.
+    /// Adds shards and returns those that can be read now, which then count as started. Records of
+    /// a key follow those that its parent shards hold. A parent that is not in the stream any more
+    /// has expired.
     pub(super) fn add(&mut self, shards: impl IntoIterator<Item = Shard>) -> Vec<String> {
         for Shard { id, parents, .. } in shards {
             self.0.entry(id).or_insert(Known { parents, state: State::Waiting });
@@ -31,7 +32,8 @@ impl Lineage {
         self.ready()
     }
 
-    /// A shard was read to its end; the others that may be read now.
+    /// Marks a shard as fully read, adds its children, and returns the shards that can be
+    /// read now.
     pub(super) fn ended(
         &mut self,
         shard: &str,
@@ -43,7 +45,7 @@ impl Lineage {
         self.add(children)
     }
 
-    /// How many shards have been begun.
+    /// Returns the number of started shards.
     pub(super) fn begun(&self) -> usize {
         self.0.values().filter(|known| known.state != State::Waiting).count()
     }
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merged_shard_waits_for_both() {
+    fn merged_shard_waits_for_both_parents() {
         let mut lineage = Lineage::default();
         assert_eq!(lineage.add([shard("a", &[]), shard("b", &[])]), ["a", "b"]);
 
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_begun_once() {
+    fn shard_starts_once() {
         let mut lineage = Lineage::default();
         assert_eq!(lineage.add([shard("a", &[])]), ["a"]);
         assert!(lineage.add([shard("a", &[])]).is_empty());

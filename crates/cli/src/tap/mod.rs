@@ -1,4 +1,4 @@
-//! `tributary tap`: a stream as it fills.
+//! `tributary tap`: follows a stream.
 
 mod lineage;
 mod shards;
@@ -29,15 +29,15 @@ use crate::output;
 use crate::stop::Stop;
 use crate::units;
 
-/// The longest wait without a look at whether to stop.
+/// Maximum wait between two checks of the stop flag.
 const MAX_SLEEP: Duration = Duration::from_millis(100);
 
-/// So many pages may wait to be shown.
+/// Maximum number of pages queued for display.
 const PAGES: usize = 4;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The stream, as the AWS environment says
+    /// Stream, in the account and region of the AWS environment
     #[arg(value_name = "STREAM")]
     stream: String,
 
@@ -46,27 +46,27 @@ pub(crate) struct Arguments {
     #[arg(long = "where", value_name = "CEL")]
     filter: Option<String>,
 
-    /// Where to begin: latest, start, a time, or a span such as 15m before now
+    /// Start: latest, start, a time, or a duration before now such as 15m
     #[arg(long, value_name = "WHEN", default_value = "latest", value_parser = units::from,
         allow_hyphen_values = true)]
     from: Start,
 
-    /// How many records to show
+    /// Number of records to show
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 
-    /// How records are shown [default: table on a terminal, else json]
+    /// Format of the records [default: table on a terminal, else json]
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
 
-/// What came by.
+/// Counts of records.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     shown: u64,
     filtered: u64,
     undecodable: u64,
-    /// Records that the expression cannot be asked about.
+    /// Records for which the expression failed.
     unanswered: u64,
 }
 
@@ -80,7 +80,7 @@ struct Tap<'a> {
     stats: Arc<ReadStats>,
 }
 
-/// Shows a stream until the limit, the end of all shards, or somebody stops it.
+/// Shows a stream until the limit or the end of all shards is reached, or a signal stops it.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let compile = |text: &String| Filter::compile("--where", text);
     let mut tap = Tap {
@@ -96,7 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = runtime.context("nothing can be read")?;
     let result = runtime.block_on(tap.tail());
     let result = result.and_then(|()| Ok(tap.screen.flush()?));
-    // The reader of our output may have seen enough; the counts are for the other one.
+    // The reader of our output may have closed the pipe. The counts still go to standard error.
     let result = match result {
         Err(error) if is_broken_pipe(&error) => Ok(()),
         result => result,
@@ -113,7 +113,7 @@ impl Tap<'_> {
         let mut tails: JoinSet<Result<EndedShard>> = JoinSet::new();
         let (first, later) = starts(&self.arguments.from);
         let shards = reader.shards().await?;
-        // A closed shard has nothing that is later than now.
+        // A closed shard has no records later than now.
         let is_wanted = |shard: &Shard| *first != Start::Latest || shard.is_open;
         for shard in self.lineage.add(shards.into_iter().filter(is_wanted)) {
             let stats = Arc::clone(&self.stats);
@@ -134,7 +134,7 @@ impl Tap<'_> {
                     }
                 }
                 _ = tick.tick() => {
-                    // Nothing will come any more: a stream that is gone, or was closed.
+                    // Nothing more will arrive: the stream was deleted, or all shards are closed.
                     if tails.is_empty() && batches.is_empty() {
                         break;
                     }
@@ -183,7 +183,7 @@ impl Tap<'_> {
         Ok(self.screen.flush()?)
     }
 
-    /// Shows one user record, if it is wanted.
+    /// Shows one user record if it passes the filter.
     fn record<'o>(
         &mut self,
         record: &DisplayRecord<'_>,
@@ -194,7 +194,7 @@ impl Tap<'_> {
         }
         let text = match object(record.data) {
             Ok(text) => text,
-            // It cannot be asked, and what cannot be asked is not left out in silence.
+            // The filter cannot be evaluated on it, and such a record must not be dropped silently.
             Err(rejection) => return self.undecodable(record, &rejection, &origin()),
         };
         match self.filter.as_ref().map_or(Ok(true), |filter| filter.holds(text)) {
@@ -230,9 +230,7 @@ impl Tap<'_> {
     fn unanswered(&mut self, error: &str) {
         self.counts.unanswered += 1;
         if self.counts.unanswered == 1 {
-            output::eprint_line(&format!(
-                "tributary: --where cannot be asked of a record: {error}"
-            ));
+            output::eprint_line(&format!("tributary: --where failed for a record: {error}"));
         }
     }
 
@@ -248,7 +246,7 @@ impl Tap<'_> {
         let shards = self.lineage.begun() as u64;
         let plural = if shards == 1 { "" } else { "s" };
         let more = [
-            (unanswered, ", ", "not answered by --where"),
+            (unanswered, ", ", "with --where errors"),
             (self.stats.throttled.load(Relaxed), "; ", "reads throttled"),
             (self.stats.renewed.load(Relaxed), "; ", "iterators renewed"),
         ];
@@ -262,14 +260,14 @@ impl Tap<'_> {
     }
 }
 
-/// Where the shards that are there begin, and those that come: what is in a shard that did not exist
-/// came later than now.
+/// Returns where reading starts in the existing shards and in later ones. Every record of a shard
+/// that does not exist yet is later than now.
 fn starts(from: &Start) -> (&Start, Start) {
     let later = if *from == Start::Latest { Start::Oldest } else { from.clone() };
     (from, later)
 }
 
-/// The text of a record, which is one JSON object.
+/// Returns the text of a record, which must be one JSON object.
 fn object(data: &[u8]) -> Result<&str, Rejection> {
     let text = str::from_utf8(data).map_err(|error| {
         let message = format!("byte {} of the record is not UTF-8", error.valid_up_to());

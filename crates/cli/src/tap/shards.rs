@@ -1,4 +1,4 @@
-//! One shard, read page by page at a pace that leaves its functions theirs.
+//! Tail of one shard, read page by page at a rate that leaves the functions their share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,19 +12,21 @@ use tokio::time::sleep;
 use tributary_aws::error::CallError;
 use tributary_aws::tail::{PageError, Reader, Record, Shard, Start};
 
-/// Between two reads of a shard. It takes five a second, and the functions have one each.
+/// Interval between two reads of a shard. A shard allows five reads per second, and each function
+/// uses one.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The same, while there is more to catch up with.
+/// Interval between two reads while catching up.
 const CATCHING_UP: Duration = Duration::from_millis(300);
 
-/// A shard gives 2 MB a second to all that read it; half of it is left to the others.
+/// Maximum read rate. A shard serves 2 MB per second to all its readers; half of it is left to the
+/// others.
 const BYTES_PER_SECOND: f64 = 1e6;
 
 const INITIAL_DELAY: Duration = Duration::from_millis(500);
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// How long a service may be out of reach. Throttling passes, and is waited for as long as it takes.
+/// Maximum time without an answer from the service. Throttling is not limited, because it passes.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Records of one shard.
@@ -33,28 +35,28 @@ pub(super) struct Batch {
     pub records: Vec<Record>,
 }
 
-/// What came in between, on all shards.
+/// Retried reads over all shards.
 #[derive(Debug, Default)]
 pub(super) struct ReadStats {
-    /// Calls that were throttled.
+    /// Throttled calls.
     pub throttled: AtomicU64,
-    /// Iterators that expired and were asked for anew.
+    /// Expired iterators that were renewed.
     pub renewed: AtomicU64,
 }
 
-/// Reading of one shard.
+/// Reader of one shard.
 pub(super) struct Tail {
     reader: Reader,
     shard: Arc<str>,
-    /// Where the next iterator begins.
+    /// Start of the next iterator.
     start: Start,
-    /// When this began: all that comes later is wanted, whatever iterator it comes by.
+    /// Start of reading. Every later record is shown, whichever iterator returns it.
     begun: Timestamp,
     stats: Arc<ReadStats>,
     failing_since: Option<Instant>,
 }
 
-/// A shard that was read to its end.
+/// Shard that was fully read.
 pub(super) struct EndedShard {
     pub shard: Arc<str>,
     pub children: Vec<Shard>,
@@ -66,7 +68,7 @@ impl Tail {
         Self { reader, shard, start, begun, stats, failing_since: None }
     }
 
-    /// Reads until the shard ends, or nobody takes the records any more.
+    /// Reads until the shard ends or the receiver is dropped.
     pub(super) async fn run(mut self, sender: Sender<Batch>) -> Result<EndedShard> {
         let mut iterator: Option<String> = None;
         let mut delays = delays();
@@ -117,7 +119,7 @@ impl Tail {
         }
     }
 
-    /// Notes a failure that may pass.
+    /// Counts a transient failure. Returns other errors, and those that exceed the time limit.
     fn pass(&mut self, error: CallError) -> Result<()> {
         if is_throttle(&error) {
             self.stats.throttled.fetch_add(1, Ordering::Relaxed);
@@ -131,8 +133,8 @@ impl Tail {
         }
     }
 
-    /// The next iterator begins after the last record. Where there was none, one that began with the
-    /// latest would leave out what came since.
+    /// Makes the next iterator start after the last record. If there was no record yet, a new
+    /// `latest` iterator would skip the records that arrived since the start.
     fn renew(&mut self) {
         self.stats.renewed.fetch_add(1, Ordering::Relaxed);
         if self.start == Start::Latest {
@@ -140,7 +142,7 @@ impl Tail {
         }
     }
 
-    /// The shards that this one became, where its last page does not say.
+    /// Looks up the child shards if the last page does not name them.
     async fn children(&mut self) -> Result<Vec<Shard>> {
         let mut delays = delays();
         loop {
@@ -177,7 +179,7 @@ fn is_throttle(error: &CallError) -> bool {
         || code.contains("Throttl")
 }
 
-/// How long to wait after a page of so many bytes.
+/// Returns the wait after a page of `bytes` bytes.
 #[expect(clippy::cast_precision_loss, reason = "a page has at most 10 MiB")]
 fn pause(is_caught_up: bool, bytes: usize) -> Duration {
     let least = if is_caught_up { PAUSE } else { CATCHING_UP };
@@ -189,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shard_is_read_slower_than_it_may_be() {
+    fn read_interval_grows_with_page_size() {
         assert_eq!(pause(true, 0), Duration::from_secs(1));
         assert_eq!(pause(false, 1_000), Duration::from_millis(300));
         assert_eq!(pause(false, 10_000_000), Duration::from_secs(10));

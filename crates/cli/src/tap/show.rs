@@ -1,4 +1,4 @@
-//! How a record is shown.
+//! Display of records.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,33 +12,34 @@ use tributary_model::raw::RawRecord;
 use tributary_model::time::millis;
 use tributary_rows::object_field;
 
-/// How records are shown.
+/// Format of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// One record a line, as it is stored
+    /// One record per line, as it is stored
     Json,
     /// Time, dataset, entity and measures in columns
     #[value(alias = "text")]
     Table,
-    /// JSON over several lines
+    /// JSON on several lines
     Pretty,
 }
 
-/// The longest row of a raw record, and the most bytes of what cannot be read, in a table.
+/// Maximum characters of a raw record's row, and maximum bytes of an undecodable record, in a
+/// table.
 const MAX_TEXT: usize = 160;
 const MAX_BYTES: usize = 48;
 
-/// Beyond this, one entity's length does not move the columns of the others.
+/// Maximum width of the entity column. A longer entity does not move the columns of other rows.
 const MAX_WIDTH: usize = 32;
 
-/// A record that can be shown: a user record of the stream.
+/// Record to show: a user record of the stream.
 pub(super) struct DisplayRecord<'a> {
     pub arrived_at: Timestamp,
     pub partition_key: &'a str,
     pub data: &'a [u8],
 }
 
-/// Shows records on standard output.
+/// Writer of records to standard output.
 pub(super) struct Screen {
     out: io::BufWriter<io::Stdout>,
     format: Format,
@@ -48,7 +49,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// A screen; without a format, a table on a terminal and JSON elsewhere.
+    /// Creates a screen. Without a format, it is a table on a terminal and JSON elsewhere.
     pub(super) fn new(format: Option<Format>) -> Self {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
@@ -67,7 +68,8 @@ impl Screen {
     pub(super) fn object(&mut self, record: &DisplayRecord<'_>, text: &str) -> io::Result<()> {
         match self.format {
             Format::Json => {
-                // Line ends can only stand between tokens, where they mean nothing.
+                // In valid JSON, unescaped line breaks occur between tokens only, so they can be
+                // dropped.
                 for part in text.split(['\n', '\r']) {
                     self.out.write_all(part.as_bytes())?;
                 }
@@ -82,8 +84,8 @@ impl Screen {
         }
     }
 
-    /// Shows what is no JSON object: in JSON as the line that it would be in quarantine, with all
-    /// its bytes.
+    /// Shows a record that is not a JSON object. In JSON, it is the line that quarantine would
+    /// hold, with all its bytes.
     pub(super) fn undecodable(
         &mut self,
         record: &DisplayRecord<'_>,
@@ -130,13 +132,13 @@ impl Screen {
         self.out.write_all(b"\n")
     }
 
-    /// Writes out what is buffered.
+    /// Flushes the buffer.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }
 
-/// The columns of one record.
+/// Columns of one record.
 struct Row<'a> {
     time: String,
     dataset: Cow<'a, str>,
@@ -172,8 +174,8 @@ impl<'a> Row<'a> {
     }
 }
 
-/// `temperature_c=27.5 humidity_pct=40.2 night`: the measures and tags of an event, and of a window
-/// its span.
+/// Formats the measures and tags of an event, and the span of a window:
+/// `temperature_c=27.5 humidity_pct=40.2 night`.
 fn measures(event: &Event<'_>) -> String {
     let mut text = String::new();
     if let Some(window) = &event.window {
@@ -196,7 +198,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// Text that does nothing to a terminal: whoever fills a stream does not write to it.
+/// Escapes control characters, so that a producer to the stream cannot control the terminal.
 fn plain(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
         let mut shown = String::with_capacity(text.len() + 16);
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_its_time_entity_measures_and_tags() {
+    fn event_row_has_time_entity_measures_tags() {
         let event = r#"{"kind":"reading","dataset":"telemetry","event_id":"e","entity":"device-01",
             "event_time":"2025-11-05T12:00:00Z","received_at":"2026-11-20T10:00:00.000Z",
             "measures":{"temperature_c":27.5,"humidity_pct":40.0},"attributes":{},"tags":["hot"]}"#;
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_record_is_its_row() {
+    fn raw_record_row_shows_payload() {
         let raw = r#"{"dataset":"flood","record_id":"0","source":"s",
             "received_at":"2026-11-20T10:00:00.1Z","payload":{"sensor_id":"s-1"}}"#;
 
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_object_is_itself_and_not_too_long() {
+    fn other_object_is_shown_truncated() {
         let (time, dataset, _, text) =
             row(&format!(r#"{{"dataset":7,"a":"{}"}}"#, "x".repeat(900)));
 
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_record_reaches_the_terminal_as_a_command() {
+    fn control_characters_are_escaped() {
         assert_eq!(plain("a\u{1b}[2Jb\u{9b}c\nd"), "a\\u{1b}[2Jb\\u{9b}c\\nd");
         assert_eq!(plain("Tolédo"), "Tolédo");
     }

@@ -1,7 +1,7 @@
-//! A Kafka topic: the rows or readings themselves, under their partition keys.
+//! Kafka topic: rows or readings verbatim, with their partition keys.
 //!
-//! The caller makes records; librdkafka's own threads deliver them. The producer is idempotent: a
-//! request that is sent again is stored once, and the records of a key keep their order.
+//! The caller creates records; librdkafka's own threads deliver them. The producer is idempotent: a
+//! retried request is stored once, and the records of a key keep their order.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,26 +17,26 @@ use rdkafka::{ClientContext, util::Timeout};
 
 use super::{HealthProbe, Item, SendResult, Status, Target, TargetHealth};
 
-/// How long a record is tried before the feed ends: a broker that is started again is back by then.
+/// Time limit for a record, after which the feed ends. A restarted broker is back within this time.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a broker may take to answer for the first time, and to make the topic.
+/// Time limit for a broker to answer for the first time and to create the topic.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A record waits no longer than this for others to go with.
+/// Maximum time that a record waits for others to share its request.
 const LINGER_MS: &str = "10";
 
-/// What may be on its way: records, and kilobytes of them. The caller waits beyond it.
+/// Maximum number of records and kilobytes in flight. Beyond it, the caller blocks.
 const MAX_RECORDS: &str = "50000";
 const MAX_KILOBYTES: &str = "65536";
 
-/// What a topic takes unless its limit has been raised.
+/// Maximum record size of a topic, unless its limit was raised.
 const MAX_RECORD_BYTES: usize = 1_000_000;
 
-/// The most characters of a topic's name.
+/// Maximum characters of a topic's name.
 const MAX_TOPIC: usize = 249;
 
-/// Where a topic is.
+/// Brokers and topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     brokers: String,
@@ -46,7 +46,7 @@ pub(crate) struct Address {
 impl FromStr for Address {
     type Err = String;
 
-    /// Reads `HOST:PORT,HOST:PORT/TOPIC`.
+    /// Parses `HOST:PORT,HOST:PORT/TOPIC`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (brokers, topic) = text
             .rsplit_once('/')
@@ -76,7 +76,7 @@ pub(crate) struct KafkaTarget {
     waited: Duration,
 }
 
-/// What librdkafka's threads say.
+/// State shared with librdkafka's threads.
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
@@ -85,26 +85,26 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Records that are on their way.
+    /// Records in flight.
     outstanding: u64,
     undelivered: u64,
     last_error: Option<String>,
-    /// What a broker, or the way to it, had to complain of last.
+    /// Last error that librdkafka reported about a broker or the connection to it.
     complaint: Option<String>,
-    /// Records that were stored.
+    /// Stored records.
     stored: u64,
-    /// The complaint, as long as nothing is stored after it.
+    /// The complaint, until a record is stored after it.
     stall_reason: Option<String>,
     setup_error: Option<String>,
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock; were it so, counts would still be counts.
+        // No thread panics while it holds the lock. Even if one did, the counts would be valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One record was not delivered.
+    /// Counts an undelivered record and keeps its error.
     fn failed(&self, error: &KafkaError) {
         let mut state = self.state();
         state.undelivered += 1;
@@ -116,12 +116,12 @@ impl Shared {
         if code.is_some_and(is_set_up) {
             state.setup_error.get_or_insert_with(|| reported.clone());
         }
-        // The first is the cause; what is given up after it only follows.
+        // Keep the first error: it is the cause, and later ones only follow from it.
         state.last_error.get_or_insert(reported);
     }
 }
 
-/// Whether it never goes away by itself.
+/// Returns whether the error is permanent.
 fn is_set_up(code: Code) -> bool {
     matches!(
         code,
@@ -134,13 +134,13 @@ fn is_set_up(code: Code) -> bool {
     )
 }
 
-/// Hears of each record what became of it.
+/// Receives the delivery report of each record.
 struct Reports(Arc<Shared>);
 
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
         let mut state = self.0.state();
-        // That all are down follows from what was said of each.
+        // "All brokers down" adds nothing to the errors of the single brokers.
         if error.rdkafka_error_code() != Some(Code::AllBrokersDown) || state.complaint.is_none() {
             state.complaint = Some(reason.to_owned());
             state.stall_reason = Some(reason.to_owned());
@@ -166,11 +166,11 @@ impl ProducerContext for Reports {
 }
 
 impl KafkaTarget {
-    /// The topic at `address`, which the cluster makes if it may.
+    /// Opens the topic at `address`, which the cluster creates if it is allowed to.
     ///
     /// # Errors
     ///
-    /// When no broker answers, or the topic is not there.
+    /// Fails if no broker answers or the topic does not exist.
     pub(crate) fn open(address: &Address) -> Result<Self> {
         let reports = Arc::new(Shared::default());
         let producer = ClientConfig::new()
@@ -190,7 +190,8 @@ impl KafkaTarget {
         Ok(target)
     }
 
-    /// Waits until the topic has partitions: a cluster that makes it on demand takes a moment.
+    /// Waits until the topic has partitions. A cluster that creates topics on demand needs a
+    /// moment.
     fn find_topic(&self, address: &Address) -> Result<()> {
         let started = Instant::now();
         let mut time_limit = CONNECT;
@@ -218,7 +219,7 @@ impl KafkaTarget {
         }
     }
 
-    /// Waits until `is_done`; each delivery report is a reason to look.
+    /// Waits until `is_done`, checked after each delivery report.
     fn wait_until(&mut self, is_done: impl Fn(&State) -> bool) {
         let started = Instant::now();
         let mut state = self.reports.state();
@@ -269,7 +270,7 @@ impl Target for KafkaTarget {
         Ok(SendResult::Accepted)
     }
 
-    /// Nothing is kept for longer than [`LINGER_MS`].
+    /// Does nothing: no record is buffered longer than [`LINGER_MS`].
     fn flush_if_idle(&mut self, _: Duration) -> Result<()> {
         Ok(())
     }

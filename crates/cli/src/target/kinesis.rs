@@ -1,8 +1,8 @@
-//! A Kinesis stream: raw records, as the ingest functions make them.
+//! Kinesis stream: raw records, identical to those of the ingest functions.
 //!
-//! The caller makes records; one other thread delivers them, through several lanes, each of which
-//! has one call in flight. A key is always in the same lane, so that its records keep their order
-//! on the first delivery.
+//! The caller creates records; one other thread delivers them through several lanes, each with one
+//! call in flight. A key always uses the same lane, so that its records keep their order on the
+//! first delivery.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -23,16 +23,17 @@ use tributary_model::time::millis;
 use super::lanes::{Lanes, Outcome, Shared};
 use super::{HealthProbe, Item, SendResult, Status, Target};
 
-/// How long a batch is tried before the feed ends: throttling passes, a missing network does not.
+/// Time limit for a batch, after which the feed ends. Throttling passes; a missing network does
+/// not.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A record waits no longer than this for others to go with.
+/// Maximum time that a record waits for others to share its request.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// What a stream takes unless its limit has been raised.
+/// Maximum record size of a stream, unless its limit was raised.
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
-/// The time of arrival is looked up again after so many records.
+/// Number of records that share one reading of the clock for their arrival time.
 const CHECK_EVERY: u64 = 64;
 
 type Batch = Vec<Outbound<StreamRecord>>;
@@ -46,7 +47,7 @@ pub(crate) struct KinesisTarget {
     taken: u64,
 }
 
-/// What is gathered for one lane.
+/// Records gathered for one lane.
 struct Gathered {
     batch: Batch,
     bytes: usize,
@@ -54,8 +55,8 @@ struct Gathered {
 }
 
 impl KinesisTarget {
-    /// The stream `name`, with `connections` calls in flight. Region, credentials and endpoint are
-    /// those of the environment.
+    /// Opens the stream `name` with `connections` calls in flight. Region, credentials and endpoint
+    /// come from the environment.
     pub(crate) fn open(name: &str, connections: usize) -> Result<Self> {
         let name = name.to_owned();
         let lanes = Lanes::start(connections, |lanes, shared| deliver(name, lanes, shared))?;
@@ -86,7 +87,7 @@ impl KinesisTarget {
         StreamRecord::new(if key.is_empty() { &record_id } else { key }, data)
     }
 
-    /// Hands over what is gathered for a lane, and waits until the lane takes it.
+    /// Hands the gathered records to their lane, and waits until the lane accepts them.
     fn send_lane(&mut self, lane: usize) -> Result<()> {
         let gathered = &mut self.gathered[lane];
         if gathered.batch.is_empty() {
@@ -156,7 +157,7 @@ impl Target for KinesisTarget {
     }
 }
 
-/// A stream of which each call is told: a batch has many, and may take a minute.
+/// Stream that reports the result of each call. A batch takes many calls, for up to a minute.
 #[derive(Clone)]
 struct ObservedStream {
     stream: Stream,
@@ -195,7 +196,7 @@ impl BatchPut for ObservedStream {
     }
 }
 
-/// Delivers what comes through each lane until its sender is gone.
+/// Delivers the batches of all lanes until their senders are dropped.
 async fn deliver(name: String, lanes: Vec<Receiver<Batch>>, shared: Arc<Shared>) {
     let config = clients::load().await;
     let stream = Stream::new(clients::kinesis(&config), name, MAX_RECORD_BYTES);
@@ -205,7 +206,7 @@ async fn deliver(name: String, lanes: Vec<Receiver<Batch>>, shared: Arc<Shared>)
         .map(|lane| tokio::spawn(deliver_lane(lane, producer.clone(), Arc::clone(&shared))))
         .collect();
     for lane in lanes {
-        // A lane ends by returning.
+        // Fails only if the lane's task panicked.
         let _ = lane.await;
     }
 }

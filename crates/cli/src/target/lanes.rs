@@ -1,5 +1,5 @@
-//! Delivery beside the caller: one other thread takes batches through lanes and says what became of
-//! them.
+//! Delivery beside the caller: a separate thread takes batches from lanes and reports their
+//! outcomes.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,9 +13,9 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::{HealthProbe, Status, TargetHealth};
 
-/// Records that travel together.
+/// Records that are delivered together.
 pub(super) trait Batch: Send + 'static {
-    /// How many they are.
+    /// Returns the number of records.
     fn records(&self) -> usize;
 }
 
@@ -25,27 +25,27 @@ impl<T: Send + 'static> Batch for Vec<T> {
     }
 }
 
-/// What became of a batch.
+/// Outcome of a batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// Records that are not known to have got there.
+    /// Records whose delivery was not confirmed.
     pub undelivered: u64,
-    /// Records that were sent again.
+    /// Retried records.
     pub retried: u64,
-    /// Records that will never be taken, by code.
+    /// Permanently rejected records by code.
     pub rejected: BTreeMap<String, u64>,
-    /// What was said last when something was not taken.
+    /// Last error of a record that was not accepted.
     pub last_error: Option<String>,
 }
 
-/// The caller's side: each lane holds one batch that its receiver has not taken yet.
+/// Caller's side of the lanes. Each lane buffers one batch that its receiver has not taken yet.
 pub(super) struct Lanes<B> {
     senders: Vec<Sender<B>>,
     shared: Arc<Shared>,
     waited: Duration,
 }
 
-/// What the delivering thread says.
+/// State shared with the delivering thread.
 #[derive(Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -54,15 +54,15 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Batches that are on their way.
+    /// Batches in flight.
     outstanding: usize,
     total: Outcome,
-    /// Records that were taken, or never will be.
+    /// Records that were accepted or permanently rejected.
     completed: u64,
-    /// Why nothing is taken, as long as nothing is.
+    /// Reason why nothing is accepted, while that is so.
     stall_reason: Option<String>,
     setup_error: Option<String>,
-    /// How long the delivering thread had nothing to do but to wait for answers.
+    /// Time that the delivering thread spent only waiting for answers.
     idle: Duration,
     idle_since: Option<Instant>,
 }
@@ -75,28 +75,29 @@ impl State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock; were it so, counts would still be counts.
+        // No thread panics while it holds the lock. Even if one did, the counts would be valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it makes no sense to send anything more.
+    /// Returns whether a record is undelivered or sending is impossible, so that nothing more is
+    /// sent.
     pub(super) fn has_failed(&self) -> bool {
         let state = self.state();
         state.setup_error.is_some() || state.total.undelivered > 0
     }
 
-    /// Nothing of a call was taken, and it will be made again.
+    /// Sets the stall reason: a call delivered nothing and will be retried.
     pub(super) fn set_stalled(&self, why: String) {
         self.state().stall_reason = Some(why);
     }
 
-    /// Something was taken.
+    /// Clears the stall reason: something was accepted.
     pub(super) fn clear_stalled(&self) {
         self.state().stall_reason = None;
     }
 
-    /// One batch of `records` records is done with: sent, or `None`; the error is that nothing can
-    /// ever be sent.
+    /// Counts a finished batch of `records` records. `None` means that it was not sent; an
+    /// error means that nothing can ever be sent.
     pub(super) fn done(&self, records: usize, result: Option<Result<Outcome, String>>) {
         let mut state = self.state();
         state.outstanding -= 1;
@@ -122,8 +123,8 @@ impl Shared {
 }
 
 impl<B: Batch> Lanes<B> {
-    /// Begins `work` on a thread of its own: it takes batches from so many lanes until their senders
-    /// are gone, and says of each that it is [done](Shared::done).
+    /// Starts `work` on its own thread. It receives batches from `lanes` lanes until their senders
+    /// are dropped, and reports each batch as [done](Shared::done).
     pub(super) fn start<F: Future<Output = ()>>(
         lanes: usize,
         work: impl FnOnce(Vec<Receiver<B>>, Arc<Shared>) -> F + Send + 'static,
@@ -142,7 +143,7 @@ impl<B: Batch> Lanes<B> {
         Ok(Self { senders, shared, waited: Duration::ZERO })
     }
 
-    /// Hands a batch over, and waits until its lane takes it.
+    /// Hands a batch to a lane, and waits until the lane accepts it.
     pub(super) fn send(&mut self, lane: usize, batch: B) -> Result<()> {
         self.shared.state().outstanding += 1;
         let started = Instant::now();
@@ -154,7 +155,7 @@ impl<B: Batch> Lanes<B> {
         self.check()
     }
 
-    /// Waits until all batches are done with.
+    /// Waits until all batches are finished.
     pub(super) fn flush(&mut self) -> Result<()> {
         let started = Instant::now();
         let mut state = self.shared.state();
@@ -178,8 +179,8 @@ impl<B: Batch> Lanes<B> {
         let state = self.shared.state();
         let Outcome { undelivered, retried, ref rejected, .. } = state.total;
         let rejected = rejected.values().sum();
-        // Waiting for the delivering thread is waiting for the target only while that waits too:
-        // otherwise it signs and encodes.
+        // Waiting for the delivering thread counts as waiting for the target only while that thread
+        // waits too. Otherwise it signs and encodes.
         Status { undelivered, retried, rejected, waited: self.waited.min(state.idle) }
     }
 

@@ -1,4 +1,4 @@
-//! Lines into a file or to standard output.
+//! Lines to a file or to standard output.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write};
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Item, SendResult, Status, Target};
 
-/// So many bytes are written with one call.
+/// Bytes per write.
 const BUFFER: usize = 1 << 18;
 
 /// Writes each record as a line.
@@ -17,7 +17,7 @@ pub(crate) struct LinesTarget {
     name: String,
     sink: Sink,
     buffer: Vec<u8>,
-    /// Bytes before this run and of it.
+    /// Bytes written in earlier runs and in this one.
     bytes: u64,
     waited: Duration,
 }
@@ -32,7 +32,8 @@ impl LinesTarget {
         Self::new("standard output".to_owned(), Sink::Stdout(io::stdout()), 0)
     }
 
-    /// The file at `path`, begun anew, or cut to its first `keep` bytes and gone on with.
+    /// Opens the file at `path`. Truncates it to its first `keep` bytes and appends; without
+    /// `keep`, creates it anew.
     pub(crate) fn file(path: &Path, keep: Option<u64>) -> Result<Self> {
         let name = path.display().to_string();
         let cannot = || format!("{name} cannot be written");
@@ -43,7 +44,7 @@ impl LinesTarget {
         let mut file = OpenOptions::new().write(true).open(path).with_context(cannot)?;
         let length = file.metadata().with_context(cannot)?.len();
         if length < keep {
-            bail!("{name} has {length} bytes where the checkpoint knows of {keep}");
+            bail!("{name} has {length} bytes: the checkpoint expects at least {keep}");
         }
         file.set_len(keep).with_context(cannot)?;
         file.seek(SeekFrom::End(0)).with_context(cannot)?;
@@ -96,8 +97,8 @@ impl Target for LinesTarget {
         self.flush()?;
         let Sink::File(file) = &self.sink else { return Ok(None) };
         let started = Instant::now();
-        let safe = file.sync_data().or_else(not_a_disk);
-        safe.with_context(|| format!("{} cannot be written", self.name))?;
+        let synced = file.sync_data().or_else(not_a_disk);
+        synced.with_context(|| format!("{} cannot be written", self.name))?;
         self.waited += started.elapsed();
         Ok(Some(self.bytes))
     }
@@ -107,7 +108,7 @@ impl Target for LinesTarget {
     }
 }
 
-/// A pipe or a device has nothing to be made safe on.
+/// Accepts that a pipe or a device cannot be synced.
 fn not_a_disk(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::InvalidInput { Ok(()) } else { Err(error) }
 }

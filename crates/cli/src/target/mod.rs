@@ -1,4 +1,4 @@
-//! Where a feed goes: standard output, a file, a stream, a topic, an address.
+//! Targets of a feed: standard output, a file, a stream, a topic, a URL.
 
 mod http;
 mod kafka;
@@ -22,96 +22,97 @@ use kafka::KafkaTarget;
 use kinesis::KinesisTarget;
 use lines::LinesTarget;
 
-/// A place for records.
+/// Destination of records.
 pub(crate) trait Target {
-    /// Takes one record. It may be kept for a while, and so may the caller be.
+    /// Sends one record. The target may buffer it, and may block the caller.
     fn send(&mut self, item: &Item<'_>) -> Result<SendResult>;
 
-    /// There will be a pause: what is kept should go out, unless the pause is short and it has not
-    /// been kept for long.
+    /// Flushes the buffer before a pause, unless the pause is short and the buffered records are
+    /// recent.
     fn flush_if_idle(&mut self, pause: Duration) -> Result<()>;
 
-    /// Waits until everything has gone out, or is known not to.
+    /// Waits until every record is delivered or known to be undelivered.
     fn flush(&mut self) -> Result<()>;
 
-    /// Settles so that what has gone out survives a crash, for a checkpoint to build on. For a file,
-    /// the bytes that it has then.
+    /// Waits until the records sent so far would survive a crash, so that a checkpoint can refer to
+    /// them. Returns the length in bytes if the target is a file.
     fn sync(&mut self) -> Result<Option<u64>>;
 
-    /// How it went so far.
+    /// Returns the counts so far.
     fn status(&self) -> Status;
 
-    /// What another thread sees of it while the caller waits for it.
+    /// Returns a probe that another thread can call while the caller waits for the target.
     fn health_probe(&self) -> HealthProbe {
         Box::new(TargetHealth::default)
     }
 
-    /// Records that will never be taken, by code.
+    /// Returns the permanently rejected records by code.
     fn rejected(&self) -> BTreeMap<String, u64> {
         BTreeMap::new()
     }
 
-    /// What went wrong last, if anything did.
+    /// Returns the last error, if any.
     fn last_error(&self) -> Option<String> {
         None
     }
 }
 
-/// Looks at a target from any thread.
+/// Reads the health of a target from any thread.
 pub(crate) type HealthProbe = Box<dyn Fn() -> TargetHealth + Send>;
 
-/// How a target is doing right now.
+/// Current health of a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TargetHealth {
-    /// Records whose end is known: taken, or never to be. `None` where none is waited for.
+    /// Records that were accepted or permanently rejected. `None` if the target does not wait for
+    /// confirmations.
     pub completed: Option<u64>,
-    /// Of these, the ones that will never be taken.
+    /// Permanently rejected records among them.
     pub rejected: u64,
-    /// Records that are not known to have got there.
+    /// Records whose delivery was not confirmed.
     pub undelivered: u64,
-    /// Why the target takes nothing, as long as it does not.
+    /// Reason why the target accepts nothing, while that is so.
     pub stall_reason: Option<String>,
 }
 
 impl TargetHealth {
-    /// Of so many records that were sent, those whose end is not known yet.
+    /// Returns how many of `records` sent records still wait for a result.
     pub(crate) fn waiting(&self, records: u64) -> u64 {
         let completed = self.completed.unwrap_or(records);
         records.saturating_sub(completed + self.undelivered)
     }
 }
 
-/// Whether a record was taken.
+/// Result of sending a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendResult {
     Accepted,
-    /// It will never be: it would have so many bytes.
+    /// Not accepted: the record would have this many bytes.
     TooLarge(usize),
 }
 
-/// One record for a target.
+/// Record to send.
 #[derive(Debug)]
 pub(crate) struct Item<'a> {
     pub dataset: &'static str,
-    /// The value of the dataset's partition column; may be empty.
+    /// Value of the dataset's partition column; may be empty.
     pub key: &'a str,
     /// One JSON object on one line.
     pub payload: &'a [u8],
     pub origin: Origin<'a>,
 }
 
-/// Where a record is from.
+/// Origin of a record.
 #[derive(Debug)]
 pub(crate) enum Origin<'a> {
-    /// A simulation of this seed, and the number of the record in it.
+    /// Simulation with its seed, and the number of the record in it.
     Simulation { seed: u64, number: u64 },
-    /// A row of a file.
+    /// Row of a file.
     Row(&'a SourceName, Position),
 }
 
 impl Item<'_> {
-    /// Deterministic, so that a second delivery has the same id: from the position in a file, from
-    /// the content of what a made-up device sends.
+    /// Returns a deterministic id, so that a second delivery has the same one. It is derived from
+    /// the position in a file, or from the content of a simulated record.
     fn record_id(&self) -> String {
         match &self.origin {
             Origin::Row(source, position) => source.record_id(*position),
@@ -120,7 +121,7 @@ impl Item<'_> {
         .to_string()
     }
 
-    /// For a person.
+    /// Returns the source of the record as text.
     fn source(&self) -> Cow<'static, str> {
         match &self.origin {
             Origin::Row(source, position) => source.at(*position).into(),
@@ -131,42 +132,42 @@ impl Item<'_> {
     }
 }
 
-/// How a target is doing.
+/// Counts of a target.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Status {
-    /// Records that are not known to have got there. The feed ends with the first of them.
+    /// Records whose delivery was not confirmed. The feed ends with the first of them.
     pub undelivered: u64,
-    /// Records that were sent again.
+    /// Retried records.
     pub retried: u64,
-    /// Records that will never be taken. They were told, and the feed goes on.
+    /// Permanently rejected records. They were reported, and the feed continues.
     pub rejected: u64,
-    /// How long the caller has waited for it.
+    /// Time that the caller has waited for the target.
     pub waited: Duration,
 }
 
-/// Where a feed goes, by its name, and how.
+/// Target of a feed and its options.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct To {
-    /// Where records go: stdout, `file:PATH`, `kinesis:STREAM` as the AWS environment says,
+    /// Target of the records: stdout, `file:PATH`, `kinesis:STREAM` in the AWS environment,
     /// `kafka:HOST:PORT/TOPIC`, or the URL of ingest-http
     #[arg(long = "to", value_name = "TARGET", default_value = "stdout", value_parser = name)]
     pub name: TargetName,
 
-    /// Calls to a stream or a URL that are in flight at once; in a stream a key always has the same
+    /// Concurrent calls to a stream or a URL; records of one key of a stream share a connection
     #[arg(long, value_name = "N", default_value_t = 4,
         value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: u16,
 
-    /// To a URL: compresses each request
+    /// Compresses each request, if the target is a URL
     #[arg(long)]
     gzip: bool,
 
-    /// To a URL: does not sign requests with the credentials of the AWS environment
+    /// Does not sign requests with the credentials of the AWS environment, if the target is a URL
     #[arg(long)]
     unsigned: bool,
 }
 
-/// A target by its name.
+/// Target by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TargetName {
     Stdout,
@@ -177,7 +178,7 @@ pub(crate) enum TargetName {
 }
 
 impl To {
-    /// Opens it. A file is begun anew, or after its first `keep` bytes.
+    /// Opens the target. A file is truncated, to its first `keep` bytes if given.
     pub(crate) fn open(&self, keep: Option<u64>) -> Result<Box<dyn Target>> {
         if (self.gzip || self.unsigned) && !matches!(self.name, TargetName::Http(_)) {
             bail!("--gzip and --unsigned are for a URL, not for {}", self.name);
@@ -198,7 +199,7 @@ impl To {
 }
 
 impl TargetName {
-    /// The file that it is; `-` for standard output.
+    /// Returns the file that the target writes, if any; `-` for standard output.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::Stdout => Some(Path::new("-")),
@@ -207,7 +208,7 @@ impl TargetName {
         }
     }
 
-    /// Whether records need their partition keys.
+    /// Returns whether records need their partition keys.
     pub(crate) fn wants_keys(&self) -> bool {
         matches!(self, Self::Kinesis(_) | Self::Kafka(_))
     }
@@ -225,7 +226,7 @@ impl fmt::Display for TargetName {
     }
 }
 
-/// Reads a target's name.
+/// Parses the name of a target.
 fn name(text: &str) -> Result<TargetName, String> {
     match text.split_once(':') {
         None if text == "stdout" || text == "-" => Ok(TargetName::Stdout),

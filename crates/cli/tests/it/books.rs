@@ -1,11 +1,11 @@
-//! `tributary books --from logs` as people use it, over an account on this machine.
+//! `tributary books --from logs`, run against a local fake of AWS.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
 
-/// What a function logs of a batch at this time of the day: what came in, what went out, what was
+/// Returns the log line of a batch at this time of the day: rows received, delivered and
 /// quarantined.
 fn line(function: &str, at: &str, [received, out, quarantined]: [u64; 3]) -> (i64, String) {
     let at: Timestamp = format!("2026-11-20T{at}Z").parse().unwrap();
@@ -16,7 +16,8 @@ fn line(function: &str, at: &str, [received, out, quarantined]: [u64; 3]) -> (i6
     (at, line.to_string())
 }
 
-/// An hour in which 300 rows went through all functions, those of `alerts` in many batches.
+/// Fake with the logs of an hour in which 300 rows passed all functions, with many batches of
+/// `alerts`.
 fn hour() -> Cloud {
     let cloud = Cloud::new();
     let put = |function: &str, lines: Vec<(i64, String)>| {
@@ -38,7 +39,7 @@ fn books<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn an_hour_balances() {
+fn full_hour_reconciles() {
     let cloud = hour();
 
     let balance = cloud.json(0, &books(&[]));
@@ -70,7 +71,7 @@ fn an_hour_balances() {
 }
 
 #[test]
-fn a_person_sees_the_books_on_one_screen() {
+fn table_fits_on_one_screen() {
     let cloud = hour();
     cloud.put("unused", "");
 
@@ -98,7 +99,7 @@ fn a_person_sees_the_books_on_one_screen() {
 }
 
 #[test]
-fn what_is_missing_is_told_and_is_exit_code_1() {
+fn missing_records_exit_1() {
     let cloud = hour();
     cloud.state().logs.get_mut("/aws/lambda/dev-alerts").unwrap().pop();
 
@@ -110,7 +111,7 @@ fn what_is_missing_is_told_and_is_exit_code_1() {
 }
 
 #[test]
-fn a_batch_that_does_not_add_up_is_exit_code_1() {
+fn unbalanced_batch_exits_1() {
     let cloud = hour();
     let wrong = line("metrics", "10:40:00", [5, 4, 0]);
     cloud.state().logs.get_mut("/aws/lambda/dev-metrics").unwrap().push(wrong);
@@ -121,7 +122,7 @@ fn a_batch_that_does_not_add_up_is_exit_code_1() {
 }
 
 #[test]
-fn what_was_just_put_may_be_under_way() {
+fn recent_records_count_as_under_way() {
     let cloud = hour();
     let late = line("ingest-s3", "10:58:00", [40, 40, 0]);
     cloud.state().logs.get_mut("/aws/lambda/dev-ingest-s3").unwrap().push(late);
@@ -139,7 +140,7 @@ fn what_was_just_put_may_be_under_way() {
 }
 
 #[test]
-fn a_function_without_a_log_has_done_nothing() {
+fn function_without_log_group_counts_zero() {
     let cloud = Cloud::new();
     cloud.state().unanswered = 1;
 
@@ -150,12 +151,12 @@ fn a_function_without_a_log_has_done_nothing() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_one_line_and_exit_code_2() {
+fn invalid_arguments_exit_2_with_one_line() {
     let cloud = hour();
     for (arguments, expected) in [
         (&["books"][..], "--stack <NAME>"),
         (&["books", "--stack", "prod", "--from", "logs"], "Stack with id prod does not exist"),
-        (&["books", "--stack", "dev", "--since", "2999-01-01"], "there is nothing between"),
+        (&["books", "--stack", "dev", "--since", "2999-01-01"], "is no time range"),
         (
             &["books", "--stack", "dev", "--since", "10m", "--slack", "1h"],
             "is no longer than the slack of 3600 s",

@@ -1,5 +1,5 @@
-//! An account on this machine, as far as an operator's commands can tell: buckets, streams that take
-//! records, queues, functions, the outputs of one stack.
+//! Fake of the AWS services that an operator's commands use: S3, Kinesis, Firehose, SQS, Lambda,
+//! CloudWatch Logs, and the outputs of one `CloudFormation` stack.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::server::{self, Answer, Request};
 
-/// So many objects are in one page of a listing.
+/// Objects per page of a listing.
 const PAGE: usize = 50;
 
-/// A record as it was put.
+/// Record as it was put.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Put {
     pub(crate) key: String,
@@ -22,30 +22,30 @@ pub(crate) struct Put {
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// By bucket, `/` and key.
+    /// Objects by `bucket/key`.
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
-    /// What the stream `raw` has taken.
+    /// Records put into the stream `raw`.
     pub(crate) records: Vec<Put>,
-    /// What the delivery stream `again` has taken.
+    /// Records put into the delivery stream `again`.
     pub(crate) delivered: Vec<Vec<u8>>,
-    /// The messages of each queue, by its name, and when each was sent, in milliseconds.
+    /// Messages by queue name, with the times they were sent, in milliseconds.
     pub(crate) queues: BTreeMap<String, Vec<(String, i64)>>,
-    /// What functions answer, in this order, and then that all is done: the kind of their error, and
-    /// their payload. And what they were invoked with.
+    /// Answers of the next invocations: kind of error, if any, and payload. When the list is empty,
+    /// every invocation succeeds. `invoked` holds the functions and payloads so far.
     pub(crate) answers: VecDeque<(Option<&'static str>, &'static str)>,
     pub(crate) invoked: Vec<(String, Value)>,
-    /// The lines of each log, and when each was written, in milliseconds.
+    /// Log lines by log group, with the times they were written, in milliseconds.
     pub(crate) logs: BTreeMap<String, Vec<(i64, String)>>,
-    /// Where nothing can be written, once so many objects have been.
+    /// Prefix below which puts are denied, once this many more objects were written.
     pub(crate) full: Option<(&'static str, usize)>,
-    /// So many requests are not answered.
+    /// Number of requests to leave unanswered.
     pub(crate) unanswered: usize,
-    /// The query of each listing, and the path of each object that was read.
+    /// Query of each listing, and path of each object read.
     pub(crate) listed: Vec<String>,
     pub(crate) read: Vec<String>,
 }
 
-/// The account, with a stack `dev` in it.
+/// Fake account with a stack `dev`.
 pub(crate) struct Cloud {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
@@ -67,7 +67,7 @@ impl Cloud {
         self.state().objects.insert(path.to_owned(), bytes.into());
     }
 
-    /// The paths of all objects whose path begins so.
+    /// Returns the paths of all objects with this prefix.
     pub(crate) fn paths(&self, prefix: &str) -> Vec<String> {
         let state = self.state();
         state.objects.keys().filter(|path| path.starts_with(prefix)).cloned().collect()
@@ -85,7 +85,7 @@ impl Cloud {
             .unwrap()
     }
 
-    /// What a command says as JSON, with this exit code.
+    /// Runs a command with `--format json`, checks its exit code and returns its output.
     #[track_caller]
     pub(crate) fn json(&self, code: i32, arguments: &[&str]) -> Value {
         let output = self.command(&[arguments, &["--format", "json"]].concat());
@@ -94,7 +94,7 @@ impl Cloud {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// The one line that a command says when it cannot do what was asked.
+    /// Runs a command that must fail with exit code 2, and returns its one line of error.
     #[track_caller]
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments);
@@ -192,7 +192,8 @@ impl State {
         json!({ "MessageId": "m" })
     }
 
-    /// The receipt of a message is what it says. One that was sent in the future is received once.
+    /// Uses the body of a message as its receipt handle. A message sent in the future is received
+    /// once.
     fn receive_message(&mut self, body: &Value) -> Value {
         let queue = self.queue(body);
         let page: Vec<_> = queue.iter().take(10).cloned().collect();
@@ -210,7 +211,7 @@ impl State {
         json!({})
     }
 
-    /// Three lines a page.
+    /// Returns three lines per page.
     fn filter_log_events(&self, body: &Value) -> (u16, Value) {
         let Some(lines) = self.logs.get(body["logGroupName"].as_str().unwrap()) else {
             return (
@@ -318,7 +319,7 @@ impl State {
     }
 }
 
-/// The outputs of the stack `dev`.
+/// Returns the outputs of the stack `dev`.
 fn describe_stacks(body: &str) -> Answer {
     let parameters: BTreeSet<_> = body.split('&').collect();
     assert!(parameters.contains("Action=DescribeStacks"), "{body}");
@@ -354,7 +355,7 @@ fn describe_stacks(body: &str) -> Answer {
         .with("Content-Type", "text/xml")
 }
 
-/// `%xx` as bytes.
+/// Decodes `%xx` escapes.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();

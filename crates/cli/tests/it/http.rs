@@ -1,5 +1,5 @@
-//! Feeds over HTTP: against the handler of `ingest-http` behind a listener on this machine, which may
-//! fail first as Lambda and networks do.
+//! Feeds over HTTP, against the handler of `ingest-http` behind a local listener that can fail like
+//! Lambda and networks do.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use crate::support::summary;
 const DATASETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
-/// The function on this machine.
+/// Function behind a local listener.
 struct Function {
     url: String,
     ingest: Arc<IngestHttp<MemorySink<StreamRecord>>>,
@@ -32,12 +32,12 @@ struct Function {
 }
 
 impl Function {
-    /// Takes everything.
+    /// Creates a function that accepts everything.
     fn new() -> Self {
         Self::with([], [])
     }
 
-    /// Answers so first, over a stream that does so.
+    /// Creates a function that first gives these answers, over a stream with these results.
     fn with(first: impl IntoIterator<Item = Answer>, puts: impl IntoIterator<Item = Put>) -> Self {
         let ingest = Arc::new(IngestHttp {
             raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, puts)),
@@ -91,7 +91,7 @@ impl Function {
     }
 }
 
-/// What Lambda does between a request and the function.
+/// Wraps a request into an invocation, as Lambda does.
 fn invoke(ingest: &IngestHttp<MemorySink<StreamRecord>>, request: &Request) -> Answer {
     let payload = json!({
         "rawPath": request.path,
@@ -103,14 +103,14 @@ fn invoke(ingest: &IngestHttp<MemorySink<StreamRecord>>, request: &Request) -> A
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let deadline = Deadline::after(Duration::from_secs(20));
     match runtime.block_on(ingest.handle(&payload.to_string(), deadline)) {
-        // Tests have no five seconds to wait.
+        // The function asks for five seconds. Tests do not wait that long.
         Ok(answer) => Answer::of(answer.status_code, &answer.body).with("Retry-After", "0"),
         Err(_) => Answer::of(502, r#"{"Message":"Internal Server Error"}"#),
     }
 }
 
 #[test]
-fn a_made_up_feed_arrives_as_signed_lines() {
+fn simulated_feed_arrives_as_signed_lines() {
     let function = Function::new();
 
     let summary = function.summary("simulate flood --count 4001 --seed 7 --duplicate-rate 0.02");
@@ -131,7 +131,7 @@ fn a_made_up_feed_arrives_as_signed_lines() {
 }
 
 #[test]
-fn requests_can_be_compressed() {
+fn gzip_option_compresses_requests() {
     let function = Function::new();
 
     function.summary("simulate telemetry --count 3000 --duplicate-rate 0 --gzip");
@@ -145,8 +145,9 @@ fn requests_can_be_compressed() {
 }
 
 #[test]
-fn only_what_was_not_taken_is_sent_again() {
-    // What is refused to the function ends its delivery: it tells that, and all that comes after.
+fn only_unaccepted_items_are_retried() {
+    // A rejected record ends the delivery: the function reports it, and every record of later
+    // calls, as not accepted.
     let every_third = || Put::Reject((0..500).step_by(3).collect());
     let puts = [every_third(), Put::Take, Put::Take, every_third(), Put::Take];
     let function = Function::with([], puts);
@@ -162,14 +163,14 @@ fn only_what_was_not_taken_is_sent_again() {
 }
 
 #[test]
-fn throttles_faults_and_lost_connections_lose_nothing() {
+fn throttles_and_lost_connections_lose_nothing() {
     let function = Function::with(
         [
             Answer::of(429, r#"{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded"}"#),
             Answer::Close,
             Answer::of(502, r#"{"Message":"Internal Server Error"}"#),
             Answer::of(503, "").with("Retry-After", "1"),
-            // An answer of other items says nothing.
+            // The answer lists other items than the request, so it is ignored.
             Answer::of(202, r#"{"accepted":1,"items":[{"item":0,"status":"accepted"}]}"#),
         ],
         [],
@@ -183,7 +184,7 @@ fn throttles_faults_and_lost_connections_lose_nothing() {
 }
 
 #[test]
-fn what_is_too_large_is_sent_in_halves() {
+fn too_large_request_is_halved() {
     let function = Function::with(
         [
             Answer::of(413, r#"{"status":413,"error":"too_many_items","message":"2000 of 1000"}"#),
@@ -201,7 +202,7 @@ fn what_is_too_large_is_sent_in_halves() {
 }
 
 #[test]
-fn what_will_never_be_taken_is_told_and_counted_by_code() {
+fn rejected_items_are_reported_and_counted_by_code() {
     let function = Function::new();
 
     let output =
@@ -223,7 +224,7 @@ fn what_will_never_be_taken_is_told_and_counted_by_code() {
 }
 
 #[test]
-fn each_dataset_has_requests_of_its_own() {
+fn datasets_do_not_share_requests() {
     let function = Function::new();
 
     function.summary("replay flood/valid.jsonl telemetry/valid.jsonl covid/valid.csv");
@@ -234,7 +235,7 @@ fn each_dataset_has_requests_of_its_own() {
 }
 
 #[test]
-fn a_replay_with_a_checkpoint_sends_each_row_once() {
+fn replay_with_checkpoint_sends_rows_once() {
     let function = Function::with([Answer::of(503, "")], []);
     let name = format!("tributary-http-{}", std::process::id());
     let at: PathBuf = std::env::temp_dir().join(name);
@@ -247,7 +248,7 @@ fn a_replay_with_a_checkpoint_sends_each_row_once() {
 }
 
 #[test]
-fn a_refusal_is_one_line_and_exit_code_2() {
+fn permanent_error_exits_2_with_one_line() {
     for (answer, expected) in [
         (Answer::of(403, r#"{"Message":"Forbidden"}"#), "403: Forbidden"),
         (Answer::of(404, r#"{"error":"unknown_dataset","message":"none"}"#), "404 unknown_dataset"),
@@ -264,7 +265,7 @@ fn a_refusal_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn unsigned_requests_need_nothing_of_aws() {
+fn unsigned_requests_need_no_aws_settings() {
     let function = Function::new();
     let run = |arguments: &str| {
         let mut command = function.command(arguments);
@@ -281,7 +282,7 @@ fn unsigned_requests_need_nothing_of_aws() {
 }
 
 #[test]
-fn options_of_a_url_are_not_for_other_targets() {
+fn url_options_require_url_target() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
     let output = command.args(["simulate", "flood", "--count", "1", "--gzip"]).output().unwrap();
 
@@ -290,9 +291,10 @@ fn options_of_a_url_are_not_for_other_targets() {
     assert!(message.contains("not for stdout"), "{message}");
 }
 
-/// The `Authorization` that the request as it arrived should have.
+/// Computes the `Authorization` header that the received request should have.
 ///
-/// See <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
+/// See
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
 fn signature(request: &Request, region: &str) -> String {
     let given = &request.headers["authorization"];
     let signed = given.split("SignedHeaders=").nth(1).unwrap().split(',').next().unwrap();
@@ -317,7 +319,7 @@ fn signature(request: &Request, region: &str) -> String {
     )
 }
 
-/// HMAC with SHA-256, for keys of one block.
+/// Computes HMAC-SHA256 for keys of at most one block.
 fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     let pad = |with: u8| {
         let mut block = [with; 64];

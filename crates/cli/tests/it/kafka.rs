@@ -1,4 +1,4 @@
-//! Feeds into a topic: against librdkafka's mock cluster, which speaks Kafka's protocol.
+//! Feeds to a topic, against librdkafka's mock cluster, which speaks the Kafka protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Output, Stdio};
@@ -20,10 +20,10 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/data
 const PARTITIONS: i32 = 3;
 const ALL: i32 = -1;
 
-/// A cluster with the topic `feed`.
+/// Mock cluster with the topic `feed`.
 struct Kafka(MockCluster<'static, DefaultProducerContext>);
 
-/// One record as it is in the topic.
+/// Record stored in the topic.
 struct Stored {
     key: Option<String>,
     partition: i32,
@@ -44,7 +44,7 @@ impl Kafka {
     }
 
     /// Answers the next produce requests with these errors.
-    fn that_fails(self, errors: &[RDKafkaRespErr]) -> Self {
+    fn failing_with(self, errors: &[RDKafkaRespErr]) -> Self {
         self.0.request_errors(RDKafkaApiKey::Produce, errors);
         self
     }
@@ -65,7 +65,7 @@ impl Kafka {
         self.command(arguments).output().unwrap()
     }
 
-    fn begin(&self, arguments: &str) -> Child {
+    fn spawn(&self, arguments: &str) -> Child {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
@@ -74,7 +74,7 @@ impl Kafka {
         summary(&self.run(arguments))
     }
 
-    /// Everything in the topic, each partition in order.
+    /// Returns everything in the topic, each partition in order.
     fn stored(&self) -> Vec<Stored> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.0.bootstrap_servers())
@@ -100,7 +100,7 @@ impl Kafka {
     }
 }
 
-/// The same feed as lines.
+/// Returns the lines of the same feed on standard output.
 fn lines(arguments: &str) -> BTreeSet<Vec<u8>> {
     let output = Command::new(env!("CARGO_BIN_EXE_tributary"))
         .args(arguments.split_whitespace())
@@ -115,7 +115,7 @@ fn lines(arguments: &str) -> BTreeSet<Vec<u8>> {
         .collect()
 }
 
-/// Checks that each key's readings are in the order they were taken.
+/// Asserts that the readings of each key are in the order they were taken.
 fn assert_keys_keep_their_order(stored: &[Stored]) {
     let mut newest: BTreeMap<&str, String> = BTreeMap::new();
     for record in stored {
@@ -127,7 +127,7 @@ fn assert_keys_keep_their_order(stored: &[Stored]) {
 }
 
 #[test]
-fn a_made_up_feed_arrives_as_it_would_be_in_a_file() {
+fn simulated_feed_in_topic_matches_lines() {
     let kafka = Kafka::new();
     let feed = "simulate flood --count 3001 --seed 7 --duplicate-rate 0";
 
@@ -147,7 +147,7 @@ fn a_made_up_feed_arrives_as_it_would_be_in_a_file() {
 }
 
 #[test]
-fn rows_arrive_under_the_key_of_their_dataset() {
+fn rows_use_partition_key_of_dataset() {
     let kafka = Kafka::new();
 
     let summary = kafka.summary("replay valid.csv valid.jsonl");
@@ -160,7 +160,7 @@ fn rows_arrive_under_the_key_of_their_dataset() {
 }
 
 #[test]
-fn what_the_broker_fails_at_comes_again_once_and_in_order() {
+fn broker_errors_are_retried_once_in_order() {
     use RDKafkaRespErr::{
         RD_KAFKA_RESP_ERR__TRANSPORT as LOST_CONNECTION,
         RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS as NOT_ENOUGH_REPLICAS,
@@ -168,7 +168,7 @@ fn what_the_broker_fails_at_comes_again_once_and_in_order() {
         RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT as TIMED_OUT,
     };
     let kafka =
-        Kafka::new().that_fails(&[NOT_LEADER, LOST_CONNECTION, TIMED_OUT, NOT_ENOUGH_REPLICAS]);
+        Kafka::new().failing_with(&[NOT_LEADER, LOST_CONNECTION, TIMED_OUT, NOT_ENOUGH_REPLICAS]);
     let feed = "simulate telemetry --count 6000 --late-rate 0 --duplicate-rate 0";
 
     let summary = kafka.summary(feed);
@@ -180,11 +180,11 @@ fn what_the_broker_fails_at_comes_again_once_and_in_order() {
 }
 
 #[test]
-fn a_broker_that_goes_and_comes_back_loses_nothing() {
+fn broker_restart_loses_nothing() {
     let kafka = Kafka::new();
     let feed = "simulate telemetry --count 1500 --late-rate 0 --duplicate-rate 0";
 
-    let feeding = kafka.begin(&format!("{feed} --rate 1000/s"));
+    let feeding = kafka.spawn(&format!("{feed} --rate 1000/s"));
     thread::sleep(Duration::from_millis(500));
     kafka.0.broker_down(ALL).unwrap();
     thread::sleep(Duration::from_millis(800));
@@ -193,7 +193,7 @@ fn a_broker_that_goes_and_comes_back_loses_nothing() {
     let summary = summary(&feeding.wait_with_output().unwrap());
     let stored = kafka.stored();
     assert_eq!(&summary["undelivered"], &json!(0));
-    // Only a real broker knows a record that it stored and could not answer for.
+    // Only a real broker recognizes a retried record that it stored without an answer.
     let mut seen = BTreeSet::new();
     let stored: Vec<_> = stored.into_iter().filter(|it| seen.insert(it.value.clone())).collect();
     assert_eq!(stored.iter().map(|it| it.value.clone()).collect::<BTreeSet<_>>(), lines(feed));
@@ -201,7 +201,7 @@ fn a_broker_that_goes_and_comes_back_loses_nothing() {
 }
 
 #[test]
-fn a_broker_that_is_slow_holds_the_feed_back_and_is_named_as_the_slower_one() {
+fn slow_broker_is_reported_as_slower() {
     let kafka = Kafka::new();
     kafka.0.broker_round_trip_time(ALL, Duration::from_millis(300)).unwrap();
 
@@ -211,9 +211,9 @@ fn a_broker_that_is_slow_holds_the_feed_back_and_is_named_as_the_slower_one() {
 }
 
 #[test]
-fn what_the_broker_refuses_is_counted_and_told() {
+fn rejected_records_are_counted_and_reported() {
     let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 64];
-    let kafka = Kafka::new().that_fails(&refused);
+    let kafka = Kafka::new().failing_with(&refused);
 
     let output = kafka.run("simulate flood --count 2000");
 
@@ -227,10 +227,10 @@ fn what_the_broker_refuses_is_counted_and_told() {
 }
 
 #[test]
-fn a_topic_that_must_not_be_written_is_one_line_and_exit_code_2() {
+fn denied_topic_exits_2_with_one_line() {
     let denied = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 64];
     for arguments in ["simulate flood --count 2000", "replay valid.csv"] {
-        let kafka = Kafka::new().that_fails(&denied);
+        let kafka = Kafka::new().failing_with(&denied);
 
         let output = kafka.run(arguments);
 
@@ -243,7 +243,7 @@ fn a_topic_that_must_not_be_written_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn no_broker_and_no_topic_are_one_line_and_exit_code_2() {
+fn missing_broker_or_topic_exits_2() {
     for (target, expected) in [
         ("kafka:127.0.0.1:1/feed", "Connection refused"),
         ("kafka:127.0.0.1:1/", "a topic is kafka:HOST:PORT/TOPIC"),

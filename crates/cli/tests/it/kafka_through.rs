@@ -1,6 +1,6 @@
-//! From a made-up feed to raw records, through a topic: `tributary simulate` writes, the poller
-//! consumes as Lambda does, `ingest-kafka` works on sinks that fail, and the broker goes away in the
-//! middle of it. Once against librdkafka's mock cluster, once against a real broker.
+//! Path of a feed through a topic to raw records. `tributary simulate` writes, the poller consumes
+//! as Lambda does, `ingest-kafka` writes to failing sinks, and the broker stops in between. Runs
+//! against librdkafka's mock cluster and against a real broker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -38,41 +38,41 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 type Ingest = IngestKafka<MemorySink<StreamRecord>, MemorySink<Vec<u8>>>;
 
-/// A broker that can go away and come back.
+/// Broker that can stop and restart.
 trait Broker {
     fn address(&self) -> String;
-    fn go(&self);
-    fn come_back(&self);
+    fn stop(&self);
+    fn restart(&self);
 }
 
-/// How much is sent, and when the broker goes.
+/// Size and timing of a run.
 struct Plan {
     count: usize,
     rate: u32,
-    /// The most records of a call, and how long one takes: slower than they are written, so that
-    /// there are some left when all are.
+    /// Maximum records per call, and duration of a call. Consuming is slower than writing, so that
+    /// records are left when all are written.
     batch: usize,
     call: Duration,
-    /// For how long it is gone, besides what it takes to come back.
-    gone: Duration,
-    /// Whether the broker stores once what an idempotent producer sends again.
+    /// Time between stop and restart of the broker.
+    downtime: Duration,
+    /// Set if the broker stores a retried record of an idempotent producer once.
     is_idempotent: bool,
 }
 
-/// What happened.
+/// Result of a run.
 struct Run {
     report: Report,
-    /// The rows as the raw stream has them, by the id of their record.
+    /// Rows in the raw stream, by record id.
     rows: BTreeMap<String, String>,
-    /// Raw records in all, with those that are there more than once.
+    /// Raw records in total, including duplicates.
     stored: usize,
     quarantined: usize,
-    /// Of each partition of the topic, where it ends and what is committed.
+    /// End offset and committed offset of each partition.
     ends: Vec<(i64, i64)>,
     took: Duration,
 }
 
-/// The function over sinks that throttle, fail in part, store without an answer, and deny.
+/// Returns the function over sinks that throttle, fail in part, store without an answer, and deny.
 fn ingest() -> Ingest {
     let round = [
         Answer::Take,
@@ -111,9 +111,9 @@ fn simulate(arguments: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-/// Runs it all: the broker goes once while records are written and consumed, and once while what is
-/// left is consumed.
-fn carry(broker: &impl Broker, plan: &Plan) -> Run {
+/// Runs the feed. The broker stops once while records are written and consumed, and once while the
+/// rest is consumed.
+fn run_feed(broker: &impl Broker, plan: &Plan) -> Run {
     let started = Instant::now();
     let (ingest, calls, failed) = (ingest(), AtomicU32::new(0), AtomicBool::new(false));
     let settings = Settings {
@@ -129,7 +129,8 @@ fn carry(broker: &impl Broker, plan: &Plan) -> Run {
     };
     let function = InProcess(async |payload: String| {
         let call = calls.fetch_add(1, Ordering::Relaxed);
-        // A function takes a moment; without time a sink's failure is reported, not retried.
+        // A call takes a moment. With a short deadline, the sink's failure is reported and not
+        // retried.
         tokio::time::sleep(plan.call).await;
         let time = if call.is_multiple_of(3) { 2_000 } else { 130 };
         let wrong = |error: &dyn Display| InvokeError(error.to_string());
@@ -141,8 +142,8 @@ fn carry(broker: &impl Broker, plan: &Plan) -> Run {
         serde_json::to_string(&answer).map_err(|error| wrong(&error))
     });
     let stored = || ingest.raw.target().stored().len();
-    // How much is written decides when the broker goes, and not how fast it is consumed: a machine may
-    // be slow at that.
+    // The number of written records decides when the broker stops, not the speed of the consumer,
+    // which depends on the machine.
     let wait_for = |records: usize| {
         let counter = counter(&broker.address());
         while written(&counter) < records {
@@ -164,19 +165,22 @@ fn carry(broker: &impl Broker, plan: &Plan) -> Run {
         let mut feeding =
             simulate(&["--count", &count, "--rate", &rate, "--to", &to, "--format", "json"]);
         wait_for(plan.count / 20);
-        assert!(feeding.try_wait().unwrap().is_none(), "the broker goes while records are written");
-        broker.go();
-        thread::sleep(plan.gone);
-        broker.come_back();
+        assert!(
+            feeding.try_wait().unwrap().is_none(),
+            "the broker stops while records are written"
+        );
+        broker.stop();
+        thread::sleep(plan.downtime);
+        broker.restart();
 
         let fed = feeding.wait_with_output().unwrap();
         assert!(fed.status.success(), "{}", String::from_utf8_lossy(&fed.stderr));
         let summary: Value = serde_json::from_slice(&fed.stdout).unwrap();
         assert_eq!((&summary["records"], &summary["undelivered"]), (&plan.count.into(), &0.into()));
-        assert!(!polling.is_finished(), "the broker goes while there is more");
-        broker.go();
-        thread::sleep(plan.gone);
-        broker.come_back();
+        assert!(!polling.is_finished(), "the broker stops while records are left");
+        broker.stop();
+        thread::sleep(plan.downtime);
+        broker.restart();
         polling.join().unwrap()
     });
 
@@ -202,7 +206,7 @@ fn counter(address: &str) -> BaseConsumer {
     config.set("bootstrap.servers", address).set("group.id", "tributary").create().unwrap()
 }
 
-/// The records of the topic, as far as the broker answers.
+/// Returns the number of records in the topic, or 0 while the broker does not answer.
 fn written(counter: &BaseConsumer) -> usize {
     let brief = Duration::from_millis(500);
     let Ok(metadata) = counter.fetch_metadata(Some(TOPIC), brief) else { return 0 };
@@ -225,7 +229,8 @@ fn ends(address: &str) -> Vec<(i64, i64)> {
     elements.iter().map(|it| (end(it.partition()), committed_of(it.offset()))).collect()
 }
 
-/// Nothing is lost, nothing is made up, and the group is where the topic ends.
+/// Asserts that no row is lost, no unknown row arrived, and every partition is committed to its
+/// end.
 fn assert_counts_reconcile(run: &Run, plan: &Plan) {
     let fed = simulate(&["--count", &plan.count.to_string()]).wait_with_output().unwrap();
     let fed: BTreeSet<String> = String::from_utf8(fed.stdout)
@@ -237,7 +242,7 @@ fn assert_counts_reconcile(run: &Run, plan: &Plan) {
 
     let arrived: BTreeSet<String> = run.rows.values().cloned().collect();
     assert_eq!(fed.difference(&arrived).count(), 0, "lost");
-    assert_eq!(arrived.difference(&fed).count(), 0, "made up");
+    assert_eq!(arrived.difference(&fed).count(), 0, "not sent");
     assert_eq!(run.quarantined, 0);
     assert!(run.ends.len() > 1 && run.ends.iter().all(|(end, _)| *end > 0), "{:?}", run.ends);
     assert!(run.ends.iter().all(|(end, committed)| end == committed), "{:?}", run.ends);
@@ -251,7 +256,7 @@ fn assert_counts_reconcile(run: &Run, plan: &Plan) {
     assert_eq!((records, skipped, uncommitted), (run.rows.len() as u64, 0, 0));
     let committed: Vec<_> = run.report.committed.values().copied().collect();
     assert_eq!(committed, run.ends.iter().map(|(end, _)| *end).collect::<Vec<_>>());
-    // The faults were there.
+    // The injected faults occurred.
     let Report { failed_calls, cut_partitions, redelivered, .. } = run.report;
     assert!(failed_calls > 0 && cut_partitions > 0 && redelivered > 0, "{:?}", run.report);
 }
@@ -263,17 +268,17 @@ impl Broker for Mock {
         self.0.bootstrap_servers()
     }
 
-    fn go(&self) {
+    fn stop(&self) {
         self.0.broker_down(-1).unwrap();
     }
 
-    fn come_back(&self) {
+    fn restart(&self) {
         self.0.broker_up(-1).unwrap();
     }
 }
 
 #[test]
-fn a_feed_comes_through_a_mock_cluster_that_fails_and_goes() {
+fn feed_survives_failing_mock_cluster() {
     use RDKafkaRespErr::{
         RD_KAFKA_RESP_ERR__TRANSPORT as LOST_CONNECTION,
         RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS as LOADING,
@@ -293,23 +298,23 @@ fn a_feed_comes_through_a_mock_cluster_that_fails_and_goes() {
         rate: 600,
         batch: 50,
         call: Duration::from_millis(100),
-        gone: Duration::from_secs(1),
+        downtime: Duration::from_secs(1),
         is_idempotent: false,
     };
 
-    let run = carry(&Mock(cluster), &plan);
+    let run = run_feed(&Mock(cluster), &plan);
 
     assert_counts_reconcile(&run, &plan);
 }
 
-/// A broker of `tools/kafka.py`, in a folder of its own; ends with the test.
+/// Broker of `tools/kafka.py` in its own folder. It ends with the test.
 struct Real {
     home: PathBuf,
     address: String,
 }
 
 impl Real {
-    /// `None`, and a line that says why, where Kafka cannot be had.
+    /// Starts the broker. If Kafka is not available, prints why and returns `None`.
     fn start() -> Option<Self> {
         let name = format!("kafka-{}", std::process::id());
         let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -345,11 +350,11 @@ impl Broker for Real {
         self.address.clone()
     }
 
-    fn go(&self) {
+    fn stop(&self) {
         assert_eq!(self.tool("kill").unwrap()["running"], false);
     }
 
-    fn come_back(&self) {
+    fn restart(&self) {
         let back = self.tool("start").unwrap();
         assert_eq!(
             (&back["running"], &back["bootstrap"]),
@@ -360,13 +365,14 @@ impl Broker for Real {
 
 impl Drop for Real {
     fn drop(&mut self) {
-        // Nothing to do about a broker that will not stop, or a folder that will not go.
+        // Ignore errors: a broker that does not stop or a folder that cannot be removed must not
+        // fail the test.
         let _ = self.tool("stop");
         let _ = std::fs::remove_dir_all(&self.home);
     }
 }
 
-/// Past the capture of a test's output, which is full of the function's own lines.
+/// Prints a line past the capture of the test's output, which is full of the function's log lines.
 fn note(line: &str) {
     let mut err = std::io::stderr();
     writeln!(err, "{line}").unwrap();
@@ -374,18 +380,18 @@ fn note(line: &str) {
 
 #[test]
 #[ignore = "make test-kafka: a real broker, which needs java and a way to Maven Central"]
-fn a_feed_comes_through_a_real_broker_that_is_killed() {
+fn feed_survives_killed_real_broker() {
     let Some(broker) = Real::start() else { return };
     let plan = Plan {
         count: 20_000,
         rate: 4_000,
         batch: 100,
         call: Duration::from_millis(30),
-        gone: Duration::from_millis(500),
+        downtime: Duration::from_millis(500),
         is_idempotent: true,
     };
 
-    let run = carry(&broker, &plan);
+    let run = run_feed(&broker, &plan);
 
     note(&format!(
         "{} records through {} partitions in {:.1} s, the broker killed twice\n\

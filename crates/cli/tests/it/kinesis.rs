@@ -1,4 +1,4 @@
-//! Feeds into a stream: over HTTP, against a listener that answers as PutRecords does.
+//! Feeds to a stream over HTTP, against a listener that answers like PutRecords.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -12,21 +12,21 @@ use serde_json::{Value, json};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets/accidents");
 
-/// One record as it was put.
+/// Record as it was put.
 #[derive(Clone, Debug)]
 struct Put {
     key: String,
     record: Value,
 }
 
-/// How the stream answers.
+/// Behaviour of the stream.
 #[derive(Clone, Copy, PartialEq)]
 enum Answers {
-    /// Takes everything.
+    /// Accepts everything.
     Everything,
-    /// Throttles every seventh record that it has not seen before.
+    /// Throttles every seventh record, each at most once.
     Throttles,
-    /// There is no such stream.
+    /// The stream does not exist.
     NoSuchStream,
 }
 
@@ -37,14 +37,14 @@ struct Seen {
     throttled: BTreeSet<String>,
 }
 
-/// A stream on this machine.
+/// Stream behind a local listener.
 struct FakeStream {
     url: String,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl FakeStream {
-    fn that(answers: Answers) -> Self {
+    fn with(answers: Answers) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -148,8 +148,8 @@ fn answer(request: &Value, answers: Answers, seen: &Mutex<Seen>) -> (&'static st
 }
 
 #[test]
-fn a_made_up_feed_arrives_as_raw_records() {
-    let stream = FakeStream::that(Answers::Everything);
+fn simulated_feed_arrives_as_raw_records() {
+    let stream = FakeStream::with(Answers::Everything);
 
     let summary = stream.summary("simulate flood --count 3001 --seed 7 --duplicate-rate 0.02");
 
@@ -161,7 +161,7 @@ fn a_made_up_feed_arrives_as_raw_records() {
         assert_eq!(record["payload"]["sensor_id"], key.as_str());
         assert!(record["source"].as_str().unwrap().starts_with("simulate:flood?seed=7#record="));
         assert!(record["received_at"].as_str().unwrap().ends_with('Z'));
-        // The same content, and nothing else, has the same id.
+        // Records have the same id if and only if their content is the same.
         let payload = record["payload"].to_string();
         let id = record["record_id"].as_str().unwrap().to_owned();
         assert_eq!(by_id.entry(id).or_insert_with(|| payload.clone()), &payload);
@@ -171,15 +171,15 @@ fn a_made_up_feed_arrives_as_raw_records() {
 }
 
 #[test]
-fn the_records_of_a_key_keep_their_order() {
-    let stream = FakeStream::that(Answers::Everything);
+fn records_of_a_key_keep_their_order() {
+    let stream = FakeStream::with(Answers::Everything);
 
     stream.summary("simulate telemetry --count 6000 --late-rate 0 --duplicate-rate 0");
 
     let mut newest: BTreeMap<String, String> = BTreeMap::new();
     for Put { key, record } in stream.stored() {
         let time = record["payload"]["timestamp"].as_str().unwrap().to_owned();
-        // "00Z" and "00.100Z" compare as text once the Z is gone.
+        // "00Z" and "00.100Z" compare as text once the Z is removed.
         let time = time.trim_end_matches('Z').to_owned();
         assert!(newest.get(&key).is_none_or(|last| *last < time), "{key} {time}");
         newest.insert(key, time);
@@ -187,8 +187,8 @@ fn the_records_of_a_key_keep_their_order() {
 }
 
 #[test]
-fn what_is_throttled_is_sent_again_and_nothing_is_lost() {
-    let stream = FakeStream::that(Answers::Throttles);
+fn throttled_records_are_retried_without_loss() {
+    let stream = FakeStream::with(Answers::Throttles);
 
     let summary = stream.summary("simulate flood --count 2000 --duplicate-rate 0 --connections 2");
 
@@ -200,8 +200,8 @@ fn what_is_throttled_is_sent_again_and_nothing_is_lost() {
 }
 
 #[test]
-fn rows_arrive_with_their_key_position_and_id() {
-    let stream = FakeStream::that(Answers::Throttles);
+fn rows_arrive_with_key_position_and_id() {
+    let stream = FakeStream::with(Answers::Throttles);
 
     let summary = stream.summary("replay valid.csv valid.jsonl");
 
@@ -217,8 +217,8 @@ fn rows_arrive_with_their_key_position_and_id() {
 }
 
 #[test]
-fn a_replay_with_a_checkpoint_sends_each_row_once() {
-    let stream = FakeStream::that(Answers::Throttles);
+fn replay_with_checkpoint_sends_rows_once() {
+    let stream = FakeStream::with(Answers::Throttles);
     let at: PathBuf =
         std::env::temp_dir().join(format!("tributary-kinesis-{}", std::process::id()));
     let run = format!("replay valid.csv --limit 25 --checkpoint {}", at.display());
@@ -231,8 +231,8 @@ fn a_replay_with_a_checkpoint_sends_each_row_once() {
 }
 
 #[test]
-fn a_paced_feed_does_not_wait_for_a_full_batch() {
-    let stream = FakeStream::that(Answers::Everything);
+fn paced_feed_sends_partial_batches() {
+    let stream = FakeStream::with(Answers::Everything);
 
     let summary = stream.summary("simulate telemetry --count 30 --rate 20/s");
 
@@ -240,8 +240,8 @@ fn a_paced_feed_does_not_wait_for_a_full_batch() {
 }
 
 #[test]
-fn a_stream_that_is_not_there_is_one_line_and_exit_code_2() {
-    let stream = FakeStream::that(Answers::NoSuchStream);
+fn missing_stream_exits_2_with_one_line() {
+    let stream = FakeStream::with(Answers::NoSuchStream);
     for arguments in ["simulate flood --count 2000", "replay valid.csv"] {
         let output = stream.run(arguments);
 
@@ -254,7 +254,7 @@ fn a_stream_that_is_not_there_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn without_a_stream_nothing_of_aws_is_needed() {
+fn local_commands_need_no_aws_settings() {
     for arguments in ["run demo.csv --format json", "simulate flood --count 3", "replay valid.csv"]
     {
         let output = Command::new(env!("CARGO_BIN_EXE_tributary"))

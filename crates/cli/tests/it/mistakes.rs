@@ -1,10 +1,10 @@
-//! Mistakes in what an operator asks for: told, and not taken for an empty answer.
+//! Mistakes in an operator's arguments are reported and not taken for an empty answer.
 
 use tributary_model::bad_row::{BadRow, Code, Origin, Rejection};
 
 use crate::cloud::Cloud;
 
-/// One row in quarantine.
+/// Fake account with one row in quarantine.
 fn one() -> Cloud {
     let cloud = Cloud::new();
     let origin = Origin { dataset: Some("flood"), record_id: "aa".into(), ..Origin::default() };
@@ -16,7 +16,7 @@ fn one() -> Cloud {
 }
 
 #[test]
-fn where_there_is_nothing_a_likely_mistake_is_told_and_the_exit_code_is_0() {
+fn empty_result_reports_likely_mistake() {
     let cloud = one();
     for (arguments, expected) in [
         (&["--prefix", "quarantin"][..], "there is no object below s3://lake/quarantin/"),
@@ -42,7 +42,7 @@ fn where_there_is_nothing_a_likely_mistake_is_told_and_the_exit_code_is_0() {
 }
 
 #[test]
-fn what_is_there_is_found() {
+fn repeated_options_match_any_value() {
     let cloud = one();
     let asked = ["--code", "invalid_json", "--code", "late", "--dataset", "flood"];
 
@@ -52,7 +52,7 @@ fn what_is_there_is_found() {
 }
 
 #[test]
-fn what_cannot_be_is_one_line_and_exit_code_2() {
+fn impossible_filters_exit_2_with_one_line() {
     let cloud = one();
     for (arguments, expected) in [
         (
@@ -61,16 +61,13 @@ fn what_cannot_be_is_one_line_and_exit_code_2() {
         ),
         (
             &["quarantine", "show", "--stack", "dev", "--since", "2h", "--until", "-3h"],
-            "--since is before --until",
+            "--since must be before --until",
         ),
         (
             &["quarantine", "replay", "--stack", "dev", "--since", "-2h", "--until", "1d"],
-            "--since is before --until",
+            "--since must be before --until",
         ),
-        (
-            &["redrive", "--stack", "dev", "--since", "1h", "--until", "-1d"],
-            "there is nothing between",
-        ),
+        (&["redrive", "--stack", "dev", "--since", "1h", "--until", "-1d"], "is no time range"),
     ] {
         let message = cloud.refused(arguments);
 

@@ -1,4 +1,4 @@
-//! `tributary replay s3://…`: against a bucket on this machine.
+//! `tributary replay s3://…`, against a local fake of S3.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -11,7 +11,7 @@ use crate::support::ids;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets/accidents");
 
-/// One bucket, `source`, with one object, `rows`.
+/// Bucket `source` with one object, `rows`.
 struct Bucket {
     url: String,
     state: Arc<Mutex<State>>,
@@ -20,13 +20,13 @@ struct Bucket {
 
 #[derive(Default)]
 struct State {
-    /// What was put, in order; the last is the latest.
+    /// Contents in the order of their puts; the last one is current.
     puts: Vec<Vec<u8>>,
     keeps_versions: bool,
     ranges: Vec<(u64, u64)>,
-    /// So many reads fail first.
+    /// Number of reads that fail first.
     failures: usize,
-    /// The bytes that are put right before the read of this number, from 0.
+    /// Content to put right before the read of this number, from 0.
     overwritten: Option<(usize, Vec<u8>)>,
 }
 
@@ -135,7 +135,7 @@ impl State {
     }
 }
 
-/// The first and the last byte of `bytes=0-9`.
+/// Returns the first and the last byte of `bytes=0-9`.
 fn range(text: &str) -> (u64, u64) {
     let (start, end) = text.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
     (start.parse().unwrap(), end.parse().unwrap())
@@ -145,7 +145,7 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(format!("{FIXTURES}/{name}")).unwrap()
 }
 
-/// A CSV of `rows` accidents called `prefix`-0 and so on, about 60 bytes each.
+/// Returns a CSV of `rows` accidents named `prefix`-0 and so on, about 60 bytes each.
 fn csv(prefix: &str, rows: usize) -> String {
     use std::fmt::Write as _;
     let mut text = "ID,Severity,Start_Time,Start_Lat,Start_Lng,State\n".to_owned();
@@ -160,7 +160,7 @@ fn numbered(prefix: &str, rows: usize) -> Vec<String> {
 }
 
 #[test]
-fn an_object_is_replayed_as_the_same_file_is() {
+fn object_replays_like_the_same_file() {
     for (number, name) in
         ["valid.csv", "valid.jsonl", "files/two-members.csv.gz"].iter().enumerate()
     {
@@ -177,7 +177,7 @@ fn an_object_is_replayed_as_the_same_file_is() {
 }
 
 #[test]
-fn a_large_object_is_read_in_ranges_that_meet() {
+fn large_object_is_read_in_contiguous_ranges() {
     let bytes = csv("A", 20_000);
     let length = bytes.len() as u64;
     let bucket = Bucket::with("ranges", bytes, true);
@@ -194,7 +194,7 @@ fn a_large_object_is_read_in_ranges_that_meet() {
 }
 
 #[test]
-fn an_object_that_is_overwritten_is_read_on_in_its_version() {
+fn overwritten_object_is_read_in_its_version() {
     let bucket = Bucket::with("versions", csv("A", 20_000), true);
     bucket.state().overwritten = Some((1, csv("B", 20_000).into_bytes()));
 
@@ -208,7 +208,7 @@ fn an_object_that_is_overwritten_is_read_on_in_its_version() {
 }
 
 #[test]
-fn an_object_without_versions_that_is_overwritten_ends_the_replay() {
+fn overwritten_unversioned_object_ends_replay() {
     let bucket = Bucket::with("etag", csv("A", 20_000), false);
     bucket.state().overwritten = Some((1, csv("B", 20_000).into_bytes()));
 
@@ -222,12 +222,12 @@ fn an_object_without_versions_that_is_overwritten_ends_the_replay() {
 }
 
 #[test]
-fn limited_runs_with_a_checkpoint_read_on_where_they_stopped() {
+fn limited_runs_resume_from_checkpoint() {
     let bytes = csv("A", 20_000);
     let length = bytes.len() as u64;
     let bucket = Bucket::with("checkpoint", bytes, true);
     bucket.summary(&bucket.checkpointed(15_000));
-    // Whatever is there now: the replay is of what it began with.
+    // The replay stays with the version it began with, whatever is put later.
     bucket.state().puts.push(csv("B", 9).into_bytes());
     bucket.state().ranges.clear();
 
@@ -236,13 +236,13 @@ fn limited_runs_with_a_checkpoint_read_on_where_they_stopped() {
     assert_eq!((&rest["records"], &rest["finished"]), (&5_000.into(), &true.into()));
     assert_eq!(ids(&bucket.out()), numbered("A", 20_000));
     let ranges = bucket.state().ranges.clone();
-    // What it begins with, its header, and then the rest.
+    // Reads the start of the object for the checkpoint, its header, and then the rest.
     assert_eq!((ranges.len(), ranges[0], ranges[1].0), (3, (0, 4_095), 0));
     assert!(ranges[2].0 > length * 2 / 3, "{ranges:?} of {length}");
 }
 
 #[test]
-fn a_compressed_object_is_gone_on_with_too() {
+fn compressed_object_resumes_from_checkpoint() {
     let bucket = Bucket::with("gzip", fixture("files/two-members.csv.gz"), false);
     bucket.summary("files/two-members.csv.gz");
     let expected = bucket.out();
@@ -253,7 +253,7 @@ fn a_compressed_object_is_gone_on_with_too() {
 }
 
 #[test]
-fn a_checkpoint_of_an_object_that_has_changed_is_refused() {
+fn checkpoint_of_changed_object_is_rejected() {
     let bucket = Bucket::with("changed", csv("A", 100), false);
     bucket.summary(&bucket.checkpointed(10));
     bucket.state().puts.push(csv("B", 100).into_bytes());
@@ -264,7 +264,7 @@ fn a_checkpoint_of_an_object_that_has_changed_is_refused() {
 }
 
 #[test]
-fn rows_say_which_version_they_are_of() {
+fn row_source_contains_object_version() {
     let bucket = Bucket::with("bad-row", fixture("files/broken-quoting.csv"), true);
 
     let output = bucket.run("s3://source/rows");
@@ -274,7 +274,7 @@ fn rows_say_which_version_they_are_of() {
 }
 
 #[test]
-fn objects_and_files_can_go_together_and_round() {
+fn objects_and_files_loop_together() {
     let bucket = Bucket::with("loop", fixture("valid.jsonl"), true);
 
     bucket.summary("s3://source/rows valid.csv --loop --limit 200");
@@ -284,7 +284,7 @@ fn objects_and_files_can_go_together_and_round() {
 }
 
 #[test]
-fn what_is_no_object_is_one_line_and_exit_code_2() {
+fn invalid_object_exits_2_with_one_line() {
     let bucket = Bucket::with("missing", "", true);
     for (arguments, expected) in [
         ("s3://source/other", "s3://source/other cannot be read: the object does not exist"),

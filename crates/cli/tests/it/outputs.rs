@@ -1,4 +1,4 @@
-//! Where output goes that somebody asked for: never over what is read, and never silently nowhere.
+//! Output files: they never overwrite an input, and failures to write are reported.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::support::stderr;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets/accidents");
 
-/// A folder of its own for a test, with the rows `in.csv` and a link to them.
+/// Temporary folder with the rows `in.csv` and a link to them.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -38,7 +38,7 @@ impl Drop for Folder {
 }
 
 #[test]
-fn an_output_that_is_read_too_or_written_twice_is_refused_and_nothing_is_touched() {
+fn conflicting_outputs_are_rejected_before_writing() {
     let folder = Folder::new("outputs-clash");
     let rows = std::fs::read(folder.0.join("in.csv")).unwrap();
 
@@ -66,7 +66,7 @@ fn an_output_that_is_read_too_or_written_twice_is_refused_and_nothing_is_touched
 }
 
 #[test]
-fn a_file_that_the_shell_reads_or_writes_is_a_file_too() {
+fn redirected_files_are_checked_too() {
     let folder = Folder::new("outputs-shell");
     let rows = || std::fs::File::open(folder.0.join("in.csv")).unwrap();
     let more = || std::fs::File::options().append(true).open(folder.0.join("in.csv")).unwrap();
@@ -81,7 +81,7 @@ fn a_file_that_the_shell_reads_or_writes_is_a_file_too() {
 }
 
 #[test]
-fn devices_and_pipes_can_be_named_twice() {
+fn devices_and_pipes_may_be_named_twice() {
     let folder = Folder::new("outputs-devices");
 
     let run = "run in.csv --events /dev/null --bad-rows /dev/null --alerts -";
@@ -90,14 +90,14 @@ fn devices_and_pipes_can_be_named_twice() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
-/// A pipe that nobody reads.
+/// Returns a pipe whose reader is closed.
 fn closed() -> Stdio {
     let (_, writer) = std::io::pipe().unwrap();
     writer.into()
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_failure() {
+fn closed_pipe_is_no_failure() {
     let folder = Folder::new("outputs-closed");
 
     for (arguments, code) in [
@@ -119,7 +119,7 @@ fn a_reader_that_has_gone_is_no_failure() {
 }
 
 #[test]
-fn what_cannot_be_written_is_told_with_its_name() {
+fn write_errors_name_the_output() {
     let folder = Folder::new("outputs-full");
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
 

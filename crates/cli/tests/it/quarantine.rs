@@ -1,4 +1,4 @@
-//! `tributary quarantine` as people use it, over buckets and a stream on this machine.
+//! `tributary quarantine`, run against a local fake of AWS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -17,7 +17,7 @@ const BAD: &str = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":"1,
 const GOOD: &str = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":1.50}"#;
 const HEADER: &str = "sensor_id,location,water_level,timestamp\n";
 
-/// A file that is gone when the test is over.
+/// Temporary file, removed at the end of the test.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -43,7 +43,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A bad row of `transform`: the raw record `id`, rejected at this time of the day.
+/// Returns a bad row of `transform`: the raw record `id`, rejected at this time of the day.
 fn of_transform(id: &str, payload: &str, at: &str) -> Vec<u8> {
     let record = format!(
         r#"{{"dataset":"flood","record_id":"{id}","source":"http:flood/c#{id}&item=0","received_at":"2026-11-20T09:59:00.123Z","payload":{payload}}}"#
@@ -59,7 +59,7 @@ fn of_transform(id: &str, payload: &str, at: &str) -> Vec<u8> {
     BadRow::new(&rejection, &origin, Some(record.as_bytes()), at).to_line()
 }
 
-/// A bad row of `ingest-s3`, of the object `source/flood/a.csv` in the version `v1`.
+/// Returns a bad row of `ingest-s3`, from the object `source/flood/a.csv` in version `v1`.
 fn of_object(code: Code, offset: u64, bytes: Option<&[u8]>) -> Vec<u8> {
     let source = SourceName::s3("source", "flood/a.csv", Some("v1"), None);
     let position = Position { offset, row: offset };
@@ -79,13 +79,13 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Three rows: one that would be an event now, one that would not, one of a CSV.
+/// Fake account with three bad rows: one that is valid now, one that is not, and one of a CSV.
 fn three() -> Cloud {
     let cloud = Cloud::new();
     cloud.put("source/flood/a.csv?versionId=v1", format!("{HEADER}s-9,weir,1.5,\"oops\n"));
     let rows = [of_transform("aa", GOOD, "10:00:00"), of_transform("bb", BAD, "10:00:01")];
     cloud.put("lake/quarantine/dt=2026-11-20/one", rows.concat());
-    // One record an object and no newline, as the local AWS writes it.
+    // One record per object and no newline, as a local AWS writes it.
     let row = of_object(Code::BrokenQuoting, 41, Some(b"s-9,weir,1.5,\"1762344000"));
     cloud.put("lake/quarantine/dt=2026-11-20/two", row.trim_ascii_end());
     cloud
@@ -109,9 +109,9 @@ fn ids(cloud: &Cloud) -> Vec<String> {
 }
 
 #[test]
-fn rows_are_counted_once_by_kind_in_objects_of_any_form() {
+fn rows_are_counted_once_by_kind() {
     let cloud = three();
-    // The same row once more, delivered again; and what is no bad row.
+    // The first row, delivered again; and two lines that are not bad rows.
     let again = [of_transform("aa", GOOD, "12:00:00"), b"{\"code\":1}\nhello\n".to_vec()].concat();
     cloud.put("lake/quarantine/dt=2026-11-20/three", gzip(&again));
 
@@ -146,7 +146,7 @@ fn rows_are_counted_once_by_kind_in_objects_of_any_form() {
 }
 
 #[test]
-fn what_is_asked_for_is_what_is_counted() {
+fn filters_limit_counted_rows() {
     let cloud = three();
     for (arguments, rows) in [
         (&["--code", "broken_quoting"][..], 1),
@@ -163,7 +163,7 @@ fn what_is_asked_for_is_what_is_counted() {
 }
 
 #[test]
-fn objects_of_other_days_are_not_read() {
+fn objects_of_other_days_are_skipped() {
     let cloud = three();
     for day in 1..=30 {
         let path = format!("lake/quarantine/dt=2026-10-{day:02}/x");
@@ -183,7 +183,7 @@ fn objects_of_other_days_are_not_read() {
 }
 
 #[test]
-fn a_row_is_shown_as_what_it_is() {
+fn rows_are_shown_decoded() {
     let cloud = three();
     let bytes = of_object(Code::NotUtf8, 77, Some(b"M\xfcnchen"));
     cloud.put("lake/quarantine/dt=2026-11-20/three", bytes);
@@ -213,7 +213,7 @@ fn a_row_is_shown_as_what_it_is() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_become_of_rows_and_does_nothing() {
+fn dry_run_reports_outcomes_without_sending() {
     let cloud = three();
 
     let output = cloud.command(&replay(&["--format", "json"]));
@@ -236,7 +236,7 @@ fn a_dry_run_says_what_would_become_of_rows_and_does_nothing() {
 }
 
 #[test]
-fn a_row_goes_back_under_its_id_and_only_once() {
+fn row_is_replayed_once_with_its_id() {
     let cloud = three();
 
     let summary = cloud.json(1, &replay(&["--yes"]));
@@ -261,7 +261,7 @@ fn a_row_goes_back_under_its_id_and_only_once() {
 }
 
 #[test]
-fn a_row_that_is_rejected_again_has_come_back_and_can_be_mended() {
+fn row_that_came_back_can_be_repaired() {
     let cloud = three();
     cloud.json(0, &replay(&["--yes", "--force", "--record-id", "bb"]));
     cloud.put("lake/quarantine/dt=2026-11-20/three", of_transform("bb", BAD, "13:00:00"));
@@ -283,7 +283,7 @@ fn a_row_that_is_rejected_again_has_come_back_and_can_be_mended() {
 }
 
 #[test]
-fn a_row_of_a_csv_is_read_with_the_header_of_the_version_it_is_from() {
+fn csv_row_uses_header_of_its_version() {
     let cloud = three();
     cloud.put("source/flood/a.csv", "other,columns\n");
     let row = of_object(Code::BrokenQuoting, 99, Some(b"s-8,weir,\"2.5,1762344000"));
@@ -305,7 +305,7 @@ fn a_row_of_a_csv_is_read_with_the_header_of_the_version_it_is_from() {
 }
 
 #[test]
-fn what_cannot_be_replayed_is_told_row_by_row() {
+fn not_replayable_rows_are_reported_one_by_one() {
     let cloud = three();
     cloud.state().objects.remove("source/flood/a.csv?versionId=v1");
     cloud.put("lake/quarantine/dt=2026-11-20/three", of_object(Code::MissingColumn, 0, None));
@@ -317,7 +317,7 @@ fn what_cannot_be_replayed_is_told_row_by_row() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(
         message.contains(
-            "the header of s3://source/flood/a.csv is not to be had: the object does not exist"
+            "the header of s3://source/flood/a.csv cannot be read: the object does not exist"
         ),
         "{message}"
     );
@@ -328,7 +328,7 @@ fn what_cannot_be_replayed_is_told_row_by_row() {
 }
 
 #[test]
-fn rows_that_are_left_out_can_be_mended_by_hand_and_given_back() {
+fn left_out_rows_can_be_repaired_by_hand() {
     let cloud = three();
     let left_out = Scratch::new("left-out");
     cloud.json(1, &replay(&["--left-out", left_out.path()]));
@@ -353,7 +353,7 @@ fn rows_that_are_left_out_can_be_mended_by_hand_and_given_back() {
 }
 
 #[test]
-fn replaying_over_and_over_through_failures_adds_nothing() {
+fn replay_is_idempotent_through_failures() {
     let rows = 1_100;
     let cloud = Cloud::new();
     let lines: Vec<_> =
@@ -362,7 +362,8 @@ fn replaying_over_and_over_through_failures_adds_nothing() {
         cloud.put(&format!("lake/quarantine/dt=2026-11-20/{part}"), lines.concat());
     }
 
-    // What is sent cannot be marked: as if the command were killed in between, further on each time.
+    // Rows are sent but cannot be marked, as if the process were killed in between, later each
+    // time.
     for marked in [0, 1, 1] {
         cloud.state().full = Some(("lake/quarantine-replayed/", marked));
         let message = cloud.refused(&replay(&["--yes"]));
@@ -386,7 +387,7 @@ fn replaying_over_and_over_through_failures_adds_nothing() {
 }
 
 #[test]
-fn a_replay_can_be_done_in_parts() {
+fn replay_can_be_split_by_limit() {
     let cloud = Cloud::new();
     let lines: Vec<_> =
         (0..25).map(|row| of_transform(&format!("id-{row}"), GOOD, "10:00:00")).collect();
@@ -401,14 +402,17 @@ fn a_replay_can_be_done_in_parts() {
 }
 
 #[test]
-fn what_cannot_be_done_is_one_line_and_exit_code_2() {
+fn invalid_arguments_exit_2_with_one_line() {
     let cloud = three();
     let wrong = Scratch::with("wrong", "{\"record_id\":\"aa\"}\n");
     for (arguments, expected) in [
         (&["quarantine", "list"][..], "--stack <NAME>"),
         (&["quarantine", "list", "--stack", "prod"], "Stack with id prod does not exist"),
         (&["quarantine", "list", "--stack", "dev", "--since", "soon"], "is no time"),
-        (&["quarantine", "replay", "--bucket", "lake", "--yes"], "--raw-stream says where rows go"),
+        (
+            &["quarantine", "replay", "--bucket", "lake", "--yes"],
+            "expected --stack or --raw-stream",
+        ),
         (&["quarantine", "replay", "--stack", "dev", "--set", "a"], "is not FIELD=CEL"),
         (&["quarantine", "replay", "--stack", "dev", "--set", "a=b"], "--set a: names b"),
         (&["quarantine", "replay", "--stack", "dev", "--as", "rivers"], "is none of accidents"),
@@ -443,7 +447,7 @@ fn what_cannot_be_done_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_fault() {
+fn closed_pipe_is_no_failure() {
     let cloud = three();
     let out = std::process::Stdio::piped();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tributary"));

@@ -1,4 +1,4 @@
-//! `tributary redrive` as people use it, over an account on this machine.
+//! `tributary redrive`, run against a local fake of AWS.
 
 use std::io::Read as _;
 
@@ -9,7 +9,7 @@ use crate::cloud::Cloud;
 
 const SHARD: &str = "lake/aws/lambda/0195bc0e/shardId-000000000000/2026/11/20";
 
-/// A batch that Lambda parked, of so many records.
+/// Returns a batch of `records` records as Lambda parks it.
 fn parked(function: &str, records: usize) -> String {
     let record = |number| json!({"kinesis": {"sequenceNumber": number, "data": "e30="}});
     let payload = json!({"Records": (0..records).map(record).collect::<Vec<_>>()});
@@ -22,7 +22,7 @@ fn parked(function: &str, records: usize) -> String {
     .to_string()
 }
 
-/// Three parked batches, of two functions.
+/// Fake account with three parked batches of two functions.
 fn three() -> Cloud {
     let cloud = Cloud::new();
     cloud.put(&format!("{SHARD}/one"), parked("dev-transform", 3));
@@ -37,7 +37,7 @@ fn event(id: &str) -> String {
     .to_string()
 }
 
-/// A record that Firehose could not deliver.
+/// Returns a record that Firehose could not deliver.
 fn undelivered(data: &str) -> String {
     let data = base64_simd::STANDARD.encode_to_string(data.as_bytes());
     let line = json!({"attemptsMade": 1, "arrivalTimestamp": 1_795_168_800_000_i64, "lastErrorCode": "c",
@@ -49,7 +49,7 @@ fn redrive<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["redrive", "--stack", "dev"][..], more].concat()
 }
 
-/// `[waiting, records, redriven, left]` of a place.
+/// Returns `[waiting, records, redriven, left]` of a place.
 fn counts(summary: &Value, place: &str) -> [u64; 4] {
     let lines = summary["lines"].as_array().unwrap();
     let line = lines.iter().find(|line| line["place"] == place).unwrap();
@@ -57,7 +57,7 @@ fn counts(summary: &Value, place: &str) -> [u64; 4] {
 }
 
 #[test]
-fn a_dry_run_counts_what_was_set_aside_and_does_nothing() {
+fn dry_run_counts_without_sending() {
     let cloud = three();
     cloud.put(
         "analytics/errors/events/format-conversion-failed/dt=2026-11-20/x",
@@ -79,7 +79,7 @@ fn a_dry_run_counts_what_was_set_aside_and_does_nothing() {
 }
 
 #[test]
-fn nothing_that_was_set_aside_is_exit_code_0() {
+fn nothing_set_aside_exits_0() {
     let cloud = Cloud::new();
 
     let output = cloud.command(&redrive(&[]));
@@ -89,7 +89,7 @@ fn nothing_that_was_set_aside_is_exit_code_0() {
 }
 
 #[test]
-fn a_parked_batch_goes_to_its_function_and_is_put_away_once_that_has_done_it() {
+fn parked_batch_is_invoked_and_archived() {
     let cloud = three();
     let object = cloud.state().objects[&format!("{SHARD}/one")].clone();
 
@@ -110,7 +110,7 @@ fn a_parked_batch_goes_to_its_function_and_is_put_away_once_that_has_done_it() {
 }
 
 #[test]
-fn a_batch_of_which_anything_failed_stays_where_it_is() {
+fn partially_failed_batch_stays() {
     let partial = r#"{"batchItemFailures":[{"itemIdentifier":"42"}]}"#;
     for (answer, why) in [
         ((None, partial), "dev-transform reports 1 batch item failures"),
@@ -139,7 +139,7 @@ fn a_batch_of_which_anything_failed_stays_where_it_is() {
 }
 
 #[test]
-fn a_batch_that_was_done_and_not_removed_is_not_done_twice() {
+fn finished_batch_is_not_invoked_twice() {
     let cloud = three();
     let kept = format!("{SHARD}/one").replace("lake/", "lake/redriven/");
     cloud.put(&kept, parked("dev-transform", 3));
@@ -151,7 +151,7 @@ fn a_batch_that_was_done_and_not_removed_is_not_done_twice() {
 }
 
 #[test]
-fn what_is_no_parked_batch_is_told_and_stays() {
+fn unreadable_batch_is_reported_and_stays() {
     let cloud = Cloud::new();
     cloud.put("lake/aws/lambda/x", "{}");
 
@@ -163,7 +163,7 @@ fn what_is_no_parked_batch_is_told_and_stays() {
 }
 
 #[test]
-fn events_that_could_not_be_converted_go_to_the_lake_and_to_nobody_else() {
+fn failed_events_go_to_the_lake_only() {
     let cloud = Cloud::new();
     let path = "analytics/errors/events/format-conversion-failed/dt=2026-11-20/x";
     cloud.put(
@@ -186,7 +186,7 @@ fn events_that_could_not_be_converted_go_to_the_lake_and_to_nobody_else() {
 }
 
 #[test]
-fn records_of_a_layer_are_put_into_it_and_there_once() {
+fn records_reach_their_layer_once() {
     let cloud = Cloud::new();
     let raw = "lake/errors/raw/processing-failed/dt=2026-11-20/x";
     let quarantine = "lake/errors/quarantine/processing-failed/dt=2026-11-20/x";
@@ -197,7 +197,7 @@ fn records_of_a_layer_are_put_into_it_and_there_once() {
     cloud.json(0, &redrive(&["--yes", "--only", "deliveries"]));
     let layers = [cloud.paths("lake/raw/"), cloud.paths("lake/quarantine/")].concat();
 
-    // As if it had been killed before the object was put away.
+    // As if the process had been killed before the object was archived.
     cloud.put(raw, objects);
     cloud.json(0, &redrive(&["--yes", "--only", "deliveries"]));
 
@@ -213,7 +213,7 @@ fn records_of_a_layer_are_put_into_it_and_there_once() {
 }
 
 #[test]
-fn an_object_with_unreadable_lines_stays() {
+fn object_with_unreadable_lines_stays() {
     let cloud = Cloud::new();
     cloud.put("lake/errors/raw/x", undelivered("{}") + "{\"rawData\":\"%\"}\n");
 
@@ -224,7 +224,7 @@ fn an_object_with_unreadable_lines_stays() {
 }
 
 #[test]
-fn dead_letters_go_back_to_their_queue() {
+fn dead_letters_return_to_ingest_queue() {
     let cloud = Cloud::new();
     let letters: Vec<_> = (0..25).map(|number| (format!("m-{number}"), 1_000 + number)).collect();
     cloud.state().queues.insert("dead-letters".to_owned(), letters);
@@ -239,7 +239,7 @@ fn dead_letters_go_back_to_their_queue() {
 }
 
 #[test]
-fn a_letter_that_is_back_already_does_not_go_round() {
+fn returned_dead_letter_is_not_redriven_twice() {
     let cloud = Cloud::new();
     let letters = vec![("old".to_owned(), 1), ("back".to_owned(), 4_000_000_000_000)];
     cloud.state().queues.insert("dead-letters".to_owned(), letters);
@@ -251,7 +251,7 @@ fn a_letter_that_is_back_already_does_not_go_round() {
 }
 
 #[test]
-fn only_what_is_of_that_time_is_redriven() {
+fn time_range_limits_redrive() {
     let cloud = three();
 
     assert_eq!(cloud.json(0, &redrive(&["--since", "2026-11-20T10:00:01Z"]))["lines"], json!([]));
@@ -261,7 +261,7 @@ fn only_what_is_of_that_time_is_redriven() {
 }
 
 #[test]
-fn what_cannot_be_done_is_one_line_and_exit_code_2() {
+fn invalid_arguments_exit_2_with_one_line() {
     let cloud = three();
     for (arguments, expected) in [
         (&["redrive"][..], "--stack <NAME>"),

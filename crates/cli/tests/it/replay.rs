@@ -1,4 +1,4 @@
-//! `tributary replay` as people and scripts use it.
+//! `tributary replay`, run as a process.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ fn summary(arguments: &str) -> Value {
     serde_json::from_str(&stdout(&format!("{arguments} --format json"))).unwrap()
 }
 
-/// A folder of its own for a test.
+/// Temporary folder of a test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -49,7 +49,7 @@ impl Folder {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// `--to file:out --checkpoint at` of this folder.
+    /// Returns `--to file:out --checkpoint at` with paths in this folder.
     fn options(&self) -> String {
         let (out, at) = (self.path("out"), self.path("at"));
         format!("--to file:{} --checkpoint {}", out.display(), at.display())
@@ -62,7 +62,7 @@ impl Drop for Folder {
     }
 }
 
-/// A CSV of `rows` accidents, one every ten seconds.
+/// Writes a CSV of `rows` accidents, one every ten seconds.
 fn csv(path: &Path, rows: usize) {
     use std::fmt::Write as _;
     let mut text = "ID,Severity,Start_Time,Start_Lat,Start_Lng,State\n".to_owned();
@@ -75,7 +75,7 @@ fn csv(path: &Path, rows: usize) {
 }
 
 #[test]
-fn each_row_is_a_line_whatever_the_format() {
+fn rows_become_lines_in_every_format() {
     let csv = stdout("replay valid.csv");
 
     assert_eq!(csv.lines().count(), 60);
@@ -87,7 +87,7 @@ fn each_row_is_a_line_whatever_the_format() {
 }
 
 #[test]
-fn standard_input_is_a_file_too() {
+fn standard_input_is_accepted() {
     let mut child = command("replay - --dataset accidents")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -103,7 +103,7 @@ fn standard_input_is_a_file_too() {
 }
 
 #[test]
-fn rows_that_cannot_be_read_are_left_out_and_told() {
+fn unreadable_rows_are_left_out_and_reported() {
     let output = tributary("replay files/broken-quoting.csv");
 
     let message = stderr(&output);
@@ -113,7 +113,7 @@ fn rows_that_cannot_be_read_are_left_out_and_told() {
 }
 
 #[test]
-fn a_limit_and_a_loop_say_how_many_rows_go_out() {
+fn limit_and_loop_set_row_count() {
     let twice = stdout("replay valid.csv --loop --limit 150");
 
     let twice = ids(&twice);
@@ -124,13 +124,13 @@ fn a_limit_and_a_loop_say_how_many_rows_go_out() {
 }
 
 #[test]
-fn a_speed_is_that_of_the_rows_own_times() {
+fn speed_follows_row_times() {
     let folder = Folder::new("replay-speed");
     csv(&folder.path("rows.csv"), 61);
     let file = folder.path("rows.csv");
     let started = Instant::now();
 
-    // Ten minutes at 600x are one second.
+    // Ten minutes at 600x take one second.
     let text = stdout(&format!("replay {} --speed 600x", file.display()));
 
     let elapsed = started.elapsed();
@@ -142,18 +142,18 @@ fn a_speed_is_that_of_the_rows_own_times() {
 }
 
 #[test]
-fn a_rate_is_kept_by_the_clock() {
+fn rate_follows_the_clock() {
     let started = Instant::now();
 
     let summary = summary("replay valid.csv --limit 50 --rate 50/s --to file:/dev/null");
 
     assert!(started.elapsed() > Duration::from_millis(900));
-    // A busy machine may have held it up; then it says so.
+    // On a busy machine the feed may lag, which the summary then reports.
     assert!(summary["slower"] == "pace" || summary["behind_seconds"].is_number(), "{summary}");
 }
 
 #[test]
-fn limited_runs_with_a_checkpoint_make_the_whole_file() {
+fn limited_runs_with_checkpoint_complete_the_file() {
     let folder = Folder::new("replay-limits");
     csv(&folder.path("rows.csv"), 1_000);
     let rows = folder.path("rows.csv");
@@ -166,7 +166,7 @@ fn limited_runs_with_a_checkpoint_make_the_whole_file() {
 }
 
 #[test]
-fn several_files_and_gzip_are_gone_on_with_too() {
+fn checkpoint_resumes_across_files_and_gzip() {
     let folder = Folder::new("replay-gzip");
     let files = "valid.csv files/two-members.csv.gz valid.jsonl";
     let run = format!("replay {files} {} --limit 9", folder.options());
@@ -177,7 +177,7 @@ fn several_files_and_gzip_are_gone_on_with_too() {
 }
 
 #[test]
-fn a_killed_replay_goes_on_without_loss_or_repetition() {
+fn killed_replay_resumes_without_loss_or_duplicates() {
     let folder = Folder::new("replay-killed");
     csv(&folder.path("rows.csv"), 6_000);
     let rows = folder.path("rows.csv");
@@ -204,7 +204,7 @@ fn a_killed_replay_goes_on_without_loss_or_repetition() {
 }
 
 #[test]
-fn a_checkpoint_of_something_else_is_refused() {
+fn foreign_checkpoint_is_rejected() {
     let folder = Folder::new("replay-other");
     let rows = folder.path("rows.csv");
     csv(&rows, 100);
@@ -227,13 +227,16 @@ fn a_checkpoint_of_something_else_is_refused() {
     refused(&format!("replay valid.csv {}", folder.options()), "is of other files");
     let out = folder.path("out");
     std::fs::write(&out, "").unwrap();
-    refused(&format!("replay {rows_name} {}", folder.options()), "has 0 bytes where");
+    refused(
+        &format!("replay {rows_name} {}", folder.options()),
+        "has 0 bytes: the checkpoint expects",
+    );
     std::fs::write(&rows, "ID,Severity\n").unwrap();
     refused(&format!("replay {rows_name} {}", folder.options()), "has changed since");
 }
 
 #[test]
-fn what_cannot_be_replayed_is_one_line_and_exit_code_2() {
+fn invalid_arguments_exit_2_with_one_line() {
     for (arguments, expected) in [
         ("replay", "<FILE>"),
         ("replay no-such-file.csv", "no-such-file.csv cannot be read"),
@@ -256,7 +259,7 @@ fn what_cannot_be_replayed_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn a_loop_over_nothing_ends() {
+fn loop_without_rows_ends() {
     let output = tributary("replay files/header-only.csv --loop");
 
     assert_eq!(output.status.code(), Some(2));

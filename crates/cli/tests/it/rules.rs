@@ -1,4 +1,4 @@
-//! `tributary rules` as people and scripts use it.
+//! `tributary rules`, run as a process.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,7 +22,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A folder of this test's own.
+/// Returns the temporary folder of a test.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -30,7 +30,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_shipped_rules_are_right_and_pass_their_examples() {
+fn shipped_rules_pass_check_and_examples() {
     let checked = tributary(&["rules", "check"]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked));
     assert!(
@@ -43,7 +43,7 @@ fn the_shipped_rules_are_right_and_pass_their_examples() {
 }
 
 #[test]
-fn each_bad_example_is_refused_with_file_rule_and_column() {
+fn bad_rules_are_rejected_with_position() {
     let mut refused = 0;
     for file in fs::read_dir(Path::new(ROOT).join("fixtures/rules/bad")).unwrap() {
         let path = file.unwrap().path();
@@ -69,7 +69,7 @@ fn each_bad_example_is_refused_with_file_rule_and_column() {
 }
 
 #[test]
-fn findings_are_one_object_for_programs() {
+fn json_findings_are_one_object() {
     let output =
         tributary(&["rules", "check", "fixtures/rules/bad/dead-rule.toml", "--format", "json"]);
 
@@ -82,7 +82,7 @@ fn findings_are_one_object_for_programs() {
 }
 
 #[test]
-fn an_example_that_is_not_what_its_name_says_fails() {
+fn example_contradicting_its_name_fails() {
     let folder = folder("wrong-examples");
     let of_rule = folder.join("high-temperature");
     fs::create_dir_all(&of_rule).unwrap();
@@ -117,10 +117,10 @@ fn an_example_that_is_not_what_its_name_says_fails() {
 }
 
 #[test]
-fn a_backtest_counts_before_and_after_the_cooldown_by_day_and_by_entity() {
+fn backtest_counts_firings_and_alerts() {
     let folder = folder("backtest");
     let mut rows = "sensor_id,timestamp,temperature,humidity,status\n".to_owned();
-    // Hot for two hours from noon, each minute; then an hour of silence, and mild.
+    // Hot every minute for two hours from noon, then an hour without data, then mild.
     for minute in 0..120 {
         writeln!(rows, "s-1,2026-11-05T{:02}:{:02}:00Z,31,40,ok", 12 + minute / 60, minute % 60)
             .unwrap();
@@ -152,7 +152,7 @@ fn a_backtest_counts_before_and_after_the_cooldown_by_day_and_by_entity() {
 }
 
 #[test]
-fn a_file_without_any_row_says_what_is_wrong_with_the_first_line() {
+fn file_without_rows_reports_first_line() {
     let file = folder("backtest-no-row").join("array.json");
     fs::write(&file, "[{\"sensor_id\": \"s\"}]\n").unwrap();
 
@@ -167,7 +167,7 @@ fn a_file_without_any_row_says_what_is_wrong_with_the_first_line() {
 }
 
 #[test]
-fn events_are_tested_as_the_rows_they_were() {
+fn backtest_of_events_matches_rows() {
     let folder = folder("backtest-events");
     let events = folder.join("events.ndjson");
     let rows = "fixtures/datasets/accidents/demo.csv";
@@ -185,7 +185,7 @@ fn events_are_tested_as_the_rows_they_were() {
 }
 
 #[test]
-fn windows_that_are_computed_from_the_readings_of_a_file_are_asked_once() {
+fn computed_windows_are_evaluated_once() {
     let folder = folder("backtest-windows");
     let (events, both) = (folder.join("events.ndjson"), folder.join("both.ndjson"));
     let mut rows = "sensor_id,timestamp,temperature,humidity,status\n".to_owned();
@@ -233,7 +233,7 @@ fn windows_that_are_computed_from_the_readings_of_a_file_are_asked_once() {
 }
 
 #[test]
-fn rules_that_are_not_right_are_not_asked() {
+fn invalid_rules_are_not_evaluated() {
     let dead = "fixtures/rules/bad/dead-rule.toml";
     let rows = "fixtures/datasets/accidents/demo.csv";
     for arguments in [&["rules", "test", dead][..], &["rules", "backtest", rows, "--rules", dead]] {
@@ -246,7 +246,7 @@ fn rules_that_are_not_right_are_not_asked() {
 }
 
 #[test]
-fn the_rule_that_is_explained_is_right_and_passes_its_examples() {
+fn tutorial_rule_passes_check_and_examples() {
     let examples = ["--examples", "fixtures/rules/tutorial"];
     for verb in ["check", "test"] {
         let output = tributary(

@@ -1,4 +1,4 @@
-//! The `tributary` command as people and scripts use it.
+//! `tributary run`, run as a process.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -27,7 +27,7 @@ fn lines(bytes: &[u8]) -> Vec<Value> {
 }
 
 #[test]
-fn the_report_is_one_object_that_balances() {
+fn json_report_reconciles() {
     let report = report(&tributary(&["run", "demo.csv", "--format", "json"]));
 
     let keys: Vec<_> = report.as_object().unwrap().keys().map(String::as_str).collect();
@@ -49,7 +49,7 @@ fn the_report_is_one_object_that_balances() {
 }
 
 #[test]
-fn readings_that_share_a_cooldown_are_one_alert() {
+fn readings_within_cooldown_share_alert() {
     let hot = |at: &str| {
         let time = format!("\"timestamp\":\"2026-11-20T{at}Z\"");
         let place = "\"location\":{\"latitude\":1.0,\"longitude\":2.0}";
@@ -75,7 +75,7 @@ fn readings_that_share_a_cooldown_are_one_alert() {
 }
 
 #[test]
-fn the_table_is_for_people() {
+fn default_format_is_table() {
     let output = tributary(&["run", "demo.csv"]);
 
     let text = String::from_utf8(output.stdout).unwrap();
@@ -83,7 +83,7 @@ fn the_table_is_for_people() {
 }
 
 #[test]
-fn events_bad_rows_and_alerts_are_lines() {
+fn outputs_are_json_lines() {
     let folder = std::env::temp_dir().join(format!("tributary-run-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
@@ -118,7 +118,7 @@ fn events_bad_rows_and_alerts_are_lines() {
 }
 
 #[test]
-fn the_same_rows_in_another_order_are_the_same_events() {
+fn column_order_does_not_change_events() {
     let events = |file: &str| {
         let output = tributary(&["run", file, "--events", "-"]);
         assert_eq!(output.status.code(), Some(0));
@@ -133,7 +133,7 @@ fn the_same_rows_in_another_order_are_the_same_events() {
 }
 
 #[test]
-fn standard_input_is_a_file_too() {
+fn standard_input_is_accepted() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
         .args(["run", "-", "--dataset", "accidents", "--format", "json"])
         .stdin(Stdio::piped())
@@ -149,7 +149,7 @@ fn standard_input_is_a_file_too() {
 }
 
 #[test]
-fn what_cannot_be_read_is_one_line_and_exit_code_2() {
+fn unreadable_input_exits_2_with_one_line() {
     for (arguments, expected) in [
         (vec!["no-such-file.csv"], "no-such-file.csv cannot be read"),
         (vec!["files/empty.csv"], "files/empty.csv: empty_object"),
@@ -176,7 +176,7 @@ fn what_cannot_be_read_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn json_that_is_not_one_object_a_line_is_told_so() {
+fn json_without_one_object_per_line_fails() {
     let folder = std::env::temp_dir().join(format!("tributary-json-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let row = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":1.5}"#;
@@ -212,7 +212,7 @@ fn json_that_is_not_one_object_a_line_is_told_so() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_does_not_keep_the_others_from_being_read() {
+fn unreadable_file_does_not_stop_others() {
     let output = tributary(&["run", "files/empty.csv", "valid.csv", "--format", "json"]);
 
     assert_eq!(output.status.code(), Some(2));
@@ -221,7 +221,7 @@ fn a_file_that_cannot_be_read_does_not_keep_the_others_from_being_read() {
 }
 
 #[test]
-fn each_file_of_the_fixtures_is_read_as_expected() {
+fn fixture_files_match_expected_counts() {
     let expected = std::fs::read(format!("{FIXTURES}/files/expected.json")).unwrap();
     let expected: Value = serde_json::from_slice(&expected).unwrap();
     for (name, case) in expected.as_object().unwrap() {

@@ -1,4 +1,4 @@
-//! A listener on this machine that answers HTTP as a test says.
+//! Local HTTP listener with answers from a test.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -6,22 +6,22 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-/// A request as it arrived.
+/// Request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
-    /// By name in lower case.
+    /// Headers by lower-case name.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
 }
 
-/// How to answer.
+/// Answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// With a status, headers and a body.
+    /// Status, headers and body.
     Http(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// Not at all: the connection ends.
+    /// No answer: the connection is closed.
     Close,
 }
 
@@ -38,7 +38,7 @@ impl Answer {
     }
 }
 
-/// Answers on a port of its own for as long as the process lives; the URL.
+/// Starts a listener on a free port, which lasts as long as the process, and returns its URL.
 pub(crate) fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -62,7 +62,7 @@ fn serve(connection: TcpStream, answer: &dyn Fn(&Request) -> Answer) {
             head.extend([name, ": ", &value, "\r\n"]);
         }
         head.push_str("\r\n");
-        // Whoever asked may be gone.
+        // The client may have closed the connection.
         let sent = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&body));
         if sent.is_err() {
             return;

@@ -1,4 +1,4 @@
-//! `tributary simulate` as people and scripts use it.
+//! `tributary simulate`, run as a process.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -29,7 +29,7 @@ fn stdout(arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The summary of a run whose records are dropped.
+/// Returns the summary of a run whose records are discarded.
 fn summary(arguments: &str) -> Value {
     let output = tributary(&format!("{arguments} --to file:/dev/null --format json"));
     assert_eq!(output.status.code(), Some(0), "{arguments}: {}", stderr(&output));
@@ -43,7 +43,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_same_seed_and_options_are_the_same_bytes() {
+fn same_seed_and_options_give_same_bytes() {
     for feed in FEEDS {
         let bytes = |seed: u32| stdout(&format!("simulate {feed} --count 2000 --seed {seed}"));
 
@@ -53,7 +53,7 @@ fn the_same_seed_and_options_are_the_same_bytes() {
 }
 
 #[test]
-fn a_file_has_the_bytes_that_standard_output_has() {
+fn file_and_standard_output_have_same_bytes() {
     let folder = folder("simulate-file");
     let path = folder.join("flood.ndjson");
 
@@ -67,7 +67,7 @@ fn a_file_has_the_bytes_that_standard_output_has() {
 }
 
 #[test]
-fn the_count_is_exact_and_every_line_is_one_object() {
+fn count_is_exact_and_lines_are_objects() {
     for feed in FEEDS {
         for count in [0, 1, 1_234] {
             let text = stdout(&format!(
@@ -83,7 +83,7 @@ fn the_count_is_exact_and_every_line_is_one_object() {
 }
 
 #[test]
-fn a_duration_and_an_interval_say_how_many_readings_there_are() {
+fn duration_and_interval_set_reading_count() {
     let calm = "--dropout-rate 0 --duplicate-rate 0 --late-rate 0";
 
     let text = stdout(&format!(
@@ -96,7 +96,7 @@ fn a_duration_and_an_interval_say_how_many_readings_there_are() {
 }
 
 #[test]
-fn late_and_duplicate_readings_come_at_their_rates() {
+fn faults_occur_at_their_rates() {
     let summary = summary(
         "simulate flood --count 50000 --late-rate 0.1 --duplicate-rate 0.04 --spike-rate 0.02 \
          --dropout-rate 0.2",
@@ -115,7 +115,7 @@ fn late_and_duplicate_readings_come_at_their_rates() {
 }
 
 #[test]
-fn a_rate_of_0_turns_a_fault_off() {
+fn rate_of_0_turns_fault_off() {
     let summary = summary(
         "simulate telemetry --count 20000 --late-rate 0 --duplicate-rate 0 --spike-rate 0 \
          --dropout-rate 0",
@@ -127,7 +127,7 @@ fn a_rate_of_0_turns_a_fault_off() {
 }
 
 #[test]
-fn what_is_simulated_goes_through_the_core() {
+fn simulated_records_run_through_the_pipeline() {
     let records = stdout("simulate accidents --count 2000 --seed 7 --spike-rate 0.1");
     let mut child = command("run - --dataset accidents --format json")
         .stdin(Stdio::piped())
@@ -143,7 +143,7 @@ fn what_is_simulated_goes_through_the_core() {
 }
 
 #[test]
-fn labels_say_what_is_wrong_with_which_sensor_and_when() {
+fn labels_name_sensor_fault_and_time() {
     let folder = folder("simulate-labels");
     let labels = folder.join("labels.ndjson");
     let feed =
@@ -169,22 +169,22 @@ fn labels_say_what_is_wrong_with_which_sensor_and_when() {
 }
 
 #[test]
-fn a_rate_is_kept_by_the_clock() {
+fn rate_follows_the_clock() {
     let started = Instant::now();
 
     let summary = summary("simulate flood --count 200 --rate 200/s");
 
     assert!(started.elapsed() > Duration::from_millis(900));
-    // A busy machine may have held it up; then it says so.
+    // On a busy machine the feed may lag, which the summary then reports.
     assert!(summary["slower"] == "pace" || summary["behind_seconds"].is_number(), "{summary}");
     assert!(summary["rate"].as_u64().unwrap() <= 210, "{summary}");
 }
 
 #[test]
-fn a_speed_is_that_of_simulated_time() {
+fn speed_follows_simulated_time() {
     let started = Instant::now();
 
-    // Ten minutes at 600x are one second.
+    // Ten minutes at 600x take one second.
     summary("simulate telemetry --devices 1 --interval 60s --duration 11m --speed 600x");
 
     let elapsed = started.elapsed();
@@ -195,7 +195,7 @@ fn a_speed_is_that_of_simulated_time() {
 }
 
 #[test]
-fn a_live_feed_starts_now_and_each_line_is_there_at_once() {
+fn live_feed_starts_now_without_buffering() {
     let mut child = command("simulate telemetry --start now --devices 2 --interval 1s")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -212,7 +212,7 @@ fn a_live_feed_starts_now_and_each_line_is_there_at_once() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_the_feed_quietly() {
+fn closed_pipe_ends_feed_quietly() {
     let mut child =
         command("simulate flood").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut some = [0; 4096];
@@ -225,7 +225,7 @@ fn a_reader_that_has_seen_enough_ends_the_feed_quietly() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_ends_a_live_feed_in_order() {
+fn signal_ends_live_feed_in_order() {
     let folder = folder("simulate-signal");
     let path = folder.join("feed");
     let to = format!("--to file:{}", path.display());
@@ -251,7 +251,7 @@ fn a_signal_ends_a_live_feed_in_order() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_to_a_feed_that_waits_for_its_target_says_what_it_waits_for_and_a_second_one_ends_it() {
+fn second_signal_ends_stalled_feed() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = format!("--unsigned --to http://{}", silent.local_addr().unwrap());
     let mut child =
@@ -261,7 +261,7 @@ fn a_signal_to_a_feed_that_waits_for_its_target_says_what_it_waits_for_and_a_sec
         let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
         assert!(sent.success());
     };
-    // From here on the feed waits for an answer.
+    // From here on, the feed waits for an answer.
     let _connection = silent.accept().unwrap();
 
     signal();
@@ -269,12 +269,12 @@ fn a_signal_to_a_feed_that_waits_for_its_target_says_what_it_waits_for_and_a_sec
     let line = message.next().unwrap().unwrap();
     signal();
 
-    assert_eq!(line, "ending: waiting for 5 records; again to end at once");
+    assert_eq!(line, "stopping: waiting for 5 records; interrupt again to quit at once");
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]
-fn the_summary_is_for_people_on_standard_error() {
+fn summary_table_is_on_standard_error() {
     let output = tributary("simulate covid --count 100");
 
     let text = stderr(&output);
@@ -282,7 +282,7 @@ fn the_summary_is_for_people_on_standard_error() {
 }
 
 #[test]
-fn bad_options_are_one_line_and_exit_code_2() {
+fn invalid_options_exit_2_with_one_line() {
     for (arguments, expected) in [
         ("simulate weather", "'weather'"),
         ("simulate", "<DATASET>"),
@@ -297,8 +297,8 @@ fn bad_options_are_one_line_and_exit_code_2() {
         ("simulate flood --devices 0", "1 to 1000000 devices"),
         ("simulate covid --devices 4000", "1 to 45 devices"),
         ("simulate covid --interval 1h", "whole days"),
-        ("simulate flood --interval 0", "is no length of time"),
-        ("simulate flood --duration soon", "is no length of time"),
+        ("simulate flood --interval 0", "is no duration"),
+        ("simulate flood --duration soon", "is no duration"),
         ("simulate flood --start yesterday", "is no time"),
         ("simulate flood --rate 0", "is no rate"),
         ("simulate flood --rate 1 --speed 2", "cannot be used with"),

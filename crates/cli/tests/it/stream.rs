@@ -1,5 +1,5 @@
-//! A stream on this machine, as far as who reads it can tell: shards that split and merge, iterators
-//! that expire, reads that are throttled.
+//! Fake of a Kinesis stream for readers: shards that split and merge, iterators that expire, reads
+//! that are throttled.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::server::{self, Answer, Request};
 
-/// So many records are in one page.
+/// Records per page.
 const PAGE: usize = 4;
 
-/// One shard: the records that it has and those that arrive once it was read to its end.
+/// Shard: its records, and those that arrive once it was read to its end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shard {
     pub(crate) id: &'static str,
@@ -21,14 +21,14 @@ pub(crate) struct Shard {
     pub(crate) later: Vec<Record>,
 }
 
-/// A record; it arrived so many seconds after 1970.
+/// Record; `arrived` is in seconds since 1970.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) data: Vec<u8>,
     pub(crate) arrived: i64,
 }
 
-/// A read that goes wrong.
+/// Fault of a read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     None,
@@ -41,37 +41,37 @@ pub(crate) enum Fault {
 struct State {
     shards: Vec<Shard>,
     faults: VecDeque<Fault>,
-    tells_children: bool,
+    names_children: bool,
     iterators: Vec<Value>,
 }
 
-/// The stream `raw`.
+/// Stream `raw`.
 pub(crate) struct FakeStream {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
 }
 
 impl FakeStream {
-    /// The reads go wrong in this order, then right.
+    /// Creates a stream whose first reads have these faults.
     pub(crate) fn new(shards: Vec<Shard>, faults: &[Fault]) -> Self {
-        Self::that(shards, faults, true)
+        Self::with_children(shards, faults, true)
     }
 
-    /// The last page of a shard does not say what it became.
+    /// Creates a stream whose last page of a shard does not name the child shards.
     pub(crate) fn silent(shards: Vec<Shard>) -> Self {
-        Self::that(shards, &[], false)
+        Self::with_children(shards, &[], false)
     }
 
-    fn that(shards: Vec<Shard>, faults: &[Fault], tells_children: bool) -> Self {
+    fn with_children(shards: Vec<Shard>, faults: &[Fault], names_children: bool) -> Self {
         let faults = faults.iter().copied().collect();
-        let state = State { shards, faults, tells_children, iterators: Vec::new() };
+        let state = State { shards, faults, names_children, iterators: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         let url = server::start(move |request| shared.lock().unwrap().answer(request));
         Self { url, state }
     }
 
-    /// What iterators were asked for.
+    /// Returns the requests for iterators so far.
     pub(crate) fn iterators(&self) -> Vec<Value> {
         self.state.lock().unwrap().iterators.clone()
     }
@@ -103,7 +103,7 @@ impl State {
         Answer::of(status, body.to_string()).with("Content-Type", "application/x-amz-json-1.1")
     }
 
-    /// One shard a page.
+    /// Returns one shard per page.
     fn list_shards(&self, body: &Value) -> Value {
         let at: usize = body["NextToken"].as_str().map_or(0, |token| token.parse().unwrap());
         let shard = &self.shards[at];
@@ -158,7 +158,7 @@ impl State {
         let mut answer = json!({ "Records": records,
             "MillisBehindLatest": if is_at_end { 0 } else { 1_000 },
             "NextShardIterator": (!has_ended).then(|| format!("{id}/{end}")) });
-        if has_ended && self.tells_children {
+        if has_ended && self.names_children {
             let children = self.shards.iter().filter(|shard| shard.parents.contains(&id));
             let child = |shard: &Shard| {
                 json!({ "ShardId": shard.id, "ParentShards": shard.parents,

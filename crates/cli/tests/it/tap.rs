@@ -1,4 +1,4 @@
-//! `tributary tap` as people use it, over a stream on this machine.
+//! `tributary tap`, run against a local fake of Kinesis.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Output, Stdio};
@@ -24,12 +24,12 @@ fn readings(name: &str, count: usize) -> Vec<Record> {
     (0..count).map(|number| record(reading(name, number))).collect()
 }
 
-/// An open shard.
+/// Returns an open shard.
 fn shard(records: Vec<Record>) -> Shard {
     Shard { id: "shard-0", records, ..Shard::default() }
 }
 
-/// One shard split in two, which were merged again.
+/// Returns a shard that was split in two, which were merged again.
 fn family() -> Vec<Shard> {
     let shard = |id, parents, is_closed| Shard {
         id,
@@ -63,7 +63,7 @@ fn tap(stream: &FakeStream, arguments: &[&str]) -> Output {
     command(stream, arguments).output().unwrap()
 }
 
-/// What is shown, and what is told at the end.
+/// Runs the command and returns the records shown, and the text on standard error.
 fn lines(stream: &FakeStream, arguments: &[&str]) -> (Vec<Value>, String) {
     let output = tap(stream, arguments);
     let message = String::from_utf8(output.stderr).unwrap();
@@ -77,7 +77,7 @@ fn ids(lines: &[Value]) -> Vec<&str> {
 }
 
 #[track_caller]
-fn is_the_family(lines: &[Value]) {
+fn assert_family_in_order(lines: &[Value]) {
     let ids = ids(lines);
     assert_eq!(ids.len(), 24);
     for name in ["a", "b", "c", "d"] {
@@ -91,17 +91,17 @@ fn is_the_family(lines: &[Value]) {
 }
 
 #[test]
-fn a_stream_is_followed_through_splits_and_merges() {
+fn tap_follows_splits_and_merges() {
     let stream = FakeStream::new(family(), &[]);
 
     let (lines, message) = lines(&stream, &["--from", "start", "--limit", "24"]);
 
-    is_the_family(&lines);
+    assert_family_in_order(&lines);
     assert!(message.contains("24 shown, 0 filtered, 0 undecodable; 4 shards"), "{message}");
 }
 
 #[test]
-fn without_credentials_one_line_says_what_to_set() {
+fn missing_credentials_name_the_settings() {
     let output = Command::new(env!("CARGO_BIN_EXE_tributary"))
         .args(["tap", "raw"])
         .env_clear()
@@ -122,7 +122,7 @@ fn without_credentials_one_line_says_what_to_set() {
 }
 
 #[test]
-fn what_happened_on_the_way_to_a_service_is_told_once() {
+fn connection_error_is_reported_once() {
     let stream = FakeStream::new(family(), &[]);
     let output =
         command(&stream, &[]).env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").output().unwrap();
@@ -134,14 +134,14 @@ fn what_happened_on_the_way_to_a_service_is_told_once() {
 }
 
 #[test]
-fn a_shard_that_does_not_say_what_it_became_is_looked_up() {
+fn unnamed_child_shards_are_looked_up() {
     let stream = FakeStream::silent(family());
 
-    is_the_family(&lines(&stream, &["--from", "start", "--limit", "24"]).0);
+    assert_family_in_order(&lines(&stream, &["--from", "start", "--limit", "24"]).0);
 }
 
 #[test]
-fn records_are_shown_exactly_as_they_are_stored() {
+fn records_are_shown_verbatim() {
     let stored = "{ \"b\": 1.50,\n  \"a\": \"\\u00e9\" }";
     let stream = FakeStream::new(vec![shard(vec![record(stored)])], &[]);
 
@@ -152,7 +152,7 @@ fn records_are_shown_exactly_as_they_are_stored() {
 }
 
 #[test]
-fn throttles_and_faults_lose_and_repeat_nothing() {
+fn read_faults_lose_and_duplicate_nothing() {
     let faults = [Fault::Throttle, Fault::None, Fault::Down, Fault::Throttle];
     let stream = FakeStream::new(vec![shard(readings("r", 10))], &faults);
 
@@ -164,7 +164,7 @@ fn throttles_and_faults_lose_and_repeat_nothing() {
 }
 
 #[test]
-fn an_expired_iterator_is_renewed_after_the_last_record() {
+fn expired_iterator_resumes_after_last_record() {
     let faults = [Fault::None, Fault::Expire, Fault::Expire, Fault::None];
     let stream = FakeStream::new(vec![shard(readings("r", 10))], &faults);
 
@@ -177,14 +177,15 @@ fn an_expired_iterator_is_renewed_after_the_last_record() {
 }
 
 #[test]
-fn the_latest_begins_with_what_comes_and_leaves_nothing_out_after_that() {
+fn latest_shows_every_later_record() {
     let mut quiet = shard(readings("old", 3));
     quiet.later = readings("new", 2);
     let mut closed = Shard { id: "shard-1", is_closed: true, ..Shard::default() };
     closed.records = readings("closed", 3);
     let expire = [Fault::Expire];
     for faults in [&[], &expire[..]] {
-        // After the first iterator has expired, all that came since is wanted: this arrives in 2100.
+        // After the first iterator has expired, every record since the start is shown: these arrive
+        // in 2038.
         quiet.later.iter_mut().for_each(|record| record.arrived = i64::from(i32::MAX));
         let stream = FakeStream::new(vec![quiet.clone(), closed.clone()], faults);
 
@@ -196,7 +197,7 @@ fn the_latest_begins_with_what_comes_and_leaves_nothing_out_after_that() {
 }
 
 #[test]
-fn a_time_is_where_each_shard_begins() {
+fn start_time_applies_to_each_shard() {
     let mut shards = family();
     for (hour, name) in (1..).zip(["a", "b", "c", "d"]) {
         let shard = shards.iter_mut().find(|shard| shard.id == name).unwrap();
@@ -213,7 +214,7 @@ fn a_time_is_where_each_shard_begins() {
 }
 
 #[test]
-fn aggregates_are_shown_as_the_records_they_hold() {
+fn aggregates_are_shown_as_user_records() {
     let mut aggregator = Aggregator::new(usize::MAX);
     for number in 0..5 {
         let (data, partition_key) = (reading("k", number), "some-key");
@@ -236,7 +237,7 @@ fn aggregates_are_shown_as_the_records_they_hold() {
 }
 
 #[test]
-fn what_is_no_json_is_shown_with_its_bytes() {
+fn undecodable_records_are_shown_with_bytes() {
     let bad: [&[u8]; 5] = [b"\xff\xfe\x00", b"hello", b"[1]", b"", b"{\"a\":"];
     let records = bad.iter().map(|bytes| record(*bytes)).collect();
     let stream = FakeStream::new(vec![shard(records)], &[]);
@@ -257,7 +258,7 @@ fn what_is_no_json_is_shown_with_its_bytes() {
 }
 
 #[test]
-fn an_expression_says_what_is_shown() {
+fn where_expression_filters_records() {
     let mut records = readings("r", 10);
     records.insert(3, record(r#"{"payload":{"water_level":"high"}}"#));
     let stream = FakeStream::new(vec![shard(records)], &[]);
@@ -268,14 +269,14 @@ fn an_expression_says_what_is_shown() {
 
     assert_eq!(ids(&lines), ["r7", "r8", "r9"]);
     assert!(
-        message.contains("3 shown, 7 filtered, 0 undecodable, 1 not answered by --where"),
+        message.contains("3 shown, 7 filtered, 0 undecodable, 1 with --where errors"),
         "{message}"
     );
-    assert!(message.contains("--where cannot be asked of a record"), "{message}");
+    assert!(message.contains("--where failed for a record"), "{message}");
 }
 
 #[test]
-fn a_table_has_a_line_for_each() {
+fn table_has_line_per_record() {
     let event = r#"{"kind":"reading","dataset":"telemetry","event_id":"e","entity":"device-01",
         "event_time":"2025-11-05T12:00:00Z","received_at":"2026-11-20T10:00:00.000Z",
         "measures":{"temperature_c":27.5},"attributes":{},"tags":["hot"]}"#;
@@ -294,7 +295,7 @@ fn a_table_has_a_line_for_each() {
 }
 
 #[test]
-fn pretty_is_json_over_lines() {
+fn pretty_format_is_indented_json() {
     let stream = FakeStream::new(vec![shard(vec![record("{\"b\":1,\"a\":[2]}")])], &[]);
 
     let output = tap(&stream, &["--from", "start", "--limit", "1", "--format", "pretty"]);
@@ -304,7 +305,7 @@ fn pretty_is_json_over_lines() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_it_in_order() {
+fn closed_pipe_ends_tap_in_order() {
     let mut endless = shard(readings("r", 3));
     endless.later = readings("more", 5);
     let stream = FakeStream::new(vec![endless], &[]);
@@ -326,7 +327,7 @@ fn a_reader_that_has_seen_enough_ends_it_in_order() {
 }
 
 #[test]
-fn a_signal_ends_it_in_order() {
+fn signal_ends_tap_in_order() {
     let stream = FakeStream::new(vec![shard(readings("r", 3))], &[]);
     let mut child = command(&stream, &["--from", "start"])
         .stdout(Stdio::piped())
@@ -347,7 +348,7 @@ fn a_signal_ends_it_in_order() {
 }
 
 #[test]
-fn what_cannot_be_tapped_is_one_line_and_exit_code_2() {
+fn invalid_arguments_exit_2() {
     let stream = FakeStream::new(vec![shard(Vec::new())], &[]);
     let refused = |arguments: &[&str], expected: &str| {
         let mut command = command(&stream, &[]);

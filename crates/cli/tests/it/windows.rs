@@ -1,4 +1,4 @@
-//! `tributary windows` and `tributary run --windows` as people use them; the table is on this machine.
+//! `tributary windows` and `tributary run --windows`, run against a local fake of DynamoDB.
 
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tributary_windows::{Spec, Window};
 
 use crate::server::{self, Answer, Request};
 
-/// The table `w` of the stack `dev`: each item with its partition, and what it was asked.
+/// Table `w` of the stack `dev`, and the queries it received.
 struct Table {
     url: String,
     queries: Arc<Mutex<Vec<Value>>>,
@@ -23,7 +23,7 @@ fn spec(id: &str) -> Spec {
     specs.into_iter().find(|spec| spec.id == id).unwrap()
 }
 
-/// The window of a minute in which one reading came, of so many degrees: closed, or open yet.
+/// Returns the item of a one-minute window with one reading of `celsius`, closed or still open.
 fn window(spec: &Spec, start: &str, celsius: f64, is_open: bool) -> Value {
     let time: Timestamp = start.parse().unwrap();
     let span = spec.windows_of(time).next().unwrap();
@@ -82,7 +82,7 @@ impl Table {
     }
 }
 
-/// As `DynamoDB` and `CloudFormation` do; a table without items is out of reach.
+/// Answers like `DynamoDB` and `CloudFormation`. A table without items does not answer.
 fn answer(request: &Request, items: &[Value], asked: &Mutex<Vec<Value>>) -> Answer {
     assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/"));
     if items.is_empty() {
@@ -147,7 +147,7 @@ fn starts(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_windows_of_a_device_come_newest_first_with_one_query() {
+fn windows_are_newest_first_in_one_query() {
     let table = minutes();
 
     let text = table.text("telemetry device-1 --table w --format json");
@@ -161,7 +161,7 @@ fn the_windows_of_a_device_come_newest_first_with_one_query() {
 }
 
 #[test]
-fn a_range_holds_its_beginning_and_not_its_end() {
+fn time_range_excludes_its_end() {
     let table = minutes();
 
     let range = "--from 2026-11-20T12:00:00Z --to 2026-11-20T12:02:00Z";
@@ -173,7 +173,7 @@ fn a_range_holds_its_beginning_and_not_its_end() {
 }
 
 #[test]
-fn a_person_sees_what_is_open_and_the_stack_knows_the_table() {
+fn table_shows_open_windows_of_stack() {
     let text = minutes().text("telemetry device-1 --stack dev");
 
     let lines: Vec<_> = text.lines().map(str::trim).collect();
@@ -183,7 +183,7 @@ fn a_person_sees_what_is_open_and_the_stack_knows_the_table() {
 }
 
 #[test]
-fn another_spec_is_asked_by_its_name_and_an_unknown_one_is_told() {
+fn spec_is_selected_by_id() {
     let table = minutes();
 
     let text = table.text("telemetry device-1 --table w --spec telemetry-5m --format json");
@@ -204,7 +204,7 @@ fn another_spec_is_asked_by_its_name_and_an_unknown_one_is_told() {
 }
 
 #[test]
-fn a_stack_whose_windows_are_in_cassandra_is_read_there_as_a_role_of_the_environment() {
+fn cassandra_store_needs_role_from_environment() {
     let table = minutes();
 
     for arguments in ["--stack elsewhere", "--cassandra 127.0.0.1:1"] {
@@ -225,7 +225,7 @@ fn a_stack_whose_windows_are_in_cassandra_is_read_there_as_a_role_of_the_environ
 }
 
 #[test]
-fn an_item_that_is_no_window_is_told() {
+fn invalid_item_is_reported() {
     let minute = spec("telemetry-1m");
     let mut item = window(&minute, "2026-11-20T12:00:00Z", 20.0, false);
     item["body"]["S"] = json!("{}");
@@ -236,7 +236,7 @@ fn an_item_that_is_no_window_is_told() {
 }
 
 #[test]
-fn a_table_that_is_out_of_reach_is_told() {
+fn unreachable_table_is_reported() {
     let message = Table::new(Vec::new()).refused("telemetry device-1 --table w");
 
     assert!(message.starts_with("tributary: ") && message.lines().count() == 1, "{message}");
@@ -256,7 +256,7 @@ fn run(arguments: &[&str], rows: &str) -> Output {
 }
 
 #[test]
-fn a_file_has_its_windows_whatever_the_order_and_however_often_a_row_comes() {
+fn windows_of_file_ignore_order_and_duplicates() {
     let row = |second: u32, celsius: f64| {
         format!(
             "{{\"device_id\":\"d\",\"timestamp\":\"2026-11-20T12:00:{second:02}Z\",\
@@ -289,7 +289,7 @@ fn a_file_has_its_windows_whatever_the_order_and_however_often_a_row_comes() {
     assert_eq!(refused.status.code(), Some(2));
 }
 
-/// The end of a window as an arrival time shows it.
+/// Returns the end of a window in the format of an arrival time.
 fn reported_end(window: &Value) -> String {
     window["window"]["end"].as_str().unwrap().replace('Z', ".000Z")
 }

@@ -12,7 +12,7 @@ use crate::us;
 use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::event::Text;
 
-/// What the time columns of a row say.
+/// Parsed time columns of a row.
 pub(super) struct LocalClock {
     /// `Start_Time` in UTC.
     pub start: Timestamp,

@@ -74,7 +74,7 @@ fn every_column_finds_its_place() {
 }
 
 #[test]
-fn a_row_with_nothing_but_what_is_required_is_an_event() {
+fn row_of_required_columns_is_an_event() {
     let payload = json!({"ID": "A-1", "Severity": "2", "Start_Time": "2016-02-08 05:46:00",
         "Start_Lat": "39.865147", "Start_Lng": "-84.058723", "State": "OH"})
     .to_string();
@@ -145,7 +145,7 @@ fn older_editions_keep_their_extra_columns() {
 }
 
 #[test]
-fn each_bad_value_is_rejected_by_code_and_field() {
+fn invalid_values_are_rejected_by_code_and_field() {
     let cases = expected("bad-rows.expected.json");
     let rows: BTreeMap<String, String> = payloads("bad-rows.csv")
         .into_iter()
@@ -169,7 +169,7 @@ fn each_bad_value_is_rejected_by_code_and_field() {
 }
 
 #[test]
-fn an_hour_that_a_dst_jump_skips_or_doubles_is_kept_and_tagged() {
+fn dst_gap_or_overlap_is_tagged() {
     for (local, zone, utc, tag) in [
         ("2021-03-14 02:30:00", "US/Eastern", "2021-03-14T07:30:00Z", Some("dst_gap")),
         ("2021-11-07 01:30:00", "US/Central", "2021-11-07T06:30:00Z", Some("dst_fold")),
@@ -185,7 +185,7 @@ fn an_hour_that_a_dst_jump_skips_or_doubles_is_kept_and_tagged() {
 }
 
 #[test]
-fn an_end_in_a_doubled_hour_is_after_its_start() {
+fn end_in_dst_overlap_is_after_start() {
     let payload = with(&[
         ("Timezone", "US/Central"),
         ("Start_Time", "2021-11-07 01:50:00"),
@@ -196,7 +196,7 @@ fn an_end_in_a_doubled_hour_is_after_its_start() {
 }
 
 #[test]
-fn without_a_time_zone_the_state_gives_it_and_a_tag_says_so() {
+fn missing_time_zone_is_taken_from_state() {
     let payload = with(&[("Timezone", "")]);
     let event = read(&payload).unwrap();
 

@@ -21,7 +21,7 @@ fn every_column_finds_its_place() {
 }
 
 #[test]
-fn the_id_is_of_county_and_day_and_of_nothing_else() {
+fn id_depends_on_county_and_day_only() {
     let id = |changes: &[(&str, &str)]| read(&row(changes)).unwrap().event_id.into_owned();
 
     assert_eq!(id(&[]), id(&[("cases", "1001"), ("deaths", ""), ("county", "Other")]));
@@ -31,7 +31,7 @@ fn the_id_is_of_county_and_day_and_of_nothing_else() {
 }
 
 #[test]
-fn a_county_without_a_code_is_of_its_state() {
+fn county_without_code_belongs_to_its_state() {
     let payload = row(&[("fips", ""), ("county", "Unknown"), ("state", "Puerto Rico")]);
 
     assert_eq!(read(&payload).unwrap().entity, "PR/Unknown");

@@ -10,7 +10,7 @@ use tributary_model::config_error::ConfigError;
 /// The stations by their sensor id.
 pub(super) type Stations = HashMap<String, Station>;
 
-/// How high a river is, by the levels of its station.
+/// Stages of a river, by the levels of its station.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Normal,
@@ -30,7 +30,7 @@ pub(super) struct Station {
     pub(super) position: Option<Position>,
 }
 
-/// Where a station is, in degrees.
+/// Position of a station, in degrees.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Position {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_could_not_be_meant_is_refused() {
+    fn implausible_stations_are_rejected() {
         let good = toml(["1", "2", "3"], "position = { lat = 1.0, lon = 2.0 }");
         assert!(from_toml(&good).is_ok());
 

@@ -8,7 +8,7 @@ fn read(payload: &str) -> Result<Event<'_>, Rejection> {
 }
 
 #[test]
-fn a_reading_of_a_station_has_its_stage_and_position() {
+fn known_station_gives_stage_and_position() {
     let payload = json!({"sensor_id": "river-001", "location": "Oxbow weir", "water_level": 351.5,
         "unit": "cm", "timestamp": "2025-11-05T12:00:00Z"})
     .to_string();
@@ -17,7 +17,7 @@ fn a_reading_of_a_station_has_its_stage_and_position() {
 }
 
 #[test]
-fn a_gauge_that_nobody_knows_is_an_event_without_a_stage() {
+fn unknown_gauge_has_no_stage() {
     let payload = r#"{"sensor_id":"gauge-9","location":"47.5,19.05","water_level":9.9,
         "timestamp":"2025-11-05 12:00:00.500"}"#;
 

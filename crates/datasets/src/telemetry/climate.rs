@@ -1,7 +1,7 @@
-//! What follows from temperature and humidity: the dew point and the heat index.
+//! Derives the dew point and the heat index from temperature and humidity.
 //!
-//! Each is there only where its formula is valid. Outside, a formula still gives a number, and the
-//! number is wrong.
+//! Each is absent outside the valid range of its formula, where the formula still returns a number,
+//! but a wrong one.
 
 use tributary_model::domain::NumberSet;
 
@@ -26,19 +26,19 @@ pub(super) fn dew_point_c(temperature_c: f64, humidity_pct: f64) -> Option<f64> 
     OVER_WATER_C.contains(&dew_point_c).then_some(dew_point_c)
 }
 
-/// What [`dew_point_c`] can be.
+/// Returns the possible values of [`dew_point_c`].
 pub(super) fn dew_points_c() -> NumberSet {
     NumberSet::between(*OVER_WATER_C.start(), *OVER_WATER_C.end())
 }
 
-/// What [`heat_index_c`] can be: the regression falls somewhat below the 80 °F it begins at, in dry
-/// air.
+/// Returns the possible values of [`heat_index_c`]: in dry air, the regression falls slightly below
+/// the 80 °F it starts at.
 pub(super) fn heat_indices_c() -> NumberSet {
     NumberSet::between(25.0, 58.7)
 }
 
-/// How hot it feels in the shade, °C, by Rothfusz's regression with the adjustments of the National
-/// Weather Service; `None` where the regression does not apply.
+/// Returns the apparent temperature in the shade, °C, by Rothfusz's regression with the adjustments
+/// of the National Weather Service; `None` where the regression does not apply.
 ///
 /// It applies from a heat index of 80 °F by the simple formula, up to the 112 °F to which its
 /// adjustments reach, and to the 137 °F at which the chart of the service ends.
@@ -48,7 +48,7 @@ pub(super) fn heat_indices_c() -> NumberSet {
 pub(super) fn heat_index_c(temperature_c: f64, humidity_pct: f64) -> Option<f64> {
     const MIN_CHART_F: f64 = 80.0;
     const MAX_AIR_F: f64 = 112.0;
-    /// What the chart still rounds to its last value.
+    /// Highest value that the chart rounds to its last entry.
     const MAX_CHART_F: f64 = 137.5;
 
     let (t, rh) = (temperature_c * 1.8 + 32.0, humidity_pct);
@@ -104,7 +104,7 @@ mod tests {
 
     /// The service's chart, °F and % to whole °F.
     #[test]
-    fn the_heat_index_is_that_of_the_chart_to_a_degree() {
+    fn heat_index_matches_chart_within_one_degree() {
         for (temperature_f, humidity_pct, chart_f) in [
             (82.0, 40.0, 81.0),
             (86.0, 90.0, 105.0),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_heat_index_where_the_regression_does_not_apply() {
+    fn heat_index_is_absent_outside_regression() {
         for (temperature_f, humidity_pct) in
             [(79.0, 40.0), (60.0, 100.0), (-40.0, 50.0), (112.1, 10.0), (110.0, 60.0)]
         {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn dry_air_feels_cooler_and_damp_air_hotter_than_the_regression_alone() {
+    fn humidity_adjusts_the_heat_index() {
         let near = |humidity_pct, temperature_f| {
             heat_index_c(celsius(temperature_f), humidity_pct).unwrap_or(0.0) * 1.8 + 32.0
         };
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_dew_point_where_the_formula_does_not_hold() {
+    fn dew_point_is_absent_outside_valid_range() {
         for (temperature_c, humidity_pct) in
             [(-45.1, 50.0), (60.1, 50.0), (20.0, 0.0), (-44.0, 1.0)]
         {

@@ -146,7 +146,7 @@ fn event(row: Row<'_>, received_at: Option<Timestamp>) -> Result<Event<'_>, Reje
     })
 }
 
-/// What the reading is of, and the id of the device beside it where that is another.
+/// Returns the entity of the reading, and the device id if that is another.
 fn ids<'a>(
     sensor_id: FieldValue<'a>,
     device_id: FieldValue<'a>,

@@ -19,7 +19,7 @@ fn a_sensor_with_everything_is_an_event() {
 }
 
 #[test]
-fn a_device_is_an_event_of_the_same_shape() {
+fn device_id_reading_has_same_event_shape() {
     let payload = r#"{"device_id":"device-01","timestamp":1762344000123,"temperature":27.5,
         "humidity":40.2,"status":"OK"}"#;
 
@@ -27,7 +27,7 @@ fn a_device_is_an_event_of_the_same_shape() {
 }
 
 #[test]
-fn a_status_is_one_of_four_however_it_is_written() {
+fn status_spellings_map_to_four_values() {
     let statuses: BTreeSet<_> = STATUS.iter().map(|(_, status)| *status).collect();
     assert_eq!(statuses, BTreeSet::from(["failure", "inactive", "ok", "warning"]));
 
@@ -42,7 +42,7 @@ fn a_status_is_one_of_four_however_it_is_written() {
 }
 
 #[test]
-fn an_id_is_of_the_sensor_by_either_name() {
+fn id_is_the_same_under_either_name() {
     let id = |ids: &str| {
         let payload = format!("{{{ids},\"timestamp\":1762344000,\"temperature\":20}}");
         read(&payload).unwrap().event_id.into_owned()

@@ -23,8 +23,8 @@ fn transformer() -> Transformer {
     Transformer::compile(&config.filters, &config.ranges).unwrap()
 }
 
-/// Those whose fixtures are `valid.*` and `bad-rows.*` with their expectations row by row: all but
-/// the one that has more to tell, in its own tests.
+/// Returns the datasets whose fixtures are `valid.*` and `bad-rows.*` with row-by-row expectations:
+/// all but `accidents`, which has its own tests.
 fn by_rows() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|dataset| dataset.name()).filter(|name| *name != "accidents")
 }
@@ -50,8 +50,8 @@ fn expected(dataset: &str, file: &str) -> Value {
     serde_json::from_slice(&fixture(dataset, file)).unwrap()
 }
 
-/// What each row of a fixture becomes with the shipped configuration, in the order of the file. The
-/// dataset is told by the columns.
+/// Returns the outcome of each row of a fixture with the shipped configuration, in file order. The
+/// columns select the dataset.
 fn outcomes(dataset: &str, file: &str) -> Vec<Result<Value, Rejection>> {
     let transformer = transformer();
     let mut feed = Feed::new(None, Limits::default());
@@ -79,7 +79,7 @@ fn outcomes(dataset: &str, file: &str) -> Vec<Result<Value, Rejection>> {
     }
 }
 
-/// What an expectation says of an event.
+/// Returns the parts of an event that an expectation covers.
 fn reported(event: &Value) -> Value {
     let point = |at: &Value| json!([at["lat"], at["lon"]]);
     json!({
@@ -90,7 +90,7 @@ fn reported(event: &Value) -> Value {
 }
 
 #[test]
-fn the_good_rows_of_each_fixture_become_the_events_that_are_expected() {
+fn good_fixture_rows_become_expected_events() {
     for dataset in by_rows() {
         let expected = expected(dataset, "valid.expected.json");
         for file in valid_files(dataset) {
@@ -108,7 +108,7 @@ fn the_good_rows_of_each_fixture_become_the_events_that_are_expected() {
 }
 
 #[test]
-fn a_row_has_one_id_however_its_values_are_written_and_no_two_rows_share_it() {
+fn event_ids_are_unique_and_independent_of_spelling() {
     for dataset in by_rows() {
         let ids = |file| {
             let outcomes = outcomes(dataset, file);
@@ -124,7 +124,7 @@ fn a_row_has_one_id_however_its_values_are_written_and_no_two_rows_share_it() {
 }
 
 #[test]
-fn each_bad_row_of_each_fixture_is_rejected_by_code_and_field() {
+fn bad_fixture_rows_are_rejected_by_code() {
     for dataset in by_rows() {
         let expected = expected(dataset, "bad-rows.expected.json");
         for (file, expected) in expected.as_object().unwrap() {
@@ -143,7 +143,7 @@ fn each_bad_row_of_each_fixture_is_rejected_by_code_and_field() {
 }
 
 #[test]
-fn each_shipped_range_and_metric_is_of_a_measure_that_its_dataset_gives() {
+fn shipped_ranges_and_metrics_name_existing_measures() {
     let config = PipelineConfig::from_toml(PIPELINE).unwrap();
     let mut seen: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for dataset in by_rows().chain(["accidents"]) {
@@ -168,7 +168,7 @@ fn each_shipped_range_and_metric_is_of_a_measure_that_its_dataset_gives() {
 }
 
 #[test]
-fn each_field_that_is_declared_is_one_of_an_event_and_the_other_way_round() {
+fn declared_fields_match_fields_of_fixture_events() {
     let schemas = PipelineConfig::from_toml(PIPELINE).unwrap().schemas();
     for dataset in ALL {
         let fields = schemas.get(dataset.name()).unwrap();
@@ -192,7 +192,7 @@ fn each_field_that_is_declared_is_one_of_an_event_and_the_other_way_round() {
 }
 
 #[test]
-fn each_shipped_rule_about_a_reading_fires_on_a_row_of_a_fixture_and_not_on_all_of_them() {
+fn shipped_reading_rules_fire_on_some_rows() {
     let config = AlertsConfig::from_toml(ALERTS).unwrap();
     let schemas = PipelineConfig::from_toml(PIPELINE).unwrap().schemas();
     let rules = Rules::compile(&config.rules, &schemas).unwrap();
@@ -283,7 +283,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn any_object_is_an_event_or_a_rejection_of_each_dataset(
+    fn any_object_is_an_event_or_rejected(
         fields in prop::collection::vec((prop::sample::select(&FIELDS[..]), value()), 0..10)
     ) {
         let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();

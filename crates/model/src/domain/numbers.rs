@@ -1,17 +1,17 @@
-//! Sets of numbers: what a measure can be, and what of that a comparison leaves.
+//! Sets of numbers: the possible values of a measure, before and after a comparison.
 
 use std::fmt;
 
 /// A set of doubles: disjoint closed spans in ascending order, or the whole numbers in them.
 ///
-/// A bound that is not in the set is the next double beyond it, so that every span is closed.
+/// An exclusive bound is stored as the next double inside the set, so that every span is closed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NumberSet {
     spans: Vec<(f64, f64)>,
     is_whole: bool,
 }
 
-/// How two values are compared.
+/// Comparison operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// `==`
@@ -29,7 +29,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// The comparison that holds where this one does not.
+    /// Returns the comparison that holds if and only if this one does not.
     pub fn negated(self) -> Self {
         match self {
             Self::Equal => Self::NotEqual,
@@ -41,7 +41,7 @@ impl Comparison {
         }
     }
 
-    /// The same comparison with its sides exchanged.
+    /// Returns the comparison with its sides exchanged.
     pub fn mirrored(self) -> Self {
         match self {
             Self::Equal | Self::NotEqual => self,
@@ -52,7 +52,7 @@ impl Comparison {
         }
     }
 
-    /// As it is written.
+    /// Returns the operator as written.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Equal => "==",
@@ -66,37 +66,37 @@ impl Comparison {
 }
 
 impl NumberSet {
-    /// Every number.
+    /// Returns the set of all numbers.
     #[must_use]
     pub fn any() -> Self {
         Self::between(f64::NEG_INFINITY, f64::INFINITY)
     }
 
-    /// From `low` to `high`, both included.
+    /// Returns the numbers from `low` to `high`, both included.
     #[must_use]
     pub fn between(low: f64, high: f64) -> Self {
         Self { spans: vec![(low, high)], is_whole: false }.normal()
     }
 
-    /// `low` and every number above it.
+    /// Returns `low` and every number above it.
     #[must_use]
     pub fn at_least(low: f64) -> Self {
         Self::between(low, f64::INFINITY)
     }
 
-    /// The whole numbers from `low` to `high`, both included.
+    /// Returns the whole numbers from `low` to `high`, both included.
     #[must_use]
     pub fn whole(low: f64, high: f64) -> Self {
         Self { spans: vec![(low, high)], is_whole: true }.normal()
     }
 
-    /// One number.
+    /// Returns the set of one number.
     #[must_use]
     pub fn of(number: f64) -> Self {
         Self { spans: vec![(number, number)], is_whole: number.fract() == 0.0 }
     }
 
-    /// Without spans that hold nothing.
+    /// Removes empty spans.
     fn normal(mut self) -> Self {
         if self.is_whole {
             for (low, high) in &mut self.spans {
@@ -107,32 +107,32 @@ impl NumberSet {
         self
     }
 
-    /// Whether there is none.
+    /// Returns `true` if the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Whether all of them are whole.
+    /// Returns `true` if all numbers are whole.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// Whether `number` is one of them.
+    /// Returns `true` if the set contains `number`.
     #[must_use]
     pub fn contains(&self, number: f64) -> bool {
         let is_inside = self.spans.iter().any(|&(low, high)| (low..=high).contains(&number));
         is_inside && (!self.is_whole || number.fract() == 0.0)
     }
 
-    /// The lowest and the highest; `None` where there is none.
+    /// Returns the lowest and the highest number; `None` if the set is empty.
     #[must_use]
     pub fn hull(&self) -> Option<(f64, f64)> {
         Some((self.spans.first()?.0, self.spans.last()?.1))
     }
 
-    /// The numbers, where they are whole and no more than `most`.
+    /// Returns the numbers if they are whole and at most `max`.
     #[must_use]
     pub fn listed(&self, max: usize) -> Option<Vec<f64>> {
         let mut all = Vec::new();
@@ -149,7 +149,7 @@ impl NumberSet {
         self.is_whole.then_some(all)
     }
 
-    /// These numbers.
+    /// Returns the set of these numbers.
     pub fn from_values(mut numbers: Vec<f64>) -> Self {
         numbers.sort_by(f64::total_cmp);
         numbers.dedup();
@@ -157,14 +157,14 @@ impl NumberSet {
         Self { spans: numbers.into_iter().map(|number| (number, number)).collect(), is_whole }
     }
 
-    /// Those that are in both.
+    /// Returns the intersection of both sets.
     pub fn and(&self, other: &Self) -> Self {
         let (mut spans, mut mine, mut theirs) = (Vec::new(), 0, 0);
         while let (Some(&(low, high)), Some(&(other_low, other_high))) =
             (self.spans.get(mine), other.spans.get(theirs))
         {
             spans.push((low.max(other_low), high.min(other_high)));
-            // The one that ends first has nothing in common with what comes after.
+            // The span that ends first has nothing in common with later ones.
             if high < other_high {
                 mine += 1;
             } else {
@@ -174,7 +174,8 @@ impl NumberSet {
         Self { spans, is_whole: self.is_whole || other.is_whole }.normal()
     }
 
-    /// Those that are none of `others`, which are [these](Self::these).
+    /// Returns the numbers that are not in `others`, a set made by
+    /// [`from_values`](Self::from_values).
     pub fn difference(&self, others: &Self) -> Self {
         let mut spans = Vec::new();
         let mut low = f64::NEG_INFINITY;
@@ -186,7 +187,8 @@ impl NumberSet {
         self.and(&Self { spans, is_whole: false }.normal())
     }
 
-    /// The same or, where that is more than `most` spans, all that is between the first and the last.
+    /// Returns the set itself or, if it has more than `max` spans, the single span from its first
+    /// to its last.
     pub fn widened(self, max: usize) -> Self {
         match self.hull() {
             Some(hull) if self.spans.len() > max => Self { spans: vec![hull], ..self },
@@ -194,14 +196,15 @@ impl NumberSet {
         }
     }
 
-    /// What a division by one of `by` makes of them; `None` where that may be a division by zero.
+    /// Returns the possible results of a division by a number of `by`; `None` if that may be a
+    /// division by zero.
     pub fn divided(&self, by: &Self) -> Option<Self> {
         let (low, high) = by.hull()?;
         (low > 0.0 || high < 0.0).then(|| self.combined(by, |one, by| one / by))
     }
 
-    /// Those that are in one or in both; where one is of whole numbers and the other is not, with
-    /// what is between.
+    /// Returns the union of both sets. If only one of them is of whole numbers, the result includes
+    /// the numbers between them.
     pub fn or(&self, other: &Self) -> Self {
         if self.is_empty() || other.is_empty() {
             return if self.is_empty() { other.clone() } else { self.clone() };
@@ -221,7 +224,7 @@ impl NumberSet {
         Self { spans, is_whole }
     }
 
-    /// Those for which the comparison with some number of `other` holds.
+    /// Returns the numbers for which the comparison with some number of `other` holds.
     pub fn compared(&self, comparison: Comparison, other: &Self) -> Self {
         let none = Self { spans: Vec::new(), is_whole: self.is_whole };
         let Some((low, high)) = other.hull() else { return none };
@@ -238,14 +241,15 @@ impl NumberSet {
         }
     }
 
-    /// What `combine`, which is monotone in each argument, makes of both: from the least to the most.
+    /// Returns the possible results of `combine`, which is monotone in each argument, from the
+    /// lowest to the highest.
     pub fn combined(&self, other: &Self, combine: fn(f64, f64) -> f64) -> Self {
         let (Some(one), Some(other)) = (self.hull(), other.hull()) else {
             return Self { spans: Vec::new(), is_whole: false };
         };
         let corners = [(one.0, other.0), (one.0, other.1), (one.1, other.0), (one.1, other.1)]
             .map(|(one, other)| combine(one, other));
-        // Infinity less infinity: it can be anything.
+        // Infinity minus infinity: any result is possible.
         if corners.iter().any(|corner| corner.is_nan()) {
             return Self::any();
         }
@@ -278,7 +282,7 @@ impl fmt::Display for NumberSet {
     }
 }
 
-/// A bound for a person: the next double after 30 is 30 to everybody.
+/// A bound rounded for messages: the next double after 30 is shown as 30.
 struct Bound(f64);
 
 impl fmt::Display for Bound {
@@ -315,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_comparison_leaves_of_severity() {
+    fn comparison_narrows_severity() {
         let severity = NumberSet::whole(1.0, 4.0);
         for (comparison, with, shown) in [
             (Greater, 4.0, "nothing"),
@@ -333,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_are_told_as_people_say_them() {
+    fn number_sets_are_shown_in_words() {
         assert_eq!(NumberSet::any().to_string(), "any number");
         assert_eq!(NumberSet::at_least(-273.15).to_string(), "at least -273.15");
         let hot = NumberSet::between(-90.0, 100.0).compared(Greater, &NumberSet::of(30.0));
@@ -342,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn arithmetic_goes_from_the_least_to_the_most() {
+    fn arithmetic_spans_lowest_to_highest() {
         let celsius = NumberSet::between(-90.0, 100.0);
         let fahrenheit = celsius.combined(&NumberSet::of(1.8), |one, other| one * other);
         let fahrenheit = fahrenheit.combined(&NumberSet::of(32.0), |one, other| one + other);
@@ -364,7 +368,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_number_is_left_exactly_where_the_comparison_holds(
+        fn comparison_keeps_exactly_the_matching_numbers(
             set in numbers(), with in -8_i8..=8, number in -16_i8..=16
         ) {
             let (with, number) = (f64::from(with) / 2.0, f64::from(number) / 4.0);
@@ -380,7 +384,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_in_one_is_in_both_together(
+        fn intersection_and_union_contain_the_right_numbers(
             one in numbers(), other in numbers(), number in -16_i8..=16
         ) {
             let number = f64::from(number) / 4.0;

@@ -1,11 +1,11 @@
-//! Sets of texts: what an attribute can be, and what of that a comparison leaves.
+//! Sets of texts: the possible values of an attribute, before and after a comparison.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::numbers::Comparison;
 
-/// How many of a closed list a message shows.
+/// Maximum texts of a closed list shown in a message.
 const MAX_SHOWN: usize = 8;
 
 /// A set of texts.
@@ -13,29 +13,29 @@ const MAX_SHOWN: usize = 8;
 pub enum TextSet {
     /// A closed list.
     OneOf(BTreeSet<String>),
-    /// Any text but these.
+    /// Any text except these.
     AllExcept(BTreeSet<String>),
 }
 
 impl TextSet {
-    /// Every text.
+    /// Returns the set of all texts.
     #[must_use]
     pub fn any() -> Self {
         Self::AllExcept(BTreeSet::new())
     }
 
-    /// A closed list.
+    /// Returns a closed list.
     pub fn one_of(texts: impl IntoIterator<Item: Into<String>>) -> Self {
         Self::OneOf(texts.into_iter().map(Into::into).collect())
     }
 
-    /// Whether there is none.
+    /// Returns `true` if the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::OneOf(texts) if texts.is_empty())
     }
 
-    /// Whether `text` is one of them.
+    /// Returns `true` if the set contains `text`.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
         match self {
@@ -44,7 +44,7 @@ impl TextSet {
         }
     }
 
-    /// The only one there is.
+    /// Returns the only text of a list of one.
     pub fn single(&self) -> Option<&str> {
         match self {
             Self::OneOf(texts) if texts.len() == 1 => texts.first().map(String::as_str),
@@ -52,7 +52,7 @@ impl TextSet {
         }
     }
 
-    /// Those that are in both.
+    /// Returns the intersection of both sets.
     pub fn and(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::OneOf(texts), other) | (other, Self::OneOf(texts)) => {
@@ -62,7 +62,7 @@ impl TextSet {
         }
     }
 
-    /// Those that are in one or in both.
+    /// Returns the union of both sets.
     pub fn or(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::OneOf(one), Self::OneOf(other)) => Self::OneOf(one | other),
@@ -72,8 +72,8 @@ impl TextSet {
         }
     }
 
-    /// Those for which the comparison with some text of `other` holds; too many where that is not
-    /// known.
+    /// Returns the texts for which the comparison with some text of `other` holds; a superset where
+    /// that is unknown.
     pub fn compared(&self, comparison: Comparison, other: &Self) -> Self {
         let Some(with) = other.single() else {
             return if comparison == Comparison::Equal { self.and(other) } else { self.clone() };
@@ -88,7 +88,7 @@ impl TextSet {
         }
     }
 
-    /// The same or, where more than `most` are named, any text.
+    /// Returns the set itself or, if it names more than `max` texts, the set of all texts.
     pub fn widened(self, max: usize) -> Self {
         match &self {
             Self::OneOf(texts) | Self::AllExcept(texts) if texts.len() > max => Self::any(),
@@ -96,7 +96,7 @@ impl TextSet {
         }
     }
 
-    /// Those of a closed list for which `keep` holds; of any other, all.
+    /// Returns the texts of a closed list for which `keep` holds, and any other set unchanged.
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
         match self {
             Self::OneOf(texts) => {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_told_as_people_say_them() {
+    fn text_sets_are_shown_in_words() {
         assert_eq!(
             TextSet::one_of(["ok", "warning", "failure"]).to_string(),
             "failure, ok or warning"
@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_is_where_it_should_be(one in texts(), other in texts(), text in "[a-e]") {
+        fn set_operations_keep_the_right_texts(one in texts(), other in texts(), text in "[a-e]") {
             let (is_in_one, is_in_other) = (one.contains(&text), other.contains(&text));
             prop_assert_eq!(one.and(&other).contains(&text), is_in_one && is_in_other);
             prop_assert_eq!(one.or(&other).contains(&text), is_in_one || is_in_other);
@@ -172,7 +172,7 @@ mod tests {
                 (Comparison::GreaterOrEqual, &text[..] >= "b"),
             ] {
                 let left = one.compared(comparison, &with).contains(&text);
-                prop_assert!(left || !(is_in_one && holds), "nothing is lost");
+                prop_assert!(left || !(is_in_one && holds), "no matching text is lost");
                 let is_exact = matches!(one, TextSet::OneOf(_))
                     || matches!(comparison, Comparison::Equal | Comparison::NotEqual);
                 prop_assert!(!left || !is_exact || (is_in_one && holds));

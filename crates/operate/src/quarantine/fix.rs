@@ -1,4 +1,4 @@
-//! What an operator changes in rows before they are replayed.
+//! Edits that an operator applies to rows before they are replayed.
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -7,15 +7,15 @@ use tributary_model::config_error::ConfigError;
 use tributary_model::pairs::Pairs;
 use tributary_rules::expression::{Expression, Scope};
 
-/// Changes to rows, in this order: to the text of the row before it is read, to fields of its payload
-/// one after the other.
+/// Edits to rows, applied in this order: the text of the row before it is parsed, then fields of
+/// its payload.
 #[derive(Debug, Default)]
 pub struct Fixes {
     row: Option<Expression>,
     sets: Vec<Set>,
 }
 
-/// A field that an expression says.
+/// Assignment of an expression's value to a field.
 #[derive(Debug)]
 struct Set {
     field: String,
@@ -23,20 +23,22 @@ struct Set {
 }
 
 impl Fixes {
-    /// Compiles them: `row` is CEL for the text of a row, each of `sets` is `FIELD=CEL`. Expressions are
-    /// over `payload`, the row as an object, and `row`, its text, and have CEL's functions on text
-    /// (`replace`, `split`, `trim`, `substring`, …).
+    /// Compiles the edits: `row` is a CEL expression for the text of a row, each of `sets` is
+    /// `FIELD=CEL`.
+    ///
+    /// Expressions may use `payload`, the row as an object, `row`, its text, and CEL's string
+    /// functions (`replace`, `split`, `trim`, `substring`, …).
     ///
     /// # Errors
     ///
-    /// Names what does not parse, and where.
+    /// Returns an error that names the expression and the position at which it does not parse.
     pub fn compile(row: Option<&str>, sets: &[String]) -> Result<Self, ConfigError> {
         let row = row.map(|text| Expression::compile_for_row("--row", text)).transpose()?;
         let sets = sets.iter().map(|text| Set::compile(text)).collect::<Result<_, _>>()?;
         Ok(Self { row, sets })
     }
 
-    /// The text that takes the place of `row`; `None` where none does.
+    /// Returns the edited text of `row`, or `None` if it is unchanged.
     pub(super) fn row(&self, row: &str) -> Result<Option<String>, String> {
         let Some(expression) = &self.row else { return Ok(None) };
         match expression.value(&Scope::of_row(row, None)) {
@@ -46,8 +48,9 @@ impl Fixes {
         }
     }
 
-    /// The payload that takes the place of `payload`, of the row with this text; `None` where nothing
-    /// changes. A field that nothing changes keeps its exact text.
+    /// Returns the edited `payload` of the row with this text, or `None` if it is unchanged.
+    ///
+    /// Unchanged fields keep their exact text.
     pub(super) fn payload(&self, payload: &str, row: &str) -> Result<Option<String>, String> {
         if self.sets.is_empty() {
             return Ok(None);
@@ -73,7 +76,7 @@ impl Fixes {
             serde_json::from_str(payload).map_err(unreadable)?;
         let mut out = Pairs::<String, Box<RawValue>>::with_capacity(after.len());
         for (name, value) in after {
-            // Of several with one name the last is the one that was read.
+            // Of duplicate names, the parser used the last.
             let text = texts.iter().filter(|(it, _)| *it == name).last().map(|(_, text)| text);
             let kept = text.filter(|_| before.get(&name) == Some(&value)).cloned();
             let text = match kept {
@@ -112,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_set_and_the_others_keep_every_digit() {
+    fn set_keeps_other_fields_verbatim() {
         let mended = set(&["t=payload.t.replace(',', '.')"]).unwrap().unwrap();
 
         assert_eq!(mended, PAYLOAD.replace("1,5", "1.5"));
     }
 
     #[test]
-    fn sets_follow_one_another_and_null_takes_a_field_away() {
+    fn sets_apply_in_order_and_null_removes_field() {
         let mended =
             set(&["t=double(payload.t.replace(',', '.')) * 2.0", "twice=payload.t", "id=null"]);
 
@@ -134,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_says_so() {
+    fn edit_without_effect_returns_none() {
         assert_eq!(set(&["t=payload.t", "more=null"]), Ok(None));
         assert_eq!(Fixes::default().row("a"), Ok(None));
     }
 
     #[test]
-    fn what_does_not_fit_a_row_is_told_of_that_row() {
+    fn failing_edit_names_its_field() {
         for sets in [
             &["t=payload.other"][..],
             &["t=payload.t * 2.0"],
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_compile_is_told_once() {
+    fn invalid_expression_is_rejected_at_compile() {
         for sets in ["t", "=1", "t=", "t=(", "t=event.x"] {
             assert!(Fixes::compile(None, &[sets.to_owned()]).is_err(), "{sets}");
         }

@@ -1,12 +1,14 @@
-//! What is in quarantine, and how it comes back: a bad row is read, mended, judged again as ingest and
-//! `transform` would, and made the raw record that it should have been, under the id that it had.
+//! Replay of quarantined rows.
+//!
+//! A bad row is read and repaired, then evaluated as ingest and `transform` would. The result is a
+//! raw record under the row's original record id.
 //!
 //! ```
 //! use tributary_config::{PIPELINE, PipelineConfig};
 //! use tributary_operate::quarantine::{Fixes, Repair, QuarantinedRow, Replayer, ReplayVerdict};
 //! use tributary_pipeline::transform::Transformer;
 //!
-//! // A value of a topic, with a comma for a point.
+//! // A value of a topic, with a comma for a decimal point.
 //! let line = r#"{"code":"invalid_number","message":"…","dataset":"flood","record_id":"00ff",
 //!     "source":"kafka:flood-0#offset=7","rejected_at":"2026-11-20T10:00:00.500Z",
 //!     "payload_base64":"eyJzZW5zb3JfaWQiOiJzLTEiLCJ0aW1lc3RhbXAiOjE3NjIzNDQwMDAsIndhdGVyX2xldmVsIjoiMSw1In0="}"#;

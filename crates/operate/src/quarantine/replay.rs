@@ -1,4 +1,4 @@
-//! A bad row becomes the raw record that it should have been.
+//! Rebuilds raw records from bad rows.
 
 use std::borrow::Cow;
 
@@ -17,111 +17,112 @@ use tributary_model::time::millis;
 use tributary_pipeline::transform::{Outcome, Transformer, read_raw};
 use tributary_rows::{Limits, object_fault};
 
-/// Judges bad rows as ingest and `transform` would now.
+/// Evaluates bad rows as the current ingest and `transform` would.
 pub struct Replayer {
-    /// The step from raw records to events.
+    /// Step from raw records to events.
     pub transformer: Transformer,
-    /// The most bytes of a record with its partition key, raw or event.
+    /// Maximum size in bytes of a record with its partition key, raw or event.
     pub max_record_bytes: usize,
-    /// What is changed in every row.
+    /// Edits applied to every row.
     pub fixes: Fixes,
-    /// The dataset of rows whose own is none that there is.
+    /// Dataset of rows whose own dataset is unknown.
     pub dataset: Option<&'static dyn Dataset>,
 }
 
-/// What a person made of one row, in place of what is in quarantine.
+/// Manual repair of one row, in place of the quarantined bytes.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Repair {
-    /// The row as it is read: one JSON object.
+    /// Payload of the row: one JSON object.
     pub payload: Option<Box<RawValue>>,
-    /// The text of the row; of a CSV one row without its header.
+    /// Text of the row; for a CSV one row without its header.
     pub row: Option<String>,
 }
 
-/// A raw record made of a bad row.
+/// Raw record rebuilt from a bad row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RebuiltRecord {
-    /// The dataset.
+    /// Dataset of the record.
     pub dataset: &'static str,
-    /// The partition key in RAW.
+    /// Partition key in RAW.
     pub partition_key: String,
-    /// The raw record: the very bytes where the bad row was one and nothing is changed. Its id, source
-    /// and time of receipt are those of the bad row.
+    /// Raw record with the id, source and arrival time of the bad row.
+    ///
+    /// Identical to the quarantined bytes if those are a raw record and nothing was changed.
     pub data: Vec<u8>,
-    /// Whether the row is another than the one in quarantine.
+    /// Set when the row differs from the one in quarantine.
     pub is_repaired: bool,
 }
 
-/// What would become of a bad row.
+/// Result that replaying a bad row would have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplayVerdict {
-    /// An event.
+    /// It would become an event.
     Event(RebuiltRecord),
-    /// A declared filter would drop it.
+    /// A configured filter would drop it.
     Filtered(RebuiltRecord),
-    /// It would be a bad row again. The record is there where it would get as far as `transform`.
+    /// It would be rejected again. Holds the record if it would reach `transform`.
     Rejected(Rejection, Option<RebuiltRecord>),
-    /// Nothing: there is no row to make a record of.
+    /// No record can be built.
     NotReplayable(NotReplayable),
 }
 
-/// Why no record can be made of a bad row.
+/// Reason why no record can be built from a bad row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotReplayable {
-    /// The kind of reason, for counting.
+    /// Code of the reason, for counting.
     pub code: &'static str,
-    /// What a person should know.
+    /// Message for the operator.
     pub message: String,
 }
 
 impl NotReplayable {
-    /// A reason.
+    /// Creates a reason.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 }
 
-/// A row as it can be read now.
+/// Row as read now.
 struct Read {
-    /// Its text, for expressions.
+    /// Text of the row, for expressions.
     text: String,
-    /// What it is as an object.
+    /// The row as a JSON object.
     payload: Result<String, Rejection>,
-    /// The dataset that it says it is of, or whose columns it has.
+    /// Dataset that the row names or whose columns it has.
     dataset: Option<String>,
-    /// Whether the text is another than the one in quarantine.
+    /// Set when the text differs from the one in quarantine.
     is_repaired: bool,
 }
 
 impl Replayer {
-    /// A replayer that changes nothing.
+    /// Creates a replayer without edits.
     #[must_use]
     pub fn new(transformer: Transformer, max_record_bytes: usize) -> Self {
         Self { transformer, max_record_bytes, fixes: Fixes::default(), dataset: None }
     }
 
-    /// Whether the columns of the CSV that the row is from are needed to judge it: they are in the
-    /// header of the object and not in the row.
+    /// Returns true if evaluating the row needs the columns of its CSV, which only the header of
+    /// the object holds.
     #[must_use]
-    pub fn needs_columns(row: &QuarantinedRow<'_>, mended: &Repair) -> bool {
-        let has_text = row.payload_base64.is_some() || mended.row.is_some();
-        matches!(row.source_kind(), SourceKind::Object(_)) && mended.payload.is_none() && has_text
+    pub fn needs_columns(row: &QuarantinedRow<'_>, repair: &Repair) -> bool {
+        let has_text = row.payload_base64.is_some() || repair.row.is_some();
+        matches!(row.source_kind(), SourceKind::Object(_)) && repair.payload.is_none() && has_text
     }
 
-    /// What would become of `row`, which is of a CSV with these `columns`, or of none.
+    /// Evaluates `row`, which comes from a CSV with these `columns` if any.
     #[must_use]
     pub fn evaluate(
         &self,
         row: &QuarantinedRow<'_>,
         columns: Option<&[String]>,
-        mended: &Repair,
+        repair: &Repair,
     ) -> ReplayVerdict {
         let bytes = row.bytes();
         let raw = match row.source_kind() {
             SourceKind::Record => bytes.as_deref().and_then(|bytes| read_raw(bytes).ok()),
             _ => None,
         };
-        let read = match self.read(row, raw.as_ref(), bytes.as_deref(), columns, mended) {
+        let read = match self.read(row, raw.as_ref(), bytes.as_deref(), columns, repair) {
             Ok(read) => read,
             Err(unable) => return ReplayVerdict::NotReplayable(unable),
         };
@@ -154,7 +155,7 @@ impl Replayer {
         self.outcome(rebuilt)
     }
 
-    /// The dataset of a row: its own, or the one that takes the place of none.
+    /// Returns the dataset of a row: its own, or the replayer's if its own is unknown.
     fn dataset(
         &self,
         row: &QuarantinedRow<'_>,
@@ -168,34 +169,34 @@ impl Replayer {
         own.or(self.dataset).or_else(|| topic.and_then(datasets::by_name))
     }
 
-    /// The row as it can be read, mended or not.
+    /// Reads the row, repaired or not.
     fn read(
         &self,
         row: &QuarantinedRow<'_>,
         raw: Option<&RawRecord<'_>>,
         bytes: Option<&[u8]>,
         columns: Option<&[String]>,
-        mended: &Repair,
+        repair: &Repair,
     ) -> Result<Read, NotReplayable> {
         let of_raw = raw.map(|raw| raw.dataset.clone().into_owned());
-        if let Some(payload) = &mended.payload {
+        if let Some(payload) = &repair.payload {
             let text = payload.get().to_owned();
             let payload = json_object(text.as_bytes(), "payload").map(on_one_line);
             return Ok(Read { text, payload, dataset: of_raw, is_repaired: true });
         }
-        let (text, was_mended): (Cow<'_, [u8]>, _) = match (&mended.row, raw, bytes) {
+        let (text, was_repaired): (Cow<'_, [u8]>, _) = match (&repair.row, raw, bytes) {
             (Some(text), _, _) => (text.as_bytes().into(), true),
             (None, Some(raw), _) => (raw.payload.get().as_bytes().into(), false),
             (None, None, Some(bytes)) => (bytes.into(), false),
             (None, None, None) => return Err(no_bytes(row)),
         };
-        if !was_mended && raw.is_none() {
+        if !was_repaired && raw.is_none() {
             no_row(row, &text)?;
         }
         let shown = String::from_utf8_lossy(&text).into_owned();
         let fixed =
             self.fixes.row(&shown).map_err(|error| NotReplayable::new("not_mended", error))?;
-        let is_repaired = was_mended || fixed.is_some();
+        let is_repaired = was_repaired || fixed.is_some();
         let text = fixed.map_or(text, |fixed| fixed.into_bytes().into());
         let (payload, dataset) = match (row.source_kind(), of_raw) {
             (_, Some(dataset)) => (json_object(&text, "payload").map(on_one_line), Some(dataset)),
@@ -222,7 +223,7 @@ impl Replayer {
         let mut feed = Feed::new(own, limits);
         match columns {
             Some(columns) => feed.push(header(columns).as_bytes()),
-            // Anything else would be taken for the header of a CSV.
+            // Ingest would read any other text as the header of a CSV.
             None if !text.trim_ascii_start().starts_with(b"{") => {
                 let fault = object_fault(&String::from_utf8_lossy(text));
                 let message = fault.unwrap_or_else(|| "is no JSON object".to_owned());
@@ -258,7 +259,7 @@ impl Replayer {
         })
     }
 
-    /// What `transform` would say.
+    /// Returns the verdict that `transform` would reach.
     fn outcome(&self, rebuilt: RebuiltRecord) -> ReplayVerdict {
         let size = rebuilt.data.len() + rebuilt.partition_key.len();
         if size > self.max_record_bytes {
@@ -296,7 +297,8 @@ impl Replayer {
     }
 }
 
-/// The raw record of a row: under the id, source and time of receipt that it had, or would have had.
+/// Writes the raw record of a row, with the id, source and arrival time that it had or would have
+/// had.
 fn write(
     dataset: &dyn Dataset,
     row: &QuarantinedRow<'_>,
@@ -314,19 +316,20 @@ fn write(
     })
 }
 
-/// The header of a CSV with these columns, on one line.
+/// Returns the header line of a CSV with these columns.
 fn header(columns: &[String]) -> String {
     let cells = columns.iter().map(|column| format!("\"{}\"", column.replace('"', "\"\"")));
     cells.collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// The raw layer has one record on a line, and so no line ends inside of one. In JSON they can only
-/// stand between tokens, where a blank does as well.
+/// Replaces line breaks by blanks: the raw layer holds one record per line.
+///
+/// In JSON, a line break can only occur between tokens, where a blank is equivalent.
 fn on_one_line(json: &str) -> String {
     json.replace(['\n', '\r'], " ")
 }
 
-/// Why a bad row has no bytes, and where they are.
+/// Returns the reason why a bad row has no bytes, with their location.
 fn no_bytes(row: &QuarantinedRow<'_>) -> NotReplayable {
     let source = &row.source;
     match row.source_kind() {
@@ -362,7 +365,7 @@ fn no_bytes(row: &QuarantinedRow<'_>) -> NotReplayable {
     }
 }
 
-/// Bytes that can be no row, whatever is changed in how rows are read.
+/// Rejects bytes that can never be a row, regardless of how rows are read.
 fn no_row(row: &QuarantinedRow<'_>, bytes: &[u8]) -> Result<(), NotReplayable> {
     let message = match row.source_kind() {
         SourceKind::Record

@@ -1,4 +1,4 @@
-//! A line of the quarantine, as it was written by [`tributary_model::bad_row`].
+//! Line of the quarantine, as written by [`tributary_model::bad_row`].
 
 use std::borrow::Cow;
 
@@ -9,94 +9,95 @@ use tributary_model::json::BorrowedText;
 use tributary_model::time::as_rfc3339;
 use tributary_rows::Position;
 
-/// A bad row that is read back. Codes are text here: an older one, or one that a newer function
-/// writes, should be shown too.
+/// Bad row read back from quarantine.
+///
+/// The code is text, so that codes of older and newer versions can be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct QuarantinedRow<'a> {
-    /// The kind of fault.
+    /// Code of the fault.
     #[serde(borrow)]
     pub code: Cow<'a, str>,
-    /// What is wrong, for a person.
+    /// Message of the fault.
     #[serde(borrow)]
     pub message: Cow<'a, str>,
-    /// The field that is at fault.
+    /// Field at fault.
     #[serde(default, deserialize_with = "some_text")]
     pub field: Option<Cow<'a, str>>,
-    /// The dataset, where it was known.
+    /// Dataset, if known.
     #[serde(default, deserialize_with = "some_text")]
     pub dataset: Option<Cow<'a, str>>,
-    /// Where the row was.
+    /// Source of the row.
     #[serde(borrow)]
     pub source: Cow<'a, str>,
-    /// The id of its record.
+    /// Id of its record.
     #[serde(borrow)]
     pub record_id: Cow<'a, str>,
-    /// The shard of the record, where the row had reached a stream.
+    /// Shard of the record, if the row had reached a stream.
     #[serde(default, deserialize_with = "some_text")]
     pub shard_id: Option<Cow<'a, str>>,
-    /// The sequence number of the record, where the row had reached a stream.
+    /// Sequence number of the record, if the row had reached a stream.
     #[serde(default, deserialize_with = "some_text")]
     pub sequence_number: Option<Cow<'a, str>>,
-    /// When the record arrived in its stream or topic.
+    /// Arrival time of the record in its stream or topic.
     #[serde(default, deserialize_with = "some_time")]
     pub arrived_at: Option<Timestamp>,
-    /// When the row was found to be bad.
+    /// Time at which the row was rejected.
     #[serde(with = "as_rfc3339")]
     pub rejected_at: Timestamp,
-    /// The exact bytes; absent where there were too many, and where the row stands for all that is
-    /// left of an object.
+    /// Base64 of the exact bytes. Absent if they were too large, and if the row stands for the rest
+    /// of an object.
     #[serde(default, deserialize_with = "some_text")]
     pub payload_base64: Option<Cow<'a, str>>,
 }
 
-/// Where a bad row was met, which says what its bytes are.
+/// Kind of source of a bad row, which determines the meaning of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceKind<'r> {
-    /// A record of a stream: the bytes are the whole record.
+    /// Record of a stream: the bytes are the whole record.
     Record,
-    /// An object: the bytes are one row of it, and of a CSV without its header.
+    /// Object: the bytes are one row of it, without the header of a CSV.
     Object(ObjectPosition<'r>),
-    /// A topic of Kafka: the bytes are the value.
+    /// Kafka topic: the bytes are the value.
     Topic(&'r str),
-    /// The queue of objects: the bytes are a message that asks for none.
+    /// Queue of objects: the bytes are a message that names no object.
     Message,
-    /// Somewhere else.
+    /// Any other source.
     Unknown,
 }
 
-/// A row of an object.
+/// Position of a row in an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectPosition<'r> {
-    /// The bucket.
+    /// Bucket of the object.
     pub bucket: &'r str,
-    /// The key.
+    /// Key of the object.
     pub key: &'r str,
-    /// The version, where the bucket keeps versions.
+    /// Version of the object, in a versioned bucket.
     pub version_id: Option<&'r str>,
-    /// The entity tag, where it does not.
+    /// Entity tag of the object, in an unversioned bucket.
     pub etag: Option<&'r str>,
-    /// Where the row begins.
+    /// Start of the row.
     pub position: Position,
 }
 
 impl<'a> QuarantinedRow<'a> {
-    /// Reads one line.
+    /// Parses one line.
     ///
     /// # Errors
     ///
-    /// When it is no bad row.
+    /// Returns an error if the line is not a bad row.
     pub fn from_json(line: &'a [u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(line)
     }
 
-    /// The exact bytes; `None` where they were not kept.
+    /// Returns the exact bytes, or `None` if they were not stored.
     #[must_use]
     pub fn bytes(&self) -> Option<Vec<u8>> {
         let text = self.payload_base64.as_ref()?;
         base64_simd::STANDARD.decode_to_vec(text.as_bytes()).ok()
     }
 
-    /// Where it was met.
+    /// Returns the kind of source.
     #[must_use]
     pub fn source_kind(&self) -> SourceKind<'_> {
         if self.sequence_number.is_some() {
@@ -115,7 +116,9 @@ impl<'a> QuarantinedRow<'a> {
     }
 }
 
-/// `//bucket/key?versionId=v#offset=1234&row=12`. What a key may hold too is looked for from the end.
+/// Parses `//bucket/key?versionId=v#offset=1234&row=12`.
+///
+/// Searches from the end, because a key may contain the same separators.
 fn object_position(rest: &str) -> Option<ObjectPosition<'_>> {
     let (name, position) = rest.strip_prefix("//")?.rsplit_once("#offset=")?;
     let (offset, row) = position.split_once("&row=")?;
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn bad_row_round_trips() {
         let time = "2026-11-20T10:00:00Z".parse().unwrap();
         let origin = Origin::of_record("shardId-000000000000", "42", time);
         let line = line(&Origin { dataset: Some("accidents"), ..origin }, Some(b"\xff,\""));
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_an_object_says_which_version_and_where() {
+    fn object_row_source_has_version_and_position() {
         for (key, version, etag) in [
             ("accidents/a b.csv", Some("v1"), None),
             ("a?versionId=x#offset=1&row=2", None, Some("\"e\"")),
@@ -202,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn other_homes_are_told_by_their_sources() {
-        for (source, home) in [
+    fn source_scheme_determines_source_kind() {
+        for (source, kind) in [
             ("kafka:prod.flood-readings-12#offset=345", SourceKind::Topic("prod.flood-readings")),
             ("kafka:flood-0", SourceKind::Topic("flood")),
             ("sqs:0195bc0e", SourceKind::Message),
@@ -212,12 +215,12 @@ mod tests {
             ("", SourceKind::Unknown),
         ] {
             let line = of_source(source);
-            assert_eq!(QuarantinedRow::from_json(&line).unwrap().source_kind(), home, "{source}");
+            assert_eq!(QuarantinedRow::from_json(&line).unwrap().source_kind(), kind, "{source}");
         }
     }
 
     #[test]
-    fn what_is_no_bad_row_is_told() {
+    fn malformed_bad_row_is_rejected() {
         for line in [
             "",
             "{}",

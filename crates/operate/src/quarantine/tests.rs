@@ -29,7 +29,7 @@ fn line(code: Code, origin: &Origin<'_>, bytes: Option<&[u8]>) -> Vec<u8> {
     BadRow::new(&rejection, origin, bytes, "2026-11-20T10:00:00.5Z".parse().unwrap()).to_line()
 }
 
-/// A bad row that ingest met at `source`.
+/// Returns a bad row that ingest rejected at `source`.
 fn at_ingest(code: Code, source: &str, dataset: Option<&str>, bytes: &[u8]) -> Vec<u8> {
     let origin =
         Origin { source: source.into(), record_id: "00ff".into(), dataset, ..Origin::default() };
@@ -42,7 +42,7 @@ fn raw(dataset: &str, payload: &str) -> String {
     )
 }
 
-/// A bad row of `transform`, which could read the record or not.
+/// Returns a bad row of `transform`, from a readable or unreadable record.
 fn at_transform(code: Code, record: &[u8]) -> Vec<u8> {
     let arrived_at = "2026-11-20T09:59:01Z".parse().unwrap();
     let place = Origin::of_record("shardId-000000000000", "42", arrived_at);
@@ -89,7 +89,7 @@ fn unable(verdict: ReplayVerdict) -> (&'static str, String) {
 }
 
 #[test]
-fn a_record_that_passes_now_goes_back_byte_for_byte() {
+fn passing_record_is_replayed_byte_for_byte() {
     let record = raw("flood", GOOD);
 
     let rebuilt =
@@ -100,7 +100,7 @@ fn a_record_that_passes_now_goes_back_byte_for_byte() {
 }
 
 #[test]
-fn a_record_that_would_be_rejected_again_is_told_and_can_be_sent_nevertheless() {
+fn record_rejected_again_is_still_sendable() {
     let record = raw("flood", BAD);
 
     let verdict =
@@ -110,7 +110,7 @@ fn a_record_that_would_be_rejected_again_is_told_and_can_be_sent_nevertheless() 
 }
 
 #[test]
-fn a_mended_record_keeps_its_id_source_and_time_of_receipt() {
+fn repaired_record_keeps_id_source_and_arrival_time() {
     let line = at_transform(Code::InvalidNumber, raw("flood", BAD).as_bytes());
     for replayer in [
         fixed(None, &["water_level=payload.water_level.replace(',', '.')"]),
@@ -127,7 +127,7 @@ fn a_mended_record_keeps_its_id_source_and_time_of_receipt() {
 }
 
 #[test]
-fn a_row_of_a_csv_is_read_after_the_columns_of_its_object() {
+fn csv_row_is_read_with_object_columns() {
     let line = at_ingest(Code::BrokenQuoting, CSV_SOURCE, Some("flood"), b"s-1,1762344000,1\"5,,x");
     let columns = columns();
     assert_eq!(
@@ -149,7 +149,7 @@ fn a_row_of_a_csv_is_read_after_the_columns_of_its_object() {
 }
 
 #[test]
-fn bytes_that_are_no_text_can_be_replaced() {
+fn invalid_utf8_can_be_replaced() {
     let columns = columns();
     for (code, bytes) in [
         (Code::NotUtf8, b"s-1,1762344000,1.5,,M\xfcnchen".as_slice()),
@@ -166,16 +166,16 @@ fn bytes_that_are_no_text_can_be_replaced() {
 }
 
 #[test]
-fn a_person_can_write_the_row_or_its_object() {
+fn repair_replaces_row_or_payload() {
     let line = at_ingest(Code::WrongColumnCount, CSV_SOURCE, Some("flood"), b"s-1");
     let row = QuarantinedRow::from_json(&line).unwrap();
     let (columns, replayer) = (columns(), replayer());
-    let mended = |json: &str| serde_json::from_str::<Repair>(json).unwrap();
+    let repair = |json: &str| serde_json::from_str::<Repair>(json).unwrap();
 
-    let by_text = mended(r#"{"row":"s-1,1762344000,1.5,,"}"#);
+    let by_text = repair(r#"{"row":"s-1,1762344000,1.5,,"}"#);
     assert!(Replayer::needs_columns(&row, &by_text));
     let by_text = event(replayer.evaluate(&row, Some(&columns), &by_text));
-    let by_object = mended(
+    let by_object = repair(
         "{\"payload\":{\"sensor_id\":\"s-1\",\n\"timestamp\":\"1762344000\",\"water_level\":\"1.5\"}}",
     );
     assert!(!Replayer::needs_columns(&row, &by_object));
@@ -191,13 +191,13 @@ fn a_person_can_write_the_row_or_its_object() {
         (r#"{"payload":[]}"#, Code::InvalidJson),
         (r#"{"payload":{"sensor_id":"s-1"}}"#, Code::MissingField),
     ] {
-        let verdict = replayer.evaluate(&row, Some(&columns), &mended(json));
+        let verdict = replayer.evaluate(&row, Some(&columns), &repair(json));
         assert_eq!(rejected(&verdict).0, code, "{json}");
     }
 }
 
 #[test]
-fn a_line_of_json_needs_no_columns() {
+fn json_line_needs_no_columns() {
     let source = "s3://b/x.jsonl?etag=\"e\"#offset=0&row=1";
     let good = GOOD.replace("\"timestamp\"", "\"location\":\"weir\",\"timestamp\"");
     let line = at_ingest(Code::RowTooLarge, source, None, good.as_bytes());
@@ -209,7 +209,7 @@ fn a_line_of_json_needs_no_columns() {
 }
 
 #[test]
-fn a_value_of_a_topic_is_of_its_dataset_or_of_the_one_that_is_named() {
+fn unknown_topic_uses_named_dataset() {
     let of = |topic: &str| {
         let source = format!("kafka:{topic}-3#offset=9");
         at_ingest(Code::UnknownDataset, &source, None, GOOD.as_bytes())
@@ -226,7 +226,7 @@ fn a_value_of_a_topic_is_of_its_dataset_or_of_the_one_that_is_named() {
 }
 
 #[test]
-fn what_is_no_row_is_told_for_what_it_is() {
+fn non_row_is_reported_with_its_kind() {
     let event = r#"{"kind":"reading","dataset":"flood","event_id":"e","entity":"s","event_time":"2026-11-20T10:00:00Z",
         "received_at":"2026-11-20T10:00:00.000Z","measures":{},"attributes":{},"tags":[]}"#;
     for (line, code, part) in [
@@ -241,7 +241,7 @@ fn what_is_no_row_is_told_for_what_it_is() {
 }
 
 #[test]
-fn bytes_that_were_not_kept_are_told_with_their_place() {
+fn missing_bytes_are_reported_with_location() {
     let of_source = |code, source: &str| {
         line(code, &Origin { source: source.into(), ..Origin::default() }, None)
     };
@@ -272,7 +272,7 @@ fn bytes_that_were_not_kept_are_told_with_their_place() {
 }
 
 #[test]
-fn what_a_fix_does_not_fit_is_told_of_that_row() {
+fn failing_fix_makes_row_not_replayable() {
     let line = at_transform(Code::OutOfRange, raw("flood", GOOD).as_bytes());
 
     let (code, message) = unable(evaluated(&fixed(None, &["x=payload.none"]), &line, None));
@@ -282,7 +282,7 @@ fn what_a_fix_does_not_fit_is_told_of_that_row() {
 }
 
 #[test]
-fn a_record_that_has_become_too_large_is_told() {
+fn oversized_rebuilt_record_is_rejected() {
     let line = at_transform(Code::OutOfRange, raw("flood", GOOD).as_bytes());
     let replayer = Replayer { max_record_bytes: 100, ..replayer() };
 
@@ -290,7 +290,7 @@ fn a_record_that_has_become_too_large_is_told() {
 }
 
 #[test]
-fn an_id_stays_when_a_row_goes_round_again_and_again() {
+fn record_id_survives_repeated_replays() {
     let position = Position { offset: 7, row: 1 };
     let source = SourceName::s3("b", "flood/k.csv", Some("v"), None);
     let origin = Origin {
@@ -301,12 +301,12 @@ fn an_id_stays_when_a_row_goes_round_again_and_again() {
     };
     let first = line(Code::WrongColumnCount, &origin, Some(b"s-1"));
     let row = QuarantinedRow::from_json(&first).unwrap();
-    let mended = serde_json::from_str::<Repair>(&format!("{{\"payload\":{BAD}}}")).unwrap();
-    let ReplayVerdict::Rejected(_, Some(sent)) = replayer().evaluate(&row, None, &mended) else {
+    let repair = serde_json::from_str::<Repair>(&format!("{{\"payload\":{BAD}}}")).unwrap();
+    let ReplayVerdict::Rejected(_, Some(sent)) = replayer().evaluate(&row, None, &repair) else {
         panic!()
     };
 
-    // It was sent all the same, and is rejected by `transform`.
+    // The operator sends it anyway, and `transform` rejects it.
     let again = at_transform(Code::InvalidNumber, &sent.data);
     let good = event(evaluated(&fixed(None, &["water_level='1.5'"]), &again, None));
 
@@ -321,7 +321,7 @@ fn an_id_stays_when_a_row_goes_round_again_and_again() {
 
 proptest! {
     #[test]
-    fn any_bytes_in_any_home_are_judged_the_same_twice(
+    fn evaluation_of_any_bytes_is_deterministic(
         bytes in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..200),
             Just(raw("flood", GOOD).into_bytes()),

@@ -19,7 +19,7 @@ fn function(name: &str, points: &[(i64, BatchCounts)]) -> FunctionSeries {
     FunctionSeries { name: name.to_owned(), points }
 }
 
-/// 300 rows through all functions, half an hour into the window.
+/// Returns the counts of 300 rows through all functions, half an hour into the time range.
 fn run() -> Vec<FunctionSeries> {
     vec![
         function("ingest-s3", &[(1_800, counts(300, 294, 6))]),
@@ -34,7 +34,7 @@ fn faults(functions: &[FunctionSeries]) -> Vec<String> {
 }
 
 #[test]
-fn a_run_balances_and_is_told_stream_by_stream() {
+fn complete_run_reconciles_stream_by_stream() {
     let reconciliation = Reconciliation::of(&run(), &[], window());
 
     assert!(reconciliation.is_balanced() && reconciliation.notes.is_empty(), "{reconciliation:?}");
@@ -52,7 +52,7 @@ fn a_run_balances_and_is_told_stream_by_stream() {
 }
 
 #[test]
-fn a_batch_that_does_not_balance_is_a_fault() {
+fn unbalanced_batch_is_a_fault() {
     let mut functions = run();
     functions[1].points[0].1.quarantined = 17;
 
@@ -60,7 +60,7 @@ fn a_batch_that_does_not_balance_is_a_fault() {
 }
 
 #[test]
-fn a_record_that_a_consumer_never_took_is_a_fault_once_the_slack_is_over() {
+fn record_never_taken_is_fault_after_slack() {
     let mut functions = run();
     functions[3].points[0].1 = counts(275, 275, 0);
     assert_eq!(
@@ -77,7 +77,7 @@ fn a_record_that_a_consumer_never_took_is_a_fault_once_the_slack_is_over() {
 }
 
 #[test]
-fn what_comes_over_the_edges_of_the_window_is_no_fault() {
+fn records_crossing_range_edges_are_no_fault() {
     let mut functions = run();
     for (place, second) in [(0, -10), (1, -5), (2, 1), (3, 2)] {
         functions[place].points[0].0 = at(second);
@@ -93,7 +93,7 @@ fn what_comes_over_the_edges_of_the_window_is_no_fault() {
 }
 
 #[test]
-fn what_is_delivered_again_is_odd_and_no_fault() {
+fn redelivered_records_are_a_note() {
     let mut functions = run();
     let undelivered = BatchCounts { received: 276, undelivered: 276, ..BatchCounts::default() };
     functions[2].points.push((at(1_806), undelivered));
@@ -112,7 +112,7 @@ fn what_is_delivered_again_is_odd_and_no_fault() {
 }
 
 #[test]
-fn what_mappings_give_up_is_a_fault() {
+fn records_dropped_by_mapping_are_a_fault() {
     let mapping = |counts| MappingSeries {
         function: "transform".to_owned(),
         source: "dev-raw".to_owned(),
@@ -150,7 +150,7 @@ fn what_mappings_give_up_is_a_fault() {
 }
 
 #[test]
-fn messages_of_a_queue_are_not_compared_with_rows() {
+fn queue_messages_are_not_compared_with_rows() {
     let mapping = MappingSeries {
         function: "ingest-s3".to_owned(),
         source: "dev-ingest".to_owned(),
@@ -164,7 +164,7 @@ fn messages_of_a_queue_are_not_compared_with_rows() {
 }
 
 #[test]
-fn a_line_of_a_batch_is_read_and_any_other_is_not() {
+fn only_batch_lines_are_parsed() {
     let line = r#"{"_aws":{"Timestamp":1795168800000,"CloudWatchMetrics":[]},"level":"INFO","function":"transform",
         "in":3,"out":2,"quarantined":1,"filtered":0,"late":0,"undelivered":0,"retried":0,"message":"batch","duration_ms":12}"#;
 
@@ -181,10 +181,10 @@ fn a_line_of_a_batch_is_read_and_any_other_is_not() {
 }
 
 proptest! {
-    /// Whatever is delivered late, twice and in any order: if each record was taken within the slack,
-    /// the books balance; if one of the window never was, they do not.
+    /// Records taken within the slack reconcile in any order and however late; a record of the time
+    /// range that was never taken does not.
     #[test]
-    fn records_that_are_taken_in_time_balance_and_one_that_is_not_does_not(
+    fn lost_record_breaks_reconciliation(
         records in proptest::collection::vec((-600_i64..3_000, 0_i64..300), 1..60),
         lost in any::<proptest::sample::Index>(),
     ) {
@@ -200,7 +200,7 @@ proptest! {
         let reconciliation = of(&records, None);
         prop_assert!(reconciliation.is_balanced() && reconciliation.notes.is_empty(), "{:?}", reconciliation);
 
-        // Put and taken within the window, so that no record from before it stands for the lost one.
+        // Put and taken within the time range, so that no earlier record makes up for the lost one.
         let within: Vec<_> =
             records.iter().map(|(second, later)| (second.rem_euclid(3_000), *later)).collect();
         prop_assert!(!of(&within, Some(lost.index(within.len()))).is_balanced());

@@ -30,7 +30,7 @@ fn add_up(specs: &[MetricSpec], events: &[(String, &str)]) -> Vec<Datum> {
     aggregator.finish(NOON.parse().unwrap())
 }
 
-/// The dimension values and the number of events of each datum.
+/// Returns the dimension values and the number of events of each datum.
 fn counts(data: &[Datum]) -> Vec<(Vec<&str>, f64)> {
     data.iter()
         .map(|datum| {
@@ -41,7 +41,7 @@ fn counts(data: &[Datum]) -> Vec<(Vec<&str>, f64)> {
 }
 
 #[test]
-fn events_of_one_minute_and_series_are_one_datum() {
+fn events_of_a_minute_share_a_datum() {
     let specs = [spec(None, &["severity", "city"], 10)];
     let events = [
         (event("Dayton", 2.0, 1.0), "2026-11-20T11:58:01Z"),
@@ -60,7 +60,7 @@ fn events_of_one_minute_and_series_are_one_datum() {
 }
 
 #[test]
-fn a_measure_keeps_its_distribution() {
+fn measure_keeps_its_distribution() {
     let specs = [spec(Some("temperature_c"), &["dataset"], 10)];
     let events = [20.5, -3.0, 20.5, -0.0, 0.0].map(|t| (event("Dayton", 2.0, t), NOON));
 
@@ -72,7 +72,7 @@ fn a_measure_keeps_its_distribution() {
 }
 
 #[test]
-fn more_distinct_values_than_a_datum_takes_make_another() {
+fn distinct_values_over_limit_make_another_datum() {
     let specs = [spec(Some("temperature_c"), &["dataset"], 10)];
     let events: Vec<_> = (0..400).map(|t| (event("Dayton", 2.0, f64::from(t)), NOON)).collect();
 
@@ -83,7 +83,7 @@ fn more_distinct_values_than_a_datum_takes_make_another() {
 }
 
 #[test]
-fn series_beyond_the_cap_are_counted_as_other() {
+fn series_over_limit_are_counted_as_other() {
     let specs = [spec(None, &["city"], 2)];
     let events = ["a", "b", "c", "d", "a", "c"].map(|city| (event(city, 2.0, 1.0), NOON));
 
@@ -115,7 +115,7 @@ fn an_arrival_older_than_cloudwatch_takes_is_moved_to_the_oldest_it_takes() {
 }
 
 #[test]
-fn a_metric_of_no_dataset_is_refused() {
+fn metric_of_unknown_dataset_is_rejected() {
     let schemas = tributary_datasets::schemas(&std::collections::BTreeMap::new());
     let mut metric = spec(None, &[], 1);
     metric.dataset = "weather".into();

@@ -1,10 +1,10 @@
-//! CSV as people write it, and as they break it.
+//! Tests of CSV, well formed and broken.
 
 use super::*;
 use ErrorKind::{BrokenQuoting, NotUtf8, NulByte, WrongColumnCount};
 
 #[test]
-fn lines_end_with_lf_or_crlf_and_the_last_needs_no_end() {
+fn lines_end_with_lf_or_crlf() {
     let read = read("a,b\r\n1,2\n3,4\r\n5,6");
 
     assert_eq!(read.lines(), [("1,2", None), ("3,4", None), ("5,6", None)]);
@@ -12,18 +12,18 @@ fn lines_end_with_lf_or_crlf_and_the_last_needs_no_end() {
 }
 
 #[test]
-fn half_a_crlf_at_the_end_is_no_data() {
+fn trailing_cr_is_not_data() {
     assert_eq!(read("a,b\n1,2\r").lines(), [("1,2", None)]);
     assert_eq!(read("a,b\n1,\"2\"\r").lines(), [("1,\"2\"", None)]);
 }
 
 #[test]
-fn a_cr_inside_a_line_is_data() {
+fn cr_inside_a_line_is_data() {
     assert_eq!(read("a,b\n1\r,2\n").json(), [r#"{"a":"1\r","b":"2"}"#]);
 }
 
 #[test]
-fn quoted_cells_hold_commas_newlines_and_quotes() {
+fn quoted_fields_hold_commas_newlines_and_quotes() {
     let read = read("a,b\n\"x,y\",\"p\r\nq\"\n\"he said \"\"no\"\"\",\"\"\"\"\n");
 
     assert_eq!(read.json(), [r#"{"a":"x,y","b":"p\r\nq"}"#, r#"{"a":"he said \"no\"","b":"\""}"#]);
@@ -31,14 +31,14 @@ fn quoted_cells_hold_commas_newlines_and_quotes() {
 }
 
 #[test]
-fn empty_cells_are_left_out() {
+fn empty_fields_are_left_out() {
     let read = read("a,b,c\n,2,\n\"\",,\n,,3\n");
 
     assert_eq!(read.json(), [r#"{"b":"2"}"#, "{}", r#"{"c":"3"}"#]);
 }
 
 #[test]
-fn what_json_cannot_hold_is_escaped() {
+fn json_special_characters_are_escaped() {
     let read = read("a\\,\"q\"\"\"\n\\\t\x01\x7f,\u{e9}\u{2028}\n");
 
     assert_eq!(read.json(), ["{\"a\\\\\":\"\\\\\\t\\u0001\x7f\",\"q\\\"\":\"\u{e9}\u{2028}\"}"]);
@@ -46,7 +46,7 @@ fn what_json_cannot_hold_is_escaped() {
 }
 
 #[test]
-fn blank_lines_are_no_rows() {
+fn blank_lines_are_not_rows() {
     let read = read("\n \r\na,b\n\n1,2\n\r\n \t\r\n3,4\n  ");
 
     assert_eq!(read.lines(), [("1,2", None), ("3,4", None)]);
@@ -55,12 +55,12 @@ fn blank_lines_are_no_rows() {
 }
 
 #[test]
-fn spaces_are_part_of_a_cell() {
+fn spaces_are_part_of_a_field() {
     assert_eq!(read("a,b\n  1 , 2\n").json(), [r#"{"a":"  1 ","b":" 2"}"#]);
 }
 
 #[test]
-fn a_quote_inside_a_bare_cell_breaks_its_line_only() {
+fn quote_in_unquoted_field_breaks_only_its_line() {
     let read = read("a,b\n1,x\"y\n2,3\n\"4\"5,6\n \"7\",8\n9,9\n");
 
     assert_eq!(
@@ -79,14 +79,14 @@ fn a_quote_inside_a_bare_cell_breaks_its_line_only() {
 }
 
 #[test]
-fn a_cr_after_a_closing_quote_must_end_the_line() {
+fn cr_after_closing_quote_must_end_line() {
     let read = read("a,b\n1,\"2\"\r\r\n3,4\n");
 
     assert_eq!(read.lines(), [("1,\"2\"\r", Some(BrokenQuoting)), ("3,4", None)]);
 }
 
 #[test]
-fn an_unclosed_quote_costs_one_line() {
+fn unclosed_quote_breaks_one_line() {
     let read = read("a,b\n1,2\n3,\"4\n5,6\n7,8");
 
     assert_eq!(
@@ -98,7 +98,7 @@ fn an_unclosed_quote_costs_one_line() {
 }
 
 #[test]
-fn an_unclosed_quote_that_a_later_one_closes_costs_the_line_of_each() {
+fn two_unclosed_quotes_break_a_line_each() {
     let read = read("a,b\n3,\"4\n5,6\n7,8\"\n9,10\n");
 
     assert_eq!(read.lines(), [("3,\"4\n5,6\n7,8\"", None), ("9,10", None)]);
@@ -117,7 +117,7 @@ fn an_unclosed_quote_that_a_later_one_closes_costs_the_line_of_each() {
 }
 
 #[test]
-fn several_lines_with_the_wrong_number_of_cells_cost_the_first() {
+fn multiline_row_with_wrong_field_count_breaks_first() {
     let read = read("a,b,c\n1,\"2\n3,4,5\n\"\n6,7,8\n");
 
     assert_eq!(
@@ -133,7 +133,7 @@ fn several_lines_with_the_wrong_number_of_cells_cost_the_first() {
 }
 
 #[test]
-fn one_line_with_the_wrong_number_of_cells_says_how_many() {
+fn wrong_field_count_is_reported_with_both_numbers() {
     let read = read("a,b\n1\n1,2,3\n1,\"2,3\"\n");
 
     let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
@@ -143,7 +143,7 @@ fn one_line_with_the_wrong_number_of_cells_says_how_many() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_break_their_row_and_name_their_column() {
+fn invalid_utf8_breaks_row_and_names_column() {
     let read = read(b"a,b\n1,x\xff\n\"2\n\",\"\xc3\"\n3,4\n");
 
     let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
@@ -155,7 +155,7 @@ fn bytes_that_are_not_utf8_break_their_row_and_name_their_column() {
 }
 
 #[test]
-fn a_nul_breaks_its_row_and_says_more_than_the_rest() {
+fn nul_breaks_row_before_any_other_fault() {
     let read = read(b"a,b\n\0,x\n1,\xff\0\"\n1,2,3\0\n3,4\n");
 
     let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
@@ -165,7 +165,7 @@ fn a_nul_breaks_its_row_and_says_more_than_the_rest() {
 }
 
 #[test]
-fn a_byte_order_mark_is_dropped_and_counted() {
+fn byte_order_mark_is_dropped_and_counted() {
     let read = read("\u{feff}a,b\n1,2\n");
 
     assert_eq!(read.json(), [r#"{"a":"1","b":"2"}"#]);
@@ -173,7 +173,7 @@ fn a_byte_order_mark_is_dropped_and_counted() {
 }
 
 #[test]
-fn cells_and_fields_are_looked_up() {
+fn fields_are_looked_up_by_index_and_name() {
     let mut reader = ObjectReader::new(Limits::default());
     reader.push(b"a,b,c\n1,\"x\"\"y\",\n");
     assert!(matches!(reader.next(), Ok(Next::Header(_))));

@@ -1,4 +1,4 @@
-//! Gzip: whole, in members, cut, damaged, and too good to be true.
+//! Tests of gzip: whole, in members, truncated, damaged, and expanding too far.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use flate2::GzBuilder;
 
 use super::*;
 
-/// Rows enough for several blocks of compressed input.
+/// Returns a table that fills several blocks of compressed input.
 pub(super) fn table(rows: u32) -> String {
     let mut random = 1_u32;
     let mut table = "a,b\n".to_owned();
@@ -29,14 +29,14 @@ fn gzip_reads_as_the_plain_object() {
 }
 
 #[test]
-fn members_are_one_object_and_zeros_may_follow() {
+fn gzip_members_form_one_object_before_zeros() {
     let members = [gzip(b"a,b\n1,"), gzip(b""), gzip(b"2\n3,4\n"), vec![0; 700]].concat();
 
     assert_eq!(read(members).lines(), [("1,2", None), ("3,4", None)]);
 }
 
 #[test]
-fn a_header_may_have_all_its_parts() {
+fn gzip_header_accepts_all_optional_parts() {
     let mut encoder = GzBuilder::new()
         .filename("rows.csv")
         .comment("all")
@@ -49,7 +49,7 @@ fn a_header_may_have_all_its_parts() {
 }
 
 #[test]
-fn a_header_sum_is_checked() {
+fn gzip_header_checksum_is_verified() {
     let plain = gzip(b"a\n1\n");
     let mut header = plain[..10].to_vec();
     header[3] |= 2;
@@ -65,7 +65,7 @@ fn a_header_sum_is_checked() {
 }
 
 #[test]
-fn something_else_after_the_last_member_is_corrupt() {
+fn data_after_last_member_is_corrupt() {
     for tail in ["x", "\0x", "\x1fx"] {
         let read = read([gzip(b"a\n1\n2"), tail.into()].concat());
 
@@ -76,7 +76,7 @@ fn something_else_after_the_last_member_is_corrupt() {
 }
 
 #[test]
-fn a_cut_stream_gives_its_whole_rows_and_says_where_the_rest_begins() {
+fn truncated_gzip_returns_whole_rows_and_rest_position() {
     let table = table(20_000);
     let compressed = gzip(table.as_bytes());
 
@@ -90,7 +90,7 @@ fn a_cut_stream_gives_its_whole_rows_and_says_where_the_rest_begins() {
 }
 
 #[test]
-fn a_stream_cut_anywhere_is_truncated() {
+fn gzip_cut_anywhere_is_truncated() {
     let compressed = gzip(b"a,b\n1,2\n3,4");
     for length in 2..compressed.len() {
         let read = read(&compressed[..length]);
@@ -105,7 +105,7 @@ fn a_stream_cut_anywhere_is_truncated() {
 }
 
 #[test]
-fn a_sum_or_length_that_does_not_match_is_corrupt_after_the_rows() {
+fn gzip_trailer_mismatch_is_corrupt_after_rows() {
     let compressed = gzip(b"a,b\n1,2\n3,4\n");
     for back in 1..=8 {
         let mut damaged = compressed.clone();
@@ -120,7 +120,7 @@ fn a_sum_or_length_that_does_not_match_is_corrupt_after_the_rows() {
 }
 
 #[test]
-fn damage_in_the_middle_keeps_what_came_before() {
+fn damage_in_the_middle_keeps_earlier_rows() {
     let table = table(20_000);
     let mut compressed = gzip(table.as_bytes());
     let middle = compressed.len() / 2;
@@ -134,11 +134,11 @@ fn damage_in_the_middle_keeps_what_came_before() {
 }
 
 #[test]
-fn every_row_before_damage_is_given() {
+fn every_row_before_damage_is_returned() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(b"a\n1\n2\n").unwrap();
     encoder.flush().unwrap();
-    // A block of a type that deflate does not have.
+    // Block type 3, which deflate reserves.
     let damaged = [encoder.get_ref().as_slice(), &[7]].concat();
 
     let read = read(damaged);
@@ -148,7 +148,7 @@ fn every_row_before_damage_is_given() {
 }
 
 #[test]
-fn a_stream_that_expands_too_far_is_refused_after_its_first_mib() {
+fn gzip_over_ratio_is_rejected_after_one_mib() {
     let bomb = |mib: usize| {
         let mut encoder = GzEncoder::new(b"".to_vec(), Compression::best());
         encoder.write_all(&[b"a\n", &*vec![b'\n'; mib * 1024 * 1024]].concat()).unwrap();
@@ -162,7 +162,7 @@ fn a_stream_that_expands_too_far_is_refused_after_its_first_mib() {
 }
 
 #[test]
-fn no_more_is_inflated_than_is_asked_for() {
+fn gzip_is_inflated_on_demand() {
     let compressed = gzip(format!("a\n{}", "1\n".repeat(3_000_000)).as_bytes());
     let mut reader = ObjectReader::new(Limits { max_gzip_ratio: 2000, ..Limits::default() });
     reader.push(&compressed);

@@ -1,4 +1,4 @@
-//! What stands before the first row.
+//! Tests of the header.
 
 use super::*;
 
@@ -7,19 +7,19 @@ fn columns(input: &str) -> Vec<String> {
 }
 
 #[test]
-fn names_are_trimmed_and_unquoted() {
+fn column_names_are_trimmed_and_unquoted() {
     assert_eq!(columns(" a , \u{a0}b\t,\"c,d\",\"e\"\"f\"\n"), ["a", "b", "c,d", "e\"f"]);
 }
 
 #[test]
-fn a_name_may_go_over_lines() {
+fn column_name_spans_several_lines() {
     let read = read("\"a\nb\",c\n1,2\n");
 
     assert_eq!(read.json(), [r#"{"a\nb":"1","c":"2"}"#]);
 }
 
 #[test]
-fn a_column_without_a_name_is_called_by_its_number() {
+fn unnamed_column_is_named_by_number() {
     assert_eq!(columns(",a, ,\"\"\n"), ["column_1", "a", "column_3", "column_4"]);
 }
 
@@ -43,7 +43,7 @@ fn a_header_alone_has_no_rows() {
 }
 
 #[test]
-fn nothing_but_blanks_is_empty() {
+fn blank_object_is_empty() {
     let blanks = " ".repeat(100);
     for input in ["", "\n", "  \r\n\t\n", "\u{feff}", "\u{feff}\n ", &blanks] {
         let read = read_with(SMALL, input.as_bytes());
@@ -55,7 +55,7 @@ fn nothing_but_blanks_is_empty() {
 }
 
 #[test]
-fn a_name_must_not_be_there_twice() {
+fn duplicate_column_is_rejected() {
     let read = read("a,b, a\n1,2,3\n");
 
     assert_eq!(read.refused(), Some(ErrorKind::DuplicateColumn));
@@ -67,7 +67,7 @@ fn a_name_must_not_be_there_twice() {
 }
 
 #[test]
-fn a_name_of_any_length_that_is_there_twice_makes_a_short_message_on_one_line() {
+fn long_duplicate_column_is_cut_in_message() {
     let long = format!("\"{}\n{}\"", "a".repeat(10), "b".repeat(30_000));
 
     let refusal = read(format!("{long},{long}\n")).refusal.unwrap();
@@ -78,7 +78,7 @@ fn a_name_of_any_length_that_is_there_twice_makes_a_short_message_on_one_line() 
 }
 
 #[test]
-fn a_header_has_limits() {
+fn header_limits_are_enforced() {
     let fits = "a".repeat(SMALL.max_header_bytes);
     for end in ["", "\n", "\r\n", "\r"] {
         let read = read_with(SMALL, format!("{fits}{end}").as_bytes());
@@ -96,7 +96,7 @@ fn a_header_has_limits() {
 }
 
 #[test]
-fn a_header_must_be_well_formed() {
+fn malformed_header_is_rejected() {
     assert_eq!(read("a,b\"c\n1,2\n").refused(), Some(ErrorKind::BrokenQuoting));
     assert_eq!(read("a,\"b\n1,2\n").refused(), Some(ErrorKind::BrokenQuoting));
     assert_eq!(read(b"a,b\xff\n1,2\n").refused(), Some(ErrorKind::NotUtf8));
@@ -106,14 +106,14 @@ fn a_header_must_be_well_formed() {
 }
 
 #[test]
-fn a_refusal_says_where_the_header_is() {
+fn refusal_carries_header_position() {
     let refusal = read("\u{feff}\n \na,a\n").refusal.unwrap();
 
     assert_eq!(refusal.position, Position { offset: 6, row: 1 });
 }
 
 #[test]
-fn the_header_is_given_before_a_row_and_stays() {
+fn header_is_returned_before_first_row() {
     let mut reader = ObjectReader::new(Limits::default());
     assert!(matches!(reader.next(), Ok(Next::NeedInput)));
     reader.push(b"a,b\n1,2\n");

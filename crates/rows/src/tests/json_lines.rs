@@ -1,10 +1,10 @@
-//! JSON Lines.
+//! Tests of JSON Lines.
 
 use super::*;
 use ErrorKind::{InvalidJson, NotUtf8, NulByte};
 
 #[test]
-fn a_first_byte_that_opens_an_object_means_json_lines() {
+fn opening_brace_selects_json_lines() {
     let read = read("\u{feff}\n  {\"a\": 1}\r\n\n{\"b\":{\"c\":[null,true,\"x\"]}}");
 
     let header = read.header.as_ref().unwrap();
@@ -15,7 +15,7 @@ fn a_first_byte_that_opens_an_object_means_json_lines() {
 }
 
 #[test]
-fn a_line_that_is_not_one_object_is_broken() {
+fn line_other_than_one_object_is_broken() {
     let lines = [
         ("{\"a\":1}{\"b\":2}", "not valid JSON at column 8"),
         ("{\"a\":1", "JSON that ends too early at column 6"),
@@ -36,7 +36,7 @@ fn a_line_that_is_not_one_object_is_broken() {
 }
 
 #[test]
-fn nesting_has_a_limit() {
+fn nesting_over_limit_is_broken() {
     let nested = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
 
     assert_eq!(read(nested(127)).rows[0].code(), None);
@@ -49,7 +49,7 @@ fn nesting_has_a_limit() {
 }
 
 #[test]
-fn nul_and_bytes_that_are_not_utf8_break_their_line() {
+fn nul_and_invalid_utf8_break_only_their_line() {
     let read = read(b"{}\n{\"a\":\"\0\"}\n{\"a\":\"\xff\"}\n{}\n");
 
     let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
@@ -58,7 +58,7 @@ fn nul_and_bytes_that_are_not_utf8_break_their_line() {
 }
 
 #[test]
-fn a_line_has_a_limit() {
+fn json_line_over_limit_is_broken() {
     let fits = format!("{{\"a\":\"{}\"}}", "x".repeat(SMALL.max_row_bytes - 8));
     let over = format!("{fits} ");
     for end in ["\n", "\r\n"] {

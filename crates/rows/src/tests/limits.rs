@@ -1,10 +1,10 @@
-//! Rows that are too large, and what the worst input can cost.
+//! Tests of the row limit and of the cost of the worst input.
 
 use super::*;
 use ErrorKind::{BrokenQuoting, RowTooLarge};
 
 #[test]
-fn a_row_may_have_the_most_bytes_and_its_line_end() {
+fn row_limit_excludes_the_line_terminator() {
     let fits = format!("1,{}", "x".repeat(SMALL.max_row_bytes - 2));
     for end in ["\n", "\r\n", "\r", ""] {
         let read = read_with(SMALL, format!("a,b\n{fits}{end}").as_bytes());
@@ -16,7 +16,7 @@ fn a_row_may_have_the_most_bytes_and_its_line_end() {
 }
 
 #[test]
-fn a_row_that_is_too_large_is_one_row_without_bytes() {
+fn oversized_row_is_one_row_without_bytes() {
     let large = "x,".repeat(500);
     let input = format!("a,b\n1,2\n{large}\n3,4\n");
 
@@ -32,7 +32,7 @@ fn a_row_that_is_too_large_is_one_row_without_bytes() {
 }
 
 #[test]
-fn a_quote_that_breaks_a_row_that_is_too_large_costs_that_line() {
+fn broken_quote_in_oversized_line_breaks_one_line() {
     let input = format!("a,b\n1,\"2{}\n3,4\n", "x".repeat(100));
     assert_eq!(
         read_with(SMALL, input.as_bytes()).lines(),
@@ -47,7 +47,7 @@ fn a_quote_that_breaks_a_row_that_is_too_large_costs_that_line() {
 }
 
 #[test]
-fn lines_that_are_too_large_together_cost_the_first() {
+fn oversized_row_of_several_lines_breaks_the_first() {
     let input = format!("a,b\n1,\"2\n{}\"\n", "3,4\n".repeat(10));
 
     let read = read_with(SMALL, input.as_bytes());
@@ -58,7 +58,7 @@ fn lines_that_are_too_large_together_cost_the_first() {
 }
 
 #[test]
-fn a_blank_line_has_no_limit() {
+fn blank_line_has_no_limit() {
     let input = format!("a,b\n{}\r\n1,2\n{}", " ".repeat(100), "\t".repeat(100));
 
     for size in [1, 7, 5000] {
@@ -69,7 +69,7 @@ fn a_blank_line_has_no_limit() {
     }
 }
 
-/// Reads `body` under a header of two columns and says how many bytes the scans passed.
+/// Reads `body` under a header of two columns and returns the number of bytes the scans passed.
 fn steps(limits: Limits, body: &str, size: usize) -> u64 {
     let input = format!("a,b\n{body}");
     let mut reader = ObjectReader::new(limits);
@@ -79,19 +79,19 @@ fn steps(limits: Limits, body: &str, size: usize) -> u64 {
 }
 
 #[test]
-fn no_input_is_passed_more_than_twice() {
+fn no_byte_is_scanned_more_than_twice() {
     let lines = 50_000;
     let worst = [
         "\"unclosed\n".repeat(lines),
         "1,\"2\n".repeat(lines),
         "1,\"\"\"2\n".repeat(lines),
-        // One quote, and nothing after it ever closes or breaks.
+        // One quote that nothing after it closes or breaks.
         format!("1,\"2\n{}", "3,4\n".repeat(lines)),
         format!("1,\"2\n{}", "3,\"4\"\"\"\n".repeat(lines)),
-        // A quote that stays open for as long as a row may be, over and over.
+        // A quote that stays open for as long as a row may be, repeatedly.
         format!("1,\"2\n{}", "3,4\n".repeat(250)).repeat(lines / 250),
         format!("1,\"2\n{}\",3\n", "\n".repeat(900)).repeat(lines / 900),
-        // Each line opens a quote and breaks far away.
+        // Each line opens a quote that breaks far away.
         format!("{}x\"\n", "\"\n".repeat(500)).repeat(lines / 500),
         "\"a\n\",\"b\n".repeat(lines),
         ",".repeat(lines),
@@ -112,14 +112,14 @@ fn no_input_is_passed_more_than_twice() {
 }
 
 #[test]
-fn pieces_of_one_byte_cost_no_more() {
+fn pieces_of_one_byte_scan_no_more() {
     let body = format!("1,\"2\n{}", "3,4\n".repeat(5_000));
 
     assert_eq!(steps(Limits::default(), &body, 1), steps(Limits::default(), &body, 1 << 20));
 }
 
 #[test]
-fn memory_is_bounded_by_the_row_and_the_piece() {
+fn memory_is_bounded_by_row_and_piece() {
     let limits = Limits { max_row_bytes: 10_000, ..Limits::default() };
     let bodies = ["\"x\n".repeat(100_000), "x".repeat(300_000), "1,2\n".repeat(100_000)];
     for body in bodies {

@@ -1,4 +1,4 @@
-//! The reader from outside, and how all tests read.
+//! Tests of the reader through its public interface, and their helpers.
 
 mod csv;
 mod gzip;
@@ -16,16 +16,16 @@ use flate2::write::GzEncoder;
 
 use super::*;
 
-/// Small enough to be met in a test.
+/// Limits small enough to reach in a test.
 const SMALL: Limits =
     Limits { max_row_bytes: 40, max_header_bytes: 24, max_columns: 6, max_gzip_ratio: 200 };
 
-/// A row or a broken row, kept.
+/// Owned copy of a row or a broken row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ReadRow {
     position: Position,
     bytes: Vec<u8>,
-    /// The row's JSON, or what is wrong: kind, message, field, complete.
+    /// JSON of the row, or its fault: kind, message, field, complete.
     result: Result<String, (ErrorKind, String, Option<String>, bool)>,
 }
 
@@ -35,18 +35,18 @@ impl ReadRow {
     }
 }
 
-/// All that came out of an object.
+/// Everything read from an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Read {
     header: Option<Header>,
     rows: Vec<ReadRow>,
-    /// Where the reader stood before each row and after the last.
+    /// Position before each row and after the last.
     positions: Vec<Position>,
     refusal: Option<Refusal>,
 }
 
 impl Read {
-    /// For each row its bytes and the kind of its fault.
+    /// Returns the bytes of each row and the kind of its fault.
     fn lines(&self) -> Vec<(&str, Option<ErrorKind>)> {
         self.rows.iter().map(|row| (str::from_utf8(&row.bytes).unwrap(), row.code())).collect()
     }
@@ -64,7 +64,7 @@ impl Read {
     }
 }
 
-/// Takes all that the reader gives, with more input from `pieces` when it asks.
+/// Reads to the end, pushing the next of `pieces` whenever the reader needs input.
 fn drain<'p>(reader: &mut ObjectReader, mut pieces: impl Iterator<Item = &'p [u8]>) -> Read {
     let mut read = Read { header: reader.header().cloned(), ..Read::default() };
     loop {
@@ -100,7 +100,7 @@ fn drain<'p>(reader: &mut ObjectReader, mut pieces: impl Iterator<Item = &'p [u8
         read.positions.push(given.as_ref().map_or(reader.position(), |row| row.position));
         read.rows.extend(given);
         if end {
-            assert_eq!(reader.next().err(), read.refusal, "an end is final");
+            assert_eq!(reader.next().err(), read.refusal, "the last result repeats");
             return read;
         }
     }

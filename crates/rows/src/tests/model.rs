@@ -1,11 +1,11 @@
-//! The rules for CSV rows once more, as simply as they can be written and without regard to cost.
+//! Reference model of the rules for CSV rows, as simple as possible and without regard to cost.
 
 use super::*;
 
-/// A row: where it begins, its bytes, and the kind of its fault; no bytes when it is too large.
+/// A row: its offset, its bytes, and the kind of its fault. Rows that are too large have no bytes.
 pub(super) type Row = (usize, Vec<u8>, Option<ErrorKind>);
 
-/// The rows of `body`, which stands after a header of so many columns.
+/// Returns the rows of `body`, which follows a header of `columns` columns.
 pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut at = 0;
@@ -41,7 +41,7 @@ pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
     rows
 }
 
-/// How far the line that holds byte `from` goes, with its terminator.
+/// Returns the end of the line that holds byte `from`, including its terminator.
 fn line(bytes: &[u8], from: usize) -> usize {
     let newline = bytes[from..].iter().position(|&byte| byte == b'\n');
     newline.map_or(bytes.len(), |newline| from + newline + 1)
@@ -52,7 +52,7 @@ fn trim(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// How many cells the row has and how far it goes, or nothing if its quoting is broken.
+/// Returns the number of fields of the row and its length; `None` if its quoting is broken.
 fn fields(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut at = 0;
     let mut fields = 0;
@@ -69,7 +69,7 @@ fn fields(bytes: &[u8]) -> Option<(usize, usize)> {
         } else {
             let length = bytes[at..].iter().position(|&byte| matches!(byte, b',' | b'\n' | b'"'));
             let end = length.map_or(bytes.len(), |length| at + length);
-            // The CR of a CRLF is no part of the cell.
+            // The CR of a CRLF is not part of the field.
             let content = &bytes[..end];
             let ends_line = matches!(bytes.get(end), Some(b'\n') | None);
             at = if ends_line { at.max(trim(content).len()) } else { end };

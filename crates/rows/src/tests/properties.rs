@@ -1,10 +1,10 @@
-//! What holds for any bytes.
+//! Properties that hold for any bytes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Bytes in which quotes, commas and line ends meet often.
+/// Generates bytes in which quotes, commas and line ends often meet.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         6 => prop::sample::select(b"\",\n".as_slice()),
@@ -14,7 +14,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(byte, 0..300)
 }
 
-/// Lines that each could be a row, and some that spoil it.
+/// Generates lines that could each be a row, and some that break one.
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let line = prop::sample::select(vec![
         "1,2\n",
@@ -50,11 +50,11 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    // Each case is some tens of kilobytes.
+    // Each case is tens of kilobytes.
     #![proptest_config(cases(32))]
 
     #[test]
-    fn pieces_change_nothing_in_a_damaged_stream(
+    fn damaged_gzip_is_independent_of_pieces(
         rows in prop::collection::vec(any::<u32>(), 3000..9000),
         at in any::<prop::sample::Index>(),
         damage in any::<u8>(),
@@ -76,13 +76,13 @@ proptest! {
     #![proptest_config(cases(512))]
 
     #[test]
-    fn any_bytes_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_read_to_the_end(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         read_with(SMALL, &bytes);
         read_with(SMALL, &[b"\x1f\x8b\x08\0", &*bytes].concat());
     }
 
     #[test]
-    fn pieces_change_nothing(
+    fn result_is_independent_of_pieces(
         object in object(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         size in 1_usize..9,
@@ -99,7 +99,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_are_those_of_the_model(body in prop_oneof![body(), lines()]) {
+    fn rows_match_the_model(body in prop_oneof![body(), lines()]) {
         let read = read_with(SMALL, &[b"a,b\n", &*body].concat());
 
         let rows: Vec<_> = read.rows.iter().map(|row| {
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn every_byte_is_in_one_row_or_in_a_blank_line(object in object()) {
+    fn every_byte_is_in_a_row_or_blank(object in object()) {
         let read = read(&object);
         if object.starts_with(&[0x1f, 0x8b]) || read.refusal.is_some() {
             return Ok(());
@@ -130,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn any_row_is_a_place_to_go_on(object in object(), pick in any::<prop::sample::Index>()) {
+    fn reading_resumes_at_any_row(object in object(), pick in any::<prop::sample::Index>()) {
         let whole = read_with(SMALL, &object);
         if whole.header.is_none() {
             return Ok(());
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn json_is_what_the_cells_are(body in lines()) {
+    fn row_json_is_valid(body in lines()) {
         for row in read([b"a,b\n", &*body].concat()).rows {
             if let Ok(json) = row.result {
                 let value: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn well_formed_csv_reads_as_the_csv_crate_reads_it(
+    fn well_formed_csv_matches_the_csv_crate(
         table in prop::collection::vec(prop::array::uniform3("[a-z\"\\\\,\r\n\t \u{e9}]{0,6}"), 0..20),
         crlf in any::<bool>(),
         always in any::<bool>(),

@@ -1,10 +1,10 @@
-//! Continuations.
+//! Tests of continuations.
 
 use super::*;
 
 const TABLE: &str = "\u{feff}a,b\r\n1,2\n\n\"3\n3\",4\n5\n\"6,7\n8,9\n  \nx\"y\n10,11";
 
-/// Reads the header, goes to `position`, and reads the rest.
+/// Reads the header, moves to `position`, and reads the rest.
 fn read_from(object: &[u8], size: usize, position: Position) -> Read {
     let mut reader = ObjectReader::new(SMALL);
     let mut pieces = object.chunks(size);
@@ -24,7 +24,7 @@ fn read_from(object: &[u8], size: usize, position: Position) -> Read {
 }
 
 #[test]
-fn reading_goes_on_at_any_row() {
+fn reading_continues_at_every_row() {
     let compressed = gzip(TABLE.as_bytes());
     let whole = read_with(SMALL, TABLE.as_bytes());
     assert_eq!(whole.rows.len(), 7);
@@ -42,7 +42,7 @@ fn reading_goes_on_at_any_row() {
 }
 
 #[test]
-fn a_position_may_come_in_the_middle_of_a_row() {
+fn seek_in_the_middle_of_a_row() {
     let table = gzip::table(20_000);
     let whole = read(&table);
 
@@ -61,7 +61,7 @@ fn a_position_may_come_in_the_middle_of_a_row() {
 }
 
 #[test]
-fn a_position_after_the_end_is_the_end() {
+fn seek_past_the_end_returns_no_rows() {
     let position = Position { offset: 1000, row: 100 };
 
     for object in [TABLE.as_bytes(), &gzip(TABLE.as_bytes())] {
@@ -81,7 +81,7 @@ fn a_position_after_the_end_is_the_end() {
 }
 
 #[test]
-fn a_position_in_the_header_is_the_first_row() {
+fn seek_into_header_starts_at_first_row() {
     let whole = read_with(SMALL, TABLE.as_bytes());
 
     for object in [TABLE.as_bytes(), &gzip(TABLE.as_bytes())] {
@@ -92,7 +92,7 @@ fn a_position_in_the_header_is_the_first_row() {
 }
 
 #[test]
-fn a_plain_object_can_be_read_again() {
+fn seek_reads_plain_object_again() {
     let mut reader = ObjectReader::new(SMALL);
     let first = drain(&mut reader, std::iter::once(TABLE.as_bytes()));
 
@@ -103,7 +103,7 @@ fn a_plain_object_can_be_read_again() {
 }
 
 #[test]
-fn a_position_may_come_before_the_header_is_known() {
+fn seek_before_header_skips_earlier_rows() {
     let whole = read_with(SMALL, TABLE.as_bytes());
 
     for object in [TABLE.as_bytes(), &gzip(TABLE.as_bytes())] {
@@ -117,7 +117,7 @@ fn a_position_may_come_before_the_header_is_known() {
 }
 
 #[test]
-fn a_cut_gzip_is_still_cut_after_a_continuation() {
+fn truncated_gzip_is_rejected_after_seek() {
     let compressed = gzip(TABLE.as_bytes());
     let cut = &compressed[..compressed.len() - 3];
     let whole = read_with(SMALL, cut);

@@ -1,47 +1,47 @@
-//! The books of alerts: how often rules matched in a batch, and what became of each match.
+//! Alert counts: matches of the rules in a batch and the outcome of each match.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// Counts of the alerts of one batch, or the sum of many.
+/// Alert counts of one batch, or the sum over many.
 ///
-/// They balance when every match is one of the others. Several events of one alert are so many
-/// matches: one of them is told, the others are cooled.
+/// The counts reconcile if every match has one outcome. Several events of one alert are several
+/// matches: one is sent, the others are in cooldown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertCounts {
-    /// Times that a rule matched.
+    /// Number of times a rule matched.
     #[serde(rename = "alerts_matched")]
     pub matched: u64,
-    /// Alerts that were told in a message of their own.
+    /// Alerts sent in a message of their own.
     #[serde(rename = "alerts_sent")]
     pub sent: u64,
-    /// Matches whose alert had been told, or is told by another match of the batch.
+    /// Matches whose alert was sent before, or is sent for another match of the batch.
     #[serde(rename = "alerts_cooled")]
     pub cooled: u64,
-    /// Alerts that were told in a digest.
+    /// Alerts sent in a digest.
     #[serde(rename = "alerts_digested")]
     pub digested: u64,
-    /// Matches whose alert is not known to be told; their events come again.
+    /// Matches whose alert is not known to be sent; Lambda redelivers their events.
     #[serde(rename = "alerts_undelivered")]
     pub undelivered: u64,
 }
 
-/// What became of an alert.
+/// Outcome of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertOutcome {
-    /// It was told in a message of its own.
+    /// Sent in a message of its own.
     Sent,
-    /// It had been told before.
+    /// Sent before.
     Cooled,
-    /// It was told in a digest.
+    /// Sent in a digest.
     Digested,
-    /// It is not known to be told.
+    /// Not known to be sent.
     Undelivered,
 }
 
 impl AlertCounts {
-    /// Notes what became of an alert that `events` events of the batch made.
+    /// Records the outcome of an alert that `events` events of the batch made.
     pub fn record(&mut self, outcome: AlertOutcome, events: u64) {
         match outcome {
             AlertOutcome::Sent => self.sent += 1,
@@ -54,7 +54,7 @@ impl AlertCounts {
         }
     }
 
-    /// Whether `matched = sent + cooled + digested + undelivered`.
+    /// Returns true if `matched = sent + cooled + digested + undelivered`.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.matched == self.sent + self.cooled + self.digested + self.undelivered

@@ -1,4 +1,4 @@
-//! Digests: many alerts of one rule in few messages, each of them named.
+//! Digests: many alerts of one rule in few messages that list every alert.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -12,42 +12,45 @@ use tributary_model::bad_row::first_chars;
 use tributary_model::id::Id;
 use tributary_model::json::to_json;
 
-/// How much of a key or a title is kept in a digest.
+/// Maximum length in characters of a key or a title in a digest.
 const MAX_TEXT_CHARS: usize = 200;
 
-/// How many alerts a digest shows the titles of.
+/// Number of alerts whose titles a digest shows.
 const EXAMPLES: usize = 3;
 
-/// What everything but its keys takes of a digest, at most: five texts of [`MAX_TEXT_CHARS`], of which
-/// JSON makes six bytes a character at worst, and a dozen numbers and names.
+/// Maximum size in bytes of a digest without its keys: five texts of [`MAX_TEXT_CHARS`], of which
+/// JSON takes up to six bytes a character, and a dozen numbers and names.
 const HEAD_BYTES: usize = 8 * 1024;
 
-/// What a key takes beside its text: 34 bytes of names and braces, and its number of events, which is
-/// below a billion.
+/// Size in bytes of a key without its text: 34 bytes of names and braces, and its number of events,
+/// which is below a billion.
 const KEY_BYTES: usize = 34 + 9;
 
-/// An id with its quotes and its comma.
+/// Size in bytes of an id with its quotes and comma.
 const ID_BYTES: usize = 35;
 
-/// How alerts are told.
+/// Plan of the messages for the alerts of one rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The first so many have a message of their own.
+    /// Number of alerts, from the first on, with a message of their own.
     pub singles: usize,
-    /// Those after them, in order. What no digest has is left: there were too few messages for it.
+    /// Digests of the alerts after them, in order. Alerts in no digest exceed the number of
+    /// messages.
     pub digests: Vec<Digest>,
 }
 
-/// One message for many alerts.
+/// Message for many alerts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digest {
-    /// Which of the alerts it tells.
+    /// Range of the alerts in this digest.
     pub alerts: Range<usize>,
-    /// One line for a person.
+    /// One-line summary.
     pub title: String,
-    /// The message: a JSON object of `digest_id, rule, severity, dataset, title, alerts, events, from,
-    /// to, part, parts, examples, keys`; `keys` has an object of `key, events, alert_ids` for each key,
-    /// that of most events first. At most [`MAX_BYTES`] bytes.
+    /// Message: a JSON object of `digest_id, rule, severity, dataset, title, alerts, events, from,
+    /// to, part, parts, examples, keys`, of at most [`MAX_BYTES`] bytes.
+    ///
+    /// `keys` has an object of `key, events, alert_ids` for each key, the key with the most events
+    /// first.
     pub message: String,
 }
 
@@ -75,10 +78,10 @@ struct OfKey<'a> {
     alert_ids: Vec<Id>,
 }
 
-/// Plans how `alerts`, which are of one rule, are told in `messages` messages at most: as many as can
-/// be by themselves, the rest in as few digests as it takes.
+/// Plans up to `messages` messages for `alerts` of one rule: as many single messages as possible,
+/// the rest in as few digests as possible.
 ///
-/// Where even digests alone do not hold all, the last ones are in none.
+/// If digests alone cannot hold all alerts, the last ones are in none.
 #[must_use]
 pub fn plan(alerts: &[&Alert], messages: usize) -> Plan {
     if alerts.len() <= messages {
@@ -100,7 +103,7 @@ pub fn plan(alerts: &[&Alert], messages: usize) -> Plan {
     Plan { singles, digests: ranges.into_iter().enumerate().map(digest).collect() }
 }
 
-/// Up to `count` ranges from `start` on, each as much as one message holds.
+/// Returns up to `count` ranges from `start` on, each as large as one message allows.
 fn pack(alerts: &[&Alert], start: usize, count: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut begin = start;

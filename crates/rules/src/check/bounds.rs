@@ -1,24 +1,24 @@
-//! How large an expression may be: the parser and the check go into it part by part, and what an
-//! object in S3 says must not keep a batch waiting, nor end the process.
+//! Limits on the size of expressions: the parser and the check recurse into them, and an object in
+//! S3 must neither delay a batch nor overflow the stack.
 
 use cel::common::ast::Expr;
 use cel::{IdedExpr, Program};
 
 use super::tree;
 
-/// How deep brackets, and `?:`, may be in each other.
+/// Maximum nesting of brackets and `?:`.
 const MAX_DEPTH: usize = 32;
 
-/// The most operators after one another, and the most fields of fields.
+/// Maximum number of consecutive operators, and of fields of fields.
 const MAX_CHAIN: usize = 64;
 
-/// The most nodes of a syntax tree; what is written down in a list is none.
+/// Maximum number of nodes of a syntax tree; literals in a list do not count.
 const MAX_NODES: usize = 2_000;
 
-/// The deepest syntax tree.
+/// Maximum depth of a syntax tree.
 const MAX_TREE_DEPTH: usize = 64;
 
-/// What is open at some point of a text, since a bracket, a comma or a connective.
+/// Nesting counters at a point of a text, since a bracket, a comma or a connective.
 #[derive(Clone, Copy, Default)]
 struct Open {
     /// `?` in it: what comes after each is inside it.
@@ -27,7 +27,8 @@ struct Open {
     members: usize,
 }
 
-/// Where a text is too deep to be parsed, and what to say of it. What is no CEL is for the parser.
+/// Returns the position and message of a text that is too deep to be parsed. Invalid CEL is left to
+/// the parser.
 pub(super) fn of_text(text: &str) -> Option<(usize, String)> {
     let bytes = text.as_bytes();
     let (mut open, mut outer) = (Open::default(), Vec::<Open>::new());
@@ -93,7 +94,7 @@ fn after_text(bytes: &[u8], start: usize, quote: u8, is_raw: bool) -> usize {
     bytes.len()
 }
 
-/// Where a tree is too large, or too deep, and what to say of it.
+/// Returns the position and message of a tree that is too large or too deep.
 pub(super) fn of_tree(program: &Program) -> Option<(usize, String)> {
     let mut nodes = 0;
     let mut open = vec![(program.expression(), 1)];

@@ -1,7 +1,6 @@
-//! What the fields of an event can be at some point of an expression.
+//! Values that the fields of an event can have at a point of an expression.
 //!
-//! What is assumed is never too little: where nothing is known about a part, it may hold and may
-//! not.
+//! Assumptions are never too narrow: a part about which nothing is known may hold or not.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,15 +13,15 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectEx
 use super::tree;
 use tributary_model::domain::{Comparison, Domain, Fields, NumberSet, TextSet};
 
-/// How many parts of one expression are looked into; what comes after that may hold and may not.
-/// Ways that fork again and again would be more than anybody waits for.
+/// Maximum number of parts of one expression that are examined; parts after them may hold or not.
+/// Repeated branching would otherwise take exponential time.
 const MAX_STEPS: usize = 10_000;
 
-/// The most texts, or spans of numbers, that are kept of a field. Where there are more it is taken to
-/// be any.
+/// Maximum number of texts or ranges of numbers tracked per field. A field with more is taken to
+/// have any value.
 const MAX_VALUES_TRACKED: usize = 1_000;
 
-/// What the fields can be at some point of an expression.
+/// Values that the fields can have at a point of an expression.
 #[derive(Clone)]
 pub(super) struct Facts<'f> {
     fields: &'f Fields,
@@ -30,7 +29,7 @@ pub(super) struct Facts<'f> {
     texts: BTreeMap<String, TextSet>,
     /// Fields, and tags as `tags.<tag>`, that are there or are not.
     present: BTreeMap<String, bool>,
-    /// What a macro goes through.
+    /// Values of the variable of a macro.
     bound: BTreeMap<String, TextSet>,
     steps: Rc<Cell<usize>>,
 }
@@ -43,7 +42,7 @@ enum Operand {
 }
 
 impl<'f> Facts<'f> {
-    /// What is known of an event before anything is asked.
+    /// Returns the facts before any condition.
     pub(super) fn of(fields: &'f Fields) -> Self {
         Self {
             fields,
@@ -89,7 +88,7 @@ impl Facts<'_> {
         Some(self)
     }
 
-    /// What is known where `node` is `truth`; `None` where it cannot be.
+    /// Returns the facts if `node` is `truth`, or `None` if it cannot be.
     pub(super) fn assume(&self, node: &IdedExpr, truth: bool) -> Option<Self> {
         self.steps.set(self.steps.get() + 1);
         if self.steps.get() > MAX_STEPS {
@@ -283,7 +282,7 @@ impl Facts<'_> {
         Some(self)
     }
 
-    /// What is known where one of the two is: what both can be.
+    /// Returns the facts if one of the two sets of facts holds: the union of both.
     fn or(self, other: &Self) -> Self {
         let mut facts = self.clone();
         facts.numbers.retain(|path, _| other.numbers.contains_key(path));
@@ -313,7 +312,7 @@ impl Facts<'_> {
         is_tags.then_some(facts)
     }
 
-    /// What a side of a comparison can be.
+    /// Returns the values that a side of a comparison can have.
     fn operand(&self, node: &IdedExpr) -> Operand {
         if let Some(path) = tree::path(node) {
             if let Some(numbers) = self.number(&path) {
@@ -350,7 +349,7 @@ impl Facts<'_> {
                 _ => NumberSet::whole(0.0, f64::INFINITY),
             }),
             ("double", [of]) => number(of).or_else(|| Some(NumberSet::any())),
-            // Of whole numbers it is another, and a text of nobody knows what.
+            // Integer division differs, and the values of a parsed text are unknown.
             (operators::DIVIDE, [one, other]) if tree::is_double(other) => {
                 number(one).zip(number(other)).and_then(|(one, other)| one.divided(&other))
             }
@@ -371,7 +370,7 @@ impl Facts<'_> {
         found.map_or(Operand::Other, |numbers| Operand::Number(numbers, None))
     }
 
-    /// What the fields of a part can be at this point, for a message.
+    /// Describes the possible values of the fields of a part at this point, for a message.
     pub(super) fn describe(&self, node: &IdedExpr) -> String {
         let mut paths = Vec::new();
         all_paths(node, &mut paths);

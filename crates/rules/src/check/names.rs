@@ -1,20 +1,20 @@
-//! What to say of a name that is not there: those that are, or the one that may be meant.
+//! Suggestions for unknown names: all names, or the closest one.
 
 use tributary_model::domain::Fields;
 
-/// How many names a message shows.
+/// Maximum number of names in a message.
 const MAX_SHOWN: usize = 12;
 
-/// The longest text that is compared with names, in bytes.
+/// Maximum length in bytes of a text that is compared with names.
 const MAX_SUGGESTION_BYTES: usize = 200;
 
-/// What to say of a field that is not there.
+/// Returns the message for an unknown field.
 pub(super) fn no_field(fields: &Fields, path: &str, name: &str) -> String {
     let full = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     format!("{} has no {full}{}", fields.owner(), shown(&fields.names(path), name))
 }
 
-/// The names that may have been meant, or all.
+/// Returns the closest name, or all names.
 pub(super) fn shown(names: &[&str], meant: &str) -> String {
     let mut alike: Vec<_> = names.iter().copied().filter(|name| name.starts_with(meant)).collect();
     let is_name = meant.len() <= MAX_SUGGESTION_BYTES;
@@ -35,7 +35,7 @@ pub(super) fn shown(names: &[&str], meant: &str) -> String {
     }
 }
 
-/// How many letters must be put in, left out or changed (Levenshtein).
+/// Returns the Levenshtein distance.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<_> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();

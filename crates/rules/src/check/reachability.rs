@@ -1,6 +1,6 @@
-//! Whether an expression can hold: what each comparison leaves of what a field can be.
+//! Reachability of expressions: values that each comparison leaves to a field.
 //!
-//! A rule that is called dead is dead, and a dead rule may pass.
+//! A rule reported as dead is dead; a dead rule may pass.
 
 use cel::common::ast::{CallExpr, Expr, operators};
 use cel::{IdedExpr, Program};
@@ -10,10 +10,10 @@ use super::tree::{self, Fault};
 use super::{Code, Level};
 use tributary_model::domain::Fields;
 
-/// The most elements of one list that are told of.
+/// Maximum number of elements of one list that are reported.
 const MAX_REPORTED: usize = 10;
 
-/// What never holds, and what always does, in an expression about events with `fields`.
+/// Returns the parts of an expression over events with `fields` that never or always hold.
 pub(super) fn faults(fields: &Fields, program: &Program) -> Vec<Fault> {
     let facts = Facts::of(fields);
     let mut reachability = Reachability { program, faults: Vec::new() };
@@ -38,7 +38,7 @@ impl Reachability<'_> {
         self.faults.push(Fault { level, code, offset, message });
     }
 
-    /// Tells of the parts of `node` that can never help it to be `wanted`, or always are.
+    /// Reports the parts of `node` that never contribute to it being `wanted`, or always are.
     fn walk(&mut self, node: &IdedExpr, wanted: bool, facts: &Facts<'_>) {
         if let Some((operator, parts)) = tree::connective(node) {
             if operator == operators::LOGICAL_NOT {
@@ -49,7 +49,7 @@ impl Reachability<'_> {
             for part in parts {
                 self.walk(part, wanted, &here);
                 if all_are_needed {
-                    // What comes after what cannot be has nothing to add.
+                    // Parts after an impossible one add nothing.
                     let Some(after) = here.assume(part, wanted) else { return };
                     here = after;
                 }
@@ -81,7 +81,7 @@ impl Reachability<'_> {
         }
     }
 
-    /// Tells of what filters inside `node` can never choose.
+    /// Reports elements that the filters inside `node` can never choose.
     fn check_filters(&mut self, node: &IdedExpr, facts: &Facts<'_>) {
         let Expr::Call(call) = &node.expr else { return };
         for part in call.target.as_deref().into_iter().chain(&call.args) {
@@ -96,7 +96,7 @@ impl Reachability<'_> {
         }
     }
 
-    /// Tells of a part that never is `wanted`, or always.
+    /// Reports a part that never or always is `wanted`.
     fn evaluate(&mut self, node: &IdedExpr, wanted: bool, facts: &Facts<'_>) {
         let (can_be, can_fail) = (facts.assume(node, wanted), facts.assume(node, !wanted));
         let shown = facts.describe(node);
@@ -126,13 +126,13 @@ impl Reachability<'_> {
     }
 }
 
-/// The parts of `condition ? one : other`.
+/// Returns the parts of `condition ? one : other`.
 fn conditional(node: &IdedExpr) -> Option<&[IdedExpr; 3]> {
     let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr else { return None };
     if func_name == operators::CONDITIONAL { args.as_slice().try_into().ok() } else { None }
 }
 
-/// What is looked for in a list that is written down, and the list.
+/// Returns the element and the list of an `in` over a literal list.
 fn listed(node: &IdedExpr) -> Option<(&IdedExpr, &[IdedExpr])> {
     let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr else { return None };
     match &args[..] {
@@ -143,7 +143,7 @@ fn listed(node: &IdedExpr) -> Option<(&IdedExpr, &[IdedExpr])> {
     }
 }
 
-/// Whether something is said of a part where it never or always holds.
+/// Returns true if a part is reported when it never or always holds.
 fn is_evaluated(node: &IdedExpr) -> bool {
     match &node.expr {
         Expr::Call(call) => {
@@ -156,7 +156,7 @@ fn is_evaluated(node: &IdedExpr) -> bool {
     }
 }
 
-/// Whether a part says what the rule's `dataset` and `window` say: then it always holds, and may.
+/// Returns true if a part repeats the rule's `dataset` or `window`: it always holds, and may.
 fn names_the_event(node: &IdedExpr) -> bool {
     let Expr::Call(call) = &node.expr else { return false };
     let mut paths = call.args.iter().filter_map(tree::path);

@@ -1,4 +1,4 @@
-//! Where in the text of an `alerts.toml` a rule, a field or a part of an expression is.
+//! Positions of rules, fields and expressions in the text of an `alerts.toml`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,13 +6,13 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-/// The text of a file of rules, and where its rules are.
+/// Text of a rules file with the positions of its rules.
 pub(super) struct Source<'t> {
     text: &'t str,
     rules: Vec<Located>,
 }
 
-/// A rule: the bytes of its keys and of its values, by key.
+/// Byte ranges of a rule's keys and values, by key.
 struct Located {
     id: Option<String>,
     span: Range<usize>,
@@ -26,7 +26,7 @@ struct File {
 }
 
 impl<'t> Source<'t> {
-    /// Finds the rules of `text`; none in what is no TOML or has another shape.
+    /// Finds the rules of `text`; none in invalid TOML or a file of another shape.
     pub(super) fn new(text: &'t str) -> Self {
         let file: File = toml::from_str(text).unwrap_or(File { rules: Vec::new() });
         let rules = file.rules.into_iter().map(|rule| {
@@ -43,12 +43,12 @@ impl<'t> Source<'t> {
         Self { text, rules: rules.collect() }
     }
 
-    /// The id of a rule.
+    /// Returns the id of a rule.
     pub(super) fn id(&self, rule: usize) -> Option<String> {
         self.rules.get(rule)?.id.clone()
     }
 
-    /// Line and column of a byte, both from 1; the column counts characters.
+    /// Returns line and column of a byte, both from 1; the column counts characters.
     pub(super) fn place(&self, offset: usize) -> (usize, usize) {
         let mut offset = offset.min(self.text.len());
         while !self.text.is_char_boundary(offset) {
@@ -59,19 +59,19 @@ impl<'t> Source<'t> {
         (1 + before.matches('\n').count(), 1 + before[line_start..].chars().count())
     }
 
-    /// The first byte of a field's key, or of the rule where it has no such field.
+    /// Returns the first byte of a field's key, or of the rule if it lacks the field.
     pub(super) fn key(&self, rule: usize, field: &str) -> usize {
         let Some(rule) = self.rules.get(rule) else { return 0 };
         rule.fields.get(field).map_or(rule.span.start, |(key, _)| key.start)
     }
 
-    /// The first byte of a field's value, or of the rule where it has no such field.
+    /// Returns the first byte of a field's value, or of the rule if it lacks the field.
     pub(super) fn value(&self, rule: usize, field: &str) -> usize {
         let Some(rule) = self.rules.get(rule) else { return 0 };
         rule.fields.get(field).map_or(rule.span.start, |(_, value)| value.start)
     }
 
-    /// The byte of the file where the byte `offset` of a field's text is written.
+    /// Returns the byte of the file at which the byte `offset` of a field's text is written.
     pub(super) fn inside(&self, rule: usize, field: &str, offset: usize) -> usize {
         let spans = self.rules.get(rule).and_then(|rule| rule.fields.get(field));
         let Some((_, value)) = spans else { return self.value(rule, field) };
@@ -79,7 +79,7 @@ impl<'t> Source<'t> {
         value.start + written_at(written, offset)
     }
 
-    /// The id of the rule that a byte is in, as it is written.
+    /// Returns the index of the rule that contains a byte.
     pub(super) fn rule_at(&self, offset: usize) -> Option<usize> {
         let starts = self.rules.iter().map(|rule| {
             let fields = rule.fields.values().flat_map(|(key, value)| [key.start, value.end]);
@@ -90,8 +90,8 @@ impl<'t> Source<'t> {
     }
 }
 
-/// The byte of a TOML string, quotes and escapes included, at which the byte `offset` of its value is
-/// written.
+/// Returns the byte of a TOML string, quotes and escapes included, at which the byte `offset` of
+/// its value is written.
 ///
 /// The forms: <https://toml.io/en/v1.1.0#string>.
 fn written_at(written: &str, offset: usize) -> usize {
@@ -126,7 +126,7 @@ fn written_at(written: &str, offset: usize) -> usize {
     at
 }
 
-/// How long an escape is, its backslash included, and how many bytes it stands for.
+/// Returns the length of an escape, backslash included, and the number of bytes it stands for.
 fn escaped(escape: &str) -> (usize, usize) {
     let digits = match escape.as_bytes().first() {
         Some(b'x') => 2,
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_byte_of_a_value_is_found_where_it_is_written() {
+    fn value_byte_maps_to_its_source_position() {
         for written in [
             "'a == \"b\" && MARK'",
             "\"a == \\\"b\\\" && \\u00b0 MARK\"",
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_a_line_and_a_column_of_characters() {
+    fn position_counts_lines_and_characters() {
         let text = "[[rules]]\nid = 'é' # x\n\n[[rules]]\nid = 'b'\n";
         let source = Source::new(text);
 

@@ -14,8 +14,8 @@ fn fields(name: &str) -> Fields {
     }
 }
 
-/// What is said about an expression: each as `code message`. Where it is said is where the `^` is,
-/// which is no part of the expression.
+/// Returns the faults of an expression as `code message`. A `^` marks the expected position and is
+/// no part of the expression.
 fn reported(of: &str, marked: &str) -> Vec<String> {
     let when = marked.replace('^', "");
     let faults = faults(&fields(of), &when).into_iter();
@@ -28,7 +28,7 @@ fn reported(of: &str, marked: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_can_hold_passes() {
+fn satisfiable_conditions_pass() {
     for (of, when) in [
         ("accidents", "event.measures.severity >= 4.0"),
         ("accidents", "event.measures.severity >= 4 && 'night' in event.tags"),
@@ -57,7 +57,7 @@ fn what_can_hold_passes() {
 }
 
 #[test]
-fn what_can_never_hold_is_told_at_its_first_character() {
+fn dead_condition_is_reported_at_first_character() {
     for (of, when, expected) in [
         ("accidents", "^event.measures.severity > 4.0", "dead never holds: severity is 1 to 4"),
         (
@@ -117,7 +117,7 @@ fn what_can_never_hold_is_told_at_its_first_character() {
 }
 
 #[test]
-fn what_always_holds_is_told_and_refuses_nothing() {
+fn always_true_condition_is_a_warning() {
     for (of, when, expected) in [
         ("accidents", "event.measures.severity >= 1.0", "always always holds: severity is 1 to 4"),
         (
@@ -143,7 +143,7 @@ fn what_always_holds_is_told_and_refuses_nothing() {
 }
 
 #[test]
-fn a_name_that_is_not_there_is_told_with_those_that_are() {
+fn unknown_name_is_reported_with_suggestions() {
     for (of, when, expected) in [
         (
             "telemetry",
@@ -202,7 +202,7 @@ fn a_name_that_is_not_there_is_told_with_those_that_are() {
 }
 
 #[test]
-fn types_that_do_not_go_together_are_told() {
+fn type_mismatch_is_reported() {
     for (when, expected) in [
         ("event.entity > 3", "wrong_type compares a text with a number"),
         ("event.measures.severity == '4'", "wrong_type compares a number with a text"),
@@ -228,7 +228,7 @@ fn types_that_do_not_go_together_are_told() {
 }
 
 #[test]
-fn each_part_of_a_choice_of_a_list_and_of_a_filter_is_held_against_what_can_be() {
+fn choices_lists_and_filters_are_checked_by_part() {
     for (of, when, expected) in [
         (
             "accidents",
@@ -285,7 +285,7 @@ fn each_part_of_a_choice_of_a_list_and_of_a_filter_is_held_against_what_can_be()
 }
 
 #[test]
-fn a_field_that_need_not_be_there_is_not_taken_to_be_there() {
+fn optional_field_is_not_assumed_present() {
     for when in [
         "has(event.measures.wind_chill_c) != has(event.measures.temperature_c) && \
          !has(event.measures.wind_chill_c)",
@@ -301,7 +301,7 @@ fn a_field_that_need_not_be_there_is_not_taken_to_be_there() {
 }
 
 #[test]
-fn the_functions_are_those_that_can_be_called() {
+fn listed_functions_are_callable() {
     let event = r#"{"kind":"reading","dataset":"flood","event_id":"e","entity":"e","tags":[],
         "event_time":"2026-11-20T10:00:00Z","received_at":"2026-11-20T10:00:00Z",
         "measures":{},"attributes":{}}"#;
@@ -320,7 +320,7 @@ fn the_functions_are_those_that_can_be_called() {
     }
 }
 
-/// Expressions about three fields of `accidents` and its tags.
+/// Generates expressions over three fields of `accidents` and its tags.
 fn expression() -> impl Strategy<Value = String> {
     let signs = || prop::sample::select(vec!["<", "<=", ">", ">=", "==", "!="]);
     let number = || prop::sample::select(vec!["0", "1.0", "2", "2.5", "3.0", "4.0", "5", "-1.0"]);
@@ -376,7 +376,7 @@ fn expression() -> impl Strategy<Value = String> {
     })
 }
 
-/// Every event that differs in what the expressions ask for.
+/// Returns every event that differs in the fields that the expressions use.
 fn events() -> Vec<String> {
     let mut events = Vec::new();
     for severity in ["1", "2", "3", "4"] {
@@ -402,7 +402,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn what_is_called_dead_never_holds_and_what_is_called_right_can_be_asked(when in expression()) {
+    fn dead_conditions_never_hold_and_others_evaluate(when in expression()) {
         let faults = faults(&fields("accidents"), &when);
         let compiled = Expression::compile("test", &when).unwrap();
         let is_dead = |fault: &Fault| fault.message.starts_with("can never fire");
@@ -411,7 +411,7 @@ proptest! {
             let event = Event::from_json(event.as_bytes()).unwrap();
             let held = compiled.holds(&Scope::of(&event));
             prop_assert!(held.is_ok(), "{}: {:?}", when, held);
-            // Faults of parts are told of parts; the whole is dead where that alone is told of.
+            // Faults of parts are reported for parts; the whole is dead only if reported alone.
             prop_assert!(!(dead && held == Ok(true)), "{}", when);
             let parts = ["&&", "||", "?", ", ", "filter"];
             let alone = !parts.iter().any(|part| when.contains(part));
@@ -421,7 +421,7 @@ proptest! {
     }
 }
 
-/// The bad examples by name, in order.
+/// Returns the bad examples by name, in order.
 fn bad_examples() -> Vec<(String, String)> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/rules/bad");
     let files = std::fs::read_dir(root).unwrap().map(|file| file.unwrap().path());
@@ -438,7 +438,7 @@ fn bad_examples() -> Vec<(String, String)> {
 }
 
 #[test]
-fn each_bad_example_is_refused_with_rule_line_and_column() {
+fn bad_examples_are_rejected_with_position() {
     let mut reported = String::new();
     for (name, text) in bad_examples() {
         let mut checked = check(&text, &shipped::schemas(), &shipped::windows());
@@ -446,7 +446,7 @@ fn each_bad_example_is_refused_with_rule_line_and_column() {
         assert_eq!(checked.is_usable(), name == "always", "{name}");
         for finding in &checked.findings {
             let code = finding.code.as_str();
-            // How a parser words it is for its own tests.
+            // The parser's wording has its own tests.
             let is_ours = !matches!(finding.code, Code::Unparsable | Code::Unreadable);
             let message = if is_ours { finding.message.as_str() } else { "…" };
             let (line, column, rule) =
@@ -458,7 +458,7 @@ fn each_bad_example_is_refused_with_rule_line_and_column() {
 }
 
 #[test]
-fn the_shipped_rules_are_right() {
+fn shipped_rules_have_no_findings() {
     assert_eq!(
         check(tributary_config::ALERTS, &shipped::schemas(), &shipped::windows()).findings,
         []
@@ -466,7 +466,7 @@ fn the_shipped_rules_are_right() {
 }
 
 #[test]
-fn a_file_without_rules_is_refused() {
+fn file_without_rules_is_rejected() {
     for text in ["rules = []", "rules = [] # later"] {
         let checked = check(text, &shipped::schemas(), &shipped::windows());
         let reported: Vec<_> = checked.findings.iter().map(ToString::to_string).collect();
@@ -476,7 +476,7 @@ fn a_file_without_rules_is_refused() {
 }
 
 #[test]
-fn a_rule_without_an_example_of_each_is_refused() {
+fn rule_without_both_examples_is_rejected() {
     let (_, text) = bad_examples().into_iter().find(|(name, _)| name == "no-test").unwrap();
     for (count, expected) in [
         ((0, 0), vec!["has neither an example that fires nor one that does not"]),

@@ -1,4 +1,4 @@
-//! The syntax tree of an expression: where its nodes are, and what the plain ones say.
+//! Syntax tree of an expression: positions and classification of nodes.
 
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SelectExpr, operators,
@@ -8,7 +8,7 @@ use cel::{IdedExpr, Program};
 use super::{Code, Level};
 use tributary_model::domain::Comparison;
 
-/// What is wrong at a byte of an expression.
+/// Fault at a byte of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fault {
     pub level: Level,
@@ -17,18 +17,18 @@ pub(super) struct Fault {
     pub message: String,
 }
 
-/// The byte that the parser notes for a node: its first, or that of its operator.
+/// Returns the byte that the parser records for a node: its first, or that of its operator.
 pub(super) fn own(program: &Program, node: &IdedExpr) -> Option<usize> {
     program.source_info().offset_for(node.id).map(|(start, _)| start as usize)
 }
 
-/// The first byte of a node and all that is in it.
+/// Returns the first byte of a node and its descendants.
 pub(super) fn start(program: &Program, node: &IdedExpr) -> usize {
     let inside = children(node).into_iter().map(|child| start(program, child));
     inside.chain(own(program, node)).min().unwrap_or_default()
 }
 
-/// All nodes right below a node.
+/// Returns the children of a node.
 pub(super) fn parts(node: &IdedExpr) -> Vec<&IdedExpr> {
     let entries = match &node.expr {
         Expr::Map(map) => &map.entries,
@@ -66,7 +66,7 @@ fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
     }
 }
 
-/// The comparison that a call is.
+/// Returns the comparison operator of a call.
 pub(super) fn comparison(call: &CallExpr) -> Option<Comparison> {
     Some(match call.func_name.as_str() {
         operators::EQUALS => Comparison::Equal,
@@ -79,7 +79,7 @@ pub(super) fn comparison(call: &CallExpr) -> Option<Comparison> {
     })
 }
 
-/// The operator and the parts of `&&`, `||` and `!`.
+/// Returns the operator and the operands of `&&`, `||` and `!`.
 pub(super) fn connective(node: &IdedExpr) -> Option<(&str, &[IdedExpr])> {
     let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr else { return None };
     let is_one = matches!(
@@ -89,7 +89,8 @@ pub(super) fn connective(node: &IdedExpr) -> Option<(&str, &[IdedExpr])> {
     (is_one && !args.is_empty()).then_some((func_name, args))
 }
 
-/// The condition of `condition == true` and its like, and whether that says that it is so.
+/// Returns the condition of `condition == true` and similar forms, and the value that it is
+/// compared with.
 pub(super) fn boolean_test(node: &IdedExpr) -> Option<(&IdedExpr, bool)> {
     let Expr::Call(call) = &node.expr else { return None };
     let is_equal = match comparison(call)? {
@@ -109,7 +110,7 @@ pub(super) fn boolean_test(node: &IdedExpr) -> Option<(&IdedExpr, bool)> {
     }
 }
 
-/// The macros `exists` and `exists_one`, and what they ask of each element.
+/// Returns the macros `exists` and `exists_one` with their predicate.
 pub(super) fn exists_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
     let Expr::Comprehension(comprehension) = &node.expr else { return None };
     let is_false = matches!(
@@ -128,7 +129,7 @@ pub(super) fn exists_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &Ided
     }
 }
 
-/// The macros `filter` and `exists_one`, and what they ask of each element.
+/// Returns the macros `filter` and `exists_one` with their predicate.
 pub(super) fn filter_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
     let Expr::Comprehension(comprehension) = &node.expr else { return None };
     match &comprehension.loop_step.expr {
@@ -142,12 +143,12 @@ pub(super) fn filter_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &Ided
     }
 }
 
-/// Whether it is a double that is written down.
+/// Returns true for a double literal.
 pub(super) fn is_double(node: &IdedExpr) -> bool {
     matches!(node.expr, Expr::Literal(LiteralValue::Double(_)))
 }
 
-/// A text that is written down.
+/// Returns the value of a text literal.
 pub(super) fn text(node: &IdedExpr) -> Option<&str> {
     match &node.expr {
         Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
@@ -155,7 +156,7 @@ pub(super) fn text(node: &IdedExpr) -> Option<&str> {
     }
 }
 
-/// The path of a field of the event, `measures.severity` for `event.measures.severity` and for
+/// Returns the path of an event field, `measures.severity` for `event.measures.severity` and for
 /// `event.measures["severity"]`; "" for the event.
 pub(super) fn path(node: &IdedExpr) -> Option<String> {
     let under = |operand: &IdedExpr, name: &str| {
@@ -173,7 +174,7 @@ pub(super) fn path(node: &IdedExpr) -> Option<String> {
     }
 }
 
-/// The path that `has` asks for.
+/// Returns the path that `has` tests.
 pub(super) fn tested(select: &SelectExpr) -> Option<String> {
     let path = path(&select.operand).filter(|_| select.test)?;
     Some(if path.is_empty() { select.field.clone() } else { format!("{path}.{}", select.field) })

@@ -1,4 +1,4 @@
-//! Which names an expression asks for, and of which types they are.
+//! Type check of expressions: names and types of the fields they use.
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr, operators};
@@ -8,7 +8,7 @@ use super::tree::{self, Fault};
 use super::{Code, Level};
 use tributary_model::domain::{Domain, Fields, NumberType, TextSet};
 
-/// The functions there are, beside operators and macros.
+/// Supported functions besides operators and macros.
 pub(super) const FUNCTIONS: [&str; 12] = [
     "size",
     "contains",
@@ -24,7 +24,7 @@ pub(super) const FUNCTIONS: [&str; 12] = [
     "dyn",
 ];
 
-/// The type of a value.
+/// Type of a value.
 #[derive(Clone, Debug, PartialEq)]
 enum Type {
     Number(NumberType),
@@ -33,9 +33,9 @@ enum Type {
     Null,
     List(Box<Type>),
     Tags,
-    /// An object of the event at a path, "" for the event.
+    /// Object of the event at a path; "" for the event.
     Object(String),
-    /// Not known, and never refused.
+    /// Unknown type, never rejected.
     Any,
 }
 
@@ -44,7 +44,7 @@ impl Type {
         matches!(self, Self::Any)
     }
 
-    /// For a message.
+    /// Returns the name of the type for messages.
     fn name(&self) -> String {
         match self {
             Self::Number(_) => "a number".to_owned(),
@@ -59,7 +59,7 @@ impl Type {
         }
     }
 
-    /// Whether a value of one can equal a value of the other.
+    /// Returns true if values of the two types can be equal.
     fn is_comparable(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any, _) | (_, Self::Any) | (Self::Number(_), Self::Number(_)) => true,
@@ -72,7 +72,7 @@ impl Type {
     }
 }
 
-/// What is wrong with the names and types of an expression about events with `fields`.
+/// Returns the faults of the names and types of an expression over events with `fields`.
 pub(super) fn faults(fields: &Fields, program: &cel::Program) -> Vec<Fault> {
     let root = program.expression();
     let mut types = Types { fields, program, bound: Vec::new(), faults: Vec::new() };
@@ -86,7 +86,7 @@ pub(super) fn faults(fields: &Fields, program: &cel::Program) -> Vec<Fault> {
 struct Types<'c> {
     fields: &'c Fields,
     program: &'c cel::Program,
-    /// What macros bind, innermost last.
+    /// Variables bound by macros, innermost last.
     bound: Vec<(String, Type)>,
     faults: Vec<Fault>,
 }
@@ -138,7 +138,7 @@ impl Types<'_> {
     fn select(&mut self, node: &IdedExpr, select: &SelectExpr) -> Type {
         let found = match self.of(&select.operand) {
             Type::Object(path) => {
-                // The place of a selection is that of its point.
+                // The position of a selection is that of its dot.
                 let offset = tree::own(self.program, node).map(|point| point + 1);
                 let offset = offset.filter(|_| !select.test);
                 let offset = offset.unwrap_or_else(|| tree::start(self.program, node));
@@ -153,7 +153,7 @@ impl Types<'_> {
         if select.test { Type::Bool } else { found }
     }
 
-    /// The type of a field of the object at `path`.
+    /// Returns the type of a field of the object at `path`.
     fn field(&mut self, path: &str, name: &str, offset: usize) -> Type {
         let full = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         match self.fields.domain(&full) {
@@ -310,7 +310,7 @@ impl Types<'_> {
         Type::Bool
     }
 
-    /// Tells of a text that is none of the tags there are.
+    /// Reports a text that is no known tag.
     fn tag(&mut self, node: &IdedExpr) {
         let unknown = |tag: &&str| !self.fields.tags().any(|known| known == *tag);
         if let Some(tag) = tree::text(node).filter(unknown) {
@@ -322,7 +322,7 @@ impl Types<'_> {
         }
     }
 
-    /// Tells of a value that is no number in any event.
+    /// Reports a value that is never a number.
     fn number_of(&mut self, node: &IdedExpr, found: &Type, function: &str) {
         if matches!(found, Type::List(_) | Type::Tags | Type::Object(_) | Type::Null) {
             self.wrong(node, format!("{} is no number", found.name()));

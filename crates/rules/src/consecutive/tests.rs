@@ -33,19 +33,19 @@ fn span(start: i64, revision: u32) -> WindowSpan<'static> {
     }
 }
 
-/// One word of a window: its number, its revision, whether `when` held.
-type Word = (i64, u32, bool);
+/// Evaluation of a window: its number, its revision, and the result of `when`.
+type Evaluation = (i64, u32, bool);
 
-/// A store of marks, as the function writes it.
+/// In-memory store of marks, as the function writes them.
 #[derive(Default)]
 struct Store(BTreeMap<String, Marks>);
 
 impl Store {
-    /// Takes a word; the numbers of the windows that fire.
+    /// Stores an evaluation and returns the numbers of the windows that fire.
     fn take(
         &mut self,
         series: ConsecutiveWindows<'_>,
-        (number, revision, holds): Word,
+        (number, revision, holds): Evaluation,
     ) -> Vec<i64> {
         let mut fired = Vec::new();
         for mark in series.marks("d", &span(number * 60, revision), holds) {
@@ -60,47 +60,47 @@ impl Store {
     }
 }
 
-fn fired(words: &[Word], slide: i64) -> Vec<i64> {
+fn fired(evaluations: &[Evaluation], slide: i64) -> Vec<i64> {
     let rules = rules(RULE);
     let series =
         rules.iter().next().unwrap().consecutive_windows(SignedDuration::from_secs(slide)).unwrap();
     let mut store = Store::default();
-    words.iter().flat_map(|word| store.take(series, *word)).collect()
+    evaluations.iter().flat_map(|evaluation| store.take(series, *evaluation)).collect()
 }
 
 #[test]
-fn a_rule_fires_when_it_held_often_enough_in_a_row_and_goes_on_while_it_does() {
-    let words =
+fn rule_fires_at_third_window_and_keeps_firing() {
+    let evaluations =
         [(1, 0, true), (2, 0, true), (3, 0, true), (4, 0, true), (5, 0, false), (6, 0, true)];
 
-    assert_eq!(fired(&words, 60), [3, 4]);
+    assert_eq!(fired(&evaluations, 60), [3, 4]);
 }
 
 #[test]
-fn windows_that_are_not_next_to_each_other_are_no_row() {
+fn windows_with_a_gap_do_not_count() {
     assert!(fired(&[(1, 0, true), (2, 0, true), (4, 0, true), (5, 0, true)], 60).is_empty());
 }
 
 #[test]
-fn a_window_that_comes_late_completes_the_row_it_was_missing_in() {
+fn late_window_closes_the_gap() {
     assert_eq!(fired(&[(1, 0, true), (3, 0, true), (4, 0, true), (2, 0, true)], 60), [3, 4]);
 }
 
 #[test]
-fn a_revision_that_does_not_hold_leaves_the_row_and_an_older_word_does_not_bring_it_back() {
-    let words = [(1, 0, true), (2, 0, true), (2, 1, false), (3, 0, true), (2, 0, true)];
+fn older_evaluation_does_not_replace_newer_revision() {
+    let evaluations = [(1, 0, true), (2, 0, true), (2, 1, false), (3, 0, true), (2, 0, true)];
 
-    assert!(fired(&words, 60).is_empty());
+    assert!(fired(&evaluations, 60).is_empty());
     assert_eq!(fired(&[(2, 0, false), (1, 0, true), (3, 0, true), (2, 1, true)], 60), [3]);
 }
 
 #[test]
-fn a_word_that_comes_again_fires_again_so_that_a_kill_loses_nothing() {
+fn repeated_evaluation_fires_again() {
     assert_eq!(fired(&[(1, 0, true), (2, 0, true), (3, 0, true), (3, 0, true)], 60), [3, 3]);
 }
 
 #[test]
-fn what_does_not_hold_and_was_never_said_is_not_noted() {
+fn first_evaluation_that_fails_is_not_stored() {
     let rules = rules(RULE);
     let series =
         rules.iter().next().unwrap().consecutive_windows(SignedDuration::from_mins(1)).unwrap();
@@ -110,7 +110,7 @@ fn what_does_not_hold_and_was_never_said_is_not_noted() {
 }
 
 #[test]
-fn another_rule_of_the_same_name_begins_anew() {
+fn changed_rule_does_not_reuse_marks() {
     let (one, other) = (rules(RULE), rules(&RULE.replace("30.0", "31.0")));
     let item = |rules: &Rules| {
         let series =
@@ -122,30 +122,30 @@ fn another_rule_of_the_same_name_begins_anew() {
     assert_eq!(item(&one), item(&rules(&RULE.replace("\"hot\"", "\"warm\""))));
 }
 
-/// Which windows end a row of three, by the highest word of each.
-fn reference(words: &[Word]) -> Vec<i64> {
+/// Returns the windows that end three consecutive ones, by the latest evaluation of each.
+fn reference(evaluations: &[Evaluation]) -> Vec<i64> {
     let mut known: BTreeMap<i64, (u32, bool)> = BTreeMap::new();
-    for (number, revision, holds) in words {
-        let word = known.entry(*number).or_insert((*revision, *holds));
-        *word = (*word).max((*revision, *holds));
+    for (number, revision, holds) in evaluations {
+        let evaluation = known.entry(*number).or_insert((*revision, *holds));
+        *evaluation = (*evaluation).max((*revision, *holds));
     }
-    let holds = |number| known.get(&number).is_some_and(|word| word.1);
+    let holds = |number| known.get(&number).is_some_and(|evaluation| evaluation.1);
     known.keys().copied().filter(|end| (end - 2..=*end).all(holds)).collect()
 }
 
 proptest! {
     #[test]
-    fn whatever_comes_in_whatever_order_fires_for_every_row_that_is_there_in_the_end(
-        // Around the border of a stretch.
-        words in prop::collection::vec((60i64..70, 0u32..3, any::<bool>()), 0..60),
+    fn evaluations_in_any_order_fire_like_reference(
+        // Around the border of a chunk.
+        evaluations in prop::collection::vec((60i64..70, 0u32..3, any::<bool>()), 0..60),
     ) {
-        let fired = fired(&words, 60);
+        let fired = fired(&evaluations, 60);
 
-        for end in reference(&words) {
+        for end in reference(&evaluations) {
             prop_assert!(fired.contains(&end), "{end} of {fired:?}");
         }
-        // And for none of which a window never held.
-        let ever = |number| words.iter().any(|(it, _, holds)| *it == number && *holds);
+        // No window fires if one of its three windows never held.
+        let ever = |number| evaluations.iter().any(|(it, _, holds)| *it == number && *holds);
         prop_assert!(fired.iter().all(|end| (end - 2..=*end).all(ever)));
     }
 }

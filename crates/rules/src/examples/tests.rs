@@ -28,7 +28,7 @@ fn example(rule: &str, file: &str) -> String {
 }
 
 #[test]
-fn each_shipped_rule_fires_in_its_examples_and_is_silent_in_the_others() {
+fn shipped_rules_fire_as_their_examples_expect() {
     let (schemas, windows, specs) = (shipped::schemas(), shipped::windows(), shipped::specs());
     let (examples, rules) = (Examples::new(&schemas, &windows, &specs), rules());
     for rule in rules.iter() {
@@ -44,7 +44,7 @@ fn each_shipped_rule_fires_in_its_examples_and_is_silent_in_the_others() {
 }
 
 #[test]
-fn each_folder_of_examples_is_of_a_rule() {
+fn example_folders_belong_to_rules() {
     let rules = rules();
     for folder in entries(&folder()).iter().filter(|entry| entry.is_dir()) {
         assert!(rules.iter().any(|rule| rule.id() == name(folder)), "{}", folder.display());
@@ -52,7 +52,7 @@ fn each_folder_of_examples_is_of_a_rule() {
 }
 
 #[test]
-fn an_example_that_shows_nothing_is_refused() {
+fn invalid_example_is_rejected() {
     let (schemas, windows, specs) = (shipped::schemas(), shipped::windows(), shipped::specs());
     let (examples, rules) = (Examples::new(&schemas, &windows, &specs), rules());
     let hot = example("high-temperature", "fires-above-30.json");
@@ -91,7 +91,7 @@ fn an_example_that_shows_nothing_is_refused() {
 }
 
 #[test]
-fn what_a_name_shows_is_its_first_word() {
+fn expectation_is_first_word_of_name() {
     assert_eq!(Expectation::of_name("fires-above-30.json"), Some(Expectation::Fires));
     assert_eq!(Expectation::of_name("silent-at-30.json"), Some(Expectation::DoesNotFire));
     assert_eq!(Expectation::of_name("firesome.json"), None);

@@ -1,6 +1,6 @@
-//! An event as CEL sees it: maps that are looked into, not copied.
+//! CEL view of an event: maps that read the event in place.
 //!
-//! To convert an event costs more than to make one, and a rule asks for two fields of twenty.
+//! Converting an event costs more than building one, and a rule uses two fields of twenty.
 
 use cel::ExecutionError;
 use cel::common::traits::{Container, Indexer};
@@ -9,7 +9,7 @@ use cel::common::value::{CowVal, Val};
 
 use tributary_model::event::{Attributes, Event, Location, Measures, WindowSpan};
 
-/// An event, or an object inside one.
+/// Event, or an object inside one.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fields<'e> {
     Event(&'e Event<'e>),
@@ -32,7 +32,7 @@ fn number<'v>(number: f64) -> Box<dyn Val + 'v> {
 }
 
 impl<'e> Fields<'e> {
-    /// The field of a name; the names are those of the event on the wire.
+    /// Returns the field of a name; names are those of the serialized event.
     fn field(self, name: &str) -> Option<Box<dyn Val + 'e>> {
         match self {
             Self::Event(event) => event_field(event, name),
@@ -74,7 +74,7 @@ fn event_field<'e>(event: &'e Event<'e>, name: &str) -> Option<Box<dyn Val + 'e>
     })
 }
 
-/// The name that an index is.
+/// Returns an index as a field name.
 pub(super) fn name(index: &dyn Val) -> Result<&str, ExecutionError> {
     index.downcast_ref::<CelString>().map(CelString::inner).ok_or_else(|| {
         let got = index.get_type().name().to_owned();

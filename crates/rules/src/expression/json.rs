@@ -1,5 +1,4 @@
-//! JSON text as CEL sees it: an object is looked into when a field is asked for, and nothing of it
-//! is copied.
+//! CEL view of JSON text: objects are parsed when a field is read, and nothing is copied.
 
 use std::borrow::Cow;
 
@@ -13,23 +12,24 @@ use super::fields::name;
 use tributary_model::json::BorrowedText;
 use tributary_rows::object_value;
 
-/// Lists are no deeper than this: what lies below is null.
+/// Maximum nesting of lists; deeper values are null.
 const MAX_DEPTH: usize = 16;
 
-/// The text of a JSON object.
+/// Text of a JSON object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Json<'e>(pub &'e str);
 
 impl<'e> Json<'e> {
-    /// The value of a field; `None` where it is not there, and where it is null.
+    /// Returns the value of a field, or `None` if it is missing or null.
     fn field(self, name: &str) -> Option<Box<dyn Val + 'e>> {
         let text = object_value(self.0, name)?;
         (text != "null").then(|| value(text, 0))
     }
 }
 
-/// A value of the text, which is sound JSON. Every number is a double, as the measures of an event
-/// are: CEL compares them with whole numbers too.
+/// Converts valid JSON text to a CEL value.
+///
+/// Every number is a double, like the measures of an event; CEL compares doubles with integers.
 fn value(text: &str, depth: usize) -> Box<dyn Val + '_> {
     match text.as_bytes().first() {
         Some(b'{') => Box::new(Json(text)),

@@ -1,5 +1,5 @@
-//! CEL over an event: the `when` of a rule, the `drop_when` of a filter, and a [`crate::filter`]. And
-//! over a row: what mends it in a quarantine replay.
+//! CEL expressions over an event: the `when` of a rule, the `drop_when` of a filter, and a
+//! [`crate::filter`]. Also over a row: its repair in a quarantine replay.
 //!
 //! The language: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>.
 
@@ -20,44 +20,44 @@ use tributary_model::event::Event;
 use self::fields::Fields;
 use self::json::Json;
 
-/// The standard functions, built once a process.
+/// Environment with the standard functions, built once per process.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-/// With functions on text, for what an operator writes: `replace`, `split`, `trim` and their like.
+/// Environment with string functions such as `replace`, `split` and `trim` for operators.
 static TEXT_ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    // What it declares is declared once.
+    // The extension is added once, so no declaration can conflict.
     let _ = env.add_extension(extensions::strings);
     Arc::new(env)
 });
 
-/// What an expression about a row can name.
+/// Variables of an expression over a row.
 const ROW_NAMES: [&str; 2] = ["payload", "row"];
 
-/// A compiled expression over the variable `event`, or over `payload` and `row`.
+/// Compiled expression over the variable `event`, or over `payload` and `row`.
 #[derive(Debug)]
 pub struct Expression {
     program: Program,
 }
 
-/// An event as CEL sees it, for every expression that asks about it.
+/// Variables for evaluating expressions, shared by all expressions over one event.
 pub struct Scope<'e> {
     context: Context<'e, 'e>,
 }
 
 impl<'e> Scope<'e> {
-    /// The scope of one event.
+    /// Creates the scope of one event.
     pub fn of(event: &'e Event<'e>) -> Self {
         Self::with(Box::new(Fields::Event(event)))
     }
 
-    /// The scope of the text of any JSON object, which is then `event`.
+    /// Creates the scope of a JSON object, given as text, as `event`.
     pub fn of_json(object: &'e str) -> Self {
         Self::with(Box::new(Json(object)))
     }
 
-    /// The scope of a row: its text as it was received, and the JSON object that it is read as, where
-    /// it can be read.
+    /// Creates the scope of a row: its text as received, and the JSON object parsed from it, if it
+    /// can be parsed.
     pub fn of_row(row: &'e str, payload: Option<&'e str>) -> Self {
         let mut context = Context::with_env(Arc::clone(&TEXT_ENV));
         context.add_variable_as_val("row", Box::new(CelString::from(row)));
@@ -75,11 +75,12 @@ impl<'e> Scope<'e> {
 }
 
 impl Expression {
-    /// Compiles `text`, which belongs to `owner` (for the message).
+    /// Compiles `text`; error messages name its `owner`.
     ///
     /// # Errors
     ///
-    /// When it does not parse, with line and column, or names a variable other than `event`.
+    /// Returns an error with line and column if `text` does not parse, or if it names a variable
+    /// other than `event`.
     pub fn compile(owner: &str, text: &str) -> Result<Self, ConfigError> {
         Self::over(&ENV, &["event"], owner, text)
     }
@@ -93,11 +94,11 @@ impl Expression {
         Self::over(&TEXT_ENV, &ROW_NAMES, owner, text)
     }
 
-    /// Parses `text` and says where it is wrong: the byte of it, and what is wrong there.
+    /// Parses `text`.
     ///
     /// # Errors
     ///
-    /// The first of what does not parse.
+    /// Returns the byte offset and message of the first syntax error.
     pub fn parse(text: &str) -> Result<Program, (usize, String)> {
         ENV.compile(text).map_err(|errors| {
             let Some(first) = errors.errors.first() else {
@@ -108,7 +109,7 @@ impl Expression {
             let before: usize =
                 lines.take(usize::try_from(line - 1).unwrap_or_default()).map(str::len).sum();
             let offset = before + usize::try_from(column - 1).unwrap_or_default();
-            // What it could have been instead is a list of every operator.
+            // The rest of the message lists every operator.
             let message = first.msg.lines().next().unwrap_or_default();
             let message = message.split(" expecting {").next().unwrap_or_default();
             (offset.min(text.len()), format!("does not parse: {message}"))
@@ -129,22 +130,23 @@ impl Expression {
         Err(ConfigError::new(owner, message))
     }
 
-    /// What the expression comes to.
+    /// Returns the value of the expression.
     ///
     /// # Errors
     ///
-    /// When it asks for a field that is not there, cannot be worked out, or is nothing that JSON has.
+    /// Returns an error if a field is missing, the evaluation fails, or JSON cannot represent the
+    /// value.
     pub fn value(&self, scope: &Scope<'_>) -> Result<serde_json::Value, String> {
         let value = self.program.execute(&scope.context).map_err(|error| error.to_string())?;
         value::json(&value)
     }
 
-    /// Whether the expression holds. A field the event does not have makes it false, as an absent
-    /// value fails every comparison.
+    /// Returns true if the expression holds. A missing field makes it false, as an absent value
+    /// fails every comparison.
     ///
     /// # Errors
     ///
-    /// When the expression compares what cannot be compared, or is no boolean.
+    /// Returns an error if values cannot be compared or the result is no boolean.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, String> {
         match self.program.execute(&scope.context) {
             Ok(Value::Bool(held)) => Ok(held),
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_an_event_can_be_asked() {
+    fn every_event_field_is_readable() {
         for text in [
             "event.kind == 'window' && event.dataset == 'accidents' && event.event_id == 'e1'",
             "event.entity.startsWith('OH/')",
@@ -192,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_not_there_makes_it_false() {
+    fn missing_field_makes_expression_false() {
         for text in ["event.measures.depth_m > 1.0", "event.colour == 'red'", "!(event.x == 1)"] {
             assert_eq!(holds(text), Ok(false), "{text}");
         }
     }
 
     #[test]
-    fn what_cannot_be_compared_is_an_error() {
+    fn incomparable_values_are_an_error() {
         for text in ["event.entity > 3", "event.measures.severity + 1.0", "event.measures > 1"] {
             assert!(holds(text).is_err(), "{text}");
         }

@@ -1,10 +1,10 @@
-//! The variables an expression names and nobody gives it.
+//! Unknown variables of an expression.
 
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr};
 
-/// The names of `expression` that are neither `known` nor bound by a macro such as `exists`, in the
-/// order they come, each once.
+/// Returns the names in `expression` that are neither `known` nor bound by a macro such as
+/// `exists`, in order of appearance, each once.
 pub(super) fn unknown_variables<'e>(expression: &'e IdedExpr, known: &[&'e str]) -> Vec<&'e str> {
     let mut found = Vec::new();
     walk(expression, &mut known.to_vec(), &mut found);

@@ -1,18 +1,20 @@
-//! What an expression comes to, as JSON.
+//! Conversion of CEL values to JSON.
 
 use cel::Value;
 use cel::objects::Key;
 use serde_json::{Map, Number};
 
-/// Beyond it, a double no longer tells whole numbers apart.
+/// Largest double below which all integers are exact: 2^53.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-/// `value` as JSON. A whole double is written without a point: every number of a payload is a double
-/// in CEL, and `17` should stay `17`.
+/// Converts `value` to JSON.
+///
+/// A whole double is written without a decimal point: CEL turns every number of a payload into a
+/// double, and `17` should stay `17`.
 ///
 /// # Errors
 ///
-/// When JSON has nothing for it: bytes, or a number that is not finite.
+/// Returns an error if JSON cannot represent the value: bytes, or a number that is not finite.
 pub(super) fn json(value: &Value) -> Result<serde_json::Value, String> {
     Ok(match value {
         Value::Null => serde_json::Value::Null,
@@ -24,7 +26,7 @@ pub(super) fn json(value: &Value) -> Result<serde_json::Value, String> {
         Value::List(values) => values.iter().map(json).collect::<Result<Vec<_>, _>>()?.into(),
         Value::Map(map) => {
             let mut entries: Vec<_> = map.map.iter().collect();
-            // A map of CEL has no order; the same expression should write the same bytes.
+            // CEL maps are unordered; the same expression should write the same bytes.
             entries.sort_by(|one, other| one.0.cmp(other.0));
             let entry = |(key, value): (&Key, &Value)| Ok((key.to_string(), json(value)?));
             entries.into_iter().map(entry).collect::<Result<Map<_, _>, String>>()?.into()

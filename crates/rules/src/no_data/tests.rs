@@ -19,7 +19,7 @@ fn rules(text: &str) -> Rules {
     Rules::compile(&AlertsConfig::from_toml(text).unwrap().rules, &shipped::schemas()).unwrap()
 }
 
-/// A reading that happened and was received then.
+/// Returns a reading with this event time and arrival time.
 fn reading(happened: &str, received: &str) -> String {
     json!({"kind": "reading", "dataset": "telemetry", "event_id": "e", "entity": "device-01",
         "event_time": happened, "received_at": received, "measures": {},
@@ -33,7 +33,7 @@ fn seen(rules: &Rules, happened: &str, received: &str) -> Option<WatchedEntity> 
 }
 
 #[test]
-fn a_reading_says_that_its_entity_is_there_when_it_was_received() {
+fn reading_updates_last_seen_to_arrival_time() {
     let rules = rules(RULE);
     let watched = seen(&rules, "2026-11-20T09:50:00Z", "2026-11-20T10:00:00Z").unwrap();
 
@@ -50,7 +50,7 @@ fn a_reading_says_that_its_entity_is_there_when_it_was_received() {
 }
 
 #[test]
-fn a_replay_of_the_past_watches_nobody_and_a_clock_ahead_does() {
+fn old_reading_is_ignored_but_future_one_counts() {
     let rules = rules(RULE);
 
     assert_eq!(seen(&rules, "2025-11-20T10:00:00Z", "2026-11-20T10:00:00Z"), None);
@@ -60,7 +60,7 @@ fn a_replay_of_the_past_watches_nobody_and_a_clock_ahead_does() {
 }
 
 #[test]
-fn what_is_slower_than_an_hour_may_be_as_old_as_it_is_slow() {
+fn reading_may_be_as_old_as_absent() {
     let rules = rules(&RULE.replace("8m", "26h"));
 
     assert!(seen(&rules, "2026-11-19T10:00:00Z", "2026-11-20T10:00:00Z").is_some());
@@ -68,7 +68,7 @@ fn what_is_slower_than_an_hour_may_be_as_old_as_it_is_slow() {
 }
 
 #[test]
-fn each_silence_is_one_alert_and_each_end_another() {
+fn no_data_and_resolved_alerts_have_own_ids() {
     let (rules, cooled) = (rules(RULE), rules(&RULE.replace("\"0s\"", "\"1h\"")));
     let at = |received| seen(&rules, received, received).unwrap();
     let first = at("2026-11-20T10:00:00Z");
@@ -77,7 +77,7 @@ fn each_silence_is_one_alert_and_each_end_another() {
 
     assert_eq!(id(&rules, &first), id(&rules, &first));
     assert_ne!(id(&rules, &first), id(&rules, &second));
-    assert_ne!(id(&cooled, &first), id(&cooled, &second), "a cooldown makes them no one silence");
+    assert_ne!(id(&cooled, &first), id(&cooled, &second), "a cooldown does not merge them");
     let end = rules.iter().next().unwrap().resolved_alert(&second, first.last_seen);
     assert_ne!(end.alert_id, id(&rules, &first));
     let message: serde_json::Value = serde_json::from_str(&end.message).unwrap();
@@ -85,7 +85,7 @@ fn each_silence_is_one_alert_and_each_end_another() {
 }
 
 #[test]
-fn another_length_watches_anew() {
+fn changed_absent_uses_new_items() {
     assert_ne!(
         rules(RULE).iter().next().unwrap().item_of("a"),
         rules(&RULE.replace("8m", "9m")).iter().next().unwrap().item_of("a")
@@ -93,7 +93,7 @@ fn another_length_watches_anew() {
 }
 
 #[test]
-fn of_the_silences_in_a_cooldown_the_first_is_told_and_stands_for_the_others() {
+fn first_no_data_alert_covers_its_cooldown() {
     let rules = rules(&RULE.replace("\"0s\"", "\"1h\""));
     let rule = rules.iter().next().unwrap();
     let mut marks = Marks::new();
@@ -115,12 +115,12 @@ fn of_the_silences_in_a_cooldown_the_first_is_told_and_stands_for_the_others() {
     let (second, ..) = reported("2026-11-20T10:20:00Z", None);
     assert_eq!(second, Some(id));
     let (_, later, _) = reported("2026-11-20T10:20:00Z", Some("2026-11-20T11:00:00Z"));
-    assert_ne!(later.mark.item, period.mark.item, "it is of the period that it is due in");
-    assert_eq!(reported("2026-11-20T10:00:00Z", None).0, None, "the first is told again");
+    assert_ne!(later.mark.item, period.mark.item, "the period contains the due time");
+    assert_eq!(reported("2026-11-20T10:00:00Z", None).0, None, "the first is sent again");
 }
 
 #[test]
-fn names_as_long_as_a_row_are_cut_and_stay_two() {
+fn long_names_are_shortened_and_stay_distinct() {
     let rules = rules(RULE);
     let rule = rules.iter().next().unwrap();
     let seen = |last: &str| {
@@ -134,12 +134,12 @@ fn names_as_long_as_a_row_are_cut_and_stay_two() {
     assert_eq!((one.entity.chars().count(), one.key.chars().count()), (256, 256));
     assert_eq!(one.title.chars().count(), 1_024);
     assert_ne!((&one.entity, &one.key, &one.item), (&other.entity, &other.key, &other.item));
-    assert_eq!(rule.item_of(&one.entity), one.item, "what is read from the store is found");
+    assert_eq!(rule.item_of(&one.entity), one.item, "a stored name yields the same item");
     assert!(rule.no_data_alert(&one).message.len() < 16 * 1024);
 }
 
 #[test]
-fn a_window_is_as_old_as_its_end() {
+fn window_age_counts_from_its_end() {
     let text = RULE.replace("absent", "window = \"telemetry-1d\"\nabsent").replace("8m", "26h");
     let rules = rules(&text);
     let window = |received: &str| {

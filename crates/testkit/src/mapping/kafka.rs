@@ -1,8 +1,7 @@
-//! The mapping of Kafka topics, in provisioned mode.
+//! Event source mapping of Kafka topics, in provisioned mode.
 //!
-//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>: a batch
-//! holds records of several partitions, and each partition goes on from the lowest offset that is
-//! reported of it.
+//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>. A batch
+//! holds records of several partitions, and each partition resumes at its lowest reported offset.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -19,18 +18,18 @@ use crate::lambda::Lambda;
 
 const POLL: Duration = Duration::from_secs(1);
 
-/// One record of a partition; its offset is its index.
+/// Record of a partition; its offset is its index.
 #[derive(Clone, Debug, Default)]
 pub struct KafkaEntry {
-    /// The key.
+    /// Key of the record.
     pub key: Option<Vec<u8>>,
-    /// The value; a tombstone has none.
+    /// Value of the record; `None` for a tombstone.
     pub value: Option<Vec<u8>>,
-    /// When it was written, in milliseconds since 1970.
+    /// Time of writing in milliseconds since 1970.
     pub timestamp: i64,
 }
 
-/// One mapping, and the topics it reads.
+/// Mapping with the topics it reads.
 pub struct KafkaMapping {
     lambda: Lambda,
     batch_size: usize,
@@ -47,7 +46,7 @@ struct Partition {
 }
 
 impl KafkaMapping {
-    /// A mapping to `lambda`.
+    /// Creates a mapping to `lambda`.
     #[must_use]
     pub fn new(lambda: Lambda, batch_size: usize) -> Rc<Self> {
         Rc::new(Self {
@@ -59,7 +58,7 @@ impl KafkaMapping {
         })
     }
 
-    /// Writes a record; its offset.
+    /// Appends a record and returns its offset.
     pub fn produce(&self, topic: &str, partition: u32, mut entry: KafkaEntry) -> usize {
         entry.timestamp = clock::now().as_millisecond();
         let mut partitions = self.partitions.borrow_mut();
@@ -68,7 +67,7 @@ impl KafkaMapping {
         log.len() - 1
     }
 
-    /// Reads until it is stopped.
+    /// Polls until stopped.
     pub async fn run(self: Rc<Self>) {
         let mut failures = 0;
         while !self.is_stopped.get() {
@@ -84,7 +83,7 @@ impl KafkaMapping {
             if is_done {
                 failures = 0;
                 if self.lambda.faults().occurs(Fault::DuplicateBatch) {
-                    // A rebalance before the commit: the batch comes once more.
+                    // Rebalance before the commit: Lambda delivers the batch again.
                     let _ = self.lambda.invoke(payload).await;
                 }
             } else {
@@ -94,23 +93,23 @@ impl KafkaMapping {
         }
     }
 
-    /// Ends it.
+    /// Stops the mapping.
     pub fn stop(&self) {
         self.is_stopped.set(true);
     }
 
-    /// Whether all of every partition is committed.
+    /// Returns true if every partition is fully committed.
     pub fn is_drained(&self) -> bool {
         self.partitions.borrow().values().all(|it| it.committed == it.log.len())
     }
 
-    /// Records that were delivered again.
+    /// Returns the number of redelivered records.
     #[must_use]
     pub fn redelivered(&self) -> u64 {
         self.redelivered.get()
     }
 
-    /// The next records of every partition: the range of each that has any.
+    /// Returns the next batch: a range of records for each partition that has any.
     fn batch(&self) -> BTreeMap<(String, u32), (usize, usize)> {
         let mut left = self.batch_size;
         let mut batch = BTreeMap::new();
@@ -127,7 +126,7 @@ impl KafkaMapping {
         batch
     }
 
-    /// Commits what is done; whether that is all of it.
+    /// Commits the completed records and returns true if the whole batch is done.
     fn commit(&self, batch: &BTreeMap<(String, u32), (usize, usize)>, reported: &Reported) -> bool {
         let items = match reported {
             Reported::Nothing => &[][..],
@@ -157,7 +156,7 @@ impl KafkaMapping {
         first.is_empty()
     }
 
-    /// The payload of a batch, as a function gets it.
+    /// Returns the payload of a batch, as a function receives it.
     fn payload(&self, batch: &BTreeMap<(String, u32), (usize, usize)>) -> String {
         let partitions = self.partitions.borrow();
         let text = |bytes: &Option<Vec<u8>>| {

@@ -1,9 +1,11 @@
-//! The mapping of a stream.
+//! Event source mapping of a stream.
 //!
-//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-parameters.html> (settings),
+//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-parameters.html>
+//! (settings),
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html> (the
-//! lowest number that is reported is the checkpoint; with bisecting the batch is cut there) and
-//! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html> (what is given up).
+//! lowest reported number is the checkpoint; with bisecting the batch is split there) and
+//! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html> (parked
+//! batches).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
@@ -21,16 +23,16 @@ use crate::fault::Fault;
 use crate::lambda::{Failure, Lambda};
 use crate::service::{SimBucket, SimStream, Stored};
 
-/// What an invocation takes, base64 and all.
+/// Maximum size of an invocation's payload, base64 included.
 const PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
-/// What a record takes in a payload beside its data and key.
+/// Size of a record in a payload without its data and key.
 const RECORD_OVERHEAD: usize = 500;
 
-/// How often a shard is looked at.
+/// Polling interval of a shard.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The settings of a mapping, by the names of the template.
+/// Settings of a mapping, named as in the template.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `BatchSize`.
@@ -41,17 +43,17 @@ pub struct Settings {
     pub parallelization_factor: usize,
     /// `BisectBatchOnFunctionError`.
     pub bisect: bool,
-    /// `MaximumRetryAttempts`; `None` is -1, for ever.
+    /// `MaximumRetryAttempts`; `None` is -1, unlimited.
     pub max_retries: Option<u32>,
-    /// `MaximumRecordAgeInSeconds`; `None` is -1, for ever.
+    /// `MaximumRecordAgeInSeconds`; `None` is -1, unlimited.
     pub max_age: Option<Duration>,
-    /// Whether `FunctionResponseTypes` has `ReportBatchItemFailures`.
+    /// True if `FunctionResponseTypes` contains `ReportBatchItemFailures`.
     pub reports_failures: bool,
-    /// `FilterCriteria`, as one pattern for `data`: fields with the values they may have.
+    /// `FilterCriteria`, as one pattern for `data`: fields with their accepted values.
     pub filter: Option<Value>,
 }
 
-/// One mapping.
+/// Simulated mapping of a stream.
 pub struct KinesisMapping {
     uuid: String,
     stream: Arc<SimStream>,
@@ -61,22 +63,22 @@ pub struct KinesisMapping {
     parked: Cell<u64>,
     redelivered: Cell<u64>,
     begun: RefCell<BTreeSet<usize>>,
-    /// Lanes that are still to reach the end of their shard.
+    /// Number of lanes, by shard, that have not reached its end.
     open_lanes: RefCell<Vec<usize>>,
-    /// How far each lane of each shard is, as an index into the shard.
+    /// Position of each lane of each shard, as an index into the shard.
     positions: RefCell<Vec<Vec<usize>>>,
     is_stopped: Cell<bool>,
 }
 
-/// Records in a row that are tried together.
+/// Consecutive records that are tried together.
 struct Attempt {
     records: Vec<Arc<Stored>>,
-    /// How often they were tried, bisections not counted.
+    /// Number of previous attempts, bisections not counted.
     count: u32,
 }
 
 impl KinesisMapping {
-    /// A mapping of `stream` to `lambda`; what is given up goes to `on_failure`.
+    /// Creates a mapping of `stream` to `lambda`; parked batches go to `on_failure`.
     #[must_use]
     pub fn new(
         uuid: &str,
@@ -100,7 +102,7 @@ impl KinesisMapping {
         })
     }
 
-    /// Reads until it is stopped. On a `LocalSet`.
+    /// Polls until stopped. Must run on a `LocalSet`.
     pub async fn run(self: Rc<Self>) {
         while !self.is_stopped.get() {
             for shard in 0..self.stream.shard_count() {
@@ -112,12 +114,12 @@ impl KinesisMapping {
         }
     }
 
-    /// Ends it.
+    /// Stops the mapping.
     pub fn stop(&self) {
         self.is_stopped.set(true);
     }
 
-    /// Whether every record there is has been dealt with.
+    /// Returns true if every record was processed or parked.
     pub fn is_drained(&self) -> bool {
         let positions = self.positions.borrow();
         (0..self.stream.shard_count()).all(|shard| {
@@ -128,13 +130,13 @@ impl KinesisMapping {
         })
     }
 
-    /// Records that were given up, and are in the on-failure destination.
+    /// Returns the number of records parked at the on-failure destination.
     #[must_use]
     pub fn parked(&self) -> u64 {
         self.parked.get()
     }
 
-    /// Records that were delivered again.
+    /// Returns the number of redelivered records.
     #[must_use]
     pub fn redelivered(&self) -> u64 {
         self.redelivered.get()
@@ -144,7 +146,7 @@ impl KinesisMapping {
         self.stream.read(shard, at, 1).is_none_or(|(_, records)| records.is_empty())
     }
 
-    /// A child is read when its parents have been read to their ends.
+    /// Returns true if all parents of a shard have been read to their ends.
     fn is_ready(&self, shard: usize) -> bool {
         let (begun, open) = (self.begun.borrow(), self.open_lanes.borrow());
         let is_done = |parent: &usize| begun.contains(parent) && open.get(*parent) == Some(&0);
@@ -165,8 +167,8 @@ impl KinesisMapping {
         }
     }
 
-    /// One lane: the records of a shard whose keys are its own, batch by batch. A key has one lane,
-    /// and so its order.
+    /// Reads one lane: the records of a shard whose keys belong to it, batch by batch. A key
+    /// belongs to one lane, so its order is preserved.
     async fn read(self: Rc<Self>, shard: usize, lane: usize) {
         while !self.is_stopped.get() {
             let at = self.positions.borrow()[shard][lane];
@@ -179,8 +181,10 @@ impl KinesisMapping {
         }
     }
 
-    /// The next batch of a lane and where the one after it begins: when it is full, or its first
-    /// record has waited for the batching window. `None` at the end of a closed shard.
+    /// Gathers the next batch of a lane and returns it with the position after it; `None` at the
+    /// end of a closed shard.
+    ///
+    /// A batch is complete when it is full or its first record has waited for the batching window.
     async fn gather(
         &self,
         shard: usize,
@@ -215,7 +219,7 @@ impl KinesisMapping {
                 return None;
             }
             if batch.is_empty() {
-                // Records of other lanes, or filtered: this lane is beyond them.
+                // Only records of other lanes or filtered ones: the lane skips them.
                 at = next;
                 self.positions.borrow_mut()[shard][lane] = next;
                 if self.is_stopped.get() {
@@ -233,11 +237,11 @@ impl KinesisMapping {
 
     fn passes(&self, record: &Stored) -> bool {
         let Some(pattern) = &self.settings.filter else { return true };
-        // A filter on data drops what is not JSON.
+        // A filter on `data` drops records that are not JSON.
         serde_json::from_slice(&record.data).is_ok_and(|data: Value| matches(pattern, &data))
     }
 
-    /// Tries a batch until each of its records is done or given up.
+    /// Retries a batch until each of its records is done or parked.
     async fn process(&self, shard: usize, records: Vec<Arc<Stored>>) {
         let mut attempts = VecDeque::from([Attempt { records, count: 0 }]);
         while let Some(Attempt { mut records, count }) = attempts.pop_front() {
@@ -269,7 +273,8 @@ impl KinesisMapping {
                 continue;
             }
             records.drain(..done);
-            // With a partial answer the batch is cut at the number; a failure as a whole halves it.
+            // A partial answer splits the batch at the checkpoint; a failure of the whole batch
+            // halves it.
             if self.settings.bisect && checkpoint.is_none() && records.len() > 1 {
                 let second = records.split_off(records.len() / 2);
                 attempts.push_front(Attempt { records: second, count });
@@ -278,7 +283,7 @@ impl KinesisMapping {
             } else if self.settings.max_retries.is_some_and(|max| count >= max) {
                 self.park(shard, &records, "RetryAttemptsExhausted", count + 1);
             } else {
-                // Cutting a batch uses no retry.
+                // Splitting a batch uses no retry.
                 let is_cut = self.settings.bisect && done > 0;
                 let count = if is_cut { count.max(1) } else { count + 1 };
                 attempts.push_front(Attempt { records, count });
@@ -294,7 +299,7 @@ impl KinesisMapping {
         }
     }
 
-    /// How many records from the first on are done; `None` where the batch failed as a whole.
+    /// Returns the number of completed records, or `None` if the whole batch failed.
     fn checkpoint(
         &self,
         records: &[Arc<Stored>],
@@ -308,14 +313,14 @@ impl KinesisMapping {
                     let number = item.as_str()?;
                     records.iter().position(|record| record.sequence_number == number)
                 };
-                // A number that is not of the batch says nothing about it.
+                // A number outside the batch makes the answer invalid.
                 let all: Option<Vec<_>> = items.iter().map(index).collect();
                 all.and_then(|all| all.into_iter().min())
             }
         }
     }
 
-    /// Now and then a batch comes once more, after it was done.
+    /// Randomly redelivers a completed batch.
     fn deliver_late(&self, payload: String) {
         let faults = self.lambda.faults();
         if faults.occurs(Fault::DuplicateBatch) {
@@ -323,13 +328,13 @@ impl KinesisMapping {
             let lambda = self.lambda.clone();
             spawn_local(async move {
                 sleep(wait).await;
-                // Nobody reads the answer to it.
+                // The mapping ignores the answer to a duplicate.
                 let _ = lambda.invoke(payload).await;
             });
         }
     }
 
-    /// Gives records up: the whole invocation becomes an object.
+    /// Parks records: writes the whole invocation to the on-failure destination.
     fn park(&self, shard: usize, records: &[Arc<Stored>], condition: &str, count: u32) {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
         let number = self.parked.get();
@@ -368,7 +373,7 @@ impl KinesisMapping {
     }
 }
 
-/// The id of a shard.
+/// Returns the id of a shard.
 pub(crate) fn shard_id(shard: usize) -> String {
     format!("shardId-{shard:012}")
 }
@@ -377,7 +382,7 @@ fn function_arn(name: &str) -> String {
     format!("arn:aws:lambda:us-east-1:000000000000:function:{name}:$LATEST")
 }
 
-/// The lane of a key.
+/// Returns the lane of a key.
 fn lane_of(key: &str, lanes: usize) -> usize {
     let sum = key.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     sum % lanes
@@ -387,7 +392,7 @@ fn size_in_payload(record: &Stored) -> usize {
     record.data.len().div_ceil(3) * 4 + record.partition_key.len() + RECORD_OVERHEAD
 }
 
-/// The payload of a batch, as a function gets it.
+/// Returns the payload of a batch, as a function receives it.
 fn payload(shard: usize, records: &[Arc<Stored>]) -> String {
     let shard_id = shard_id(shard);
     let record = |record: &Arc<Stored>| {
@@ -413,11 +418,11 @@ fn payload(shard: usize, records: &[Arc<Stored>]) -> String {
     json!({ "Records": records.iter().map(record).collect::<Vec<_>>() }).to_string()
 }
 
-/// Whether `data` is as an event pattern has it: for each field of the pattern a list of the values
-/// it may have, or a pattern in turn.
+/// Returns true if `data` matches an event pattern: for each field a list of accepted values, or a
+/// nested pattern.
 ///
-/// See <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>; of its
-/// comparisons only equality is there.
+/// See <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>. Of its
+/// comparisons only equality is implemented.
 fn matches(pattern: &Value, data: &Value) -> bool {
     let Value::Object(fields) = pattern else { return false };
     fields.iter().all(|(name, wanted)| {

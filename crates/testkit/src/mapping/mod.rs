@@ -1,5 +1,5 @@
-//! Event source mappings: how Lambda reads streams, queues and topics into functions, as documented
-//! and not as one would wish.
+//! Event source mappings: the way Lambda feeds streams, queues and topics to functions, as
+//! documented.
 
 pub mod kafka;
 pub mod kinesis;
@@ -9,22 +9,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// How a batch with `ReportBatchItemFailures` went, by its answer.
+/// Result of a batch with `ReportBatchItemFailures`, from its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reported {
-    /// Nothing is reported: all of it is done.
+    /// No failures: the whole batch is done.
     Nothing,
-    /// These items are to be delivered again.
+    /// Lambda redelivers these items.
     Items(Vec<Value>),
-    /// The answer cannot be understood: the whole batch counts as failed.
+    /// The answer is invalid: the whole batch failed.
     Everything,
 }
 
 impl Reported {
-    /// Reads an answer the way Lambda does: an empty answer, an empty list, a null list and a null
-    /// answer are success; anything that is not of the form is failure.
+    /// Interprets an answer as Lambda does: an empty answer, an empty list, a null list and a null
+    /// answer are success; an answer of another form is failure.
     ///
-    /// See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>.
+    /// See
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>.
     #[must_use]
     pub fn by(answer: &str) -> Self {
         if answer.trim().is_empty() {
@@ -54,7 +55,7 @@ impl Reported {
     }
 }
 
-/// How long the mapping waits before an attempt: Lambda backs off, and does not say how.
+/// Returns the backoff before a retry. Lambda backs off without documenting the delays.
 fn pause(attempt: u32) -> Duration {
     Duration::from_secs(1 << attempt.min(5))
 }
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_success_by_the_page_is_success_here() {
+    fn documented_success_answers_are_success() {
         for answer in
             ["", "null", "{}", r#"{"batchItemFailures":[]}"#, r#"{"batchItemFailures":null}"#]
         {
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_another_form_is_failure_as_a_whole() {
+    fn malformed_answer_fails_the_batch() {
         for answer in [
             "[]",
             "\"ok\"",
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn reported_items_are_read() {
+    fn reported_items_are_parsed() {
         let answer = r#"{"batchItemFailures":[{"itemIdentifier":"7"},{"itemIdentifier":"9"}]}"#;
 
         assert_eq!(Reported::by(answer), Reported::Items(vec![json!("7"), json!("9")]));

@@ -1,8 +1,8 @@
-//! The mapping of a queue.
+//! Event source mapping of a queue.
 //!
-//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>: what is not
-//! reported is deleted, what is comes back after its visibility time-out, and so does the whole batch
-//! where the function fails.
+//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>. Lambda
+//! deletes messages that are not reported as failed. Reported ones, or the whole batch if the
+//! function fails, become visible again after the visibility timeout.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use crate::service::{Message, SimQueue};
 
 const POLL: Duration = Duration::from_millis(500);
 
-/// One mapping.
+/// Simulated mapping of a queue.
 pub struct SqsMapping {
     queue: SimQueue,
     lambda: Lambda,
@@ -30,31 +30,31 @@ pub struct SqsMapping {
 }
 
 impl SqsMapping {
-    /// A mapping of `queue` to `lambda`, with `ReportBatchItemFailures`.
+    /// Creates a mapping of `queue` to `lambda`, with `ReportBatchItemFailures`.
     #[must_use]
     pub fn new(queue: SimQueue, lambda: Lambda, batch_size: usize) -> Rc<Self> {
         let (busy, redelivered) = (Cell::new(0), Cell::new(0));
         Rc::new(Self { queue, lambda, batch_size, busy, redelivered, is_stopped: Cell::new(false) })
     }
 
-    /// Reads with so many pollers until it is stopped. On a `LocalSet`.
+    /// Starts this many pollers, which run until stopped. Must run on a `LocalSet`.
     pub fn run(self: &Rc<Self>, pollers: usize) {
         for _ in 0..pollers.max(1) {
             spawn_local(self.clone().poll());
         }
     }
 
-    /// Ends it.
+    /// Stops the mapping.
     pub fn stop(&self) {
         self.is_stopped.set(true);
     }
 
-    /// Whether no message is left and none is being worked on.
+    /// Returns true if no message is queued or being processed.
     pub fn is_drained(&self) -> bool {
         self.queue.is_empty() && self.busy.get() == 0
     }
 
-    /// Messages that were received again.
+    /// Returns the number of redelivered messages.
     #[must_use]
     pub fn redelivered(&self) -> u64 {
         self.redelivered.get()
@@ -77,7 +77,7 @@ impl SqsMapping {
         }
     }
 
-    /// The ids of the messages that are done.
+    /// Invokes the function and returns the ids of the completed messages.
     async fn done(&self, messages: &[Message]) -> Vec<u64> {
         let all = messages.iter().map(|message| message.id);
         let Ok(answer) = self.lambda.invoke(payload(messages)).await else { return Vec::new() };
@@ -87,7 +87,7 @@ impl SqsMapping {
             Reported::Items(items) => {
                 let failed: Option<BTreeSet<u64>> =
                     items.iter().map(|item| item.as_str()?.parse().ok()).collect();
-                // An id that is not of the batch makes all of it come again.
+                // An id outside the batch fails the whole batch.
                 match failed {
                     Some(failed)
                         if failed.iter().all(|id| messages.iter().any(|m| m.id == *id)) =>
@@ -101,7 +101,7 @@ impl SqsMapping {
     }
 }
 
-/// The payload of a batch, as a function gets it.
+/// Returns the payload of a batch, as a function receives it.
 fn payload(messages: &[Message]) -> String {
     let record = |message: &Message| {
         json!({

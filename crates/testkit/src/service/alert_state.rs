@@ -1,4 +1,4 @@
-//! What rules remember: one table, with its conditional writes.
+//! Simulated alert state: one table with conditional writes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,16 +13,16 @@ use crate::clock;
 use crate::fault::Faults;
 use crate::injector::FaultInjector;
 
-/// The most bytes of an item, names and values of its attributes.
+/// Maximum size of an item in bytes, names and values of its attributes included.
 ///
 /// See <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>.
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 
-/// What an item has beside its texts, and what a mark takes, at most.
+/// Maximum size in bytes of an item without its texts, and of one mark.
 const REST_BYTES: usize = 256;
 const MARK_BYTES: usize = 40;
 
-/// One table, at the end of a line. Clones are the same table.
+/// Simulated table behind a fault injector. Clones share state.
 #[derive(Clone, Debug)]
 pub struct SimAlertState {
     injector: FaultInjector,
@@ -38,19 +38,19 @@ struct State {
 }
 
 impl SimAlertState {
-    /// An empty table, as it is reached with these faults.
+    /// Creates an empty table with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
         Self { injector: FaultInjector::new(OPERATION, faults), state: Arc::default() }
     }
 
-    /// How many calls were made, with an effect or without.
+    /// Returns the number of calls, with or without effect.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.state().calls
     }
 
-    /// The entities that are watched.
+    /// Returns the watched entities.
     #[must_use]
     pub fn watched(&self) -> Vec<WatchedEntity> {
         self.state().watched.values().cloned().collect()
@@ -66,7 +66,7 @@ impl SimAlertState {
     }
 }
 
-/// Whether an item of so many bytes can be.
+/// Rejects an item that exceeds [`MAX_ITEM_BYTES`].
 fn fits(bytes: usize) -> Result<(), CallError> {
     if bytes <= MAX_ITEM_BYTES {
         return Ok(());

@@ -1,6 +1,6 @@
-//! Amazon Data Firehose: what is put is buffered, and becomes objects.
+//! Simulated Amazon Data Firehose: buffers records into objects.
 //!
-//! Nothing is added between records: lines are lines because each entry ends with its newline. See
+//! Firehose inserts nothing between records: producers end each record with a newline. See
 //! <https://docs.aws.amazon.com/firehose/latest/dev/basic-deliver.html>.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +12,11 @@ use tributary_aws::put::{EntryResult, Limits};
 use super::{SimBucket, Store};
 use crate::clock;
 
-/// The buffering hints of the template: what comes first ends a buffer.
+/// Buffering hints of the template: a buffer is flushed when it reaches either.
 const BUFFER_BYTES: usize = 5 * 1024 * 1024;
 const BUFFER_TIME: Duration = Duration::from_mins(1);
 
-/// One delivery stream into a bucket.
+/// Delivery stream to a bucket.
 #[derive(Debug)]
 pub struct SimDelivery {
     bucket: Arc<SimBucket>,
@@ -32,13 +32,13 @@ struct State {
 }
 
 impl SimDelivery {
-    /// Delivers to `bucket`, under keys that begin with `prefix`.
+    /// Creates a delivery stream to `bucket`, with keys that start with `prefix`.
     #[must_use]
     pub fn new(bucket: Arc<SimBucket>, prefix: &'static str) -> Self {
         Self { bucket, prefix, state: Mutex::default() }
     }
 
-    /// Makes an object of what is buffered.
+    /// Writes the buffer to an object.
     pub fn flush(&self) {
         let mut state = self.state();
         if state.buffer.is_empty() {
@@ -50,7 +50,7 @@ impl SimDelivery {
         self.bucket.put(&key, bytes);
     }
 
-    /// The lines of all objects, as a reader of them sees them.
+    /// Flushes and returns the lines of all objects.
     #[must_use]
     pub fn lines(&self) -> Vec<Vec<u8>> {
         self.flush();

@@ -1,4 +1,4 @@
-//! CloudWatch metrics: taken as a whole, or refused for what a datum may not be.
+//! Simulated CloudWatch metrics: a call is accepted as a whole or rejected for an invalid datum.
 //!
 //! Rules: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>.
 
@@ -17,12 +17,12 @@ const MAX_DIMENSIONS: usize = 30;
 const MIN_OFFSET: SignedDuration = SignedDuration::from_hours(-14 * 24);
 const MAX_OFFSET: SignedDuration = SignedDuration::from_hours(2);
 
-/// One namespace.
+/// Simulated namespace.
 #[derive(Debug, Default)]
 pub struct SimMetrics(Mutex<Vec<Datum>>);
 
 impl SimMetrics {
-    /// What was put, in order.
+    /// Returns the data in the order of the calls.
     pub fn data(&self) -> Vec<Datum> {
         self.data_mut().clone()
     }

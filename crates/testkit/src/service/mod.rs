@@ -1,4 +1,4 @@
-//! The services that handlers put to, behind lines that fail.
+//! Simulated services behind fault injectors.
 
 mod alert_state;
 mod delivery;
@@ -28,42 +28,43 @@ pub use windows::{SimShards, SimWindows};
 use crate::fault::{Fault, Faults};
 use crate::injector::FaultInjector;
 
-/// A service that takes entries by the batch, as it is when nothing fails on the way.
+/// Service that accepts batches of entries, without faults.
 pub trait Store: Send + Sync {
-    /// What is put.
+    /// Entry of a call.
     type Entry: Send + Sync;
 
-    /// The operation, for messages.
+    /// Operation for error messages.
     const OPERATION: &'static str;
 
-    /// Whether a call is taken as a whole or not at all.
+    /// True if a call is accepted as a whole or not at all.
     const IS_ATOMIC: bool = false;
 
-    /// What one call takes.
+    /// Returns the limits of one call.
     fn limits(&self) -> Limits;
 
-    /// The bytes an entry counts for.
+    /// Returns the size of an entry in bytes.
     fn size(&self, entry: &Self::Entry) -> usize;
 
-    /// What an entry keeps its order with.
+    /// Returns the key within which entries keep their order.
     fn key<'e>(&self, _entry: &'e Self::Entry) -> Option<&'e str> {
         None
     }
 
-    /// Takes one entry.
+    /// Accepts or rejects one entry.
     fn take(&self, entry: &Self::Entry) -> EntryResult;
 
-    /// What the adapter of the service reads from an answer that says `verdicts`: where reading it is
-    /// more than copying it, the very code that is deployed.
+    /// Returns what the service's adapter reads from an answer with these `verdicts`.
+    ///
+    /// If parsing the answer is more than copying it, this runs the deployed code.
     fn read(&self, verdicts: Vec<EntryResult>) -> Vec<EntryResult> {
         verdicts
     }
 
-    /// The caller has learnt that these were taken.
+    /// Records that the caller received the answer for this entry.
     fn acknowledge(&self, _entry: &Self::Entry) {}
 }
 
-/// A [`Store`] at the end of a line.
+/// A [`Store`] behind a fault injector.
 #[derive(Debug)]
 pub struct SimSink<S> {
     store: Arc<S>,
@@ -71,13 +72,13 @@ pub struct SimSink<S> {
 }
 
 impl<S: Store> SimSink<S> {
-    /// `store`, as it is reached with these faults.
+    /// Creates a sink for `store` with these faults.
     #[must_use]
     pub fn new(store: Arc<S>, faults: Faults) -> Self {
         Self { store, injector: FaultInjector::new(S::OPERATION, faults) }
     }
 
-    /// The service refuses a call beyond its limits: a producer never makes one.
+    /// Rejects a call beyond the service's limits; a producer never makes one.
     fn check(&self, entries: &[&S::Entry]) -> Result<(), SetupError> {
         let limits = self.store.limits();
         let sizes = || entries.iter().map(|entry| self.store.size(entry));

@@ -1,4 +1,4 @@
-//! S3: a bucket that keeps versions, and the line over which it is read.
+//! Simulated S3: a versioned bucket, and reads through a fault injector.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,15 +9,15 @@ use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
 use crate::fault::Faults;
 use crate::injector::FaultInjector;
 
-/// The versions of an object, `None` where one was deleted for ever.
+/// Versions of an object; `None` for a permanently deleted one.
 type Versions = Vec<Option<Arc<[u8]>>>;
 
-/// One bucket with versions.
+/// Simulated versioned bucket.
 #[derive(Debug, Default)]
 pub struct SimBucket(Mutex<BTreeMap<String, Versions>>);
 
 impl SimBucket {
-    /// Puts an object; its version, from 0.
+    /// Puts an object and returns its version, from 0.
     pub fn put(&self, key: &str, bytes: impl Into<Arc<[u8]>>) -> usize {
         let mut objects = self.objects();
         let versions = objects.entry(key.to_owned()).or_default();
@@ -25,14 +25,14 @@ impl SimBucket {
         versions.len() - 1
     }
 
-    /// Deletes a version for ever.
+    /// Deletes a version permanently.
     pub fn delete(&self, key: &str, version: usize) {
         if let Some(slot) = self.objects().get_mut(key).and_then(|it| it.get_mut(version)) {
             *slot = None;
         }
     }
 
-    /// The newest version of each object whose key begins with `prefix`, in the order of keys.
+    /// Returns the latest version of each object whose key starts with `prefix`, in key order.
     pub fn list(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
         let objects = self.objects();
         let newest = |(key, versions): (&String, &Versions)| {
@@ -56,7 +56,7 @@ impl SimBucket {
     }
 }
 
-/// A bucket at the end of a line.
+/// A bucket behind a fault injector.
 #[derive(Debug)]
 pub struct SimObjects {
     bucket: Arc<SimBucket>,
@@ -64,7 +64,7 @@ pub struct SimObjects {
 }
 
 impl SimObjects {
-    /// `bucket`, as it is reached with these faults.
+    /// Creates a reader for `bucket` with these faults.
     #[must_use]
     pub fn new(bucket: Arc<SimBucket>, faults: Faults) -> Self {
         Self { bucket, injector: FaultInjector::new("s3:GetObject", faults) }

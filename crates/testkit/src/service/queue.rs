@@ -1,7 +1,7 @@
-//! SQS: a standard queue with a dead-letter queue.
+//! Simulated SQS: a standard queue with a dead-letter queue.
 //!
 //! Rules: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues.html>
-//! and, for receive counts, the page on dead-letter queues beside it.
+//! and, for receive counts, the page on dead-letter queues in the same guide.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::clock;
 use crate::fault::{Fault, Faults};
 use crate::injector::FaultInjector;
 
-/// One message.
+/// Message in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Names the message.
+    /// Id of the message.
     pub id: u64,
-    /// The text.
+    /// Body of the message.
     pub body: String,
-    /// How often it was received.
+    /// Number of times it was received.
     pub receives: u32,
     visible_at: Duration,
 }
 
-/// One standard queue: at least once, in no order. Clones are the same queue.
+/// Simulated standard queue: at-least-once delivery, unordered. Clones share state.
 #[derive(Clone, Debug)]
 pub struct SimQueue {
     injector: FaultInjector,
@@ -42,14 +42,15 @@ struct State {
 }
 
 impl SimQueue {
-    /// A queue whose messages come back after `visibility`, `max_receives` times at most.
+    /// Creates a queue with this visibility timeout. A message is received at most `max_receives`
+    /// times.
     #[must_use]
     pub fn new(faults: Faults, visibility: Duration, max_receives: u32) -> Self {
         let injector = FaultInjector::new("sqs:SendMessage", faults);
         Self { injector, visibility, max_receives, state: Arc::default() }
     }
 
-    /// Puts a message that can be received after `delay`.
+    /// Enqueues a message that becomes visible after `delay`.
     pub fn push(&self, body: String, delay: Duration) {
         let mut state = self.state();
         let message =
@@ -58,8 +59,8 @@ impl SimQueue {
         state.messages.push(message);
     }
 
-    /// Receives up to `most` messages, any of those that are visible. What was received too often
-    /// goes to the dead letters instead.
+    /// Receives up to `max` visible messages, in random order. Messages received too often move to
+    /// the dead-letter queue.
     pub fn receive(&self, max: usize) -> Vec<Message> {
         let now = clock::elapsed();
         let faults = self.injector.faults();
@@ -83,12 +84,12 @@ impl SimQueue {
         received
     }
 
-    /// Deletes a message. A standard queue may deliver it once more all the same.
+    /// Deletes a message. A standard queue may still deliver it again.
     pub fn delete(&self, id: u64) {
-        let comes_again = self.injector.faults().occurs(Fault::DuplicateMessage);
+        let is_redelivered = self.injector.faults().occurs(Fault::DuplicateMessage);
         let mut state = self.state();
         if let Some(at) = state.messages.iter().position(|message| message.id == id) {
-            if comes_again {
+            if is_redelivered {
                 let message = &mut state.messages[at];
                 message.visible_at = clock::elapsed() + Duration::from_secs(5);
                 message.receives = message.receives.saturating_sub(1);
@@ -98,13 +99,13 @@ impl SimQueue {
         }
     }
 
-    /// Whether no message is left, visible or not.
+    /// Returns true if no message is left, visible or not.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.state().messages.is_empty()
     }
 
-    /// Takes out what was received too often.
+    /// Removes and returns the dead letters.
     #[must_use]
     pub fn take_dead_letters(&self) -> Vec<Message> {
         std::mem::take(&mut self.state().dead)

@@ -1,4 +1,4 @@
-//! Kinesis Data Streams: shards, sequence numbers, limits, splits and merges.
+//! Simulated Kinesis Data Streams: shards, sequence numbers, limits, splits and merges.
 //!
 //! Rules: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html> and
 //! <https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-resharding.html>.
@@ -15,11 +15,11 @@ use tributary_kpl as kpl;
 use super::Store;
 use crate::clock;
 
-/// What a shard takes in a second.
+/// Write limits of a shard per second.
 const SHARD_RECORDS: f64 = 1_000.0;
 const SHARD_BYTES: f64 = 1_048_576.0;
 
-/// One stream.
+/// Simulated stream.
 #[derive(Debug)]
 pub struct SimStream {
     max_record_bytes: usize,
@@ -33,32 +33,32 @@ struct State {
     shards: Vec<Shard>,
 }
 
-/// One shard: a range of the hash keys, and the records that fell into it.
+/// Shard: a range of hash keys with its records.
 #[derive(Debug)]
 pub struct Shard {
-    /// The hash keys.
+    /// Range of hash keys.
     pub keys: RangeInclusive<u128>,
-    /// The shards that this one came from; their records come first.
+    /// Parents of the shard; their records precede its own.
     pub parents: Vec<usize>,
-    /// Whether it takes no more records.
+    /// True if it accepts no more records.
     pub is_closed: bool,
     records: Vec<Arc<Stored>>,
-    /// What it may still take, and since when that has been growing.
+    /// Remaining records and bytes, and the time since which they have been refilled.
     allowance: (f64, f64, Duration),
 }
 
-/// One record of a shard.
+/// Record of a shard.
 #[derive(Debug)]
 pub struct Stored {
-    /// Names the record in its shard; longer is never later, so that text compares like numbers.
+    /// Sequence number, of fixed length, so that its text order is its numeric order.
     pub sequence_number: String,
-    /// Decided the shard.
+    /// Partition key, which selects the shard.
     pub partition_key: String,
-    /// The bytes.
+    /// Data of the record.
     pub data: Vec<u8>,
-    /// When the stream took it.
+    /// Arrival time in the stream.
     pub arrived_at: Timestamp,
-    /// The same, on the simulation's clock.
+    /// Arrival time as virtual time since the start of the simulation.
     pub arrived: Duration,
 }
 
@@ -68,7 +68,7 @@ impl Shard {
         Self { keys, parents, is_closed: false, records: Vec::new(), allowance }
     }
 
-    /// Whether the shard takes a record of so many bytes now.
+    /// Returns true if the shard accepts a record of this size now.
     fn admits(&mut self, bytes: usize) -> bool {
         let (records, room, since) = self.allowance;
         let now = clock::elapsed();
@@ -85,7 +85,8 @@ impl Shard {
 }
 
 impl SimStream {
-    /// A stream of so many even shards, whose records may have `max_record_bytes`, key included.
+    /// Creates a stream of this many equal shards, with records of up to `max_record_bytes`, key
+    /// included.
     #[must_use]
     pub fn new(shards: usize, max_record_bytes: usize) -> Self {
         let width = u128::MAX / shards.max(1) as u128;
@@ -99,18 +100,19 @@ impl SimStream {
         Self { max_record_bytes, retention, state: Mutex::new(state) }
     }
 
-    /// How many shards there are, closed ones too.
+    /// Returns the number of shards, including closed ones.
     pub fn shard_count(&self) -> usize {
         self.state().shards.len()
     }
 
-    /// The shards that take records.
+    /// Returns the shards that accept records.
     pub fn open_shards(&self) -> Vec<usize> {
         let state = self.state();
         (0..state.shards.len()).filter(|&n| !state.shards[n].is_closed).collect()
     }
 
-    /// Splits a shard in the middle of its keys. The parent keeps its records and takes no more.
+    /// Splits a shard in the middle of its hash keys. The parent keeps its records and accepts no
+    /// more.
     pub fn split(&self, shard: usize) {
         let mut state = self.state();
         let Some(parent) = state.shards.get_mut(shard).filter(|parent| !parent.is_closed) else {
@@ -126,7 +128,7 @@ impl SimStream {
         state.shards.push(Shard::new(middle + 1..=last, vec![shard]));
     }
 
-    /// Merges two shards whose keys are next to each other; whether they were.
+    /// Merges two adjacent shards. Returns false if they are not adjacent and open.
     pub fn merge(&self, one: usize, other: usize) -> bool {
         let mut state = self.state();
         let keys = |n: usize| {
@@ -144,13 +146,13 @@ impl SimStream {
         true
     }
 
-    /// The parents of a shard.
+    /// Returns the parents of a shard.
     pub fn parents(&self, shard: usize) -> Vec<usize> {
         self.state().shards.get(shard).map(|shard| shard.parents.clone()).unwrap_or_default()
     }
 
-    /// The records of a shard from `index` on, at most `most`, and the index of the first: records
-    /// beyond the retention are gone. `None` where the shard is closed and has no more.
+    /// Returns up to `max` records of a shard from `index` on, and the index of the first one;
+    /// records beyond the retention are skipped. `None` if the shard is closed and has no more.
     pub fn read(
         &self,
         shard: usize,
@@ -169,7 +171,7 @@ impl SimStream {
         Some((start, shard.records[start..end].to_vec()))
     }
 
-    /// All that was ever stored, shard by shard.
+    /// Returns all records ever stored, shard by shard.
     pub fn all(&self) -> Vec<Arc<Stored>> {
         self.state().shards.iter().flat_map(|shard| shard.records.iter().cloned()).collect()
     }
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_split_closes_the_parent_and_its_children_take_what_comes() {
+    async fn split_closes_parent_and_children_take_over() {
         let stream = SimStream::new(1, 100);
         (0..20).for_each(|n| assert_eq!(put(&stream, &format!("a{n}")), EntryResult::Stored));
 
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_neighbours_merge() {
+    async fn only_adjacent_shards_merge() {
         let stream = SimStream::new(3, 100);
 
         assert!(!stream.merge(0, 2) && !stream.merge(1, 1) && !stream.merge(0, 7));
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_shard_takes_a_thousand_records_a_second() {
+    async fn shard_accepts_1000_records_per_second() {
         clock::begin();
         let stream = SimStream::new(1, 100);
         let stored = |n: usize| (0..n).filter(|_| put(&stream, "k") == EntryResult::Stored).count();
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_older_than_the_retention_is_gone() {
+    async fn records_beyond_retention_are_skipped() {
         clock::begin();
         let stream = SimStream::new(1, 100);
         put(&stream, "old");

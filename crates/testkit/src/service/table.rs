@@ -1,7 +1,7 @@
-//! `DynamoDB`: the table of claims, with its conditional writes and its expiry.
+//! Simulated `DynamoDB` table of claims, with conditional writes and expiry.
 //!
-//! Rules: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html>;
-//! an item that has expired is gone at once, which is the earliest that
+//! Rules: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html>.
+//! An expired item is deleted immediately, the earliest time that
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html> allows.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::clock;
 use crate::fault::Faults;
 use crate::injector::FaultInjector;
 
-/// One table of claims, at the end of a line. Clones are the same table.
+/// Simulated table of claims behind a fault injector. Clones share state.
 #[derive(Clone, Debug)]
 pub struct SimClaims {
     injector: FaultInjector,
@@ -37,58 +37,58 @@ struct Item {
     expires_at: Timestamp,
 }
 
-/// Something that happened to an alert in the table.
+/// Change to an alert in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// When, by [`clock::stamp`].
+    /// Order of the change, by [`clock::stamp`].
     pub stamp: u64,
-    /// The alert.
+    /// Id of the alert.
     pub alert_id: String,
-    /// Who did it.
+    /// Owner of the claim.
     pub owner: String,
-    /// What.
+    /// Kind of change.
     pub kind: ChangeKind,
 }
 
-/// What happened to an alert in the table.
+/// Kind of change to an alert in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// It was claimed.
+    /// The alert was claimed.
     Claimed,
-    /// Somebody set out to note that it was sent.
+    /// A sender is about to mark it as sent.
     MarkingSent,
-    /// It was noted as sent.
+    /// It was marked as sent.
     MarkedSent,
-    /// A claim was given back.
+    /// A claim was released.
     Released,
 }
 
 impl SimClaims {
-    /// An empty table, as it is reached with these faults.
+    /// Creates an empty table with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
         Self { injector: FaultInjector::new(OPERATION, faults), state: Arc::default() }
     }
 
-    /// The same table, as it is reached with other faults.
+    /// Returns the same table behind other faults.
     #[must_use]
     pub fn reached_with(&self, faults: Faults) -> Self {
         Self { injector: FaultInjector::new(OPERATION, faults), state: self.state.clone() }
     }
 
-    /// What happened, in order.
+    /// Returns the changes, in order.
     #[must_use]
     pub fn changes(&self) -> Vec<Change> {
         self.state().changes.clone()
     }
 
-    /// How many calls were made, with an effect or without.
+    /// Returns the number of calls, with or without effect.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.state().calls
     }
 
-    /// The alerts that were noted as sent.
+    /// Returns the alerts marked as sent.
     #[must_use]
     pub fn sent(&self) -> Vec<String> {
         let state = self.state();
@@ -106,7 +106,7 @@ impl SimClaims {
 }
 
 impl State {
-    fn note(&mut self, claim: &Claim, kind: ChangeKind) {
+    fn record_change(&mut self, claim: &Claim, kind: ChangeKind) {
         let (alert_id, owner) = (claim.alert_id.clone(), claim.owner.clone());
         self.changes.push(Change { stamp: clock::stamp(), alert_id, owner, kind });
     }
@@ -126,7 +126,7 @@ impl State {
             }
             Some(item) if item.owner == claim.owner && item.lease_until > Timestamp::UNIX_EPOCH => {
             }
-            _ => self.note(claim, ChangeKind::Claimed),
+            _ => self.record_change(claim, ChangeKind::Claimed),
         }
         self.put(claim, false);
         ClaimStatus::Claimed
@@ -134,14 +134,14 @@ impl State {
 
     fn mark_sent(&mut self, claim: &Claim) {
         self.put(claim, true);
-        self.note(claim, ChangeKind::MarkedSent);
+        self.record_change(claim, ChangeKind::MarkedSent);
     }
 
     fn release(&mut self, claim: &Claim) {
         let item = self.items.get_mut(&claim.alert_id);
         if let Some(item) = item.filter(|it| !it.is_sent && it.owner == claim.owner) {
             item.lease_until = Timestamp::UNIX_EPOCH;
-            self.note(claim, ChangeKind::Released);
+            self.record_change(claim, ChangeKind::Released);
         }
     }
 }
@@ -152,7 +152,7 @@ impl ClaimStore for SimClaims {
     }
 
     async fn mark_sent(&self, claim: &Claim) -> Result<(), CallError> {
-        self.state().note(claim, ChangeKind::MarkingSent);
+        self.state().record_change(claim, ChangeKind::MarkingSent);
         self.call(|state| state.mark_sent(claim)).await
     }
 
@@ -173,7 +173,7 @@ mod tests {
         Claim { alert_id, owner, lease_until: later(60), expires_at: later(3_600) }
     }
 
-    async fn stands(table: &SimClaims, claim: &Claim) -> ClaimStatus {
+    async fn claim_status(table: &SimClaims, claim: &Claim) -> ClaimStatus {
         table.claim(claim, clock::now()).await.unwrap()
     }
 
@@ -182,41 +182,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_claim_holds_until_its_lease_ends_or_it_is_given_back() {
+    async fn claim_holds_until_lease_expires_or_release() {
         clock::begin();
         let table = SimClaims::new(Faults::none(1));
         let (one, other) = (claim("one"), claim("other"));
 
-        assert_eq!(stands(&table, &one).await, ClaimStatus::Claimed);
-        assert_eq!(stands(&table, &one).await, ClaimStatus::Claimed, "its owner asks again");
+        assert_eq!(claim_status(&table, &one).await, ClaimStatus::Claimed);
         assert_eq!(
-            stands(&table, &other).await,
+            claim_status(&table, &one).await,
+            ClaimStatus::Claimed,
+            "its owner claims again"
+        );
+        assert_eq!(
+            claim_status(&table, &other).await,
             ClaimStatus::HeldByOther { until: one.lease_until }
         );
         table.release(&other).await.unwrap();
         assert_eq!(
-            stands(&table, &other).await,
+            claim_status(&table, &other).await,
             ClaimStatus::HeldByOther { until: one.lease_until }
         );
         table.release(&one).await.unwrap();
-        assert_eq!(stands(&table, &other).await, ClaimStatus::Claimed);
+        assert_eq!(claim_status(&table, &other).await, ClaimStatus::Claimed);
         pass(61).await;
-        assert_eq!(stands(&table, &claim("third")).await, ClaimStatus::Claimed);
+        assert_eq!(claim_status(&table, &claim("third")).await, ClaimStatus::Claimed);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_sent_stays_sent_until_it_expires() {
+    async fn sent_claim_stays_sent_until_expiry() {
         clock::begin();
         let table = SimClaims::new(Faults::none(1));
         let one = claim("one");
-        assert_eq!(stands(&table, &one).await, ClaimStatus::Claimed);
+        assert_eq!(claim_status(&table, &one).await, ClaimStatus::Claimed);
 
         table.mark_sent(&one).await.unwrap();
         table.release(&one).await.unwrap();
         pass(600).await;
 
-        assert_eq!(stands(&table, &claim("other")).await, ClaimStatus::Sent);
+        assert_eq!(claim_status(&table, &claim("other")).await, ClaimStatus::Sent);
         pass(3_000).await;
-        assert_eq!(stands(&table, &claim("other")).await, ClaimStatus::Claimed);
+        assert_eq!(claim_status(&table, &claim("other")).await, ClaimStatus::Claimed);
     }
 }

@@ -1,4 +1,4 @@
-//! An SNS topic: messages, and whether their publisher learnt of them.
+//! Simulated SNS topic: messages, and acknowledgements to their publisher.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,23 +8,23 @@ use tributary_aws::sns::{self, Notification};
 use super::Store;
 use crate::clock;
 
-/// One topic.
+/// Simulated topic.
 #[derive(Debug, Default)]
 pub struct SimTopic(Mutex<Vec<Message>>);
 
-/// One message that subscribers received.
+/// Message that subscribers received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// When the topic took it, by [`clock::stamp`].
+    /// Order in which the topic accepted it, by [`clock::stamp`].
     pub stamp: u64,
-    /// What it says.
+    /// Content of the message.
     pub notification: Notification,
-    /// Whether its publisher learnt that it was taken.
+    /// True if its publisher received the answer.
     pub is_acknowledged: bool,
 }
 
 impl SimTopic {
-    /// What subscribers received, in order.
+    /// Returns the messages that subscribers received, in order.
     pub fn messages(&self) -> Vec<Message> {
         self.state().clone()
     }
@@ -66,7 +66,7 @@ impl Store for SimTopic {
         sns::verdicts(ids.len(), successful, failed)
     }
 
-    /// Of equal messages, it is the newest that was answered for.
+    /// Of equal messages, acknowledges the latest.
     fn acknowledge(&self, entry: &Notification) {
         let mut state = self.state();
         let unanswered = |it: &&mut Message| !it.is_acknowledged && it.notification == *entry;

@@ -1,8 +1,8 @@
-//! The store of windows: conditional writes, an index that lags behind, and items that expire.
+//! Simulated window store: conditional writes, an index that lags, and items that expire.
 //!
-//! Rules: those of `crates/sim/src/service/table.rs`, and
+//! Rules: those of `service/table.rs`, and
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.Writes> for the
-//! index, which is brought up to date after the fact.
+//! index, which is updated asynchronously.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,10 +21,10 @@ use crate::fault::Faults;
 use crate::injector::FaultInjector;
 use crate::mapping::kinesis::shard_id;
 
-/// How long the index may show what was.
+/// Maximum lag of the index.
 const LAG: Duration = Duration::from_secs(2);
 
-/// One store of windows, at the end of a line. Clones are the same store.
+/// Simulated window store behind a fault injector. Clones share state.
 #[derive(Clone, Debug)]
 pub struct SimWindows {
     injector: FaultInjector,
@@ -34,30 +34,30 @@ pub struct SimWindows {
 #[derive(Debug, Default)]
 struct State {
     items: BTreeMap<ItemKey, Item>,
-    /// The index as it is when it has caught up.
+    /// Index without lag.
     due: BTreeMap<(String, u8), BTreeSet<(Timestamp, ItemKey)>>,
-    /// What changed of late: what the index still shows, and until when it may.
+    /// Recent changes: the time until which the index may lag, the item, and its previous entry.
     recent: VecDeque<(Duration, ItemKey, Option<Timestamp>)>,
     clocks: BTreeMap<String, Clock>,
     expiries: BTreeMap<(String, String), Timestamp>,
-    /// When something is forgotten next.
+    /// Earliest expiry of any item.
     next_expiry: Option<Timestamp>,
 }
 
 impl SimWindows {
-    /// An empty store, as it is reached with these faults.
+    /// Creates an empty store with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
         Self { injector: FaultInjector::new(OPERATION, faults), state: Arc::default() }
     }
 
-    /// Every window that is there.
+    /// Returns all stored windows.
     #[must_use]
     pub fn items(&self) -> Vec<Item> {
         self.state().items.values().cloned().collect()
     }
 
-    /// The clock of this name, as it is.
+    /// Returns the clock of this name.
     #[must_use]
     pub fn clock_of(&self, name: &str) -> Clock {
         self.state().clocks.get(name).cloned().unwrap_or_default()
@@ -68,16 +68,16 @@ impl SimWindows {
     }
 
     async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
-        let forgetting = |state: &mut State| {
-            state.forget(clock::now());
+        let expiring = |state: &mut State| {
+            state.expire(clock::now());
             effect(state)
         };
-        self.injector.call(|| forgetting(&mut self.state())).await
+        self.injector.call(|| expiring(&mut self.state())).await
     }
 }
 
 impl State {
-    fn forget(&mut self, now: Timestamp) {
+    fn expire(&mut self, now: Timestamp) {
         if now < self.next_expiry.unwrap_or(Timestamp::MAX) {
             return;
         }
@@ -94,7 +94,7 @@ impl State {
         self.next_expiry = times.chain(shards).min();
     }
 
-    fn expires(&mut self, at: Timestamp) {
+    fn schedule_expiry(&mut self, at: Timestamp) {
         self.next_expiry = Some(self.next_expiry.map_or(at, |next| next.min(at)));
     }
 
@@ -114,13 +114,13 @@ impl State {
         }
         self.recent.push_back((clock::elapsed() + LAG, key.clone(), was_due));
         if let Some(at) = item.expires_at {
-            self.expires(at);
+            self.schedule_expiry(at);
         }
         self.items.insert(key.clone(), item.clone());
         Written::Stored
     }
 
-    /// What the index shows: with what changed of late as it was before, where it lags.
+    /// Returns the index entries; a lagging index shows recently changed items as before.
     fn shown(
         &mut self,
         spec: &str,
@@ -135,7 +135,7 @@ impl State {
         }
         let mut before = BTreeMap::new();
         if lags {
-            // The first change says what it was before all of them.
+            // The earliest change holds the entry before all of them.
             for (_, key, was_due) in self.recent.iter().rev() {
                 before.insert(key, *was_due);
             }
@@ -162,7 +162,7 @@ impl State {
         clock.shards.retain(|other| other.id != shard.id);
         clock.shards.push(shard.clone());
         self.expiries.insert((name.to_owned(), shard.id.clone()), expires_at);
-        self.expires(expires_at);
+        self.schedule_expiry(expires_at);
     }
 }
 
@@ -249,7 +249,7 @@ impl WindowStore for SimWindows {
     }
 }
 
-/// The shards of a stream, at the end of a line.
+/// Shard list of a stream behind a fault injector.
 #[derive(Clone, Debug)]
 pub struct SimShards {
     injector: FaultInjector,
@@ -257,7 +257,7 @@ pub struct SimShards {
 }
 
 impl SimShards {
-    /// The shards of `stream`, as they are asked for with these faults.
+    /// Creates the shard list of `stream` with these faults.
     #[must_use]
     pub fn new(stream: Arc<SimStream>, faults: Faults) -> Self {
         Self { injector: FaultInjector::new("kinesis:ListShards", faults), stream }

@@ -1,4 +1,4 @@
-//! The mappings do what AWS's pages say that Lambda does.
+//! Event source mappings behave as documented by AWS.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,12 +17,12 @@ use tributary_testkit::mapping::sqs::SqsMapping;
 use tributary_testkit::service::{SimBucket, SimQueue, SimStream, Store};
 use tributary_testkit::{Faults, clock};
 
-/// The data of the records of each batch, in the order of the invocations.
+/// Data of the records of each batch, in the order of the invocations.
 type Batches = Rc<RefCell<Vec<Vec<String>>>>;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// What is named in the payload of a stream: data and sequence number of each record.
+/// Returns data and sequence number of each record in a stream payload.
 fn records(payload: &str) -> Vec<(String, String)> {
     let payload: Value = serde_json::from_str(payload).unwrap();
     let record = |record: &Value| {
@@ -34,13 +34,13 @@ fn records(payload: &str) -> Vec<(String, String)> {
     payload["Records"].as_array().unwrap().iter().map(record).collect()
 }
 
-/// A function that notes each batch of a stream and answers as `answer` says.
-fn noting(answer: impl Fn(&[(String, String)]) -> Answer + 'static) -> (Lambda, Batches) {
+/// Returns a function that records each batch of a stream and answers with `answer`.
+fn recording(answer: impl Fn(&[(String, String)]) -> Answer + 'static) -> (Lambda, Batches) {
     let batches = Batches::default();
-    let noted = batches.clone();
-    let lambda = Lambda::new("noting", MINUTE, Faults::none(1), move |payload, _| {
+    let recorded = batches.clone();
+    let lambda = Lambda::new("recording", MINUTE, Faults::none(1), move |payload, _| {
         let records = records(&payload);
-        noted.borrow_mut().push(records.iter().map(|it| it.0.clone()).collect());
+        recorded.borrow_mut().push(records.iter().map(|it| it.0.clone()).collect());
         let answer = answer(&records);
         async move { answer }
     });
@@ -70,7 +70,7 @@ struct Ran {
     is_drained: bool,
 }
 
-/// What ten minutes of a mapping make of the records `0`, `1`, … of one key.
+/// Runs a mapping for ten minutes over the records `0`, `1`, … of one key.
 async fn run(
     count: usize,
     settings: Settings,
@@ -80,7 +80,7 @@ async fn run(
     let work = async {
         let stream = Arc::new(SimStream::new(1, 1_000));
         (0..count).for_each(|n| put(&stream, "k", &n.to_string()));
-        let (lambda, batches) = noting(answer);
+        let (lambda, batches) = recording(answer);
         let bucket = Arc::new(SimBucket::default());
         let mapping = KinesisMapping::new("uuid", stream, lambda, settings, bucket.clone());
         spawn_local(mapping.clone().run());
@@ -100,7 +100,7 @@ fn done() -> Answer {
     Ok(json!({"batchItemFailures": []}).to_string())
 }
 
-/// The answer that reports the records whose data is one of `data`.
+/// Returns the answer that reports the records whose data is one of `data`.
 #[expect(clippy::unnecessary_wraps, reason = "an answer among answers that fail")]
 fn failed(records: &[(String, String)], data: &[&str]) -> Answer {
     let items: Vec<_> = records
@@ -111,7 +111,7 @@ fn failed(records: &[(String, String)], data: &[&str]) -> Answer {
     Ok(json!({"batchItemFailures": items}).to_string())
 }
 
-/// Answers as `first` says the first time, and then that all is done.
+/// Answers with `first` the first time, and with success from then on.
 fn at_first(
     first: impl Fn(&[(String, String)]) -> Answer,
 ) -> impl Fn(&[(String, String)]) -> Answer {
@@ -120,7 +120,7 @@ fn at_first(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_is_read_in_batches_and_in_order() {
+async fn stream_is_read_in_ordered_batches() {
     let ran = run(10, settings(), |_| done()).await;
 
     assert_eq!(ran.batches, [vec!["0", "1", "2", "3"], vec!["4", "5", "6", "7"], vec!["8", "9"]]);
@@ -128,7 +128,7 @@ async fn a_stream_is_read_in_batches_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lowest_number_that_is_reported_is_the_checkpoint() {
+async fn lowest_reported_number_is_the_checkpoint() {
     let ran = run(4, settings(), at_first(|records| failed(records, &["3", "1"]))).await;
 
     assert_eq!(ran.batches, [vec!["0", "1", "2", "3"], vec!["1", "2", "3"]]);
@@ -136,25 +136,25 @@ async fn the_lowest_number_that_is_reported_is_the_checkpoint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_highest_number_alone_loses_what_comes_before_it() {
+async fn reporting_highest_number_alone_loses_earlier_records() {
     let ran = run(4, settings(), at_first(|records| failed(records, &["3"]))).await;
 
     assert_eq!(ran.batches, [vec!["0", "1", "2", "3"], vec!["3"]]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_number_that_is_not_of_the_batch_fails_all_of_it() {
-    let strange = json!({"batchItemFailures": [{"itemIdentifier": "4711"}]}).to_string();
+async fn unknown_number_fails_the_whole_batch() {
+    let unknown = json!({"batchItemFailures": [{"itemIdentifier": "4711"}]}).to_string();
 
-    let ran = run(2, settings(), at_first(move |_| Ok(strange.clone()))).await;
+    let ran = run(2, settings(), at_first(move |_| Ok(unknown.clone()))).await;
 
-    // Which is a failure of the function, and so the batch is halved.
+    // The whole batch failed, so the mapping halves it.
     assert_eq!(ran.batches[0], ["0", "1"]);
     assert_eq!(ran.batches[1..].concat(), ["0", "1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_as_a_whole_halves_the_batch_until_the_poison_is_alone_and_parked() {
+async fn failing_batch_is_bisected_until_poison_is_parked() {
     let ran = run(4, settings(), |records| {
         if records.iter().any(|record| record.0 == "2") { Err("poison".into()) } else { done() }
     })
@@ -173,7 +173,7 @@ async fn a_failure_as_a_whole_halves_the_batch_until_the_poison_is_alone_and_par
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_limit_one_record_blocks_its_shard() {
+async fn record_without_retry_limit_blocks_shard() {
     let settings = Settings { max_retries: None, bisect: false, ..settings() };
 
     let ran = run(2, settings, |_| Err("down".into())).await;
@@ -182,7 +182,7 @@ async fn without_a_limit_one_record_blocks_its_shard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_too_old_is_parked_and_not_tried_again() {
+async fn record_over_max_age_is_parked() {
     let settings = Settings { max_age: Some(2 * MINUTE), max_retries: None, ..settings() };
 
     let ran = run(1, settings, |_| Err("down".into())).await;
@@ -192,7 +192,7 @@ async fn a_record_that_is_too_old_is_parked_and_not_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_report_batch_item_failures_the_answer_is_ignored() {
+async fn answer_is_ignored_without_failure_reporting() {
     let settings = Settings { reports_failures: false, ..settings() };
 
     let ran = run(4, settings, |records| failed(records, &["0"])).await;
@@ -202,14 +202,14 @@ async fn without_report_batch_item_failures_the_answer_is_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_filter_keeps_records_from_the_function_and_does_not_hold_the_shard() {
+async fn filtered_records_do_not_block_shard() {
     clock::begin();
     let work = async {
         let stream = Arc::new(SimStream::new(1, 1_000));
         for data in [r#"{"kind":"reading"}"#, r#"{"kind":"window"}"#, "no JSON"] {
             put(&stream, "k", data);
         }
-        let (lambda, batches) = noting(|_| done());
+        let (lambda, batches) = recording(|_| done());
         let filter = Some(json!({"kind": ["reading", "heartbeat"]}));
         let settings = Settings { filter, ..settings() };
         let mapping = KinesisMapping::new("uuid", stream, lambda, settings, Arc::default());
@@ -224,7 +224,7 @@ async fn a_filter_keeps_records_from_the_function_and_does_not_hold_the_shard() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn children_are_read_after_their_parents_and_a_key_keeps_its_order_over_lanes() {
+async fn reshards_and_lanes_preserve_key_order() {
     clock::begin();
     let work = async {
         let stream = Arc::new(SimStream::new(2, 1_000));
@@ -239,7 +239,7 @@ async fn children_are_read_after_their_parents_and_a_key_keeps_its_order_over_la
         stream.split(2);
         put_all(80);
         let calls = RefCell::new(0);
-        let (lambda, batches) = noting(move |records| {
+        let (lambda, batches) = recording(move |records| {
             let call = calls.replace_with(|call| *call + 1);
             if call % 3 == 0 { failed(records, &[records[0].0.as_str()]) } else { done() }
         });
@@ -254,7 +254,7 @@ async fn children_are_read_after_their_parents_and_a_key_keeps_its_order_over_la
         for data in batches.borrow().iter().flatten() {
             let (key, n) = data.split_once(':').unwrap();
             let n: usize = n.parse().unwrap();
-            // What came before may come again from a checkpoint on; nothing is skipped.
+            // Records may be redelivered from a checkpoint on; none is skipped.
             let before = last.get(key).copied().unwrap_or_default();
             assert!(n <= before + 5, "{key}: {n} after {before}");
             last.insert(key.to_owned(), before.max(n));
@@ -266,7 +266,7 @@ async fn children_are_read_after_their_parents_and_a_key_keeps_its_order_over_la
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_fails_comes_back_after_its_time_and_dies_in_the_end() {
+async fn failing_message_is_redelivered_then_dead_lettered() {
     clock::begin();
     let work = async {
         let queue = SimQueue::new(Faults::none(1), MINUTE, 3);
@@ -298,20 +298,20 @@ async fn a_message_that_fails_comes_back_after_its_time_and_dies_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_partition_of_a_topic_goes_on_from_what_is_reported_of_it() {
+async fn partition_resumes_at_its_lowest_reported_offset() {
     clock::begin();
     let work = async {
         let seen = Rc::new(RefCell::new(Vec::new()));
-        let noted = seen.clone();
+        let recorded = seen.clone();
         let lambda = Lambda::new("f", MINUTE, Faults::none(1), move |payload, _| {
             let payload: Value = serde_json::from_str(&payload).unwrap();
             let offsets = |name: &str| -> Vec<u64> {
                 let records = payload["records"][name].as_array().into_iter().flatten();
                 records.map(|record| record["offset"].as_u64().unwrap()).collect()
             };
-            noted.borrow_mut().push((offsets("t-0"), offsets("t-1")));
+            recorded.borrow_mut().push((offsets("t-0"), offsets("t-1")));
             let failure = json!({"itemIdentifier": {"partition": "t-1", "offset": 1}});
-            let failures = if noted.borrow().len() == 1 { vec![failure] } else { Vec::new() };
+            let failures = if recorded.borrow().len() == 1 { vec![failure] } else { Vec::new() };
             async move { Ok(json!({"batchItemFailures": failures}).to_string()) }
         });
         let mapping = KafkaMapping::new(lambda, 100);

@@ -1,4 +1,4 @@
-//! Windows: specs, aggregation, watermark and state, over the shipped datasets.
+//! Windows over the shipped datasets: specs, aggregation, watermark and state.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -60,7 +60,7 @@ fn result(window: &Window, name: &str) -> f64 {
 }
 
 #[test]
-fn the_shipped_windows_compile() {
+fn shipped_windows_compile() {
     let specs = of(PIPELINE).unwrap();
 
     let ids: Vec<_> = specs.iter().map(|spec| spec.id.as_str()).collect();
@@ -72,7 +72,7 @@ fn the_shipped_windows_compile() {
 }
 
 #[test]
-fn a_spec_that_cannot_be_says_why() {
+fn invalid_spec_is_rejected_with_reason() {
     let refused = |more: &str| spec(more).unwrap_err();
 
     assert!(refused("size = \"0s\"").contains("at least 1s"));
@@ -82,7 +82,7 @@ fn a_spec_that_cannot_be_says_why() {
     assert!(refused("size = \"1m\"\nquantiles = [1.5]").contains("from 0 to 1"));
     assert!(refused("size = \"1m\"\nrate = [\"x\"]").contains("none of the measures"));
     assert!(refused("size = \"1 sheep\"").contains("no length of time"));
-    assert!(refused("size = \"1m\"\nidle = \"0s\"").contains("every shard would be silent"));
+    assert!(refused("size = \"1m\"\nidle = \"0s\"").contains("every shard would be idle"));
     assert!(refused("size = \"1m\"\ndistinct = 30000").contains("distinct is more than 25000"));
     let long = refused("size = \"9000000000000000000s\"");
     assert!(long.contains("more than a hundred years"), "{long}");
@@ -108,7 +108,7 @@ fn a_spec_that_cannot_be_says_why() {
 }
 
 #[test]
-fn the_values_that_are_counted_by_themselves_are_the_same_in_any_order() {
+fn separately_counted_values_do_not_depend_on_order() {
     let spec = spec("size = \"1m\"\ncount_by = [\"sensor_id\"]").unwrap();
     let of = |id: u64| Sample {
         counted: vec![Some(format!("device-{:02}", id % 70))],
@@ -129,7 +129,7 @@ fn the_values_that_are_counted_by_themselves_are_the_same_in_any_order() {
 }
 
 #[test]
-fn a_long_value_is_counted_by_its_beginning() {
+fn long_counted_value_is_shortened() {
     let spec = spec("size = \"1m\"\ncount_by = [\"sensor_id\"]").unwrap();
     let long = |end: &str| {
         let device = format!("{}{end}", "x".repeat(100_000));
@@ -147,7 +147,7 @@ fn a_long_value_is_counted_by_its_beginning() {
 }
 
 #[test]
-fn a_time_is_in_one_tumbling_window_and_in_each_hopping_window_over_it() {
+fn tumbling_and_sliding_windows_contain_time() {
     let starts = |spec: &Spec, time| {
         spec.windows_of(at(time)).map(|span| span.start.to_string()).collect::<Vec<_>>()
     };
@@ -162,7 +162,7 @@ fn a_time_is_in_one_tumbling_window_and_in_each_hopping_window_over_it() {
 }
 
 #[test]
-fn two_long_keys_stay_two() {
+fn long_keys_stay_distinct() {
     let key = |entity: String| {
         let json = format!(
             r#"{{"kind":"reading","dataset":"telemetry","event_id":"1","entity":"{entity}","event_time":"2026-11-20T12:00:00Z","received_at":"2026-11-20T12:00:00Z","measures":{{}},"attributes":{{}},"tags":[]}}"#
@@ -179,7 +179,7 @@ fn two_long_keys_stay_two() {
 }
 
 #[test]
-fn a_window_goes_from_open_over_pending_to_closed_and_a_late_event_makes_a_revision() {
+fn late_event_adds_revision_to_closed_window() {
     let spec = tumbling();
     let mut window = Window::open(minute());
 
@@ -200,7 +200,7 @@ fn a_window_goes_from_open_over_pending_to_closed_and_a_late_event_makes_a_revis
 }
 
 #[test]
-fn the_id_of_a_window_event_is_of_spec_group_start_and_revision() {
+fn window_event_id_depends_on_group_and_revision() {
     let (spec, mut window) = (tumbling(), Window::open(minute()));
     window.apply(&spec, [(&sample(1, 0, 20.0), None)], noon());
     let first = window.event(&spec, "g").event_id.into_owned();
@@ -214,7 +214,7 @@ fn the_id_of_a_window_event_is_of_spec_group_start_and_revision() {
 }
 
 #[test]
-fn beyond_the_ids_it_knows_a_window_goes_by_sequence_numbers_and_says_so() {
+fn window_beyond_distinct_limit_is_approximate() {
     let spec = spec("size = \"1m\"\ndistinct = 2").unwrap();
     let samples: Vec<_> = (1..=4).map(|id| sample(id, 0, 1.0)).collect();
     let place = |number| Some(RecordPosition { shard: "s", number });
@@ -229,7 +229,7 @@ fn beyond_the_ids_it_knows_a_window_goes_by_sequence_numbers_and_says_so() {
 }
 
 #[test]
-fn a_batch_that_was_given_up_is_added_after_later_ones() {
+fn redriven_batch_is_added_after_later_records() {
     let (spec, mut window) = (tumbling(), Window::open(minute()));
     let place = |number| Some(RecordPosition { shard: "s", number });
 
@@ -248,7 +248,7 @@ fn shard(id: &str, watermark: Option<&str>, last_seen: &str) -> Shard {
 }
 
 #[test]
-fn the_lowest_of_the_shards_that_are_heard_of_rules() {
+fn clock_uses_lowest_watermark_of_active_shards() {
     let (early, late) = ("2026-11-20T11:50:00Z", "2026-11-20T11:58:00Z");
     let clock = |shards: Vec<Shard>| Clock { shards, watermark: None };
     let now = "2026-11-20T12:00:00Z";
@@ -265,7 +265,7 @@ fn the_lowest_of_the_shards_that_are_heard_of_rules() {
 }
 
 #[test]
-fn after_a_reshard_children_begin_where_their_parents_ended_and_parents_are_over() {
+fn reshard_children_inherit_watermark_and_close_parents() {
     let now = "2026-11-20T12:00:00Z";
     let origin = |id: &str, parents: &[&str]| StreamShard {
         id: id.into(),
@@ -294,20 +294,21 @@ fn after_a_reshard_children_begin_where_their_parents_ended_and_parents_are_over
     let over: Vec<_> = registration.closed.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(over, ["p"]);
 
-    // Nothing is known, and the first batch is of a grandchild: what it came from was read.
+    // Without known shards, the first batch of a grandchild registers neither parents nor
+    // grandparents: they were read.
     let registration = Clock::default().shards_to_register("both", &stream, noon());
     let new: Vec<_> = registration.new.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(new, ["right", "both"]);
 }
 
-/// The same, but for what rounding does to the last digits.
+/// Asserts that two windows are equal up to rounding in the last digits.
 fn assert_alike(one: &Window, other: &Window) {
     let spec = tumbling();
     let (one, other) = (one.event(&spec, "g"), other.event(&spec, "g"));
     assert_eq!(one.measures.len(), other.measures.len());
     for (name, value) in one.measures.iter() {
         let other = *other.measures.get(name).unwrap();
-        // A digest is an estimate, which depends on the order.
+        // A digest is an estimate that depends on the order.
         let tolerance = if name.ends_with("_p50") { 10.0 } else { 1e-9 };
         assert!(
             (value - other).abs() <= tolerance * value.abs().max(1.0),
@@ -317,7 +318,7 @@ fn assert_alike(one: &Window, other: &Window) {
 }
 
 #[test]
-fn the_example_that_is_explained_line_by_line_is_a_spec() {
+fn tutorial_example_compiles() {
     let text = include_str!("../../../../fixtures/windows/tutorial.toml");
 
     let specs = of(text).unwrap();
@@ -327,10 +328,10 @@ fn the_example_that_is_explained_line_by_line_is_a_spec() {
 }
 
 proptest! {
-    /// However the events of a window are divided into batches, ordered and repeated, it comes to the
-    /// same: merging is associative and commutative, and what was merged adds nothing.
+    /// The order, batching and repetition of events do not change a window: merging is associative
+    /// and commutative, and a merged event adds nothing.
     #[test]
-    fn a_window_is_the_same_in_any_order_and_however_often_its_events_come(
+    fn window_does_not_depend_on_order_or_repetition(
         values in prop::collection::vec((0_i64..60, -50.0..50.0), 1..60),
         order in prop::collection::vec((any::<prop::sample::Index>(), 1_usize..9), 0..30),
     ) {
@@ -348,7 +349,7 @@ proptest! {
             let from = index.index(samples.len());
             let batch = samples[from..].iter().take(*length);
             pieces.apply(&spec, batch.map(|it| (it, None)), noon());
-            // What the store keeps is what there was.
+            // Round trip through the store.
             pieces = Window::from_json(&pieces.to_json()).unwrap();
         }
         pieces.apply(&spec, samples.iter().rev().map(|it| (it, None)), noon());
@@ -357,10 +358,10 @@ proptest! {
         assert_alike(&whole, &pieces);
     }
 
-    /// Whatever numbers there are, the store can read what was written, and the event has no number that
-    /// JSON has not.
+    /// Any finite values produce a window that can be read back, and an event without numbers that
+    /// JSON cannot represent.
     #[test]
-    fn a_window_of_any_numbers_can_be_read_again(
+    fn window_of_any_numbers_round_trips(
         batches in prop::collection::vec(
             prop::collection::vec(prop_oneof![any::<f64>(), Just(f64::MAX), Just(f64::MIN)], 1..9),
             1..9,

@@ -1,13 +1,13 @@
-//! The address that a feed is posted to.
+//! Address of an HTTP target.
 
 use std::fmt;
 
-/// A URL without its trailing slash, such as `https://abc.lambda-url.us-east-1.on.aws`.
+/// URL without its trailing slash, such as `https://abc.lambda-url.us-east-1.on.aws`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address(String);
 
 impl Address {
-    /// Reads `http:URL`, or the URL itself; of `http:HOST` the scheme is http.
+    /// Parses `http:URL` or a URL. In `http:HOST`, the scheme is http.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong = |why| format!("{text:?} is no target: {why}");
         let url = match text.strip_prefix("http:") {
@@ -25,7 +25,7 @@ impl Address {
         }
         if host.contains('@') {
             return Err(wrong(
-                "a URL with a password would be shown and kept; requests are signed",
+                "a password in the URL would be logged; requests are signed instead",
             ));
         }
         if !url.bytes().all(|byte| byte.is_ascii_graphic()) || url.contains(['?', '#']) {
@@ -34,12 +34,13 @@ impl Address {
         Ok(Self(url.to_owned()))
     }
 
-    /// Where the items of a dataset go.
+    /// Returns the URL for the items of a dataset.
     pub(super) fn of(&self, dataset: &str) -> String {
         format!("{}/v1/{dataset}", self.0)
     }
 
-    /// The region in the host of a function URL. A signature for any other is refused there.
+    /// Returns the region in the host of a function URL, which rejects signatures for any other
+    /// region.
     pub(super) fn region(&self) -> Option<&str> {
         let host = self.0.split_once("://")?.1.split(['/', ':']).next()?;
         let (_, rest) = host.split_once(".lambda-url.")?;
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_url_with_or_without_its_prefix() {
+    fn address_accepts_url_with_or_without_prefix() {
         for (text, url) in [
             ("https://abc.on.aws/", "https://abc.on.aws"),
             ("http:https://abc.on.aws", "https://abc.on.aws"),
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_rejected() {
         for text in [
             "http:",
             "http://",
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_url_says_its_region() {
+    fn function_url_contains_region() {
         let region = |text| Address::parse(text).unwrap().region().map(str::to_owned);
 
         let url = "https://abc.lambda-url.eu-central-1.on.aws/";

@@ -1,4 +1,4 @@
-//! What an answer says of the items of its request.
+//! Results of the items of a request, read from its answer.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tributary_model::bad_row::shown;
 
-/// What to do after an answer.
+/// Meaning of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reading<'a> {
-    /// All items were taken.
+    /// All items were accepted.
     Accepted,
-    /// Each item has its verdict.
+    /// Each item has its own result.
     Items(Vec<Verdict<'a>>),
-    /// Nothing is known of any item: all of them go out again.
+    /// No result is known for any item: all of them are sent again.
     Retry(String),
-    /// The request was too large, as a whole.
+    /// The request as a whole was too large.
     TooLarge(String),
-    /// No such request will ever be taken.
+    /// Requests like this one are never accepted.
     Refused(String),
 }
 
-/// What became of one item.
+/// Result of one item.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict<'a> {
     Accepted,
@@ -30,7 +30,7 @@ pub(super) enum Verdict<'a> {
     Rejected(Rejected<'a>),
 }
 
-/// Why an item will never be taken.
+/// Reason why an item is permanently rejected.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Rejected<'a> {
     pub code: Cow<'a, str>,
@@ -38,7 +38,7 @@ pub(super) struct Rejected<'a> {
     pub message: Option<Cow<'a, str>>,
 }
 
-/// The body of an answer of `ingest-http`, as far as it matters here; Lambda's own has `Message`.
+/// Fields of an answer of `ingest-http` that matter here. Lambda's own answers have `Message`.
 #[derive(Default, Deserialize)]
 struct Body<'a> {
     #[serde(borrow, default)]
@@ -67,9 +67,9 @@ struct Item<'a> {
 
 /// Reads the answer to a request of `count` items.
 ///
-/// An address that is not `ingest-http` may take all with any status from 200 to 206 and say no
-/// more. Where an answer speaks of its items, each of them is read: an answer of another length than
-/// its request says nothing that can be trusted.
+/// A target other than `ingest-http` may accept everything with any status from 200 to 206 and an
+/// empty answer. If an answer lists items, each of them is read. An answer for a different number
+/// of items cannot be trusted, and the request is retried.
 pub(super) fn read(status: u16, body: &[u8], count: usize) -> Reading<'_> {
     let parsed: Body<'_> = serde_json::from_slice(body).unwrap_or_default();
     let says = || match (&parsed.error, &parsed.message) {
@@ -83,10 +83,10 @@ pub(super) fn read(status: u16, body: &[u8], count: usize) -> Reading<'_> {
         (200..=206, None) if parsed.accepted.is_none() => Reading::Accepted,
         (200..=207 | 422 | 503, Some(items)) => match verdicts(items.get(), count) {
             Some(verdicts) => Reading::Items(verdicts),
-            None => Reading::Retry(format!("{status} that does not answer for its {count} items")),
+            None => Reading::Retry(format!("{status} without a result for each of {count} items")),
         },
         (200..=207, None) => {
-            Reading::Retry(format!("{status} that does not answer for its {count} items"))
+            Reading::Retry(format!("{status} without a result for each of {count} items"))
         }
         (408 | 425 | 429 | 500..=599, _) => Reading::Retry(says()),
         (413, _) => Reading::TooLarge(says()),
@@ -94,7 +94,7 @@ pub(super) fn read(status: u16, body: &[u8], count: usize) -> Reading<'_> {
     }
 }
 
-/// One verdict for each of `count` items in their order, or nothing.
+/// Parses one result for each of `count` items in their order. Returns `None` if they do not match.
 fn verdicts(items: &str, count: usize) -> Option<Vec<Verdict<'_>>> {
     let items: Vec<Item<'_>> = serde_json::from_str(items).ok()?;
     let in_order = items.iter().enumerate().all(|(index, item)| item.index == index);
@@ -115,7 +115,7 @@ fn verdicts(items: &str, count: usize) -> Option<Vec<Verdict<'_>>> {
         .collect()
 }
 
-/// The pause that `Retry-After` asks for, in seconds; a date is not looked at.
+/// Returns the delay in `Retry-After`, in seconds and at most 30 s. A date is ignored.
 pub(super) fn pause(retry_after: Option<&str>) -> Option<Duration> {
     const MAX_SECONDS: u64 = 30;
     let seconds: u64 = retry_after?.trim().parse().ok()?;
@@ -132,7 +132,7 @@ mod tests {
         {"item":2,"line":3,"status":"send_again","record_id":"b"}]}"#;
 
     #[test]
-    fn each_item_has_its_verdict() {
+    fn each_item_has_its_result() {
         let rejected = Rejected {
             code: "missing_field".into(),
             field: Some("ID".into()),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_for_other_items_is_no_answer() {
+    fn answer_for_other_items_is_retried() {
         let swapped = MIXED.replace("\"item\":0", "\"item\":1");
         let unknown = MIXED.replace("\"accepted\",", "\"lost\",");
         for (body, count) in [(MIXED, 4), (MIXED, 2), (swapped.as_str(), 3), (&unknown, 3)] {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_taken_needs_no_look_at_each() {
+    fn full_acceptance_needs_no_item_list() {
         assert_eq!(read(202, br#"{"accepted":3,"items":[]}"#, 3), Reading::Accepted);
         for body in ["", "OK", "{}", "[1]"] {
             assert_eq!(read(200, body.as_bytes(), 3), Reading::Accepted, "{body}");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_say_whether_to_come_again() {
+    fn status_decides_retry() {
         let kind = |status| match read(status, br#"{"Message":"no"}"#, 1) {
             Reading::Retry(why) => ("again", why),
             Reading::TooLarge(why) => ("too large", why),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_shown_short() {
+    fn non_json_answer_is_quoted_short() {
         let page = "<html>".repeat(100);
 
         let Reading::Refused(why) = read(404, page.as_bytes(), 1) else { panic!() };
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_in_seconds_and_not_too_long() {
+    fn retry_after_is_seconds_with_upper_limit() {
         assert_eq!(pause(Some(" 5 ")), Some(Duration::from_secs(5)));
         assert_eq!(pause(Some("86400")), Some(Duration::from_secs(30)));
         assert_eq!(pause(Some("Fri, 20 Nov 2026 10:00:00 GMT")), None);

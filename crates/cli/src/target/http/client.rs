@@ -1,4 +1,4 @@
-//! Requests: compressed where that is wanted, signed, sent, and their answers.
+//! HTTP requests: compressed on request, signed, sent.
 
 use std::io::Write as _;
 use std::sync::atomic::AtomicU64;
@@ -25,13 +25,14 @@ use super::Address;
 
 const LINES: &str = "application/x-ndjson";
 
-/// Connecting takes milliseconds, and a lost network does not come back within seconds.
+/// Timeout for connecting. It takes milliseconds, and a lost network does not return within
+/// seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The function tries for 28 s before it answers.
+/// Timeout of one request. The function retries for 28 s before it answers.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// Credentials are asked for anew when they have less time left than this.
+/// Minimum remaining lifetime of credentials. Below it, new ones are requested.
 const MIN_CREDENTIALS_LIFE: Duration = Duration::from_mins(5);
 
 /// Sends requests to one address.
@@ -43,22 +44,22 @@ struct Inner {
     connector: SharedHttpConnector,
     signer: Option<Signer>,
     gzip: bool,
-    /// Rejected items that were told one by one.
+    /// Number of rejected items printed one by one.
     reported: AtomicU64,
 }
 
-/// An answer as it came.
+/// Answer to a request.
 pub(super) struct Answer {
     pub status: u16,
     pub retry_after: Option<String>,
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 pub(super) enum NoAnswer {
-    /// It may come another time.
+    /// May succeed on a retry.
     Transient(String),
-    /// The request cannot be made.
+    /// The request cannot be created.
     Setup(String),
 }
 
@@ -69,11 +70,11 @@ struct Signer {
 }
 
 impl Client {
-    /// A client for `address`. Unless `unsigned`, there must be credentials and a region.
+    /// Creates a client for `address`. Unless `unsigned`, it needs credentials and a region.
     ///
     /// # Errors
     ///
-    /// What is missing.
+    /// Names what is missing.
     pub(super) async fn connect(
         address: Address,
         gzip: bool,
@@ -86,12 +87,12 @@ impl Client {
         Ok(Self(Arc::new(Inner { address, connector, signer, gzip, reported })))
     }
 
-    /// How many rejected items have been told one by one.
+    /// Returns the number of rejected items printed one by one.
     pub(super) fn reported(&self) -> &AtomicU64 {
         &self.0.reported
     }
 
-    /// The body of a request with these lines.
+    /// Returns the body of a request with these lines, compressed if configured.
     pub(super) fn body(&self, lines: SdkBody) -> SdkBody {
         if !self.0.gzip {
             return lines;
@@ -141,13 +142,13 @@ impl Client {
     }
 }
 
-/// The same body once more, without a copy.
+/// Clones a body without copying its bytes.
 #[expect(clippy::expect_used, reason = "every body is in memory")]
 pub(super) fn same(body: &SdkBody) -> SdkBody {
     body.try_clone().expect("every body is in memory")
 }
 
-/// The bytes of a body.
+/// Returns the bytes of a body.
 #[expect(clippy::expect_used, reason = "every body is in memory")]
 pub(super) fn bytes(body: &SdkBody) -> &[u8] {
     body.bytes().expect("every body is in memory")
@@ -169,7 +170,7 @@ impl Signer {
         Ok(signer)
     }
 
-    /// The credentials of the environment, kept for as long as they are good.
+    /// Returns the credentials of the environment, cached until they are about to expire.
     async fn credentials(&self) -> Result<Credentials, String> {
         let kept = self.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let soon = SystemTime::now() + MIN_CREDENTIALS_LIFE;
@@ -185,7 +186,7 @@ impl Signer {
         Ok(fresh)
     }
 
-    /// The headers that make a POST a signed one.
+    /// Returns the headers that sign a POST.
     ///
     /// See <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>.
     async fn headers(

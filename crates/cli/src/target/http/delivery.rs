@@ -1,4 +1,4 @@
-//! One batch, until each of its items is taken, rejected, or out of time.
+//! Delivery of one batch, until each item is accepted, rejected or timed out.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use super::client::{Client, NoAnswer, bytes, same};
 use crate::output::eprint_line;
 use crate::target::lanes::{Outcome, Shared};
 
-/// How long nothing of a batch may be taken before the feed ends. The function may use 28 s for one
-/// answer.
+/// Maximum time without an accepted item of a batch, after which the feed ends. The function may
+/// take 28 s for one answer.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
 const INITIAL_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// So many rejected items are told one by one.
+/// Maximum number of rejected items printed one by one.
 const MAX_REPORTED: u64 = 5;
 
-/// A batch on its way.
+/// Batch in delivery.
 pub(super) struct Delivery {
     client: Client,
     dataset: &'static str,
@@ -35,13 +35,13 @@ pub(super) struct Delivery {
     outcome: Outcome,
 }
 
-/// What to do with the items of a request that was answered.
+/// Next step after an answer.
 enum Next {
-    /// Nothing: they are done with.
+    /// All items are finished.
     Done,
-    /// Send these again after a pause.
+    /// Send these items again after a delay.
     Retry(Vec<usize>),
-    /// Send them in two requests.
+    /// Send the items in two requests.
     Halves,
 }
 
@@ -53,15 +53,16 @@ impl Delivery {
         Self { client, dataset, first, lines, ends, time_limit: TIMEOUT, outcome }
     }
 
-    /// Posts the batch, then what was not taken of it, with jittered exponential pauses that are at
-    /// least what the answer asks for. Ids are made of what an item is, so that nothing is doubled.
+    /// Posts the batch, then retries the items that were not accepted. The delays are exponential
+    /// with jitter, and at least as long as the answer asks for. Ids are derived from the content
+    /// of an item, so that a retry creates no duplicate.
     ///
     /// # Errors
     ///
-    /// When no such request will ever be taken.
+    /// Fails if requests like this one are never accepted.
     pub(super) async fn run(mut self, shared: &Shared) -> Result<Outcome, String> {
         let mut parts = vec![(0..self.ends.len()).collect::<Vec<_>>()];
-        let mut patient_until = Instant::now() + self.time_limit;
+        let mut give_up_at = Instant::now() + self.time_limit;
         let delays = || {
             ExponentialBuilder::new()
                 .with_min_delay(INITIAL_DELAY)
@@ -89,12 +90,12 @@ impl Delivery {
                 }
                 Next::Retry(again) => {
                     if again.len() < part.len() {
-                        (patient_until, waits) = (Instant::now() + self.time_limit, delays());
+                        (give_up_at, waits) = (Instant::now() + self.time_limit, delays());
                     }
                     let wait = waits.next().unwrap_or(MAX_DELAY).max(pause.unwrap_or_default());
                     let count = again.len() as u64;
                     parts.push(again);
-                    if Instant::now() + wait > patient_until || shared.has_failed() {
+                    if Instant::now() + wait > give_up_at || shared.has_failed() {
                         break;
                     }
                     self.outcome.retried += count;
@@ -102,13 +103,13 @@ impl Delivery {
                     continue;
                 }
             }
-            (patient_until, waits) = (Instant::now() + self.time_limit, delays());
+            (give_up_at, waits) = (Instant::now() + self.time_limit, delays());
         }
         self.outcome.undelivered = parts.iter().map(|part| part.len() as u64).sum();
         Ok(self.outcome)
     }
 
-    /// The body with these items.
+    /// Returns the body with these items.
     fn body(&self, part: &[usize]) -> SdkBody {
         let lines = if part.len() == self.ends.len() {
             same(&self.lines)
@@ -119,7 +120,7 @@ impl Delivery {
         self.client.body(lines)
     }
 
-    /// An item with its newline.
+    /// Returns an item with its newline.
     fn line(&self, item: usize) -> &[u8] {
         let start = item.checked_sub(1).map_or(0, |before| self.ends[before]);
         &bytes(&self.lines)[start..self.ends[item]]
@@ -158,7 +159,7 @@ impl Delivery {
         Ok((next, pause))
     }
 
-    /// Keeps the items that are to be sent again.
+    /// Counts rejected items and returns those to send again.
     fn apply_verdicts(&mut self, part: &[usize], verdicts: Vec<Verdict<'_>>, status: u16) -> Next {
         let mut again = Vec::new();
         for (&item, verdict) in part.iter().zip(verdicts) {
@@ -199,7 +200,7 @@ mod tests {
     use crate::target::http::Address;
 
     #[tokio::test]
-    async fn what_nobody_takes_for_too_long_is_undelivered() {
+    async fn items_are_undelivered_after_time_limit() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = Address::parse(&format!("http://127.0.0.1:{port}")).unwrap();
         let client = Client::connect(address, false, true).await.unwrap();

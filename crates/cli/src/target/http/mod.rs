@@ -1,7 +1,7 @@
-//! An address that takes lines over HTTP: `ingest-http`, or what answers like it.
+//! HTTP target for lines: `ingest-http`, or a service that answers like it.
 //!
-//! Lines are gathered into requests of one dataset. A line is in exactly one request, requests are
-//! on their way side by side, and so the order of records is not kept.
+//! Lines are gathered into requests of one dataset, and each line is in exactly one request.
+//! Requests are sent concurrently, so the order of records is not kept.
 
 mod address;
 mod answer;
@@ -22,16 +22,16 @@ use self::delivery::Delivery;
 use super::lanes::{self, Lanes, Shared};
 use super::{HealthProbe, Item, SendResult, Status, Target};
 
-/// The most items of a request: four calls to the stream, so that an answer comes soon.
+/// Maximum items of a request: four calls to the stream, so that the answer arrives soon.
 const MAX_ITEMS: usize = 2_000;
 
-/// A request is no longer than this, unless one item is. The function takes 6 MB of base64.
+/// Maximum bytes of a request, unless a single item is longer. The function accepts 6 MB of base64.
 const MAX_BYTES: usize = 1 << 20;
 
-/// No function takes a longer item: 6 MB of base64, and some room.
+/// Maximum bytes of an item: 6 MB of base64 with some margin, more than any function accepts.
 const MAX_ITEM_BYTES: usize = 4 << 20;
 
-/// A record waits no longer than this for others to go with.
+/// Maximum time that a record waits for others to share its request.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// Posts lines.
@@ -42,13 +42,13 @@ pub(crate) struct HttpTarget {
     lanes: Lanes<Batch>,
 }
 
-/// The lines of one request.
+/// Lines of one request.
 struct Batch {
     dataset: &'static str,
-    /// The number of the first record in the feed, from 1.
+    /// Number of the first record in the feed, from 1.
     first: u64,
     body: Vec<u8>,
-    /// Where each line ends, its newline included.
+    /// End offset of each line, including its newline.
     ends: Vec<usize>,
 }
 
@@ -66,8 +66,8 @@ impl Batch {
 }
 
 impl HttpTarget {
-    /// The address, with `connections` requests in flight. Region and credentials of the signatures
-    /// are those of the environment.
+    /// Opens the address with `connections` requests in flight. Region and credentials of the
+    /// signatures come from the environment.
     pub(crate) fn open(
         address: Address,
         connections: usize,
@@ -83,7 +83,7 @@ impl HttpTarget {
         Ok(Self { batch: Batch::new(), since: Instant::now(), taken: 0, lanes })
     }
 
-    /// Hands over what is gathered, and waits until there is a connection for it.
+    /// Hands the gathered lines to the lane, and waits until a connection is free.
     fn send_batch(&mut self) -> Result<()> {
         if self.batch.ends.is_empty() {
             return Ok(());
@@ -148,7 +148,7 @@ impl Target for HttpTarget {
     }
 }
 
-/// Delivers what comes through the lane until its sender is gone, so many at a time.
+/// Delivers the batches of a lane until its sender is dropped, up to `connections` concurrently.
 async fn deliver(
     client: &Result<Client, String>,
     mut lane: Receiver<Batch>,

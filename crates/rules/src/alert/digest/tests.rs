@@ -37,20 +37,20 @@ fn ids(message: &str) -> Vec<String> {
     ids.map(|id| id.as_str().unwrap().to_owned()).collect()
 }
 
-/// A key of each alert alone, as long as an event id.
+/// Returns alerts with distinct keys, each as long as an event id.
 fn storm(count: usize) -> Vec<Alert> {
     (0..count).map(|index| alert(index, &format!("{index:032}"))).collect()
 }
 
 #[test]
-fn few_alerts_have_a_message_each() {
+fn few_alerts_are_sent_singly() {
     assert_eq!(planned(&storm(10), 10), Plan { singles: 10, digests: Vec::new() });
     assert_eq!(planned(&[], 10), Plan::default());
-    assert_eq!(planned(&storm(3), 0), Plan::default(), "nothing can be told in no message");
+    assert_eq!(planned(&storm(3), 0), Plan::default(), "no messages, no alerts");
 }
 
 #[test]
-fn a_digest_says_what_people_need() {
+fn digest_message_lists_keys_and_examples() {
     let alerts: Vec<_> = (0..8).map(|index| alert(index, ["I-75", "I-71"][index % 2])).collect();
 
     let plan = planned(&alerts, 3);
@@ -63,7 +63,7 @@ fn a_digest_says_what_people_need() {
 }
 
 #[test]
-fn a_storm_takes_as_few_digests_as_hold_it_and_the_other_messages_are_alerts() {
+fn alert_storm_uses_as_few_digests_as_possible() {
     let plan = planned(&storm(10_000), 10);
 
     assert_eq!((plan.singles, plan.digests.len()), (5, 5), "a hundred bytes an alert");
@@ -71,7 +71,7 @@ fn a_storm_takes_as_few_digests_as_hold_it_and_the_other_messages_are_alerts() {
 }
 
 #[test]
-fn what_even_digests_alone_do_not_hold_is_left_and_never_cut() {
+fn alerts_beyond_all_digests_are_left_out() {
     let alerts = storm(10_000);
 
     let plan = planned(&alerts, 2);
@@ -83,7 +83,7 @@ fn what_even_digests_alone_do_not_hold_is_left_and_never_cut() {
 }
 
 #[test]
-fn keys_of_any_text_are_cut_and_counted_as_they_are() {
+fn long_keys_are_shortened_but_counted_separately() {
     let long = "\u{1}".repeat(100_000);
     let alerts: Vec<_> =
         (0..50).map(|index| alert(index, &format!("{long}{}", index / 5))).collect();
@@ -92,14 +92,18 @@ fn keys_of_any_text_are_cut_and_counted_as_they_are() {
 
     assert_eq!(plan.digests[0].alerts, 0..50);
     let message: Value = serde_json::from_str(&plan.digests[0].message).unwrap();
-    assert_eq!(message["keys"].as_array().unwrap().len(), 10, "they differ in what was cut");
+    assert_eq!(
+        message["keys"].as_array().unwrap().len(),
+        10,
+        "they differ in the part that was cut"
+    );
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn each_alert_is_told_once_in_at_most_so_many_messages_that_fit(
+    fn plan_covers_each_alert_once_within_limits(
         keys in prop::collection::vec("\\PC{0,300}", 1..40),
         count in 0usize..6_000,
         messages in 0usize..8,
@@ -118,6 +122,6 @@ proptest! {
             prop_assert_eq!(reported, meant.collect::<BTreeSet<_>>());
             next = digest.alerts.end;
         }
-        prop_assert!(next == count || plan.singles == 0, "left, and yet not all are digests");
+        prop_assert!(next == count || plan.singles == 0, "alerts left out although not all messages are digests");
     }
 }

@@ -1,14 +1,14 @@
 use crate::check::{Code, Fault, faults};
 use crate::shipped;
 
-/// What is said of an expression by one who has as much stack as the main thread of a process.
-fn told_in_a_thread(when: String) -> Vec<Fault> {
+/// Returns the faults of an expression, checked on a stack as large as that of a main thread.
+fn faults_in_thread(when: String) -> Vec<Fault> {
     let check = move || faults(shipped::schemas().get("accidents").unwrap(), &when);
     std::thread::Builder::new().stack_size(8 << 20).spawn(check).unwrap().join().unwrap()
 }
 
 #[test]
-fn an_expression_that_is_too_large_or_too_deep_is_refused_before_it_is_gone_into() {
+fn oversized_expression_is_rejected_before_it_is_parsed() {
     let severity = "event.measures.severity";
     let nested =
         |count: usize| format!("{}{severity} > 3.0{}", "(".repeat(count), ")".repeat(count));
@@ -40,7 +40,7 @@ fn an_expression_that_is_too_large_or_too_deep_is_refused_before_it_is_gone_into
         (format!("event.entity == r'\\' // {}", "(".repeat(90)), None),
     ] {
         let shown = when.chars().take(60).collect::<String>();
-        let faults = told_in_a_thread(when);
+        let faults = faults_in_thread(when);
         match code {
             None => assert_eq!(faults, [], "{shown}"),
             Some(message) => {
@@ -53,7 +53,7 @@ fn an_expression_that_is_too_large_or_too_deep_is_refused_before_it_is_gone_into
 }
 
 #[test]
-fn a_long_list_is_gone_through_once() {
+fn long_list_is_checked_once() {
     let names = (0..8_000).map(|number| format!("'sensor-{number}'")).collect::<Vec<_>>();
     let numbers = (0..8_000).map(|number| format!("{number}.5")).collect::<Vec<_>>();
     for when in [
@@ -61,8 +61,8 @@ fn a_long_list_is_gone_through_once() {
         format!("!(event.entity in [{}])", names.join(",")),
         format!("!(event.measures.distance_km in [{}])", numbers.join(",")),
     ] {
-        assert_eq!(told_in_a_thread(when), []);
+        assert_eq!(faults_in_thread(when), []);
     }
     let dead = format!("event.measures.severity in [{}, 3.0]", numbers.join(","));
-    assert_eq!(told_in_a_thread(dead).len(), 10, "no more is told of a list");
+    assert_eq!(faults_in_thread(dead).len(), 10, "a list reports no more");
 }
