@@ -48,14 +48,13 @@ def parse(lines):
             yield message["package_id"].rpartition("#")[2], frozenset(message["features"]), message["fresh"]
 
 
-def rebuilt(command, known):
-    """Says which package `command` compiles again, and which features it lacks; None where it compiles none."""
-    for package, features, is_fresh in artifacts(command):
-        if not is_fresh:
-            missing = frozenset().union(*known.get(package, [])) - features
-            why = f" without {', '.join(sorted(missing))}" if missing else ""
-            return f"{' '.join(command)} compiles {package} again{why}"
-    return None
+def describe(command, built, known):
+    """Says that `command` compiles a package again, and without which features; None where it does not."""
+    package, features, is_fresh = built
+    if is_fresh:
+        return None
+    missing = frozenset().union(*known.get(package, [])) - features
+    return f"{command} compiles {package} again" + (f" without {', '.join(sorted(missing))}" if missing else "")
 
 
 def main():
@@ -64,7 +63,8 @@ def main():
         known.setdefault(package, set()).add(features)
     builds = [["cargo", "build", "--package", name] for name in members()]
     for command in [*builds, ["cargo", "lambda", "build", "--bin", "transform"]]:
-        fault = rebuilt(command, known)
+        described = (describe(" ".join(command), built, known) for built in artifacts(command))
+        fault = next(filter(None, described), None)
         if fault:
             print(f"{fault}: see \"One build\" in docs/dependencies.md", file=sys.stderr)
             return 1

@@ -251,11 +251,11 @@ fn what_a_stack_costs_is_said_of_as_many_alarms_as_it_has() {
     let (alarms, metrics) = alarms::count(&template(), &BTreeMap::new());
     let (with_kafka, _) = alarms::count(&template(), &kafka);
 
-    let readme = page("README.md");
+    let readme = page("docs/DEPLOY.md");
     for said in [
         format!("for {alarms} alarms, which look at {metrics} metrics"),
         format!("the first one, {} alarms", with_kafka - alarms),
     ] {
-        assert!(readme.contains(&said), "README.md does not say {said:?}");
+        assert!(readme.contains(&said), "docs/DEPLOY.md does not say {said:?}");
     }
 }

@@ -100,9 +100,12 @@ async fn bad_rows_are_quarantined_with_their_place_and_the_batch_moves_on() {
     let events = transform.events.target().stored();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].partition_key, json(&events[0].data)["entity"]);
-    let bad_rows: Vec<_> =
+    let mut bad_rows: Vec<_> =
         transform.quarantine.target().stored().iter().map(|line| json(line)).collect();
-    insta::assert_json_snapshot!(bad_rows, { "[].payload_base64" => "[bytes]" });
+    for row in &mut bad_rows {
+        row["payload_base64"] = "[bytes]".into();
+    }
+    insta::assert_json_snapshot!(bad_rows);
 }
 
 #[tokio::test(start_paused = true)]
