@@ -1,5 +1,5 @@
-//! Putting small records together, so that they share a PUT payload unit and count as one of the
-//! 1,000 records that a shard takes a second.
+//! KPL aggregation of small records, so that they share a PUT payload unit and count as one of the
+//! 1,000 records per second of a shard.
 
 use std::borrow::Cow;
 use std::iter::repeat_n;
@@ -10,18 +10,18 @@ use crate::error::CallError;
 use crate::kinesis::StreamRecord;
 use crate::put::{BatchPut, EntryResult, Limits};
 
-/// What an aggregate adds to a user record at most, but for a second copy of its partition key:
-/// tags, lengths and indices, and its half of magic number, MD5 and hash key.
+/// Upper bound, in bytes, of what an aggregate adds to a user record besides a second copy of its
+/// partition key: tags, lengths, indices, and the record's half of magic number, MD5 and hash key.
 const OVERHEAD: usize = 64;
 
-/// A stream that takes consecutive small records as one [KPL aggregate](kpl), where that is wanted.
+/// Stream that can pack consecutive small records into one [KPL aggregate](kpl).
 ///
-/// What the stream says of an aggregate it says of each record in it: whoever puts through this
-/// sees records, verdicts and positions as ever. A record that has the payload unit to itself goes
-/// as it is. A second try may put other records together than the first.
+/// The stream's result for an aggregate becomes the result of each record in it, so callers see
+/// records, results and positions as without aggregation. A record that fills a payload unit by
+/// itself is sent unchanged. A retry may pack other records together than the first attempt.
 ///
-/// The records of an aggregate go to the shard of the first one. With this, records of one
-/// partition key are on several shards, and their order is lost between those.
+/// The records of an aggregate go to the shard of the first one. Records of one partition key then
+/// end up on several shards, and their order is lost between those.
 #[derive(Clone, Debug)]
 pub struct Aggregating<P> {
     target: P,
@@ -29,12 +29,12 @@ pub struct Aggregating<P> {
 }
 
 impl<P> Aggregating<P> {
-    /// `target`, with aggregates where they are `on`.
+    /// Creates a stream over `target` that aggregates if `on`.
     pub fn new(target: P, on: bool) -> Self {
         Self { target, on }
     }
 
-    /// The stream behind it.
+    /// Returns the stream behind it.
     pub fn target(&self) -> &P {
         &self.target
     }
@@ -66,7 +66,7 @@ impl<P: BatchPut<Entry = StreamRecord>> BatchPut for Aggregating<P> {
         let records: Vec<_> = packs.iter().map(|pack| pack.record.as_ref()).collect();
         let verdicts = self.target.put(&records).await?;
         if verdicts.len() != packs.len() {
-            // Not to be trusted; and it must not look as if it were for these records.
+            // The results cannot be assigned, and must not be taken for those of these entries.
             return Ok(Vec::new());
         }
         let spread = packs.iter().zip(verdicts);
@@ -74,18 +74,18 @@ impl<P: BatchPut<Entry = StreamRecord>> BatchPut for Aggregating<P> {
     }
 }
 
-/// A record for the stream, and how many of the entries it stands for.
+/// Record for the stream, and the number of entries in it.
 struct Pack<'a> {
     record: Cow<'a, StreamRecord>,
     count: usize,
 }
 
-/// Puts consecutive entries together, as many as `most` bytes hold with the partition key.
+/// Packs consecutive entries, as many as fit into `max` bytes with the partition key.
 fn pack<'a>(mut entries: &[&'a StreamRecord], max: usize) -> Vec<Pack<'a>> {
     let mut packs = Vec::new();
     while let Some(&first) = entries.first() {
         let key = &first.partition_key;
-        // Without it the KCL would drop those whose own key belongs to another shard.
+        // Without the hash key, the KCL would drop records whose own key belongs to another shard.
         let hash_key = kpl::hash_key(key).to_string();
         let mut aggregator = Aggregator::new(max.saturating_sub(key.len()));
         let fits = |entry: &&&StreamRecord| {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn small_records_share_a_payload_unit_and_large_ones_go_as_they_are() {
+    fn small_records_share_one_payload_unit() {
         let small = vec![record("k", 1_000); 60];
         assert_eq!(counts(&small), [24, 24, 12]);
 
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_is_unpacked_in_order_and_within_the_limit() {
+    fn packed_records_unpack_in_order_within_limit() {
         let records: Vec<_> =
             (0..500).map(|n: usize| record(&format!("sensor-{}", n % 7), n * 3 % 700)).collect();
         let entries: Vec<_> = records.iter().collect();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn each_user_record_has_the_hash_key_of_its_aggregate() {
+    fn user_records_carry_the_aggregate_hash_key() {
         let records = [record("first", 10), record("second", 10)];
         let entries: Vec<_> = records.iter().collect();
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_counts_for_no_less_than_it_takes_in_an_aggregate() {
+    fn record_size_covers_aggregate_overhead() {
         for (key, bytes) in [("k".repeat(256), 0), ("k".into(), 0), ("k".into(), 12_000)] {
             let records: Vec<_> =
                 (0..2).map(|n| record(&format!("{n}{}", &key[1..]), bytes)).collect();

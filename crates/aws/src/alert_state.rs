@@ -1,8 +1,8 @@
-//! What rules remember from one batch to the next: for which windows `when` held, and when something
-//! last came from an entity.
+//! State that alert rules keep between batches: the windows for which `when` held, and the
+//! last-seen time of each watched entity.
 //!
-//! Each note is one conditional write on one item. What is noted only grows, so that notes may come in
-//! any order, and again, and from several functions at once, and come to the same.
+//! Each update is one conditional write on one item. Stored values only grow, so updates may arrive
+//! in any order, repeatedly, and from several functions, with the same result.
 
 mod table;
 
@@ -16,45 +16,45 @@ use crate::error::CallError;
 
 pub use table::AlertStateTable;
 
-/// The operation of each call that writes, for messages.
+/// Name of the write operation in messages.
 pub const OPERATION: &str = "dynamodb:UpdateItem";
 
-/// The operation of each call that looks for what is due, for messages.
+/// Name of the query operation in messages.
 pub const QUERY: &str = "dynamodb:Query";
 
-/// A store of what rules remember.
+/// Store of the state of alert rules.
 pub trait AlertState: Send + Sync {
-    /// Raises what is known of a window to the mark's value, where it is lower; the marks of its item
-    /// after that. The item is kept until `expires_at` at least.
+    /// Raises the stored mark of a window to the mark's value if it is lower. Returns all marks of
+    /// the item after the update. The item is retained until `expires_at` at least.
     ///
     /// # Errors
     ///
-    /// When there is no answer with the marks; they may have been raised all the same.
+    /// Returns an error if the answer lacks the marks; they may have been raised all the same.
     fn raise_mark(
         &self,
         mark: &Mark,
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<Marks, CallError>> + Send;
 
-    /// Notes that something came from an entity, unless something that came later is noted; its silence
-    /// is due at [`WatchedEntity::due`] if nothing comes. What is known of it after that, a silence included whose end was
-    /// not told yet.
+    /// Records the last-seen time of an entity, unless a later one is stored. Its no-data alert is
+    /// due at [`WatchedEntity::due`] unless another reading arrives. Returns the stored state of
+    /// the entity, including a no-data period whose resolved alert has not been sent yet.
     ///
     /// # Errors
     ///
-    /// When there is no answer with what is known; it may have been noted all the same.
+    /// Returns an error if the answer lacks the state; it may have been stored all the same.
     fn record_seen(
         &self,
         watched: &WatchedEntity,
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<WatchedEntity, CallError>> + Send;
 
-    /// Entities of a part of the index whose silence is due at `now`, those that are due longest first;
-    /// at most `limit`. The index may show what was a moment ago.
+    /// Returns the entities of an index bucket whose no-data alert is due at `now`, longest due
+    /// first, at most `limit`. The index is eventually consistent.
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// Returns an error if the store does not answer.
     fn due(
         &self,
         bucket: u8,
@@ -62,23 +62,23 @@ pub trait AlertState: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<WatchedEntity>, CallError>> + Send;
 
-    /// Notes that the silence since [`WatchedEntity::seen_at`] was told. It is due no more, unless something
-    /// came meanwhile.
+    /// Marks the no-data alert since [`WatchedEntity::last_seen`] as sent. The entity is no longer
+    /// due, unless a reading arrived meanwhile.
     ///
     /// # Errors
     ///
-    /// When it is not known to be noted.
+    /// Returns an error if the update is not known to be stored.
     fn mark_sent(
         &self,
         watched: &WatchedEntity,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Notes that the silence since [`WatchedEntity::seen_at`] is to be looked at again at `until`, where it is
-    /// due before that and nothing came meanwhile.
+    /// Postpones the no-data alert since [`WatchedEntity::last_seen`] to `until`, if it is due
+    /// before that and no reading arrived meanwhile.
     ///
     /// # Errors
     ///
-    /// When it is not known to be noted.
+    /// Returns an error if the update is not known to be stored.
     fn postpone(
         &self,
         watched: &WatchedEntity,
@@ -86,31 +86,32 @@ pub trait AlertState: Send + Sync {
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Notes that the end of the silence since [`WatchedEntity::silent_since`] was told.
+    /// Marks the resolved alert of the no-data period since [`WatchedEntity::silent_since`] as
+    /// sent.
     ///
     /// # Errors
     ///
-    /// When it is not known to be noted.
+    /// Returns an error if the update is not known to be stored.
     fn mark_resolved(
         &self,
         watched: &WatchedEntity,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Notes that the function is behind with a shard: until then, what has not come says nothing.
+    /// Records that the function lags on a shard. Until `until`, missing readings prove nothing.
     ///
     /// # Errors
     ///
-    /// When it is not known to be noted.
+    /// Returns an error if the update is not known to be stored.
     fn record_lag(
         &self,
         shard: &str,
         until: Timestamp,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Whether the function is behind with any shard.
+    /// Returns true while the function lags on any shard.
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// Returns an error if the store does not answer.
     fn is_lagging(&self, now: Timestamp) -> impl Future<Output = Result<bool, CallError>> + Send;
 }

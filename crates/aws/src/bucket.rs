@@ -1,4 +1,4 @@
-//! A bucket as an operator needs it: what is below a prefix, and whole objects.
+//! S3 access for an operator: lists a prefix, and reads, writes and removes whole objects.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -6,42 +6,42 @@ use jiff::Timestamp;
 
 use crate::error::CallError;
 
-/// A bucket of S3.
+/// S3 bucket.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: Client,
     name: String,
 }
 
-/// An object that is listed.
+/// Listed object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The key.
+    /// Key of the object.
     pub key: String,
-    /// How many bytes it has.
+    /// Size in bytes.
     pub bytes: u64,
-    /// When it was written.
+    /// Time of the last modification.
     pub written_at: Option<Timestamp>,
 }
 
 impl Bucket {
-    /// The bucket `name`, through `client`.
+    /// Creates access to the bucket `name` through `client`.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
 
-    /// Its name.
+    /// Returns the bucket's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The objects below `prefix` in the order of their keys, those whose keys sort after `after`.
+    /// Lists the objects below `prefix` whose keys sort after `after`, in key order.
     ///
     /// # Errors
     ///
-    /// Why they cannot be listed.
+    /// Returns an error if the listing fails.
     pub async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Entry>, CallError> {
         let mut found = Vec::new();
         let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
@@ -58,16 +58,16 @@ impl Bucket {
                 Some(Entry { key: object.key?, bytes, written_at })
             }));
         }
-        // A store that does not know where to start lists all.
+        // Some S3-compatible stores ignore `start-after` and list everything.
         found.retain(|entry| after.is_none_or(|after| entry.key.as_str() > after));
         Ok(found)
     }
 
-    /// The bytes of an object.
+    /// Reads a whole object.
     ///
     /// # Errors
     ///
-    /// Why it cannot be read.
+    /// Returns an error if the object cannot be read.
     pub async fn get(&self, key: &str) -> Result<Vec<u8>, CallError> {
         let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
         let answer =
@@ -84,7 +84,7 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// Why it cannot be written.
+    /// Returns an error if the object cannot be written.
     pub async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), CallError> {
         let body = ByteStream::from(bytes);
         let put = self.client.put_object().bucket(&self.name).key(key).body(body).send().await;
@@ -92,11 +92,11 @@ impl Bucket {
         Ok(())
     }
 
-    /// Removes an object. In a bucket with versions its bytes stay, as an older version.
+    /// Removes an object. A versioned bucket keeps its bytes as an older version.
     ///
     /// # Errors
     ///
-    /// Why it cannot be removed.
+    /// Returns an error if the object cannot be removed.
     pub async fn remove(&self, key: &str) -> Result<(), CallError> {
         let removed = self.client.delete_object().bucket(&self.name).key(key).send().await;
         removed.map_err(|error| CallError::from_sdk("s3:DeleteObject", &self.url(key), &error))?;

@@ -1,11 +1,12 @@
-//! Claims: who sends an alert, so that one message goes out however often its event is delivered.
+//! Claims, the single-sender locks of alerts: one message is sent, however often Lambda delivers
+//! the event.
 //!
-//! An alert has an item, which is absent, claimed or sent. Only who holds the claim may publish; the
-//! claim has a lease, so that of an owner who ends between claim and message nothing is left behind:
-//! after the lease somebody else takes it. Sent is for ever, until the table forgets the item.
+//! The item of an alert is absent, claimed or sent. Only the owner of the claim may publish. A
+//! claim has a lease: if the owner ends between claim and message, another sender takes the claim
+//! once the lease has expired. Sent is permanent, until the table expires the item.
 //!
-//! [`ClaimStore`] is one call to the store; [`RetryingClaims`] insists, within the time that is left, of many at
-//! once.
+//! [`ClaimStore`] is one call to the store. [`RetryingClaims`] makes many calls concurrently and
+//! retries them within the time that is left.
 
 mod table;
 
@@ -20,67 +21,68 @@ use crate::retry::{Retry, run_concurrently};
 
 pub use table::ClaimsTable;
 
-/// The operation of each call, for messages.
+/// Name of the operation in messages.
 pub const OPERATION: &str = "dynamodb:UpdateItem";
 
-/// What somebody who wants to send an alert says.
+/// Request to claim an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The alert.
+    /// Id of the alert.
     pub alert_id: String,
-    /// Who claims it: no two invocations have the same name.
+    /// Claimant's name, unique to each invocation.
     pub owner: String,
-    /// When nobody need wait for the owner any more: it has ended for certain.
+    /// Expiry of the lease. By then the owner has certainly ended.
     pub lease_until: Timestamp,
-    /// When the store may forget the alert.
+    /// Earliest time at which the store may drop the item.
     pub expires_at: Timestamp,
 }
 
-/// How an alert stands for whoever asked.
+/// Status of an alert after an attempt to claim it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimStatus {
-    /// It is theirs to send, until the lease ends.
+    /// Claimed by the caller, who may send it until the lease expires.
     Claimed,
-    /// It was sent.
+    /// Already sent.
     Sent,
-    /// Somebody else is about to send it, or ended before they could.
+    /// Lease held by another sender, which is about to send or ended before it could.
     HeldByOther {
-        /// When it can be claimed, if it is not sent by then.
+        /// Time at which the alert can be claimed, unless it is sent by then.
         until: Timestamp,
     },
 }
 
-/// A store of claims. Each call is one atomic step on one item.
+/// Store of claims. Each call is one atomic step on one item.
 pub trait ClaimStore: Send + Sync {
-    /// Takes the alert where it is absent, where its lease is over at `now`, and where it is the
-    /// owner's already: a call without an answer can be made again.
+    /// Claims the alert if it is absent, if its lease has expired at `now`, or if the owner already
+    /// holds it. A call without an answer can therefore be retried.
     ///
     /// # Errors
     ///
-    /// When there is no answer that says how it stands; the claim may have been taken all the same.
+    /// Returns an error if the answer does not show the status; the claim may have been taken all
+    /// the same.
     fn claim(
         &self,
         claim: &Claim,
         now: Timestamp,
     ) -> impl Future<Output = Result<ClaimStatus, CallError>> + Send;
 
-    /// Says that the alert was sent, whoever holds it by now: it is true in any case.
+    /// Marks the alert as sent, regardless of the lease's holder: the message is out in any case.
     ///
     /// # Errors
     ///
-    /// When it is not known to be noted.
+    /// Returns an error if the mark is not known to be stored.
     fn mark_sent(&self, claim: &Claim) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Gives back a claim that is still the owner's, so that nobody has to wait for its lease.
-    /// What was sent, or is somebody else's, stays as it is.
+    /// Releases a claim that the owner still holds, so that other senders need not wait for its
+    /// lease. Changes nothing if the alert is sent or another sender holds it.
     ///
     /// # Errors
     ///
-    /// When it is not known to be given back.
+    /// Returns an error if the claim is not known to be released.
     fn release(&self, claim: &Claim) -> impl Future<Output = Result<(), CallError>> + Send;
 }
 
-/// Calls [`ClaimStore`], all of a few at once, and again while there is time.
+/// Calls a [`ClaimStore`] for many alerts concurrently, and retries while there is time.
 #[derive(Clone, Debug)]
 pub struct RetryingClaims<C> {
     claims: C,
@@ -88,29 +90,30 @@ pub struct RetryingClaims<C> {
 }
 
 impl<C: ClaimStore> RetryingClaims<C> {
-    /// A claimant at `claims`.
+    /// Creates a client of `claims`.
     pub fn new(claims: C) -> Self {
         Self { claims, retry: Retry::new(OPERATION) }
     }
 
-    /// The same, whose delays come from a seed, as
+    /// Draws the delays from a seed, as
     /// [`Producer::with_jitter_seed`](crate::producer::Producer::with_jitter_seed).
     #[must_use]
     pub fn with_jitter_seed(self, seed: u64) -> Self {
         Self { retry: self.retry.with_jitter_seed(seed), ..self }
     }
 
-    /// The store behind it.
+    /// Returns the store behind it.
     pub fn target(&self) -> &C {
         &self.claims
     }
 
-    /// Delays between one look at what others hold and the next, for ever.
+    /// Returns an endless sequence of delays between two checks of leases that other senders hold.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<C> {
         self.retry.delays()
     }
 
-    /// Claims all of these; how each stands, in order. `clock` is asked before every call.
+    /// Claims all of these and returns the status of each, in order. Reads `clock` before every
+    /// call.
     pub async fn claim(
         &self,
         claims: &[Claim],
@@ -121,7 +124,7 @@ impl<C: ClaimStore> RetryingClaims<C> {
         run_concurrently(claims, one).await
     }
 
-    /// Settles all of these; what became of each, in order.
+    /// Marks all of these as sent and returns the result of each, in order.
     pub async fn mark_sent(
         &self,
         claims: &[Claim],
@@ -131,7 +134,7 @@ impl<C: ClaimStore> RetryingClaims<C> {
         run_concurrently(claims, one).await
     }
 
-    /// Releases all of these, as far as one call each does: a lease ends by itself.
+    /// Releases all of these with at most one call each: a lease that stays expires by itself.
     pub async fn release(&self, claims: &[Claim], deadline: Deadline) {
         run_concurrently(claims, |claim| self.retry.attempt(deadline, self.claims.release(claim)))
             .await;

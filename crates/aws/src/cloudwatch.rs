@@ -8,25 +8,25 @@ use tributary_pipeline::metric::{Datum, Unit};
 use crate::error::CallError;
 use crate::put::{BatchPut, EntryResult, Limits};
 
-/// What a PutMetricData call takes: 1,000 data and 1 MB.
+/// Limits of a `PutMetricData` call: 1,000 data and 1 MB.
 ///
 /// See <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html>.
 pub const LIMITS: Limits = Limits { entries: 1_000, bytes: 900_000, entry_bytes: 900_000 };
 
-/// What a value with its count takes in a request, at most.
+/// Upper bound of a value with its count in a request, in bytes.
 const VALUE_BYTES: usize = 20;
 
-/// What names, time and unit take in a request beside the texts themselves.
+/// Bytes that names, time and unit take in a request beside the texts themselves.
 const DATUM_BYTES: usize = 128;
 
-/// The bytes that a datum takes in a request, at most.
+/// Returns an upper bound of a datum's bytes in a request.
 #[must_use]
 pub fn size(datum: &Datum) -> usize {
     let texts = datum.dimensions.iter().map(|(name, value)| name.len() + value.len() + 32);
     DATUM_BYTES + datum.name.len() + texts.sum::<usize>() + datum.values.len() * VALUE_BYTES
 }
 
-/// One namespace of CloudWatch.
+/// CloudWatch namespace.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     client: Client,
@@ -34,7 +34,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace `name`.
+    /// Creates a sink for the namespace `name`.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
@@ -54,7 +54,7 @@ impl BatchPut for Namespace {
         size(datum)
     }
 
-    /// The answer is for the call as a whole: it took all or nothing.
+    /// Puts all data or none: the answer is for the call as a whole.
     async fn put(&self, data: &[&Datum]) -> Result<Vec<EntryResult>, CallError> {
         self.client
             .put_metric_data()

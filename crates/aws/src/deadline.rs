@@ -1,23 +1,23 @@
-//! How long an invocation may still work.
+//! Time limit of the work of one invocation.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// What is kept back of an invocation's time for its answer.
+/// Part of an invocation's time that is reserved for its answer.
 const RESERVE: Duration = Duration::from_secs(2);
 
-/// The instant by which work must have stopped, so that what is not done can still be reported.
+/// Instant at which work must stop, so that unfinished work can still be reported.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// Two seconds before Lambda ends the invocation at `end`.
+    /// Returns the deadline of an invocation that Lambda ends at `end`: 2 seconds earlier.
     #[must_use]
     pub fn before(end: SystemTime) -> Self {
         let now = SystemTime::now();
-        // `cargo lambda watch` sends the length of an invocation where Lambda sends its end: an end
-        // on the first day of 1970 is one.
+        // `cargo lambda watch` sends the invocation's duration where Lambda sends its end. An end
+        // on 1970-01-01 is such a duration.
         let end = match end.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(length) if length < Duration::from_hours(24) => now + length,
             _ => end,
@@ -26,23 +26,23 @@ impl Deadline {
         Self::after(left.saturating_sub(RESERVE))
     }
 
-    /// `length` from now.
+    /// Returns the deadline that is `length` from now.
     #[must_use]
     pub fn after(length: Duration) -> Self {
-        // A century stands for a length that no clock can add.
+        // A century replaces a duration that the clock cannot add.
         let now = Instant::now();
         let century = Duration::from_hours(100 * 365 * 24);
         Self(now + length.min(century))
     }
 
-    /// The time that is left, zero when it is over.
+    /// Returns the time left, zero if the deadline has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Half-way from now: what the first of two steps may take, so that the second has time when the
-    /// first finds its service down.
+    /// Returns the deadline half-way from now. It limits the first of two steps, so that the second
+    /// still has time when the first finds its service down.
     #[must_use]
     pub fn half_way(self) -> Self {
         Self::after(self.remaining() / 2)
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_length_that_cargo_lambda_watch_sends_is_a_length() {
+    async fn cargo_lambda_watch_duration_is_accepted() {
         let left = left(SystemTime::UNIX_EPOCH + 600 * SECOND);
 
         assert!(left > 590 * SECOND && left <= 598 * SECOND, "{left:?}");

@@ -1,5 +1,4 @@
-//! The two kinds of failed calls: broken plumbing, which is retried, and broken set-up, which
-//! names what is missing.
+//! Errors of calls: retryable ones, and setup errors, which name what is missing.
 
 use std::error::Error;
 use std::fmt;
@@ -8,49 +7,50 @@ use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use thiserror::Error as ThisError;
 
-/// A call that did not do what it should.
+/// Error of a call to a service.
 #[derive(Clone, Debug, PartialEq, Eq, ThisError)]
 pub enum CallError {
-    /// Throttled, a server's fault, a time-out: the same call may succeed later.
+    /// Throttle, server fault or timeout: the same call may succeed later.
     #[error("{operation}: {code}: {message}")]
     Retryable {
-        /// The operation that was called.
+        /// Operation that was called.
         operation: &'static str,
-        /// The service's error code, or one of `time_out`, `dispatch`, `response`.
+        /// Error code of the service, or `time_out`, `dispatch` or `response`.
         code: String,
-        /// What the service said.
+        /// The service's message.
         message: String,
     },
-    /// Access denied, no such resource, a request the service will never take: a person must act.
+    /// Access denied, missing resource, or a request that the service will never accept: an
+    /// operator must act.
     #[error(transparent)]
     Setup(#[from] SetupError),
 }
 
-/// The deployment is wrong; the invocation fails with this text.
+/// Wrong deployment. The invocation fails with this text.
 #[derive(Clone, Debug, PartialEq, Eq, ThisError)]
 #[error("{operation} on {resource}: {code}: {message}")]
 pub struct SetupError {
-    /// The operation that was called.
+    /// Operation that was called.
     pub operation: &'static str,
-    /// The resource it was called on.
+    /// Resource of the call.
     pub resource: String,
-    /// The service's error code.
+    /// Error code of the service.
     pub code: String,
-    /// What the service said.
+    /// The service's message.
     pub message: String,
 }
 
-/// Why an invocation fails as a whole: Lambda delivers its batch again and, after its retries, parks
-/// it in the on-failure destination.
+/// Failure of a whole invocation: Lambda redelivers its batch and, after its retries, parks it in
+/// the on-failure destination.
 #[derive(Debug, ThisError)]
 pub enum InvocationError {
-    /// The payload is not what this function is for.
+    /// Payload that is not meant for this function.
     #[error("the payload cannot be read: {0}")]
     Payload(#[from] serde_json::Error),
-    /// The deployment is wrong.
+    /// Wrong deployment.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// A service did not do what it should, and nothing of the invocation can be reported otherwise.
+    /// Failed call of an invocation that has no other way to report it.
     #[error("{0}")]
     Retryable(CallError),
 }
@@ -65,7 +65,7 @@ impl From<CallError> for InvocationError {
 }
 
 impl InvocationError {
-    /// The kind of fault, as Lambda shows it beside the message.
+    /// Returns the error type that Lambda shows beside the message.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -77,7 +77,7 @@ impl InvocationError {
 }
 
 impl SetupError {
-    /// A request that cannot even be built.
+    /// Creates the error of a request that cannot be built.
     pub fn request(operation: &'static str, resource: &str, error: &impl fmt::Display) -> Self {
         let (resource, code) = (resource.to_owned(), "client".to_owned());
         Self { operation, resource, code, message: error.to_string() }
@@ -85,13 +85,13 @@ impl SetupError {
 }
 
 impl CallError {
-    /// No answer within the time there was; whether the call took effect is not known.
+    /// Creates the error of a call without an answer in time. The call may have taken effect.
     #[must_use]
     pub fn time_out(operation: &'static str) -> Self {
         Self::Retryable { operation, code: "time_out".into(), message: "no answer in time".into() }
     }
 
-    /// Sorts an SDK error by what can be done about it.
+    /// Maps an SDK error to a retryable error or a setup error.
     pub fn from_sdk<E>(
         operation: &'static str,
         resource: &str,
@@ -120,7 +120,7 @@ impl CallError {
             SdkError::TimeoutError(_) => Self::time_out(operation),
             SdkError::DispatchFailure(_) => retryable("dispatch", chain(error)),
             SdkError::ResponseError(_) => retryable("response", chain(error)),
-            // Among these: no credentials, no region, a request that cannot be built.
+            // Includes missing credentials, a missing region, and requests that cannot be built.
             _ => Self::Setup(SetupError {
                 operation,
                 resource: resource.to_owned(),
@@ -131,10 +131,11 @@ impl CallError {
     }
 }
 
-/// Codes of client errors that pass by themselves.
+/// Returns true for codes of transient client errors.
 ///
+/// See
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html#API_PutRecords_Errors>
-/// and its like for the other services.
+/// and the same pages of the other services.
 fn is_transient(code: &str) -> bool {
     const TRANSIENT: &[&str] = &[
         "ProvisionedThroughputExceededException",
@@ -154,10 +155,11 @@ fn is_transient(code: &str) -> bool {
     TRANSIENT.contains(&code) || code.contains("Throttl")
 }
 
-/// What the SDK says when no provider has credentials; each provider's reason follows, a line each.
+/// Message of the SDK when no provider has credentials. Each provider's reason follows on a line of
+/// its own.
 const NO_CREDENTIALS: &str = "no credentials found in chain";
 
-/// An error and what it is caused by, on one line. Where there are no credentials, it says what to set.
+/// Formats an error and its causes on one line. For missing credentials it adds what to set.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = on_one_line(error);
@@ -168,7 +170,7 @@ pub fn chain(error: &dyn Error) -> String {
             return "no credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                 .to_owned();
         }
-        // Some repeat what they are caused by.
+        // Some errors already end with the text of their cause.
         if !text.ends_with(&cause_text) {
             text.extend([": ", &cause_text]);
         }

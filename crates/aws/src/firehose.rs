@@ -7,13 +7,14 @@ use aws_sdk_firehose::types::Record;
 use crate::error::{CallError, SetupError};
 use crate::put::{BatchPut, EntryResult, Limits};
 
-/// What a PutRecordBatch call takes.
+/// Limits of a `PutRecordBatch` call.
 ///
 /// See <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>.
 pub const LIMITS: Limits =
     Limits { entries: 500, bytes: 4 * 1024 * 1024, entry_bytes: 1_000 * 1024 };
 
-/// One delivery stream. Its entries are lines that end with their newline: the service adds none.
+/// Firehose delivery stream. Its entries are lines that include their newline: the service adds
+/// none.
 #[derive(Clone, Debug)]
 pub struct DeliveryStream {
     client: Client,
@@ -21,7 +22,7 @@ pub struct DeliveryStream {
 }
 
 impl DeliveryStream {
-    /// The delivery stream `name`.
+    /// Creates a sink for the delivery stream `name`.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }

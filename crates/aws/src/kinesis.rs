@@ -7,29 +7,30 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use crate::error::{CallError, SetupError};
 use crate::put::{BatchPut, EntryResult, Limits};
 
-/// The most records of a PutRecords call.
+/// Maximum number of records of a `PutRecords` call.
 ///
 /// See <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>.
 pub const MAX_ENTRIES: usize = 500;
 
-/// The most bytes of a PutRecords call, partition keys included. The service takes 10 MiB since
-/// 2025; half of it keeps a call short enough to be worth repeating.
+/// Maximum number of bytes of a `PutRecords` call, partition keys included. The service accepts 10
+/// MiB since 2025; half of it keeps a call short enough to be worth a retry.
 pub const MAX_BYTES: usize = 5 * 1024 * 1024;
 
-/// The longest partition key, in characters.
+/// Maximum length of a partition key, in characters.
 pub const MAX_KEY_CHARS: usize = 256;
 
-/// One record for a stream.
+/// Record to put into a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
-    /// Decides the shard; cut to [`MAX_KEY_CHARS`] by [`StreamRecord::new`].
+    /// Partition key, which decides the shard. [`StreamRecord::new`] cuts it to [`MAX_KEY_CHARS`].
     pub partition_key: String,
-    /// The bytes.
+    /// Data of the record.
     pub data: Vec<u8>,
 }
 
 impl StreamRecord {
-    /// A record with a key that the service takes: not empty, and not too long.
+    /// Creates a record whose key the service accepts: not empty, and at most [`MAX_KEY_CHARS`]
+    /// long.
     #[must_use]
     pub fn new(partition_key: &str, data: Vec<u8>) -> Self {
         let end =
@@ -41,14 +42,14 @@ impl StreamRecord {
         Self { partition_key, data }
     }
 
-    /// The bytes the service counts: data and partition key.
+    /// Returns the bytes that the service counts: data and partition key.
     #[must_use]
     pub fn size(&self) -> usize {
         self.partition_key.len() + self.data.len()
     }
 }
 
-/// One stream.
+/// Kinesis stream.
 #[derive(Clone, Debug)]
 pub struct Stream {
     client: Client,
@@ -57,7 +58,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream `name`, whose records may have `max_record_bytes` with their partition key.
+    /// Creates a sink for the stream `name`. A record may have `max_record_bytes`, partition key
+    /// included.
     #[must_use]
     pub fn new(client: Client, name: String, max_record_bytes: usize) -> Self {
         Self { client, name, max_record_bytes }
@@ -105,8 +107,8 @@ impl BatchPut for Stream {
     }
 }
 
-/// An entry is stored when it has a sequence number and no error code; an entry with neither is
-/// one the service did not answer for.
+/// Maps an answer's entry to a result. An entry is stored if it has a sequence number and no error
+/// code. An entry with neither has no answer from the service.
 fn verdict(error_code: Option<&str>, sequence_number: Option<&str>) -> EntryResult {
     match (error_code, sequence_number) {
         (None, Some(_)) => EntryResult::Stored,

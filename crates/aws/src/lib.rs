@@ -1,11 +1,11 @@
-//! Thin adapters over AWS, and the traits they implement.
+//! Adapters over AWS, and the traits they implement.
 //!
-//! One trait per capability, with one real implementation here and one in memory in
-//! `tributary-sim`. What is decided about data is decided in `tributary-core`; what is decided
-//! here is how to deliver: [limits](put::Limits), [retries](producer), [deadlines](deadline).
+//! Each capability is one trait with one real implementation here and one in memory in
+//! `tributary-sim`. `tributary-core` makes decisions about data; this crate decides how to deliver:
+//! [limits](put::Limits), [retries](producer), [deadlines](deadline).
 //!
-//! What must **not** go here: anything that knows a dataset or a rule, and any read of the
-//! environment other than through [`env::Env`].
+//! This crate must **not** know a dataset or a rule, and must read the environment only through
+//! [`env::Env`].
 
 pub mod aggregating;
 pub mod alert_state;

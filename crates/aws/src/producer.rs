@@ -1,4 +1,5 @@
-//! Delivery: chunks, verdicts, retries, and what is left when time runs short.
+//! Batched delivery: chunks, results per entry, retries, and a report of undelivered entries when
+//! time runs short.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -12,36 +13,36 @@ use crate::deadline::Deadline;
 use crate::error::{CallError, SetupError};
 use crate::put::{BatchPut, EntryResult, Limits};
 
-/// The longest one call may take before it counts as unanswered.
+/// Time limit of one call, after which it counts as unanswered.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A call is not begun with less time than this.
+/// Minimum time left to begin a call.
 pub(crate) const MIN_CALL_TIME: Duration = Duration::from_millis(100);
 
 const INITIAL_DELAY: Duration = Duration::from_millis(50);
 pub(crate) const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// What a producer does about the order of entries.
+/// Ordering guarantee of a producer.
 ///
-/// PutRecords takes some entries of a call and fails others, so that what is sent again may come to
-/// lie behind what was sent after it: see
+/// `PutRecords` may store some entries of a call and fail others, so a retried entry can end up
+/// behind entries that were sent after it: see
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// As many entries a call as it takes. Entries that fail are stored behind those that did not.
+    /// Sends as many entries in a call as it accepts. Failed entries are stored behind the others.
     #[default]
     Throughput,
-    /// No entry of a [key](BatchPut::key) is stored before an earlier one of the same key, whatever
-    /// fails: a call has one entry of each key at most. With few keys, that is many calls.
+    /// Stores no entry of a [key](BatchPut::key) before an earlier one of the same key, even after
+    /// failures: a call has at most one entry of each key. With few keys, this takes many calls.
     PerKey,
 }
 
 impl Order {
-    /// Reads `throughput` or `per-key`.
+    /// Parses `throughput` or `per-key`.
     ///
     /// # Errors
     ///
-    /// Where it is neither.
+    /// Returns an error for any other text.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "throughput" => Ok(Self::Throughput),
@@ -51,38 +52,38 @@ impl Order {
     }
 }
 
-/// An entry and the position of the record it answers for.
+/// Entry to send, with the position of its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbound<E> {
-    /// Position in the batch; what is reported when the entry is not delivered. Ascending.
+    /// Position in the batch, reported if the entry is not delivered. Positions ascend.
     pub position: usize,
-    /// What to put.
+    /// Entry to put.
     pub entry: E,
 }
 
-/// What [`Producer::send`] did.
+/// Result of [`Producer::send`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// Positions that are not known to be stored, ascending. The entries of some of them may be
-    /// stored nevertheless: a call without an answer is retried, never trusted.
+    /// Positions that are not known to be stored, ascending. Some of their entries may be stored
+    /// nevertheless: a call without an answer is retried.
     pub undelivered: Vec<usize>,
-    /// Of these, the positions that were refused for good.
+    /// Subset of `undelivered` that the service rejected permanently.
     pub rejected: Vec<usize>,
-    /// Entries that were sent again.
+    /// Number of retried entries.
     pub retried: usize,
-    /// What the service said last when it did not take something.
+    /// Last error of the service for an entry or a call that it did not accept.
     pub last_error: Option<String>,
 }
 
 impl Delivery {
-    /// The earliest position that is not delivered.
+    /// Returns the earliest undelivered position.
     #[must_use]
     pub fn first_undelivered(&self) -> Option<usize> {
         self.undelivered.first().copied()
     }
 }
 
-/// Delivers batches of any size to one [`BatchPut`].
+/// Delivers batches of any size to a [`BatchPut`].
 #[derive(Clone, Debug)]
 pub struct Producer<P> {
     target: P,
@@ -91,39 +92,40 @@ pub struct Producer<P> {
 }
 
 impl<P: BatchPut> Producer<P> {
-    /// A producer for `target`.
+    /// Creates a producer for `target`.
     pub fn new(target: P) -> Self {
         Self { target, order: Order::default(), jitter_seed: None }
     }
 
-    /// The same, with this order.
+    /// Sets the ordering guarantee.
     #[must_use]
     pub fn with_order(self, order: Order) -> Self {
         Self { order, ..self }
     }
 
-    /// The same, whose delays come from a seed: for a simulation, where chance must repeat itself.
+    /// Draws the delays from a seed, so that a simulation is repeatable.
     #[must_use]
     pub fn with_jitter_seed(self, seed: u64) -> Self {
         Self { jitter_seed: Some(seed), ..self }
     }
 
-    /// The service behind it.
+    /// Returns the service behind it.
     pub fn target(&self) -> &P {
         &self.target
     }
 
-    /// Sends `outbound` in order, chunk by chunk, until all is stored or `deadline` is near.
+    /// Sends `outbound` in order, chunk by chunk, until all entries are stored or `deadline` is
+    /// near.
     ///
-    /// Each entry of each answer is read, and only those that were not stored are sent again, with
-    /// jittered exponential delays. An answer of another length than its request says nothing that
-    /// can be trusted: all its entries count as unknown and are sent again. A chunk that cannot be
-    /// completed ends the delivery: what comes after it is reported, not attempted, because Lambda
-    /// delivers it again anyway.
+    /// Reads the result of each entry and retries only the entries that are not stored, with
+    /// jittered exponential delays. If an answer has another length than its request, all entries
+    /// of the call count as unknown and are retried. A chunk that cannot be completed ends the
+    /// delivery: later entries are reported without an attempt, because Lambda redelivers them
+    /// anyway.
     ///
     /// # Errors
     ///
-    /// [`SetupError`] when the service says that the call can never work.
+    /// Returns a [`SetupError`] if the service reports that the call can never work.
     pub async fn send(
         &self,
         outbound: &[Outbound<P::Entry>],
@@ -135,8 +137,7 @@ impl<P: BatchPut> Producer<P> {
         }
     }
 
-    /// As [`Producer::send`], for a caller who must know what was stored even where the service says
-    /// in the middle of it that the call can never work.
+    /// Works as [`Producer::send`], and also returns what was stored before a setup error.
     pub async fn attempt(
         &self,
         outbound: &[Outbound<P::Entry>],
@@ -161,7 +162,7 @@ impl<P: BatchPut> Producer<P> {
         (delivery, setup_error)
     }
 
-    /// Sends one chunk; whether all of it is stored.
+    /// Sends one chunk. Returns true if all of it is stored.
     async fn send_chunk(
         &self,
         chunk: &[Outbound<P::Entry>],
@@ -182,13 +183,13 @@ impl<P: BatchPut> Producer<P> {
             let again = failed.len();
             pending.splice(..0, failed);
             pending.sort_by_key(|outbound| outbound.position);
-            // What comes behind an entry that is refused for good must not overtake it.
+            // Entries of a key must not overtake a rejected one.
             let is_stopped = self.order == Order::PerKey && !rejected.is_empty();
             if pending.is_empty() || is_stopped || setup_error.is_some() {
                 break;
             }
             if again == 0 {
-                // All were taken, and made way for the next ones of their keys.
+                // The service stored this wave; the next entries of their keys follow.
                 delays = backoff_delays(self.jitter_seed);
                 continue;
             }
@@ -211,7 +212,8 @@ impl<P: BatchPut> Producer<P> {
         }
     }
 
-    /// Takes what may go out together out of `pending`: by key, the first of each.
+    /// Removes the next entries to send from `pending`. With an order by key, these are the first
+    /// of each key.
     fn next_wave<'o>(
         &self,
         pending: &mut Vec<&'o Outbound<P::Entry>>,
@@ -242,7 +244,8 @@ impl<P: BatchPut> Producer<P> {
     }
 }
 
-/// The delays between one attempt and the next, for ever; with a seed, always the same.
+/// Returns an endless sequence of delays between attempts. With a seed, the sequence is always the
+/// same.
 pub(crate) fn backoff_delays(seed: Option<u64>) -> ExponentialBackoff {
     let delays = ExponentialBuilder::new()
         .with_min_delay(INITIAL_DELAY)
@@ -255,8 +258,8 @@ pub(crate) fn backoff_delays(seed: Option<u64>) -> ExponentialBackoff {
     }
 }
 
-/// The entries of `pending` that `answer` does not call stored; those it refuses for good go to
-/// `refused`.
+/// Retains the entries of `pending` that `answer` does not report as stored. Moves permanently
+/// rejected ones to `rejected`.
 fn retain_unstored<'o, E>(
     pending: Vec<&'o Outbound<E>>,
     answer: Result<Vec<EntryResult>, CallError>,
@@ -293,7 +296,7 @@ fn retain_unstored<'o, E>(
     unstored
 }
 
-/// The chunk that begins at `start`: as many entries as one call takes, at least one.
+/// Returns the chunk that begins at `start`: as many entries as one call accepts, at least one.
 fn next_chunk(sizes: &[usize], start: usize, limits: Limits) -> Option<Range<usize>> {
     let mut bytes = *sizes.get(start)?;
     let mut end = start + 1;

@@ -1,56 +1,57 @@
-//! Putting many entries with one call: the capability that Kinesis, Firehose and SNS share.
+//! Batched puts: the capability that Kinesis, Firehose and SNS share.
 
 use std::future::Future;
 
 use crate::error::CallError;
 
-/// What one call takes.
+/// Limits of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Entries in a call.
+    /// Maximum number of entries in a call.
     pub entries: usize,
-    /// Bytes in a call, as [`BatchPut::size`] counts them.
+    /// Maximum number of bytes in a call, as [`BatchPut::size`] counts them.
     pub bytes: usize,
-    /// Bytes in an entry.
+    /// Maximum number of bytes in an entry.
     pub entry_bytes: usize,
 }
 
-/// What became of one entry of an accepted call.
+/// Result of one entry of an accepted call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryResult {
-    /// The service has it.
+    /// Stored by the service.
     Stored,
-    /// Not taken; the same entry may be taken later. Carries the service's code.
+    /// Not stored; a retry may succeed. Carries the service's code.
     Failed(String),
-    /// Never to be taken as it is. Carries the service's code.
+    /// Permanently rejected. Carries the service's code.
     Rejected(String),
 }
 
-/// A service that takes entries by the batch and answers for each of them.
+/// Service that accepts entries in batches and returns a result for each.
 pub trait BatchPut: Send + Sync {
-    /// What is put.
+    /// Type of the entries.
     type Entry: Send + Sync;
 
-    /// The operation, for messages.
+    /// Name of the operation in messages.
     const OPERATION: &'static str;
 
-    /// What one call takes.
+    /// Returns the limits of one call.
     fn limits(&self) -> Limits;
 
-    /// The bytes an entry counts for.
+    /// Returns the number of bytes that an entry counts for.
     fn size(&self, entry: &Self::Entry) -> usize;
 
-    /// What an entry keeps its order with, where the service has such a thing.
+    /// Returns the key that orders the entry, for services that order by key.
     fn key<'e>(&self, _entry: &'e Self::Entry) -> Option<&'e str> {
         None
     }
 
-    /// One call: one verdict for each entry, in order. The caller does not trust the length of the
-    /// answer.
+    /// Puts entries with one call and returns one result for each, in order. The caller checks the
+    /// length of the answer.
     ///
     /// # Errors
     ///
-    /// When the call as a whole failed; some or all entries may have been stored all the same.
+    /// Returns an error if the call as a whole failed; some or all entries may be stored all the
+    /// same.
     fn put(
         &self,
         entries: &[&Self::Entry],

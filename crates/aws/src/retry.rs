@@ -1,4 +1,4 @@
-//! Calls that are made again until they are answered, within the time that is left.
+//! Retries of calls within the time that is left.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,18 +10,19 @@ use crate::deadline::Deadline;
 use crate::error::CallError;
 use crate::producer::{CALL_TIMEOUT, MAX_DELAY, MIN_CALL_TIME, backoff_delays};
 
-/// The most calls that are under way at the same time. A table that is asked on demand takes 4,000
-/// writes a second when it is new, and each call takes some milliseconds: see
+/// Maximum number of concurrent calls. A new on-demand table accepts 4,000 writes per second, and
+/// each call takes some milliseconds: see
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html>.
 ///
-/// `TransactWriteItems` has the same conditions, of 100 items a call; each counts as two writes, and
-/// two functions at the same alerts cancel each other's. `BatchWriteItem` has no conditions.
+/// `TransactWriteItems` supports the same conditions, for 100 items a call, but each item counts as
+/// two writes, and transactions of two functions on the same alerts cancel each other.
+/// `BatchWriteItem` supports no conditions.
 pub const CONCURRENCY: usize = 64;
 
-/// The code of an error that stands for a call which was never made, for want of time.
+/// Error code of a call that was never made because no time was left.
 pub const NOT_CALLED: &str = "not_called";
 
-/// Makes calls of one operation again, after jittered delays that grow.
+/// Retries calls of one operation after jittered, growing delays.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
     operation: &'static str,
@@ -29,35 +30,36 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// With calls of `operation`, as messages name it.
+    /// Creates retries for calls of `operation`, the name in messages.
     #[must_use]
     pub fn new(operation: &'static str) -> Self {
         Self { operation, jitter_seed: None }
     }
 
-    /// The same, whose delays come from a seed, as
+    /// Draws the delays from a seed, as
     /// [`Producer::with_jitter_seed`](crate::producer::Producer::with_jitter_seed).
     #[must_use]
     pub fn with_jitter_seed(self, seed: u64) -> Self {
         Self { jitter_seed: Some(seed), ..self }
     }
 
-    /// The same, with calls of another operation.
+    /// Returns the same retries for calls of another operation.
     #[must_use]
     pub fn for_operation(self, operation: &'static str) -> Self {
         Self { operation, ..self }
     }
 
-    /// Delays between one attempt and the next, for ever.
+    /// Returns an endless sequence of delays between attempts.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
         backoff_delays(self.jitter_seed)
     }
 
-    /// Calls until there is an answer that another call would not change.
+    /// Calls until the service gives a final answer.
     ///
     /// # Errors
     ///
-    /// Broken set-up at once; the last broken plumbing, or that there was no time for a call.
+    /// Returns a setup error immediately. Otherwise returns the last retryable error, or
+    /// [`NOT_CALLED`] if there was no time for a call.
     pub async fn call<T, F: Future<Output = Result<T, CallError>>>(
         &self,
         deadline: Deadline,
@@ -83,11 +85,11 @@ impl Retry {
         Err(last)
     }
 
-    /// Makes one call, for as long as a call may take.
+    /// Makes one call, within the time limit of a call.
     ///
     /// # Errors
     ///
-    /// Those of the call, and that it took too long.
+    /// Returns the error of the call, or a timeout.
     pub async fn attempt<T>(
         &self,
         deadline: Deadline,
@@ -98,14 +100,14 @@ impl Retry {
     }
 }
 
-/// The answers of all, in order, [`CONCURRENCY`] of them at a time.
+/// Runs all calls, [`CONCURRENCY`] of them concurrently. Returns their answers in order.
 pub async fn run_concurrently<'i, I, T, F: Future<Output = T>>(
     items: &'i [I],
     one: impl Fn(&'i I) -> F,
 ) -> Vec<T> {
     let numbered = items.iter().map(&one).enumerate();
     let numbered = numbered.map(|(index, answer)| async move { (index, answer.await) });
-    // In order of their ends, so that a slow one holds back no other.
+    // Unordered, so that a slow call does not hold back others.
     let mut answers: Vec<_> = stream::iter(numbered).buffer_unordered(CONCURRENCY).collect().await;
     answers.sort_by_key(|(index, _)| *index);
     answers.into_iter().map(|(_, answer)| answer).collect()

@@ -1,4 +1,4 @@
-//! S3 objects, read range by range.
+//! Ranged reads of S3 objects.
 
 use std::future::Future;
 use std::ops::Range;
@@ -9,53 +9,53 @@ use thiserror::Error;
 
 use crate::error::CallError;
 
-/// Which object: one version of it, where the bucket keeps versions.
+/// Name of an object: one version of it, if the bucket keeps versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectName {
-    /// The bucket.
+    /// Bucket of the object.
     pub bucket: String,
-    /// The key, decoded.
+    /// Decoded key.
     pub key: String,
-    /// The version, where it is known.
+    /// Version, if known.
     pub version_id: Option<String>,
-    /// The entity tag that the object must still have, where it is known.
+    /// Entity tag that the object must still have, if known.
     pub etag: Option<String>,
 }
 
-/// One range of an object.
+/// Range read from an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
-    /// The bytes: fewer than asked at the object's end, none beyond it.
+    /// Bytes of the range: fewer than requested at the object's end, none beyond it.
     pub bytes: Vec<u8>,
-    /// The length of the whole object.
+    /// Length of the whole object.
     pub object_bytes: u64,
-    /// The version that was read, where the bucket keeps versions.
+    /// Version that was read, if the bucket keeps versions.
     pub version_id: Option<String>,
-    /// The entity tag of what was read.
+    /// Entity tag of the version that was read.
     pub etag: Option<String>,
 }
 
-/// Why a range could not be read.
+/// Reason that a range could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// There is no such object, or no such version of it.
+    /// Missing object or version.
     #[error("the object does not exist")]
     Missing,
-    /// The object no longer has the entity tag that was asked for.
+    /// Object whose entity tag differs from the requested one.
     #[error("the object was overwritten while it was read")]
     Changed,
-    /// The call failed.
+    /// Failed call.
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
-/// A store of objects.
+/// Store of objects.
 pub trait ObjectStore: Send + Sync {
     /// Reads the bytes `range` of an object.
     ///
     /// # Errors
     ///
-    /// A [`ReadError`] that says whether to try again.
+    /// Returns a [`ReadError`], which tells whether a retry can help.
     fn read(
         &self,
         object: &ObjectName,
@@ -63,12 +63,12 @@ pub trait ObjectStore: Send + Sync {
     ) -> impl Future<Output = Result<Piece, ReadError>> + Send;
 }
 
-/// The store that is S3.
+/// Object store over S3.
 #[derive(Clone, Debug)]
 pub struct S3(Client);
 
 impl S3 {
-    /// S3 through `client`.
+    /// Creates a store that reads through `client`.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self(client)
@@ -103,13 +103,14 @@ impl ObjectStore for S3 {
     }
 }
 
-/// `bytes 0-9/100` says 100; an answer without it holds the whole object.
+/// Returns the length of the whole object: 100 for `bytes 0-9/100`. An answer without a range holds
+/// the whole object.
 fn object_bytes(content_range: Option<&str>, content_length: Option<i64>) -> u64 {
     let total = content_range.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
     total.unwrap_or_else(|| u64::try_from(content_length.unwrap_or(0)).unwrap_or(0))
 }
 
-/// A range that begins at or beyond the end is no fault: it holds nothing.
+/// Maps an SDK error. A range that begins at or beyond the object's end is no error: it is empty.
 fn read_error<E>(
     object: &ObjectName,
     range: &Range<u64>,
@@ -125,7 +126,7 @@ where
         (_, Some("NoSuchKey" | "NoSuchVersion" | "NoSuchBucket")) | (Some(404), _) => {
             Err(ReadError::Missing)
         }
-        // A version that is a delete marker.
+        // The version is a delete marker.
         (Some(405), _) => Err(ReadError::Missing),
         _ => {
             let resource = format!("s3://{}/{}", object.bucket, object.key);

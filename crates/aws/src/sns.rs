@@ -6,41 +6,41 @@ use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use crate::error::{CallError, SetupError};
 use crate::put::{BatchPut, EntryResult, Limits};
 
-/// What a PublishBatch call takes. A message may be as large as the whole call.
+/// Limits of a `PublishBatch` call. One message may be as large as the whole call.
 ///
 /// See <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>.
 pub const LIMITS: Limits = Limits { entries: 10, bytes: 256 * 1024, entry_bytes: 256 * 1024 };
 
-/// What the subject and the attributes of a message may take beside its text.
+/// Upper bound, in bytes, of a message's subject and attributes beside its text.
 const OVERHEAD_BYTES: usize = 512;
 
-/// The most characters of a subject.
+/// Maximum length of a subject, in characters.
 const MAX_SUBJECT_CHARS: usize = 100;
 
-/// One message for a topic.
+/// Message for a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// The line that e-mail shows: printable ASCII, see [`Notification::subject_of`].
+    /// Subject line of e-mails: printable ASCII, see [`Notification::subject_of`].
     pub subject: String,
-    /// The text.
+    /// Message text.
     pub message: String,
-    /// String attributes, for subscribers to filter by.
+    /// String attributes, which subscribers filter by.
     pub attributes: Vec<(&'static str, String)>,
 }
 
 impl Notification {
-    /// `title` as SNS takes a subject: printable ASCII that begins with a letter, digit or
+    /// Converts `title` to an SNS subject: printable ASCII that begins with a letter, digit or
     /// punctuation, at most 100 characters.
     #[must_use]
     pub fn subject_of(title: &str) -> String {
         let printable = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
         let subject: String = title.trim().chars().take(MAX_SUBJECT_CHARS).map(printable).collect();
-        // SNS refuses an empty subject, and with it the message.
+        // SNS rejects a message with an empty subject.
         if subject.is_empty() { "alert".to_owned() } else { subject }
     }
 }
 
-/// One topic.
+/// SNS topic.
 #[derive(Clone, Debug)]
 pub struct Topic {
     client: Client,
@@ -48,7 +48,7 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// The topic `arn`.
+    /// Creates a sink for the topic `arn`.
     #[must_use]
     pub fn new(client: Client, arn: String) -> Self {
         Self { client, arn }
@@ -112,11 +112,11 @@ impl BatchPut for Topic {
     }
 }
 
-/// The verdicts on a call of `count` entries whose ids are their indexes, by the two lists of its
-/// answer: the ids of those that were taken; id, code and `SenderFault` of the others.
+/// Returns the results of a call of `count` entries whose ids are their indexes. The answer has two
+/// lists: the ids of stored entries; id, code and `SenderFault` of the others.
 ///
-/// The lists are in any order. An entry in neither has no answer, and `SenderFault` makes a failure
-/// final.
+/// The lists are in any order. An entry in neither has no answer. `SenderFault` makes a failure
+/// permanent.
 #[must_use]
 pub fn verdicts<'a>(
     count: usize,
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subject_is_what_sns_takes() {
+    fn subject_is_valid_for_sns() {
         assert_eq!(Notification::subject_of(" 31 °C in Cañon City\n"), "31 ?C in Ca?on City");
         assert_eq!(Notification::subject_of(&"x".repeat(200)).len(), 100);
         assert_eq!(Notification::subject_of(" "), "alert");

@@ -1,5 +1,5 @@
-//! SQS queues: where an ingest function hands the rest of an object to itself, and where an operator
-//! finds the messages that nothing could be done with.
+//! SQS queues: an ingest function enqueues the rest of an object, and an operator reads the dead
+//! letters.
 
 use std::future::Future;
 
@@ -9,27 +9,27 @@ use jiff::Timestamp;
 
 use crate::error::CallError;
 
-/// A queue that takes messages.
+/// Queue to send messages to.
 pub trait Queue: Send + Sync {
     /// Sends one message.
     ///
     /// # Errors
     ///
-    /// When the queue did not take it.
+    /// Returns an error if the queue did not accept the message.
     fn send(&self, body: String) -> impl Future<Output = Result<(), CallError>> + Send;
 }
 
-/// A message that was received. It comes again unless it is [removed](SqsQueue::remove).
+/// Received message. SQS redelivers it unless it is [removed](SqsQueue::remove).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// What it says.
+    /// Message text.
     pub body: String,
-    /// When it was sent to its first queue; a dead-letter queue keeps that.
+    /// Time at which it was sent to its first queue; a dead-letter queue keeps that.
     pub sent_at: Option<Timestamp>,
     receipt: String,
 }
 
-/// One queue of SQS.
+/// SQS queue.
 #[derive(Clone, Debug)]
 pub struct SqsQueue {
     client: Client,
@@ -37,17 +37,17 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// The queue at `url`.
+    /// Creates access to the queue at `url`.
     #[must_use]
     pub fn new(client: Client, url: String) -> Self {
         Self { client, url }
     }
 
-    /// About how many messages are in it: those that wait, and those that somebody works on.
+    /// Returns the approximate number of messages: waiting and in flight.
     ///
     /// # Errors
     ///
-    /// Why the queue cannot be asked.
+    /// Returns an error if the queue cannot be queried.
     pub async fn message_count(&self) -> Result<u64, CallError> {
         let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
@@ -62,12 +62,12 @@ impl SqsQueue {
         Ok(names.iter().filter_map(count).sum())
     }
 
-    /// Receives up to ten messages, which nobody else receives for some time. Waits for the first one
-    /// no longer than a second.
+    /// Receives up to ten messages, which then stay hidden from other receivers for the visibility
+    /// timeout. Waits at most 1 second for the first one.
     ///
     /// # Errors
     ///
-    /// Why the queue cannot be asked.
+    /// Returns an error if the queue cannot be queried.
     pub async fn receive(&self) -> Result<Vec<Received>, CallError> {
         let request = self.client.receive_message().queue_url(&self.url);
         let request = request.max_number_of_messages(10).wait_time_seconds(1);
@@ -87,11 +87,11 @@ impl SqsQueue {
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(received).collect())
     }
 
-    /// Removes a message that was received.
+    /// Removes a received message.
     ///
     /// # Errors
     ///
-    /// Why it cannot be removed: then it comes again.
+    /// Returns an error if the message cannot be removed; SQS then redelivers it.
     pub async fn remove(&self, message: &Received) -> Result<(), CallError> {
         let request = self.client.delete_message().queue_url(&self.url);
         let removed = request.receipt_handle(&message.receipt).send().await;

@@ -1,8 +1,8 @@
-//! The store of windows: a time series asked by group and time, and the watermarks beside it.
+//! Store of windows: a time series by group and time, with the watermarks.
 //!
-//! A window is an [`Item`] whose body only `tributary-core` reads. Writing one is optimistic: who wrote
-//! in the meantime wins, and the other reads again. [`WindowStore`] is one call to the store each;
-//! [`crate::retry`] insists.
+//! A window is an [`Item`] whose body only `tributary-core` reads. Writes are optimistic: the first
+//! writer wins, and the other one reads again. [`WindowStore`] is one call to the store each;
+//! [`crate::retry`] retries.
 
 mod table;
 
@@ -16,32 +16,33 @@ use crate::tail::Reader;
 
 pub use table::WindowTable;
 
-/// The operation of each call, for messages.
+/// Name of the operation in messages.
 pub const OPERATION: &str = "windows store";
 
-/// The most keys of one [`WindowStore::read`].
+/// Maximum number of keys of one [`WindowStore::read`].
 pub const MAX_KEYS: usize = 100;
 
-/// Over how many partitions the windows that somebody has to look at are spread, by spec: a partition
-/// of `DynamoDB` takes 1,000 writes a second.
+/// Number of index partitions over which the due windows of a spec are spread. A `DynamoDB`
+/// partition accepts 1,000 writes per second.
 pub const BUCKETS: u8 = 4;
 
-/// Which window: of a spec, of a group, from a first instant.
+/// Key of a window: spec, group and start.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemKey {
-    /// The id of the spec.
+    /// Id of the spec.
     pub spec: String,
-    /// The group key.
+    /// Group key.
     pub group: String,
-    /// First instant inside.
+    /// Start of the window, inclusive.
     pub start: Timestamp,
 }
 
 impl ItemKey {
-    /// The partition of the windows to look at that this one is in: 0 to [`BUCKETS`], by its group.
+    /// Returns the bucket of the window in the index of due windows: below [`BUCKETS`], by its
+    /// group.
     #[must_use]
     pub fn bucket(&self) -> u8 {
-        // FNV-1a, which is the same for ever: <https://www.rfc-editor.org/rfc/rfc9923>.
+        // FNV-1a never changes: <https://www.rfc-editor.org/rfc/rfc9923>.
         let hash = self.group.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -49,58 +50,60 @@ impl ItemKey {
     }
 }
 
-/// A window as the store keeps it.
+/// Window as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Which window.
+    /// Key of the window.
     pub key: ItemKey,
-    /// 1 when it was first written, one more for each time after.
+    /// Version: 1 for the first write, and one more for each later one.
     pub version: u64,
-    /// When somebody has to look at it; none where nobody has.
+    /// Time at which the window is due for processing; `None` if it is not.
     pub due: Option<Timestamp>,
-    /// When the store may forget it; never where there is none.
+    /// Earliest time at which the store may drop the item; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// The window, as `tributary_windows::Window` writes it.
+    /// Window as `tributary_windows::Window` serializes it.
     pub body: String,
 }
 
-/// What became of a write.
+/// Result of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// The item is there.
+    /// Stored.
     Stored,
-    /// The item there has another version: by somebody else, or by this very write when its answer was
-    /// lost.
+    /// Rejected because the stored version differs: another writer was faster, or this very write
+    /// was stored and its answer was lost.
     Conflict,
 }
 
-/// From when to when, of one group.
+/// Time range of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The earliest start.
+    /// Earliest start.
     pub from: Timestamp,
-    /// The first start that is not in it.
+    /// End of the range, exclusive.
     pub until: Timestamp,
-    /// No more windows than this, the newest.
+    /// Maximum number of windows; the newest are returned.
     pub limit: usize,
 }
 
-/// A store of windows. Each call is safe to make again, and reads what was written before it, but for
+/// Store of windows. Each call is safe to retry and reads earlier writes, except
 /// [`WindowStore::due`].
 ///
-/// The errors of each are those of the call: [`CallError`].
+/// Each method returns the [`CallError`] of its call.
 pub trait WindowStore: Send + Sync {
-    /// The windows of these keys, in their order, as far as there are any; up to [`MAX_KEYS`].
+    /// Reads the windows of these keys that exist, in key order; up to [`MAX_KEYS`].
     fn read(
         &self,
         keys: &[ItemKey],
     ) -> impl Future<Output = Result<Vec<Option<Item>>, CallError>> + Send;
 
-    /// Writes `item` where the version before its own is there: for version 1, where there is none.
+    /// Writes `item` if the stored version is the one before its own; version 1 requires that none
+    /// is stored.
     fn write(&self, item: &Item) -> impl Future<Output = Result<Written, CallError>> + Send;
 
-    /// Windows of a spec and [bucket](ItemKey::bucket) that are due at `until` or before, the earliest
-    /// first, up to `limit`. What was written a moment ago may be missing, or there still.
+    /// Returns windows of a spec and [bucket](ItemKey::bucket) that are due at `until` or earlier,
+    /// earliest first, up to `limit`. The index is eventually consistent: recent writes may be
+    /// missing, and recent removals may still appear.
     fn due(
         &self,
         spec: &str,
@@ -109,7 +112,7 @@ pub trait WindowStore: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<ItemKey>, CallError>> + Send;
 
-    /// The windows of one group, newest first.
+    /// Returns the windows of one group, newest first.
     fn range(
         &self,
         spec: &str,
@@ -117,10 +120,10 @@ pub trait WindowStore: Send + Sync {
         range: Range,
     ) -> impl Future<Output = Result<Vec<Item>, CallError>> + Send;
 
-    /// The clock of this name; empty where nobody wrote to it.
+    /// Returns the clock `name`; empty if it was never written.
     fn clock(&self, name: &str) -> impl Future<Output = Result<Clock, CallError>> + Send;
 
-    /// Writes what one shard has come to, whatever is there. The store may forget it at `expires_at`.
+    /// Writes the state of one shard over any stored one. The store may drop it at `expires_at`.
     fn put_shard(
         &self,
         clock: &str,
@@ -128,7 +131,7 @@ pub trait WindowStore: Send + Sync {
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Adds a shard where it is not there.
+    /// Adds a shard unless it exists.
     fn add_shard(
         &self,
         clock: &str,
@@ -136,8 +139,8 @@ pub trait WindowStore: Send + Sync {
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Says that a shard which is there was heard of at `seen_at`, where that is later than what is there:
-    /// what it has come to stays, also where it is being written.
+    /// Raises `last_seen` of an existing shard if `seen_at` is later. Leaves its watermark, also
+    /// while that is being written.
     fn touch_shard(
         &self,
         clock: &str,
@@ -145,7 +148,7 @@ pub trait WindowStore: Send + Sync {
         last_seen: Timestamp,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Moves the watermark of a clock to `time`, where it is not there or beyond already.
+    /// Advances the watermark of a clock to `time` if it is earlier.
     fn raise_watermark(
         &self,
         clock: &str,
@@ -153,13 +156,13 @@ pub trait WindowStore: Send + Sync {
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 }
 
-/// What knows the shards of the stream.
+/// Source of the stream's list of shards.
 pub trait ShardList: Send + Sync {
-    /// Every shard that the stream has or still remembers.
+    /// Returns every shard that the stream has or still remembers.
     ///
     /// # Errors
     ///
-    /// Those of the call.
+    /// Returns the error of the call.
     fn shards(&self) -> impl Future<Output = Result<Vec<StreamShard>, CallError>> + Send;
 }
 

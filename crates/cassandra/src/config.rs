@@ -1,4 +1,4 @@
-//! Settings of a cluster, from the environment.
+//! Cluster settings from the environment.
 
 use std::fmt;
 
@@ -12,25 +12,25 @@ use crate::connect::{Access, Cluster};
 use crate::sigv4::Signer;
 use crate::store::CassandraWindows;
 
-/// Settings of a cluster that keeps windows.
+/// Settings of the cluster that stores windows.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ClusterConfig {
-    /// Amazon Keyspaces, in the region and with the credentials of the caller.
+    /// Amazon Keyspaces, in the caller's region and with the caller's credentials.
     Keyspaces {
-        /// The keyspace.
+        /// Name of the keyspace.
         keyspace: String,
     },
     /// Apache Cassandra.
     Cassandra {
-        /// The keyspace.
+        /// Name of the keyspace.
         keyspace: String,
         /// Contact nodes, `host:port`.
         nodes: Vec<String>,
-        /// Data centre whose quorum answers; `None` asks any node that answers.
+        /// Data centre whose quorum answers; `None` accepts an answer from any node.
         datacenter: Option<String>,
-        /// The role.
+        /// Name of the role.
         user: String,
-        /// Its password.
+        /// Password of the role.
         password: String,
     },
 }
@@ -50,7 +50,7 @@ impl fmt::Debug for ClusterConfig {
 impl ClusterConfig {
     /// Reads `WINDOW_STORE` and the variables that it needs.
     ///
-    /// A deployment sets the variables of both stores; those of the other one are empty.
+    /// The variables of the other store may be set, but empty: a deployment sets those of both.
     #[must_use]
     pub fn from_env(env: &mut Env<'_>) -> Self {
         let kind = env.text("WINDOW_STORE");
@@ -92,8 +92,8 @@ impl ClusterConfig {
     ///
     /// # Errors
     ///
-    /// Returns broken set-up without a region or credentials, and when the cluster refuses the role or
-    /// lacks a table; broken plumbing when no node answers.
+    /// Returns a setup error if region or credentials are missing, or if the cluster rejects the
+    /// role or lacks a table. Returns a retryable error if no node answers.
     pub async fn open(self, sdk: &SdkConfig) -> Result<CassandraWindows, CallError> {
         let cluster = match self {
             Self::Keyspaces { keyspace } => {

@@ -1,4 +1,4 @@
-//! The way to a cluster.
+//! Connection to a cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,43 +19,43 @@ use tributary_aws::windows::OPERATION;
 use crate::sigv4::Signer;
 use crate::tls;
 
-/// How long a connection may take to be made, and a request to be answered; shorter than
-/// `tributary_aws::insist` waits for a call of several requests.
+/// Time limit for opening a connection and for answering a request. Shorter than
+/// `tributary_aws::retry` allows for a call that makes several requests.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The port of Amazon Keyspaces:
+/// Port of Amazon Keyspaces:
 /// <https://docs.aws.amazon.com/keyspaces/latest/devguide/programmatic.endpoints.html>.
 const KEYSPACES_PORT: u16 = 9142;
 
-/// Where the tables are.
+/// Cluster and keyspace that hold the tables.
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    /// The keyspace.
+    /// Name of the keyspace.
     pub keyspace: String,
-    /// The way to it.
+    /// Access to the cluster.
     pub access: Access,
 }
 
-/// How to get at a cluster.
+/// Access to a cluster.
 #[derive(Clone)]
 pub enum Access {
-    /// Apache Cassandra, with a password, in the clear: within a network of one's own.
+    /// Apache Cassandra with a password and without TLS, for a private network.
     Password {
-        /// Some of the nodes, `host:port`; the others are learnt from them.
+        /// Some of the nodes, `host:port`; the driver discovers the others.
         nodes: Vec<String>,
-        /// The data centre whose quorum answers; of any node that answers where there is none.
+        /// Data centre whose quorum answers; `None` accepts an answer from any node.
         datacenter: Option<String>,
-        /// The role.
+        /// Name of the role.
         user: String,
-        /// Its password.
+        /// Password of the role.
         password: String,
     },
-    /// Amazon Keyspaces, with the credentials of the function.
+    /// Amazon Keyspaces with the credentials of the function.
     Keyspaces(Signer),
 }
 
-/// Without the password.
+/// Leaves the password out.
 impl std::fmt::Debug for Access {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -66,19 +66,19 @@ impl std::fmt::Debug for Access {
 }
 
 impl Cluster {
-    /// Connects.
+    /// Connects to the cluster.
     ///
     /// # Errors
     ///
-    /// Broken set-up where nobody by this name is let in or nothing can be resolved, broken plumbing
-    /// where nobody answers.
+    /// Returns a setup error if the cluster rejects the role or a name cannot be resolved, and a
+    /// retryable error if no node answers.
     pub(crate) async fn connect(&self) -> Result<Session, CallError> {
         let profile = ExecutionProfile::builder()
-            // What Keyspaces has, and what a lightweight transaction is read back with.
+            // Keyspaces supports this level, and it reads the result of a lightweight transaction.
             .consistency(Consistency::LocalQuorum)
             .serial_consistency(Some(SerialConsistency::LocalSerial))
             .request_timeout(Some(REQUEST_TIMEOUT))
-            // Who calls knows the time that is left, and makes the call again.
+            // The caller knows the time left, and retries.
             .retry_policy(Arc::new(FallthroughRetryPolicy))
             .build();
         let builder = SessionBuilder::new()
@@ -90,7 +90,7 @@ impl Cluster {
                 let builder = builder
                     .known_nodes(nodes)
                     .user(user, password)
-                    // Enough to send a statement to who has its rows.
+                    // The keyspace is enough to route a statement to the node that owns its rows.
                     .keyspaces_to_fetch([&self.keyspace]);
                 match datacenter {
                     Some(name) => builder.prefer_datacenter(name.clone()),
@@ -105,7 +105,7 @@ impl Cluster {
                     .authenticator_provider(Arc::new(signer.clone()))
                     .tls_context(Some(tls))
                     .prefer_datacenter(signer.region().to_owned())
-                    // Keyspaces does not tell who has which rows.
+                    // Keyspaces does not report which node owns which rows.
                     .fetch_schema_metadata(false)
             }
         };
@@ -132,7 +132,7 @@ impl Cluster {
     }
 }
 
-/// Whether somebody answered, and did not let us in.
+/// Returns true if a node answered and rejected the login.
 fn is_refused(error: &ConnectionError) -> bool {
     use ConnectionSetupRequestErrorKind as Kind;
     let ConnectionError::ConnectionSetupRequestError(error) = error else { return false };

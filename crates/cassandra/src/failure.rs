@@ -1,4 +1,4 @@
-//! What the driver says, sorted by what can be done about it.
+//! Maps the driver's errors to retryable errors and setup errors.
 
 use scylla::errors::{
     BadQuery, DbError, ExecutionError, PrepareError, RequestAttemptError, UseKeyspaceError,
@@ -6,7 +6,7 @@ use scylla::errors::{
 use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::windows::OPERATION;
 
-/// A call that failed; `keyspace` for messages.
+/// Maps the error of a call; `keyspace` is for messages.
 pub(crate) fn of_call(keyspace: &str, error: &ExecutionError) -> CallError {
     match error {
         ExecutionError::RequestTimeout(_) => CallError::time_out(OPERATION),
@@ -20,12 +20,12 @@ pub(crate) fn of_call(keyspace: &str, error: &ExecutionError) -> CallError {
         ExecutionError::BadQuery(BadQuery::SerializationError(error)) => {
             of_request(keyspace, "client", error.to_string())
         }
-        // No connection for now, or none that answers as it should.
+        // No connection for now, or none with a valid answer.
         error => retryable("dispatch", error.to_string()),
     }
 }
 
-/// An answer that is none of these statements.
+/// Maps an answer that does not fit its statement.
 pub(crate) fn of_answer(keyspace: &str, error: &impl ToString) -> CallError {
     of_request(keyspace, "client", error.to_string())
 }
@@ -50,7 +50,7 @@ fn of_attempt(keyspace: &str, error: &RequestAttemptError) -> CallError {
     }
 }
 
-/// Whether the same request may succeed later. Keyspaces tells of throttling by time-outs:
+/// Returns true if the same request may succeed later. Keyspaces reports throttling as timeouts:
 /// <https://docs.aws.amazon.com/keyspaces/latest/devguide/troubleshooting.serverless.html>.
 fn is_transient(error: &DbError) -> bool {
     !matches!(
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_plumbing_and_what_a_person_must_mend_is_set_up() {
+    fn driver_errors_map_to_retryable_or_setup() {
         let unavailable =
             DbError::Unavailable { consistency: Consistency::LocalQuorum, required: 2, alive: 1 };
         for (error, code) in [
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_without_an_answer_is_a_time_out_as_with_any_store() {
+    fn unanswered_call_is_a_timeout() {
         let error = ExecutionError::RequestTimeout(Duration::from_secs(5));
 
         assert_eq!(of_call("tributary", &error), CallError::time_out(OPERATION));

@@ -1,9 +1,9 @@
-//! The store of windows in Apache Cassandra or Amazon Keyspaces: [`CassandraWindows`], behind the trait
-//! that the table of `DynamoDB` is behind too.
+//! Store of windows in Apache Cassandra or Amazon Keyspaces: [`CassandraWindows`] implements the
+//! same trait as the `DynamoDB` table.
 //!
-//! A crate of its own, so that a driver and its TLS come only into what asks for this store. Tables:
-//! `config/cassandra.cql`, `config/keyspaces.cql`. What does not go here: what a window is
-//! (`tributary-core`), and when a call is made again (`tributary_aws::insist`).
+//! It is a crate of its own so that only users of this store link the driver and its TLS. Tables:
+//! `config/cassandra.cql`, `config/keyspaces.cql`. `tributary-core` defines windows, and
+//! `tributary_aws::retry` retries calls; neither belongs here.
 
 mod config;
 mod connect;

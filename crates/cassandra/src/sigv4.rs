@@ -1,7 +1,9 @@
-//! How Amazon Keyspaces knows who asks: it sends a nonce, and gets it back signed.
+//! SigV4 authentication of Amazon Keyspaces: the server sends a nonce and the client returns it
+//! signed.
 //!
-//! <https://docs.aws.amazon.com/keyspaces/latest/devguide/programmatic.credentials.SigV4_CREDENTIALS.html>;
-//! the signature is that of a request `PUT /authenticate` which is never made:
+//! See
+//! <https://docs.aws.amazon.com/keyspaces/latest/devguide/programmatic.credentials.SigV4_CREDENTIALS.html>.
+//! The signature is that of a request `PUT /authenticate`, which is never sent:
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
 
 use std::fmt::Write as _;
@@ -16,10 +18,11 @@ use sha2::{Digest, Sha256};
 
 const SERVICE: &str = "cassandra";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// What a client says first, to be sent a nonce.
+/// First message of the client, which requests a nonce.
 const HELLO: &[u8] = b"SigV4\0\0";
 
-/// Signs with the credentials that the function has, which it asks for each time: they expire.
+/// Signer with the function's credentials. It requests them for each signature, because they
+/// expire.
 #[derive(Clone, Debug)]
 pub struct Signer {
     region: String,
@@ -28,7 +31,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// For the Keyspaces of `region`.
+    /// Creates a signer for Keyspaces in `region`.
     #[must_use]
     pub fn new(
         region: String,
@@ -38,7 +41,7 @@ impl Signer {
         Self { region, credentials, clock }
     }
 
-    /// The region, which is the name of the data centre too.
+    /// Returns the region, which is also the name of the data centre.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
@@ -55,7 +58,7 @@ impl AuthenticatorProvider for Signer {
     }
 }
 
-/// One log-in.
+/// State of one login.
 struct Exchange(Signer);
 
 #[async_trait]
@@ -75,12 +78,12 @@ impl AuthenticatorSession for Exchange {
     }
 }
 
-/// The answer to a challenge, `nonce=<text>,…`: `signature=…,access_key=…,amzdate=…`, and the session
-/// token of credentials that have one.
+/// Answers the challenge `nonce=<text>,…` with `signature=…,access_key=…,amzdate=…`, and with the
+/// session token if the credentials have one.
 ///
 /// # Errors
 ///
-/// When there is no nonce in it.
+/// Returns an error if the challenge has no nonce.
 pub fn answer_of(
     challenge: &[u8],
     credentials: &Credentials,
@@ -118,7 +121,7 @@ fn nonce_of(challenge: &[u8]) -> Option<&[u8]> {
     (!nonce.is_empty()).then_some(nonce)
 }
 
-/// As in the query of a URL: what is neither a letter nor a digit nor one of `-._~` by its number.
+/// Percent-encodes a text as in the query of a URL: everything except letters, digits and `-._~`.
 fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for byte in text.bytes() {
@@ -148,7 +151,8 @@ fn sha256_hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// Of `cassandra-sigv4` 4.0.2 (`PyPI`), which AWS publishes, for the same nonce, time and keys.
+    /// Output of `cassandra-sigv4` 4.0.2 (`PyPI`, published by AWS) for the same nonce, time and
+    /// keys.
     const OF_KEYS: &str = "signature=7f3691c18a81b8ce7457699effbfae5b09b4e0714ab38c1292dbdf082c9ddd87,\
         access_key=UserID-1,amzdate=2020-06-09T22:41:51.000Z";
     const OF_A_ROLE: &str = "signature=6f5b96e7b2c4b90c47efa24fc63f209b3a5fde3405d62c45c2a144e52f573fb4,\
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_signed_as_the_plug_in_of_aws_signs_it() {
+    fn nonce_signature_matches_the_aws_plugin() {
         let keys = Credentials::new("UserID-1", "UserSecretKey-1", None, None, "test");
         let time = "2020-06-09T22:41:51Z".parse().unwrap();
         let challenge = b"nonce=91703fdc2ef562e19fbdab0f58e42fe5";
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_of_a_role_send_their_token_along() {
+    fn role_credentials_include_session_token() {
         let challenge = b"nonce=0f58e42fe591703fdc2ef562e19fbdab,";
 
         let answer = answer_of(challenge, &role(), "eu-central-1", later());
@@ -183,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_without_a_nonce_is_refused() {
+    fn challenge_without_nonce_is_rejected() {
         for challenge in [&b""[..], b"nonce=", b"nonce=,", b"once=1"] {
             assert!(answer_of(challenge, &role(), "eu-central-1", later()).is_err());
         }
     }
 
     #[test]
-    fn an_exchange_says_hello_and_answers_the_challenge() {
+    fn exchange_sends_hello_then_answers_challenge() {
         let signer =
             Signer::new("eu-central-1".to_owned(), SharedCredentialsProvider::new(role()), later);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -1,4 +1,4 @@
-//! What is said to the tables of `config/cassandra.cql`, prepared once.
+//! Prepared statements for the tables of `config/cassandra.cql`.
 
 use futures_util::future::try_join_all;
 use scylla::client::session::Session;
@@ -7,43 +7,43 @@ use tributary_aws::error::CallError;
 
 use crate::failure;
 
-/// How many rows are asked for at a time.
+/// Page size in rows.
 const PAGE: i32 = 200;
 
-/// The statements of [`crate::CassandraWindows`].
+/// Prepared statements of [`crate::CassandraWindows`].
 #[derive(Clone, Debug)]
 pub(crate) struct Statements {
-    /// `spec, key, start`.
+    /// Parameters: `spec, key, start`.
     pub(crate) read: PreparedStatement,
-    /// `spec, key, start`: what an open window is confirmed by.
+    /// Confirms an open window. Parameters: `spec, key, start`.
     pub(crate) confirm: PreparedStatement,
-    /// `spec, key, from, until, limit`.
+    /// Parameters: `spec, key, from, until, limit`.
     pub(crate) range: PreparedStatement,
-    /// `ttl, version, due, expires_at, body, spec, key, start, version before`.
+    /// Parameters: `ttl, version, due, expires_at, body, spec, key, start, version before`.
     pub(crate) write: PreparedStatement,
-    /// `spec, bucket, due, key, start, version`.
+    /// Parameters: `spec, bucket, due, key, start, version`.
     pub(crate) open: PreparedStatement,
-    /// `spec, bucket, due, key, start, version`.
+    /// Parameters: `spec, bucket, due, key, start, version`.
     pub(crate) forget: PreparedStatement,
-    /// `spec, bucket, until`.
+    /// Parameters: `spec, bucket, until`.
     pub(crate) due: PreparedStatement,
-    /// `clock`.
+    /// Parameter: `clock`.
     pub(crate) shards: PreparedStatement,
-    /// `clock`.
+    /// Parameter: `clock`.
     pub(crate) watermark: PreparedStatement,
-    /// `clock, shard, watermark, seen_at, is_over, ttl`.
+    /// Parameters: `clock, shard, watermark, seen_at, is_over, ttl`.
     pub(crate) put_shard: PreparedStatement,
-    /// `clock, shard, watermark, seen_at, is_over, time of the write, ttl`.
+    /// Parameters: `clock, shard, watermark, seen_at, is_over, time of the write, ttl`.
     pub(crate) add_shard: PreparedStatement,
-    /// `ttl, seen_at, clock, shard`. Where there is no such shard, what it leaves is none: it does not say
-    /// whether it is over.
+    /// Parameters: `ttl, seen_at, clock, shard`. On a missing shard it leaves a row that is no
+    /// shard, because `is_over` is missing.
     pub(crate) touch_shard: PreparedStatement,
-    /// `time of the write, watermark, clock`.
+    /// Parameters: `time of the write, watermark, clock`.
     pub(crate) raise_watermark: PreparedStatement,
 }
 
 impl Statements {
-    /// Prepares them, for the tables of a keyspace.
+    /// Prepares the statements for the tables of a keyspace.
     pub(crate) async fn prepare(session: &Session, keyspace: &str) -> Result<Self, CallError> {
         let quoted = format!("\"{}\"", keyspace.replace('"', "\"\""));
         let texts = TEXTS.map(|text| text.replace("KEYSPACE", &quoted));
@@ -87,10 +87,10 @@ impl Statements {
     }
 }
 
-/// In the order of the fields.
+/// Statement texts, in the order of the fields.
 ///
-/// A window is only ever updated, also the first time: an `INSERT` leaves a mark that the row is there,
-/// which would outlive columns that expire.
+/// Windows are only ever updated, even the first time. An `INSERT` would leave a row marker that
+/// outlives the columns that expire.
 const TEXTS: [&str; 13] = [
     "SELECT version, due, expires_at, body FROM KEYSPACE.windows
      WHERE spec = ? AND key = ? AND start = ?",

@@ -1,4 +1,4 @@
-//! The store itself.
+//! Implementation of the store.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::ControlFlow;
@@ -23,43 +23,43 @@ use crate::failure;
 use crate::statements::Statements;
 use crate::value::{millis, nanos, time, time_of_nanos};
 
-/// How many open windows are confirmed at a time.
+/// Number of open windows that are confirmed concurrently.
 const AT_ONCE: usize = 50;
 
-/// The longest time to live that Cassandra takes: 20 years.
+/// Maximum time to live that Cassandra accepts: 20 years.
 /// <https://cassandra.apache.org/doc/latest/cassandra/developing/cql/dml.html#writetime-and-ttl-function>
 const MAX_SECONDS: i64 = 20 * 365 * 24 * 3600;
 
-/// Over how many lanes writes are spread. A transaction is of a whole partition: two of one group at once would be in each
-/// other's way, and go back and forth until one of them has no time left.
+/// Number of lanes over which writes are spread. A transaction covers a whole partition: two
+/// concurrent ones on one group would contend and retry until one of them runs out of time.
 const LANES: usize = 64;
 
-/// How far back the time of a write is that adds a shard: what the shard itself wrote since then is
-/// newer, and stays. Longer than a batch takes from reading a clock to writing to it.
+/// Age given to the write that adds a shard, so that anything the shard itself wrote since is newer
+/// and wins. Longer than a batch takes from reading a clock to writing to it.
 const ADDED_BEFORE: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long it is remembered when a shard was woken: longer than the rest of its row.
+/// Retention of a shard's last-seen time: longer than the rest of its row.
 const AWAKE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Windows in the tables of `config/cassandra.cql`.
+/// Store of windows in the tables of `config/cassandra.cql`.
 ///
 /// - A window is written by a lightweight transaction on its version.
-/// - Where somebody has to look at a window, that is written to `open_windows` first, under the version
-///   that is about to be: so none is forgotten, however the write ends. A row there whose version was
-///   passed is dropped by who comes upon it. One whose version never came to be stays without harm.
-/// - Watermarks and shards need no transaction: of two writes the one with the later time wins, and the
-///   time of a write is the watermark itself, or is set back for a shard that is only added.
+/// - A window that is due for processing is written to `open_windows` first, under its next
+///   version, so that none is missed if the write fails. A reader drops a row there whose version
+///   was passed. A row whose version was never written stays and does no harm.
+/// - Watermarks and shards need no transaction: of two writes, the one with the later time wins.
+///   The time of a write is the watermark itself; for a shard that is only added, it is set back.
 #[derive(Clone)]
 pub struct CassandraWindows {
     session: Arc<Session>,
     statements: Arc<Statements>,
     keyspace: String,
     clock: fn() -> Timestamp,
-    /// Who writes to a group holds its lane.
+    /// Locks that serialize the writes to a group.
     lanes: Arc<[Mutex<()>; LANES]>,
 }
 
-/// A row of `open_windows`.
+/// Row of `open_windows`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hint {
     due: CqlTimestamp,
@@ -68,14 +68,14 @@ struct Hint {
     version: i64,
 }
 
-/// What `windows` says to a hint.
+/// State of a hint, according to the `windows` table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// Somebody has to look at the window.
+    /// Due for processing.
     Due,
-    /// The window is beyond it.
+    /// Passed: the window has a later version.
     Passed,
-    /// Its version is not there: not yet, or never.
+    /// Ahead: the window does not have this version yet, or never will.
     Ahead,
 }
 
@@ -92,12 +92,12 @@ impl Hint {
 }
 
 impl CassandraWindows {
-    /// Connects to a cluster and prepares what is said to it; `clock` for when rows expire.
+    /// Connects to a cluster and prepares the statements. `clock` tells when rows expire.
     ///
     /// # Errors
     ///
-    /// Broken set-up where the cluster lets nobody by this name in, or lacks a table; broken plumbing
-    /// where nobody answers.
+    /// Returns a setup error if the cluster rejects the role or lacks a table, and a retryable
+    /// error if no node answers.
     pub async fn connect(cluster: &Cluster, clock: fn() -> Timestamp) -> Result<Self, CallError> {
         let session = cluster.connect().await?;
         let statements = Statements::prepare(&session, &cluster.keyspace).await?;
@@ -123,7 +123,7 @@ impl CassandraWindows {
         done.map(|_| ()).map_err(|error| failure::of_call(&self.keyspace, &error))
     }
 
-    /// One page of rows, and where the next one is.
+    /// Reads one page of rows, and the state for the next page.
     async fn page(
         &self,
         statement: &PreparedStatement,
@@ -148,7 +148,7 @@ impl CassandraWindows {
         rows.collect::<Result<_, _>>().map_err(|error| self.unreadable(&error))
     }
 
-    /// All rows of a statement.
+    /// Reads all rows of a statement.
     async fn rows<R>(
         &self,
         statement: &PreparedStatement,
@@ -166,7 +166,8 @@ impl CassandraWindows {
         Ok(all)
     }
 
-    /// Whether a lightweight transaction was applied. What else its answer has depends on that.
+    /// Returns whether a lightweight transaction was applied. The other columns of its answer
+    /// depend on that.
     fn is_applied(&self, row: Option<&Row>) -> Result<bool, CallError> {
         let first = row.and_then(|row| row.columns.first());
         match first {
@@ -178,7 +179,7 @@ impl CassandraWindows {
         }
     }
 
-    /// Seconds until then, of which there is at least one: 0 would mean for ever.
+    /// Returns the seconds until `expires_at`, at least 1: 0 would mean no expiry.
     fn ttl(&self, expires_at: Timestamp) -> i32 {
         let seconds = expires_at.duration_since((self.clock)()).as_secs();
         i32::try_from(seconds.clamp(1, MAX_SECONDS)).unwrap_or(i32::MAX)
@@ -208,7 +209,7 @@ impl CassandraWindows {
         expires_at: Option<CqlTimestamp>,
         body: Option<String>,
     ) -> Result<Option<Item>, CallError> {
-        // Columns expire together; a row of which nothing is left is none.
+        // Columns expire together, so a row without them is no window.
         let (Some(version), Some(body)) = (version, body) else { return Ok(None) };
         let Ok(version) = u64::try_from(version) else {
             let ItemKey { spec, group, start } = &key;
@@ -219,7 +220,7 @@ impl CassandraWindows {
         Ok(Some(Item { key, version, due, expires_at, body }))
     }
 
-    /// What these hints come to, in their order. Those that were passed are dropped.
+    /// Resolves these hints to windows, in order, and drops the passed ones.
     async fn confirmed(
         &self,
         spec: &str,
@@ -241,7 +242,7 @@ impl CassandraWindows {
             let Hint { due, key, start, version } = hint.clone();
             self.run(&statements.forget, (spec, bucket, due, key, start, version))
         };
-        // One that stays is come upon again.
+        // A row that stays is found and dropped again later.
         join_all(passed.map(drop)).await;
         let due = evaluated().filter(|(_, verdict)| **verdict == Verdict::Due);
         let key = |(hint, _): (&Hint, _)| {
@@ -273,7 +274,7 @@ impl WindowStore for CassandraWindows {
         if let Some(due) = due {
             self.run(&self.statements.open, (spec, bucket, due, group, start, version)).await?;
         }
-        // In CQL 0 means for ever.
+        // In CQL, 0 means no expiry.
         let ttl = item.expires_at.map_or(0, |expires_at| self.ttl(expires_at));
         let before = (version > 1).then_some(version - 1);
         let expires_at = item.expires_at.map(millis);
@@ -286,8 +287,8 @@ impl WindowStore for CassandraWindows {
             return Ok(Written::Conflict);
         }
         if let (Some(due), Some(before)) = (due, before) {
-            // A window that is due when it was before has two rows now. Else there is no such row; one
-            // that stays is dropped by who comes upon it.
+            // A window that was due before now has two rows. Otherwise the row does not exist; one
+            // that stays is dropped by the reader that finds it.
             let values = (spec, bucket, due, group, start, before);
             let _ = self.run(&self.statements.forget, values).await;
         }
@@ -392,7 +393,7 @@ impl WindowStore for CassandraWindows {
     }
 
     async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
-        // Of two within a microsecond the greater number wins.
+        // Of two writes within a microsecond, the greater value wins.
         let values = (time.as_microsecond(), nanos(time), clock);
         self.run(&self.statements.raise_watermark, values).await
     }

@@ -1,7 +1,8 @@
-//! TLS to Amazon Keyspaces, which has it only.
+//! TLS to Amazon Keyspaces, which requires it.
 //!
-//! A driver connects to nodes by their addresses, and the certificates of Keyspaces are for the name of
-//! the endpoint. Others leave the name out of the check; here every node must show a certificate for it.
+//! Drivers connect to nodes by address, but the certificates of Keyspaces are for the name of the
+//! endpoint. Other drivers skip the check of the name; here every node must present a certificate
+//! for the endpoint.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// Verifies every node by the name of the endpoint.
+/// Verifier that checks every node against the name of the endpoint.
 #[derive(Debug)]
 struct ByEndpoint {
     verifier: Arc<WebPkiServerVerifier>,
@@ -55,7 +56,7 @@ impl ServerCertVerifier for ByEndpoint {
     }
 }
 
-/// With the root certificates of this machine.
+/// Builds a configuration with the machine's root certificates.
 pub(crate) fn of_endpoint(endpoint: &str) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -96,7 +97,8 @@ mod tests {
 
     use super::*;
 
-    /// Made by `openssl` for these tests (tests/certificates/make.sh); valid from 2026 for a hundred years.
+    /// Test root certificate, made by `openssl` (tests/certificates/make.sh); valid for a hundred
+    /// years from 2026.
     const ROOT: &[u8] = include_bytes!("../tests/certificates/root.pem");
     const NODE: &[u8] = include_bytes!("../tests/certificates/node.pem");
 
@@ -110,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_known_by_the_name_of_the_endpoint_at_any_address() {
+    fn node_certificate_is_checked_against_endpoint_name() {
         assert!(evaluated("cassandra.eu-central-1.amazonaws.com", NODE).is_ok());
         assert!(evaluated("cassandra.us-east-1.amazonaws.com", NODE).is_err());
         assert!(evaluated("cassandra.eu-central-1.amazonaws.com", ROOT).is_err());
     }
 
     #[test]
-    fn an_endpoint_without_a_name_is_refused() {
+    fn endpoint_without_name_is_rejected() {
         assert!(with_roots("no name", RootCertStore::empty()).is_err());
     }
 }

@@ -1,9 +1,9 @@
-//! Times as CQL has them.
+//! Conversion of times to CQL types.
 
 use jiff::Timestamp;
 use scylla::value::{CqlTimestamp, CqlVarint};
 
-/// A time in milliseconds, which is all that a CQL timestamp holds.
+/// Converts a time to milliseconds, the precision of a CQL timestamp.
 pub(crate) fn millis(time: Timestamp) -> CqlTimestamp {
     CqlTimestamp(time.as_millisecond())
 }
@@ -12,7 +12,7 @@ pub(crate) fn time(millis: CqlTimestamp) -> Option<Timestamp> {
     Timestamp::from_millisecond(millis.0).ok()
 }
 
-/// A time to the nanosecond, in as few bytes as it takes: Cassandra compares numbers of one length.
+/// Converts a time to nanoseconds, in the fewest bytes: Cassandra compares numbers of equal length.
 pub(crate) fn nanos(time: Timestamp) -> CqlVarint {
     let bytes = time.as_nanosecond().to_be_bytes();
     let is_spare = |pair: &[u8]| match pair[0] {
@@ -24,7 +24,7 @@ pub(crate) fn nanos(time: Timestamp) -> CqlVarint {
     CqlVarint::from_signed_bytes_be_slice(&bytes[spare..])
 }
 
-/// The time that [`nanos`] wrote.
+/// Converts the result of [`nanos`] back.
 pub(crate) fn time_of_nanos(number: &CqlVarint) -> Option<Timestamp> {
     let bytes = number.as_signed_bytes_be_slice();
     let sign = if *bytes.first()? < 0x80 { 0x00 } else { 0xff };
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_keeps_its_nanoseconds_in_as_few_bytes_as_it_takes() {
+    fn nanosecond_time_uses_the_fewest_bytes() {
         let times = [
             ("1970-01-01T00:00:00Z", 1),
             ("1970-01-01T00:00:00.000000127Z", 1),
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn invalid_time_is_none() {
         assert_eq!(time_of_nanos(&CqlVarint::from_signed_bytes_be(vec![])), None);
         assert_eq!(time_of_nanos(&CqlVarint::from_signed_bytes_be(vec![1; 16])), None);
         assert_eq!(time_of_nanos(&CqlVarint::from_signed_bytes_be(vec![1; 17])), None);

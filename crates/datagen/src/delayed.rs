@@ -1,17 +1,17 @@
-//! Records that are sent later than they were made.
+//! Records that are sent later than they were generated.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-/// One of them.
+/// Record to send later.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DelayedRecord {
-    /// When it is sent.
+    /// Time at which it is sent.
     pub(crate) due_ms: i64,
-    /// Which of several that are due at once goes first.
+    /// Order among records that are due at the same time.
     order: u64,
-    /// Whether it has been sent before, or not yet.
+    /// True if the record has been sent before; false if it is late.
     pub(crate) is_duplicate: bool,
     pub(crate) json: Vec<u8>,
     key_start: usize,
@@ -24,12 +24,12 @@ impl DelayedRecord {
     }
 }
 
-/// All of them, the earliest first.
+/// Delayed records, earliest first.
 #[derive(Debug, Default)]
 pub(crate) struct DelayedRecords {
     heap: BinaryHeap<Reverse<DelayedRecord>>,
     count: u64,
-    /// Buffers to use again.
+    /// Buffers for reuse.
     free: Vec<Vec<u8>>,
 }
 
@@ -45,7 +45,7 @@ impl DelayedRecords {
         self.heap.push(Reverse(late));
     }
 
-    /// The first that is due by `time_ms`; any, where no time is given.
+    /// Removes the first record that is due by `time_ms`; without a time, the first of all.
     pub(crate) fn pop(&mut self, time_ms: Option<i64>) -> Option<DelayedRecord> {
         let Reverse(first) = self.heap.peek()?;
         if time_ms.is_some_and(|time| first.due_ms > time) {
@@ -54,7 +54,7 @@ impl DelayedRecords {
         self.heap.pop().map(|Reverse(late)| late)
     }
 
-    /// Takes a buffer back.
+    /// Takes a buffer back for reuse.
     pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
         self.free.push(buffer);
     }

@@ -1,36 +1,36 @@
-//! Sensors that fail for an hour or so, and the labels that say which, when and how.
+//! Sensor faults that last about an hour, and labels with their device, time and kind.
 //!
-//! Whether a device's sensor fails is a function of seed, device and time, like the weather: these
-//! faults take no chance from the other ones, and turned off they change no byte.
+//! A sensor fault is a function of seed, device and time, like the weather. These faults draw
+//! nothing from the sequences of the others, so turning them off changes no other byte.
 
 use crate::random::{hash, signed, unit};
 use crate::settings::Settings;
 use crate::weather::in_units;
 use crate::{DAY_MS, HOUR_MS};
 
-/// A device has at most one fault in each slot, which is over before the slot is.
+/// Length of a slot. A device has at most one fault in each slot, which ends within the slot.
 const SLOT_MS: i64 = 6 * HOUR_MS;
 
-/// The most faults a device can have in a day.
+/// Maximum number of faults of a device in a day.
 pub(crate) const MAX_PER_DAY: f64 = 4.0;
 
-/// What is wrong with the values of a sensor.
+/// Kind of sensor fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
     /// One reading jumps away.
     Spike,
-    /// For a while all readings are off by as much.
+    /// All readings of a period are off by the same amount.
     LevelShift,
-    /// Readings run away from the truth by some of their unit an hour, and are then right again.
+    /// Readings drift from the truth by a constant amount per hour, and are then right again.
     Drift,
-    /// The sensor shows what it showed when it got stuck.
+    /// The sensor repeats the value at which it got stuck.
     Stuck,
-    /// Readings move away from the truth by some of their unit a month.
+    /// Readings drift from the truth by a constant amount per month.
     SlowDrift,
 }
 
 impl FaultKind {
-    /// The name in labels.
+    /// Returns the name in labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,23 +43,23 @@ impl FaultKind {
     }
 }
 
-/// A fault of a sensor: what a detector should find.
+/// Label of a sensor fault: what a detector should find.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
-    /// The device, as its records name it.
+    /// Device, as its records name it.
     pub device: String,
-    /// What is wrong.
+    /// Kind of fault.
     pub kind: FaultKind,
-    /// The first instant of it, in milliseconds since 1970.
+    /// Start of the fault, inclusive, in milliseconds since 1970.
     pub from_ms: i64,
-    /// The first instant after it; `None` where it does not end.
+    /// End of the fault, exclusive; `None` if it does not end.
     pub to_ms: Option<i64>,
-    /// How far readings are off: in all for a spike and a level shift, an hour for a drift, a month
-    /// for a slow one; 0 for a stuck sensor. In the sensor's unit.
+    /// Size of the deviation in the sensor's unit: the total for a spike and a level shift, per
+    /// hour for a drift, per month for a slow drift, and 0 for a stuck sensor.
     pub size: f64,
 }
 
-/// A fault that lasts.
+/// Fault with a duration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Episode {
     pub(crate) kind: FaultKind,
@@ -69,7 +69,8 @@ pub(crate) struct Episode {
 }
 
 impl Episode {
-    /// By how much a reading is off. A stuck sensor's is not: it shows another time.
+    /// Returns the offset of a reading. It is 0 for a stuck sensor, which shows an earlier reading
+    /// instead.
     pub(crate) fn offset(&self, time_ms: i64) -> f64 {
         match self.kind {
             FaultKind::LevelShift => self.size,
@@ -79,13 +80,13 @@ impl Episode {
     }
 }
 
-/// The faults of all devices.
+/// Faults of all devices.
 #[derive(Debug)]
 pub(crate) struct Faults {
     seed: u64,
-    /// How likely each kind is in a slot.
+    /// Probability of each kind in a slot.
     shares: [(FaultKind, f64); 3],
-    /// The slot that each device is in, with its fault; empty where there are no faults.
+    /// Current slot of each device, with its fault; empty if there are no faults.
     slots: Vec<(i64, Option<Episode>)>,
 }
 
@@ -103,7 +104,7 @@ impl Faults {
         Self { seed: settings.seed, shares, slots: vec![(i64::MIN, None); devices] }
     }
 
-    /// The fault that a device has at a time.
+    /// Returns the fault of a device at a time.
     pub(crate) fn at(&mut self, device: usize, time_ms: i64) -> Option<Episode> {
         let number = time_ms.div_euclid(SLOT_MS);
         let slot = self.slots.get(device)?;
@@ -129,7 +130,7 @@ impl Faults {
         let starts = (hour * (0.25 + 2.0 * unit(bits(1)))) as i64;
         let lasts = (hour * (shortest_h + (longest_h - shortest_h) * unit(bits(2)))) as i64;
         let size = signed(bits(3));
-        // In °C, or °C an hour.
+        // In °C, or °C per hour.
         let size = match kind {
             FaultKind::LevelShift => size.signum() + 3.0 * size,
             FaultKind::Drift => 4.0 * size.signum() + 8.0 * size,

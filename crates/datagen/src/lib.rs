@@ -1,8 +1,8 @@
-//! Made-up feeds, from a seed: what devices would send, one JSON object after another.
+//! Generated feeds: the JSON objects that devices would send, from a seed.
 //!
-//! A [`Simulation`] is a sequence of records in the order in which they are sent. The same
-//! [`Settings`] give the same bytes, on every machine: time is an argument, chance comes from the
-//! seed, and only arithmetic that is exact everywhere is used.
+//! A [`Simulation`] is a sequence of records in sending order. The same [`Settings`] give the same
+//! bytes on every machine: time is an argument, chance comes from the seed, and only arithmetic
+//! that is exact everywhere is used.
 //!
 //! ```
 //! use tributary_datagen::{FeedKind, Settings, Simulation};
@@ -15,7 +15,8 @@
 //! # Ok::<(), tributary_datagen::SettingsError>(())
 //! ```
 //!
-//! What must **not** go here: the clock, files, streams, and how fast records go out.
+//! This crate must **not** contain the clock, files, streams, or the rate at which records are
+//! sent.
 
 mod delayed;
 mod faults;

@@ -1,10 +1,10 @@
-//! Where the made-up feeds happen: public facts about cities, nothing from any data set.
+//! Places of the generated feeds: public facts about cities, nothing from any data set.
 //!
-//! The positions are city centres to two decimals; devices are scattered around them.
+//! Positions are city centres to two decimals. Devices are scattered around them.
 
 use crate::weather::Spot;
 
-/// A time zone by the name that the accidents data set gives it, with the one that is looked up.
+/// Time zone by its name in the accidents dataset, with its name in the time zone database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Zone {
     Eastern,
@@ -16,7 +16,7 @@ pub(crate) enum Zone {
 impl Zone {
     pub(crate) const ALL: [Self; 4] = [Self::Eastern, Self::Central, Self::Mountain, Self::Pacific];
 
-    /// As a row says it; Arizona too says `US/Mountain`.
+    /// Returns the name in rows; Arizona also uses `US/Mountain`.
     pub(crate) fn in_rows(self) -> &'static str {
         match self {
             Self::Eastern => "US/Eastern",
@@ -26,7 +26,7 @@ impl Zone {
         }
     }
 
-    /// The same zone, in the database.
+    /// Returns the name in the time zone database.
     pub(crate) fn iana(self) -> &'static str {
         match self {
             Self::Eastern => "America/New_York",
@@ -37,23 +37,23 @@ impl Zone {
     }
 }
 
-/// A city, with what a row about it says.
+/// City, with the fields of its rows.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) city: &'static str,
     pub(crate) county: &'static str,
-    /// Postal code.
+    /// Postal code of the state.
     pub(crate) state: &'static str,
     pub(crate) state_name: &'static str,
-    /// Of the county; empty for New York City, whose five counties are counted as one.
+    /// FIPS code of the county; empty for New York City, whose five counties are counted as one.
     pub(crate) fips: &'static str,
     pub(crate) zone: Zone,
     pub(crate) zipcode: &'static str,
     pub(crate) airport: &'static str,
     pub(crate) spot: Spot,
-    /// Above the sea, in feet.
+    /// Elevation above sea level, in feet.
     pub(crate) elevation_ft: f64,
-    /// Main roads, as a description names them.
+    /// Main roads, as descriptions name them.
     pub(crate) roads: [&'static str; 2],
 }
 
@@ -78,7 +78,7 @@ const fn place(line: Line) -> Place {
     }
 }
 
-/// Every place.
+/// All places.
 #[rustfmt::skip]
 pub(crate) static PLACES: [Place; 45] = [
     place((["Boston", "Suffolk", "MA", "Massachusetts", "25025"], Zone::Eastern, ["02118", "KBOS"], [42.35, -71.06, 20.0], ["I-93 N", "I-90 W"])),

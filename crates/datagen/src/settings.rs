@@ -1,4 +1,4 @@
-//! What a simulation is made of.
+//! Settings of a simulation.
 
 use std::fmt;
 
@@ -6,20 +6,21 @@ use crate::DAY_MS;
 use crate::faults::MAX_PER_DAY;
 use crate::places::PLACES;
 
-/// Midnight of 2026-01-01, UTC.
+/// 2026-01-01T00:00:00Z.
 const YEAR_2026_MS: i64 = 1_767_225_600_000;
-/// Midnight of 2020-03-01, UTC.
+/// 2020-03-01T00:00:00Z.
 const MARCH_2020_MS: i64 = 1_583_020_800_000;
 
-/// The most devices: each of them is kept in memory.
+/// Maximum number of devices: each is kept in memory.
 const MAX_DEVICES: u32 = 1_000_000;
 
-/// Which feed is made up.
+/// Kind of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedKind {
     /// River gauges: `{sensor_id, location, water_level, timestamp}`.
     Flood,
-    /// Weather stations: `{device_id, timestamp, temperature, humidity, pressure, location, status}`.
+    /// Weather stations: `{device_id, timestamp, temperature, humidity, pressure, location,
+    /// status}`.
     Telemetry,
     /// Traffic accidents: a row of the CSV with 46 columns, header to text.
     Accidents,
@@ -28,7 +29,7 @@ pub enum FeedKind {
 }
 
 impl FeedKind {
-    /// The name of the dataset.
+    /// Returns the name of the dataset.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,7 +40,7 @@ impl FeedKind {
         }
     }
 
-    /// The most devices it can have.
+    /// Returns the maximum number of devices.
     #[must_use]
     pub fn max_devices(self) -> u32 {
         match self {
@@ -49,28 +50,28 @@ impl FeedKind {
     }
 }
 
-/// How often things happen. Shares from 0 to 1, but for `storm`, `shift`, `fast_drift` and `stuck`.
+/// Rates of faults. Shares from 0 to 1, except `storm`, `shift`, `fast_drift` and `stuck`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rates {
-    /// Storms, for each day and region.
+    /// Storms per day and region.
     pub storm: f64,
-    /// Devices whose sensor drifts away from the truth, some of its unit in a month.
+    /// Share of devices whose sensor drifts by a constant amount per month.
     pub drift: f64,
-    /// Readings that carry the noise of their sensor.
+    /// Share of readings with sensor noise.
     pub noise: f64,
-    /// Readings that are never sent: a device falls silent for a while.
+    /// Share of readings that are never sent, because a device pauses for a while.
     pub dropout: f64,
-    /// Readings that are sent late, by up to 60 intervals.
+    /// Share of readings that are sent late, by up to 60 intervals.
     pub late: f64,
-    /// Readings that are sent twice, the second time within an interval.
+    /// Share of readings that are sent twice, the second time within an interval.
     pub duplicate: f64,
-    /// Readings whose value jumps away for once, within what a sensor can show.
+    /// Share of readings with a single jump, within the range of the sensor.
     pub spike: f64,
-    /// Times that readings are off by as much for an hour or more, for each day and device.
+    /// Level shifts per day and device: periods of an hour or more with a constant offset.
     pub shift: f64,
-    /// Times that a sensor runs away within an hour or so, for each day and device.
+    /// Drifts per day and device, within about an hour.
     pub fast_drift: f64,
-    /// Times that a sensor is stuck for an hour or more, for each day and device.
+    /// Stuck sensors per day and device, for an hour or more.
     pub stuck: f64,
 }
 
@@ -91,29 +92,29 @@ impl Default for Rates {
     }
 }
 
-/// What a simulation is made of; the same settings give the same bytes.
+/// Settings of a simulation. The same settings give the same bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Decides everything that is left to chance.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// How many devices send.
+    /// Number of devices that send.
     pub devices: u32,
-    /// From one reading of a device to its next, in milliseconds.
+    /// Time between two readings of a device, in milliseconds.
     pub interval_ms: i64,
-    /// The time of the first reading, in milliseconds since 1970.
+    /// Time of the first reading, in milliseconds since 1970.
     pub start_ms: i64,
-    /// How long readings are taken, in simulated milliseconds; without it, for ever.
+    /// Duration of the readings, in simulated milliseconds; `None` for no end.
     pub duration_ms: Option<i64>,
-    /// How often things happen.
+    /// Rates of faults.
     pub rates: Rates,
 }
 
-/// The last time that an event can have, in milliseconds since 1970: a day before the year 10000, so
-/// that it has a year of four digits in every zone.
+/// Maximum time of an event, in milliseconds since 1970: a day before the year 10000, so that its
+/// year has four digits in every zone.
 pub(crate) const LAST_MS: i64 = 253_402_207_200_999;
 
 impl Settings {
-    /// What is usual for a feed.
+    /// Returns the default settings of a feed.
     #[must_use]
     pub fn of(kind: FeedKind) -> Self {
         let (devices, interval_ms, start_ms) = match kind {
@@ -126,7 +127,7 @@ impl Settings {
         Self { seed, devices, interval_ms, start_ms, duration_ms, rates }
     }
 
-    /// Whether a feed can be made of these settings.
+    /// Checks that a feed can be generated from these settings.
     pub(crate) fn check(&self, kind: FeedKind) -> Result<(), SettingsError> {
         let max = kind.max_devices();
         if self.devices == 0 || self.devices > max {
@@ -140,7 +141,7 @@ impl Settings {
                 "covid counts by the day: the interval is whole days".into(),
             ));
         }
-        // The years that dates have four digits for.
+        // Years with four digits.
         if !(-62_135_596_800_000..=253_402_300_799_999).contains(&self.start_ms) {
             return Err(SettingsError("the start is beyond the years 1 to 9999".to_owned()));
         }
@@ -189,7 +190,7 @@ impl Settings {
     }
 }
 
-/// Settings that no feed can be made of: says which, in one line.
+/// Error for settings that no feed can be generated from; its one-line message names the setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError(pub(crate) String);
 

@@ -1,4 +1,4 @@
-//! The sequence of records: who reports when, and what goes wrong on the way.
+//! Sequence of records: turns of the devices, and faults on the way.
 
 use std::ops::Range;
 
@@ -10,59 +10,59 @@ use crate::random::{Sequence, hash, normal, signed, unit};
 use crate::settings::{FeedKind, LAST_MS, Rates, Settings, SettingsError};
 use crate::weather::in_units;
 
-/// How many readings a silent device leaves out, on average.
+/// Mean number of consecutive readings that a device drops.
 const MAX_DROPOUT_READINGS: u32 = 8;
 
-/// The most intervals by which a late record is late.
+/// Maximum delay of a late record, in intervals.
 const MAX_DELAY_S: f64 = 60.0;
 
-/// One record, as it is sent.
+/// Record, as it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// One JSON object on one line, without the line's end.
+    /// One JSON object on one line, without a line end.
     pub json: &'a [u8],
-    /// The value of the dataset's partition column.
+    /// Value of the dataset's partition column.
     pub key: &'a str,
-    /// When it is sent, in simulated milliseconds since 1970; never goes back.
+    /// Sending time, in simulated milliseconds since 1970; never decreases.
     pub sent_ms: i64,
 }
 
-/// What a simulation has done so far.
+/// Counts of a simulation so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Records given, duplicates and late ones included.
+    /// Returned records, including duplicates and late ones.
     pub records: u64,
     /// Readings that were never sent.
     pub dropped: u64,
     /// Records that were sent late.
     pub late: u64,
-    /// Records that were sent before.
+    /// Records that were sent a second time.
     pub duplicates: u64,
-    /// Readings whose value jumped away.
+    /// Readings with a spike.
     pub spikes: u64,
 }
 
-/// A made-up feed.
+/// Generator of a feed.
 pub struct Simulation {
     model: Box<dyn Model>,
     settings: Settings,
-    /// Readings taken or left out so far.
+    /// Number of readings taken or dropped so far.
     step: u64,
-    /// How many more readings each device leaves out.
+    /// Number of readings that each device still drops.
     silent: Vec<u32>,
     delayed: DelayedRecords,
     faults: Faults,
-    /// What is wrong with the sensors, where somebody asked; and which fault of each device was told
-    /// last, by its beginning.
+    /// Labels of the sensor faults, if enabled, and the start of the last labelled fault of each
+    /// device.
     labels: Option<(Vec<Label>, Vec<Option<i64>>)>,
     chances: Chances,
     counts: Counts,
-    /// The record at hand, and where its key is.
+    /// Current record, with the range of its key.
     json: Vec<u8>,
     key: Range<usize>,
 }
 
-/// One sequence for each purpose.
+/// Random sequences, one per purpose.
 struct Chances {
     noise: Sequence,
     dropout: Sequence,
@@ -72,11 +72,11 @@ struct Chances {
 }
 
 impl Simulation {
-    /// A feed of `kind`.
+    /// Creates a feed of `kind`.
     ///
     /// # Errors
     ///
-    /// When the settings cannot be.
+    /// Returns an error if the settings are invalid.
     pub fn new(kind: FeedKind, settings: &Settings) -> Result<Self, SettingsError> {
         settings.check(kind)?;
         let sequence = |purpose| Sequence::new(settings.seed, purpose);
@@ -101,15 +101,15 @@ impl Simulation {
         })
     }
 
-    /// What has been done so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// From now on faults of sensors are labelled; whether this feed has sensors that can fail.
+    /// Enables labels of sensor faults. Returns true if this feed has sensors that can fail.
     ///
-    /// Whoever asks for labels takes them from time to time: until then they are in memory.
+    /// The caller takes the labels regularly; until then they stay in memory.
     pub fn enable_labels(&mut self) -> bool {
         let has_sensors = self.model.units().is_some();
         if has_sensors {
@@ -118,13 +118,13 @@ impl Simulation {
         has_sensors
     }
 
-    /// The labels of the faults that readings have shown since the last call, in the order of the
-    /// first reading that shows each.
+    /// Returns the labels of faults that readings have shown since the last call, in the order of
+    /// the first reading that shows each.
     pub fn take_labels(&mut self) -> Vec<Label> {
         self.labels.as_mut().map(|(labels, _)| std::mem::take(labels)).unwrap_or_default()
     }
 
-    /// The next record; `None` when the duration is over and all late ones have been given.
+    /// Returns the next record; `None` once the duration is over and all late records are returned.
     #[expect(clippy::should_implement_trait, reason = "a record borrows from the simulation")]
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "models write text")]
     pub fn next(&mut self) -> Option<Record<'_>> {
@@ -159,7 +159,8 @@ impl Simulation {
         Some(Record { json: &self.json, key, sent_ms })
     }
 
-    /// Which device comes next, and when. The devices take turns within each interval.
+    /// Returns the device that comes next, and the time of its reading. The devices take turns
+    /// within each interval.
     fn place(&self) -> (usize, i64) {
         let devices = u64::from(self.settings.devices);
         let (round, device) = (self.step / devices, self.step % devices);
@@ -173,7 +174,7 @@ impl Simulation {
         (device as usize, time_ms)
     }
 
-    /// Takes one reading; whether there is a record to send now.
+    /// Takes one reading. Returns true if there is a record to send now.
     fn take(&mut self, device: usize, time_ms: i64) -> bool {
         let rates = &self.settings.rates;
         let (chances, counts) = (&mut self.chances, &mut self.counts);
@@ -233,7 +234,7 @@ impl Simulation {
 }
 
 impl Simulation {
-    /// Labels what is wrong with the reading that was just written.
+    /// Labels the fault of the reading that was just written.
     fn label(&mut self, reading: &Reading, episode: Option<Episode>) {
         let Some((labels, reported)) = &mut self.labels else { return };
         let Some((a_spike, a_month)) = self.model.units() else { return };
@@ -263,9 +264,9 @@ impl Simulation {
     }
 }
 
-/// Whether a device that sends falls silent now, and for how many readings.
+/// Draws whether a device starts to drop readings now, and how many.
 fn drops_out(chances: &mut Sequence, rates: &Rates) -> (bool, u32) {
-    // So that of all readings the share `dropout` falls into a spell.
+    // Chosen so that the share `dropout` of all readings is dropped.
     let mean = f64::from(MAX_DROPOUT_READINGS);
     let enters = rates.dropout / (mean * (1.0 - rates.dropout) + rates.dropout);
     let falls = chances.chance(enters);
@@ -273,13 +274,13 @@ fn drops_out(chances: &mut Sequence, rates: &Rates) -> (bool, u32) {
     (falls, spell)
 }
 
-/// For how long sensors have drifted: half a year at most.
+/// Returns the months that sensors have drifted, at most half a year.
 fn in_months(settings: &Settings, time_ms: i64) -> f64 {
     in_units(time_ms - settings.start_ms, 30 * DAY_MS).min(6.0)
 }
 
-/// How far a device's sensor has drifted in so many months, in parts of what its model takes for a
-/// month's drift.
+/// Returns the drift of a device's sensor after `months`, as a share of the model's drift in one
+/// month.
 fn drift(settings: &Settings, device: usize, months: f64) -> f64 {
     let bits = |what| hash([settings.seed, 3, what, device as u64]);
     if unit(bits(0)) >= settings.rates.drift {

@@ -1,4 +1,4 @@
-//! JSON by hand: numbers and times straight into a buffer that is used again.
+//! JSON writer: appends numbers and times to a reused buffer.
 
 use crate::DAY_MS;
 
@@ -37,7 +37,7 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, value: f64, places: usize) {
     push_padded(out, scaled % scale, places);
 }
 
-/// A date and a time of day, of milliseconds since 1970.
+/// Date and time of day, from milliseconds since 1970.
 pub(crate) struct Civil {
     pub(crate) year: i64,
     pub(crate) month: i64,
@@ -47,7 +47,8 @@ pub(crate) struct Civil {
 }
 
 impl Civil {
-    /// The proleptic Gregorian date, by counting years from March, so that the leap day is the last.
+    /// Computes the proleptic Gregorian date. Years are counted from March, so that the leap day is
+    /// the last.
     pub(crate) fn of(time_ms: i64) -> Self {
         let (days, of_day) = (time_ms.div_euclid(DAY_MS), time_ms.rem_euclid(DAY_MS));
         let shifted = days + 719_468;
@@ -83,7 +84,7 @@ impl Civil {
     }
 }
 
-/// Appends RFC 3339 in UTC; milliseconds where there are some.
+/// Appends RFC 3339 in UTC, with milliseconds unless they are 0.
 pub(crate) fn push_time(out: &mut Vec<u8>, time_ms: i64) {
     let civil = Civil::of(time_ms);
     civil.push_date(out);

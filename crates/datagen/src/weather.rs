@@ -1,38 +1,39 @@
-//! Weather: day and year, fronts that neighbours share, storms that make rivers rise.
+//! Weather: daily and yearly cycles, fronts that neighbours share, storms that make rivers rise.
 //!
-//! Everything here is a function of the seed, the place and the time, and of nothing else: whoever
-//! starts a simulation in the middle of a storm finds it there. Only arithmetic that every machine
-//! does alike is used, so that the same seed gives the same bytes everywhere.
+//! Everything here is a function of the seed, the place and the time: a simulation that starts in
+//! the middle of a storm includes it. All arithmetic is the same on every machine, so the same seed
+//! gives the same bytes everywhere.
 
 use crate::random::{hash, signed, unit};
 use crate::{DAY_MS, HOUR_MS};
 
-/// Storms begin in slots of this length, at most one in each.
+/// Length of a slot, in which at most one storm begins.
 const SLOT_MS: i64 = 6 * HOUR_MS;
 
-/// How long a river remembers a storm.
+/// Number of slots for which a storm affects a river.
 const MEMORY_SLOTS: i64 = 40;
 
-/// The sine of a number of turns, to a thousandth: a parabola, corrected once.
+/// Approximates the sine of a number of turns to a thousandth, with a parabola that is corrected
+/// once.
 pub(crate) fn wave(turns: f64) -> f64 {
     let x = turns - (turns + 0.5).floor();
     let arc = 8.0 * x - 16.0 * x * x.abs();
     0.225 * (arc * arc.abs() - arc) + arc
 }
 
-/// From 0 to 1 without a corner at either.
+/// Interpolates smoothly from 0 to 1.
 fn smooth(x: f64) -> f64 {
     let x = x.clamp(0.0, 1.0);
     x * x * (3.0 - 2.0 * x)
 }
 
-/// A time in units of `unit_ms`.
+/// Converts a time to units of `unit_ms`.
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of some thousand years are exact")]
 pub(crate) fn in_units(time_ms: i64, unit_ms: i64) -> f64 {
     time_ms as f64 / unit_ms as f64
 }
 
-/// A place in the simulated world.
+/// Place in the simulated world.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot {
     /// Degrees north.
@@ -42,19 +43,21 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
-    /// From -1 at the coldest of the day, two hours after midnight, to 1 at two in the afternoon.
+    /// Returns the daily cycle: -1 at the coldest time, two hours after midnight, to 1 at two in
+    /// the afternoon.
     pub(crate) fn daily(self, time_ms: i64) -> f64 {
         wave(self.solar_day(time_ms) - 8.0 / 24.0)
     }
 
-    /// From -1 in the middle of January to 1 in the middle of July; the other way in the south.
+    /// Returns the yearly cycle: -1 in the middle of January to 1 in the middle of July; reversed
+    /// in the south.
     pub(crate) fn yearly(self, time_ms: i64) -> f64 {
         let years = in_units(time_ms, DAY_MS) / 365.25;
         let north = wave(years - 0.29);
         if self.lat < 0.0 { -north } else { north }
     }
 
-    /// The sine of the sun's height.
+    /// Returns the sine of the sun's height.
     pub(crate) fn sun(self, time_ms: i64) -> f64 {
         let years = in_units(time_ms, DAY_MS) / 365.25;
         let declination = 0.397_8 * wave(years - 80.0 / 365.25);
@@ -68,20 +71,20 @@ impl Spot {
     }
 }
 
-/// One storm over one region.
+/// Storm over a region.
 #[derive(Clone, Copy, Debug)]
 struct Storm {
     start_ms: i64,
     length_ms: i64,
-    /// Up to 1; most storms are small.
+    /// Strength, up to 1; most storms are small.
     strength: f64,
 }
 
-/// The weather of a seed.
+/// Weather of a seed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weather {
     seed: u64,
-    /// Storms a day and region.
+    /// Storms per day and region.
     storm_rate: f64,
 }
 
@@ -90,8 +93,8 @@ impl Weather {
         Self { seed, storm_rate }
     }
 
-    /// The front over a place, -1 (cold, dry, high) to 1 (warm, damp, low): it varies over some
-    /// hundred kilometres and over a day, and moves east.
+    /// Returns the front over a place, from -1 (cold, dry, high pressure) to 1 (warm, damp, low
+    /// pressure). It varies over some hundred kilometres and over a day, and moves east.
     pub(crate) fn front(self, spot: Spot, time_ms: i64) -> f64 {
         let days = in_units(time_ms, DAY_MS);
         let x = spot.lon / 5.0 - 1.3 * days;
@@ -109,7 +112,7 @@ impl Weather {
         between(plane(0), plane(1), weights[2])
     }
 
-    /// The storms that still matter to a region.
+    /// Returns the storms that still affect a region.
     pub(crate) fn region(self, spot: Spot) -> Region {
         let cell = |degrees: f64| ((degrees / 2.0).floor() as i64).cast_unsigned();
         let id = hash([self.seed, 2, cell(spot.lat), cell(spot.lon)]);
@@ -117,7 +120,7 @@ impl Weather {
     }
 }
 
-/// The storms over a region of some 200 kilometres, which all places in it share.
+/// Storms over a region of some 200 kilometres, shared by all places in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Region {
     weather: Weather,
@@ -127,7 +130,7 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// How hard it rains, 0 to 1.
+    /// Returns the intensity of rain, 0 to 1.
     pub(crate) fn rain(&mut self, time_ms: i64) -> f64 {
         self.advance(time_ms);
         let rain = |storm: &Storm| {
@@ -141,8 +144,8 @@ impl Region {
         self.storms.iter().map(rain).fold(0.0, f64::max)
     }
 
-    /// How much a river is swollen `lag_ms` downstream of the rain: it rises within hours, falls over
-    /// days, and is 0 where there has been no storm.
+    /// Returns the swelling of a river `lag_ms` downstream of the rain. It rises within hours,
+    /// falls over days, and is 0 where there has been no storm.
     pub(crate) fn swell(&mut self, time_ms: i64, lag_ms: i64) -> f64 {
         self.advance(time_ms);
         let swell = |storm: &Storm| {
@@ -158,7 +161,7 @@ impl Region {
         self.storms.iter().map(swell).sum()
     }
 
-    /// Finds the storms of the time's slot and of those before it.
+    /// Computes the storms of the time's slot and of those before it.
     fn advance(&mut self, time_ms: i64) {
         let slot = time_ms.div_euclid(SLOT_MS);
         if slot == self.slot {
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_share_a_front_and_strangers_do_not() {
+    fn only_neighbours_share_a_front() {
         let weather = Weather::new(7, 0.3);
         let there = |d: f64| Spot { lat: HERE.lat + d, lon: HERE.lon + d };
         let apart = |d: f64| {

@@ -1,4 +1,4 @@
-//! What a function says of a batch.
+//! Answer of a function to a batch.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use thiserror::Error;
 
 use crate::batch::{Partition, Record};
 
-/// Where each partition that was not delivered as a whole must go on.
+/// First failed offset of each partition that was not delivered completely.
 pub type FailedOffsets = BTreeMap<Partition, i64>;
 
-/// An answer that says nothing of what was delivered: the batch counts as failed.
+/// Answer that does not show what was delivered: the batch counts as failed.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum BadAnswer {
-    /// It is no JSON of the shape that Lambda reads.
+    /// Text that is no JSON of the shape that Lambda reads.
     #[error("the answer is no list of batch item failures: {0}")]
     NotAnAnswer(String),
-    /// A failure without partition or offset.
+    /// Failure without partition or offset.
     #[error("a batch item failure names no partition and offset")]
     NoPosition,
-    /// A failure of a record that was not in the batch.
+    /// Failure of a record that was not in the batch.
     #[error("a batch item failure names {partition} offset {offset}, which was not in the batch")]
     NotInBatch {
-        /// The partition as the answer has it.
+        /// Partition in the answer.
         partition: String,
-        /// The offset as the answer has it.
+        /// Offset in the answer.
         offset: i64,
     },
 }
@@ -49,14 +49,15 @@ struct Position {
     offset: Option<i64>,
 }
 
-/// Reads the answer to `batch`, as
-/// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html> says: nothing,
-/// null, and an empty or missing list are success; of several failures of one partition the lowest
-/// offset counts.
+/// Parses the answer to `batch` as
+/// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html> defines it.
+/// Nothing, null, and an empty or missing list are success. Of several failures of one partition,
+/// the lowest offset counts.
 ///
 /// # Errors
 ///
-/// When a failure cannot be told from the answer. Lambda then takes the whole batch as failed.
+/// Returns an error if the answer does not identify a failure. Lambda then treats the whole batch
+/// as failed.
 pub fn read(text: &str, batch: &[Record]) -> Result<FailedOffsets, BadAnswer> {
     if text.trim().is_empty() {
         return Ok(FailedOffsets::new());
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_without_a_position_fails_the_batch() {
+    fn failure_without_position_fails_the_batch() {
         for one in [
             "{}",
             r#"{"itemIdentifier":null}"#,
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_was_not_in_the_batch_fails_it() {
+    fn unknown_record_in_answer_fails_the_batch() {
         for one in [failure("a-b-0", 6), failure("a-b-11", 7), failure("a", 7), failure("", 7)] {
             let answer = read(&failures(&[one]), &batch());
             assert!(matches!(answer, Err(BadAnswer::NotInBatch { .. })), "{answer:?}");
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_fails_the_batch() {
+    fn invalid_answer_fails_the_batch() {
         let as_for_kinesis = r#"{"batchItemFailures":[{"itemIdentifier":"7"}]}"#;
         for text in ["{", "7", "\"fine\"", r#"{"batchItemFailures":1}"#, as_for_kinesis] {
             let answer = read(text, &batch());

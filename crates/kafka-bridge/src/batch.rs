@@ -1,4 +1,4 @@
-//! Which records make up the next batch of a topic.
+//! Batches of a topic: selects the records of the next one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -6,27 +6,28 @@ use std::time::{Duration, Instant};
 
 use crate::payload;
 
-/// A partition that failed is given again after this long; the pause doubles up to the second.
+/// Backoff of a partition after its first failure; it doubles with each further failure, up to
+/// [`MAX_PAUSE`].
 const INITIAL_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// One partition of a topic.
+/// Partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Partition {
-    /// The topic.
+    /// Name of the topic.
     pub topic: String,
-    /// Its number.
+    /// Number of the partition.
     pub number: i32,
 }
 
 impl Partition {
-    /// Partition `number` of `topic`.
+    /// Creates partition `number` of `topic`.
     #[must_use]
     pub fn new(topic: &str, number: i32) -> Self {
         Self { topic: topic.to_owned(), number }
     }
 
-    /// Whether `name` is its name in payloads and answers: `<topic>-<number>`.
+    /// Returns true if `name` is the partition's name in payloads and answers: `<topic>-<number>`.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         let number = name.strip_prefix(&self.topic).and_then(|rest| rest.strip_prefix('-'));
@@ -34,46 +35,45 @@ impl Partition {
     }
 }
 
-/// Its name in payloads and answers.
+/// Formats the partition's name in payloads and answers.
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.number)
     }
 }
 
-/// A record that waits to be handed to the function.
+/// Consumed record that waits for the function.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Where it is from.
+    /// Partition of the record.
     pub partition: Partition,
-    /// Its position there.
+    /// Offset in the partition.
     pub offset: i64,
-    /// How it stands in a payload.
+    /// Its JSON text in a payload.
     pub json: String,
-    /// When it was consumed.
+    /// Time at which it was consumed.
     pub arrived: Instant,
 }
 
-/// When a batch is complete.
+/// Limits that complete a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// So many records.
+    /// Number of records.
     pub records: usize,
-    /// So many bytes of payload.
+    /// Bytes of payload.
     pub bytes: usize,
-    /// So long after its first record was consumed.
+    /// Time since its first record was consumed.
     pub window: Duration,
 }
 
-/// The records of one topic that were consumed and are not delivered, in the order of each
-/// partition.
+/// Consumed, undelivered records of one topic, in the order of each partition.
 #[derive(Debug, Default)]
 pub struct Queue {
     records: VecDeque<Record>,
     backoffs: BTreeMap<Partition, Backoff>,
 }
 
-/// A partition that failed, until it is given again.
+/// Backoff of a partition that failed.
 #[derive(Debug)]
 struct Backoff {
     until: Instant,
@@ -81,25 +81,25 @@ struct Backoff {
 }
 
 impl Queue {
-    /// One more record.
+    /// Appends a record.
     pub fn push(&mut self, record: Record) {
         self.records.push_back(record);
     }
 
-    /// How many records wait.
+    /// Returns the number of waiting records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether none waits.
+    /// Returns true if no record waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Takes the next batch, if one is complete. A partition that failed has no part in it while its
-    /// pause lasts. A record that is larger than a payload may be is a batch of its own.
+    /// Takes the next batch, if one is complete. Leaves out partitions in backoff. A record that
+    /// exceeds the payload limit is a batch of its own.
     pub fn take(&mut self, limits: Limits, frame: usize, now: Instant) -> Option<Vec<Record>> {
         let mut chosen = Vec::new();
         let mut seen: Vec<&Partition> = Vec::new();
@@ -142,8 +142,8 @@ impl Queue {
         Some(batch)
     }
 
-    /// Puts back what was not delivered, before everything else, and holds its partitions for a
-    /// pause that grows from failure to failure.
+    /// Puts undelivered records back in front of all others. Their partitions wait for a backoff
+    /// that grows with each failure.
     pub fn requeue(&mut self, records: Vec<Record>, now: Instant) {
         let mut failed: Vec<&Partition> = records.iter().map(|it| &it.partition).collect();
         failed.sort_unstable();
@@ -159,18 +159,18 @@ impl Queue {
         }
     }
 
-    /// A partition was delivered: its next failure begins with the shortest pause.
+    /// Resets the backoff of a delivered partition.
     pub fn delivered(&mut self, partition: &Partition) {
         self.backoffs.remove(partition);
     }
 
-    /// Forgets a partition that is no longer ours.
+    /// Drops a partition that is no longer assigned.
     pub fn forget(&mut self, partition: &Partition) {
         self.records.retain(|record| record.partition != *partition);
         self.backoffs.remove(partition);
     }
 
-    /// When something may be ready that is not now.
+    /// Returns the next time at which a batch may become complete.
     #[must_use]
     pub fn next_at(&self, window: Duration) -> Option<Instant> {
         let of = |record: &Record| {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_waits_for_its_size_or_its_window() {
+    fn batch_waits_for_size_or_window() {
         let now = Instant::now();
         let mut queue = queue(&[(0, 1), (1, 1)], now);
 
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_before_its_payload_is_too_large() {
+    fn batch_stays_within_payload_limit() {
         let now = Instant::now();
         let mut queue = queue(&[(0, 1), (0, 2), (0, 3)], now);
         let limits = Limits { bytes: 10 + 101 + 101 + "\"t-0\":[],".len(), ..LIMITS };
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_too_large_goes_alone() {
+    fn oversized_record_is_its_own_batch() {
         let now = Instant::now();
         let mut queue = queue(&[(0, 1), (0, 2)], now);
         let limits = Limits { bytes: 50, ..LIMITS };
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_comes_first_after_a_pause_that_grows_and_holds_no_other_partition() {
+    fn requeued_partition_comes_first_after_growing_backoff() {
         let mut now = Instant::now();
         let mut queue = queue(&[(0, 1), (1, 1), (0, 2), (1, 2), (1, 3), (0, 3)], now);
 
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_was_taken_away_is_forgotten() {
+    fn revoked_partition_is_dropped() {
         let now = Instant::now();
         let mut queue = queue(&[(0, 1), (1, 1), (0, 2)], now);
 
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_called_by_its_whole_name() {
+    fn partition_matches_its_full_name_only() {
         let partition = Partition::new("a-1", 2);
 
         assert!(partition.is_called("a-1-2"));

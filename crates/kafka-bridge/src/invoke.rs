@@ -1,4 +1,4 @@
-//! The function that batches go to.
+//! Invocation of the function that receives the batches.
 
 use std::time::Duration;
 
@@ -10,28 +10,29 @@ use aws_sdk_lambda::primitives::Blob;
 use thiserror::Error;
 use tributary_aws::clients;
 
-/// The longest a function may run, and some time for the way there and back.
+/// Time limit of an invocation: Lambda's maximum and some time for the network.
 const INVOCATION: Duration = Duration::from_secs(910);
 
-/// Connecting takes milliseconds.
+/// Time limit for connecting, which takes milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// An invocation that failed as a whole.
+/// Invocation that failed as a whole.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct InvokeError(pub String);
 
-/// A function.
+/// Function that can be invoked.
 pub trait Invoker {
-    /// Hands it a payload and waits for its answer, which may be empty.
+    /// Invokes the function with a payload and returns its answer, which may be empty.
     ///
     /// # Errors
     ///
-    /// When it was not called, failed, or did not answer: nothing is known to be delivered.
+    /// Returns an error if the function was not called, failed or did not answer: nothing is known
+    /// to be delivered.
     fn invoke(&self, payload: String) -> impl Future<Output = Result<String, InvokeError>>;
 }
 
-/// A function in this process.
+/// Function in this process.
 #[derive(Debug)]
 pub struct InProcess<F>(pub F);
 
@@ -41,9 +42,9 @@ impl<F: AsyncFn(String) -> Result<String, InvokeError>> Invoker for InProcess<F>
     }
 }
 
-/// A Lambda function, called through the Invoke API and waited for.
+/// Lambda function, called synchronously through the Invoke API.
 ///
-/// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
+/// See <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>.
 #[derive(Clone, Debug)]
 pub struct LambdaFunction {
     client: Client,
@@ -51,9 +52,10 @@ pub struct LambdaFunction {
 }
 
 impl LambdaFunction {
-    /// The function `name`; region, credentials and endpoint are those of the environment.
+    /// Creates access to the function `name`, with region, credentials and endpoint of the
+    /// environment.
     pub async fn connect(name: &str) -> Self {
-        // No retries of the SDK: the poller retries, and counts.
+        // The SDK does not retry: the poller retries, and counts.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_attempt_timeout(INVOCATION)
@@ -65,7 +67,7 @@ impl LambdaFunction {
         Self::new(Client::from_conf(config), name)
     }
 
-    /// The function `name` through a client.
+    /// Creates access to the function `name` through a client.
     #[must_use]
     pub fn new(client: Client, name: &str) -> Self {
         Self { client, name: name.to_owned() }

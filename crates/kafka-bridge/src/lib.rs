@@ -1,9 +1,10 @@
-//! A small poller that does on this machine what Lambda's event source mapping does for Kafka: it
-//! consumes topics in a group, hands a function batches in the shape that Lambda sends, reads which
-//! records were not delivered, and commits the rest. See the README beside this crate.
+//! Small poller that does locally what Lambda's event source mapping does for Kafka. It consumes
+//! topics in a consumer group, invokes a function with batches in Lambda's format, reads from the
+//! answer which records were not delivered, and commits the others. See the README beside this
+//! crate.
 //!
-//! Decisions are in [`batch`], [`answer`] and [`payload`], which know nothing of Kafka's client;
-//! [`poller`] consumes and commits; [`invoke`] is the function, in this process or in a Lambda.
+//! [`batch`], [`answer`] and [`payload`] decide, and do not know Kafka's client. [`poller`]
+//! consumes and commits. [`invoke`] is the function, in this process or in Lambda.
 
 pub mod answer;
 pub mod batch;

@@ -15,38 +15,38 @@ use tributary_kafka_bridge::invoke::LambdaFunction;
 use tributary_kafka_bridge::payload;
 use tributary_kafka_bridge::poller::{Poller, Report, Settings};
 
-/// Polls Kafka topics into a Lambda function as an event source mapping does. The first line on
-/// standard output says where the brokers are, the last one what it came to; both are JSON.
+/// Polls Kafka topics into a Lambda function as an event source mapping does. Prints two lines of
+/// JSON to standard output: first the brokers' addresses, last the report.
 #[derive(Parser)]
 #[command(name = "kafka-bridge", version, about)]
 struct Arguments {
-    /// HOST:PORT, more of them after commas; or mock, for a cluster within this process
+    /// HOST:PORT, comma-separated; or mock, for a cluster within this process
     #[arg(long)]
     brokers: String,
 
-    /// Topics, after commas; each has batches of its own
+    /// Topics, comma-separated; each has batches of its own
     #[arg(long, value_delimiter = ',', required = true)]
     topics: Vec<String>,
 
-    /// The consumer group
+    /// Name of the consumer group
     #[arg(long)]
     group: String,
 
-    /// The function's name or ARN; region, credentials and endpoint are those of the environment
+    /// Name or ARN of the function; region, credentials and endpoint are those of the environment
     #[arg(long)]
     function: String,
 
-    /// The most records of a batch
+    /// Maximum number of records of a batch
     #[arg(long, value_name = "N", default_value_t = 100,
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch_size: u32,
 
-    /// How long a batch is gathered at most, in milliseconds
+    /// Maximum time for gathering a batch, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 500,
         value_parser = clap::value_parser!(u64).range(0..=300_000))]
     window: u64,
 
-    /// Ends when records have come, all are delivered and none has come for so many seconds
+    /// Ends after so many seconds without a record, once records have arrived and all are delivered
     #[arg(long, value_name = "SECS")]
     until_idle: Option<u64>,
 
@@ -56,8 +56,8 @@ struct Arguments {
     partitions: i32,
 }
 
-/// Exit codes: 0 when everything that was delivered is committed, 1 when not, or when the mock
-/// cluster dropped records before they were read; 2 for what cannot be done at all.
+/// Runs the command. Exit code 0 if everything delivered is committed; 1 if not, or if the mock
+/// cluster dropped records before they were read; 2 if the command cannot run at all.
 #[expect(clippy::print_stderr, reason = "a command says on standard error why it failed")]
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -106,7 +106,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(outcome(&report, mock.is_some()))
 }
 
-/// One JSON object on a line, at once: somebody reads along.
+/// Prints one JSON object on a line and flushes it, for a reader that follows the output.
 fn print_json(what: &impl serde::Serialize) -> Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, what)?;
@@ -124,7 +124,7 @@ fn outcome(report: &Report, is_mock: bool) -> ExitCode {
         complain("not everything that was delivered is committed: it will come again");
         return ExitCode::FAILURE;
     }
-    // A mock cluster begins empty: each offset that is committed was a record.
+    // A mock cluster begins empty, so each committed offset stands for a record.
     let offsets: i64 = report.committed.values().sum();
     if is_mock && u64::try_from(offsets) != Ok(report.records) {
         complain(

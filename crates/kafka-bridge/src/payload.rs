@@ -1,7 +1,7 @@
-//! The payload that Lambda hands a function for a batch of a topic.
+//! Payload that Lambda sends to a function for a batch of a topic.
 //!
-//! Shape: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html>, as of a cluster that is not
-//! Amazon's: `eventSource` is `SelfManagedKafka`, and there is no ARN.
+//! Shape: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html>, for a self-managed
+//! cluster: `eventSource` is `SelfManagedKafka`, and there is no ARN.
 
 use std::collections::BTreeMap;
 
@@ -9,36 +9,36 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use crate::batch::{Partition, Record};
 
-/// The most bytes of a synchronous invocation.
+/// Maximum number of bytes of a synchronous invocation.
 pub const MAX_BYTES: usize = 6 * 1024 * 1024;
 
-/// A record as a broker has it.
+/// Record as the broker returns it.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// The topic.
+    /// Name of the topic.
     pub topic: &'a str,
-    /// The partition of the topic.
+    /// Partition of the topic.
     pub partition: i32,
-    /// The position in the partition.
+    /// Offset in the partition.
     pub offset: i64,
-    /// Milliseconds since 1970, and whose clock said so.
+    /// Milliseconds since 1970, and the clock they are from.
     pub time: Time,
-    /// None where the record has no key.
+    /// Key; `None` if the record has none.
     pub key: Option<&'a [u8]>,
-    /// None for a tombstone.
+    /// Value; `None` for a tombstone.
     pub value: Option<&'a [u8]>,
-    /// In their order; a name may come twice.
+    /// Headers in order; a name may occur twice.
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
-/// The time of a record, in milliseconds since 1970.
+/// Time of a record, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub enum Time {
-    /// The broker has none.
+    /// Unknown to the broker.
     None,
-    /// The producer's clock.
+    /// Time of the producer's clock.
     Create(i64),
-    /// The broker's clock.
+    /// Time of the broker's clock.
     LogAppend(i64),
 }
 
@@ -65,12 +65,12 @@ struct Shape<'a> {
     headers: Vec<Header<'a>>,
 }
 
-/// One header: an object of its name and its bytes.
+/// Header: an object of its name and its bytes.
 struct Header<'a>(&'a str, Option<&'a [u8]>);
 
 impl Serialize for Header<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The mapping is written in Java, whose bytes have a sign.
+        // The mapping is written in Java, whose bytes are signed.
         let bytes: Option<Vec<i8>> =
             self.1.map(|bytes| bytes.iter().map(|byte| byte.cast_signed()).collect());
         let mut map = serializer.serialize_map(Some(1))?;
@@ -80,11 +80,11 @@ impl Serialize for Header<'_> {
 }
 
 impl Message<'_> {
-    /// The record as it stands in a payload.
+    /// Serializes the record for a payload.
     ///
     /// # Errors
     ///
-    /// None that is known: text and numbers can always be written.
+    /// Returns no known error: text and numbers can always be serialized.
     pub fn json(&self) -> serde_json::Result<String> {
         let base64 = |bytes: &[u8]| base64_simd::STANDARD.encode_to_string(bytes);
         let (timestamp, timestamp_type) = self.time.parts();
@@ -101,21 +101,21 @@ impl Message<'_> {
     }
 }
 
-/// The bytes of a payload without any record.
+/// Returns the bytes of a payload without any record.
 #[must_use]
 pub fn frame(bootstrap: &str) -> usize {
     payload(bootstrap, &[]).len()
 }
 
-/// The bytes that a partition adds to a payload with its first record, without the record itself; a
-/// further record adds a comma.
+/// Returns the bytes that a partition adds to a payload besides its first record. Each further
+/// record adds a comma.
 #[must_use]
 pub fn partition_frame(partition: &Partition) -> usize {
-    // A name in quotes, a colon, brackets, a comma. A topic's name needs no escapes.
+    // A quoted name, a colon, brackets and a comma. The name of a topic needs no escapes.
     partition.to_string().len() + r#""":[],"#.len()
 }
 
-/// The payload of `batch`, whose records of one partition are in their order.
+/// Builds the payload of `batch`, whose records of one partition are in order.
 #[must_use]
 pub fn payload(bootstrap: &str, batch: &[Record]) -> String {
     let mut partitions: BTreeMap<&Partition, Vec<&str>> = BTreeMap::new();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_a_payload_is_known_beforehand() {
+    fn payload_size_is_predicted_exactly() {
         let message = Message {
             topic: "a",
             partition: 10,

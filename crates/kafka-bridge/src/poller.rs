@@ -1,9 +1,9 @@
-//! Consumes, calls, commits.
+//! Poll loop: consumes, invokes, commits.
 //!
-//! What was consumed waits in memory until the function has it, a failed record too: nothing is
-//! fetched a second time unless the partition went to another member of the group. An offset is
-//! committed once everything before it was delivered, so that whoever consumes next begins with the
-//! first record that was not.
+//! Consumed records, including failed ones, wait in memory until the function has them. Nothing is
+//! fetched a second time unless the partition moved to another member of the group. An offset is
+//! committed once everything before it was delivered, so the next consumer begins with the first
+//! undelivered record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -25,91 +25,93 @@ use crate::batch::{Limits, Partition, Queue, Record};
 use crate::invoke::Invoker;
 use crate::payload::{self, Message, Time};
 
-/// How long one look for records takes when there is nothing to do.
+/// Time that one poll waits for records when there is nothing to do.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
-/// A group gives the partitions of a member away that it has not heard of for so long.
+/// Session timeout: the group reassigns the partitions of a member that sends no heartbeat for this
+/// long, in milliseconds.
 const SESSION_MS: &str = "6000";
 
-/// And those of a member that has not asked for records for so long: longer than a function runs.
+/// Maximum time between two polls before the group reassigns the partitions, in milliseconds.
+/// Longer than a function runs.
 const MAX_POLL_INTERVAL_MS: &str = "960000";
 
-/// How long a broker may take to say where a partition ends.
+/// Time limit for a broker to report the end offset of a partition.
 const WATERMARKS: Duration = Duration::from_secs(5);
 
-/// How long the last commit is tried.
+/// Time limit for the last commit.
 const LAST_COMMIT: Duration = Duration::from_secs(15);
 
-/// From one commit that failed to the next try.
+/// Delay between a failed commit and its retry.
 const COMMIT_AGAIN: Duration = Duration::from_millis(250);
 
-/// Of so many full batches consumption runs ahead of the function.
+/// Number of full batches by which consumption may run ahead of the function.
 const PREFETCHED_BATCHES: usize = 2;
 
-/// What to consume and how.
+/// Settings of a poller.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `HOST:PORT`, more of them after commas.
+    /// Bootstrap brokers, `HOST:PORT`, comma-separated.
     pub brokers: String,
-    /// Each is an event source mapping of its own, with batches of its own.
+    /// Topics. Each is an event source mapping of its own, with batches of its own.
     pub topics: Vec<String>,
-    /// The consumer group.
+    /// Name of the consumer group.
     pub group: String,
-    /// When a batch is complete.
+    /// Limits that complete a batch.
     pub limits: Limits,
-    /// To end when records have come, all are delivered and none has come for so long.
+    /// Idle time after which the poller ends, once records have arrived and all are delivered.
     pub until_idle: Option<Duration>,
 }
 
-/// What it came to.
+/// Report of a finished run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Records that were delivered, each counted once.
+    /// Delivered records, each counted once.
     pub records: u64,
     /// Calls that the function answered.
     pub batches: u64,
-    /// Calls in all.
+    /// All calls.
     pub calls: u64,
     /// Calls that failed as a whole.
     pub failed_calls: u64,
-    /// Partitions that an answer cut short.
+    /// Partitions with a failed record in an answer.
     pub cut_partitions: u64,
-    /// How often a record was handed over that had been before.
+    /// Number of repeated deliveries of records.
     pub redelivered: u64,
-    /// Commits that the brokers did not take, and that were made again.
+    /// Commits that the brokers rejected; the poller retried them.
     pub failed_commits: u64,
-    /// Offsets that were passed over: the broker no longer had them, or they were no records.
+    /// Skipped offsets: the broker no longer had them, or they were no records.
     pub skipped: u64,
-    /// Partitions with deliveries that are not committed; they come again to whoever consumes next.
+    /// Partitions with uncommitted deliveries; Kafka redelivers those to the next consumer.
     pub uncommitted: u64,
-    /// For each partition the offset that is committed: of the next record to deliver.
+    /// Committed offset of each partition, that is the next record to deliver.
     pub committed: BTreeMap<String, i64>,
 }
 
-/// What a poller cannot go on from.
+/// Errors that stop a poller.
 #[derive(Debug, Error)]
 pub enum PollerError {
-    /// The client could not be made or subscribed.
+    /// Client that could not be created or subscribed.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
-    /// No runtime for the function's calls.
+    /// Missing runtime for the function's calls.
     #[error("no runtime: {0}")]
     Runtime(#[from] io::Error),
-    /// No function could ever be given this record.
+    /// Record that exceeds the payload limit of any function.
     #[error("{partition} offset {offset} would be a payload of {bytes} bytes of {max}")]
     TooLarge {
-        /// Where it is.
+        /// Partition of the record.
         partition: Partition,
-        /// Where it is in it.
+        /// Offset of the record.
         offset: i64,
-        /// What it would take.
+        /// Bytes of its payload.
         bytes: usize,
-        /// What there may be.
+        /// Maximum number of bytes of a payload.
         max: usize,
     },
 }
 
-/// Hears of partitions that are no longer ours.
+/// Listener for partitions that are no longer assigned.
 #[derive(Default)]
 struct RebalanceListener {
     lost: Mutex<BTreeSet<Partition>>,
@@ -130,7 +132,7 @@ impl ConsumerContext for RebalanceListener {
     }
 }
 
-/// Carries topics to a function.
+/// Poller that delivers topics to a function.
 pub struct Poller<I> {
     settings: Settings,
     consumer: BaseConsumer<RebalanceListener>,
@@ -145,25 +147,25 @@ pub struct Poller<I> {
     trouble: fn(&str),
 }
 
-/// How far a partition is, as offsets of the next record.
+/// Progress of a partition, as offsets of the next record.
 #[derive(Debug, Default)]
 struct PartitionProgress {
-    /// That was consumed.
+    /// Next offset to consume.
     consumed: Option<i64>,
-    /// To hand over for the first time.
+    /// Next offset to hand over for the first time.
     next_offset: i64,
-    /// To deliver for the first time.
+    /// Next offset to deliver for the first time.
     delivered: i64,
-    /// To commit, where that is not done.
+    /// Offset to commit, if it is not committed yet.
     dirty: Option<i64>,
 }
 
 impl<I: Invoker> Poller<I> {
-    /// Joins the group. What goes wrong and is tried again is told to `trouble`, a line each.
+    /// Joins the group. Errors that are retried are reported to `trouble`, a line each.
     ///
     /// # Errors
     ///
-    /// When the client cannot be made; brokers that do not answer are waited for.
+    /// Returns an error if the client cannot be created. Brokers that do not answer are waited for.
     pub fn new(settings: Settings, invoker: I, trouble: fn(&str)) -> Result<Self, PollerError> {
         let consumer: BaseConsumer<RebalanceListener> = ClientConfig::new()
             .set("bootstrap.servers", &settings.brokers)
@@ -176,7 +178,7 @@ impl<I: Invoker> Poller<I> {
             .set("heartbeat.interval.ms", "1000")
             .set("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)
             .set("reconnect.backoff.max.ms", "1000")
-            // A topic may be made after its poller was started.
+            // A topic may be created after its poller was started.
             .set("topic.metadata.refresh.interval.ms", "1000")
             .set("allow.auto.create.topics", "true")
             .create_with_context(RebalanceListener::default())?;
@@ -199,12 +201,12 @@ impl<I: Invoker> Poller<I> {
         })
     }
 
-    /// Runs until `stop` is set, or until it is idle if it was asked to. A call that is under way is
-    /// waited for; what was not handed over is left to whoever consumes next.
+    /// Runs until `stop` is set, or until idle if so configured. Waits for a call in progress.
+    /// Records that were not handed over are left to the next consumer.
     ///
     /// # Errors
     ///
-    /// When a record can never be handed over. What was delivered before it is committed.
+    /// Returns an error if a record can never be handed over. Deliveries before it are committed.
     pub fn run(mut self, stop: &AtomicBool) -> Result<Report, PollerError> {
         let mut ended = Ok(());
         while ended.is_ok() && !stop.load(Ordering::Relaxed) && !self.is_idle() {
@@ -223,7 +225,7 @@ impl<I: Invoker> Poller<I> {
         ended.map(|()| self.report)
     }
 
-    /// Takes what there is, for as long as no batch can be complete.
+    /// Consumes available records while no batch is complete.
     fn consume(&mut self) -> Result<(), PollerError> {
         let waiting: usize = self.queues.values().map(Queue::len).sum();
         self.pause(waiting >= PREFETCHED_BATCHES * self.settings.limits.records)?;
@@ -231,7 +233,7 @@ impl<I: Invoker> Poller<I> {
         let next = self.queues.values().filter_map(|it| it.next_at(self.settings.limits.window));
         let until =
             next.min().map_or(POLL_WAIT, |at| at.saturating_duration_since(now).min(POLL_WAIT));
-        // The first look may take until something is due, the others take what is there.
+        // The first poll may wait until something is due; the others return what is available.
         let mut wait = until;
         for _ in 0..self.settings.limits.records {
             match self.consumer.poll(wait) {
@@ -261,7 +263,7 @@ impl<I: Invoker> Poller<I> {
         if let Some(expected) = place.consumed {
             self.report.skipped += u64::try_from(record.offset - expected).unwrap_or(0);
         }
-        // After a rebalance it may begin before where it was.
+        // After a rebalance the partition may begin before its last position.
         place.consumed = Some(place.consumed.unwrap_or(0).max(record.offset + 1));
         self.last_activity = record.arrived;
         if let Some(queue) = self.queues.get_mut(&record.partition.topic) {
@@ -269,10 +271,10 @@ impl<I: Invoker> Poller<I> {
         }
     }
 
-    /// Consumption rests while the function has enough to do, but the group hears of us.
+    /// Pauses consumption while the function has enough records; heartbeats to the group continue.
     fn pause(&mut self, is_wanted: bool) -> KafkaResult<()> {
         if self.consumer.context().rebalanced.swap(false, Ordering::Relaxed) {
-            // What was assigned anew is not paused.
+            // Newly assigned partitions are not paused.
             self.is_paused = false;
         }
         if is_wanted != self.is_paused {
@@ -287,9 +289,9 @@ impl<I: Invoker> Poller<I> {
         Ok(())
     }
 
-    /// Where the group's coordinator could not say where to begin, the client leaves those partitions
-    /// alone for good. It asks again when they are assigned again; they then begin at what is
-    /// committed, so that what waits is forgotten.
+    /// Subscribes again. If the group's coordinator could not report the starting offsets, the
+    /// client ignores those partitions permanently. It asks again when they are assigned again;
+    /// they then begin at the committed offsets, so the waiting records are dropped.
     fn resubscribe(&mut self) -> KafkaResult<()> {
         std::thread::sleep(POLL_WAIT);
         let mut ours = self.consumer.assignment()?;
@@ -306,7 +308,8 @@ impl<I: Invoker> Poller<I> {
         self.consumer.assign(&ours)
     }
 
-    /// Whoever has the partitions now begins at what is committed, and so do we if they come back.
+    /// Drops lost partitions. Their next owner begins at the committed offset, as does this poller
+    /// if they return.
     fn forget_lost(&mut self) {
         let context = self.consumer.context();
         let lost =
@@ -321,7 +324,7 @@ impl<I: Invoker> Poller<I> {
         }
     }
 
-    /// Hands over the batches that are complete.
+    /// Hands over the complete batches.
     fn call(&mut self) -> Result<(), PollerError> {
         let frame = payload::frame(&self.settings.brokers);
         for topic in self.settings.topics.clone() {
@@ -369,7 +372,7 @@ impl<I: Invoker> Poller<I> {
         }
     }
 
-    /// Everything before a partition's cut was delivered; the rest is given again.
+    /// Marks everything before a partition's failed offset as delivered, and requeues the rest.
     fn finish_batch(&mut self, topic: &str, batch: Vec<Record>, failed_offsets: &FailedOffsets) {
         self.report.cut_partitions += failed_offsets.len() as u64;
         let is_delivered = |record: &Record| {
@@ -394,7 +397,7 @@ impl<I: Invoker> Poller<I> {
         self.progress.values().any(|it| it.dirty.is_some())
     }
 
-    /// Commits what was delivered. What the brokers do not take stays to be committed.
+    /// Commits the deliveries. Offsets that the brokers reject are retried later.
     fn commit(&mut self) {
         if !self.is_dirty() || Instant::now() < self.commit_at {
             return;
@@ -403,7 +406,7 @@ impl<I: Invoker> Poller<I> {
         for (partition, place) in &self.progress {
             if let Some(next) = place.dirty {
                 let Partition { topic, number } = partition;
-                // An offset that is no offset is refused here; ours are a broker's plus one.
+                // An invalid offset is rejected here; these are a broker's offsets plus one.
                 let _ = offsets.add_partition_offset(topic, *number, Offset::Offset(next));
             }
         }
@@ -423,8 +426,8 @@ impl<I: Invoker> Poller<I> {
         }
     }
 
-    /// Whether it was asked to end and there is nothing left: the brokers say that each partition
-    /// ends where we are.
+    /// Returns true if the poller was asked to end and nothing is left: the brokers report that
+    /// each partition ends at the poller's position.
     fn is_idle(&mut self) -> bool {
         let Some(patience) = self.settings.until_idle else { return false };
         if self.progress.is_empty()
@@ -459,7 +462,7 @@ impl<I: Invoker> Poller<I> {
     }
 }
 
-/// Whether it is the coordinator of the group that could not answer.
+/// Returns true if the error is that the group's coordinator could not answer.
 fn is_coordinator_error(code: Code) -> bool {
     matches!(
         code,
@@ -467,7 +470,7 @@ fn is_coordinator_error(code: Code) -> bool {
     )
 }
 
-/// A message as it stands in a payload.
+/// Converts a message to the record of a payload.
 fn record(message: &BorrowedMessage<'_>) -> Result<Record, PollerError> {
     let headers: Vec<_> = message
         .headers()

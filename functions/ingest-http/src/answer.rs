@@ -1,4 +1,4 @@
-//! The answer to a request, and the entry of each item in it.
+//! Answer to a request, with an entry for each item.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,65 +7,65 @@ use serde::Serialize;
 use tributary_model::bad_row::Rejection;
 use tributary_model::json::to_json;
 
-/// After how many seconds it is worth sending again what the stream did not take.
+/// Delay in seconds after which it is worth sending unstored items again.
 pub const RETRY_AFTER_SECONDS: u32 = 5;
 
-/// The most bytes of messages in an answer: beyond it an entry has its code and field alone. Lambda
-/// takes 6 MB of an answer, in which each quote of this body counts twice at least.
+/// Maximum number of bytes of messages in an answer. Further entries have only code and field.
+/// Lambda accepts an answer of 6 MB, in which each quote of this body counts at least twice.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// What a function behind a URL returns.
+/// Response of a function behind a URL.
 ///
 /// See <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-response-payload>.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpAnswer {
-    /// The HTTP status.
+    /// HTTP status.
     pub status_code: u16,
     /// Header fields by name, in lower case.
     pub headers: BTreeMap<&'static str, String>,
-    /// One JSON object.
+    /// Body: one JSON object.
     pub body: String,
-    /// Never.
+    /// Always false.
     pub is_base64_encoded: bool,
 }
 
-/// Why a whole request is refused, before any of its items is judged.
+/// Rejection of a whole request, before any of its items is validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The HTTP status.
+    /// HTTP status.
     pub status: u16,
-    /// The kind of fault, for a program.
+    /// Kind of error, for a program.
     pub error: &'static str,
-    /// What is wrong, for a person: lower case, no full stop.
+    /// Message for a person: lower case, no full stop.
     pub message: String,
     header: Option<(&'static str, &'static str)>,
 }
 
-/// What became of an item.
+/// Status of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemStatus {
-    /// The stream has it, under this record id.
+    /// Stored in the stream, under this record id.
     Accepted(String),
-    /// It can never become an event.
+    /// Rejected: it can never become an event.
     Rejected(Rejection),
-    /// The stream is not known to have it; sent again, it would have this record id.
+    /// Not known to be stored. If sent again, the item has this record id.
     SendAgain(String),
 }
 
-/// An item and its fate.
+/// Item and its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The line of the body, where items are lines.
+    /// Line of the body, if items are lines.
     pub line: Option<usize>,
-    /// What became of it.
+    /// Status of the item.
     pub status: ItemStatus,
 }
 
-/// How many items came to which end.
+/// Number of items by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Items that the stream has.
+    /// Stored items.
     pub accepted: usize,
     /// Items that can never become an event.
     pub rejected: usize,
@@ -110,19 +110,19 @@ struct ItemBody<'a> {
 }
 
 impl Refusal {
-    /// A refusal of a whole request.
+    /// Creates a rejection of a whole request.
     #[must_use]
     pub fn new(status: u16, error: &'static str, message: impl Into<String>) -> Self {
         Self { status, error, message: message.into(), header: None }
     }
 
-    /// With a header field that says what would be taken.
+    /// Adds a header field that names what is accepted.
     #[must_use]
     pub fn with(self, name: &'static str, value: &'static str) -> Self {
         Self { header: Some((name, value)), ..self }
     }
 
-    /// The answer that says so.
+    /// Returns the answer with this rejection.
     #[must_use]
     pub fn answer(&self) -> HttpAnswer {
         let Self { status, error, message, header } = self;
@@ -135,7 +135,7 @@ impl Refusal {
 }
 
 impl Counts {
-    /// The counts of entries.
+    /// Counts entries by status.
     #[must_use]
     pub fn of(entries: &[Entry]) -> Self {
         let mut counts = Self::default();
@@ -149,8 +149,8 @@ impl Counts {
         counts
     }
 
-    /// The HTTP status: 503 as long as there is something to send again, whatever became of the rest;
-    /// then 202, 207 or 422 for all, some or none accepted.
+    /// Returns the HTTP status: 503 if any item is to be sent again, whatever the status of the
+    /// others; otherwise 202, 207 or 422 for all, some or none accepted.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -172,8 +172,8 @@ impl Counts {
 }
 
 impl HttpAnswer {
-    /// The answer to a request of which each item has an entry; `has_key` says that its ids are made of
-    /// a key.
+    /// Builds the answer to a request that has an entry for each item. `has_key` is true if ids are
+    /// made of an idempotency key.
     #[must_use]
     pub fn of_items(entries: &[Entry], has_key: bool) -> Self {
         let counts = Counts::of(entries);
@@ -226,7 +226,7 @@ fn enumerate(entries: &[Entry]) -> Vec<ItemBody<'_>> {
                 message: None,
             };
             match status {
-                // Thousands of these are the rule: they have nothing that need not be there.
+                // Requests often have thousands of these, so they carry only what is needed.
                 ItemStatus::Accepted(id) => ItemBody { line: None, record_id: Some(id), ..empty },
                 ItemStatus::SendAgain(id) => {
                     ItemBody { status: "send_again", record_id: Some(id), ..empty }

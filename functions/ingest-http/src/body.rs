@@ -1,5 +1,4 @@
-//! The body of a request: from what Lambda hands over to items, within limits that hold for any
-//! input.
+//! Body of a request: decodes Lambda's payload into items, within limits that hold for any input.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,53 +11,55 @@ use tributary_model::bad_row::shown;
 
 use crate::answer::Refusal;
 
-/// The most bytes of a body as it was sent. Lambda itself takes 6 MB, base64 and headers included.
+/// Maximum number of bytes of a body as sent. Lambda itself accepts 6 MB, including base64 and
+/// headers.
 ///
 /// See <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
-/// The most bytes that a compressed body may become.
+/// Maximum number of bytes of a decompressed body.
 pub const MAX_INFLATED_BYTES: usize = 32 * 1024 * 1024;
 
-/// The most items of a request: each has its entry in the answer, and Lambda takes 6 MB of that too.
+/// Maximum number of items of a request. Each has an entry in the answer, which Lambda limits to 6
+/// MB too.
 pub const MAX_ITEMS: usize = 10_000;
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
 
-/// How items are written in a body.
+/// Format of the items in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object, or an array of them.
+    /// One JSON object, or an array of objects.
     Json,
-    /// One JSON object on each line.
+    /// One JSON object per line.
     Lines,
 }
 
-/// How a body is compressed.
+/// Compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Not at all.
+    /// No compression.
     Plain,
-    /// As gzip, of one or more members.
+    /// Gzip, with one or more members.
     Gzip,
 }
 
-/// One item of a body, as it was received.
+/// Item of a body, as received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item<'a> {
-    /// Its bytes, without blanks around them. Of an array they are known to be JSON.
+    /// Bytes of the item, without surrounding whitespace. Items of an array are known to be JSON.
     pub bytes: &'a [u8],
-    /// Its line in the body from 1, blank lines counted; `None` where items are not lines.
+    /// Line in the body from 1, counting blank lines; `None` if items are not lines.
     pub line: Option<usize>,
 }
 
 impl Format {
-    /// The format that a `Content-Type` names. JSON is UTF-8, and a `charset` can say nothing else.
+    /// Parses a `Content-Type`. JSON is UTF-8, so a `charset` cannot name anything else.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] for any other type, or none.
+    /// Returns a [`Refusal`] for any other type, or none.
     pub fn of_content_type(value: Option<&str>) -> Result<Self, Refusal> {
         let (kind, parameters) = value.unwrap_or_default().split_once(';').map_or_else(
             || (value.unwrap_or_default(), ""),
@@ -84,11 +85,11 @@ impl Format {
 }
 
 impl Encoding {
-    /// The encoding that a `Content-Encoding` names.
+    /// Parses a `Content-Encoding`.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] for anything but gzip or none.
+    /// Returns a [`Refusal`] for any encoding except gzip.
     pub fn of_content_encoding(value: Option<&str>) -> Result<Self, Refusal> {
         match value.unwrap_or("identity").to_ascii_lowercase().as_str() {
             "identity" => Ok(Self::Plain),
@@ -102,11 +103,11 @@ impl Encoding {
     }
 }
 
-/// The bytes of a body: out of base64, and inflated.
+/// Decodes a body from base64 and decompresses it.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] for what is too large before or after inflating, or is damaged.
+/// Returns a [`Refusal`] for a body that is damaged, or too large before or after decompression.
 pub fn bytes(body: &str, is_base64: bool, encoding: Encoding) -> Result<Cow<'_, [u8]>, Refusal> {
     let sent = if is_base64 {
         let decoded = base64_simd::STANDARD.decode_to_vec(body);
@@ -124,7 +125,7 @@ pub fn bytes(body: &str, is_base64: bool, encoding: Encoding) -> Result<Cow<'_, 
     match encoding {
         Encoding::Plain => Ok(sent),
         Encoding::Gzip if is_base64 => inflate(&sent).map(Cow::Owned),
-        // Bytes that were read as text are not the bytes that were sent any more.
+        // Compressed bytes that were read as text are damaged.
         Encoding::Gzip => Err(bad(
             "corrupt_gzip",
             format!("the body came as text; gzip keeps its bytes under content-type {LINES}"),
@@ -148,14 +149,14 @@ fn inflate(gzip: &[u8]) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-/// The items of a body, at least one.
+/// Splits a body into items, at least one.
 ///
-/// A line that is not an item is an item that is bad; an array that is not JSON has no items, because
-/// nothing says where they would end.
+/// An invalid line is an invalid item. An invalid JSON array has no items, because their ends are
+/// unknown.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] where there is no item, or there are more than [`MAX_ITEMS`].
+/// Returns a [`Refusal`] if there is no item, or more than [`MAX_ITEMS`].
 pub fn items(body: &[u8], format: Format) -> Result<Vec<Item<'_>>, Refusal> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let (items, count) = match format {
@@ -169,7 +170,7 @@ pub fn items(body: &[u8], format: Format) -> Result<Vec<Item<'_>>, Refusal> {
     if items.is_empty() { Err(empty()) } else { Ok(items) }
 }
 
-/// The first items, [`MAX_ITEMS`] at most, and how many there are.
+/// Returns the first items, at most [`MAX_ITEMS`], and the number of all items.
 fn lines(body: &[u8]) -> (Vec<Item<'_>>, usize) {
     let lines = body.split(|&byte| byte == b'\n').enumerate();
     let trimmed = lines.map(|(at, line)| Item { bytes: line.trim_ascii(), line: Some(at + 1) });
@@ -179,7 +180,7 @@ fn lines(body: &[u8]) -> (Vec<Item<'_>>, usize) {
     (kept, count)
 }
 
-/// As [`lines`], for one object or an array.
+/// Works as [`lines`], for one object or an array.
 fn elements(body: &[u8]) -> Result<(Vec<Item<'_>>, usize), Refusal> {
     let text = str::from_utf8(body).map_err(|error| {
         let message = format!("byte {} of the body is not UTF-8", error.valid_up_to());
@@ -201,7 +202,7 @@ fn elements(body: &[u8]) -> Result<(Vec<Item<'_>>, usize), Refusal> {
     }
 }
 
-/// The elements of an array; beyond [`MAX_ITEMS`] they are only counted.
+/// Elements of an array; beyond [`MAX_ITEMS`] they are only counted.
 struct Elements<'a> {
     kept: Vec<&'a RawValue>,
     count: usize,
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_comes_out_of_base64_and_gzip() {
+    fn body_is_decoded_from_base64_and_gzip() {
         let members = base64(&[gzip_bytes(b"{\"a\""), gzip_bytes(b":1}")].concat());
 
         assert_eq!(bytes("e30=", true, Encoding::Plain).unwrap(), b"{}".as_slice());
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_body_is_told_apart() {
+    fn damaged_bodies_have_distinct_errors() {
         let whole = gzip_bytes(b"{\"a\":1}");
         let mut wrong_sum = whole.clone();
         let sum = wrong_sum.len() - 8;
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_one_item_and_an_array_has_many() {
+    fn object_is_one_item_array_is_many() {
         assert_eq!(texts(" {\"a\": [1]}\n", Format::Json), [("{\"a\": [1]}", None)]);
         assert_eq!(
             texts("\u{feff}[{\"a\":1}, 7 ,\n[{}]]", Format::Json),
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_that_is_not_blank_is_an_item_with_its_number() {
+    fn nonblank_lines_are_numbered_items() {
         assert_eq!(
             texts("{\"a\":1}\r\n\n \t\nno json\n{}", Format::Lines),
             [("{\"a\":1}", Some(1)), ("no json", Some(4)), ("{}", Some(5))]
@@ -365,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_an_item_is_refused_with_the_place_of_the_fault() {
+    fn empty_body_is_rejected_with_error_position() {
         let empty = (400, "empty_body", "there is no item in the body".to_owned());
         for body in ["", " \r\n ", "[]", "\u{feff}"] {
             assert_eq!(reported(items(body.as_bytes(), Format::Json)), empty, "{body:?}");
@@ -387,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn more_items_than_an_answer_can_hold_are_refused() {
+    fn too_many_items_are_rejected() {
         let array = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
         assert_eq!(texts(&array(MAX_ITEMS), Format::Json).len(), MAX_ITEMS);
         let told_of = reported(items(array(MAX_ITEMS + 1).as_bytes(), Format::Json));

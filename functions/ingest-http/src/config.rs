@@ -1,27 +1,27 @@
-//! What `ingest-http` reads from its environment.
+//! Environment variables of `ingest-http`.
 
 use tributary_aws::env::{Env, EnvError};
 use tributary_aws::producer::Order;
 
-/// The environment of `ingest-http`.
+/// Environment of `ingest-http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Name of the stream for raw records.
     pub raw_stream: String,
-    /// The most bytes of a record in the stream, with its partition key.
+    /// Maximum number of bytes of a record in the stream, partition key included.
     pub max_record_bytes: usize,
-    /// Whether records of one key keep their order when some of a call fail.
+    /// Order of records of one key when some entries of a call fail.
     pub record_order: Order,
-    /// CloudWatch namespace of the books.
+    /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
 }
 
 impl Config {
-    /// Reads it through `look_up`.
+    /// Reads the variables through `lookup`.
     ///
     /// # Errors
     ///
-    /// Names every variable that is missing or wrong.
+    /// Returns an error that names every missing or wrong variable.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
         let mut env = Env::new(lookup);
         let config = Self {

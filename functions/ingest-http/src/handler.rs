@@ -1,4 +1,4 @@
-//! Request orchestration: the items are judged, the good ones go to the stream, the sender is told.
+//! Request handler: validates the items, sends the good ones to the stream and answers the sender.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -25,24 +25,24 @@ use crate::config::Config;
 use crate::item::{ItemValidator, Sender};
 use crate::request::Payload;
 
-/// The function, over any sink.
+/// Function `ingest-http` over any sink.
 pub struct IngestHttp<R> {
-    /// Where raw records go.
+    /// Sink for raw records.
     pub raw: Producer<R>,
-    /// What judges an item, as in `transform`.
+    /// Validator of the items, the same as in `transform`.
     pub transformer: Transformer,
-    /// Where the books go.
+    /// Log of the batch counts.
     pub metrics_log: MetricsLog,
-    /// The time of day.
+    /// Current time.
     pub clock: fn() -> Timestamp,
 }
 
 impl IngestHttp<Stream> {
-    /// The function over AWS.
+    /// Creates the function over AWS.
     ///
     /// # Errors
     ///
-    /// When the compiled-in `pipeline.toml` is wrong.
+    /// Returns an error if the compiled-in `pipeline.toml` is wrong.
     pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
         let raw = Stream::new(clients::kinesis(sdk), config.raw_stream, config.max_record_bytes);
         Ok(Self {
@@ -54,7 +54,7 @@ impl IngestHttp<Stream> {
     }
 }
 
-/// What a request came to.
+/// Totals of a request.
 #[derive(Default)]
 struct Totals {
     counts: Counts,
@@ -62,10 +62,10 @@ struct Totals {
     retried: usize,
 }
 
-/// The items of a request as they were judged.
+/// Validated items of a request.
 struct ValidatedItems {
     sender: Sender,
-    /// Each item is accepted or rejected so far.
+    /// Entries, so far either accepted or rejected.
     entries: Vec<Entry>,
     records: Vec<Outbound<StreamRecord>>,
 }
@@ -73,14 +73,14 @@ struct ValidatedItems {
 impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
     /// Processes one request.
     ///
-    /// An item that can never become an event is told and goes nowhere: its sender has it. What the
-    /// stream did not take by the deadline is told as to be sent again, and nothing is kept here.
-    /// Nothing is delivered again by Lambda: whoever sends retries.
+    /// The answer reports a rejected item, which is stored nowhere: its sender has it. Items that
+    /// the stream did not accept by the deadline are reported as `send_again`, and are not kept
+    /// either. Lambda does not redeliver requests: the sender retries.
     ///
     /// # Errors
     ///
-    /// When the payload is no request, or the stream says that it can never work: the sender then
-    /// gets a 502, and may send the same request again.
+    /// Returns an error if the payload is no request, or if the stream reports that a call can
+    /// never work. The sender then gets a 502, and may send the same request again.
     pub async fn handle(
         &self,
         payload: &str,

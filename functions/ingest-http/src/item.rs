@@ -1,4 +1,4 @@
-//! What becomes of an item: the raw record made of it, or what is wrong with it.
+//! Conversion of an item to its raw record, or to its rejection.
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -14,20 +14,20 @@ use tributary_rows::object_fault;
 
 use crate::body::Item;
 
-/// What may stand in a source as it is: a `#` or `&` of a key would end it too early.
+/// Characters that are escaped in a source: a `#` or `&` of a key would end it too early.
 const UNESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
 
-/// Who sends to which dataset, and under which key.
+/// Sender of a request, with its dataset and key.
 #[derive(Clone)]
 pub struct Sender {
-    /// The dataset of every item.
+    /// Dataset of every item.
     pub dataset: &'static dyn Dataset,
-    /// Who signed the request.
+    /// Principal that signed the request.
     pub principal: String,
-    /// The header `X-Client-Id`: which of those who sign with one principal.
+    /// Header `X-Client-Id`, which distinguishes clients that sign with the same principal.
     pub client: Option<String>,
-    /// The header `Idempotency-Key`.
+    /// Header `Idempotency-Key`.
     pub key: Option<String>,
 }
 
@@ -42,16 +42,16 @@ impl std::fmt::Debug for Sender {
     }
 }
 
-/// An item that can be sent.
+/// Valid item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// The id of its record.
+    /// Id of its record.
     pub record_id: String,
-    /// The record itself.
+    /// Raw record.
     pub record: StreamRecord,
 }
 
-/// Makes records of the items of one request.
+/// Validator that converts the items of one request to records.
 pub struct ItemValidator<'s> {
     sender: &'s Sender,
     transformer: &'s Transformer,
@@ -64,8 +64,8 @@ pub struct ItemValidator<'s> {
 }
 
 impl<'s> ItemValidator<'s> {
-    /// A judge for items of `sender`, received at `now`, whose records may have `max_record_bytes`
-    /// with their partition key.
+    /// Creates a validator for items of `sender`, received at `now`. A record may have
+    /// `max_record_bytes`, partition key included.
     #[must_use]
     pub fn new(
         sender: &'s Sender,
@@ -86,14 +86,14 @@ impl<'s> ItemValidator<'s> {
         }
     }
 
-    /// The record of the item at `index` of its request, counted from 0.
+    /// Converts the item at `index` of its request, counted from 0, to its record.
     ///
-    /// The item is read as `transform` will read it, with the same time of receipt: what it rejects
-    /// here it would reject there, and here the sender still listens.
+    /// Reads the item as `transform` will, with the same time of receipt: `transform` would reject
+    /// the same items, but here the sender still waits for the answer.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] where the item can never become an event.
+    /// Returns a [`Rejection`] if the item can never become an event.
     pub fn validate(&self, index: usize, item: &Item<'_>) -> Result<Accepted, Rejection> {
         if item.bytes.len() > self.max_record_bytes {
             return Err(self.too_large(item.bytes.len()));
@@ -125,8 +125,8 @@ impl<'s> ItemValidator<'s> {
         Ok(Accepted { record_id, record })
     }
 
-    /// The same request again has the same ids: by the sender's key and the item's place, or by what
-    /// the item is.
+    /// Returns the id of a record: made of the sender's key and the item's index, or of the item's
+    /// content. The same request has the same ids when sent again.
     fn record_id(&self, index: usize, payload: &[u8]) -> String {
         let Sender { dataset, principal, client, key } = self.sender;
         let client = client.as_deref().unwrap_or_default();
@@ -140,7 +140,7 @@ impl<'s> ItemValidator<'s> {
         id.to_string()
     }
 
-    /// `http:<dataset>/<client or principal>#<key or hash>&item=<index>`
+    /// Returns `http:<dataset>/<client or principal>#<key or hash>&item=<index>`.
     fn source(&self, index: usize, record_id: &str) -> String {
         match &self.sender.key {
             Some(key) => {
@@ -156,8 +156,8 @@ impl<'s> ItemValidator<'s> {
     }
 }
 
-/// The raw layer has one record on a line, and so no line ends inside of one. In JSON they can only
-/// stand between tokens, where they mean nothing.
+/// Removes line ends, because the raw layer has one record per line. In valid JSON they occur only
+/// between tokens, where they mean nothing.
 fn on_one_line(text: &str) -> Vec<u8> {
     text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect()
 }

@@ -1,4 +1,4 @@
-//! `ingest-http`: requests of devices in, raw records out. See the README beside this crate.
+//! `ingest-http`: turns requests of devices into raw records. See the README beside this crate.
 
 pub mod answer;
 pub mod body;

@@ -1,4 +1,4 @@
-//! Lambda entry point: build everything once, then hand each payload to the library.
+//! Lambda entry point: builds everything once, then hands each payload to the library.
 
 // The SDK's futures nest deeper than the compiler follows by default.
 #![recursion_limit = "256"]

@@ -1,7 +1,7 @@
-//! What a request asks for: the dataset, the sender, and the body it brings.
+//! Parsed request: dataset, sender and body.
 //!
-//! `aws_lambda_events` refuses the whole payload for a header that HTTP would not allow, and knows
-//! no payload without a time. These types take what comes.
+//! `aws_lambda_events` rejects the whole payload for a header that HTTP would not allow, and
+//! requires a time. These types are lenient.
 
 use std::borrow::Cow;
 
@@ -16,10 +16,10 @@ use crate::answer::Refusal;
 use crate::body::{Encoding, Format};
 use crate::item::Sender;
 
-/// The longest `Idempotency-Key` or `X-Client-Id`, in characters.
+/// Maximum length of an `Idempotency-Key` or `X-Client-Id`, in characters.
 pub const MAX_NAME_CHARS: usize = 255;
 
-/// What Lambda hands a function for a request to its URL, format 2.0.
+/// Payload that Lambda sends for a request to a function URL, format 2.0.
 ///
 /// See <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>.
 #[derive(Debug, Deserialize)]
@@ -67,36 +67,36 @@ struct Iam {
     user_arn: Option<String>,
 }
 
-/// A request that may be read on: its path, method and headers are right.
+/// Request whose path, method and headers are valid.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// Who sends, and under which key.
+    /// Sender of the request, with its idempotency key.
     pub sender: Sender,
-    /// How items are written in the body.
+    /// Format of the items in the body.
     pub format: Format,
-    /// Whether the body is compressed.
+    /// Compression of the body.
     pub encoding: Encoding,
-    /// The body as Lambda hands it over.
+    /// Body as Lambda passes it.
     pub body: &'a str,
-    /// Whether that is base64.
+    /// True if the body is base64.
     pub is_base64: bool,
 }
 
 impl<'a> Payload<'a> {
-    /// Reads a payload.
+    /// Parses a payload.
     ///
     /// # Errors
     ///
-    /// When it is no request to a function URL.
+    /// Returns an error if it is no request to a function URL.
     pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
         object(text)
     }
 
-    /// What the request asks for. The body has not been looked at.
+    /// Parses path, method and headers. The body is not read yet.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] for a path, method or header that is wrong.
+    /// Returns a [`Refusal`] for a wrong path, method or header.
     pub fn request(&self) -> Result<Request<'_>, Refusal> {
         let dataset = self.dataset()?;
         let method = self.request_context.http.method.as_ref();
@@ -138,7 +138,7 @@ impl<'a> Payload<'a> {
         Some(found).filter(|value| !value.is_empty())
     }
 
-    /// A header that becomes part of ids and sources.
+    /// Returns a header that becomes part of ids and sources.
     fn name(&self, header: &str) -> Result<Option<String>, Refusal> {
         let Some(value) = self.header(header) else { return Ok(None) };
         let is_plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -149,9 +149,9 @@ impl<'a> Payload<'a> {
         Err(Refusal::new(400, "invalid_header", message))
     }
 
-    /// Who signed the request: `111122223333:user/fleet`. Of an assumed role the session is left
-    /// out, because it has another name after each renewal of its credentials, and ids are made of
-    /// this.
+    /// Returns the principal that signed the request: `111122223333:user/fleet`. The session of an
+    /// assumed role is left out: ids are made of the principal, and the session name changes
+    /// whenever its credentials are renewed.
     fn principal(&self) -> String {
         let context = &self.request_context;
         let iam = context.authorizer.as_ref().and_then(|authorizer| authorizer.iam.as_ref());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_says_dataset_sender_and_key() {
+    fn request_has_dataset_sender_and_key() {
         let headers = r#"{"Content-Type":"application/x-ndjson; charset=UTF-8",
             "idempotency-KEY":" k 1 ","x-client-id":"device-7","content-encoding":"gzip"}"#;
         let text = payload("POST", "/v1/accident%73", headers, USER);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_session_of_a_role_is_no_part_of_the_sender() {
+    fn principal_excludes_the_role_session() {
         for session in ["a", "b/c"] {
             let arn = format!("arn:aws-cn:sts::1:assumed-role/Fleet/{session}");
             let text = payload("POST", "/v1/accidents", JSON, &arn);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_nobody_signed_is_of_the_account_or_of_nobody() {
+    fn unsigned_request_falls_back_to_the_account() {
         let text = r#"{"rawPath":"/","requestContext":{"http":{"method":"GET"},"accountId":"1"}}"#;
         assert_eq!(Payload::from_json(text).unwrap().principal(), "1");
 
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_methods_that_take_nothing_are_told_apart() {
+    fn unknown_paths_and_methods_have_distinct_statuses() {
         for path in
             ["/", "/v1", "/v1/", "/v2/accidents", "/v1/accidents/", "/v1/a/b", "/V1/accidents"]
         {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_cannot_be_part_of_an_id_are_refused() {
+    fn headers_invalid_in_ids_are_rejected() {
         let long = "k".repeat(MAX_NAME_CHARS + 1);
         for value in ["é", &long] {
             let headers =
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_no_payload() {
+    fn invalid_payload_is_rejected() {
         for text in [
             "7",
             "{}",

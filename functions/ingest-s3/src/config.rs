@@ -1,35 +1,36 @@
-//! What `ingest-s3` reads from its environment.
+//! Environment variables of `ingest-s3`.
 
 use tributary_aws::env::{Env, EnvError};
 use tributary_aws::producer::Order;
 
-/// The environment of `ingest-s3`.
+/// Environment of `ingest-s3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Name of the stream for raw records.
     pub raw_stream: String,
     /// Name of the delivery stream for bad rows.
     pub quarantine_delivery_stream: String,
-    /// The queue the function is fed by, and sends continuations to.
+    /// URL of the queue that feeds the function, and receives its continuations.
     pub queue_url: String,
-    /// The most bytes of a record in the stream, with its partition key; also the most of a row.
+    /// Maximum number of bytes of a record in the stream, partition key included; also the maximum
+    /// of a row.
     pub max_record_bytes: usize,
-    /// Whether records of one key keep their order when some of a call fail.
+    /// Order of records of one key when some entries of a call fail.
     pub record_order: Order,
-    /// Whether small records go to the stream together, in KPL aggregates.
+    /// Puts small records to the stream together, as KPL aggregates, if true.
     pub aggregate_records: bool,
-    /// How many times its size a gzip object may expand to.
+    /// Maximum expansion of a gzip object, as a multiple of its size.
     pub max_gzip_ratio: usize,
-    /// CloudWatch namespace of the books.
+    /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
 }
 
 impl Config {
-    /// Reads it through `look_up`.
+    /// Reads the variables through `lookup`.
     ///
     /// # Errors
     ///
-    /// Names every variable that is missing or wrong.
+    /// Returns an error that names every missing or wrong variable.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
         let mut env = Env::new(lookup);
         let config = Self {

@@ -1,4 +1,4 @@
-//! Message orchestration: each message is an object, or the rest of one.
+//! Message handler: each message is an object, or the rest of one.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -29,28 +29,28 @@ use crate::config::Config;
 use crate::message::{self, Task};
 use crate::object::{ObjectProgress, SEGMENT, Work};
 
-/// The function, over any store, sinks and queue.
+/// Function `ingest-s3` over any store, sinks and queue.
 pub struct IngestS3<O, R, Q, C> {
-    /// Where objects are read from.
+    /// Store that objects are read from.
     pub objects: O,
-    /// Where raw records go.
+    /// Sink for raw records.
     pub raw: Producer<R>,
-    /// Where bad rows go.
+    /// Sink for bad rows.
     pub quarantine: Producer<Q>,
-    /// Where continuations go.
+    /// Queue for continuations.
     pub queue: C,
-    /// What is read at most.
+    /// Read limits.
     pub limits: Limits,
-    /// How much of a plain object one message stands for.
+    /// Maximum number of bytes of a plain object that one message covers.
     pub segment_bytes: u64,
-    /// Where the books go.
+    /// Log of the batch counts.
     pub metrics_log: MetricsLog,
-    /// The time of day.
+    /// Current time.
     pub clock: fn() -> Timestamp,
 }
 
 impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
-    /// The function over AWS.
+    /// Creates the function over AWS.
     #[must_use]
     pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Self {
         let raw = Stream::new(clients::kinesis(sdk), config.raw_stream, config.max_record_bytes);
@@ -74,7 +74,7 @@ impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
     }
 }
 
-/// What the messages of one invocation came to.
+/// Totals of the messages of one invocation.
 #[derive(Default)]
 struct Totals {
     counts: BatchCounts,
@@ -93,14 +93,15 @@ where
 {
     /// Processes the messages of one invocation.
     ///
-    /// A row, an object or a message that can never succeed goes to quarantine, and its message is
-    /// done. When time runs short, or a sink stops taking rows after it took some, the rest of the
-    /// object goes back to the queue as a continuation. A message is reported as failed only when
-    /// nothing of it could be done: the queue counts that, and parks the message in the end.
+    /// A row, object or message that can never succeed goes to quarantine, and its message is done.
+    /// If time runs short, or a sink stops accepting rows after it accepted some, the rest of the
+    /// object goes back to the queue as a continuation. A message fails only if it made no progress
+    /// at all: the queue counts its receptions, and finally parks it.
     ///
     /// # Errors
     ///
-    /// When a service says that a call can never work: SQS delivers the messages again.
+    /// Returns an error if a service reports that a call can never work: SQS then redelivers the
+    /// messages.
     pub async fn handle(
         &self,
         payload: SqsEvent,
@@ -126,7 +127,7 @@ where
         Ok(BatchResponse::failed(failed))
     }
 
-    /// `Ok(Err(why))` where the message must come again.
+    /// Handles one message. Returns `Ok(Err(why))` if SQS must redeliver it.
     async fn handle_message(
         &self,
         message: &SqsMessage,

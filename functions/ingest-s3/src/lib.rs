@@ -1,4 +1,4 @@
-//! `ingest-s3`: objects of a bucket in, raw records out. See the README beside this crate.
+//! `ingest-s3`: turns objects of a bucket into raw records. See the README beside this crate.
 
 pub mod config;
 pub mod handler;

@@ -1,4 +1,4 @@
-//! What a message of the queue asks for: objects that S3 told of, or the rest of one.
+//! Tasks of a queue message: objects from an S3 notification, or the rest of one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,18 +12,18 @@ use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::json::to_json;
 use tributary_rows::Position;
 
-/// An object to read, from its beginning or from where an earlier invocation stopped.
+/// Object to read, from its beginning or from the position where an earlier invocation stopped.
 #[derive(Clone)]
 pub struct Task {
-    /// The object.
+    /// Object to read.
     pub object: ObjectName,
-    /// The dataset, where the key or the earlier invocation tells it.
+    /// Dataset, if the key or the earlier invocation determines it.
     pub dataset: Option<&'static dyn Dataset>,
-    /// Where to go on; `None` from the beginning.
+    /// Position to resume at; `None` starts at the beginning.
     pub start: Option<Position>,
 }
 
-/// What is read of a notification; S3 sends more.
+/// Fields of an S3 notification that are read. S3 sends more.
 ///
 /// See <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
 #[derive(Deserialize)]
@@ -62,7 +62,7 @@ struct NotificationObject<'a> {
     version_id: Option<Cow<'a, str>>,
 }
 
-/// The message that a function sends to itself: read the rest of this object.
+/// Message that the function sends to itself: read the rest of this object.
 #[derive(Debug, Serialize, Deserialize)]
 struct Continuation<'a> {
     tributary: Cow<'a, str>,
@@ -71,23 +71,23 @@ struct Continuation<'a> {
     version_id: Option<Cow<'a, str>>,
     etag: Option<Cow<'a, str>>,
     dataset: Option<Cow<'a, str>>,
-    /// Offset of the row's first byte, in the decompressed object.
+    /// Offset of the row's first byte in the decompressed object.
     offset: u64,
-    /// The row's number, from 1.
+    /// Number of the row, from 1.
     row: u64,
 }
 
 const CONTINUATION: &str = "continuation";
 
-/// The tasks of a message's body; where the key of one object cannot be read, its [`Rejection`]
-/// alone, in its place.
+/// Parses the body of a message into tasks. An object whose key cannot be decoded is a
+/// [`Rejection`] in its place.
 ///
-/// The `s3:TestEvent` that S3 sends when a notification is set up asks for nothing, and so does the
-/// removal of an object.
+/// The `s3:TestEvent` that S3 sends when a notification is set up has no tasks, and neither does
+/// the removal of an object.
 ///
 /// # Errors
 ///
-/// A [`Rejection`] where the body is neither a notification nor a continuation.
+/// Returns a [`Rejection`] if the body is neither a notification nor a continuation.
 pub fn tasks(body: &str) -> Result<Vec<Result<Task, Rejection>>, Rejection> {
     if let Ok(rest) = object::<Continuation<'_>>(body)
         && rest.tributary == CONTINUATION
@@ -109,15 +109,16 @@ impl NotificationEntity<'_> {
         let key = decoded(&object.key)?;
         let dataset = key.split_once('/').and_then(|(folder, _)| datasets::by_name(folder));
         let version_id = object.version_id.filter(|id| !id.is_empty()).map(Cow::into_owned);
-        // The notification's entity tag is not asked for: in a bucket without versions the object
-        // may rightly be newer than the notification, and then both tell of the new one.
+        // The notification's entity tag is not required: in a bucket without versions the object
+        // may legitimately be newer than the notification, and both notifications then refer to the
+        // new one.
         let bucket = bucket.name.into_owned();
         let object = ObjectName { bucket, key, version_id, etag: None };
         Ok(Task { object, dataset, start: None })
     }
 }
 
-/// The body of a message that asks for the rest of `task` from `position`.
+/// Builds the body of a message for the rest of `task` from `position`.
 #[must_use]
 pub fn continuation(task: &Task, position: Option<Position>) -> String {
     let position = position.unwrap_or(Position { offset: 0, row: 1 });
@@ -167,7 +168,7 @@ fn is_test_event(body: &str) -> bool {
     object::<TestEvent<'_>>(body).is_ok_and(|test| test.event == "s3:TestEvent")
 }
 
-/// S3 writes keys as forms do: `+` is a space, and `%` begins a byte.
+/// Decodes a key. S3 encodes keys as forms do: `+` is a space, and `%` begins a byte.
 fn decoded(key: &str) -> Result<String, Rejection> {
     let key = key.replace('+', " ");
     match percent_decode_str(&key).decode_utf8() {
@@ -192,13 +193,13 @@ mod tests {
         )
     }
 
-    /// The tasks of a body of which every key can be read.
+    /// Returns the tasks of a body whose keys can all be decoded.
     fn all(body: &str) -> Vec<Task> {
         tasks(body).unwrap().into_iter().map(|task| task.ok().unwrap()).collect()
     }
 
     #[test]
-    fn keys_are_decoded_and_their_folder_names_the_dataset() {
+    fn keys_are_decoded_and_name_the_dataset() {
         let tasks = all(&notification("accidents/a+b%2B%C3%BC.csv"));
 
         assert_eq!(tasks.len(), 1);
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_no_text_costs_its_own_object_only() {
+    fn undecodable_key_fails_its_object_only() {
         let record = |key: &str| {
             let body = notification(key);
             body[r#"{"Records":["#.len()..body.len() - "]}".len()].to_owned()
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_continuation_is_read_back_as_it_was_sent() {
+    fn continuation_round_trips() {
         let mut task = all(&notification("accidents/a%22.csv")).remove(0);
         task.object.etag = Some("\"e\"".into());
         let position = Position { offset: 1 << 40, row: 7_000_000 };
@@ -245,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_test_event_asks_for_nothing() {
+    fn test_event_has_no_tasks() {
         let body = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}"#;
 
         assert!(all(body).is_empty());
     }
 
     #[test]
-    fn what_is_no_notification_is_a_bad_row() {
+    fn invalid_notification_is_a_bad_row() {
         for body in
             ["", "{}", "[]", r#"{"Records":[{"s3":{}}]}"#, "Records", "{\"Records\":7}", "[[]]"]
         {

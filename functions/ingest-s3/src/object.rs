@@ -1,4 +1,5 @@
-//! One object, chunk by chunk: read a range, make records, deliver, remember how far it got.
+//! Work on one object, chunk by chunk: reads a range, makes records, delivers them and tracks the
+//! position.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,29 +24,30 @@ use tributary_rows::Position;
 use crate::handler::IngestS3;
 use crate::message::Task;
 
-/// The first range holds any header; what follows is read in ranges that are worth a request.
+/// Size of the first range, which holds any header. Later ranges are large enough to be worth a
+/// request.
 const FIRST_RANGE: u64 = 256 * 1024;
 const RANGE: u64 = 8 * 1024 * 1024;
 
-/// How much of a plain object one message stands for before the rest is handed on. A kill in the
-/// middle repeats no more than this, under the same ids.
+/// Maximum number of bytes of a plain object that one message covers; the rest is enqueued. If
+/// Lambda is killed in the middle, no more than this is repeated, under the same ids.
 pub(crate) const SEGMENT: u64 = 16 * 1024 * 1024;
 
-/// The time that a range and a chunk may need: with less, the rest is handed on.
+/// Time that a range and a chunk may need. With less left, the rest is enqueued.
 const CONTINUATION_RESERVE: Duration = Duration::from_secs(8);
 
-/// How an object ended for this invocation.
+/// Progress of an object in this invocation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ObjectProgress {
-    /// All of it was read, or what could not be read is in quarantine.
+    /// Completely read, or its unreadable rest is in quarantine.
     Done,
-    /// The rest begins here.
+    /// Start of the rest to enqueue.
     Remaining(Position),
-    /// Broken plumbing before anything was delivered.
+    /// Stalled by a retryable error before anything was delivered.
     Stalled(String),
 }
 
-/// The work on one object.
+/// Work on one object.
 pub(crate) struct Work<'h, O, R, Q, C> {
     handler: &'h IngestS3<O, R, Q, C>,
     pub task: Task,
@@ -53,7 +55,7 @@ pub(crate) struct Work<'h, O, R, Q, C> {
     feed: Feed,
     writer: Option<RawRecordWriter>,
     source: SourceName,
-    /// Where the next range begins, and the length of the object once it is known.
+    /// Start of the next range, and the length of the object once it is known.
     offset: u64,
     object_bytes: Option<u64>,
     chunk: Chunk,
@@ -62,8 +64,7 @@ pub(crate) struct Work<'h, O, R, Q, C> {
     pub retried: usize,
 }
 
-/// Rows that are made and not yet delivered. The position of an [`Outbound`] is the index in
-/// `positions`.
+/// Rows to deliver. The position of an [`Outbound`] is its index in `positions`.
 #[derive(Default)]
 struct Chunk {
     positions: Vec<Position>,
@@ -73,9 +74,9 @@ struct Chunk {
     bad_rows: BadRows,
 }
 
-/// Why reading stops before the end.
+/// Reasons to stop before the end of an object.
 enum Stop {
-    /// Broken plumbing: the rest begins at this row.
+    /// Retryable error; the rest begins at this row.
     At(Position, String),
     Setup(SetupError),
 }
@@ -112,19 +113,19 @@ where
         }
     }
 
-    /// Reads the object until it ends, the time is up, or a sink takes nothing more. The task then
-    /// knows what was learnt of the object: a continuation takes that along.
+    /// Reads the object until it ends, time runs short, or a sink accepts nothing more. Updates the
+    /// task with what it learnt of the object, for the continuation.
     pub(crate) async fn run(&mut self) -> Result<ObjectProgress, SetupError> {
         let start = self.task.start;
         let read = self.read().await;
-        // The first line of JSON Lines tells the dataset; the line where the rest begins may not.
+        // The first line of JSON Lines determines the dataset; the first line of the rest may not.
         self.task.dataset = self.task.dataset.or(self.feed.dataset());
         match read {
             Ok(None) => Ok(ObjectProgress::Done),
             Ok(Some(rest)) => Ok(ObjectProgress::Remaining(rest)),
             Err(Stop::Setup(error)) => Err(error),
-            // Progress is handed on as a continuation. Without any, the message itself must come
-            // again, so that the queue counts its receptions and parks it in the end.
+            // Progress is enqueued as a continuation. Without progress the message itself must be
+            // redelivered, so that the queue counts its receptions and finally parks it.
             Err(Stop::At(rest, error)) => {
                 let begun = start.map_or(0, |start| start.offset);
                 let done = self.counts.delivered + self.counts.quarantined;
@@ -138,7 +139,7 @@ where
         }
     }
 
-    /// `None` at the end of the object, the position of the rest where it is to be handed on.
+    /// Reads the object. Returns `None` at its end, or the position of the rest to enqueue.
     async fn read(&mut self) -> Result<Option<Position>, Stop> {
         let begun = self.task.start.map_or(0, |start| start.offset);
         loop {
@@ -156,7 +157,7 @@ where
                     }
                 }
                 Ok(Step::Started) => {
-                    // A continuation goes on where it was told, once the header is known.
+                    // A continuation resumes at its start once the header is known.
                     if let Some(start) = self.task.start
                         && let Some(offset) = self.feed.seek(start)
                     {
@@ -207,8 +208,8 @@ where
         }
     }
 
-    /// The position to hand on at, if that is any progress: an object whose next row never comes
-    /// within an invocation's time would otherwise go round for ever.
+    /// Returns the position to enqueue if it is any progress. Otherwise, an object whose next row
+    /// is never reached within one invocation would be enqueued permanently.
     fn enqueue_rest(&self, position: Position) -> Result<Position, Stop> {
         let begun = self.task.start.map_or(0, |start| start.offset);
         if position.offset > begun {
@@ -218,15 +219,15 @@ where
         }
     }
 
-    /// Reads the next range into the feed; `false` when the object turned out to be gone, which is
-    /// in quarantine then.
+    /// Reads the next range into the feed. Returns `false` if the object is missing; it is then in
+    /// quarantine.
     async fn read_range(&mut self) -> Result<bool, Stop> {
         if self.object_bytes.is_some_and(|length| self.offset >= length) {
             self.feed.finish();
             return Ok(true);
         }
         let length = if self.offset == 0 { FIRST_RANGE } else { RANGE };
-        // What lies beyond the segment is for the next message to read.
+        // Bytes beyond the segment are left to the next message.
         let range = self.offset..self.offset + length.min(self.handler.segment_bytes);
         let read = self.handler.objects.read(&self.task.object, range);
         let answer = tokio::time::timeout(self.deadline.remaining(), read).await;
@@ -239,7 +240,7 @@ where
                 self.object_bytes = Some(piece.object_bytes);
                 self.offset += piece.bytes.len() as u64;
                 self.feed.push(&piece.bytes);
-                // A store that has fewer bytes than it says: nothing more will come.
+                // The store has fewer bytes than it reports: nothing more will arrive.
                 if piece.bytes.is_empty() {
                     self.feed.finish();
                 }
@@ -266,7 +267,8 @@ where
         Ok(false)
     }
 
-    /// From the first range on, every read is of the same version, and ids are made of it.
+    /// Pins the version after the first range: all later reads use the same one, and ids are made
+    /// of it.
     fn pin(&mut self, version_id: Option<String>, etag: Option<String>) {
         let object = &mut self.task.object;
         object.version_id = object.version_id.take().or(version_id);
@@ -275,7 +277,7 @@ where
         self.source = SourceName::s3(&object.bucket, &object.key, version, etag);
     }
 
-    /// One bad row for all of the object from `position` on.
+    /// Quarantines everything from `position` on as one bad row.
     async fn refuse(&mut self, position: Position, rejection: &Rejection) -> Result<(), Stop> {
         let dataset = self.feed.dataset().or(self.task.dataset).map(Dataset::name);
         let now = (self.handler.clock)();
@@ -343,7 +345,7 @@ impl Chunk {
     }
 }
 
-/// The record of a row, unless it would be larger than `most` bytes.
+/// Returns the record of a row, unless it exceeds the maximum size.
 fn record(
     writer: &RawRecordWriter,
     source: &SourceName,

@@ -1,4 +1,4 @@
-//! What rules remember, in a `DynamoDB` table.
+//! Rule state in a `DynamoDB` table.
 
 use std::collections::HashMap;
 
@@ -14,32 +14,33 @@ use tributary_rules::no_data::WatchedEntity;
 use super::{AlertState, OPERATION, QUERY};
 use crate::error::{CallError, SetupError};
 
-/// What the name of an attribute that holds a mark begins with.
+/// Name prefix of the attributes that hold a window mark.
 const WINDOW: &str = "w";
 
-/// The index of what somebody has to look at: partition key `due_in`, sort key `due` (milliseconds), with
-/// all attributes. An item without `due_in` is not in it.
+/// Index of the due items: partition key `due_in`, sort key `due` (milliseconds), with all
+/// attributes. It omits items without `due_in`.
 const DUE_INDEX: &str = "due";
 
-/// Which part of the index the shards are in with which the function is behind.
+/// Partition of the index that holds the shards on which the function lags.
 const LAG_PARTITION: &str = "behind";
 
-/// The attributes of an entity that is watched. Some are reserved words of `DynamoDB`.
+/// Attributes of a watched entity. Some are reserved words of `DynamoDB`.
 const NAMES: [&str; 8] =
     ["rule", "entity", "key", "title", "seen_at", "silent_since", "due_in", "due"];
 
 type Item = HashMap<String, AttributeValue>;
 
-/// A table with the partition key `item`, text, whose items expire by `expires_at` (seconds since 1970),
-/// with the index `due`.
+/// Table with the text partition key `item` and the index `due`, whose items expire at `expires_at`
+/// (seconds since 1970).
 ///
-/// An item of marks has an attribute `w<number>` for each window, a number. Raising one is an
-/// `UpdateItem` whose condition is that it is lower; whether it was or not, the answer has the item. See
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html>.
+/// An item of marks has one numeric attribute `w<number>` for each window. Raising a mark is an
+/// `UpdateItem` on the condition that the stored one is lower; the answer has the item in either
+/// case. See <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html>.
 ///
-/// An entity that is watched has `rule, entity, key, title`, `seen_at` in milliseconds, `due_in`
-/// (`watch#<bucket>`) and `due` until its silence was told, and from then until its end was told
-/// `silent_since` in milliseconds. A shard that the function is behind with has `due_in` = `behind`.
+/// A watched entity has `rule, entity, key, title` and `seen_at` in milliseconds. It has `due_in`
+/// (`watch#<bucket>`) and `due` until its no-data alert is sent, and from then until its resolved
+/// alert is sent `silent_since` in milliseconds. A shard on which the function lags has `due_in` =
+/// `behind`.
 #[derive(Clone, Debug)]
 pub struct AlertStateTable {
     client: Client,
@@ -47,7 +48,7 @@ pub struct AlertStateTable {
 }
 
 impl AlertStateTable {
-    /// The table `name`.
+    /// Creates a store over the table `name`.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
@@ -63,7 +64,8 @@ impl AlertStateTable {
             .update_expression(expression)
     }
 
-    /// The same, of an entity that is watched; names that the expressions do not use are an error.
+    /// Builds an update of a watched entity. It declares only the names that the expressions use,
+    /// because `DynamoDB` rejects unused ones.
     fn update_watched(
         &self,
         item: &str,
@@ -72,7 +74,7 @@ impl AlertStateTable {
     ) -> UpdateItemFluentBuilder {
         let is_used = |name: &&str| {
             let name = format!("#{name}");
-            // `#due` is in `#due_in`, too.
+            // `#due` is a prefix of `#due_in`.
             let is_in = |text: &str| text.split(|it: char| !is_of_name(it)).any(|it| it == name);
             is_in(expression) || is_in(condition)
         };
@@ -83,7 +85,8 @@ impl AlertStateTable {
         request
     }
 
-    /// The item after an update or, where its condition failed, as it is: `None` where there is none.
+    /// Sends an update. Returns the item after it or, if the condition failed, the stored item;
+    /// `None` if there is none.
     async fn updated(&self, request: UpdateItemFluentBuilder) -> Result<Updated, CallError> {
         let request = request
             .return_values(ReturnValue::AllNew)
@@ -139,7 +142,7 @@ impl AlertStateTable {
     }
 }
 
-/// What became of an update.
+/// Result of a conditional update.
 struct Updated {
     is_met: bool,
     item: Option<Item>,
@@ -210,7 +213,7 @@ impl AlertState for AlertStateTable {
         if updated.is_met || updated.item.is_none() {
             return Ok(());
         }
-        // Something came meanwhile: what comes next finds a silence whose end is to be told.
+        // A reading arrived meanwhile: the next one must find a no-data period to resolve.
         let request = self
             .update_watched(
                 &watched.item,
@@ -228,7 +231,7 @@ impl AlertState for AlertStateTable {
         until: Timestamp,
         expires_at: Timestamp,
     ) -> Result<(), CallError> {
-        // What is not due any more has no `due`, and is no less than anything.
+        // An entity that is no longer due has no `due`, so the comparison is false.
         let request = self
             .update_watched(
                 &watched.item,
@@ -291,7 +294,7 @@ fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The marks of an item. What is none of them is not ours to read.
+/// Returns the marks of an item and ignores its other attributes.
 fn marks(item: &Item) -> Marks {
     let mark = |(name, value): (&String, &AttributeValue)| {
         let window = name.strip_prefix(WINDOW)?.parse().ok()?;
@@ -300,7 +303,7 @@ fn marks(item: &Item) -> Marks {
     item.iter().filter_map(mark).collect()
 }
 
-/// It was written a moment ago, and the next call finds out.
+/// Error for an answer without the item. It is retryable: the item was written a moment ago.
 fn no_item() -> CallError {
     CallError::Retryable {
         operation: OPERATION,

@@ -14,11 +14,11 @@ use crate::error::{CallError, SetupError};
 const CLAIMED: &str = "claimed";
 const SENT: &str = "sent";
 
-/// A table with the partition key `alert_id`, text, whose items expire by `expires_at`.
+/// Table with the text partition key `alert_id`, whose items expire at `expires_at`.
 ///
 /// An item has `alert_id`, `state` (`claimed` or `sent`), `owner`, `lease_until` in milliseconds
-/// and `expires_at` in seconds, both since 1970. Every write is an `UpdateItem` with a condition:
-/// `DynamoDB` evaluates it and writes in one step. See
+/// and `expires_at` in seconds, both since 1970. Every write is an `UpdateItem` with a condition,
+/// which `DynamoDB` evaluates in the same step as the write. See
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html>
 /// and, for expiry, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>.
 #[derive(Clone, Debug)]
@@ -28,13 +28,13 @@ pub struct ClaimsTable {
 }
 
 impl ClaimsTable {
-    /// The table `name`.
+    /// Creates a store over the table `name`.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
 
-    /// An update of the item of a claim. `state` and `owner` are reserved words of `DynamoDB`.
+    /// Builds an update of a claim's item. `state` and `owner` are reserved words of `DynamoDB`.
     fn update(&self, claim: &Claim, expression: &str) -> UpdateItemFluentBuilder {
         let request = self.client.update_item().table_name(&self.name);
         request
@@ -100,14 +100,14 @@ impl ClaimStore for ClaimsTable {
 }
 
 impl ClaimsTable {
-    /// How an alert stands by the item that kept a claim from being taken.
+    /// Derives the status of an alert from the item whose condition rejected the claim.
     fn status(
         &self,
         claim: &Claim,
         item: Option<&HashMap<String, AttributeValue>>,
     ) -> Result<ClaimStatus, CallError> {
         let Some(item) = item else {
-            // It was there a moment ago, and the next call finds out.
+            // The item existed a moment ago, so the next call can tell.
             return Err(CallError::Retryable {
                 operation: OPERATION,
                 code: "no_item".to_owned(),

@@ -3,12 +3,12 @@ use std::sync::Mutex;
 
 use super::*;
 
-/// What a call answers; takes the indexes of the entries it got.
+/// Answer of a scripted call, from the indexes of the entries it received.
 type Reply = fn(&[usize]) -> Answer;
 
 type Answer = Result<Vec<EntryResult>, CallError>;
 
-/// A target whose entries are their own positions, and whose answers are given.
+/// Target with scripted answers, whose entries are their own positions.
 struct Scripted {
     limits: Limits,
     replies: Mutex<VecDeque<Reply>>,
@@ -28,7 +28,7 @@ impl BatchPut for Scripted {
         10
     }
 
-    /// Entries that end alike are of one key.
+    /// Groups entries by their last digit.
     fn key<'e>(&self, entry: &'e usize) -> Option<&'e str> {
         ["0", "1", "2"].get(entry % 10).copied()
     }
@@ -89,7 +89,7 @@ fn denied(_: &[usize]) -> Answer {
     }))
 }
 
-/// Never answers.
+/// Hangs without an answer.
 fn hang(_: &[usize]) -> Answer {
     unreachable!("told apart by its address")
 }
@@ -122,7 +122,7 @@ async fn send_in(
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test(start_paused = true)]
-async fn entries_are_sent_in_chunks_by_count_and_by_bytes() {
+async fn entries_are_chunked_by_count_and_bytes() {
     let by_count = send(5, (2, 1_000), &[], MINUTE).await;
     assert_eq!(by_count.calls, [vec![0, 1], vec![2, 3], vec![4]]);
 
@@ -151,7 +151,7 @@ async fn only_failed_entries_are_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_throttled_as_a_whole_is_sent_again() {
+async fn throttled_call_is_retried() {
     let sent = send(3, (500, 1_000), &[throttled, throttled], MINUTE).await;
 
     assert_eq!(sent.calls, vec![vec![0, 1, 2]; 3]);
@@ -169,7 +169,7 @@ async fn an_answer_of_another_length_counts_as_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_an_answer_is_sent_again_while_there_is_time() {
+async fn unanswered_call_is_retried_until_the_deadline() {
     let sent = send(2, (500, 1_000), &[hang], MINUTE).await;
 
     assert_eq!(sent.calls.len(), 2);
@@ -177,7 +177,7 @@ async fn a_call_without_an_answer_is_sent_again_while_there_is_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_time_runs_short_the_rest_is_reported_and_not_attempted() {
+async fn near_deadline_remaining_entries_are_not_attempted() {
     let throttled = vec![throttled as Reply; 1_000];
     let started = tokio::time::Instant::now();
 
@@ -200,7 +200,7 @@ async fn without_any_time_nothing_is_attempted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chunk_that_is_not_completed_ends_the_delivery() {
+async fn incomplete_chunk_stops_delivery() {
     let odd_fail = vec![odd_fail as Reply; 1_000];
 
     let sent = send(6, (3, 1_000), &odd_fail, Duration::from_secs(2)).await;
@@ -209,7 +209,7 @@ async fn a_chunk_that_is_not_completed_ends_the_delivery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_that_is_refused_for_good_is_told_and_not_sent_again() {
+async fn rejected_entry_is_reported_and_not_retried() {
     let sent = send(4, (2, 1_000), &[second_refused], MINUTE).await;
 
     assert_eq!(sent.calls, [[0, 1]]);
@@ -226,8 +226,9 @@ async fn broken_set_up_is_an_error_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn per_key_a_call_has_one_entry_of_each_key_and_the_next_waits_for_it() {
-    // 0, 10 and 20 are of one key, 1, 11 and 21 of another; 3 and those like it are of none.
+async fn per_key_call_has_one_entry_per_key() {
+    // 0, 10 and 20 share a key, as do 1, 11 and 21; 3 and the other entries that end in 3 have
+    // none.
     let sent = send_in(Order::PerKey, 22, (500, 1_000), &[], MINUTE).await;
 
     let first: Vec<_> = (0..10).chain(13..20).collect();
@@ -236,7 +237,7 @@ async fn per_key_a_call_has_one_entry_of_each_key_and_the_next_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn per_key_what_failed_goes_before_what_waited_for_it() {
+async fn per_key_failed_entry_precedes_waiting_ones() {
     let sent = send_in(Order::PerKey, 12, (500, 1_000), &[odd_fail, throttled], MINUTE).await;
 
     assert_eq!(sent.calls[1], [1, 3, 5, 7, 9, 10], "11 waits for 1");
@@ -245,7 +246,7 @@ async fn per_key_what_failed_goes_before_what_waited_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn per_key_nothing_overtakes_an_entry_that_is_refused_for_good() {
+async fn per_key_rejected_entry_is_not_overtaken() {
     let sent = send_in(Order::PerKey, 12, (500, 1_000), &[second_refused], MINUTE).await;
 
     assert_eq!(sent.calls.len(), 1);

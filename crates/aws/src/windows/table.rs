@@ -16,29 +16,29 @@ use tributary_windows::clock::{Clock, Shard};
 use super::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
 use crate::error::{CallError, SetupError};
 
-/// The index of the windows that somebody has to look at: partition key `due_in`, sort key `due`, keys
-/// only. An item without `due_in` is not in it.
+/// Index of the due windows: partition key `due_in`, sort key `due`, keys only. It omits items
+/// without `due_in`.
 const DUE_INDEX: &str = "due";
 
-/// The sort key of the watermark of a clock.
+/// Sort key of a clock's watermark.
 const ALL: &str = "all";
 
-/// How many times what `DynamoDB` left of one call is asked for.
+/// Maximum number of requests for the keys that `DynamoDB` left unprocessed.
 const ROUNDS: usize = 5;
 
 type Attributes = HashMap<String, AttributeValue>;
 
-/// A table with the partition key `pk` and the sort key `sk`, both text, whose items expire by
-/// `expires_at` (seconds since 1970), with the index `due`.
+/// Table with the text partition key `pk`, the text sort key `sk` and the index `due`, whose items
+/// expire at `expires_at` (seconds since 1970).
 ///
-/// - A window: `pk` = `<spec>#<group>`, `sk` = its start, so that "this device, this time range, newest
-///   first" is one query; `version`, `body`, and while somebody has to look at it `due_in` =
-///   `<spec>#<bucket>` and `due` (milliseconds).
-/// - A shard of a clock: `pk` = `clock#<clock>`, `sk` = `shard#<id>`; `watermark`, `seen_at`
-///   (milliseconds), `is_over`. The watermark they came to: `sk` = `all`.
+/// - Window: `pk` = `<spec>#<group>`, `sk` = its start, so that "this device, this time range,
+///   newest first" is one query; `version`, `body`, and while the window is due for processing
+///   `due_in` = `<spec>#<bucket>` and `due` (milliseconds).
+/// - Shard of a clock: `pk` = `clock#<clock>`, `sk` = `shard#<id>`; `watermark`, `seen_at`
+///   (milliseconds), `is_over`. The clock's watermark has `sk` = `all`.
 ///
-/// See <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-sort-keys.html> and, for an
-/// index that few items are in,
+/// See <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-sort-keys.html> and,
+/// for sparse indexes,
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-general-sparse-indexes.html>.
 #[derive(Clone, Debug)]
 pub struct WindowTable {
@@ -47,7 +47,7 @@ pub struct WindowTable {
 }
 
 impl WindowTable {
-    /// The table `name`.
+    /// Creates a store over the table `name`.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
@@ -60,7 +60,7 @@ impl WindowTable {
         CallError::from_sdk(OPERATION, &self.name, error)
     }
 
-    /// An item that this program did not write.
+    /// Returns the setup error of an item that this program did not write.
     fn unreadable(&self, item: &Attributes) -> CallError {
         let key = |name: &str| item.get(name).and_then(|it| it.as_s().ok()).map_or("?", |it| it);
         CallError::Setup(SetupError {
@@ -88,7 +88,7 @@ impl WindowTable {
         read().ok_or_else(|| self.unreadable(item))
     }
 
-    /// Updates an item, where the condition holds: else there is nothing to do.
+    /// Updates an item. A failed condition means that there is nothing to do.
     async fn updated(&self, request: UpdateItemFluentBuilder) -> Result<(), CallError> {
         match request.send().await {
             Ok(_) => Ok(()),
@@ -222,7 +222,7 @@ impl WindowStore for WindowTable {
             let answer = request.send().await.map_err(|error| self.failed(&error))?;
             for item in answer.items() {
                 let item = self.window(item)?;
-                // `BETWEEN` holds its end.
+                // `BETWEEN` includes its end.
                 if item.key.start < range.until && items.len() < range.limit {
                     items.push(item);
                 }
@@ -308,7 +308,7 @@ impl WindowStore for WindowTable {
     }
 
     async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
-        // Nanoseconds decide; the text is for people, and for reading it back.
+        // Nanoseconds are compared; the text is for people and for reading back.
         let request = self
             .client
             .update_item()
@@ -330,7 +330,7 @@ fn partition(spec: &str, group: &str) -> String {
     format!("{spec}#{group}")
 }
 
-/// Windows begin at whole seconds, whose text sorts as time does.
+/// Formats a start. Windows begin at whole seconds, so the text sorts as time does.
 fn sort_key(start: Timestamp) -> String {
     format!("{start:.0}")
 }
@@ -347,7 +347,7 @@ fn key(key: &ItemKey) -> Attributes {
 }
 
 fn key_of(item: &Attributes) -> Option<ItemKey> {
-    // A spec's id has no `#`, a group may have.
+    // A spec's id has no `#`; a group may have.
     let (spec, group) = string(item, "pk")?.split_once('#')?;
     let start = string(item, "sk")?.parse().ok()?;
     Some(ItemKey { spec: spec.to_owned(), group: group.to_owned(), start })

@@ -1,4 +1,4 @@
-//! The table of what rules remember against answers of the SDK.
+//! `AlertStateTable` against recorded SDK answers.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -28,7 +28,7 @@ async fn raised(rule: &Rule) -> Result<Marks, CallError> {
 }
 
 #[tokio::test]
-async fn a_mark_is_one_conditional_write_that_answers_with_all_marks_of_its_item() {
+async fn mark_write_returns_all_marks_of_its_item() {
     let number = |value: i64| AttributeValue::N(value.to_string());
     let rule = mock!(Client::update_item)
         .match_requests(move |request| {
@@ -58,7 +58,7 @@ async fn a_mark_is_one_conditional_write_that_answers_with_all_marks_of_its_item
 }
 
 #[tokio::test]
-async fn a_mark_that_is_not_lower_is_left_and_told() {
+async fn higher_stored_mark_is_kept_and_returned() {
     let higher = answer(
         400,
         r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
@@ -69,7 +69,7 @@ async fn a_mark_that_is_not_lower_is_left_and_told() {
 }
 
 #[tokio::test]
-async fn without_an_item_nothing_is_known_and_a_missing_table_is_named() {
+async fn missing_table_is_named() {
     let bare = answer(
         400,
         r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"m"}"#,
@@ -99,7 +99,7 @@ fn watched() -> WatchedEntity {
     }
 }
 
-/// The item of the entity above, seen and silent in these milliseconds.
+/// Returns the item of the entity above, with `seen_at` and `silent_since` in milliseconds.
 fn item(last_seen: i64, silent_since: Option<i64>) -> HashMap<String, AttributeValue> {
     let texts =
         [("item", "i"), ("rule", "silent"), ("entity", "device-01"), ("key", "k"), ("title", "t")];
@@ -113,7 +113,7 @@ fn item(last_seen: i64, silent_since: Option<i64>) -> HashMap<String, AttributeV
     item
 }
 
-/// The names of attributes that a request declares, each of which it has to use.
+/// Returns the attribute names that a request declares; it must use each of them.
 fn names(request: &UpdateItemInput) -> BTreeSet<String> {
     request
         .expression_attribute_names()
@@ -124,7 +124,7 @@ fn names(request: &UpdateItemInput) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_sign_of_life_makes_its_entity_due_and_answers_with_a_silence_that_was_told() {
+async fn reading_schedules_entity_and_returns_no_data_period() {
     let rule = mock!(Client::update_item)
         .match_requests(|request| {
             let values = request.expression_attribute_values().unwrap();
@@ -150,7 +150,7 @@ async fn a_sign_of_life_makes_its_entity_due_and_answers_with_a_silence_that_was
 }
 
 #[tokio::test]
-async fn a_silence_that_was_told_is_due_no_more_unless_something_came_meanwhile() {
+async fn sent_alert_is_due_only_after_new_reading() {
     let reported = mock!(Client::update_item)
         .match_requests(|request| {
             request.update_expression() == Some("SET #silent_since = :seen_at REMOVE #due_in, #due")
@@ -185,7 +185,7 @@ async fn a_silence_that_was_told_is_due_no_more_unless_something_came_meanwhile(
 }
 
 #[tokio::test]
-async fn a_silence_is_put_off_where_it_is_due_and_nothing_came_meanwhile() {
+async fn due_alert_without_new_reading_is_postponed() {
     let rule = mock!(Client::update_item)
         .match_requests(|request| {
             let values = request.expression_attribute_values().unwrap();
@@ -203,7 +203,7 @@ async fn a_silence_is_put_off_where_it_is_due_and_nothing_came_meanwhile() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_one_query_of_a_part_of_the_index() {
+async fn due_entities_are_one_query_per_bucket() {
     let rule = mock!(Client::query)
         .match_requests(|request| {
             let values = request.expression_attribute_values().unwrap();
@@ -221,7 +221,7 @@ async fn what_is_due_is_one_query_of_a_part_of_the_index() {
 }
 
 #[tokio::test]
-async fn an_item_that_nobody_here_wrote_is_broken_set_up() {
+async fn unreadable_item_is_a_setup_error() {
     let rule = mock!(Client::query).then_output(|| {
         let strange = HashMap::from([("item".to_owned(), AttributeValue::S("i".into()))]);
         QueryOutput::builder().items(strange).build()

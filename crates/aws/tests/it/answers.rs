@@ -1,4 +1,4 @@
-//! The adapters against answers of the SDK: what is stored is told apart from what is not.
+//! Adapters against recorded SDK answers: stored entries are distinguished from the others.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ async fn send(client: kinesis::Client, count: usize, time: Duration) -> Delivery
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test(start_paused = true)]
-async fn of_500_the_37_that_failed_are_sent_again_and_no_other() {
+async fn only_failed_entries_are_retried() {
     let first = mock!(kinesis::Client::put_records)
         .match_requests(|request| request.records().len() == 500)
         .then_output(|| {
@@ -78,7 +78,7 @@ async fn of_500_the_37_that_failed_are_sent_again_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_throttled_as_a_whole_or_failed_by_the_server_is_sent_again() {
+async fn throttled_or_5xx_call_is_retried() {
     let body = r#"{"__type":"LimitExceededException","message":"slow down"}"#;
     let throttled = mock!(kinesis::Client::put_records).then_http_response(move || {
         HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::from(body))
@@ -111,7 +111,7 @@ async fn a_short_answer_is_not_trusted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_with_neither_number_nor_error_is_not_stored() {
+async fn entry_without_number_or_error_is_not_stored() {
     let silent = || kinesis::PutRecordsResultEntry::builder().build();
     let answers = mock!(kinesis::Client::put_records)
         .then_output(move || answer([stored(0), silent(), stored(2)]));
@@ -145,7 +145,7 @@ async fn near_the_deadline_what_is_left_is_reported() {
 }
 
 #[tokio::test]
-async fn access_denied_is_broken_set_up_and_names_the_stream() {
+async fn access_denied_is_a_setup_error() {
     let body = r#"{"__type":"AccessDeniedException","message":"not authorized to perform kinesis:PutRecords"}"#;
     let denied = mock!(kinesis::Client::put_records).then_http_response(move || {
         HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::from(body))
@@ -188,7 +188,7 @@ async fn firehose_answers_for_each_line() {
 }
 
 #[tokio::test]
-async fn sns_answers_are_matched_by_id_and_a_senders_fault_is_final() {
+async fn sns_answers_match_by_id_sender_fault_rejects() {
     use aws_sdk_sns::Client;
     use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
     use aws_sdk_sns::types::{BatchResultErrorEntry, PublishBatchResultEntry};
@@ -216,7 +216,7 @@ async fn sns_answers_are_matched_by_id_and_a_senders_fault_is_final() {
 }
 
 #[tokio::test]
-async fn s3_says_what_became_of_an_object() {
+async fn s3_errors_map_to_read_errors() {
     use aws_sdk_s3::Client;
     let object = ObjectName { bucket: "b".into(), key: "k".into(), version_id: None, etag: None };
     for (status, code, expected) in [
@@ -239,7 +239,7 @@ async fn s3_says_what_became_of_an_object() {
 }
 
 #[tokio::test]
-async fn s3_access_denied_is_broken_set_up() {
+async fn s3_access_denied_is_a_setup_error() {
     use aws_sdk_s3::Client;
     let answers = mock!(Client::get_object).then_http_response(|| {
         let body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";

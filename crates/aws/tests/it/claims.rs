@@ -1,4 +1,4 @@
-//! The table of claims against answers of the SDK: what is taken, sent, held, and not known.
+//! `ClaimsTable` against recorded SDK answers: claimed, sent, held by another sender, and unknown.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ async fn a_claim_is_one_conditional_write() {
 }
 
 #[tokio::test]
-async fn the_item_that_was_in_the_way_tells_sent_from_held() {
+async fn conflicting_item_distinguishes_sent_from_held() {
     let sent = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
         "message":"The conditional request failed","Item":{"alert_id":{"S":"a"},"state":{"S":"sent"},
         "owner":{"S":"request-0"},"lease_until":{"N":"1060000"},"expires_at":{"N":"2679000"}}}"#;
@@ -97,7 +97,7 @@ async fn the_item_that_was_in_the_way_tells_sent_from_held() {
 }
 
 #[tokio::test]
-async fn a_failed_condition_without_its_item_says_nothing() {
+async fn failed_condition_without_item_is_retryable() {
     let bare = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
         "message":"The conditional request failed"}"#;
 
@@ -107,7 +107,7 @@ async fn a_failed_condition_without_its_item_says_nothing() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_none_of_ours_is_broken_set_up() {
+async fn unreadable_claim_is_a_setup_error() {
     let strange = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
         "message":"The conditional request failed","Item":{"alert_id":{"S":"a"},"state":{"S":"claimed"}}}"#;
 
@@ -120,7 +120,7 @@ async fn an_item_that_is_none_of_ours_is_broken_set_up() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_missing_or_closed_is_named() {
+async fn missing_or_denied_table_is_named() {
     let missing = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
         "message":"Requested resource not found"}"#;
     let closed = r#"{"__type":"com.amazon.coral.service#AccessDeniedException",
@@ -139,7 +139,7 @@ async fn a_table_that_is_missing_or_closed_is_named() {
 }
 
 #[tokio::test]
-async fn settling_asks_for_nothing_and_releasing_takes_no_from_the_condition() {
+async fn mark_sent_is_unconditional_release_accepts_condition_failure() {
     let settle = mock!(Client::update_item)
         .match_requests(|request| {
             request.condition_expression().is_none()
@@ -164,7 +164,7 @@ async fn settling_asks_for_nothing_and_releasing_takes_no_from_the_condition() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_throttled_or_fails_is_asked_again_within_the_time_there_is() {
+async fn throttled_claim_is_retried_within_the_deadline() {
     let throttled = answer(
         400,
         r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"m"}"#,

@@ -1,4 +1,4 @@
-//! Answers of DynamoDB as they come over the wire.
+//! Answers of DynamoDB as sent over the wire.
 
 use aws_sdk_dynamodb::Client;
 use aws_smithy_mocks::{Rule, mock};

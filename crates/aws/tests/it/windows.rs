@@ -1,5 +1,5 @@
-//! The table of windows against answers of the SDK: what is written with which condition, and what a
-//! condition that fails says.
+//! `WindowTable` against recorded SDK answers: the condition of each write, and the result of a
+//! failed one.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
@@ -39,7 +39,7 @@ fn is_keyed(request: &UpdateItemInput, sort: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_shard_is_woken_by_one_conditional_write_that_leaves_its_watermark() {
+async fn touch_shard_leaves_the_watermark() {
     let taken = mock!(Client::update_item)
         .match_requests(|request| {
             is_keyed(request, "shard#shardId-000000000001")
@@ -56,7 +56,7 @@ async fn a_shard_is_woken_by_one_conditional_write_that_leaves_its_watermark() {
 }
 
 #[tokio::test]
-async fn who_is_awake_or_further_already_needs_no_update_and_a_missing_table_is_broken_set_up() {
+async fn newer_shard_state_needs_no_update() {
     let refused = mock!(Client::update_item).then_http_response(|| bad(REFUSED));
     let asleep = table(&[&refused]);
     assert_eq!(asleep.touch_shard("telemetry/event", "shardId-000000000001", noon()).await, Ok(()));
@@ -72,7 +72,7 @@ async fn who_is_awake_or_further_already_needs_no_update_and_a_missing_table_is_
 }
 
 #[tokio::test]
-async fn a_window_is_written_over_the_version_it_was_read_in_or_not_at_all() {
+async fn window_write_requires_the_version_read() {
     let key = ItemKey { spec: "telemetry-1m".into(), group: "device-1".into(), start: noon() };
     let item = |version| Item {
         key: key.clone(),

@@ -1,5 +1,5 @@
-//! The same behaviours of the store in memory, which the simulator has, and of a real Cassandra, which
-//! is killed on the way.
+//! Shared store tests, run against the in-memory store of the simulator and against a real
+//! Cassandra that is killed in between.
 
 use std::fmt::Debug;
 use std::io::Write as _;
@@ -45,14 +45,14 @@ fn statements(cql: &str) -> Vec<String> {
     text.split(';').map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
 }
 
-/// A node of `tools/cassandra.py`, in a folder of its own; ends with the test.
+/// Node of `tools/cassandra.py`, in a folder of its own. Stops with the test.
 struct Node {
     home: PathBuf,
     known: Value,
 }
 
 impl Node {
-    /// `None`, and a line that says why, where Cassandra cannot be had.
+    /// Starts a node. Returns `None` and prints the reason if Cassandra is not available.
     fn start() -> Option<Self> {
         let name = format!("cassandra-{}", std::process::id());
         let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -65,7 +65,7 @@ impl Node {
         tool(&self.home, verb)
     }
 
-    /// The same, while others go on.
+    /// Runs the tool without blocking the other tasks.
     async fn tool_aside(&self, verb: &'static str) -> Value {
         let home = self.home.clone();
         tokio::task::spawn_blocking(move || tool(&home, verb)).await.unwrap().unwrap()
@@ -87,7 +87,7 @@ impl Node {
         }
     }
 
-    /// A keyspace with the tables of `config/cassandra.cql`.
+    /// Creates a keyspace with the tables of `config/cassandra.cql`.
     async fn make(&self, keyspace: &str) {
         let builder = SessionBuilder::new().known_node(self.text("node"));
         let session = builder.user(self.text("user"), self.text("password")).build().await.unwrap();
@@ -123,13 +123,13 @@ fn tool(home: &Path, verb: &str) -> Result<Value, String> {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Nothing to do about a node that will not stop, or a folder that will not go.
+        // A node that does not stop, or a folder that cannot be removed, must not fail the test.
         let _ = self.tool("stop");
         let _ = std::fs::remove_dir_all(&self.home);
     }
 }
 
-/// Past the capture of a test's output.
+/// Prints a line past the capture of the test's output.
 fn note(line: &str) {
     let mut err = std::io::stderr();
     writeln!(err, "{line}").unwrap();
@@ -162,7 +162,7 @@ async fn a_real_cassandra_behaves_and_may_be_killed() {
     what_expires_is_gone_and_may_begin_again(&store).await;
     what_was_announced_and_never_written_is_not_due(&node, &store).await;
     a_device_with_many_windows_is_read_page_by_page(&store).await;
-    // Two functions, each with its own way to the node.
+    // Two functions, each with its own connection to the node.
     let other = CassandraWindows::connect(&cluster, Timestamp::now).await.unwrap();
     a_node_that_is_killed_loses_nothing(&node, [&store, &other]).await;
     nobody_who_answers_is_plumbing(&node, &cluster, &store).await;
@@ -188,7 +188,7 @@ async fn what_expires_is_gone_and_may_begin_again(store: &CassandraWindows) {
     assert_due(store, &key, first.due.unwrap(), 9, &keys).await;
 }
 
-/// Whoever ended between the row of `open_windows` and the window itself.
+/// Simulates a writer that ends between the row of `open_windows` and the window itself.
 async fn what_was_announced_and_never_written_is_not_due(node: &Node, store: &CassandraWindows) {
     let key = key("announced", "sensor-01", 0);
     let session = SessionBuilder::new()
@@ -208,11 +208,11 @@ async fn what_was_announced_and_never_written_is_not_due(node: &Node, store: &Ca
     let end = key.start + SignedDuration::from_hours(1);
     assert_eq!(store.due("announced", key.bucket(), end, 9).await.unwrap(), []);
 
-    // It comes again, and is written.
+    // The redelivered write succeeds.
     assert_eq!(store.write(&item(key.clone(), 1, "open")).await.unwrap(), Written::Stored);
     assert_due(store, &key, end, 9, std::slice::from_ref(&key)).await;
 
-    // Once the window is beyond it, nothing is left of it.
+    // Once the window has a later version, the row is dropped.
     let closed = Item { due: None, ..item(key.clone(), 2, "closed") };
     assert_eq!(store.write(&closed).await.unwrap(), Written::Stored);
     assert_due(store, &key, end, 9, &[]).await;
@@ -240,7 +240,8 @@ async fn a_device_with_many_windows_is_read_page_by_page(store: &CassandraWindow
     assert_due(store, &keys[0], end, 333, &keys[..333]).await;
 }
 
-/// Writers that read and write again, as functions do, while the node goes and comes back twice.
+/// Writers that read and write again, as functions do, while the node is killed and restarted
+/// twice.
 async fn a_node_that_is_killed_loses_nothing(node: &Node, stores: [&CassandraWindows; 2]) {
     const WRITERS: usize = 4;
     const GROUPS: usize = 6;

@@ -1,5 +1,5 @@
-//! What every store of windows does, whatever is behind it. Each behaviour has a name of its own for
-//! specs, groups and clocks, so that all of them may run on one store.
+//! Behaviour that every store of windows shares. Each test uses its own specs, groups and clocks,
+//! so that all of them may run on one store.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 use tributary_aws::windows::{BUCKETS, Item, ItemKey, MAX_KEYS, Range, WindowStore, Written};
 use tributary_windows::clock::{Clock, Shard};
 
-/// 10:00 of some day; windows begin at whole seconds.
+/// 10:00 of an arbitrary day; windows begin at whole seconds.
 const TEN: Timestamp = Timestamp::constant(1_795_168_800, 0);
 
-/// How long an index may lag behind.
+/// Time limit for the index to catch up.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// All behaviours, one after the other.
+/// Runs all tests sequentially.
 pub(crate) async fn behaves(store: &impl WindowStore) {
     what_nobody_wrote_is_not_there(store).await;
     a_window_is_read_as_it_was_written(store).await;
@@ -38,7 +38,7 @@ pub(crate) fn item(key: ItemKey, version: u64, body: &str) -> Item {
     Item { key, version, due, expires_at: None, body: body.to_owned() }
 }
 
-/// In a month.
+/// Returns an expiry in a month.
 fn later() -> Timestamp {
     let second = (Timestamp::now() + SignedDuration::from_hours(30 * 24)).as_second();
     Timestamp::from_second(second).unwrap()
@@ -48,7 +48,7 @@ async fn read(store: &impl WindowStore, key: &ItemKey) -> Option<Item> {
     store.read(std::slice::from_ref(key)).await.unwrap().pop().unwrap()
 }
 
-/// What is due, once the index has caught up to `expected`.
+/// Asserts the due windows, once the index has caught up to `expected`.
 pub(crate) async fn assert_due(
     store: &impl WindowStore,
     key: &ItemKey,
@@ -72,7 +72,7 @@ pub(crate) async fn assert_due(
 async fn what_nobody_wrote_is_not_there(store: &impl WindowStore) {
     let nowhere = key("nowhere", "nobody", 0);
     let range = Range { from: Timestamp::MIN, until: Timestamp::MAX, limit: 10 };
-    // Some stores have no such early and late times.
+    // Some stores do not support the earliest and latest times.
     let range = Range { from: TEN - SignedDuration::from_hours(1), until: TEN, ..range };
 
     assert_eq!(store.read(&[nowhere.clone(), nowhere.clone()]).await.unwrap(), [None, None]);
@@ -126,8 +126,7 @@ async fn a_write_over_another_version_is_a_conflict_and_changes_nothing(store: &
     assert_eq!(read(store, &key).await, Some(of(2, "second")));
 }
 
-/// Adds `name` to the window, as a function does: reads, writes, and reads again where somebody else
-/// was faster.
+/// Adds `name` to the window as a function does: reads, writes, and reads again after a conflict.
 pub(crate) async fn add(store: &impl WindowStore, key: &ItemKey, name: &str) {
     loop {
         let before = store.read(std::slice::from_ref(key)).await;
@@ -143,7 +142,7 @@ pub(crate) async fn add(store: &impl WindowStore, key: &ItemKey, name: &str) {
         match store.write(&next).await {
             Ok(Written::Stored) => return,
             Ok(Written::Conflict) => {}
-            // It may be there all the same: who reads it again knows.
+            // The write may be stored all the same; the next read shows it.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
@@ -191,7 +190,7 @@ async fn a_range_is_of_one_group_and_newest_first(store: &impl WindowStore) {
 }
 
 async fn what_is_due_is_found_earliest_first_until_it_is_not(store: &impl WindowStore) {
-    // All in the bucket of their group.
+    // All windows are in the bucket of their group.
     let keys: Vec<_> = [2, 0, 1].map(|minute| key("due", "sensor-01", minute)).into();
     for key in &keys {
         assert_eq!(store.write(&item(key.clone(), 1, "open")).await.unwrap(), Written::Stored);
@@ -207,13 +206,14 @@ async fn what_is_due_is_found_earliest_first_until_it_is_not(store: &impl Window
     let other = (first.bucket() + 1) % BUCKETS;
     assert_eq!(store.due("due", other, end, 10).await.unwrap(), []);
 
-    // It goes on being due when it was before, however often it is written.
+    // The due time stays the same, however often the window is written.
     for version in 2..6 {
         let more = item(second.clone(), version, "open");
         assert_eq!(store.write(&more).await.unwrap(), Written::Stored);
     }
     assert_due(store, first, end, 10, &all).await;
-    // Pending: at once. Closed: no more. Closed, late, pending again: at once, once more.
+    // Pending: due immediately. Closed: not due. Closed with a late reading, pending again: due
+    // immediately, once.
     let at = |key: &ItemKey, version, due| Item { due, ..item(key.clone(), version, "then") };
     let now = Some(Timestamp::UNIX_EPOCH);
     for (key, version, due) in
@@ -236,7 +236,7 @@ async fn a_write_that_lost_leaves_nothing_to_look_at(store: &impl WindowStore) {
     let closed = Item { due: None, ..item(key.clone(), 2, "closed") };
     assert_eq!(store.write(&closed).await.unwrap(), Written::Stored);
 
-    // Two who had read what was there before: one of them with another time.
+    // Two writers that read the same version; one of them with another due time.
     let early = Item { due: Some(TEN), ..item(key.clone(), 2, "slower") };
     for slower in [item(key.clone(), 2, "slower"), early] {
         assert_eq!(store.write(&slower).await.unwrap(), Written::Conflict);
@@ -262,7 +262,7 @@ async fn a_watermark_never_goes_back(store: &impl WindowStore) {
     assert_eq!(raised(to_the_nanosecond).await, Some(to_the_nanosecond));
     assert_eq!(store.clock("flood/event").await.unwrap(), Clock::default());
 
-    // Many at once, in any order: the latest stays.
+    // Many concurrent writes in any order: the latest stays.
     let time = |step: i64| TEN + SignedDuration::from_mins(step * 7 % 31);
     join_all((0..31).map(|step| store.raise_watermark("contended", time(step))))
         .await
@@ -306,7 +306,7 @@ async fn a_shard_is_added_once_and_put_over_what_is_there(store: &impl WindowSto
     store.put_shard("shards", &second, later()).await.unwrap();
     assert_eq!(found().await, [first.clone(), second.clone()]);
 
-    // Added where it is: as it was. Put: as it is now.
+    // Adding an existing shard changes nothing. Putting it replaces it.
     store.add_shard("shards", &shard(&second.id, None, true), later()).await.unwrap();
     let moved = shard(&first.id, Some(TEN + SignedDuration::from_nanos(1)), true);
     store.put_shard("shards", &moved, later()).await.unwrap();

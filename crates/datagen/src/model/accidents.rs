@@ -1,7 +1,7 @@
-//! Traffic accidents, as rows of the CSV with 46 columns: header to text, empty cells too.
+//! Traffic accidents, as rows of the CSV with 46 columns: header to text, including empty fields.
 //!
-//! A device is whoever reports for a city. In each interval it reports one accident or none, by the
-//! hour of the day, the day of the week and the weather.
+//! A device is the reporter of a city. In each interval it reports one accident or none, depending
+//! on the hour of the day, the day of the week and the weather.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use crate::text::{push_decimal, push_local, push_whole};
 use crate::weather::{Region, Weather};
 use crate::{DAY_MS, HOUR_MS};
 
-/// How likely an accident is in each local hour, as a share of the worst: two rush hours.
+/// Probability of an accident by local hour, as a share of the maximum; there are two rush hours.
 const HOURS: [f64; 24] = [
     0.12, 0.08, 0.08, 0.08, 0.16, 0.32, 0.6, 0.96, 0.92, 0.56, 0.48, 0.48, 0.52, 0.56, 0.64, 0.8,
     0.96, 1.0, 0.72, 0.44, 0.36, 0.32, 0.24, 0.16,
@@ -48,7 +48,7 @@ const FLAGS: [(&str, f64); 13] = [
     ("Traffic_Signal", 0.15),
     ("Turning_Loop", 0.0),
 ];
-/// The sine of the sun's height below which it is night, by each definition of twilight.
+/// Sine of the sun's height below which it is night, by each definition of twilight.
 const TWILIGHTS: [(&str, f64); 4] = [
     ("Sunrise_Sunset", -0.0145),
     ("Civil_Twilight", -0.1045),
@@ -56,7 +56,7 @@ const TWILIGHTS: [(&str, f64); 4] = [
     ("Astronomical_Twilight", -0.3090),
 ];
 
-/// The offset of a zone, which changes on the hour only.
+/// Cached offset of a zone, which changes only on the hour.
 struct Clock {
     zone: TimeZone,
     hour: i64,
@@ -64,7 +64,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// East of UTC, in milliseconds.
+    /// Returns the offset east of UTC, in milliseconds.
     fn offset_ms(&mut self, time_ms: i64) -> i64 {
         let hour = time_ms.div_euclid(HOUR_MS);
         if hour != self.hour {
@@ -85,11 +85,11 @@ pub(super) struct Accidents {
     regions: Vec<Region>,
     clocks: Vec<Clock>,
     chances: Sequence,
-    /// The number of the next accident.
+    /// Number of the next accident.
     number: u64,
 }
 
-/// The weather of a row, in its units.
+/// Weather of a row, in its units.
 struct Sky {
     temperature_f: f64,
     humidity: f64,
@@ -111,7 +111,7 @@ impl Accidents {
             regions: PLACES.iter().map(|place| weather.region(place.spot)).collect(),
             clocks: Zone::ALL.into_iter().map(clock).collect::<Result<_, _>>()?,
             chances: Sequence::new(settings.seed, 40),
-            // So that the accidents of two seeds are not the same ones.
+            // The seed separates the accident numbers of two simulations.
             number: (100 + hash([settings.seed, 41]) % 900) * 1_000_000_000,
         })
     }
@@ -148,7 +148,7 @@ impl Accidents {
     }
 }
 
-/// The cells of a row, in order.
+/// Fields of a row, in order.
 struct Cells<'o>(&'o mut Vec<u8>);
 
 impl Cells<'_> {
@@ -180,7 +180,7 @@ impl Model for Accidents {
         let time_ms = reading.time_ms;
         let offset_ms = self.clocks[place.zone as usize].offset_ms(time_ms);
 
-        // Always drawn, so that one row more or less leaves the others where they were.
+        // Always drawn, so that an additional row leaves the others unchanged.
         let happens = self.chances.bits();
         let local = time_ms + offset_ms;
         let hour = local.rem_euclid(DAY_MS) / HOUR_MS;
@@ -220,7 +220,7 @@ impl Model for Accidents {
     }
 }
 
-/// The columns from `Source` to `Airport_Code`; a time is one in UTC and its offset.
+/// Writes the columns from `Source` to `Airport_Code`. A time is given in UTC, with its offset.
 fn what_happened(
     cells: &mut Cells<'_>,
     place: &Place,
@@ -279,7 +279,7 @@ fn what_happened(
     cells.text("Airport_Code", place.airport);
 }
 
-/// The columns from `Weather_Timestamp` to `Weather_Condition`.
+/// Writes the columns from `Weather_Timestamp` to `Weather_Condition`.
 fn weather_columns(
     cells: &mut Cells<'_>,
     sky: &Sky,
@@ -287,10 +287,10 @@ fn weather_columns(
     reading: &Reading,
     chances: &mut Sequence,
 ) {
-    // A station reports at seven minutes to the hour.
+    // Stations report at seven minutes to the hour.
     let observed = time_ms.div_euclid(HOUR_MS) * HOUR_MS - 7 * 60_000;
     let temperature = sky.temperature_f + 2.0 * reading.drift + 60.0 * reading.spike;
-    // The formula of the National Weather Service needs a power; this line is close to it.
+    // The formula of the National Weather Service needs a power; this line approximates it.
     let chill =
         if sky.temperature_f <= 50.0 { temperature - 0.4 * sky.wind_mph } else { temperature };
     let visibility = match sky.condition {

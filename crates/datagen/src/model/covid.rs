@@ -1,6 +1,6 @@
-//! Cumulative counts by county and day, as the CSV has them: all values are text.
+//! Cumulative counts by county and day, as in the CSV: all values are text.
 //!
-//! The counties are real, the numbers are made up.
+//! The counties are real, the numbers are generated.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::weather::{in_units, wave};
 
 #[derive(Clone, Default)]
 struct County {
-    /// Days that are counted.
+    /// Number of counted days.
     days: i64,
     cases: f64,
     deaths: f64,
@@ -33,8 +33,8 @@ impl Covid {
     }
 }
 
-/// New cases of one day, from the day's number since the outbreak: it takes two months to grow, and
-/// then comes and goes. Fewer are counted at the weekend.
+/// Returns the new cases of a day, from its number since the outbreak. Cases grow for two months
+/// and then rise and fall in waves. Fewer are counted at the weekend.
 fn new_cases(seed: u64, device: usize, day: i64, noise: f64) -> f64 {
     let draw = |what: u64| unit(hash([seed, 30 + what, device as u64]));
     let people = 60.0 + 1_900.0 * draw(0) * draw(0);
@@ -51,7 +51,7 @@ fn new_cases(seed: u64, device: usize, day: i64, noise: f64) -> f64 {
 impl Model for Covid {
     fn write(&mut self, reading: &Reading, out: &mut Vec<u8>) -> Option<Range<usize>> {
         let county = &mut self.counties[reading.device];
-        // Days that were left out are in the next count.
+        // Omitted days are included in the next count.
         let today = (reading.time_ms - self.start_ms) / DAY_MS;
         while county.days <= today {
             let is_even = reading.noise[0].abs() <= 0.0;
@@ -62,9 +62,9 @@ impl Model for Covid {
             county.deaths += 0.016 * cases;
             county.days += 1;
         }
-        // A backlog that is counted all at once, or a correction.
+        // A backlog that is counted in one day, or a correction.
         county.cases += (0.2 * reading.spike * county.cases).round();
-        // Cases that nobody tests for.
+        // Untested cases are not counted.
         let counted = county.cases * (1.0 - 0.2 * reading.drift.abs().min(1.0));
 
         let Place { county: name, state_name, fips, .. } = &PLACES[reading.device];

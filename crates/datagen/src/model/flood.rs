@@ -1,5 +1,5 @@
-//! River gauges: six on each river, one below the other. A storm over a river's source reaches the
-//! lower gauges later, and as a lower and longer wave.
+//! River gauges: six on each river, each downstream of the previous one. A storm over a river's
+//! source reaches the lower gauges later, as a lower and longer wave.
 
 use std::ops::Range;
 
@@ -13,17 +13,17 @@ use crate::weather::{Region, Spot, Weather};
 
 const GAUGES: usize = 6;
 
-/// The lowest and highest level that a gauge can show, in metres.
+/// Lowest and highest level that a gauge can show, in metres.
 const RANGE_M: (f64, f64) = (0.0, 15.0);
 
-/// A spike, and a month of drift, in metres.
+/// Size of a spike and of a month's drift, in metres.
 const SPIKE_M: f64 = 3.0;
 const DRIFT_M: f64 = 0.15;
 
 struct River {
     source: Spot,
     region: Region,
-    /// How far the greatest storm lifts it, in metres.
+    /// Rise of the level in the strongest storm, in metres.
     reach_m: f64,
 }
 
@@ -31,10 +31,10 @@ struct Gauge {
     sensor_id: String,
     /// `,"location":{…},"water_level":`
     middle: Vec<u8>,
-    /// The level in dry weather, in metres.
+    /// Level in dry weather, in metres.
     base_m: f64,
     lag_ms: i64,
-    /// How much of the wave arrives.
+    /// Share of the wave that reaches this gauge.
     share: f64,
 }
 
@@ -91,7 +91,7 @@ impl Model for Flood {
         let time_ms = reading.time_ms;
 
         let swell = river.region.swell(time_ms, gauge.lag_ms + HOUR_MS);
-        // A second storm finds a river that has already left its bed.
+        // A second storm adds less, because the river has already left its bed.
         let wave = swell / (1.0 + 0.25 * swell);
         let level = gauge.base_m - 0.15 * river.source.yearly(time_ms)
             + 0.015 * river.source.daily(time_ms)

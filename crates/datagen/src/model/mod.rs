@@ -1,4 +1,4 @@
-//! What devices measure: one model for each feed.
+//! Models of what devices measure, one per feed.
 
 mod accidents;
 mod covid;
@@ -9,39 +9,39 @@ use std::ops::Range;
 
 use crate::settings::{FeedKind, Settings, SettingsError};
 
-/// One reading of one device, with what disturbs it.
+/// Reading of a device, with its disturbances.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    /// Which device, from 0.
+    /// Index of the device, from 0.
     pub(crate) device: usize,
-    /// When it is taken.
+    /// Time of the reading.
     pub(crate) time_ms: i64,
-    /// The noise of up to three sensors, with a standard deviation of 1; or none.
+    /// Noise of up to three sensors, with a standard deviation of 1; 0 without noise.
     pub(crate) noise: [f64; 3],
-    /// How far the sensor has drifted: 0 for a good one, up to 1 after a month.
+    /// Drift of the sensor: 0 for a good one, up to 1 after a month.
     pub(crate) drift: f64,
-    /// 0, or a jump of 0.5 to 1, either way.
+    /// Spike: 0, or a jump of 0.5 to 1 in either direction.
     pub(crate) spike: f64,
-    /// How far a failing sensor is off, in its unit.
+    /// Offset of a failing sensor, in its unit.
     pub(crate) offset: f64,
-    /// Whether the sensor shows what it showed before.
+    /// True if the sensor repeats its previous value.
     pub(crate) is_stuck: bool,
 }
 
-/// Writes what a device sends.
+/// Model of the records that a device sends.
 pub(crate) trait Model: Send {
-    /// What a spike of 1 and a month's drift are in the unit of the sensor that they are of; `None`
-    /// where they are of no sensor.
+    /// Returns a spike of 1 and a month's drift in the unit of the affected sensor; `None` if they
+    /// affect no sensor.
     fn units(&self) -> Option<(f64, f64)> {
         None
     }
 
-    /// Appends the record of a reading: one JSON object. Returns where in `out`, which is empty
-    /// before, the partition key is; `None` where there is nothing to report.
+    /// Appends the record of a reading, one JSON object, to `out`, which must be empty. Returns the
+    /// range of the partition key in `out`; `None` if there is nothing to report.
     fn write(&mut self, reading: &Reading, out: &mut Vec<u8>) -> Option<Range<usize>>;
 }
 
-/// The model of a feed.
+/// Returns the model of a feed.
 pub(crate) fn of(kind: FeedKind, settings: &Settings) -> Result<Box<dyn Model>, SettingsError> {
     Ok(match kind {
         FeedKind::Flood => Box::new(flood::Flood::new(settings)),
@@ -51,7 +51,7 @@ pub(crate) fn of(kind: FeedKind, settings: &Settings) -> Result<Box<dyn Model>, 
     })
 }
 
-/// Appends a part of a record, and says where it is.
+/// Appends the partition key and returns its range.
 fn push_key(out: &mut Vec<u8>, key: &[u8]) -> Range<usize> {
     let start = out.len();
     out.extend_from_slice(key);

@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::text::{push_decimal, push_time};
 use crate::weather::{Region, Spot, Weather};
 
-/// What the sensors can show: °C, %, hPa.
+/// Measuring ranges of the sensors: °C, %, hPa.
 const TEMPERATURE: (f64, f64) = (-40.0, 60.0);
 const HUMIDITY: (f64, f64) = (3.0, 100.0);
 const PRESSURE: (f64, f64) = (900.0, 1080.0);
@@ -20,22 +20,22 @@ struct Station {
     tail: Vec<u8>,
     spot: Spot,
     region: usize,
-    /// The mean of a year, in °C.
+    /// Annual mean, in °C.
     mean_c: f64,
-    /// From the mean to the warmest month, in °C.
+    /// Difference between the warmest month and the mean, in °C.
     season_c: f64,
-    /// What the thermometer showed last.
+    /// Last temperature shown.
     last_c: Option<f64>,
 }
 
-/// A spike, and a month of drift, in °C.
+/// Size of a spike and of a month's drift, in °C.
 const SPIKE_C: f64 = 30.0;
 const DRIFT_C: f64 = 1.5;
 
 pub(super) struct Telemetry {
     weather: Weather,
     stations: Vec<Station>,
-    /// By place: stations around one city share their storms.
+    /// Regions by place: stations around one city share their storms.
     regions: Vec<Region>,
 }
 
@@ -102,7 +102,7 @@ impl Model for Telemetry {
         station.last_c = Some(temperature);
         let humidity = humidity.clamp(HUMIDITY.0, HUMIDITY.1);
 
-        // A station that notices a jump says so, some of the time; heat and damp are for the people.
+        // A station reports some of the jumps that it notices; heat and damp are left to people.
         let status = if reading.spike.abs() > 0.9 {
             "FAIL"
         } else if reading.spike != 0.0 || temperature > 35.0 || humidity > 98.0 {

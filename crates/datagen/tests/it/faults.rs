@@ -1,4 +1,4 @@
-//! Sensors that fail, and what the labels say of it.
+//! Sensor faults and their labels.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tributary_datagen::{FaultKind, FeedKind, Label, Rates, Settings, Simulation}
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// Nothing goes wrong on the way.
+/// Returns rates without any faults.
 fn calm() -> Rates {
     Rates { drift: 0.0, dropout: 0.0, late: 0.0, duplicate: 0.0, spike: 0.0, ..Rates::default() }
 }
@@ -23,7 +23,7 @@ fn settings(rates: Rates) -> Settings {
     }
 }
 
-/// The temperatures by device and time, and the labels.
+/// Runs a simulation; returns the temperatures by device and time, and the labels.
 fn run(settings: &Settings) -> (BTreeMap<(String, i64), f64>, Vec<Label>) {
     let mut simulation = Simulation::new(FeedKind::Telemetry, settings).unwrap();
     assert!(simulation.enable_labels());
@@ -44,7 +44,7 @@ fn is_inside(label: &Label, device: &str, time_ms: i64) -> bool {
 }
 
 #[test]
-fn readings_are_off_where_a_label_says_so_and_nowhere_else() {
+fn readings_deviate_only_where_labelled() {
     let (truth, none) = run(&settings(calm()));
     let rates = Rates { shift: 1.0, fast_drift: 1.0, spike: 0.001, ..calm() };
     let (readings, labels) = run(&settings(rates));
@@ -66,7 +66,7 @@ fn readings_are_off_where_a_label_says_so_and_nowhere_else() {
                 _ => label.size,
             })
             .sum();
-        // What the sensor cannot show is cut off.
+        // Values outside the sensor's range are cut off.
         if (-39.0..59.0).contains(value) {
             assert!((off - said).abs() < 0.02, "{device} {time_ms}: {off} {said}");
         }
@@ -74,7 +74,7 @@ fn readings_are_off_where_a_label_says_so_and_nowhere_else() {
 }
 
 #[test]
-fn a_stuck_sensor_shows_one_value_for_as_long_as_its_label_says() {
+fn stuck_sensor_repeats_one_value_while_labelled() {
     let (readings, labels) = run(&settings(Rates { stuck: 2.0, ..calm() }));
 
     assert!(labels.len() > 10, "{labels:?}");
@@ -89,7 +89,7 @@ fn a_stuck_sensor_shows_one_value_for_as_long_as_its_label_says() {
 }
 
 #[test]
-fn faults_come_at_their_rates_and_a_device_has_one_at_a_time() {
+fn faults_follow_their_rates_without_overlap() {
     let rates = Rates { shift: 0.5, fast_drift: 1.0, stuck: 1.5, ..calm() };
     let settings = Settings {
         devices: 50,
@@ -111,7 +111,7 @@ fn faults_come_at_their_rates_and_a_device_has_one_at_a_time() {
 }
 
 #[test]
-fn a_sensor_that_drifts_for_months_is_labelled_once() {
+fn slow_drift_is_labelled_once() {
     let (_, labels) = run(&settings(Rates { drift: 1.0, ..calm() }));
 
     assert_eq!(labels.len(), 4);
@@ -122,7 +122,7 @@ fn a_sensor_that_drifts_for_months_is_labelled_once() {
 }
 
 #[test]
-fn labels_and_faults_of_others_change_no_other_byte() {
+fn labels_and_faults_leave_other_records_unchanged() {
     let lines = |with_labels: bool| {
         let mut simulation =
             Simulation::new(FeedKind::Telemetry, &settings(Rates::default())).unwrap();

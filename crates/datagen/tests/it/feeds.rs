@@ -1,4 +1,4 @@
-//! Each feed as it goes out: its shape, its rates, and that it never changes for a seed.
+//! Shape and rates of each feed, and its stability for a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ const ALL: [FeedKind; 4] =
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Nothing goes wrong, and there is no weather.
+/// Rates without faults and without weather.
 const CALM: Rates = Rates {
     storm: 0.0,
     drift: 0.0,
@@ -73,7 +73,7 @@ fn the_first_records_of_a_seed_never_change() {
 }
 
 #[test]
-fn the_same_settings_are_the_same_records_and_another_seed_is_others() {
+fn records_depend_only_on_settings_and_seed() {
     for kind in ALL {
         let lines = |seed: u64| {
             let (sent, _) = run(kind, &Settings { seed, ..Settings::of(kind) }, 2_000);
@@ -113,7 +113,7 @@ fn every_record_has_the_shape_of_its_dataset() {
 }
 
 #[test]
-fn an_accident_has_the_46_columns_of_the_csv() {
+fn accident_has_46_csv_columns() {
     let valid = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets/accidents/valid.csv");
     let header = std::fs::read_to_string(valid).unwrap();
     let header: BTreeSet<_> = header.lines().next().unwrap().split(',').collect();
@@ -141,7 +141,7 @@ fn records_are_sent_in_order_of_time() {
 }
 
 #[test]
-fn a_duration_ends_the_readings_and_what_is_late_still_comes() {
+fn late_records_follow_the_end_of_readings() {
     let settings = Settings {
         duration_ms: Some(10 * HOUR_MS),
         devices: 10,
@@ -158,7 +158,7 @@ fn a_duration_ends_the_readings_and_what_is_late_still_comes() {
     assert!(sent.last().unwrap().at > settings.start_ms + 10 * HOUR_MS);
 }
 
-/// How far from `share` of `all` a count may be: five standard deviations.
+/// Returns true if a count is within five standard deviations of `share` of `all`.
 fn near(count: u64, all: usize, share: f64) -> bool {
     let all = f64::from(u32::try_from(all).unwrap());
     let deviation = (all * share * (1.0 - share)).sqrt();
@@ -167,7 +167,7 @@ fn near(count: u64, all: usize, share: f64) -> bool {
 }
 
 #[test]
-fn each_rate_is_the_share_that_is_seen() {
+fn observed_shares_match_their_rates() {
     const READINGS: usize = 200_000;
     let settings = |rates: Rates| Settings {
         devices: 200,
@@ -199,12 +199,12 @@ fn each_rate_is_the_share_that_is_seen() {
             *last = time;
         }
     }
-    // A record whose successors are late too is not behind any of them.
+    // A late record whose successors are late too is not out of order.
     assert!(behind <= counts.late && behind * 10 > counts.late * 9, "{behind} {counts:?}");
 
     let (sent, counts) = run(Rates { dropout: 0.1, ..CALM });
     assert_eq!(sent.len(), READINGS - usize::try_from(counts.dropped).unwrap());
-    // Silence comes in spells of eight, so that the share varies more than its square root.
+    // Dropped readings come in runs of eight, so the share varies more than its square root.
     assert!((18_000..22_000).contains(&counts.dropped), "{counts:?}");
 
     let (_, counts) = run(Rates { spike: 0.02, ..CALM });
@@ -212,7 +212,7 @@ fn each_rate_is_the_share_that_is_seen() {
 }
 
 #[test]
-fn what_goes_wrong_at_one_rate_leaves_the_other_readings_as_they_were() {
+fn each_rate_leaves_other_readings_unchanged() {
     let lines = |rates: Rates| -> BTreeSet<String> {
         let settings = Settings { duration_ms: Some(48 * HOUR_MS), ..with(FeedKind::Flood, rates) };
         run(FeedKind::Flood, &settings, usize::MAX).0.into_iter().map(|it| it.line).collect()
@@ -225,7 +225,7 @@ fn what_goes_wrong_at_one_rate_leaves_the_other_readings_as_they_were() {
     assert!(quiet.intersection(&plain).count() * 10 > quiet.len() * 9);
 }
 
-/// The values of a field by device, in order of time.
+/// Returns the values of a field by device, in order of time.
 fn series(kind: FeedKind, field: &str, settings: &Settings) -> BTreeMap<String, Vec<f64>> {
     let mut series: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for sent in run(kind, settings, usize::MAX).0 {
@@ -239,7 +239,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / f64::from(u32::try_from(values.len()).unwrap())
 }
 
-/// Two months of hourly readings of 60 devices.
+/// Returns settings for two months of hourly readings of 60 devices.
 fn months(kind: FeedKind, rates: Rates) -> Settings {
     Settings {
         devices: 60,
@@ -250,7 +250,7 @@ fn months(kind: FeedKind, rates: Rates) -> Settings {
 }
 
 #[test]
-fn noise_is_seen_from_one_reading_to_the_next() {
+fn noise_differs_between_consecutive_readings() {
     let jitter = |noise: f64| {
         let settings = Settings {
             interval_ms: 1_000,
@@ -268,7 +268,7 @@ fn noise_is_seen_from_one_reading_to_the_next() {
 }
 
 #[test]
-fn a_drifting_sensor_moves_away_from_the_truth() {
+fn drifting_sensor_moves_away_from_truth() {
     let levels = |drift| {
         let settings = months(FeedKind::Flood, Rates { drift, ..CALM });
         series(FeedKind::Flood, "water_level", &settings)
@@ -299,7 +299,7 @@ fn storms_make_rivers_rise_fast_and_fall_slowly() {
 }
 
 #[test]
-fn a_wave_reaches_the_lower_gauges_later_and_lower() {
+fn wave_arrives_downstream_later_and_lower() {
     let settings = months(FeedKind::Flood, Rates { storm: 0.1, ..CALM });
     let levels = series(FeedKind::Flood, "water_level", &settings);
     let peak = |gauge: u32| {
@@ -317,7 +317,7 @@ fn a_wave_reaches_the_lower_gauges_later_and_lower() {
 #[test]
 fn it_is_warmer_in_the_afternoon() {
     let settings = months(FeedKind::Telemetry, CALM);
-    // Hourly from midnight in UTC, and the stations are six hours west of it.
+    // Hourly from midnight UTC; the stations are six hours west of it.
     let series = series(FeedKind::Telemetry, "temperature", &settings);
     let at = |hour: usize| {
         let values: Vec<f64> =
@@ -342,7 +342,7 @@ fn accidents_follow_the_clock_of_their_place() {
 }
 
 #[test]
-fn counts_of_a_county_only_grow_where_nothing_goes_wrong() {
+fn county_counts_only_grow_without_faults() {
     let settings = Settings {
         duration_ms: Some(200 * 24 * HOUR_MS),
         ..with(FeedKind::Covid, Rates { noise: 1.0, ..CALM })
@@ -364,7 +364,7 @@ fn counts_of_a_county_only_grow_where_nothing_goes_wrong() {
 const LAST_TIME_MS: i64 = 253_402_207_200_000;
 
 #[test]
-fn a_feed_without_a_duration_ends_before_the_year_10000() {
+fn unlimited_feed_ends_before_year_10000() {
     let settings = Settings {
         start_ms: LAST_TIME_MS - HOUR_MS,
         devices: 1,
@@ -383,7 +383,7 @@ fn a_feed_without_a_duration_ends_before_the_year_10000() {
 }
 
 #[test]
-fn settings_that_cannot_be_say_why_in_one_line() {
+fn invalid_settings_report_one_line() {
     let wrong = [
         (FeedKind::Flood, Settings { devices: 0, ..Settings::of(FeedKind::Flood) }),
         (FeedKind::Covid, Settings { devices: 46, ..Settings::of(FeedKind::Covid) }),

@@ -1,4 +1,4 @@
-//! Integration tests of the made-up feeds.
+//! Integration tests of the generated feeds.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

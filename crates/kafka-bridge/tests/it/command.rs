@@ -1,4 +1,4 @@
-//! The command: a cluster of its own, and a Lambda behind the Invoke API.
+//! The command with a mock cluster and a Lambda behind the Invoke API.
 
 use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -11,10 +11,11 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::{Value, json};
 
-/// What the function was called with: paths and payloads.
+/// Calls that the function received: paths and payloads.
 type Invoked = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// A Lambda on this machine, which fails, cuts a partition short, and then takes everything.
+/// Starts a local Lambda that first fails, then reports a failed offset, and then accepts
+/// everything.
 fn lambda() -> (String, Invoked) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -98,7 +99,7 @@ impl Running {
         Self { child, lines, brokers }
     }
 
-    /// Five records in each partition of the topic `a`.
+    /// Produces five records in each partition of the topic `a`.
     fn feed(&self) {
         let producer: BaseProducer =
             ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap();
@@ -117,9 +118,9 @@ impl Running {
 }
 
 #[test]
-fn a_function_behind_the_invoke_api_gets_every_record() {
+fn lambda_function_receives_every_record() {
     let (url, invoked) = lambda();
-    // The first batch is complete when all are there, however long that takes.
+    // The first batch is complete when it has all records, however long that takes.
     let complete = ["--batch-size", "15", "--window", "5000"];
     let running = Running::start(&url, &[&complete[..], &["--until-idle", "1"]].concat());
 
@@ -144,7 +145,7 @@ fn a_function_behind_the_invoke_api_gets_every_record() {
 }
 
 #[test]
-fn a_signal_ends_it_with_its_report() {
+fn signal_stops_poller_with_report() {
     let (url, invoked) = lambda();
     let running = Running::start(&url, &["--window", "300"]);
     running.feed();
@@ -161,7 +162,7 @@ fn a_signal_ends_it_with_its_report() {
 }
 
 #[test]
-fn what_cannot_be_asked_for_is_exit_code_2() {
+fn invalid_arguments_exit_with_code_2() {
     for arguments in [&["--batch-size", "10001"][..], &["--partitions", "0"], &["--window", "x"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_kafka-bridge"))
             .args(["--brokers", "mock", "--topics", "a", "--group", "g", "--function", "f"])

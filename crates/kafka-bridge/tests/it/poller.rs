@@ -1,5 +1,4 @@
-//! The poller over librdkafka's mock cluster: what is handed over, what comes again, what is
-//! committed.
+//! The poller over librdkafka's mock cluster: delivered, redelivered and committed records.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +39,7 @@ fn every_record_is_handed_over_once_and_committed() {
 }
 
 #[test]
-fn a_batch_has_partitions_of_one_topic() {
+fn batch_has_partitions_of_one_topic() {
     let kafka = Kafka::new();
     kafka.produce("a", 40);
     kafka.produce("b", 40);
@@ -60,7 +59,7 @@ fn a_batch_has_partitions_of_one_topic() {
 }
 
 #[test]
-fn a_partition_goes_on_where_it_was_cut_and_the_others_do_not_come_again() {
+fn failed_partition_resumes_at_its_failed_offset() {
     let kafka = Kafka::new();
     kafka.produce("a", 10);
     let calls = Calls::default();
@@ -76,7 +75,7 @@ fn a_partition_goes_on_where_it_was_cut_and_the_others_do_not_come_again() {
     for (value, times) in &handed {
         let (partition, number) = value.split_once('#').unwrap();
         let after_the_cut = partition == "a-1" && number.parse::<i64>().unwrap() >= 4;
-        // What comes after the cut was in the batch or not yet.
+        // Records after the failed offset may or may not have been in the batch.
         assert!(if after_the_cut { *times <= 3 } else { *times == 1 }, "{value}: {times}");
     }
     assert_eq!(handed["a-1#4"], 3);
@@ -86,7 +85,7 @@ fn a_partition_goes_on_where_it_was_cut_and_the_others_do_not_come_again() {
 }
 
 #[test]
-fn nothing_from_a_cut_on_is_committed_and_the_next_poller_begins_there() {
+fn next_poller_resumes_at_the_failed_offset() {
     let kafka = Kafka::new();
     kafka.produce("a", 10);
     let (calls, stop) = (Calls::default(), AtomicBool::new(false));
@@ -109,7 +108,7 @@ fn nothing_from_a_cut_on_is_committed_and_the_next_poller_begins_there() {
 }
 
 #[test]
-fn a_call_that_fails_brings_its_whole_batch_again_after_a_pause() {
+fn failed_call_retries_whole_batch_after_backoff() {
     let kafka = Kafka::new();
     kafka.produce("a", 10);
     let (calls, begun) = (Calls::default(), Instant::now());
@@ -123,7 +122,8 @@ fn a_call_that_fails_brings_its_whole_batch_again_after_a_pause() {
         });
 
     let calls = calls.lock().unwrap();
-    // In the next call, unless a partition was assigned anew in between, and comes a little later.
+    // Retried in the next call, unless a partition was reassigned in between and arrives a little
+    // later.
     let again: Vec<_> = calls[3..].iter().flatten().collect();
     assert!(calls[0].iter().all(|record| again.contains(&record)));
     // 100, 200 and 400 ms.
@@ -137,7 +137,7 @@ fn a_call_that_fails_brings_its_whole_batch_again_after_a_pause() {
 }
 
 #[test]
-fn brokers_that_fail_and_go_lose_nothing() {
+fn broker_failures_lose_no_record() {
     use RDKafkaApiKey as Api;
     use RDKafkaRespErr::{
         RD_KAFKA_RESP_ERR__TRANSPORT as LOST_CONNECTION,
@@ -156,7 +156,7 @@ fn brokers_that_fail_and_go_lose_nothing() {
     cluster.broker_round_trip_time(ALL, Duration::from_millis(20)).unwrap();
     let calls = Calls::default();
 
-    // Each call takes a moment, so that the broker goes in the middle.
+    // Each call takes a moment, so that the broker stops in the middle.
     let brokers = kafka.brokers();
     let report = thread::scope(|scope| {
         let polling = scope.spawn(|| {
@@ -180,7 +180,7 @@ fn brokers_that_fail_and_go_lose_nothing() {
 }
 
 #[test]
-fn a_member_that_joins_and_one_that_goes_lose_nothing() {
+fn rebalance_loses_no_record() {
     let kafka = Kafka::new();
     kafka.produce("a", 300);
     let (first, second) = (Calls::default(), Calls::default());
@@ -214,7 +214,7 @@ fn a_member_that_joins_and_one_that_goes_lose_nothing() {
 }
 
 #[test]
-fn a_function_that_fails_for_long_does_not_fill_the_memory() {
+fn failing_function_bounds_prefetched_records() {
     let kafka = Kafka::new();
     kafka.produce("a", 500);
     let (calls, stop) = (Calls::default(), AtomicBool::new(false));
@@ -224,14 +224,14 @@ fn a_function_that_fails_for_long_does_not_fill_the_memory() {
         Err(InvokeError("down".into()))
     });
 
-    // Two batches ahead, and what one look brought beyond them.
+    // Two batches ahead, and the surplus of one poll.
     assert!(handed(&calls).len() <= 150, "{}", handed(&calls).len());
     assert_eq!(kafka.committed("a", "g"), [-1, -1, -1]);
 }
 
 #[test]
-fn a_record_that_no_payload_can_hold_ends_the_poller_and_stays() {
-    // Both in one partition: of others it is not said how far they were when it ended.
+fn oversized_record_stops_the_poller_uncommitted() {
+    // Both in one partition: progress of other partitions is not reported when the poller ends.
     let kafka = Kafka::new();
     kafka.produce_one("a", 1, b"small");
     kafka.produce_one("a", 1, &[b'x'; 4_000]);

@@ -1,4 +1,4 @@
-//! A mock cluster, and pollers over it.
+//! Mock cluster, and pollers over it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -19,7 +19,7 @@ pub(crate) const PARTITIONS: i32 = 3;
 pub(crate) const ALL: i32 = -1;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A cluster with the topics `a` and `b`.
+/// Mock cluster with the topics `a` and `b`.
 pub(crate) struct Kafka {
     pub(crate) cluster: MockCluster<'static, DefaultProducerContext>,
     producer: BaseProducer,
@@ -43,7 +43,7 @@ impl Kafka {
         self.cluster.bootstrap_servers()
     }
 
-    /// Stores `count` records in each partition of a topic; a value names its place.
+    /// Stores `count` records in each partition of a topic; each value names its position.
     pub(crate) fn produce(&self, topic: &str, count: usize) {
         for partition in 0..PARTITIONS {
             for number in 0..count {
@@ -64,7 +64,7 @@ impl Kafka {
         self.producer.send(record).map_err(|(error, _)| error).unwrap();
     }
 
-    /// What a group has committed of a topic, by partition; -1 where nothing.
+    /// Returns the offsets that a group has committed for a topic, by partition; -1 for none.
     pub(crate) fn committed(&self, topic: &str, group: &str) -> Vec<i64> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.brokers())
@@ -89,7 +89,8 @@ pub(crate) fn settings(brokers: &str, topics: &[&str]) -> Settings {
     }
 }
 
-/// What a function was handed, call by call, each record as its topic and partition, and its value.
+/// Records that a function received, call by call: each record's partition as `<topic>-<number>`,
+/// and its value.
 pub(crate) type Calls = Arc<Mutex<Vec<Vec<(String, String)>>>>;
 
 /// Reads a payload as a function does.
@@ -110,14 +111,14 @@ pub(crate) fn records(payload: &str) -> Vec<(String, i64, String)> {
     records
 }
 
-/// An answer that cuts these partitions.
+/// Builds an answer with these failed offsets.
 pub(crate) fn resume_at(at: &[(&str, i64)]) -> String {
     let failure = |(partition, offset): &(&str, i64)| json!({"itemIdentifier": {"partition": partition, "offset": offset}});
     json!({"batchItemFailures": at.iter().map(failure).collect::<Vec<_>>()}).to_string()
 }
 
-/// Polls until idle, or until `stop`; `answer` is the function, given the number of the call and the
-/// records.
+/// Polls until idle, or until `stop`; `answer` is the function, called with the number of the call
+/// and its records.
 pub(crate) fn poll(
     settings: Settings,
     stop: &AtomicBool,
@@ -140,7 +141,7 @@ pub(crate) fn poll(
     Poller::new(settings, function, |_| ()).unwrap().run(stop).unwrap()
 }
 
-/// How often each value was handed over, by the whole of the calls.
+/// Counts the deliveries of each value over all calls.
 pub(crate) fn handed(calls: &Calls) -> BTreeMap<String, usize> {
     let mut handed = BTreeMap::new();
     for (_, value) in calls.lock().unwrap().iter().flatten() {
@@ -149,7 +150,7 @@ pub(crate) fn handed(calls: &Calls) -> BTreeMap<String, usize> {
     handed
 }
 
-/// Checks that the calls had each record of a topic, and no other.
+/// Checks that the calls had every record of a topic, and no other.
 pub(crate) fn assert_all_handed(calls: &Calls, topic: &str, count: usize) {
     let expected = (0..PARTITIONS)
         .flat_map(|partition| (0..count).map(move |number| (partition, number)))

@@ -1,4 +1,4 @@
-//! Whatever is sent, each item has one end, and what is told to be accepted is what is stored.
+//! Properties of any request: each item has one status, and the accepted items are the stored ones.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use tributary_testkit::{Answer, MemorySink};
 
 const STREAM: Limits = Limits { entries: 3, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
-/// One item as text: mostly an accident, sometimes one that is wrong, sometimes no object at all.
+/// Generates an item as text: mostly an accident, sometimes an invalid one, sometimes no object at
+/// all.
 fn item() -> impl Strategy<Value = String> {
     prop_oneof![
         5 => (0..5_u32, 0..50_u32).prop_map(|(severity, id)| json!({
@@ -36,7 +37,7 @@ fn script() -> impl Strategy<Value = Vec<Answer>> {
     proptest::collection::vec(answer, 0..6)
 }
 
-/// What a request with this body is answered, and the ids that were stored.
+/// Sends a request with this body; returns the answer and the ids that were stored.
 fn sent(body: &[u8], kind: &str, script: Vec<Answer>) -> (u16, Value, Vec<String>) {
     let ingest = IngestHttp {
         raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, script)),
@@ -64,7 +65,7 @@ fn sent(body: &[u8], kind: &str, script: Vec<Answer>) -> (u16, Value, Vec<String
 
 proptest! {
     #[test]
-    fn each_item_has_one_end_and_what_is_accepted_is_stored(
+    fn each_item_has_one_status_accepted_is_stored(
         items in proptest::collection::vec(item(), 1..12),
         script in script(),
         as_lines in any::<bool>(),

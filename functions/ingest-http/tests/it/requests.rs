@@ -1,5 +1,5 @@
-//! `ingest-http` over a stream in memory: what is stored, what the sender is told, and that nothing
-//! is said to be stored that is not.
+//! `ingest-http` over an in-memory stream: stored records and answers. No item is reported as
+//! stored unless it is.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn over(raw: Raw) -> IngestHttp<Raw> {
     }
 }
 
-/// A payload of `events/ingest-http`.
+/// Reads a payload of `events/ingest-http`.
 fn case(name: &str) -> String {
     let path = format!("{}/../../events/ingest-http/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()
@@ -47,7 +47,7 @@ fn accident(id: usize) -> Value {
     })
 }
 
-/// A request of `user/fleet` with a JSON body.
+/// Builds a request of `user/fleet` with a JSON body.
 fn request(body: &str, headers: &[(&str, &str)]) -> String {
     let mut all = json!({ "content-type": "application/json" });
     for (name, value) in headers {
@@ -81,7 +81,7 @@ fn stored(ingest: &IngestHttp<Raw>) -> Vec<Value> {
     records.iter().map(|record| serde_json::from_slice(&record.data).unwrap()).collect()
 }
 
-/// The record ids of the items that are told to be of this status.
+/// Returns the record ids of the items with this status.
 fn ids(body: &Value, status: &str) -> Vec<String> {
     let items = body["items"].as_array().unwrap().iter().filter(|item| item["status"] == status);
     items.map(|item| item["record_id"].as_str().unwrap().to_owned()).collect()
@@ -93,7 +93,7 @@ fn stored_ids(ingest: &IngestHttp<Raw>) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_case_of_the_events_folder_gets_its_expected_answer() {
+async fn example_events_get_their_expected_answers() {
     let folder = format!("{}/../../events/ingest-http", env!("CARGO_MANIFEST_DIR"));
     let mut statuses = BTreeSet::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -113,7 +113,7 @@ async fn each_case_of_the_events_folder_gets_its_expected_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_item_is_one_record_with_its_sender_and_place() {
+async fn each_item_is_one_raw_record() {
     let ingest = ingest([]);
     let pretty = serde_json::to_string_pretty(&[accident(1), accident(2)]).unwrap();
 
@@ -127,7 +127,7 @@ async fn each_item_is_one_record_with_its_sender_and_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_accepted_becomes_an_event_and_what_is_rejected_would_not() {
+async fn accepted_items_become_events_rejected_do_not() {
     let ingest = ingest([]);
     let transformer = PipelineConfig::default().transformer().unwrap();
     let path =
@@ -163,7 +163,7 @@ async fn the_same_request_again_has_the_same_ids() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ids_differ_by_key_client_and_place_or_by_content() {
+async fn record_ids_depend_on_key_client_or_content() {
     let ingest = ingest([]);
     let twice = array(&[accident(1), accident(1)]);
 
@@ -186,8 +186,8 @@ async fn ids_differ_by_key_client_and_place_or_by_content() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_stream_did_not_take_is_told_item_by_item() {
-    // The first call takes all but one, and no later one takes anything.
+async fn unstored_items_are_reported_individually() {
+    // The first call stores all entries but one; later calls store none.
     let ingest = ingest([Answer::Fail(vec![1]), Answer::Throttle]);
     let bad = json!({ "ID": "A-9" });
     let body = array(&[accident(0), bad, accident(2), accident(3)]);
@@ -204,7 +204,7 @@ async fn what_the_stream_did_not_take_is_told_item_by_item() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_that_are_sent_again_have_the_id_that_was_told() {
+async fn resent_items_keep_the_reported_id() {
     let ingest = ingest([Answer::Fail(vec![0]), Answer::Throttle, Answer::Take]);
     let payload = request(&array(&[accident(0), accident(1)]), &[]);
     let short = Deadline::after(Duration::from_millis(130));
@@ -219,7 +219,7 @@ async fn items_that_are_sent_again_have_the_id_that_was_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_takes_nothing_is_told_of_every_item() {
+async fn unavailable_stream_marks_every_item_send_again() {
     for script in [
         Answer::Throttle,
         Answer::StoreAndTimeOut,
@@ -241,7 +241,7 @@ async fn a_stream_that_takes_nothing_is_told_of_every_item() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttle_that_passes_costs_time_and_nothing_else() {
+async fn transient_throttle_only_delays() {
     let ingest = ingest([Answer::Throttle, Answer::Fail(vec![1]), Answer::Take]);
 
     let (answer, body) = answer(&ingest, &request(&array(&[accident(0), accident(1)]), &[])).await;
@@ -251,7 +251,7 @@ async fn a_throttle_that_passes_costs_time_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn broken_set_up_fails_the_invocation_and_names_what_is_wrong() {
+async fn setup_error_fails_the_invocation() {
     let error = handle(&ingest([Answer::Deny]), &request(&accident(0).to_string(), &[])).await;
 
     let error = error.unwrap_err();
@@ -259,7 +259,7 @@ async fn broken_set_up_fails_the_invocation_and_names_what_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_that_is_no_request_fails_the_invocation() {
+async fn unreadable_payload_fails_the_invocation() {
     for payload in ["7", r#"{"Records":[]}"#] {
         let error = handle(&ingest([]), payload).await.unwrap_err();
         assert!(matches!(error, InvocationError::Payload(_)), "{error}");
@@ -282,7 +282,7 @@ async fn thousands_of_items_have_one_compact_entry_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_fits_into_what_lambda_takes_whatever_is_wrong() {
+async fn answer_stays_within_lambda_limit() {
     let mut bad = accident(0);
     bad["Severity"] = json!("\"".repeat(64));
     let items = vec![bad; 10_000];
@@ -302,7 +302,7 @@ async fn an_answer_fits_into_what_lambda_takes_whatever_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_over_the_record_limit_is_rejected_by_its_record_or_by_itself() {
+async fn oversized_item_is_rejected() {
     let small = Limits { entry_bytes: 400, ..STREAM };
     let ingest = over(MemorySink::new(small, StreamRecord::size));
     let mut long = accident(1);
@@ -319,7 +319,7 @@ async fn an_item_over_the_record_limit_is_rejected_by_its_record_or_by_itself() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_object_of_text_is_rejected_by_code() {
+async fn invalid_items_are_rejected_by_code() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
     let lines = [
         ("7", "invalid_json"),
@@ -346,7 +346,7 @@ async fn what_is_no_object_of_text_is_rejected_by_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_that_is_not_utf_8_costs_itself_only() {
+async fn invalid_utf8_line_is_rejected_alone() {
     let mut lines = accident(1).to_string().into_bytes();
     lines.extend_from_slice(b"\n{\"ID\":\"\xff\"}\n");
     lines.extend_from_slice(accident(2).to_string().as_bytes());

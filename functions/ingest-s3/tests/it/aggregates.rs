@@ -1,4 +1,4 @@
-//! `ingest-s3` that puts KPL aggregates: the same raw records, whatever the stream answers.
+//! `ingest-s3` with KPL aggregates: the same raw records, whatever the stream answers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const ROWS: usize = 1_200;
 type Raw = Aggregating<MemorySink<StreamRecord>>;
 type Ingest = IngestS3<MemoryObjects, Raw, MemorySink<Vec<u8>>, MemoryQueue>;
 
-/// A function over an object of [`ROWS`] good rows and, after every hundredth, a bad one.
+/// Creates a function over an object of [`ROWS`] good rows and a bad one after every hundredth.
 fn ingest<R, Q>(on: bool, raw: R, quarantine: Q) -> Ingest
 where
     R: IntoIterator<Item = Answer>,
@@ -49,7 +49,7 @@ where
     }
 }
 
-/// The object from its notification to the end, continuations and redeliveries included.
+/// Runs the object from its notification to its end, including continuations and redeliveries.
 async fn run(ingest: &Ingest) {
     let mut bodies = vec![
         json!({"Records": [{"eventName": "ObjectCreated:Put",
@@ -71,7 +71,7 @@ async fn run(ingest: &Ingest) {
     unreachable!("the object never ends");
 }
 
-/// What the stream holds, aggregates taken apart.
+/// Returns the records of the stream, with aggregates unpacked.
 fn raw_records(ingest: &Ingest) -> Vec<(String, Vec<u8>)> {
     let mut records = Vec::new();
     for StreamRecord { partition_key, data } in ingest.raw.target().target().stored() {
@@ -94,7 +94,7 @@ fn record_ids(ingest: &Ingest) -> BTreeSet<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_in_aggregates_are_the_same_raw_records_in_fewer_records() {
+async fn aggregated_rows_yield_the_same_raw_records() {
     let (plain, together) = (ingest(false, [], []), ingest(true, [], []));
 
     run(&plain).await;
@@ -108,7 +108,7 @@ async fn rows_in_aggregates_are_the_same_raw_records_in_fewer_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_aggregate_that_was_not_taken_is_sent_again_and_the_others_are_not() {
+async fn only_failed_aggregates_are_retried() {
     let ingest = ingest(true, [Answer::Fail(vec![1]), Answer::Take], []);
 
     run(&ingest).await;
@@ -118,7 +118,8 @@ async fn an_aggregate_that_was_not_taken_is_sent_again_and_the_others_are_not() 
     assert_eq!(ingest.raw.target().target().calls()[1], 1, "the one aggregate alone");
 }
 
-/// The first 500 rows are 495 records: an answer for as many is still none for the aggregates put.
+/// The first 500 rows are 495 records: an answer with as many entries still does not match the
+/// aggregates put.
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_another_length_is_not_trusted() {
     for length in [500, 495, 1] {

@@ -1,4 +1,4 @@
-//! `ingest-s3` over a bucket, sinks and a queue in memory.
+//! `ingest-s3` over an in-memory bucket, sinks and queue.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -66,7 +66,7 @@ async fn handle(
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// One object from its notification to the end, continuations included; how many there were.
+/// Runs one object from its notification to its end. Returns the number of continuations.
 async fn run(ingest: &Ingest, key: &str, time: Duration) -> usize {
     let mut bodies = vec![notification(key)];
     for round in 0.. {
@@ -88,7 +88,7 @@ fn csv(count: usize) -> String {
     HEADER.to_owned() + &(1..=count).map(|n| row(n, "on I-70")).collect::<String>()
 }
 
-/// The payloads' IDs, in the order of the stream.
+/// Returns the ids of the payloads, in stream order.
 fn ids(ingest: &Ingest) -> Vec<String> {
     let id = |record: StreamRecord| {
         let record: Value = serde_json::from_slice(&record.data).unwrap();
@@ -135,7 +135,7 @@ async fn each_row_is_one_record_with_its_position() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_rows_are_quarantined_and_cost_no_other_row() {
+async fn bad_rows_are_quarantined_alone() {
     let text =
         HEADER.to_owned() + &row(1, "a") + &row(2, "\"open") + &row(3, "a,b") + &row(4, "\"c\"");
     let ingest = ingest(MemoryObjects::with(KEY, text));
@@ -170,7 +170,7 @@ async fn a_file_of_any_length_passes_in_continuations() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_time_runs_short_the_rest_is_handed_on_and_nothing_is_sent_twice() {
+async fn near_deadline_the_rest_is_enqueued() {
     let filler = "x".repeat(400);
     let text = HEADER.to_owned() + &(1..=30_000).map(|n| row(n, &filler)).collect::<String>();
     let slow = [Answer::After(Duration::from_millis(300))];
@@ -202,7 +202,7 @@ async fn a_gzip_file_goes_on_where_it_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_stops_taking_rows_hands_the_rest_on_from_the_first_it_did_not_take() {
+async fn stalled_stream_enqueues_from_first_unstored_row() {
     let fail_late = [Answer::Take, Answer::Fail(vec![7]), Answer::Throttle];
     let ingest = scripted(MemoryObjects::with(KEY, csv(1_200)), fail_late, []);
     let response = handle(&ingest, &[notification(KEY)], Duration::from_secs(20)).await.unwrap();
@@ -216,7 +216,7 @@ async fn a_stream_that_stops_taking_rows_hands_the_rest_on_from_the_first_it_did
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_of_which_nothing_could_be_done_comes_again() {
+async fn message_without_progress_is_redelivered() {
     let down = scripted(MemoryObjects::with(KEY, csv(3)), [Answer::Throttle], []);
     let response = handle(&down, &[notification(KEY)], Duration::from_secs(20)).await.unwrap();
     assert_eq!(response, BatchResponse::failed(["m0".into()]));
@@ -228,7 +228,7 @@ async fn a_message_of_which_nothing_could_be_done_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_message_that_fails_does_not_bring_the_others_again() {
+async fn failed_message_does_not_fail_the_others() {
     let other = notification("accidents/other.csv");
     let objects = MemoryObjects::with(KEY, csv(3)).failing(0..1);
     let ingest = ingest(objects);
@@ -241,7 +241,7 @@ async fn one_message_that_fails_does_not_bring_the_others_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_that_the_queue_does_not_take_brings_the_message_again() {
+async fn failed_continuation_send_fails_the_message() {
     let fail_late = [Answer::Take, Answer::Throttle];
     let mut ingest = scripted(MemoryObjects::with(KEY, csv(1_200)), fail_late, []);
     ingest.queue = MemoryQueue::down();
@@ -252,7 +252,7 @@ async fn a_rest_that_the_queue_does_not_take_brings_the_message_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quarantine_that_is_down_stops_before_the_bad_row() {
+async fn failed_quarantine_stops_before_the_bad_row() {
     let text = csv(3) + "broken\n" + &row(5, "a");
     let ingest = scripted(MemoryObjects::with(KEY, text), [], [Answer::Throttle]);
 
@@ -265,7 +265,7 @@ async fn quarantine_that_is_down_stops_before_the_bad_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_is_gone_is_one_report_and_is_not_retried() {
+async fn missing_object_is_reported_once_without_retry() {
     let ingest = ingest(MemoryObjects::default());
 
     run(&ingest, KEY, MINUTE).await;
@@ -274,7 +274,7 @@ async fn an_object_that_is_gone_is_one_report_and_is_not_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_changes_between_two_ranges_is_told_after_the_rows_before_it() {
+async fn changed_object_is_reported_after_earlier_rows() {
     let filler = "x".repeat(400);
     let text = HEADER.to_owned() + &(1..=2_000).map(|n| row(n, &filler)).collect::<String>();
     let objects = MemoryObjects::with(KEY, text).change_before(1, KEY, Some(b"other"));
@@ -289,7 +289,7 @@ async fn an_object_that_changes_between_two_ranges_is_told_after_the_rows_before
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_file_of_the_fixtures_is_read_as_expected() {
+async fn fixture_files_yield_expected_records() {
     let folder = format!("{}/../../fixtures/datasets/accidents/files", env!("CARGO_MANIFEST_DIR"));
     let expected = std::fs::read(format!("{folder}/expected.json")).unwrap();
     let expected: Value = serde_json::from_slice(&expected).unwrap();
@@ -320,7 +320,7 @@ async fn each_file_of_the_fixtures_is_read_as_expected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_case_of_the_events_folder_gets_its_expected_answer() {
+async fn example_events_get_their_expected_answers() {
     let folder = format!("{}/../../events/ingest-s3", env!("CARGO_MANIFEST_DIR"));
     let mut cases = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
@@ -341,7 +341,7 @@ async fn each_case_of_the_events_folder_gets_its_expected_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ids_do_not_depend_on_how_the_object_was_cut() {
+async fn record_ids_do_not_depend_on_chunking() {
     let filler = "x".repeat(400);
     let text = HEADER.to_owned() + &(1..=3_000).map(|n| row(n, &filler)).collect::<String>();
     let at_once = ingest(MemoryObjects::with(KEY, text.clone()));
@@ -356,7 +356,7 @@ async fn ids_do_not_depend_on_how_the_object_was_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rest_of_json_lines_is_of_the_dataset_that_the_first_line_told() {
+async fn json_lines_continuation_keeps_the_dataset() {
     let key = "uploads/file.jsonl";
     let first = json!({"ID": "A-1", "Severity": 2, "Start_Time": "2016-02-08 05:46:00",
         "Start_Lat": 39.8, "Start_Lng": -84.0, "State": "OH"});
@@ -373,7 +373,7 @@ async fn the_rest_of_json_lines_is_of_the_dataset_that_the_first_line_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_no_text_costs_its_own_object_only() {
+async fn undecodable_key_fails_its_object_only() {
     let record = |key| json!({"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": key}}});
     let body = json!({"Records": [record("%FF"), record(KEY)]}).to_string();
     let ingest = ingest(MemoryObjects::with(KEY, csv(2)));
@@ -386,7 +386,7 @@ async fn a_key_that_is_no_text_costs_its_own_object_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_would_make_too_large_a_record_is_a_bad_row() {
+async fn oversized_row_is_quarantined() {
     let text = csv(1) + &row(2, &"x".repeat(2_000)) + &row(3, "a");
     let mut ingest = ingest(MemoryObjects::with(KEY, text));
     let small = Limits { entry_bytes: 1_000, ..STREAM };
