@@ -1,4 +1,4 @@
-"""The command line: `python -m demo VERB`. The Makefile sets up what each verb needs."""
+"""Command line: `python -m demo VERB`. The Makefile prepares what each verb needs."""
 
 import argparse
 import os

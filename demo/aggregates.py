@@ -1,8 +1,8 @@
-"""Takes a KPL aggregate apart: the records that the Kinesis Producer Library puts into one.
+"""Splits a KPL aggregate into the records that the Kinesis Producer Library put into it.
 
-The format: a magic number, a Protocol Buffers message, and the MD5 of the message. The message has
-the partition keys (field 1), the hash keys (2) and the records (3); a record has its index of each
-(1, 2) and its data (3). Firehose takes aggregates apart on AWS; the local one stores them as they are.
+The format: a magic number, a Protocol Buffers message, and the MD5 of the message. The message has the partition keys
+(field 1), the hash keys (2) and the records (3); a record has its index of each (1, 2) and its data (3). On AWS,
+Firehose splits aggregates; the local one stores them unchanged.
 
 https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
 """
@@ -19,7 +19,7 @@ def is_aggregate(data):
 
 
 def records(data):
-    """The records of an aggregate, in order, each as (partition key, data); ValueError for a damaged one."""
+    """Returns the records of an aggregate in order, each as (partition key, data); ValueError if it is damaged."""
     message, told = data[len(MAGIC):-_SUM], data[-_SUM:]
     if hashlib.md5(message, usedforsecurity=False).digest() != told:
         raise ValueError("the MD5 of the aggregate is another")
@@ -34,7 +34,7 @@ def records(data):
 
 
 def _fields(message):
-    """Each field of a message as (number, value): a whole number, or bytes."""
+    """Yields each field of a message as (number, value): an integer, or bytes."""
     at = 0
     while at < len(message):
         tag, at = _number(message, at)
@@ -52,7 +52,7 @@ def _fields(message):
 
 
 def _number(message, at):
-    """A number in groups of seven bits, the lowest first."""
+    """Reads a varint: groups of seven bits, the lowest first."""
     value, shift = 0, 0
     while True:
         if at == len(message):

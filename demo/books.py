@@ -1,13 +1,11 @@
-"""Settles the books: where each row of the input ended, from what was found and not from counts.
+"""Reconciles a run: finds the result of each input row from what the stack stored, not from its counts.
 
-Pure: no AWS, no clock. Every row must have ended as exactly one of an event, a row with the natural
-key of another, a bad row in quarantine, a filtered record, or an item that its sender was told is
-bad. Nothing here is derived by subtracting from the number of rows: a row is lost when its own
-place, or its own record, is found nowhere.
+Pure: no AWS, no clock. Every row must end as exactly one of an event, a row with the natural key of another, a bad row
+in quarantine, a filtered record, or an item that was rejected in the answer to its sender. Nothing is derived by
+subtracting from the number of rows: a row is lost when its own position, or its own record, is found nowhere.
 
-A row is named by its identity, a pair: the place it was put (an object, a request, a topic) and
-what tells it apart there (an offset, a number, its content). A feed knows the identities of the rows
-it put in, and reads one from the `source` of what was found.
+The identity of a row is a pair: the source (an object, a request, a topic) and the position in it (an offset, a number,
+the content). A feed knows the identities of its rows, and reads the identity of a stored record from its `source`.
 """
 
 from collections import Counter
@@ -15,7 +13,7 @@ from dataclasses import dataclass, field, fields
 
 from . import datasets
 
-# What a bad row at ingest says when it stands for the whole object.
+# Codes of a bad row at ingest that stands for the whole object.
 REFUSALS = {
     "duplicate_column", "empty_object", "gzip_ratio", "header_too_large", "missing_column", "object_changed",
     "object_missing", "unknown_dataset",
@@ -41,7 +39,7 @@ class BadRow:
 
 @dataclass
 class Seen:
-    """What was found so far, each thing once whatever the number of its deliveries."""
+    """Everything found so far, each item once however often it was delivered."""
 
     raw: dict = field(default_factory=dict)
     bad: dict = field(default_factory=dict)
@@ -61,7 +59,7 @@ class Seen:
 
     def add_bad(self, row):
         if row["code"] == "late":
-            # Of a reading that is an event all the same, and too late for a window only.
+            # A late reading is an event; it only missed a window.
             self.late.append(row)
             return
         self.bad[row["record_id"]] = BadRow(
@@ -76,7 +74,7 @@ class Seen:
         self.event_deliveries += 1
 
     def add_alert(self, message):
-        """Adds the alert of a message, or all of those that a digest names."""
+        """Adds the alert of a message, or all alerts of a digest."""
         named = [(key["key"], alert_id) for key in message.get("keys", []) for alert_id in key["alert_ids"]]
         for key, alert_id in named:
             self.alerts[message["rule"], alert_id] = {"rule": message["rule"], "title": f"{key}, in a digest"}
@@ -85,13 +83,13 @@ class Seen:
         self.alert_messages += 1
 
     def progress(self):
-        """Changes whenever anything new was found."""
+        """Returns a value that changes whenever something new was found."""
         return (self.raw_deliveries, self.bad_deliveries, self.event_deliveries, self.alert_messages)
 
 
 @dataclass
 class Line:
-    """The books of one feed."""
+    """Reconciliation of one feed."""
 
     feed: str
     dataset: str
@@ -126,16 +124,16 @@ class Books:
 
     @property
     def complete(self):
-        """Whether each row and each alert has arrived already, so that there is no need to wait for quiet."""
+        """True once each row and each alert has been found: no need to wait for quiet."""
         return self.total.lost == 0 and self.alerts >= self.alerts_expected
 
 
 def settle(feeds, seen, filtered_in_logs, alerts_due):
-    """The books of a run over what `feeds` put in.
+    """Reconciles a run over the input of `feeds`.
 
-    `filtered_in_logs` is what `transform` says it filtered. A filtered record leaves no trace but
-    that, so records that ended nowhere are taken as filtered up to that number and as lost beyond it.
-    `alerts_due` has the number of alerts by rule; alerts of other rules are counted as they came.
+    `filtered_in_logs` is the number of records that `transform` logged as filtered. A filtered record leaves no other
+    trace, so up to that number of records without a result count as filtered, and the others as lost.
+    `alerts_due` has the number of alerts by rule; alerts of other rules are counted as they arrived.
     """
     event_of, problems = _events_by_key(seen)
     owned, strangers = _by_feed(feeds, seen)
@@ -180,7 +178,7 @@ def some(text, found):
 
 
 def _events_by_key(seen):
-    """Each natural key's event, and what is wrong where two events have one."""
+    """Returns the event of each natural key, and a problem if a key has two events."""
     found, twice = {}, []
     for event_id, event in seen.events.items():
         for key in datasets.event_keys(event):
@@ -191,7 +189,7 @@ def _events_by_key(seen):
 
 @dataclass
 class Found:
-    """What was found of one feed: record ids, each with the identity of its row."""
+    """Records and bad rows found of one feed: record ids, each with the identity of its row."""
 
     raw: dict = field(default_factory=dict)
     at_ingest: dict = field(default_factory=dict)
@@ -203,7 +201,7 @@ class Found:
         return Counter([*self.raw.values(), *self.at_ingest.values()])
 
     def expected_of(self, feed):
-        """The rows that must be found. An object that is refused whole is one bad row, and counts as one row."""
+        """Returns the rows that must be found. An object rejected as a whole is one bad row and counts as one row."""
         if not self.refused:
             return feed.rows
         kept = Counter({row: count for row, count in feed.rows.items() if row[0] not in self.refused})
@@ -211,7 +209,7 @@ class Found:
 
 
 def _by_feed(feeds, seen):
-    """What was found, by the feed it is of, and the ids of what is of none."""
+    """Groups what was found by feed, and returns the ids that belong to no feed."""
     owned, strangers = {feed.name: Found() for feed in feeds}, []
 
     def owner(document):
@@ -261,7 +259,7 @@ def _line_problems(line):
 
 
 def _wrong_codes(feed, found):
-    """Where the feed knows which of its rows are bad, and with which code: rows that ended otherwise."""
+    """Returns the rows with another code than the feed expects, if the feed knows its bad rows."""
     if feed.bad is None:
         return []
     told = found.codes | feed.rejected_codes
@@ -272,7 +270,7 @@ def _wrong_codes(feed, found):
 
 
 def _ended_twice(seen, event_of):
-    """Records that are in quarantine and whose row is an event too."""
+    """Returns the records that are in quarantine although their row is an event."""
     uses = Counter(record.natural for record in seen.raw.values())
     return [
         key for key, record in seen.raw.items()
@@ -281,7 +279,7 @@ def _ended_twice(seen, event_of):
 
 
 def _alerts(seen, due):
-    """How many alerts came and must have come, each counted once, and what is wrong with them."""
+    """Returns the numbers of alerts found and expected, each counted once, and the problems with them."""
     came = Counter(rule for rule, _ in seen.alerts)
     told = [alert["event"]["event_id"] for alert in seen.alerts.values() if "event" in alert]
     problems = some("alerts are about no event", sorted(event_id for event_id in told if event_id not in seen.events and event_id not in seen.windows))

@@ -1,8 +1,8 @@
-"""The datasets, as this driver knows them: what names one row, worked out without the code that is measured.
+"""Natural keys and counts of the datasets, computed without the code under measurement.
 
-An event does not carry the `record_id` of its raw record. What the two share is the dataset's
-natural key: here it is read from the row as received and, apart from that, from the event. A key
-that cannot be read from a row is None: such a row can only be a bad one.
+An event does not have the `record_id` of its raw record. Both have the dataset's natural key: it is read from the row
+as received and, separately, from the event. The key of a row is None if it cannot be read: such a row can only be a bad
+one.
 """
 
 import re
@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Callable
 
-# Unix time, by its size: the first and the last unit of 2000 to 2099, and nanoseconds in a unit.
+# Unix time by magnitude: the first and the last second of 2000 to 2099, and the nanoseconds of each unit.
 FIRST_SECOND, AFTER_LAST_SECOND = 946_684_800, 4_102_444_800
 UNITS = (10**9, 10**6, 10**3)
 EPOCH = datetime(1970, 1, 1)
@@ -22,10 +22,9 @@ _CALENDAR = re.compile(
 
 @dataclass(frozen=True)
 class Dataset:
-    """How rows of a dataset are told apart, and by what its events are counted in Athena.
+    """Natural key of a dataset, and the columns by which its events are counted in Athena.
 
-    `row_key` takes a payload; `event_keys` takes an event, and gives each spelling that the key of
-    its row may have.
+    `row_key` takes a payload; `event_keys` takes an event and yields each spelling that the key of its row may have.
     """
 
     row_key: Callable
@@ -34,7 +33,7 @@ class Dataset:
 
 
 def instant(value):
-    """A time in any form that devices write, in nanoseconds since 1970; None where it is none."""
+    """Parses a time in any form that devices write, in nanoseconds since 1970; None if it is none."""
     text = cell(value)
     if text is None:
         return None
@@ -61,7 +60,7 @@ def _of_calendar(year, month, day, hour, minute, second, fraction, sign, hours, 
 
 
 def cell(value):
-    """A value as the text of a cell, trimmed; None for what is empty, absent, or no single value."""
+    """Returns a value as the trimmed text of a field; None if it is empty, absent, or not a single value."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     return str(value).strip() or None
@@ -98,7 +97,7 @@ def _covid_row(payload):
     except ValueError:
         return None
     if fips:
-        # A code of four digits is one whose zero in front was lost.
+        # A code of four digits has lost its leading zero.
         return _key(day, fips.zfill(5))
     return _key(day, county, state and state.casefold())
 
@@ -120,13 +119,13 @@ DATASETS = {
 
 
 def row_key(dataset, payload):
-    """The natural key of a raw record's payload, with its dataset, or None where it has none."""
+    """Returns the natural key of a raw record's payload, with its dataset; None if it has none."""
     known = DATASETS.get(dataset)
     found = known.row_key(payload) if known and isinstance(payload, dict) else None
     return found and (dataset, *found)
 
 
 def event_keys(event):
-    """Each spelling of the natural key of an event, with its dataset."""
+    """Returns each spelling of the natural key of an event, with its dataset."""
     known = DATASETS.get(event["dataset"])
     return [(event["dataset"], *key) for key in known.event_keys(event) if key] if known else []

@@ -1,7 +1,7 @@
-"""The feed `http`: devices behind a gateway that post to the function URL, signed, many readings at once.
+"""The feed `http`: devices behind a gateway that post signed batches of readings to the function URL.
 
-A sender of its own, in another language than the function. It keeps the answer to each item, and
-`contradictions` holds it against what came out at the other end.
+This client shares no code with the function. It keeps the answer to each item, and `contradictions` compares the
+answers with what was stored.
 """
 
 import gzip
@@ -28,16 +28,16 @@ READINGS = 240
 ITEMS = 100
 SEED = 7
 START = datetime(2026, 3, 1, 6, 0, tzinfo=timezone.utc)
-# One in so many readings is sent a second time, some items later, as a device does that heard no answer.
+# One in this many readings is sent a second time, some items later, as by a device that got no answer.
 AGAIN_EVERY = 40
 AGAIN_AFTER = 15
 TRIES = 8
-# What says that the whole request may go out once more.
+# Status codes after which the whole request may be sent again.
 SEND_AGAIN = (429, 500, 502, 503, 504)
 
 
 def readings(count, seed=SEED):
-    """`count` readings as JSON, in the two shapes that devices have."""
+    """Returns `count` readings as JSON, in the two shapes that devices use."""
     chance, found = random.Random(seed), []
     for number in range(count):
         device, turn = number % DEVICES, number // DEVICES
@@ -57,7 +57,8 @@ def readings(count, seed=SEED):
 
 
 def items(count):
-    """Readings with the bad rows of the fixtures spread among them, each with the code it must be told, or None."""
+    """Returns readings with the bad rows of the fixtures spread among them, each with the code of its answer, or None.
+    """
     good = [(one, None) for one in readings(count)]
     bad = next(one for one in feed.fixtures(DATASET) if one.name == "bad-rows.jsonl")
     spread = [(bad.line(at), bad.bad[at]) for at in bad.offsets]
@@ -110,7 +111,7 @@ class Devices(feed.Feed):
         self.note(number, request, status, answer)
 
     def note(self, number, request, status, answer):
-        """Keeps what was answered of each item of a request."""
+        """Records the answer to each item of a request."""
         entries, bad = answer.get("items", []), [code for _, code in request if code]
         due = 202 if not bad else 422 if len(bad) == len(request) else 207
         if (status, len(entries)) != (due, len(request)):
@@ -126,7 +127,7 @@ class Devices(feed.Feed):
         self.rejected = Counter(list(self.rejected_codes))
 
     def contradictions(self, raw):
-        """Answers that are not what came out: an accepted item must be the record it was said to be."""
+        """Returns answers that do not match what was stored: an accepted item must be stored under its record id."""
         others = [identity for identity, record_id in self.accepted.items() if raw.get(record_id) != identity]
         untold = [identity for identity in raw.values() if identity not in self.accepted]
         found = [f"{len(others)} accepted items are not in the raw layer: {others[:3]}"] if others else []
@@ -134,13 +135,13 @@ class Devices(feed.Feed):
 
 
 def address(running):
-    """Where the function answers: locally its URL's host is in no DNS, and its first label is the ID."""
+    """Returns the address of the function: locally the host of its URL is not in DNS, and its first label is the id."""
     label = urlsplit(running.outputs["IngestHttpUrl"]).hostname.partition(".")[0]
     return f"{running.endpoint}/_aws/lambda-url/{label}/v1/{DATASET}"
 
 
 def deliver(url, headers, body, alive, pause=0.5):
-    """Posts until there is an answer that is final; returns its status and its JSON."""
+    """Posts until the answer is final; returns its status and its JSON."""
     for attempt in range(1, TRIES + 1):
         try:
             status, answer = post(url, headers, body)
@@ -155,7 +156,7 @@ def deliver(url, headers, body, alive, pause=0.5):
 
 
 def post(url, headers, body):
-    """One signed request; returns status and body of the answer, whatever the status."""
+    """Sends one signed request; returns status and body of the answer, whatever the status."""
     signed = AWSRequest("POST", url, data=body, headers=headers)
     credentials = Credentials(place.CREDENTIALS["AWS_ACCESS_KEY_ID"], place.CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
     SigV4Auth(credentials, "lambda", place.REGION).add_auth(signed)

@@ -1,7 +1,8 @@
-"""How many alerts must come, by rule.
+"""Number of alerts that must be sent, by rule.
 
-Counts rules about one reading only: what the fixtures say, else what `tributary run` finds in the same files. Rules over
-windows and silences depend on when readings arrive; their alerts are counted as they come.
+Covers rules about one reading only: the numbers are those of the fixtures, else those that `tributary run` finds in the
+same files. Rules over windows and no-data rules depend on when readings arrive; their alerts are counted as they
+arrived.
 """
 
 import json
@@ -15,14 +16,14 @@ from . import feed, place
 
 @dataclass
 class Alerts:
-    """Number of distinct alerts due, by rule; a rule that is not in it is not checked."""
+    """Number of distinct alerts due, by rule; rules that are not in it are not checked."""
 
     due: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
 
 
 def alerts(feeds, path=place.ROOT / "config" / "alerts.toml"):
-    """The alerts that are due once all of `feeds` went in."""
+    """Returns the alerts that are due once all of `feeds` was sent."""
     found = Alerts()
     rules = tomllib.loads(path.read_text()).get("rules", [])
     for dataset in dict.fromkeys(one.dataset for one in feeds):
@@ -42,7 +43,7 @@ def alerts(feeds, path=place.ROOT / "config" / "alerts.toml"):
 
 
 def count(dataset, feeds):
-    """Distinct alerts by rule that `tributary run` finds in what the feeds put in."""
+    """Counts distinct alerts by rule that `tributary run` finds in the input of the feeds."""
     with tempfile.TemporaryDirectory() as folder:
         paths = []
         for number, (name, body) in enumerate(one for each in feeds for one in each.files()):

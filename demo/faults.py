@@ -1,7 +1,7 @@
-"""Breaks things on purpose: kills functions in mid-run, and makes one fail to see its alarm.
+"""Injects faults: kills functions during a run, and makes one fail to raise its alarm.
 
-The processes are found as children of MiniStack by the function name in their environment, which
-needs /proc: on another system than Linux nothing is found and nothing is killed.
+Processes are found as children of MiniStack by the function name in their environment. That needs /proc: on other
+systems than Linux nothing is found and nothing is killed.
 """
 
 import json
@@ -13,8 +13,7 @@ import time
 
 from . import place, probe, process
 
-# A process is killed this long after it was first seen, a little later each time, so that kills
-# fall into different moments of an invocation.
+# Delay of a kill after the process was first seen. It varies, so that kills hit different moments of an invocation.
 FIRST_DELAYS = (0.05, 0.15, 0.4, 0.8, 0.25)
 ALARM_SECONDS = 60
 
@@ -22,9 +21,9 @@ ALARM_SECONDS = 60
 class Killer(threading.Thread):
     """Sends SIGKILL to the processes of the chosen functions, `times` for each of them.
 
-    Bounded, because the local AWS redelivers for ever: a batch that takes longer than the time between
-    two kills would never be done, which is why `transform` gets small ones then. And below the five receipts after which the queue
-    parks an object's message among the dead letters.
+    The number is bounded because the local AWS redelivers without limit: a batch that takes longer than the time
+    between two kills would never finish, which is why `transform` gets small batches in such a run. It is below the
+    five receipts after which the queue moves an object's message to the dead letters.
     """
 
     def __init__(self, stack, which, every=1.0, times=3):
@@ -68,20 +67,20 @@ class Killer(threading.Thread):
         self.join(timeout=5)
 
     def in_mid_run(self):
-        """How many invocations the kills cut short, as MiniStack's log says."""
+        """Returns the number of invocations that the kills interrupted, from MiniStack's log."""
         text = self.stack.log.read_text(errors="replace")
         return len(re.findall(r"Lambda \S+: Runtime exited before returning a response", text))
 
 
 def subscribe_ops(stack):
-    """A queue that receives what the ops topic sends."""
+    """Creates a queue that receives the messages of the ops topic."""
     return probe.TopicQueue(stack, f"{stack.name}-ops-probe", "OpsTopicArn")
 
 
 def break_function(stack, which, ops):
-    """Takes a function's variables away, invokes it, and waits for its error alarm in `ops`.
+    """Removes a function's variables, invokes it, and waits for its error alarm in `ops`.
 
-    Returns (alarm, seconds) and always gives the variables back; the alarm is None if none came.
+    Returns (alarm, seconds) and always restores the variables; the alarm is None if none arrived.
     """
     logical_id = next((key for key, name in place.FUNCTIONS.items() if which in (key, name)), None)
     if logical_id is None:
@@ -91,7 +90,7 @@ def break_function(stack, which, ops):
     variables = client.get_function_configuration(FunctionName=name).get("Environment", {}).get("Variables", {})
     alarm = _error_alarm(cloudwatch, name)
     if alarm["StateValue"] == "ALARM":
-        # A kill a moment ago has raised it already; only a change of state sends a message.
+        # A recent kill may have raised the alarm already, and only a change of state sends a message.
         cloudwatch.set_alarm_state(
             AlarmName=alarm["AlarmName"], StateValue="OK", StateReason="set back before a deliberate failure")
     ops.new_messages()
@@ -121,6 +120,6 @@ def _error_alarm(cloudwatch, function_name):
 
 
 def _make_alarms_look(cloudwatch):
-    """MiniStack looks at its alarms when somebody puts a metric, not on a clock as AWS does."""
+    """Makes MiniStack evaluate its alarms: it does so when a metric is put, not by the clock as AWS does."""
     cloudwatch.put_metric_data(
         Namespace="Demo", MetricData=[{"MetricName": "look", "Value": 1, "Unit": "Count"}])

@@ -1,4 +1,4 @@
-"""The feeds: what is put in, and which rows that is, known without asking the code that is measured."""
+"""Feeds: the input of a run and the identities of its rows, computed without the code under measurement."""
 
 import csv
 import io
@@ -14,10 +14,10 @@ DATASET = "accidents"
 CLI = place.BIN / "tributary"
 FIXTURES = ("valid.csv", "valid.jsonl", "bad-rows.csv", "bad-rows.jsonl")
 MADE_UP_ROWS = 240
-# All that goes wrong with devices, often enough to be seen in some hundred rows.
+# Every fault that devices have, often enough to occur within some hundred rows.
 FAULTS = ("--late-rate", "0.05", "--duplicate-rate", "0.05", "--dropout-rate", "0.05", "--spike-rate", "0.02")
 SIMULATED = {
-    # The river whose gauges are in config/stations.toml, while a storm takes it through the stages.
+    # The river whose gauges are in config/stations.toml, during a storm that raises it through the stages.
     "flood": ("--devices", "6", "--interval", "1h", "--storm-rate", "0.3", "--seed", "2"),
     "telemetry": ("--devices", "20"),
     "covid": (),
@@ -27,11 +27,11 @@ _OBJECT = re.compile(r"s3://[^/]+/(.*)\?\w+=[^#]*#(?:.*&)?offset=(\d+)")
 
 @dataclass
 class Feed:
-    """One way in, with what goes in: `books` explains what an identity is.
+    """One feed with its input; `books` explains identities.
 
-    `bad` is which rows must be rejected or quarantined, and with which code; None where that is not
-    known. `alerts` is how many alerts of each rule about one reading must come, where that is known
-    beforehand. What the sender was told is bad is in `rejected` and `rejected_codes`, once it was sent.
+    `bad` has the rows that must be rejected or quarantined, with the code of each; None if that is not known.
+    `alerts` has the number of alerts of each rule about one reading, if known beforehand. Items that were rejected in
+    the answer to the sender are in `rejected` and `rejected_codes` after sending.
     """
 
     name: str
@@ -51,28 +51,27 @@ class Feed:
         return sum(self.rows.values())
 
     def identify(self, document):
-        """The identity of the row that a raw record, or a bad row at ingest, is of; None for another feed's."""
+        """Returns the identity of the row of a raw record or of a bad row at ingest; None for another feed's."""
         raise NotImplementedError
 
     def send(self, running):
-        """Puts everything in; returns what to say of it."""
+        """Sends the whole input; returns a summary to print."""
         raise NotImplementedError
 
     def files(self):
-        """Everything that goes in, as files: name and bytes of each."""
+        """Returns the whole input as files: name and bytes of each."""
         raise NotImplementedError
 
     def contradictions(self, raw):
-        """What the sender was told and is not so; `raw` has the record ids found, with their rows."""
+        """Returns answers to the sender that were wrong; `raw` has the record ids found, with their rows."""
         return []
 
 
 @dataclass(frozen=True)
 class Object:
-    """A file to upload, and the offsets of the rows in it as this driver counts them.
+    """A file to upload, with the offsets of its rows as counted here.
 
-    `bad` has the codes of its bad rows by offset, `alerts` the number of alerts by rule; None where
-    that is not known.
+    `bad` has the codes of its bad rows by offset, `alerts` the number of alerts by rule; None if not known.
     """
 
     name: str
@@ -82,12 +81,12 @@ class Object:
     alerts: dict | None = None
 
     def line(self, offset):
-        """The line of a row of JSON Lines."""
+        """Returns the line of a row of JSON Lines."""
         return self.body[offset:].split(b"\n", 1)[0]
 
 
 class Files(Feed):
-    """Files that are put into the source bucket, the way a user would."""
+    """Files that are put into the source bucket, as by a user."""
 
     verb = "upload"
 
@@ -113,7 +112,7 @@ class Files(Feed):
         return [(one.name, one.body) for one in self.objects]
 
     def send(self, running):
-        """Uploads below the dataset's folder, which is how ingest knows the dataset."""
+        """Uploads below the dataset's folder, from which ingest takes the dataset."""
         bucket = running.outputs["SourceBucketName"]
         for one in self.objects:
             running.client("s3").put_object(Bucket=bucket, Key=f"{self.dataset}/{one.name}", Body=one.body)
@@ -135,7 +134,7 @@ def load(path, first=None):
 
 
 def _of_demo_file(path):
-    """The bad rows and the alerts of the demo's own file; None of each for another."""
+    """Returns the bad rows and the alerts of the demo's own file; None of each for another."""
     if path.resolve() != place.DEFAULT_DATA:
         return None, None
     expected = json.loads(path.with_name("demo.expected.json").read_text())
@@ -143,7 +142,7 @@ def _of_demo_file(path):
 
 
 def files(dataset, data=None, first=None):
-    """The feed of a dataset that comes as files: `data`, or what is in the repository and made up."""
+    """Returns the feed of a dataset that arrives as files: `data`, or the fixtures and generated rows."""
     if data is None and dataset == DATASET:
         data = place.DEFAULT_DATA
     if data is not None:
@@ -152,7 +151,7 @@ def files(dataset, data=None, first=None):
 
 
 def fixtures(dataset):
-    """The good and the bad rows of fixtures/datasets, with what each bad one must be rejected for."""
+    """Returns the good and the bad rows of fixtures/datasets, with the code of each bad one."""
     folder = place.ROOT / "fixtures" / "datasets" / dataset
     expected = json.loads((folder / "bad-rows.expected.json").read_text())
     found = []
@@ -165,7 +164,7 @@ def fixtures(dataset):
 
 
 def made_up(dataset, count):
-    """Rows of `tributary simulate`, none of which is bad; `covid` as the CSV that its source publishes."""
+    """Returns rows of `tributary simulate`, all of them good; `covid` as the CSV that its source publishes."""
     name, body = f"{dataset}.jsonl", simulate(dataset, count)
     if dataset == "covid":
         name, body = f"{dataset}.csv", as_csv(body)
@@ -173,7 +172,7 @@ def made_up(dataset, count):
 
 
 def simulate(dataset, count, *more):
-    """`count` made-up rows: the same ones every time, as JSON Lines unless `more` sends them elsewhere."""
+    """Generates `count` rows, the same ones every time, as JSON Lines unless `more` sends them elsewhere."""
     return tributary("simulate", dataset, "--count", count, *SIMULATED[dataset], *FAULTS, *more)
 
 
@@ -188,7 +187,7 @@ def tributary(*arguments):
 
 
 def as_csv(body):
-    """JSON Lines as a CSV with the fields of all its rows, in the order in which they come."""
+    """Converts JSON Lines to a CSV with the fields of all rows, in order of appearance."""
     documents = [json.loads(line) for line in body.splitlines()]
     out = io.StringIO()
     writer = csv.DictWriter(out, list(dict.fromkeys(name for one in documents for name in one)), lineterminator="\n")
@@ -198,11 +197,10 @@ def as_csv(body):
 
 
 def shorten_redelivery(stack, row_count):
-    """Lets a message whose function died come back in seconds.
+    """Shortens the visibility timeout, so that the message of a killed function is redelivered within seconds.
 
-    In the cloud it comes back after six times the function's time-out, as AWS asks; on a laptop
-    nobody waits half an hour to see a killed function's work done again. Not shorter than reading
-    the object takes, or it would be read twice.
+    In the cloud it is six times the function's timeout, as AWS recommends: half an hour, too long for a laptop. It is
+    not shorter than reading the object takes, or the object would be read twice.
     """
     seconds = max(20, row_count // 50)
     stack.client("sqs").set_queue_attributes(

@@ -1,4 +1,4 @@
-"""Watches a run until it is over: plain lines in a log, one line that changes on a terminal."""
+"""Follows a run until it is over: plain lines in a log, one updated line on a terminal."""
 
 import json
 import shutil
@@ -9,17 +9,17 @@ from . import books, probe
 
 POLL_SECONDS = 0.5
 PLAIN_SECONDS = 2.0
-# With every row accounted for, this long for what arrives late: a second delivery, a last metric.
+# Wait after every row is accounted for, for late arrivals: a second delivery, a last metric.
 SETTLE_SECONDS = 1.5
-# With rows still open: so long without any change before the run is called quiet. Longer than the
-# slowest step there is, a chunk of 500 events being turned into Parquet one by one.
+# Time without any change after which a run with missing rows is called quiet. It is longer than the slowest step,
+# converting a chunk of 500 events to Parquet one by one.
 QUIET_SECONDS = 30.0
-# However long the queue holds a message: the end of the patience.
+# Maximum wait while the queue still holds a message.
 STUCK_SECONDS = 600.0
 
 
 class Watcher:
-    """Reads everything a run leaves behind, and keeps it."""
+    """Collects everything that a run stores."""
 
     def __init__(self, stack, alerts):
         self.stack = stack
@@ -56,8 +56,8 @@ class Watcher:
 def until_quiet(watcher, settle, out=sys.stdout, clock=time.monotonic, sleep=time.sleep):
     """Follows the run to its end; returns whether every row was accounted for by then.
 
-    `settle` makes the books of what was seen so far. A filtered record ends without a trace: a run
-    with one is over when it is quiet.
+    `settle` reconciles what was found so far. A filtered record leaves no trace: a run with one is over when it is
+    quiet.
     """
     live = Live(out, clock)
     last, changed = None, clock()
@@ -84,7 +84,7 @@ def until_quiet(watcher, settle, out=sys.stdout, clock=time.monotonic, sleep=tim
 
 
 class Live:
-    """One line that is written over on a terminal, a line every few seconds elsewhere."""
+    """A line that is updated in place on a terminal, and printed every few seconds elsewhere."""
 
     def __init__(self, out, clock):
         self.out = out
@@ -104,7 +104,7 @@ class Live:
             print(f"  {text}", file=self.out, flush=True)
 
     def end(self, text=None):
-        """Leaves the last line standing."""
+        """Prints the last line and keeps it."""
         if self.terminal:
             if text:
                 self.show(text)

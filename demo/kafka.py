@@ -1,9 +1,9 @@
-"""The feed `kafka`: records of a topic, and a poller that hands them to the deployed function.
+"""The feed `kafka`: records of a topic, and a poller that passes them to the deployed function.
 
-MiniStack has no Kafka. The broker is a real one where Java and Maven are there, else one that the
-poller carries in itself; the report says which. The poller does what Lambda's event source mapping does.
+MiniStack has no Kafka. The broker is a real one if Java and Maven are installed, else one inside the poller; the report
+names it. The poller does what Lambda's event source mapping does.
 
-A row is known by its content: which offset it has is the broker's to say, after it was sent.
+A row is identified by its content: the broker assigns its offset only when it is sent.
 """
 
 import base64
@@ -20,7 +20,7 @@ from . import feed, place
 DATASET = "flood"
 TOPIC = "flood"
 GROUP = "demo"
-# Other times than those of the files of the same dataset: other events.
+# Other times than in the files of the same dataset, hence other events.
 START = "2026-06-01"
 BAD_ROWS = place.ROOT / "fixtures" / "datasets" / DATASET / "bad-rows.jsonl"
 LOG = "poller.log"
@@ -33,7 +33,7 @@ _SOURCE = re.compile(rf"kafka:{TOPIC}-\d+#offset=\d+")
 
 
 class Topic(feed.Feed):
-    """Made-up readings, and those bad rows of the fixtures that are JSON at all, on one topic."""
+    """Generated readings, and the bad rows of the fixtures that are JSON, on one topic."""
 
     verb = "consume"
 
@@ -59,7 +59,7 @@ class Topic(feed.Feed):
         broker = Broker(running.home / "kafka")
         bootstrap, why = broker.start()
         try:
-            # A broker of the poller's own is there once the poller is; on a real one the topic must be there first.
+            # The poller's own broker exists once the poller runs; on a real one the topic must be created first.
             if bootstrap:
                 self._produce(bootstrap)
             with polling(running, bootstrap or "mock") as consuming:
@@ -80,13 +80,13 @@ class Topic(feed.Feed):
 
 
 def bad_objects(fixture):
-    """The bad rows that are JSON objects, by identity: the others cannot be replayed, and are no records."""
+    """Returns the bad rows that are JSON objects, by identity: others cannot be replayed and are no records."""
     named = {(TOPIC, content(fixture.line(offset))): code for offset, code in fixture.bad.items()}
     return {row: code for row, code in named.items() if row[1].startswith("{")}
 
 
 def content(value):
-    """A record's value as a name for it: the same for JSON that says the same, in whatever order."""
+    """Returns a name for a record's value that does not depend on the order or spelling of its JSON."""
     try:
         return canonical(json.loads(value, parse_float=str))
     except ValueError:
@@ -98,13 +98,13 @@ def canonical(document):
 
 
 class Broker:
-    """A Kafka of this machine, by the tool that `make test-kafka` has it from."""
+    """A local Kafka broker, started by the tool that `make test-kafka` uses."""
 
     def __init__(self, home):
         self.home = home
 
     def start(self):
-        """Starts an empty one; returns its address, or None and why there is none."""
+        """Starts an empty broker; returns its address, or None and the reason."""
         self.stop()
         shutil.rmtree(self.home, ignore_errors=True)
         done = self._tool("start")
@@ -125,7 +125,7 @@ class Broker:
 
 @contextmanager
 def polling(running, brokers):
-    """A process that polls the topic into the deployed function; it ends with the block, if not before."""
+    """Polls the topic into the deployed function, in a process that ends with the block at the latest."""
     if not POLLER.exists():
         raise FileNotFoundError(f"{place.relative(POLLER)} is not there: `make build` builds it")
     command = [
@@ -140,7 +140,7 @@ def polling(running, brokers):
 
 
 def finish(consuming):
-    """Waits until the poller has nothing left to do; returns what it says of itself."""
+    """Waits until the poller has nothing left to do; returns its last line."""
     try:
         said, _ = consuming.communicate(timeout=POLL_SECONDS)
     except subprocess.TimeoutExpired:

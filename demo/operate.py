@@ -1,8 +1,9 @@
-"""What an operator does when rows were rejected and objects could not be read, on a stack of its own.
+"""Exercises an operator's work on rejected rows and unreadable objects, on a stack of its own.
 
-The demo's file goes in; its bad rows are listed, mended as a person would, replayed, and seen in EVENTS, each of them once; a
-second replay adds nothing. `ingest-s3` is broken until an object is among the dead letters, mended, and redriven. The books
-balance before and after. All of it by the `tributary` command, whose exit codes are checked.
+The demo's file is ingested; its bad rows are listed, repaired as by hand, replayed, and found in EVENTS, each of them
+once; a second replay adds nothing. `ingest-s3` is broken until an object is among the dead letters, then repaired, and
+the object is redriven. The counts are reconciled before and after. Everything uses the `tributary` command, whose exit
+codes are checked.
 """
 
 import csv
@@ -17,16 +18,16 @@ from . import books, expected, feed, follow, place, probe, run
 DEAD_SECONDS = 120
 ARRIVAL_SECONDS = 60
 COMMA = "Temperature(F)"
-# An object that no maker of bad rows knows, to be read while nothing can be.
+# An object without bad rows, to be read while the function is broken.
 LOST = place.ROOT / "fixtures" / "datasets" / "flood" / "valid.csv"
 
 
 class Unexpected(RuntimeError):
-    """Something came out otherwise than it must."""
+    """A step had another result than it must."""
 
 
 class Operator:
-    """Runs the command against one stack, and shows what it says."""
+    """Runs the command against one stack, and prints its output."""
 
     def __init__(self, running):
         self.running = running
@@ -34,7 +35,7 @@ class Operator:
         self.seen = Counter()
 
     def tributary(self, *arguments, ends=0):
-        """One command; its standard output. `ends` is the exit code that it must have."""
+        """Runs one command; returns its standard output. `ends` is the expected exit code."""
         command = [str(feed.CLI), *map(str, arguments), "--stack", self.running.name]
         done = subprocess.run(
             command, env=self.running.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -44,7 +45,9 @@ class Operator:
         return done.stdout
 
     def records_of(self, wanted, count):
-        """How often each event that `wanted` picks is in EVENTS, once there are `count` of them or time is up."""
+        """Counts the copies of each event in EVENTS that `wanted` selects, once there are `count` of them or time is
+        up.
+        """
         deadline = time.monotonic() + ARRIVAL_SECONDS
         while True:
             for event in self.events.new_documents():
@@ -57,7 +60,7 @@ class Operator:
 
 
 def operate():
-    """The verb; its exit code."""
+    """Runs the verb; returns its exit code."""
     running = run.start_and_deploy(place.DEMO_HOME, {})
     try:
         through(running)
@@ -68,7 +71,7 @@ def operate():
 
 
 def through(running):
-    """All of it, on a running stack that nothing went into yet."""
+    """Runs all steps on a running, empty stack."""
     operator = Operator(running)
     given = feed.files(feed.DATASET)
     known = json.loads(place.DEFAULT_DATA.with_name("demo.expected.json").read_text())
@@ -79,7 +82,7 @@ def through(running):
     operator.tributary("quarantine", "list", "--since", "1h")
     operator.tributary("quarantine", "show", "--since", "1h", "--field", COMMA, "--limit", 1)
     comma = ("--field", COMMA, "--set", f'{COMMA}=payload["{COMMA}"].replace(",", ".")')
-    # A dry run says that rows are left: there is one that is no number with a point either.
+    # A dry run reports rows that stay bad: one is not a number with a decimal point either.
     operator.tributary("quarantine", "replay", "--since", "1h", *comma, ends=1)
     operator.tributary("quarantine", "replay", "--since", "1h", *comma, "--yes", ends=1)
     left, mended = running.home / "left-out.jsonl", running.home / "mended.jsonl"
@@ -110,7 +113,7 @@ def through(running):
 
 
 def _send(running, given):
-    """Sends the file and waits until each row of it has ended."""
+    """Sends the file and waits until each row has a result."""
     watcher = follow.Watcher(running, probe.TopicQueue(running, f"{running.name}-operate-probe", "AlertsTopicArn"))
     due = expected.alerts([given]).due
     print(given.send(running))
@@ -119,8 +122,9 @@ def _send(running, given):
 
 
 def by_hand(left, mended, known):
-    """Makes of rows that were left out what a person would: good values for bad ones, a good row for one that cannot be
-    read, each under the number that its maker gave it. How many there are."""
+    """Repairs bad rows as by hand: good values for bad ones, and a good row for an unreadable one, each under the
+    number it had from the generator. Returns how many there are.
+    """
     with (place.DEFAULT_DATA.parent / "valid.csv").open(newline="") as file:
         good = {name: cell for name, cell in next(csv.DictReader(file)).items() if cell}
     numbers = {row["offset"]: row["row"] for row in known["bad_by_line"]}
@@ -142,7 +146,7 @@ def by_hand(left, mended, known):
 
 @contextmanager
 def broken(running, logical_id):
-    """While it lasts the function has no variables, and its messages come back at once."""
+    """Removes the function's variables for the duration of the block; its messages are redelivered immediately."""
     functions, name = running.client("lambda"), running.function_name(logical_id)
     variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     queue = {"QueueUrl": running.outputs["IngestQueueUrl"]}

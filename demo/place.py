@@ -1,4 +1,4 @@
-"""Where things are, and the environment in which everything local runs."""
+"""Paths, and the environment in which everything local runs."""
 
 import os
 import sys
@@ -7,14 +7,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".aws-sam" / "local"
 TARGET = ROOT / "target"
-# Where cargo puts what it builds for this machine: a link that `make build` sets.
+# Folder of the binaries that cargo builds for this machine: a link that `make build` sets.
 BIN = TARGET / "bin"
 UP_HOME = TARGET / "local"
 DEMO_HOME = TARGET / "demo"
 DEFAULT_DATA = ROOT / "fixtures" / "datasets" / "accidents" / "demo.csv"
 
 REGION = "us-east-1"
-# MiniStack takes any credentials; these can never be somebody's real ones.
+# MiniStack accepts any credentials; these can never be real ones.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 # Logical id in template.yaml (also the stem of its output) -> crate, binary and folder under events/.
@@ -30,7 +30,7 @@ FUNCTIONS = {
 
 
 def aws_environment(endpoint):
-    """What a process needs to talk to the local AWS and to no other."""
+    """Returns the variables that point a process at the local AWS and no other."""
     return {
         **CREDENTIALS,
         "AWS_REGION": REGION,
@@ -41,10 +41,9 @@ def aws_environment(endpoint):
 
 
 def clean_environment(endpoint):
-    """This process's environment without any AWS setting of the user's, pointed at `endpoint`.
+    """Returns this process's environment without the user's AWS settings, pointed at `endpoint`.
 
-    A profile, a session token or a service's own endpoint would win over ours and could reach a
-    real account.
+    A profile, a session token or a service's own endpoint would take precedence and could reach a real account.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {
@@ -59,7 +58,7 @@ def clean_environment(endpoint):
 
 
 def relative(path):
-    """`path` as a person in the repository would write it."""
+    """Returns `path` relative to the repository."""
     try:
         return str(Path(path).resolve().relative_to(ROOT))
     except ValueError:

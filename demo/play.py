@@ -1,4 +1,4 @@
-"""Small tools for the stack of `make up`, for those who have no AWS CLI at hand."""
+"""Small tools for the stack of `make up`, for machines without the AWS CLI."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ def sql(query):
 
 
 def tail(function, forever=True):
-    """Prints a function's log and goes on with it until Ctrl-C."""
+    """Prints a function's log and follows it until Ctrl-C."""
     running = stack.running(place.UP_HOME)
     name = running.function_name(_logical_id(function))
     logs = running.client("logs")
@@ -48,7 +48,7 @@ def tail(function, forever=True):
 
 
 def invoke(function, path):
-    """Hands the deployed function a payload and prints its answer and the end of its log."""
+    """Invokes the deployed function with a payload and prints its answer and the end of its log."""
     running = stack.running(place.UP_HOME)
     answer = running.client("lambda").invoke(
         FunctionName=running.function_name(_logical_id(function)), Payload=Path(path).read_bytes(), LogType="Tail")

@@ -1,6 +1,6 @@
-"""Reads what is in the streams, the layers and the queues of a running stack, a little at a time.
+"""Reads the streams, layers and queues of a running stack incrementally.
 
-Each reader keeps what it has seen, so that following a run costs no more than what is new.
+Each reader keeps what it has read, so following a run costs no more than what is new.
 """
 
 import gzip
@@ -10,12 +10,12 @@ import time
 
 from . import aggregates
 
-# MiniStack writes one object a record; on AWS one object holds thousands.
+# MiniStack writes one object for each record; on AWS one object holds thousands.
 GZIP = b"\x1f\x8b"
 
 
 class Layer:
-    """The objects below one prefix, each read once as newline-delimited JSON."""
+    """Objects below one prefix, each read once as newline-delimited JSON."""
 
     def __init__(self, stack, bucket, prefix, parse=True):
         self.s3 = stack.client("s3")
@@ -33,7 +33,7 @@ class Layer:
         return sum(self.sizes.values())
 
     def new_documents(self):
-        """The documents of the objects that came since the last call."""
+        """Returns the documents of the objects that were added since the last call."""
         documents = []
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         for entry in (entry for page in pages for entry in page.get("Contents", [])):
@@ -47,9 +47,9 @@ class Layer:
 
 
 def lines(body):
-    """The JSON documents of an object, gzip or plain, one a line; numbers with a fraction as they stand.
+    """Parses the JSON documents of an object, gzip or plain, one a line; decimal numbers stay verbatim.
 
-    MiniStack's Firehose stores a KPL aggregate as it came, where that of AWS takes it apart.
+    MiniStack's Firehose stores a KPL aggregate unchanged, where that of AWS splits it.
     """
     if body.startswith(GZIP):
         body = gzip.decompress(body)
@@ -61,7 +61,7 @@ def lines(body):
 
 
 class StreamReader:
-    """Every record of a stream from its beginning, read from the stream itself."""
+    """Reader of every record of a stream from its beginning, from the stream itself."""
 
     def __init__(self, stack, output):
         self.kinesis = stack.client("kinesis")
@@ -88,14 +88,14 @@ class StreamReader:
 
 
 class TopicQueue:
-    """A queue subscribed to a topic: what a subscriber of it would receive."""
+    """A queue subscribed to a topic: it receives what any subscriber would."""
 
     def __init__(self, stack, name, topic_output):
         self.sqs = stack.client("sqs")
         self.url = self.sqs.create_queue(QueueName=name)["QueueUrl"]
         arn = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         topic = stack.outputs[topic_output]
-        # As on AWS: without this policy the topic may not write to the queue, and nobody is told.
+        # As on AWS, without this policy the topic may not write to the queue, and reports no error.
         policy = {"Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
             "Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
@@ -104,7 +104,7 @@ class TopicQueue:
         stack.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
 
     def new_messages(self):
-        """What arrived since the last call, each as (subject, message, attributes)."""
+        """Returns the messages that arrived since the last call, each as (subject, message, attributes)."""
         found = []
         while True:
             answer = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)
@@ -120,7 +120,7 @@ class TopicQueue:
 
 
 def queue_depth(stack, output):
-    """Messages of a queue that wait or are being worked on."""
+    """Returns the number of messages of a queue that are visible or in flight."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     attributes = stack.client("sqs").get_queue_attributes(
         QueueUrl=stack.outputs[output], AttributeNames=names)["Attributes"]
@@ -131,7 +131,7 @@ BATCH_COUNTS = ("in", "out", "quarantined", "filtered", "late", "undelivered")
 
 
 def batch_lines(stack, logical_id):
-    """What a function says of its batches in its log: one JSON line each, with its counts."""
+    """Returns the batch lines in a function's log: one JSON line for each batch, with its counts."""
     name = stack.function_name(logical_id)
     logs = stack.client("logs")
     group = stack.client("lambda").get_function_configuration(FunctionName=name)
@@ -146,7 +146,7 @@ def batch_lines(stack, logical_id):
 
 
 def batch_line(message):
-    """The counts of a batch line, or None for any other line of a log."""
+    """Returns the counts of a batch line, or None for any other line of a log."""
     try:
         document = json.loads(message)
     except ValueError:
@@ -157,7 +157,7 @@ def batch_line(message):
 
 
 def add_batches(found):
-    """Batch lines summed up."""
+    """Returns the sum of batch lines."""
     return {"batches": len(found), **{name: sum(line[name] for line in found) for name in BATCH_COUNTS}}
 
 
@@ -165,7 +165,7 @@ FAILURE = re.compile(r"ESM: Lambda (\S+) failed processing .*? errorMessage=(.*)
 
 
 def failures(log):
-    """Failed invocations by function name, from MiniStack's log: how many, and the last one's message."""
+    """Returns failed invocations by function name, from MiniStack's log: how many, and the last one's message."""
     found = {}
     for name, message in FAILURE.findall(log):
         found[name] = {"count": found.get(name, {"count": 0})["count"] + 1, "last": message.rstrip(")")}
@@ -195,7 +195,7 @@ def athena(stack, sql, seconds=120):
 
 
 class Series:
-    """One metric with its dimensions, and the sum of what was put to it."""
+    """One metric with its dimensions, and the sum of its values."""
 
     def __init__(self, name, dimensions, total, count):
         self.name = name
@@ -205,7 +205,7 @@ class Series:
 
 
 def metrics(stack):
-    """Every series of the stack's namespace, read back from CloudWatch."""
+    """Returns every series of the stack's namespace, read back from CloudWatch."""
     client = stack.client("cloudwatch")
     namespace = stack.outputs["MetricsNamespace"]
     listed = [

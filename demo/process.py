@@ -1,7 +1,7 @@
-"""Processes that outlive a command: who they are, and how they end.
+"""Identity and end of processes that outlive a command.
 
-A pid alone says nothing after a crash or a reboot, since the system gives it away again. A process
-is known here by its pid and the moment it began.
+A pid alone identifies nothing after a crash or a reboot, since the system reuses it. A process is identified by its pid
+and its start time.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def birth(pid):
-    """When `pid` began, as the system writes it, or None when there is no such process."""
+    """Returns the start time of `pid` as the system writes it; None if there is no such process."""
     try:
         # The name in parentheses may hold spaces; the state and the start time come after it.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -26,17 +26,17 @@ def birth(pid):
 
 
 def identity(pid):
-    """What to write down of a live process."""
+    """Returns what to write down of a live process."""
     return {"pid": pid, "birth": birth(pid)}
 
 
 def alive(known):
-    """Whether the process written down still runs."""
+    """Returns whether the process written down still runs."""
     return bool(known) and known["birth"] is not None and birth(known["pid"]) == known["birth"]
 
 
 def end(known, grace=8.0):
-    """Ends a process that leads its own group, and with it the group: it asks, waits, then kills."""
+    """Ends a process that leads its own group, with the whole group: SIGTERM, a wait, then SIGKILL."""
     if not alive(known):
         return
     _signal_group(known["pid"], signal.SIGTERM)
@@ -44,7 +44,7 @@ def end(known, grace=8.0):
     while time.monotonic() < deadline and alive(known):
         _reap(known["pid"])
         time.sleep(0.05)
-    # What the leader left behind (a function that ignored the signal) is still in its group.
+    # Children of the leader (a function that ignored the signal) are still in its group.
     _signal_group(known["pid"], signal.SIGKILL)
     _reap(known["pid"])
 
@@ -64,7 +64,7 @@ def _reap(pid):
 
 
 def children(pid):
-    """The pids whose parent is `pid`, with the environment each was started with. Linux only."""
+    """Returns the pids whose parent is `pid`, with the environment each was started with. Linux only."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

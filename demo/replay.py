@@ -1,6 +1,6 @@
 """The verbs `watch` and `replay-events`: the functions run from source by `cargo lambda watch`.
 
-The functions talk to the stack of `make up`; replaying starts a stack of its own where none is up.
+The functions use the stack of `make up`; replaying starts its own stack if none is up.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from . import place, process, run, stack
 
 EVENTS = place.ROOT / "events"
-# The objects that the payloads of ingest-s3 point at. A case whose object is not here wants it missing.
+# Objects that the payloads of ingest-s3 name. A case whose object is not here needs it to be missing.
 OBJECTS = {
     "accidents/valid.csv": "fixtures/datasets/accidents/valid.csv",
     "accidents/a b+ü.csv": "fixtures/datasets/accidents/valid.csv",
@@ -23,14 +23,14 @@ OBJECTS = {
 WATCH_STATE = "watch.json"
 WATCH_PORT = 9000
 START_SECONDS = 60
-# The first invocation of a function asks cargo to build it, which `make build` has done.
+# The first invocation of a function makes cargo build it, unless `make build` has done so.
 INVOKE_SECONDS = 300
 
 
 def loopback():
-    """The address `cargo lambda invoke` looks at by default, where there is IPv6; else IPv4's.
+    """Returns the default address of `cargo lambda invoke`: IPv6 loopback if it exists, else IPv4.
 
-    `cargo lambda watch` by itself would listen on every interface.
+    By default, `cargo lambda watch` would listen on every interface.
     """
     try:
         with socket.socket(socket.AF_INET6) as probe:
@@ -55,7 +55,7 @@ def watch(port=WATCH_PORT):
     hint = "" if address == "::1" else f" --invoke-address {address}"
     hint += "" if port == WATCH_PORT else f" --invoke-port {port}"
     print(f"cargo lambda invoke <function> --data-file events/<function>/<case>.json{hint}", flush=True)
-    # The process keeps its number and its birth when it becomes another program.
+    # A process keeps its pid and start time when it executes another program.
     state = {"address": address, "port": port, "process": process.identity(os.getpid())}
     (running.home / WATCH_STATE).write_text(json.dumps(state))
     os.chdir(place.ROOT)
@@ -77,7 +77,7 @@ def replay(only=None):
 
 
 def find_cases(events, only=None):
-    """Each payload with the answer it expects: [(function, case, payload file, expected file)]."""
+    """Returns each payload with its expected answer: [(function, case, payload file, expected file)]."""
     cases = []
     for function in sorted(place.FUNCTIONS.values()):
         for payload in sorted((events / function).glob("*.json")):
@@ -90,7 +90,7 @@ def find_cases(events, only=None):
 
 
 def buckets_of(payload):
-    """The buckets that a payload of ingest-s3 names, in notifications and in continuations."""
+    """Returns the buckets that a payload of ingest-s3 names, in notifications and in continuations."""
     found = set()
     for record in payload.get("Records", []):
         try:
@@ -104,7 +104,7 @@ def buckets_of(payload):
 
 
 def put_objects(running, cases):
-    """Puts the fixtures where the payloads say they are: buckets of that very name, made if need be."""
+    """Puts the fixtures where the payloads expect them, in buckets of the same names, created if missing."""
     s3 = running.client("s3")
     named = set()
     for function, _, payload, _ in cases:
@@ -138,7 +138,7 @@ def _some_stack():
 
 @contextmanager
 def _some_watch(running):
-    """Address and port of the `make watch` that runs, or of one started here and ended after."""
+    """Yields address and port of a running `make watch`, or of one started here and ended afterwards."""
     try:
         state = json.loads((running.home / WATCH_STATE).read_text())
         if process.alive(state["process"]):
@@ -183,7 +183,7 @@ def _send(case, watch_at, running):
         "cargo", "lambda", "invoke", function, "--data-file", str(payload),
         "--invoke-address", watch_at[0], "--invoke-port", str(watch_at[1]), "--output-format", "json",
     ]
-    # Run elsewhere than in the workspace, so that the answer depends on nothing but the port.
+    # Run outside the workspace, so that the answer depends on the port alone.
     with tempfile.TemporaryDirectory(dir=running.home) as empty:
         try:
             done = subprocess.run(
@@ -200,7 +200,7 @@ def _send(case, watch_at, running):
 
 
 def judge(code, answer, complaint, expected):
-    """What is wrong with an answer, or None."""
+    """Returns the fault in an answer, or None."""
     if code != 0:
         return (complaint or answer).strip() or f"exit code {code}"
     try:

@@ -1,4 +1,4 @@
-"""What a run came to: collected and written to report.json; `show` puts it on a screen."""
+"""Result of a run: collected and written to report.json; `show` prints it."""
 
 import json
 import tomllib
@@ -18,7 +18,7 @@ FROM events WHERE kind = 'reading' AND dataset = '{dataset}' GROUP BY 1 ORDER BY
 
 @dataclass
 class Report:
-    """Everything that was measured. The first fields are the books; see `books.Line` and `books.Books`."""
+    """All measurements. The first fields are those of the reconciliation; see `books.Line` and `books.Books`."""
 
     rows: int
     raw_records: int
@@ -59,14 +59,14 @@ class Report:
     balanced: bool = False
 
     def add_windows(self, by_spec, newest, late, wrong):
-        """What the table of windows has, and what is wrong with it."""
+        """Adds the windows of the table, and the problems with them."""
         self.windows, self.newest_windows, self.late = by_spec, newest, late
         self.problems += books.some("windows are not what their readings come to", wrong)
         self.balanced = not self.problems
 
 
 def collect(stack, watcher, feeds, expected_alerts):
-    """Asks Athena, CloudWatch, the logs and the layers, and settles the books."""
+    """Queries Athena, CloudWatch, the logs and the layers, and reconciles the run."""
     seen = watcher.seen
     functions = {
         name: probe.add_batches(probe.batch_lines(stack, key)) for key, name in place.FUNCTIONS.items()}
@@ -117,7 +117,7 @@ def collect(stack, watcher, feeds, expected_alerts):
 
 
 def ask_athena(stack, layer):
-    """Distinct events of each dataset and of each value of what it is cut by, and the rows stored."""
+    """Returns the distinct events of each dataset and of each value it is counted by, and the rows stored."""
     if not layer.objects:
         return {}, 0
     by_dataset, stored = {}, 0
@@ -132,7 +132,7 @@ def ask_athena(stack, layer):
 
 
 def _check_the_ends(report, failed, dead_letters):
-    """What the layers, CloudWatch and the queues must show once the books themselves balance."""
+    """Checks the layers, CloudWatch and the queues once the rows themselves are reconciled."""
     events, delivered = Counter(), Counter()
     for line in report.feeds:
         events[line["dataset"]] += line["events"]
@@ -147,7 +147,7 @@ def _check_the_ends(report, failed, dead_letters):
             report.problems.append(
                 f"{delivered[dataset]} events of {dataset}, but the metric {_metric_key(name, cut)} counts {counted}")
         elif counted > delivered[dataset]:
-            # What is delivered again is counted again: metrics are sums, they have no ids.
+            # Redelivered events are counted again: metrics are sums and have no ids.
             report.notes.append(
                 f"{_metric_key(name, cut)} counts {counted} for {delivered[dataset]} events: some were delivered again")
     for name, layer in failed.items():
@@ -158,13 +158,13 @@ def _check_the_ends(report, failed, dead_letters):
 
 
 def count_metrics(path=place.ROOT / "config" / "pipeline.toml"):
-    """The metrics that count events, each as (dataset, name, dimensions)."""
+    """Returns the metrics that count events, each as (dataset, name, dimensions)."""
     specs = tomllib.loads(path.read_text()).get("metrics", [])
     return [(spec["dataset"], spec["name"], spec["dimensions"]) for spec in specs if "measure" not in spec]
 
 
 def _whole(text):
-    """A value as a person writes it: whole numbers without a point, and `none` for what an event does not have."""
+    """Formats a value for a person: whole numbers without a point, and `none` for an absent value."""
     try:
         return f"{float(text):g}"
     except TypeError:
@@ -178,7 +178,7 @@ def _metric_key(name, dimensions):
 
 
 def metric_sums(series):
-    """Sum of each metric by the set of its dimensions: the same events, cut in several ways."""
+    """Returns the sum of each metric by its set of dimensions: the same events, counted in several ways."""
     sums = {}
     for one in series:
         key = _metric_key(one.name, one.dimensions)
@@ -187,7 +187,7 @@ def metric_sums(series):
 
 
 def top_metrics(series, top=TOP):
-    """The largest series of each metric and set of dimensions."""
+    """Returns the largest series of each metric and set of dimensions."""
     groups = {}
     for one in series:
         groups.setdefault(_metric_key(one.name, one.dimensions), []).append(one)

@@ -1,12 +1,12 @@
-"""Counts the rows of a file without asking the code that is being measured.
+"""Counts the rows of a file without the code under measurement.
 
-The rule is the ingest's: the header and blank lines are no rows; a row follows RFC 4180, so that a
-quoted cell may hold line ends; a row that is broken (quotes that do not match, another number of
-cells than the header, a NUL, bytes that are no UTF-8) costs its own physical line, and the next row
-begins at the next line. In JSON Lines each line that is not blank is a row.
+The rules are those of ingest. The header and blank lines are no rows. A row follows RFC 4180, so a quoted field may
+hold line ends. A broken row (quotes that do not match, another number of fields than the header, a NUL, bytes that are
+not UTF-8) is one physical line, and the next row begins at the next line. In JSON Lines each line that is not blank is
+a row.
 
-The method is another one: here a regular expression over the whole file in memory. What it cannot
-know is a limit on the size of a row, and what a damaged gzip would have held.
+The method differs: a regular expression over the whole file in memory. It does not know the size limit of a row, or the
+content of a damaged gzip.
 """
 
 import re
@@ -22,7 +22,7 @@ _LINE = re.compile(rb"[^\n]*(?:\n|\Z)")
 
 @dataclass(frozen=True)
 class Row:
-    """Where a row lies: bytes from the start of the (decompressed) file."""
+    """Position of a row: bytes from the start of the (decompressed) file."""
 
     offset: int
     end: int
@@ -30,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True)
 class File:
-    """A source file, taken apart. Where its gzip is damaged, the damage itself is the last row."""
+    """A source file split into rows. If its gzip is damaged, the damage itself is the last row."""
 
     data: bytes
     header: bytes
@@ -38,13 +38,13 @@ class File:
     damage: bool = False
 
     def first(self, count):
-        """The header and the first `count` rows, as bytes of the file."""
+        """Returns the header and the first `count` rows, as bytes of the file."""
         body = b"".join(self.data[row.offset:row.end] for row in self.rows[:count])
         return self.header + body
 
 
 def read(name, content):
-    """Takes the bytes of a file apart; `name` tells gzip from plain and CSV from JSON Lines."""
+    """Splits the bytes of a file; `name` tells gzip from plain and CSV from JSON Lines."""
     damage = False
     if content.startswith(b"\x1f\x8b"):
         content, damage = _gunzip(content)
@@ -57,7 +57,7 @@ def read(name, content):
 
 
 def _gunzip(content):
-    """The bytes of all members; of a damaged one the whole lines that come before the damage."""
+    """Returns the bytes of all members; of a damaged one, the whole lines before the damage."""
     out = bytearray()
     while content:
         member = zlib.decompressobj(31)
@@ -73,7 +73,7 @@ def _gunzip(content):
 
 
 def _before_the_damage(content):
-    """All that a damaged member gives when fed byte by byte: in one piece it gives nothing."""
+    """Returns everything that a damaged member yields byte by byte: in one piece it yields nothing."""
     out, member = bytearray(), zlib.decompressobj(31)
     try:
         for at in range(len(content)):

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from . import books, datasets, devices, expected, faults, feed, follow, kafka, place, probe, report, show, stack, windows
 
 ALERTS_SHOWN = 3
-# What `all` runs together; `python -m demo demo --feed` knows them too.
+# Feeds that `all` runs together; `python -m demo demo --feed` lists them too.
 FEEDS = [*datasets.DATASETS, "kafka", "http"]
 
 
 @contextmanager
 def step(name, seconds, key):
-    """Prints what is being done and, when it is done, how long it took."""
+    """Prints a step and, when it is done, how long it took."""
     begun = time.monotonic()
     said = []
     yield said.append
@@ -24,19 +24,19 @@ def step(name, seconds, key):
 
 
 def exit_on_term():
-    """SIGTERM ends a verb like Ctrl-C does: through its `finally`."""
+    """Makes SIGTERM end a verb as Ctrl-C does: through its `finally`."""
     def leave(number, _frame):
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGHUP, leave)
-    # A shell that starts a command in the background has it ignore Ctrl-C's signal; this one must not.
+    # A shell that starts a command in the background makes it ignore SIGINT; this one must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
 def undisturbed():
-    """While something is taken down, a second Ctrl-C does not interrupt that."""
+    """Ignores Ctrl-C during a teardown."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -46,7 +46,7 @@ def undisturbed():
 
 
 def start_and_deploy(home, seconds, parameters=None):
-    """MiniStack with Tributary in it; ends it again if the deployment fails."""
+    """Yields MiniStack with Tributary in it; ends it again if the deployment fails."""
     with step("MiniStack", seconds, "start") as say:
         running = stack.start(home)
         say(running.endpoint)
@@ -67,7 +67,7 @@ def _resource_count(running):
 
 
 def feeds_of(name, data=None, first=None):
-    """The feeds of a run: one by name, or all of them; `data` and `first` are for those that are files."""
+    """Returns the feeds of a run: one by name, or all of them; `data` and `first` are for feeds of files."""
     if data is not None and name not in datasets.DATASETS:
         raise ValueError(f"a file of your own goes with one of {', '.join(datasets.DATASETS)}, not with {name}")
     names = FEEDS if name == "all" else [name]
@@ -76,7 +76,7 @@ def feeds_of(name, data=None, first=None):
 
 
 def demo(feeds, kill=None, alarm_function=None, aggregate=False):
-    """Runs feeds through a stack of their own; returns the exit code."""
+    """Runs feeds through their own stack; returns the exit code."""
     begun = time.monotonic()
     what = f"{feeds[0].name}: {feeds[0].what}" if len(feeds) == 1 else f"{len(feeds)} feeds"
     print(f"Tributary demo: {sum(one.row_count for one in feeds)} rows of {what}\n", flush=True)
@@ -105,7 +105,7 @@ def _measure(running, feeds, kill, alarm_function, seconds):
     feed.shorten_redelivery(running, sum(one.row_count for one in feeds))
     killer = faults.Killer(running, *kill) if kill else None
     if killer:
-        # An invocation must fit between two kills, or nothing is ever done.
+        # An invocation must fit between two kills, or it never finishes.
         running.small_batches(max(1, min(stack.RECORDS_AT_ONCE, int(10 * kill[1]))))
         killer.start()
     for one in feeds:
@@ -145,7 +145,7 @@ def _see_the_alarm(running, function, ops, result):
 
 
 def up():
-    """Starts a stack that stays, and says what to try with it."""
+    """Starts a stack that stays up, and prints commands to try."""
     running = stack.attach(place.UP_HOME)
     if running and running.alive():
         running.read_outputs()
@@ -159,7 +159,8 @@ def up():
 
 
 def write_env(running):
-    """target/local/env: what a shell or `cargo lambda watch` needs to act as one of the functions."""
+    """Writes target/local/env: the variables that a shell or `cargo lambda watch` needs to act as one of the functions.
+    """
     variables = {**place.aws_environment(running.endpoint), **running.function_environment()}
     path = running.home / "env"
     path.write_text("".join(f"{name}={value}\n" for name, value in sorted(variables.items())))
@@ -167,7 +168,7 @@ def write_env(running):
 
 
 def commands(running):
-    """The commands to try next, ready to paste."""
+    """Returns the commands to try next, ready to paste."""
     o = running.outputs
     env = place.relative(running.home / "env")
     sql = "SELECT try(measures['severity']) AS severity, count(*) AS n FROM events GROUP BY 1 ORDER BY 1"

@@ -1,8 +1,8 @@
-"""A report on a screen: short, aligned, the same for every feed."""
+"""Prints a report: short, aligned, the same for every feed."""
 
 from . import books, probe
 
-# The columns of the books, by the fields of `books.Line`.
+# Columns of the reconciliation, by the fields of `books.Line`.
 COLUMNS = {
     "rows": "rows", "raw_records": "raw", "events": "events", "duplicates": "duplicates", "quarantined": "quarantined",
     "rejected": "rejected", "filtered": "filtered", "lost": "lost",
@@ -11,7 +11,7 @@ SHOWN_VALUES = 6
 
 
 def show(report, alerts_shown, out=print):
-    """The books and what came out at the other end, in a form that fits a screen."""
+    """Prints the reconciliation and the output of a run, in a form that fits a screen."""
     for part in (_books, _athena, _windows, _metrics, _layers, _functions):
         part(report, out)
     _alerts(report, alerts_shown, out)
@@ -68,7 +68,7 @@ def _athena(report, out):
 
 
 def _values(found, out):
-    """How the events of a dataset are spread: all values in their order where they are few, else the most frequent."""
+    """Returns the distribution of a dataset's events: all values in order if they are few, else the most frequent."""
     values = list(found.get("values", {}).items())
     if len(values) > SHOWN_VALUES:
         values = sorted(values, key=lambda value: -value[1])
@@ -139,7 +139,7 @@ def _size(count):
 
 
 def show_end(report, out=print):
-    """The last lines: kills, the alarm, and whether everything balances."""
+    """Prints the last lines: kills, the alarm, and whether everything balances."""
     if report.kills:
         killed = ", ".join(f"{name} {count}" for name, count in report.kills["by_function"].items())
         out(f"\nKilled in the run: {killed}; {report.kills['in_mid_run']} of them while a batch was being worked on")

@@ -1,8 +1,8 @@
-"""The local AWS: MiniStack as a process of ours, and Tributary deployed into it by `sam deploy`.
+"""The local AWS: MiniStack as a child process, with Tributary deployed into it by `sam deploy`.
 
-Everything it writes lies under its home (`target/local` for `up`, `target/demo` for `demo`), so that
-both can run side by side and a crash leaves nothing elsewhere. `state.json` there says which process
-it is; a half-started leftover is found by it and ended before a new one starts.
+All its files are below its home (`target/local` for `up`, `target/demo` for `demo`), so that both can run at the same
+time and a crash leaves nothing elsewhere. `state.json` there identifies the process; a leftover process is found by it
+and ended before a new one starts.
 """
 
 import json
@@ -29,7 +29,7 @@ AGGREGATES_AT_ONCE = 3
 
 
 class StackError(Exception):
-    """The local stack cannot be had; the text says why and where to look."""
+    """The local stack cannot be used; the text names the reason and where to look."""
 
 
 class Stack:
@@ -54,7 +54,7 @@ class Stack:
         return self.home / "ministack.log"
 
     def client(self, service):
-        """A boto3 client that can reach this MiniStack only."""
+        """Returns a boto3 client that can reach this MiniStack only."""
         if service not in self._clients:
             session = boto3.session.Session(
                 aws_access_key_id=place.CREDENTIALS["AWS_ACCESS_KEY_ID"],
@@ -80,7 +80,8 @@ class Stack:
     # Deploying
 
     def deploy(self, **parameters):
-        """Runs `sam deploy` as a user would, with `parameters` besides those of samconfig.toml, and reads the outputs."""
+        """Runs `sam deploy` as a user would, with `parameters` besides those of samconfig.toml, and reads the outputs.
+        """
         template = place.BUILD / "template.yaml"
         if not template.exists():
             raise StackError(f"{place.relative(template)} is not there: run `make build` first")
@@ -90,7 +91,7 @@ class Stack:
             "--template-file", str(template), "--no-confirm-changeset", "--no-progressbar",
         ]
         if parameters:
-            # On the command line they take the place of all those in the file.
+            # Parameters on the command line replace all those in the file.
             given = [_configured_parameters(), *(f"{name}={value}" for name, value in parameters.items())]
             command += ["--parameter-overrides", " ".join(given)]
         with log.open("wb") as out:
@@ -108,11 +109,11 @@ class Stack:
         self.small_batches(AGGREGATES_AT_ONCE if parameters.get("AggregateRecords") == "true" else RECORDS_AT_ONCE)
 
     def small_batches(self, size):
-        """Has MiniStack hand `transform` so many records at once, and not 1,000 as AWS does.
+        """Makes MiniStack pass `transform` this many records per batch instead of 1,000 as on AWS.
 
-        It writes a Parquet object for each event before it answers PutRecords, some 13 ms each and more
-        on a busy machine: a chunk of 500 would come near the 10 s that a call has. And it knows no batch
-        item failures: what is reported as undelivered does not come again.
+        MiniStack writes a Parquet object for each event before it answers PutRecords, about 13 ms each and more on a
+        busy machine: a chunk of 500 would come near the 10 s limit of a call. It does not support batch item failures
+        either: records reported as undelivered are not redelivered.
         """
         client = self.client("lambda")
         mappings = client.list_event_source_mappings(FunctionName=self.function_name("Transform"))["EventSourceMappings"]
@@ -120,7 +121,7 @@ class Stack:
             client.update_event_source_mapping(UUID=mapping["UUID"], BatchSize=size)
 
     def _allow_publish_batch(self):
-        """MiniStack asks for a permission named after PublishBatch; on AWS it is sns:Publish's, and has none."""
+        """Allows what MiniStack requires: a permission named after PublishBatch; on AWS sns:Publish covers it."""
         name = self.function_name("Alerts")
         role = self.client("lambda").get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
         statement = {"Effect": "Allow", "Action": "sns:PublishBatch", "Resource": self.outputs["AlertsTopicArn"]}
@@ -129,7 +130,7 @@ class Stack:
             PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
     def _sam_environment(self):
-        # SAM keeps a note of its own in the home directory unless told another place.
+        # SAM writes metadata to the home directory unless given another folder.
         return {
             **self.environment,
             "SAM_CLI_TELEMETRY": "0",
@@ -138,7 +139,7 @@ class Stack:
         }
 
     def read_outputs(self):
-        """Finds Tributary's stack by its outputs, whatever samconfig.toml calls it."""
+        """Finds Tributary's stack by its outputs, whatever its name in samconfig.toml."""
         for stack in self.client("cloudformation").describe_stacks()["Stacks"]:
             outputs = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
             if "SourceBucketName" in outputs:
@@ -150,7 +151,7 @@ class Stack:
         return self.outputs[f"{logical_id}FunctionName"]
 
     def function_environment(self):
-        """The variables of all functions merged, for `cargo lambda watch`."""
+        """Returns the merged variables of all functions, for `cargo lambda watch`."""
         merged = {}
         for logical_id in place.FUNCTIONS:
             configuration = self.client("lambda").get_function_configuration(
@@ -165,7 +166,7 @@ def _configured_parameters():
 
 
 def start(home):
-    """A fresh MiniStack on a free port, after ending what an earlier command left in this home."""
+    """Starts a fresh MiniStack on a free port, after ending what an earlier command left in this home."""
     previous = attach(home)
     owner = _state(home).get("owner")
     if previous and previous.alive() and process.alive(owner) and owner["pid"] != os.getpid():
@@ -197,7 +198,7 @@ def start(home):
 
 
 def attach(home):
-    """The stack that runs in this home, or None."""
+    """Returns the stack that runs in this home, or None."""
     state = _state(home)
     if not state:
         return None
@@ -205,7 +206,7 @@ def attach(home):
 
 
 def running(home):
-    """The stack that runs in this home and answers, with its outputs; raises where there is none."""
+    """Returns the running stack of this home that answers, with its outputs; raises if there is none."""
     stack = attach(home)
     if stack is None or not stack.alive():
         raise StackError("no local stack is running: start one with `make up`")
@@ -223,12 +224,12 @@ def _state(home):
 def _launch(home):
     port = free_port()
     stack = Stack(home, port, None)
-    # Little is passed on, because MiniStack hands its whole environment to the functions: what a
+    # Few variables are passed on, because MiniStack passes its whole environment to the functions: everything a
     # function needs must come from the template.
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LOG_LEVEL") if name in os.environ}
     environment |= place.aws_environment(stack.endpoint) | {
         "PATH": stack.environment["PATH"],
-        # Each function acts as its role, and what the template does not allow is denied.
+        # Each function has the permissions of its role; everything the template does not allow is denied.
         "AUTH": os.environ.get("AUTH", "true"),
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
@@ -237,13 +238,13 @@ def _launch(home):
         "STATE_DIR": str(home / "tmp" / "state"),
         "S3_DATA_DIR": str(home / "tmp" / "s3"),
         "NO_PROXY": "127.0.0.1,localhost",
-        # Both would listen on every interface, and nothing here speaks MQTT or SFTP.
+        # Both would listen on every interface, and nothing here uses MQTT or SFTP.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "PYTHONUNBUFFERED": "1",
     }
     with stack.log.open("ab") as log:
-        # A group of its own: Ctrl-C must reach this driver first, which then ends the group.
+        # A process group of its own: Ctrl-C must reach this driver first, which then ends the group.
         started = subprocess.Popen(
             [sys.executable, "-m", "ministack"], cwd=home, env=environment,
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,

@@ -1,6 +1,6 @@
-"""The windows of a run: read back from the table, and held against what the readings that were found come to.
+"""Windows of a run: read back from the table, and compared with a reference over the readings that were found.
 
-The reference shares nothing with the code that is measured but the specs of config/pipeline.toml.
+The reference shares nothing with the code under measurement but the specs of config/pipeline.toml.
 """
 
 import base64
@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 
 from . import place
 
-# How long the function may take to get to the last readings of a run.
+# Maximum time for the function to reach the last readings of a run.
 PATIENCE_SECONDS = 90
 SHOWN_GROUPS = 3
 SHOWN_WINDOWS = 4
@@ -22,7 +22,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Kept:
-    """A window as the table has it; `means` by measure."""
+    """A window of the table; `means` by measure."""
 
     spec: str
     group: str
@@ -42,7 +42,7 @@ def specs(path=place.ROOT / "config" / "pipeline.toml"):
 
 
 def read(stack):
-    """Every window of the table."""
+    """Returns every window of the table."""
     found = []
     pages = stack.client("dynamodb").get_paginator("scan").paginate(TableName=stack.outputs["WindowsTableName"])
     for item in (item for page in pages for item in page["Items"]):
@@ -59,7 +59,7 @@ def kept(spec, group, start, body):
 
 
 def reference(events, late, windows):
-    """Counts and means by window, of specs by event time: of all events but those that were late for it."""
+    """Computes counts and means by window, for specs by event time, of all events but the late ones."""
     too_late = {(base64_event(row)["event_id"], row["message"]) for row in late}
     values = defaultdict(lambda: defaultdict(list))
     for spec in windows:
@@ -96,7 +96,7 @@ def seconds(text):
 
 
 def differences(found, wanted, by_arrival):
-    """What the table has and should not, lacks, or has wrong. `by_arrival` are the specs that are not held."""
+    """Returns unexpected, missing and wrong windows of the table. `by_arrival` are the specs that are not checked."""
     held = {one.key: one for one in found if one.spec not in by_arrival}
     wrong = [f"{' '.join(key)} is missing" for key in sorted(wanted.keys() - held.keys())]
     wrong += [f"{' '.join(key)} is of no reading" for key in sorted(held.keys() - wanted.keys())]
@@ -111,7 +111,7 @@ def differences(found, wanted, by_arrival):
 
 
 def settle(stack, seen, poll, clock=time.monotonic, sleep=time.sleep):
-    """Waits until the windows hold what was found; returns them, and what is wrong with them by then."""
+    """Waits until the windows match what was found; returns them, and the differences left at the end."""
     windows = specs()
     by_arrival = {spec["id"] for spec in windows if spec.get("time", "event") != "event"}
     until = clock() + PATIENCE_SECONDS
@@ -125,7 +125,7 @@ def settle(stack, seen, poll, clock=time.monotonic, sleep=time.sleep):
 
 
 def summary(found):
-    """By spec: how many windows of how many groups, and of each phase; revisions; readings."""
+    """Returns, by spec, the number of windows, groups, windows in each phase, revisions and readings."""
     by_spec = {}
     for one in sorted(found, key=lambda one: one.spec):
         line = by_spec.setdefault(one.spec, {"windows": 0, "groups": set(), "closed": 0, "revised": 0, "readings": 0})
@@ -138,7 +138,7 @@ def summary(found):
 
 
 def newest(stack, found):
-    """For the first specs of the run, some groups and the means of their newest windows: one query each."""
+    """Returns, for the first specs of the run, some groups with the means of their newest windows: one query each."""
     shown = []
     for spec in list(summary(found))[:2]:
         groups = sorted({one.group for one in found if one.spec == spec})

@@ -1,12 +1,12 @@
-"""A real Apache Cassandra on this machine, to test against: one node of 127.0.0.1, without containers.
+"""A real Apache Cassandra for tests: one node on 127.0.0.1, without containers.
 
     python -m tools.cassandra start|kill|stop|status --home DIR
 
-Each verb prints one JSON object. What is needed is `java` (17 or later; Cassandra 5.0 is made for 11 and 17) and `mvn`, which
-fetches what tools/cassandra/pom.xml names, once, into target/cassandra, as the settings of whoever runs it say. Where it
-cannot be had, the exit code is 77 and a line says "skipped: why".
+Each verb prints one JSON object. It needs `java` (17 or later; Cassandra 5.0 supports 11 and 17) and `mvn`, which
+downloads the dependencies of tools/cassandra/pom.xml once into target/cassandra, with the user's own settings. If
+Cassandra cannot be had, the exit code is 77 and a line says "skipped: why".
 
-It asks for a password: `cassandra`, `cassandra`, as every Cassandra does that was just made.
+It requires a password: `cassandra`, `cassandra`, the default of a new Cassandra.
 """
 
 import json
@@ -21,7 +21,7 @@ POM = ROOT / "tools" / "cassandra" / "pom.xml"
 JARS = ROOT / "target" / "cassandra"
 USER = PASSWORD = "cassandra"
 
-# What Cassandra reaches into: conf/jvm17-server.options of its own distribution.
+# Packages that Cassandra needs opened: conf/jvm17-server.options of its own distribution.
 EXPORTS = ["java.base/jdk.internal.misc", "java.base/java.lang.ref", "java.management.rmi/com.sun.jmx.remote.internal.rmi",
            "java.rmi/sun.rmi.registry", "java.rmi/sun.rmi.server", "java.sql/java.sql", "jdk.unsupported/sun.misc"]
 OPENS = ["java.base/java.io", "java.base/java.lang", "java.base/java.lang.module", "java.base/java.lang.reflect",
@@ -29,7 +29,7 @@ OPENS = ["java.base/java.io", "java.base/java.lang", "java.base/java.lang.module
          "java.base/jdk.internal.module", "java.base/jdk.internal.ref", "java.base/jdk.internal.reflect",
          "java.base/jdk.internal.util.jar", "java.base/sun.nio.ch", "jdk.management/com.sun.management.internal"]
 
-# A node for tests: small, quick to start, and alone, so that it waits for no other one.
+# A node for tests: small, quick to start, and alone, so that it waits for no other.
 JVM = ["-Xss256k", "-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+PerfDisableSharedMem",
        "-Djava.awt.headless=true", "-Djava.net.preferIPv4Stack=true", "-Dio.netty.tryReflectionSetAccessible=true",
        "-Dcassandra-foreground=yes", "-Dcassandra.ring_delay_ms=1", "-Dcassandra.skip_wait_for_gossip_to_settle=0",
@@ -46,12 +46,12 @@ LOG = """<configuration>
 
 
 class Node(server.Server):
-    """One node; `node` is where it takes CQL."""
+    """One node; `node` is its CQL address."""
 
     NAME, FILE = "Cassandra", "cassandra.json"
 
     def prepare(self):
-        """Configuration; the ports stay those of the first start."""
+        """Writes the configuration; the ports stay those of the first start."""
         server.jars(self.NAME, POM, JARS)
         native, storage, storage_tls = free_ports(3)
         settings = {
@@ -72,7 +72,7 @@ class Node(server.Server):
             "authenticator": {"class_name": "PasswordAuthenticator"},
             "authorizer": {"class_name": "CassandraAuthorizer"},
             "role_manager": {"class_name": "CassandraRoleManager"},
-            # What is answered for is on disk: the node is killed in tests.
+            # Acknowledged writes are on disk: tests kill the node.
             "commitlog_sync": "batch",
             "commitlog_segment_size": "8MiB",
             "commitlog_total_space": "64MiB",
@@ -100,12 +100,14 @@ class Node(server.Server):
         return answers(known["node"], known["user"], known["password"])
 
 
-# Of the native protocol, version 4: what a frame is.
+# Opcodes of a frame of the native protocol, version 4.
 STARTUP, AUTHENTICATE, AUTH_RESPONSE, AUTH_SUCCESS = 0x01, 0x03, 0x0F, 0x10
 
 
 def answers(node, user, password):
-    """Whether a Cassandra is there that takes this password; the first one's user is made some time after its start."""
+    """Returns whether a Cassandra answers and accepts this password; it creates its first user some time after its
+    start.
+    """
     host, _, port = node.rpartition(":")
     version, number = "CQL_VERSION", "3.0.0"
     options = struct.pack(f">HH{len(version)}sH{len(number)}s", 1, len(version), version.encode(), len(number), number.encode())
@@ -119,7 +121,7 @@ def answers(node, user, password):
 
 
 def _asked(connection, opcode, body):
-    """Sends a frame; the opcode of the one that answers, or none."""
+    """Sends a frame; returns the opcode of the answer, or None."""
     connection.sendall(struct.pack(">BBhBi", 4, 0, 0, opcode, len(body)) + body)
     header = _exactly(connection, 9)
     if header is None:
@@ -139,7 +141,7 @@ def _exactly(connection, count):
 
 
 def main(arguments=None):
-    """The command; its exit code."""
+    """Runs the command; returns its exit code."""
     given = server.parser("tools.cassandra", "A real Cassandra node on this machine.").parse_args(arguments)
     return server.run("tools.cassandra", Node(given.home), given.verb)
 

@@ -1,11 +1,11 @@
-"""Fuzzes the targets of `fuzz/` with libFuzzer, one after the other, and says what came of it.
+"""Fuzzes the targets of `fuzz/` with libFuzzer, one after the other, and prints the results.
 
     python -m tools.fuzz [TARGET ...] [--time SECONDS]
 
-The stable toolchain is enough: the flags below make the compiler count edges and comparisons for libFuzzer,
-which the crate `bolero` brings as source. The build has a profile and a folder of its own beneath target.
-Inputs that reach new code are kept in target/fuzz/<target>/corpus, and the next run begins with them. One
-that breaks a property is named, with the command that shows how; the exit code is 1 then.
+The stable toolchain is enough: the flags below make the compiler count edges and comparisons for libFuzzer, which the
+crate `bolero` contains as source. The build has its own profile and folder beneath target. Inputs that reach new code
+are kept in target/fuzz/<target>/corpus, and the next run begins with them. An input that breaks a property is named,
+with the command to reproduce it; the exit code is then 1.
 """
 
 import argparse
@@ -18,14 +18,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "target" / "fuzz"
 
-# As cargo-bolero and cargo-fuzz build, but for the sanitizers, which need a nightly compiler.
+# The flags of cargo-bolero and cargo-fuzz without sanitizers, which need a nightly compiler.
 FLAGS = [
     "--cfg", "fuzzing", "--cfg", "fuzzing_libfuzzer", "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4", "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table", "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ]
 
-# Longer inputs are for tests of their own. An input takes milliseconds: a minute is for busy machines.
+# Longer inputs have tests of their own. An input takes milliseconds: a minute is for busy machines.
 LIMITS = ["-max_len=4096", "-timeout=60", "-rss_limit_mb=2048"]
 
 STATUS = re.compile(r"^#(\d+)\s+(INITED|DONE)\s+cov: (\d+) ft: \d+ corp: (\d+)/", re.MULTILINE)
@@ -34,8 +34,9 @@ FOUND = re.compile(r"Test unit written to (\S+)")
 
 
 def figures(log):
-    """What libFuzzer says: executions, edges after the corpus and at the end, inputs kept; where it found
-    something, the file with the input."""
+    """Parses libFuzzer's log: executions, edges after the corpus and at the end, inputs kept and, if it found
+    something, the file with the input.
+    """
     statuses = {name: (int(count), int(edges), int(kept)) for count, name, edges, kept in STATUS.findall(log)}
     executed = EXECUTED.search(log)
     found = FOUND.search(log)
@@ -51,10 +52,10 @@ def figures(log):
 
 
 def build():
-    """The path of the binary, linked with libFuzzer."""
+    """Returns the path of the binary, linked with libFuzzer."""
     host = re.search(r"^host: (\S+)", subprocess.run(
         ["rustc", "-vV"], cwd=ROOT, check=True, capture_output=True, text=True).stdout, re.MULTILINE)[1]
-    # With a target named, the flags are for it alone and not for build scripts.
+    # With a target given, the flags do not apply to build scripts.
     subprocess.run(
         ["cargo", "build", "--locked", "--package", "tributary-fuzz", "--profile", "fuzz", "--target", host],
         cwd=ROOT, check=True, env={**os.environ, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(FLAGS)})
@@ -62,7 +63,7 @@ def build():
 
 
 def fuzz(binary, target, seconds):
-    """Runs one target for so long; its figures."""
+    """Runs one target for this many seconds; returns its figures."""
     home = HOME / target
     (home / "corpus").mkdir(parents=True, exist_ok=True)
     # Relative, because the arguments are split at blanks.

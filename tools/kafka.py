@@ -1,10 +1,10 @@
-"""A real Apache Kafka on this machine, to test against: one KRaft node of 127.0.0.1, without containers.
+"""A real Apache Kafka for tests: one KRaft node on 127.0.0.1, without containers.
 
     python -m tools.kafka start|kill|stop|status --home DIR
 
-Each verb prints one JSON object. What is needed is `java` (17 or later) and `mvn`, which fetches what tools/kafka/pom.xml
-names, once, into target/kafka, as the settings of whoever runs it say. Where it cannot be had, the exit code is 77 and
-a line says "skipped: why".
+Each verb prints one JSON object. It needs `java` (17 or later) and `mvn`, which downloads the dependencies of
+tools/kafka/pom.xml once into target/kafka, with the user's own settings. If Kafka cannot be had, the exit code is 77
+and a line says "skipped: why".
 """
 
 import base64
@@ -21,13 +21,13 @@ from .server import ROOT, Broken, free_ports
 POM = ROOT / "tools" / "kafka" / "pom.xml"
 JARS = ROOT / "target" / "kafka"
 
-# A broker for tests: small, and quick to start.
+# A broker for tests: small and quick to start.
 JVM = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true",
        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
 
 
 class Broker(server.Server):
-    """One node; `bootstrap` is where it is."""
+    """One node; `bootstrap` is its address."""
 
     NAME, FILE = "Kafka", "broker.json"
 
@@ -45,7 +45,7 @@ class Broker(server.Server):
         return [server.java(self.NAME), *JVM, "-cp", f"{server.jars(self.NAME, POM, JARS)}/*"]
 
     def prepare(self):
-        """Configuration and empty storage; the ports stay those of the first start."""
+        """Writes the configuration and formats the storage; the ports stay those of the first start."""
         java = self._java()
         broker, controller = free_ports(2)
         settings = {
@@ -58,7 +58,7 @@ class Broker(server.Server):
             "log.dirs": self.home / "data",
             "num.partitions": self.partitions,
             "auto.create.topics.enable": "true",
-            # One node cannot have three replicas, and a test cannot wait for members that never come.
+            # One node cannot have three replicas, and a test need not wait for more members of its group.
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 4,
             "transaction.state.log.replication.factor": 1,
@@ -79,7 +79,7 @@ class Broker(server.Server):
 
 
 def answers(bootstrap):
-    """Whether a Kafka broker is there: asks it for its versions, as every client does first."""
+    """Returns whether a Kafka broker answers: asks for its versions, as every client does first."""
     host, _, port = bootstrap.rpartition(":")
     correlation = 7
     request = struct.pack(">hhih", 18, 0, correlation, -1)
@@ -99,7 +99,7 @@ def answers(bootstrap):
 
 
 def main(arguments=None):
-    """The command; its exit code."""
+    """Runs the command; returns its exit code."""
     parser = server.parser("tools.kafka", "A real Kafka broker on this machine.")
     parser.add_argument("--partitions", type=int, default=4, help="of a topic that is made on demand (4)")
     given = parser.parse_args(arguments)

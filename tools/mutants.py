@@ -1,10 +1,10 @@
-"""Breaks the code on purpose, one mistake at a time, and sees the simulator notice each.
+"""Tests the simulator with mutants: breaks the code in one place at a time and expects a failing seed for each.
 
     python -m tools.mutants [NAME ...] [--seeds N]
 
-Each mutant is a copy of the repository beneath target/mutants with one place changed. It is built, and
-simulated seed by seed until a seed fails. A mutant that every seed forgives is a hole in the simulator,
-and the exit code is 1; so is a place that is no longer there.
+Each mutant is a copy of the repository beneath target/mutants with one place changed. It is built, and simulated seed
+by seed until a seed fails. A mutant that passes every seed is a gap in the simulator, and the exit code is 1; so it is
+if the place to change no longer exists.
 """
 
 import argparse
@@ -221,7 +221,7 @@ MUTANTS = [
 
 
 def copy_tree(tree):
-    """The tracked files, and those not yet tracked, as they are; times kept, so that little is built anew."""
+    """Copies all tracked and new files; modification times stay, so that little is rebuilt."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -237,8 +237,8 @@ def copy_tree(tree):
 
 
 def first_failure(tree, seeds):
-    """The lowest seed that fails and what it says, None where none of `seeds` does; an error where it does not build."""
-    # A directory of its own: cargo takes two copies of a workspace in one directory for the same.
+    """Returns the lowest seed that fails with its faults, or None; and an error if the mutant does not build."""
+    # A folder of its own: cargo takes two copies of a workspace in one folder for the same.
     environment = {**os.environ, "CARGO_TARGET_DIR": str(HOME / "build")}
     done = subprocess.run(
         ["cargo", "run", "--quiet", "--locked", "--package", "system-tests", "--bin", "sim", "--",
@@ -253,7 +253,7 @@ def first_failure(tree, seeds):
 
 
 def judge(mutant, tree, seeds):
-    """One line about a mutant, and whether it was noticed."""
+    """Returns one line about a mutant, and whether a seed failed."""
     path = tree / mutant.path
     text = path.read_text()
     if mutant.old not in text:

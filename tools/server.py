@@ -1,4 +1,4 @@
-"""Servers to test against, from Maven: the java that runs them, their jars, one node of each, and when there is none."""
+"""Servers for tests, from Maven: the java that runs them, their jars, one node of each, and the reasons to skip."""
 
 import argparse
 import hashlib
@@ -19,23 +19,23 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 90
 STOP_SECONDS = 30
 
-SKIPPED = 77  # what test harnesses take for "not run"
+SKIPPED = 77  # exit code that test harnesses read as "not run"
 JAVA_NEEDED = 17
 
-# What Maven says when it is the way to a repository, not the pom, that is wrong.
+# Maven's messages if a repository cannot be reached, as opposed to a wrong pom.
 UNREACHABLE = re.compile(r"Could not (transfer|resolve|find artifact)|Unknown host|cannot access|Connection (refused|timed)")
 
 
 class Skipped(Exception):
-    """The server cannot be had here; says why."""
+    """The server is not available here; the message gives the reason."""
 
 
 class Broken(Exception):
-    """The server is here and does not work."""
+    """The server is available and does not work."""
 
 
 def java(server):
-    """The java to run `server` with."""
+    """Returns the java to run `server` with."""
     found = shutil.which("java")
     if not found:
         raise Skipped(f"there is no java to run {server} with")
@@ -48,14 +48,14 @@ def java(server):
 
 
 def jars(server, pom, into):
-    """The folder below `into` with the jars that `pom` names, fetched if this pom's are not there yet."""
+    """Returns the folder below `into` with the jars that `pom` names, downloaded unless this pom's are there."""
     folder = into / hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
     if folder.is_dir():
         return folder
     maven = shutil.which("mvn")
     if not maven:
         raise Skipped(f"there is no mvn to fetch {server} with")
-    # A folder is complete or not there: fetched beside its place, then moved.
+    # A folder is complete or absent: it is downloaded under another name, then renamed.
     fetched = into / f"fetching-{os.getpid()}"
     command = [maven, "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={fetched}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
@@ -66,13 +66,13 @@ def jars(server, pom, into):
         raise (Skipped if any(map(UNREACHABLE.search, said)) else Broken)(f"{server} was not fetched: {why}")
     try:
         fetched.rename(folder)
-    except OSError:  # somebody else was faster
+    except OSError:  # another process was faster
         shutil.rmtree(fetched, ignore_errors=True)
     return folder
 
 
 def free_ports(count):
-    """Ports of 127.0.0.1 that nobody listens at."""
+    """Returns ports of 127.0.0.1 without a listener."""
     held = [socket.socket() for _ in range(count)]
     try:
         for one in held:
@@ -84,10 +84,10 @@ def free_ports(count):
 
 
 class Server:
-    """One node, whose files are in `home`. It may be killed and started again: what it took stays.
+    """One node with its files in `home`. After a kill it can be started again and keeps what it acknowledged.
 
-    Who derives from it says what it is called (`NAME`), where it writes what is known of it (`FILE`), what an empty
-    home needs (`prepare`, whose answer is written down and told), how it is started, and when it is there.
+    A subclass defines its name (`NAME`), the file with its facts (`FILE`), the preparation of an empty home (`prepare`,
+    whose result is stored and printed), its command line, and when it is ready.
     """
 
     NAME = FILE = ""
@@ -107,7 +107,7 @@ class Server:
         raise NotImplementedError
 
     def status(self):
-        """What is known of it: `running`, `pid`, `home`, and what `prepare` told."""
+        """Returns its facts: `running`, `pid`, `home`, and the result of `prepare`."""
         known = self._known() or {}
         running = bool(known) and process.alive(known["process"])
         told = {name: value for name, value in known.items() if name != "process"}
@@ -136,7 +136,7 @@ class Server:
         return self.status()
 
     def kill(self):
-        """SIGKILL: the server learns nothing of it."""
+        """Kills it with SIGKILL."""
         known = self._known()
         if not known or not process.alive(known["process"]):
             raise Broken(f"no {self.NAME} runs in {self.home}")
@@ -149,7 +149,7 @@ class Server:
         return self.status()
 
     def stop(self):
-        """Asks it to end, waits, and kills it if it must. A server that is not running is stopped."""
+        """Sends SIGTERM, waits, and kills it if needed. A server that does not run counts as stopped."""
         known = self._known()
         if known:
             process.end(known["process"], grace=STOP_SECONDS)
@@ -163,7 +163,7 @@ class Server:
 
 
 def parser(module, description):
-    """The verbs that every server has."""
+    """Returns a parser of the verbs that every server has."""
     top = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     top.add_argument("verb", choices=["start", "kill", "stop", "status"])
     top.add_argument("--home", required=True, help="where its files are")
@@ -171,7 +171,7 @@ def parser(module, description):
 
 
 def run(module, server, verb):
-    """Does what the verb says and prints what is known of the server then; the exit code."""
+    """Runs the verb and prints the facts of the server; returns the exit code."""
     try:
         print(json.dumps(getattr(server, verb)()))
     except Skipped as why:

@@ -1,8 +1,8 @@
-"""The windows of config/pipeline.toml as SQL: a second opinion, by an engine that shares nothing with ours.
+"""Windows of config/pipeline.toml as SQL: a reference on an engine that shares no code with ours.
 
-It reads the events that `tributary run --events` writes, as strings and numbers, and says of each window
-what its measures are, but for the scores of the anomaly detector and for quantiles, which are estimates
-there: of those it says between which values an estimate may lie.
+It reads the events that `tributary run --events` writes, as strings and numbers, and computes the measures of each
+window, except the scores of the anomaly detector. Quantiles are estimates in ours: for them it returns the bounds of a
+valid estimate.
 """
 
 import re
@@ -16,7 +16,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def specs(text=None):
-    """The window specs of a pipeline.toml, by id."""
+    """Returns the window specs of a pipeline.toml, by id."""
     config = tomllib.loads(PIPELINE.read_text() if text is None else text)
     return {spec["id"]: spec for spec in config["windows"]}
 
@@ -31,7 +31,7 @@ def literal(text):
 
 
 def events(path):
-    """A connection with the table `events`: one row an event, each event once."""
+    """Returns a connection with the table `events`: one row for each event, without duplicates."""
     connection = duckdb.connect()
     connection.execute("SET threads = 2")
     columns = ("{event_id: 'VARCHAR', kind: 'VARCHAR', dataset: 'VARCHAR', entity: 'VARCHAR', event_time: 'VARCHAR', "
@@ -45,8 +45,9 @@ def events(path):
 
 
 def windows(connection, spec):
-    """The windows of a spec: {(key, start in seconds): {measure: value}}, and with quantiles of a measure
-    {"<m>_p50": (lowest, highest)}."""
+    """Returns the windows of a spec: {(key, start in seconds): {measure: value}}, and with quantiles of a measure
+    {"<m>_p50": (lowest, highest)}.
+    """
     size = seconds(spec["size"])
     hop = seconds(spec.get("hop", spec["size"]))
     ns = "received_ns" if spec.get("time") == "received" else "event_ns"
@@ -64,7 +65,7 @@ def windows(connection, spec):
     for measure in spec["measures"]:
         add_measure(connection, spec, measure, found)
     for field in spec.get("count_by", []):
-        # A whole measure is written without its point.
+        # A whole number is written without a decimal point.
         text = (f"coalesce(attributes[{literal(field)}], CASE WHEN measures[{literal(field)}] = floor(measures[{literal(field)}]) "
                 f"THEN measures[{literal(field)}]::BIGINT::VARCHAR ELSE measures[{literal(field)}]::VARCHAR END)")
         rows = connection.execute(f"SELECT key, start, {text} AS value, count(*) FROM placed WHERE value IS NOT NULL GROUP BY ALL")
@@ -88,7 +89,7 @@ def add_measure(connection, spec, measure, found):
             first, last = values[-2:]
             window[f"{measure}_per_h"] = (last - first) * 3600e9 / (last_ns - first_ns)
         for quantile in spec.get("quantiles", []):
-            # An estimate lies between the values that are next to the exact place.
+            # An estimate lies between the values next to the exact position.
             place = quantile * (len(ordered) - 1)
             low, high = max(int(place) - 1, 0), min(int(place) + 2, len(ordered) - 1)
             window[f"{measure}_p{100 * quantile:g}"] = (ordered[low], ordered[high])

@@ -1,4 +1,4 @@
-"""What tests put together: a feed of one file with a few rows, and what a run of it leaves behind."""
+"""Test data: a feed of one file with a few rows, and the output of a run over it."""
 
 from demo.books import Seen
 from demo.feed import Files, Object
@@ -36,7 +36,7 @@ def alert(key):
 
 
 def a_good_run():
-    """Four rows: one bad at ingest, one bad later, two events, one of them severe."""
+    """Returns the output for four rows: one bad at ingest, one bad later, two events, one of them severe."""
     seen = Seen()
     seen.add_bad(bad(1, 100, at_ingest=True))
     for number, offset, key in ((2, 200, "A-2"), (3, 300, "A-3"), (4, 400, "A-4")):

@@ -1,4 +1,4 @@
-"""The books, over runs that went well and runs that did not."""
+"""Reconciliation of good and of bad runs."""
 
 import unittest
 from collections import Counter
@@ -14,7 +14,7 @@ def settle(seen, offsets=OFFSETS, filtered=0, codes=None, due=ALERTS_DUE):
 
 
 class Balanced(unittest.TestCase):
-    def test_every_row_ends_as_one_thing(self):
+    def test_every_row_has_one_result(self):
         settled = settle(a_good_run())
         total = settled.total
 
@@ -33,7 +33,7 @@ class Balanced(unittest.TestCase):
 
         self.assertEqual(settle(seen), settle(a_good_run()))
 
-    def test_an_alert_in_a_digest_has_come(self):
+    def test_alert_in_a_digest_is_found(self):
         seen = a_good_run()
         (told,) = seen.alerts.values()
         seen.alerts.clear()
@@ -44,7 +44,7 @@ class Balanced(unittest.TestCase):
 
         self.assertEqual((settled.problems, settled.alerts, settled.alerts_expected), ([], 1, 1))
 
-    def test_rows_with_the_same_key_are_one_event_and_counted_apart(self):
+    def test_rows_with_one_key_are_one_event(self):
         seen = a_good_run()
         seen.add_raw(raw(5, 500, "A-3"))
 
@@ -52,7 +52,7 @@ class Balanced(unittest.TestCase):
 
         self.assertEqual((settled.total.events, settled.total.duplicates, settled.problems), (2, 1, []))
 
-    def test_what_was_filtered_is_not_lost(self):
+    def test_filtered_records_are_not_lost(self):
         seen = a_good_run()
         seen.add_raw(raw(5, 500, "A-5"))
 
@@ -60,7 +60,7 @@ class Balanced(unittest.TestCase):
 
         self.assertEqual((settled.total.filtered, settled.total.lost, settled.problems), (1, 0, []))
 
-    def test_an_object_refused_whole_counts_as_one_row(self):
+    def test_rejected_object_counts_as_one_row(self):
         seen = Seen()
         seen.add_bad({**bad(0, 0, at_ingest=True), "code": "missing_column"})
 
@@ -70,7 +70,7 @@ class Balanced(unittest.TestCase):
         self.assertEqual((settled.refused, settled.problems), ({"x.csv": "missing_column"}, []))
         self.assertTrue(settled.complete)
 
-    def test_a_window_is_no_row(self):
+    def test_window_is_no_row(self):
         seen = a_good_run()
         seen.add_event({**event("A-9"), "kind": "window"})
 
@@ -82,14 +82,14 @@ class Unbalanced(unittest.TestCase):
         for text in texts:
             self.assertTrue(any(text in problem for problem in settled.problems), (text, settled.problems))
 
-    def test_a_row_that_ingest_never_passed_on_is_lost(self):
+    def test_row_without_raw_record_is_lost(self):
         settled = settle(a_good_run(), [*OFFSETS, 500])
 
         self.assertEqual((settled.total.lost, settled.lost_rows), (1, [("x.csv", 500)]))
         self.assertFalse(settled.complete)
         self.problems(settled, "1 of 5 rows of accidents are lost")
 
-    def test_a_record_that_became_nothing_is_lost(self):
+    def test_record_without_result_is_lost(self):
         seen = a_good_run()
         del seen.events["e-A-3"]
 
@@ -106,7 +106,7 @@ class Unbalanced(unittest.TestCase):
 
         self.assertEqual((settled.total.filtered, settled.total.lost), (1, 1))
 
-    def test_a_loss_is_not_hidden_by_a_row_too_many(self):
+    def test_loss_is_not_hidden_by_extra_row(self):
         seen = a_good_run()
         seen.add_raw(raw(7, 777, "A-7"))
         seen.add_event(event("A-7"))
@@ -117,27 +117,27 @@ class Unbalanced(unittest.TestCase):
         self.assertEqual(settled.total.lost, 1)
         self.problems(settled, "did not put in")
 
-    def test_what_no_feed_put_in(self):
+    def test_record_of_no_feed(self):
         seen = a_good_run()
         seen.add_raw({**raw(8, 100, "A-8"), "source": "s3://bucket/flood/y.csv?versionId=v#offset=1&row=1"})
         seen.add_bad(bad(9, 100))
 
         self.problems(settle(seen), "2 records or bad rows are of no feed")
 
-    def test_a_record_in_quarantine_that_is_an_event_too(self):
+    def test_quarantined_record_with_an_event(self):
         seen = a_good_run()
         seen.add_bad(bad(3, 300))
 
         self.problems(settle(seen), "an event too")
 
-    def test_an_event_of_no_record_and_a_key_with_two_events(self):
+    def test_event_without_record_and_key_with_two(self):
         seen = a_good_run()
         seen.add_event(event("A-9"))
         seen.add_event({**event("A-3"), "event_id": "another"})
 
         self.problems(settle(seen), "come from no raw record", "have two events")
 
-    def test_a_missing_alert_and_one_too_many(self):
+    def test_missing_and_extra_alert(self):
         seen = a_good_run()
         seen.alerts.clear()
         self.problems(settle(seen), "1 alerts of severe are due, and 0 came")
@@ -147,7 +147,7 @@ class Unbalanced(unittest.TestCase):
         seen.add_alert(alert("A-3"))
         self.problems(settle(seen), "1 alerts of severe are due, and 2 came")
 
-    def test_a_row_that_is_bad_for_another_reason_or_should_not_be(self):
+    def test_bad_row_with_another_code(self):
         for codes in ({100: "invalid_time", 200: "out_of_range"}, {100: "out_of_range"}, {100: "out_of_range", 300: "x"}):
             with self.subTest(codes):
                 self.problems(settle(a_good_run(), codes=codes), "not as bad as they should be")
@@ -156,7 +156,7 @@ class Unbalanced(unittest.TestCase):
 
 
 class Told(Feed):
-    """A feed whose sender is told about each item."""
+    """A feed whose sender gets an answer for each item."""
 
     def identify(self, document):
         head, _, at = document.source.partition("=")
@@ -182,7 +182,7 @@ class SeveralFeeds(unittest.TestCase):
         seen.add_event(event("A-20"))
         return books.settle([a_feed(), told(rejected)], seen, 0, ALERTS_DUE)
 
-    def test_each_has_its_line_and_a_key_of_both_is_an_event_of_the_first(self):
+    def test_shared_key_counts_for_the_first_feed(self):
         settled = self.run_of(rejected=[1])
         first, second = settled.lines
 
@@ -190,15 +190,15 @@ class SeveralFeeds(unittest.TestCase):
         self.assertEqual((second.rows, second.events, second.duplicates, second.rejected, second.lost), (3, 1, 1, 1, 0))
         self.assertEqual((settled.total.rows, settled.total.ended, settled.total.events), (7, 7, 3))
 
-    def test_what_the_sender_found_is_a_problem(self):
+    def test_contradiction_of_a_sender_is_a_problem(self):
         self.assertEqual(self.run_of(rejected=[1]).problems, ["one"])
 
-    def test_an_item_that_was_neither_stored_nor_rejected_is_lost(self):
+    def test_item_neither_stored_nor_rejected_is_lost(self):
         settled = self.run_of(rejected=[])
 
         self.assertEqual((settled.lines[1].lost, settled.lost_rows), (1, [("batch", 1)]))
 
-    def test_an_item_that_was_stored_and_rejected_is_one_too_many(self):
+    def test_item_stored_and_rejected_is_extra(self):
         settled = self.run_of(rejected=[1, 2])
 
         self.assertTrue(any("http did not put in: ('batch', 2)" in problem for problem in settled.problems), settled.problems)

@@ -1,4 +1,4 @@
-"""Natural keys: the same from a row and from its event, however the row is written."""
+"""Natural keys: equal for a row and its event, however the row is written."""
 
 import csv
 import json
@@ -19,25 +19,25 @@ class Instants(unittest.TestCase):
             with self.subTest(value):
                 self.assertEqual(datasets.instant(value), NOON)
 
-    def test_no_digit_of_a_fraction_is_lost(self):
+    def test_fraction_keeps_every_digit(self):
         self.assertEqual(datasets.instant("1762344000.123456789"), NOON + 123_456_789)
         self.assertEqual(datasets.instant("2025-11-05T12:00:00.123456789Z"), NOON + 123_456_789)
         self.assertEqual(datasets.instant("1969-12-31T23:59:59.5Z"), -500_000_000)
 
-    def test_what_is_no_time(self):
+    def test_invalid_times(self):
         for value in (None, "", True, {}, "now", "2025-11-05", "2025-02-30T00:00:00Z", 0, 20251105, "2025-11-05T12:60:00Z"):
             with self.subTest(value):
                 self.assertIsNone(datasets.instant(value))
 
 
 class Keys(unittest.TestCase):
-    def test_both_forms_of_a_fixture_have_the_same_keys(self):
+    def test_both_forms_of_a_fixture_have_equal_keys(self):
         for dataset in ("covid", "flood", "telemetry"):
             keys = [set(self.keys_of(dataset, name)) for name in ("valid.csv", "valid.jsonl")]
 
             with self.subTest(dataset):
                 self.assertNotIn(None, keys[0] | keys[1])
-                # A county without a code is named by its state, in words or by its letters.
+                # A county without a code is identified by its state, by name or by abbreviation.
                 self.assertEqual(keys[0], keys[1])
 
     def keys_of(self, dataset, name):
@@ -62,7 +62,7 @@ class Keys(unittest.TestCase):
             with self.subTest(payload):
                 self.assertIn(datasets.row_key(dataset, payload), datasets.event_keys(event))
 
-    def test_bad_rows_have_a_key_or_none_and_never_fail(self):
+    def test_bad_rows_never_fail(self):
         for dataset in ("covid", "flood", "telemetry"):
             content = (FIXTURES / dataset / "bad-rows.jsonl").read_bytes()
             for row in rows.read("bad-rows.jsonl", content).rows:
@@ -72,7 +72,7 @@ class Keys(unittest.TestCase):
                     continue
                 datasets.row_key(dataset, payload)
 
-    def test_another_dataset_has_no_keys(self):
+    def test_unknown_dataset_has_no_keys(self):
         self.assertIsNone(datasets.row_key("parking", {"ID": "1"}))
         self.assertEqual(datasets.event_keys({"dataset": "parking"}), [])
 

@@ -1,4 +1,4 @@
-"""Which alerts are due, and from where that is known."""
+"""Expected alerts, and their source."""
 
 import unittest
 from unittest import mock
@@ -38,7 +38,7 @@ class Due(unittest.TestCase):
         self.assertEqual(found.due, {})
         self.assertIn("alerts of accidents are not checked", found.notes[0])
 
-    def test_rules_over_windows_and_silences_are_named_as_unchecked(self):
+    def test_window_and_no_data_rules_are_unchecked(self):
         with mock.patch("demo.feed.tributary", return_value=b'{"alerts_by_rule":{"high-temperature":3}}'):
             found = expected.alerts([a_feed(dataset="telemetry")])
 
@@ -60,7 +60,7 @@ class Files(unittest.TestCase):
 
 
 class Came(unittest.TestCase):
-    def test_unchecked_alert_is_counted_as_it_came(self):
+    def test_unchecked_alert_is_counted_as_it_arrived(self):
         seen = books.Seen()
         seen.add_alert({**alert("A-4"), "rule": "sustained-heat"})
         seen.windows.add("e-A-4")

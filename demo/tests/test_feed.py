@@ -1,4 +1,4 @@
-"""What goes in, and how its rows are found again."""
+"""Input of feeds, and the identities of its rows."""
 
 import base64
 import json
@@ -16,14 +16,14 @@ def document(source):
 
 
 class Objects(unittest.TestCase):
-    def test_a_row_is_known_by_its_file_and_offset(self):
+    def test_row_is_identified_by_file_and_offset(self):
         one = feed.files("flood", place.ROOT / "fixtures" / "datasets" / "flood" / "valid.csv")
 
         self.assertEqual(one.identify(document("s3://b/flood/a b?.csv?versionId=v#offset=12&row=1")), ("a b?.csv", 12))
         for other in ("s3://b/covid/x.csv?versionId=v#offset=12&row=1", "http:flood/c#k&item=1", "sqs:1"):
             self.assertIsNone(one.identify(document(other)))
 
-    def test_every_bad_row_of_the_fixtures_has_its_code(self):
+    def test_every_bad_row_has_its_code(self):
         for dataset in ("covid", "flood", "telemetry"):
             by_name = {one.name: one for one in feed.fixtures(dataset)}
 
@@ -31,7 +31,7 @@ class Objects(unittest.TestCase):
                 self.assertEqual(len(by_name["bad-rows.csv"].bad), len(by_name["bad-rows.csv"].offsets))
                 self.assertEqual(by_name["valid.jsonl"].bad, {})
 
-    def test_of_the_first_rows_only_those_are_bad_that_are_there(self):
+    def test_first_rows_have_only_their_bad_rows(self):
         whole, part = feed.files("accidents"), feed.files("accidents", first=20)
 
         self.assertEqual((whole.row_count, len(whole.bad)), (300, 24))
@@ -60,13 +60,13 @@ class Devices(unittest.TestCase):
     def raw(self):
         return {f"r{at}": ("batch-0", at) for at, (_, code) in enumerate(self.request) if not code}
 
-    def test_the_same_readings_every_time_with_bad_ones_among_them(self):
+    def test_readings_are_deterministic_with_bad_ones(self):
         self.assertEqual(devices.items(90), devices.items(90))
         self.assertEqual(self.one.row_count, 90 + len(self.one.bad))
         self.assertGreater(len(self.one.bad), 10)
         self.assertGreater(max(Counter(line for line, _ in devices.items(90)).values()), 1)
 
-    def test_an_item_is_known_by_its_request_and_place(self):
+    def test_item_is_identified_by_request_and_position(self):
         self.assertEqual(self.one.identify(document("http:telemetry/demo-gateway#batch-0&item=7")), ("batch-0", 7))
         self.assertIsNone(self.one.identify(document("http:telemetry/other#batch-0&item=7")))
 
@@ -77,7 +77,7 @@ class Devices(unittest.TestCase):
         self.assertEqual(self.one.contradictions(self.raw()), [])
         self.assertEqual(self.one.rejected_codes.items(), {row: code for row, code in self.one.bad.items() if row[0] == "batch-0"}.items())
 
-    def test_another_status_and_another_record_id_are_told(self):
+    def test_wrong_status_and_record_id_are_reported(self):
         self.one.note(0, self.request, 202, self.answer())
         self.one.note(0, self.request, 207, self.answer([(1, {"status": "accepted", "record_id": "x"})]))
 
@@ -86,7 +86,7 @@ class Devices(unittest.TestCase):
         self.assertIn("due are 207", found[0])
         self.assertIn("another record_id", found[1])
 
-    def test_an_accepted_item_that_is_not_there_and_one_that_nobody_was_told_of(self):
+    def test_missing_and_unanswered_items_are_reported(self):
         self.one.note(0, self.request, 207, self.answer())
         raw = self.raw()
         del raw["r1"]
@@ -98,12 +98,12 @@ class Devices(unittest.TestCase):
 
 
 class Topic(unittest.TestCase):
-    def test_a_record_is_known_by_what_it_says_however_that_is_written(self):
+    def test_record_is_identified_by_its_content(self):
         self.assertEqual(kafka.content(b'{"a":1.50,"b":[true]}'), kafka.content(b' {"b": [true], "a": 1.50}'))
         self.assertNotEqual(kafka.content(b'{"a":1.5}'), kafka.content(b'{"a":1.50}'))
         self.assertNotEqual(kafka.content(b'{"a'), kafka.content(b'{"b'))
 
-    def test_what_comes_out_has_the_identity_of_what_went_in(self):
+    def test_output_has_the_identity_of_its_input(self):
         line = b'{"sensor_id":"s","water_level":1.250}'
         topic = kafka.Topic.__new__(kafka.Topic)
         record = SimpleNamespace(source="kafka:flood-2#offset=7", payload=probe.lines(line)[0])
@@ -113,7 +113,7 @@ class Topic(unittest.TestCase):
         self.assertEqual(topic.identify(bad), ("flood", kafka.content(b"\xff")))
         self.assertIsNone(topic.identify(SimpleNamespace(source="kafka:other-0#offset=1", payload={})))
 
-    def test_of_the_bad_rows_those_are_records_that_are_objects(self):
+    def test_only_bad_objects_become_records(self):
         fixture = next(one for one in feed.fixtures("flood") if one.name == "bad-rows.jsonl")
         found = kafka.bad_objects(fixture)
 
@@ -122,7 +122,7 @@ class Topic(unittest.TestCase):
 
 
 class Aggregates(unittest.TestCase):
-    def test_what_another_library_wrote_is_taken_apart(self):
+    def test_aggregate_of_another_library_is_split(self):
         for path in sorted(KPL.glob("*.bin")):
             expected = json.loads(path.with_suffix(".json").read_text())
 
@@ -131,14 +131,14 @@ class Aggregates(unittest.TestCase):
                 self.assertEqual(
                     found, [(one["partition_key"], base64.b64decode(one["data_base64"])) for one in expected])
 
-    def test_a_damaged_one_is_told(self):
+    def test_damaged_aggregate_is_reported(self):
         whole = (KPL / "one-record.bin").read_bytes()
 
         for damaged in (whole[:-1], whole[:6] + b"?" + whole[7:], whole[:4]):
             with self.assertRaises(ValueError):
                 aggregates.records(damaged)
 
-    def test_a_layer_gives_the_documents_in_it_and_keeps_the_digits_of_numbers(self):
+    def test_layer_keeps_the_digits_of_numbers(self):
         self.assertEqual(len(probe.lines((KPL / "one-key-for-all.bin").read_bytes())), len(json.loads((KPL / "one-key-for-all.json").read_text())))
         self.assertEqual(probe.lines(b'{"t":1762344000.123456789}\n\n{"t":1}'), [{"t": "1762344000.123456789"}, {"t": 1}])
 

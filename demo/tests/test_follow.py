@@ -1,4 +1,4 @@
-"""When a run is called over, and what is printed meanwhile."""
+"""End of a run, and the lines printed until then."""
 
 import io
 import unittest
@@ -10,7 +10,7 @@ from demo.tests.given import a_feed, event, raw
 
 
 class Clock:
-    """A clock that sleeping moves."""
+    """A clock that only sleeping advances."""
 
     def __init__(self):
         self.now = 0.0
@@ -23,7 +23,7 @@ class Clock:
 
 
 class Watcher:
-    """Finds one more event at each of the given moments."""
+    """A watcher that finds one more event at each of the given moments."""
 
     def __init__(self, clock, moments):
         self.clock = clock
@@ -59,41 +59,41 @@ def run(moments, rows, waiting=0):
 
 
 class UntilQuiet(unittest.TestCase):
-    def test_a_run_with_every_row_accounted_for_ends_soon(self):
+    def test_complete_run_ends_soon(self):
         complete, took, _ = run([0, 1, 2], rows=3)
 
         self.assertTrue(complete)
         self.assertLess(took, 5)
 
-    def test_a_pause_shorter_than_quiet_does_not_end_it(self):
+    def test_short_pause_does_not_end_run(self):
         complete, _, _ = run([0, follow.QUIET_SECONDS - 2], rows=2)
 
         self.assertTrue(complete)
 
-    def test_a_row_that_never_comes_ends_it_when_it_is_quiet(self):
+    def test_missing_row_ends_run_when_quiet(self):
         complete, took, _ = run([0, 1], rows=3)
 
         self.assertFalse(complete)
         self.assertLess(took, follow.QUIET_SECONDS + 5)
 
-    def test_a_message_that_waits_to_be_delivered_again_keeps_it_going(self):
+    def test_waiting_message_keeps_run_going(self):
         complete, _, _ = run([0, follow.QUIET_SECONDS + 60], rows=2, waiting=1)
 
         self.assertTrue(complete)
 
-    def test_not_for_ever_though(self):
+    def test_waiting_message_has_a_limit(self):
         complete, took, _ = run([0], rows=2, waiting=1)
 
         self.assertFalse(complete)
         self.assertLess(took, follow.STUCK_SECONDS + 5)
 
-    def test_without_a_terminal_there_are_plain_lines_and_the_last_is_the_end(self):
+    def test_plain_lines_without_a_terminal(self):
         _, _, text = run([0, 1, 2, 3], rows=4)
 
         self.assertNotIn("\x1b", text)
         self.assertEqual(text.splitlines()[-1], "  events 4")
 
-    def test_a_stack_that_died_ends_it_at_once(self):
+    def test_dead_stack_ends_run_immediately(self):
         clock = Clock()
         watcher = Watcher(clock, [])
         watcher.stack.alive.return_value = False
@@ -103,7 +103,7 @@ class UntilQuiet(unittest.TestCase):
 
 
 class OnATerminal(unittest.TestCase):
-    def test_one_line_is_written_over(self):
+    def test_terminal_line_is_overwritten(self):
         out = io.StringIO()
         out.isatty = lambda: True
         live = follow.Live(out, Clock())

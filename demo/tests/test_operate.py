@@ -1,4 +1,4 @@
-"""How rows that were left out are mended."""
+"""Repair of bad rows."""
 
 import json
 import tempfile
@@ -18,7 +18,7 @@ class ByHand(unittest.TestCase):
             self.assertEqual(operate.by_hand(left, mended, EXPECTED), len(rows))
             return [json.loads(line) for line in mended.read_text().splitlines()]
 
-    def test_a_bad_value_becomes_a_good_one_and_the_others_stay(self):
+    def test_bad_value_is_replaced_and_others_stay(self):
         row = {"source": "s3://b/k#offset=10&row=1", "field": "State", "payload": {"ID": "x", "State": "ZZ", "City": "Gary"}}
 
         payload = self.mended(row)[0]["payload"]
@@ -26,14 +26,14 @@ class ByHand(unittest.TestCase):
         self.assertEqual((payload["ID"], payload["City"]), ("A-9100001", "Gary"))
         self.assertNotEqual(payload["State"], "ZZ")
 
-    def test_a_row_that_ends_before_it_starts_gets_both_times(self):
+    def test_row_with_reversed_times_gets_both(self):
         row = {"source": "k#offset=20&row=2", "field": "End_Time", "payload": {"Start_Time": "2030", "End_Time": "2020"}}
 
         payload = self.mended(row)[0]["payload"]
 
         self.assertLess(payload["Start_Time"], payload["End_Time"])
 
-    def test_a_row_that_cannot_be_read_becomes_a_good_one_under_its_own_number(self):
+    def test_unreadable_row_is_replaced_under_its_number(self):
         row = {"source": "k#offset=30&row=3", "field": "Description", "row": "\u0000"}
 
         mended = self.mended(row)[0]

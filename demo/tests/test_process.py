@@ -1,4 +1,4 @@
-"""Processes are known by more than their number, and end with all they started."""
+"""Processes are identified by pid and start time, and end with all their children."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ def spawn(code):
 
 
 class Identity(unittest.TestCase):
-    def test_this_process_is_alive_and_a_stranger_with_its_number_is_not(self):
+    def test_reused_pid_is_not_alive(self):
         known = process.identity(os.getpid())
 
         self.assertTrue(process.alive(known))
@@ -31,7 +31,7 @@ class Identity(unittest.TestCase):
 
 
 class End(unittest.TestCase):
-    def test_a_process_that_ignores_the_signal_ends_with_its_children(self):
+    def test_process_ignoring_sigterm_ends_with_children(self):
         child = spawn(
             "import signal, subprocess, sys, time\n"
             "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -50,7 +50,7 @@ class End(unittest.TestCase):
             time.sleep(0.05)
         self.assertFalse(process.alive(inner))
 
-    def test_a_stranger_is_left_alone(self):
+    def test_other_process_is_not_killed(self):
         child = spawn("import time; time.sleep(60)")
         self.addCleanup(child.communicate)
         self.addCleanup(child.kill)
@@ -74,7 +74,7 @@ class End(unittest.TestCase):
 
 
 class Environment(unittest.TestCase):
-    def test_nothing_of_the_users_aws_settings_gets_through(self):
+    def test_aws_settings_of_the_user_are_removed(self):
         os.environ["AWS_PROFILE"] = "somebody"
         self.addCleanup(os.environ.pop, "AWS_PROFILE")
 

@@ -1,4 +1,4 @@
-"""Which payloads are sent, what they need, and how an answer is judged."""
+"""Payloads that are sent, the objects they need, and the comparison of answers."""
 
 import json
 import tempfile
@@ -24,13 +24,13 @@ class Cases(unittest.TestCase):
         function, name = some[0][:2]
         self.assertEqual([case[:2] for case in replay.find_cases(replay.EVENTS, f"{function}/{name}")], [(function, name)])
 
-    def test_the_objects_they_point_at_are_fixtures(self):
+    def test_named_objects_are_fixtures(self):
         for fixture in replay.OBJECTS.values():
             self.assertTrue((place.ROOT / fixture).exists(), fixture)
 
 
 class Buckets(unittest.TestCase):
-    def test_notifications_and_continuations_name_them_and_nothing_else_does(self):
+    def test_notifications_and_continuations_name_buckets(self):
         notice = {"Records": [{"s3": {"bucket": {"name": "one"}, "object": {"key": "k"}}}]}
         bodies = [notice, {"tributary": "continuation", "bucket": "two"}, {"Event": "s3:TestEvent", "Bucket": "x"}]
         payload = {"Records": [{"body": json.dumps(body)} for body in bodies] + [{"body": "no json"}, {}]}
@@ -45,10 +45,10 @@ class Judge(unittest.TestCase):
         self.expected = Path(folder.name) / "x.expected.json"
         self.expected.write_text('{"batchItemFailures": []}')
 
-    def test_the_same_value_passes_however_it_is_spaced(self):
+    def test_spacing_of_an_answer_is_ignored(self):
         self.assertIsNone(replay.judge(0, '{"batchItemFailures":[]}\n', "", self.expected))
 
-    def test_another_value_no_json_and_an_exit_code_do_not(self):
+    def test_wrong_value_or_exit_code_fails(self):
         self.assertIn("expected", replay.judge(0, '{"batchItemFailures":[{}]}', "", self.expected))
         self.assertIn("no JSON", replay.judge(0, "oops", "", self.expected))
         self.assertEqual(replay.judge(1, "", "refused\n", self.expected), "refused")

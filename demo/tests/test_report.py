@@ -1,4 +1,4 @@
-"""The report: what is checked at its ends, and how it looks."""
+"""The report: its checks and its layout."""
 
 import json
 import tempfile
@@ -46,7 +46,7 @@ class Ends(unittest.TestCase):
     def test_a_good_run_has_no_problem(self):
         self.assertEqual(check().problems, [])
 
-    def test_each_end_that_does_not_balance_is_named(self):
+    def test_each_imbalance_is_reported(self):
         for changes in (
             {"datasets": {"accidents": {"events": 1}}}, {"datasets": {}},
             {"datasets": {"accidents": {"events": 2}, "flood": {"events": 1}}},
@@ -58,12 +58,12 @@ class Ends(unittest.TestCase):
     def test_every_metric_that_counts_is_checked(self):
         self.assertEqual(len(check(metric_sums={}).problems), 3)
 
-    def test_events_with_one_key_are_one_in_athena_and_each_one_in_the_metrics(self):
+    def test_duplicate_keys_are_one_event_in_athena(self):
         one = check(feeds=[a_line(duplicates=1)], metric_sums={name: 3.0 for name in CUTS})
 
         self.assertEqual((one.notes, one.problems), ([], []))
 
-    def test_what_was_counted_twice_is_a_note(self):
+    def test_double_counting_is_a_note(self):
         one = check(metric_sums={**CUTS, "accidents by severity,state": 3.0})
 
         self.assertEqual((len(one.notes), one.problems), (1, []))
@@ -77,13 +77,13 @@ class Metrics(unittest.TestCase):
         Series("temperature_c", {"dataset": "accidents", "state": "CA"}, 60.0, 6.0),
     ]
 
-    def test_the_same_events_cut_in_two_ways_are_summed_apart(self):
+    def test_dimension_sets_are_summed_separately(self):
         sums = report.metric_sums(self.SERIES)
 
         self.assertEqual(sums["accidents by severity,state"], 6.0)
         self.assertEqual(sums["accidents by city,state"], 6.0)
 
-    def test_the_largest_come_first_and_a_measure_has_its_mean(self):
+    def test_largest_series_come_first(self):
         top = report.top_metrics(self.SERIES)
 
         self.assertEqual(top["accidents by severity,state"][0]["dimensions"]["severity"], "2")
@@ -97,21 +97,21 @@ def shown(one):
 
 
 class Shown(unittest.TestCase):
-    def test_every_part_is_there_and_no_line_is_long(self):
+    def test_every_part_is_shown_in_short_lines(self):
         text = shown(a_report())
 
         for title in ("The books", "severity 2", "from Athena", "Metrics", "Objects per layer", "Batches", "Alerts"):
             self.assertIn(title, text)
         self.assertLess(max(len(line) for line in text.splitlines()), 120)
 
-    def test_of_several_feeds_each_has_a_line_below_the_same_columns(self):
+    def test_each_feed_has_a_line(self):
         lines = shown(a_report(feeds=[a_line(), a_line("http", rejected=1)])).splitlines()
 
         table = [line for line in lines if line.startswith(("  feed", "  accidents  ", "  http", "  total"))][:4]
         self.assertEqual([line.split()[0] for line in table], ["feed", "accidents", "http", "total"])
         self.assertEqual(len({len(line) for line in table}), 1)
 
-    def test_of_many_values_the_most_frequent_are_shown(self):
+    def test_most_frequent_values_are_shown(self):
         values = {f"{number:02}": number for number in range(1, 20)}
         text = shown(a_report(datasets={"covid": {"events": 190, "by": "state", "values": values}}))
 
@@ -143,7 +143,7 @@ class Shown(unittest.TestCase):
 
 
 class Failures(unittest.TestCase):
-    def test_they_are_counted_by_function_with_the_last_message(self):
+    def test_failures_are_counted_by_function(self):
         log = "".join(
             f"WARNING [lambda] ESM: Lambda t-alerts failed processing Kinesis batch from s/0 (errorType=X errorMessage={m})\n"
             for m in ("first", "second (a)"))
@@ -153,7 +153,7 @@ class Failures(unittest.TestCase):
 
 
 class BatchLines(unittest.TestCase):
-    def test_only_the_line_of_a_batch_counts(self):
+    def test_only_batch_lines_count(self):
         line = {"_aws": {}, "function": "transform", "in": 3, "out": 2, "quarantined": 1}
         by_code = {"_aws": {}, "function": "transform", "code": "out_of_range", "quarantined": 1}
 

@@ -1,5 +1,5 @@
-//! What targets stand on: the functions over sinks in memory, a clock that stands, and what a run
-//! came to.
+//! Test bench of the targets: the functions over sinks in memory, a fixed clock, and the output of
+//! a run.
 
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -8,12 +8,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 use tributary_aws::deadline::Deadline;
-use tributary_aws::firehose;
+use tributary_aws::firehose::{self, MAX_RECORD_BYTES};
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::put::Limits;
 use tributary_config::{PIPELINE, PipelineConfig};
-use tributary_model::bad_row;
 use tributary_model::counts::BatchCounts;
 use tributary_model::id::Id;
 use tributary_pipeline::transform::Transformer;
@@ -24,16 +23,16 @@ pub(crate) type Lines = MemorySink<Vec<u8>>;
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
-/// The configuration that is deployed.
+/// Configuration of the deployment.
 pub(crate) static PIPELINE_CONFIG: LazyLock<PipelineConfig> =
     LazyLock::new(|| PipelineConfig::from_toml(PIPELINE).unwrap());
 
-/// A step from rows to events, as deployed.
+/// Returns a transformer with the deployed configuration.
 pub(crate) fn transformer() -> Transformer {
     PIPELINE_CONFIG.transformer().unwrap()
 }
 
-/// The time of day, which stands.
+/// Returns the time of the fixed clock.
 pub(crate) fn now() -> Timestamp {
     Timestamp::constant(1_795_168_800, 123_000_000)
 }
@@ -46,13 +45,13 @@ pub(crate) fn delivery_stream() -> Lines {
     MemorySink::new(firehose::LIMITS, Vec::len)
 }
 
-/// A sink that takes all but the first entry of each call, and the one at `index`, over and over: with
-/// index 1 two of them are left in the end, else one.
+/// Returns the script of a sink that stores all but the first entry of each call, and then the one
+/// at `index`, repeatedly: with index 1 two entries are left undelivered, else one.
 pub(crate) fn failing(index: usize) -> [Answer; 1] {
     [Answer::Fail(vec![0, index])]
 }
 
-/// Runs an invocation of ten seconds to its end; no time passes outside of it.
+/// Runs an invocation with a deadline of 10 seconds; no time passes outside it.
 pub(crate) fn invoke<T, F: Future<Output = T>>(invocation: impl FnOnce(Deadline) -> F) -> T {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,7 +65,7 @@ pub(crate) fn invoke<T, F: Future<Output = T>>(invocation: impl FnOnce(Deadline)
     })
 }
 
-/// The lines of a journal.
+/// Lines of the metrics log.
 #[derive(Clone, Default)]
 pub(crate) struct CapturedLog(Arc<Mutex<Vec<Value>>>);
 
@@ -78,12 +77,12 @@ impl CapturedLog {
         })
     }
 
-    /// Passes over what was written since the last time.
+    /// Discards the lines written since the last read.
     pub(crate) fn forget(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The books of the one batch since the last time; they balance.
+    /// Returns the counts of the one batch since the last read, and asserts that they balance.
     pub(crate) fn counts(&self) -> BatchCounts {
         let lines = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut batches = lines.iter().filter(|line| line["message"] == "batch");
@@ -103,20 +102,21 @@ impl CapturedLog {
     }
 }
 
-/// A line of the quarantine.
+/// One line of the quarantine.
 #[derive(Debug)]
 pub(crate) struct BadLine {
     pub code: String,
     pub source: String,
     pub record_id: String,
-    /// The exact bytes, where they were not too many.
+    /// Exact bytes of the row, unless they were too large.
     pub payload: Option<Vec<u8>>,
 }
 
-/// Reads what Firehose was given: each is one line of JSON of a size that it takes.
+/// Parses the records sent to Firehose, and asserts that each is one line of JSON within the size
+/// limit.
 pub(crate) fn bad_lines(lines: Vec<Vec<u8>>) -> Vec<BadLine> {
     let read = |line: Vec<u8>| {
-        assert!(line.len() <= bad_row::MAX_BYTES + 1, "{} bytes for Firehose", line.len());
+        assert!(line.len() <= MAX_RECORD_BYTES, "{} bytes for Firehose", line.len());
         let (end, json) = line.split_last().unwrap();
         assert!(*end == b'\n' && !json.contains(&b'\n'), "a bad row is one line");
         let mut json: Value = serde_json::from_slice(json).unwrap();
@@ -137,13 +137,13 @@ fn text(value: &mut Value) -> String {
     serde_json::from_value(value.take()).unwrap()
 }
 
-/// A number below `end` that the input decides, and any change of it changes.
+/// Returns a number below `end` that depends on every byte of the input.
 pub(crate) fn picked(input: &[u8], end: usize) -> usize {
     let digits = Id::of([input]).to_string();
     usize::from_str_radix(&digits[..8], 16).unwrap() % end.max(1)
 }
 
-/// The records of an input: what stands between lines of two hyphens.
+/// Splits an input into records at lines of two hyphens.
 pub(crate) fn records(input: &[u8]) -> Vec<Vec<u8>> {
     const BETWEEN: &[u8] = b"\n--\n";
     let (mut records, mut rest) = (Vec::new(), input);
@@ -155,7 +155,7 @@ pub(crate) fn records(input: &[u8]) -> Vec<Vec<u8>> {
     records
 }
 
-/// The input with `<long>` written out, up to four times: so that short inputs reach the limits.
+/// Expands `<long>` in the input, up to four times, so that short inputs reach the limits.
 pub(crate) fn swollen(input: &[u8]) -> Vec<u8> {
     const LONG: &[u8] = b"<long>";
     const BYTES: usize = 300 * 1024;
@@ -170,7 +170,7 @@ pub(crate) fn swollen(input: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A Kinesis payload of records with this data, whose sequence numbers count from 1.
+/// Returns a Kinesis payload of records with this data, with sequence numbers from 1.
 pub(crate) fn kinesis<'d>(data: impl IntoIterator<Item = &'d [u8]>) -> String {
     let record = |(index, data): (usize, &[u8])| {
         let number = index + 1;

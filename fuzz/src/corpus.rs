@@ -1,8 +1,8 @@
-//! The inputs that are kept: `corpus/<target>/`, one file an input.
+//! Corpus: `corpus/<target>/` has one file for each input.
 //!
-//! `seed-*` are made of the fixtures, by [`Target::seeds`](crate::Target::seeds); a test says when
-//! they are out of date. Everything else stays: what once broke a property, named after that, and
-//! what reaches code that the seeds do not.
+//! `seed-*` files are generated from the fixtures by [`Target::seeds`](crate::Target::seeds); a
+//! test fails when they are out of date. All other files are kept: inputs that once broke a
+//! property, named after that, and inputs that reach code the seeds do not.
 
 use std::fs;
 use std::io;
@@ -10,16 +10,16 @@ use std::path::PathBuf;
 
 use crate::Target;
 
-/// What the name of a file that is made of a fixture begins with.
+/// Prefix of the file names of generated inputs.
 pub const SEED: &str = "seed-";
 
-/// The folder of a target's inputs.
+/// Returns the folder of a target's inputs.
 #[must_use]
 pub fn folder(target: &Target) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "corpus", target.name].iter().collect()
 }
 
-/// The inputs of a target by file name, in a fixed order.
+/// Returns the inputs of a target by file name, in a fixed order.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub fn inputs(target: &Target) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(inputs)
 }
 
-/// The seeds of a target under the names that they have in the corpus.
+/// Returns the seeds of a target under their names in the corpus.
 #[must_use]
 pub fn seeds(target: &Target) -> Vec<(String, Vec<u8>)> {
     let named = |(name, bytes)| (format!("{SEED}{name}"), bytes);
@@ -44,7 +44,7 @@ pub fn seeds(target: &Target) -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// Makes the seeds of a target anew.
+/// Writes the seeds of a target.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `tributary-fuzz`: lists the targets, makes the seeds, checks files, and, linked with libFuzzer,
+//! `tributary-fuzz`: lists the targets, writes the seeds, checks files and, linked with libFuzzer,
 //! fuzzes.
 
 use std::process::ExitCode;
@@ -46,7 +46,7 @@ fn with(name: &str, run: impl FnOnce(&Target) -> std::io::Result<()>) -> std::io
     run(target(name).ok_or_else(unknown)?)
 }
 
-/// Checks each file as one input; the first that breaks a property ends it with that.
+/// Checks each file as one input; the first that breaks a property ends the process.
 fn check(target: &Target, files: &[&str]) -> std::io::Result<()> {
     for file in files {
         (target.check)(&std::fs::read(file)?);
@@ -55,7 +55,7 @@ fn check(target: &Target, files: &[&str]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Hands over to libFuzzer, with the arguments in `BOLERO_LIBFUZZER_ARGS`; it ends the process.
+/// Passes control to libFuzzer with the arguments in `BOLERO_LIBFUZZER_ARGS`; it ends the process.
 #[cfg(fuzzing_libfuzzer)]
 fn fuzz(target: &Target) -> std::io::Result<()> {
     fn run(name: &str, check: fn(&[u8])) {

@@ -1,10 +1,10 @@
-//! Inputs made up from other inputs: deterministic, and blind to what the code does with them.
+//! Inputs mutated from other inputs: deterministic, and without coverage feedback.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
 
-/// What tends to break parsers: syntax without its other half, numbers at their limits, bytes that
-/// are no text.
+/// Tokens that tend to break parsers: unbalanced syntax, numbers at their limits, bytes that are
+/// not text.
 const TOKENS: &[&[u8]] = &[
     b"\"",
     b"\\",
@@ -61,23 +61,23 @@ const TOKENS: &[&[u8]] = &[
     b"Z",
 ];
 
-/// The longest input that is made.
+/// Maximum length of a generated input.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// Makes inputs from a corpus, always the same ones for a seed.
+/// Generates inputs from a corpus, the same ones for the same seed.
 pub struct Mutator<'c> {
     corpus: &'c [Vec<u8>],
     random: Pcg64Mcg,
 }
 
 impl<'c> Mutator<'c> {
-    /// A mutator of `corpus`, which may be empty.
+    /// Creates a mutator of `corpus`, which may be empty.
     #[must_use]
     pub fn new(corpus: &'c [Vec<u8>], seed: u64) -> Self {
         Self { corpus, random: Pcg64Mcg::seed_from_u64(seed) }
     }
 
-    /// The next input: one of the corpus with one to eight changes.
+    /// Returns the next input: one of the corpus with one to eight changes.
     pub fn input(&mut self) -> Vec<u8> {
         let mut input = self.any().map(<[u8]>::to_vec).unwrap_or_default();
         for _ in 0..=self.below(8) {
@@ -115,7 +115,7 @@ impl<'c> Mutator<'c> {
             }
             7 => input.truncate(at),
             _ => {
-                // A digit more or less: offsets, times and numbers at the edge.
+                // Add or remove a digit: offsets, times and numbers at the edge.
                 let digits: Vec<_> =
                     (0..input.len()).filter(|&it| input[it].is_ascii_digit()).collect();
                 if !digits.is_empty() {
@@ -133,7 +133,7 @@ impl<'c> Mutator<'c> {
         Some(&corpus[self.below(corpus.len())])
     }
 
-    /// A length up to `most`, mostly short.
+    /// Returns a length up to `max`, mostly short.
     fn length(&mut self, max: usize) -> usize {
         let max = match self.below(4) {
             0 => max,
@@ -143,7 +143,7 @@ impl<'c> Mutator<'c> {
         self.below(max + 1)
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which is not 0.
     fn below(&mut self, end: usize) -> usize {
         ((u64::from(self.random.next_u32()) * end as u64) >> 32) as usize
     }
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_makes_the_same_inputs_on_every_run_and_another_seed_others() {
+    fn seed_determines_inputs() {
         let corpus = [b"{\"a\":1}".to_vec(), b"a,b\n1,2\n".to_vec()];
         let made = |seed| {
             let mut mutator = Mutator::new(&corpus, seed);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_made_of_nothing_too_and_stay_short() {
+    fn empty_corpus_yields_short_inputs() {
         let mut mutator = Mutator::new(&[], 1);
         assert!((0..1_000).any(|_| !mutator.input().is_empty()));
 

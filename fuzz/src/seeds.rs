@@ -1,4 +1,4 @@
-//! Inputs to begin with, made of `fixtures/` and `events/` and cut short: what is small is read often.
+//! Initial inputs, made of `fixtures/` and `events/` and cut short: small inputs are fast.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use tributary_kpl::{MAGIC, user_records as read_aggregate};
 /// File name and bytes.
 type Seed = (String, Vec<u8>);
 
-/// The bytes of an MD5, with which an aggregate ends.
+/// Length of the MD5 at the end of an aggregate.
 const MD5_BYTES: usize = 16;
 
-/// Files of one dataset that each have one thing about them.
+/// Files of one dataset that each have one peculiarity.
 const SPECIAL: &[&str] = &[
     "blank-lines-only.csv",
     "broken-json-line.jsonl",
@@ -35,7 +35,7 @@ fn fixture(path: &str) -> Vec<u8> {
     fs::read(repository().join(path)).unwrap()
 }
 
-/// The files of a folder with this end that are no longer than `most`, by name.
+/// Returns the files of a folder with this ending and at most `max` bytes, by name.
 fn files(folder: &str, end: &str, max: usize) -> Vec<Seed> {
     let entries = fs::read_dir(repository().join(folder)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -46,7 +46,7 @@ fn files(folder: &str, end: &str, max: usize) -> Vec<Seed> {
     files.filter(|(_, bytes)| bytes.len() <= max).collect()
 }
 
-/// The first lines of a file.
+/// Returns the first lines of a file.
 fn head(bytes: &[u8], lines: usize) -> Vec<u8> {
     bytes.split_inclusive(|&byte| byte == b'\n').take(lines).collect::<Vec<_>>().concat()
 }
@@ -59,7 +59,7 @@ pub(crate) fn objects() -> Vec<Seed> {
         })
         .collect();
     for dataset in datasets::ALL.iter().map(|dataset| dataset.name()) {
-        // A row of accidents is longer than a file of the others.
+        // A row of accidents is longer than a whole file of the others.
         let lines = if dataset == "accidents" { 2 } else { 5 };
         for end in [".csv", ".jsonl"] {
             let files = files(&format!("fixtures/datasets/{dataset}"), end, usize::MAX).into_iter();
@@ -99,7 +99,7 @@ pub(crate) fn payloads() -> Vec<Seed> {
     seeds
 }
 
-/// The data of the records of the payloads in `folder`, at most three of each, one after the other.
+/// Returns the data of the records of the payloads in `folder`, at most three of each, joined.
 fn batches(folder: &str) -> Vec<Seed> {
     let mut seeds = Vec::new();
     for (name, payload) in files(folder, ".json", 25_000) {
@@ -173,7 +173,7 @@ pub(crate) fn http_bodies() -> Vec<Seed> {
     seeds
 }
 
-/// The messages of the small aggregates: what stands between magic number and sum.
+/// Returns the messages of the small aggregates, without magic number and checksum.
 pub(crate) fn aggregates() -> Vec<Seed> {
     let message =
         |(name, bytes): Seed| (name, bytes[MAGIC.len()..bytes.len() - MD5_BYTES].to_vec());

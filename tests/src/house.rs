@@ -1,5 +1,4 @@
-//! The rules of the house: which way dependencies point, how long a file may be, and that nothing
-//! is left behind.
+//! Rules of the repository: the direction of dependencies, the length of files, no leftovers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,23 +7,25 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The most lines a source file may have.
+/// Maximum number of lines of a source file.
 const MAX_LINES: usize = 500;
 
-/// Folders that hold what was made or fetched, not what was written.
+/// Folders of generated or downloaded files.
 const NOT_OURS: &[&str] = &[".venv", ".aws-sam", "node_modules", ".git", ".local", "__pycache__"];
 
-/// Crates that decide about data: no AWS crate, no runtime, no AWS service by name.
-pub const PURE: &[&str] = &["rows", "kpl", "model", "datasets", "rules", "windows", "anomaly"];
+/// Crates that decide about data: they use no AWS crate and no runtime, and name no AWS service.
+pub const PURE: &[&str] =
+    &["rows", "kpl", "model", "datasets", "rules", "windows", "anomaly", "operate"];
 
-/// AWS services of the adapters. Kinesis is the stream of the contracts.
+/// AWS services of the adapters. Kinesis is not among them: the contracts are written for its
+/// streams.
 const SERVICES: &[&str] = &["CloudWatch", "DynamoDB", "DynamoDb", "Firehose", "SNS", "SQS"];
 
-/// What a run of cargo writes to its standard output.
+/// Runs cargo and returns its standard output.
 ///
 /// # Errors
 ///
-/// When cargo cannot be run or does not succeed.
+/// When cargo cannot be run or fails.
 pub fn cargo(arguments: &[&str]) -> Result<String, String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned());
     let output = Command::new(cargo)
@@ -64,7 +65,8 @@ pub fn named_services(path: &str, text: &str) -> Vec<String> {
     lines.map(|(index, line)| format!("{path}:{}: {}", index + 1, line.trim())).collect()
 }
 
-/// Dependencies between our packages, `from -> to`, without those of tests: from `cargo metadata --no-deps`.
+/// Returns the dependencies between our packages, without those of tests, from `cargo metadata
+/// --no-deps`.
 #[must_use]
 pub fn edges(metadata: &Value) -> BTreeSet<(String, String)> {
     let packages: Vec<&Value> = metadata["packages"].as_array().into_iter().flatten().collect();
@@ -74,7 +76,7 @@ pub fn edges(metadata: &Value) -> BTreeSet<(String, String)> {
         let from = package["name"].as_str().unwrap_or_default();
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let to = dependency["name"].as_str().unwrap_or_default();
-            // The hack has no code, only features.
+            // workspace-hack has no code, only features.
             if is_ours(to) && dependency["kind"].is_null() && to != "workspace-hack" {
                 edges.insert((short(from), short(to)));
             }
@@ -83,13 +85,13 @@ pub fn edges(metadata: &Value) -> BTreeSet<(String, String)> {
     edges
 }
 
-/// A package's name as the documentation writes it.
+/// Returns a package's name as the documentation writes it.
 fn short(package: &str) -> String {
     package.strip_prefix("tributary-").unwrap_or(package).to_owned()
 }
 
-/// Dependencies between our packages as the table "Dependencies" of docs/ARCHITECTURE.md states them: a row is
-/// `` | `from` | purpose | `to`, `to` | ``.
+/// Returns the dependencies between our packages that the table "Dependencies" of
+/// docs/ARCHITECTURE.md states: a row is `` | `from` | purpose | `to`, `to` | ``.
 #[must_use]
 pub fn documented_edges(page: &str) -> BTreeSet<(String, String)> {
     let section = page.split_once("\n### Dependencies\n").map_or("", |(_, rest)| rest);
@@ -108,7 +110,7 @@ pub fn documented_edges(page: &str) -> BTreeSet<(String, String)> {
     edges
 }
 
-/// Every file beneath `root` that was written here, as its path from there.
+/// Returns the path, relative to `root`, of every file below it that is not generated.
 ///
 /// # Errors
 ///
@@ -121,10 +123,10 @@ pub fn files(root: &Path) -> Result<Vec<String>, String> {
         for entry in fs::read_dir(&folder).map_err(wrong)? {
             let entry = entry.map_err(wrong)?;
             let path = entry.path();
-            // A link may lead out of the repository, or round in it.
+            // Symbolic links are not followed: they may lead out of the repository, or in a circle.
             let kind = entry.file_type().map_err(wrong)?;
             if kind.is_dir() {
-                // Cargo's folder, and not a module of that name.
+                // Only Cargo's own folder, not a module with that name.
                 let is_target = path == root.join("target");
                 if !is_target && !NOT_OURS.contains(&entry.file_name().to_string_lossy().as_ref()) {
                     folders.push(path);
@@ -138,29 +140,30 @@ pub fn files(root: &Path) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-/// Whether a file's length is bounded.
+/// Returns true for files whose length is limited.
 #[must_use]
 pub fn is_code(path: &str) -> bool {
     path.rsplit('/').next() == Some("Makefile")
         || ["rs", "py", "sh"].iter().any(|it| has_extension(path, it))
 }
 
-/// Whether a file's name ends so.
+/// Returns true if a file's name ends with `.extension`.
 #[must_use]
 pub fn has_extension(path: &str, extension: &str) -> bool {
     Path::new(path).extension().is_some_and(|it| it == extension)
 }
 
-/// A file that is too long to be read in one go.
+/// Returns a fault if a file has more than `MAX_LINES` lines.
 #[must_use]
 pub fn too_long(path: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
     (lines > MAX_LINES).then(|| format!("{path}: {lines} lines, more than {MAX_LINES}"))
 }
 
-/// A snapshot that no test compares with any more.
+/// Returns a fault if no test compares with the snapshot any more.
 ///
-/// `snapshot` is the file at `path`, and `read` gives the text of a file of the repository.
+/// `snapshot` is the text of the file at `path`; `read` returns the text of a file of the
+/// repository.
 #[must_use]
 pub fn orphan(path: &str, snapshot: &str, read: impl Fn(&str) -> Option<String>) -> Option<String> {
     let Some(source) = snapshot.lines().find_map(|line| line.strip_prefix("source: ")) else {
@@ -175,7 +178,7 @@ pub fn orphan(path: &str, snapshot: &str, read: impl Fn(&str) -> Option<String>)
     (!is_there).then(|| format!("{path}: {source} has no test {test}"))
 }
 
-/// The test, or the name it gave, in `crate__module__test-2@suffix.snap`.
+/// Returns the test, or the name that the test gave, in `crate__module__test-2@suffix.snap`.
 fn test_of(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".snap");
     let name = name.rsplit("__").next().unwrap_or(name);
@@ -186,8 +189,8 @@ fn test_of(path: &str) -> &str {
     }
 }
 
-/// The lines of a deployed crate that read the environment anywhere but in `main`, where the
-/// checks of the template cannot see it.
+/// Returns the lines of a deployed crate that read the environment outside `main`, where the checks
+/// of the template do not see them.
 #[must_use]
 pub fn reads_the_environment(path: &str, text: &str) -> Vec<String> {
     let is_deployed =
@@ -202,7 +205,7 @@ pub fn reads_the_environment(path: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The variables of a function that its README does not name.
+/// Returns the variables of a function that its README does not name.
 #[must_use]
 pub fn unnamed<'a>(
     path: &str,
@@ -218,7 +221,7 @@ pub fn unnamed<'a>(
         .collect()
 }
 
-/// The fixtures that the dataset `name` lacks among `files`.
+/// Returns the fixtures of dataset `name` that are missing from `files`.
 #[must_use]
 pub fn missing_fixtures(name: &str, files: &[String]) -> Vec<String> {
     ["valid", "bad-rows"]

@@ -1,9 +1,8 @@
-//! What the tests of the whole workspace share: checks that return what is wrong, one line each, and
-//! the [simulation] of the whole.
+//! Checks shared by the tests of the workspace, and the [simulation] of the whole system.
 //!
-//! A check is a function over what it judges (a template, a listing, a text), so that a test can
-//! also hand it something broken and see that it speaks up. What must **not** go here: anything a
-//! deployed function or the command needs.
+//! A check is a function of its subject (a template, a listing, a text) that returns the faults it
+//! finds, one line each. A test can therefore also give it a broken subject and expect the fault.
+//! Code that a deployed function or the command needs does **not** belong here.
 
 pub mod contract;
 pub mod house;
@@ -12,7 +11,7 @@ pub mod style;
 
 use std::path::{Path, PathBuf};
 
-/// The root of the repository.
+/// Returns the root of the repository.
 #[must_use]
 pub fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

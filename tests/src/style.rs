@@ -1,15 +1,15 @@
-//! The measurable part of how we write: openings of doc comments, lengths of test names, names of bounds.
+//! Style that can be measured: openings of doc comments, lengths of test names, names of bounds.
 
-/// Words that open a clause where a verb or a noun should stand.
+/// Words that open a clause where a verb or a noun belongs.
 const CLAUSE_WORDS: &[&str] = &["What", "Who", "Whom", "Whose", "Where", "Whether", "How"];
 
-/// The most words a test's name may have.
+/// Maximum number of words in the name of a test.
 pub const MAX_TEST_WORDS: usize = 8;
 
-/// The most doc comments in a hundred that may open with a clause.
+/// Maximum percentage of doc comments that open with a clause.
 pub const MAX_CLAUSE_PERCENT: usize = 3;
 
-/// Beginnings of the names of bounds that `MAX_` and `MIN_` replace.
+/// Prefixes that `MAX_` and `MIN_` replace in the names of bounds.
 const OTHER_BOUNDS: &[&str] =
     &["MOST_", "LEAST_", "LONGEST", "SHORTEST", "LARGEST", "FEWEST_", "DEEPEST"];
 

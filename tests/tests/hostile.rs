@@ -1,7 +1,7 @@
-//! Input that means harm: it costs bounded memory, and gets a clear code.
+//! Hostile input: it uses bounded memory and gets a clear code.
 //!
-//! A test binary of its own: the allocator counts the memory of the whole process, so no other test may
-//! run beside these.
+//! This is a test binary of its own: the allocator counts the memory of the whole process, so no
+//! other test may run beside these.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -22,20 +22,20 @@ use tributary_rows::Limits;
 #[global_allocator]
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
-/// Memory is counted for the process: one at a time.
+/// Serializes the tests: memory is counted for the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
 
 const MIB: usize = 1024 * 1024;
 
-/// What an object became: the codes of its bad rows, and how many events.
+/// Result of an object: the number of bad rows of each code, and the number of events.
 #[derive(Debug, Default, PartialEq)]
 struct Ingested {
     codes: Vec<Code>,
     events: usize,
 }
 
-/// Reads an object of `dataset` that comes in `pieces`, with the limits of a function, in less than
-/// `most` bytes of memory beyond the pieces.
+/// Reads an object of `dataset` that arrives in `pieces`, with the limits of a function. Fails if
+/// it allocates `max` bytes or more beyond the pieces.
 fn read(dataset: &str, pieces: impl IntoIterator<Item = Vec<u8>>, max: usize) -> Ingested {
     let _alone = ALONE.lock().unwrap();
     let transformer = PipelineConfig::from_toml(PIPELINE).unwrap().transformer().unwrap();
@@ -86,7 +86,7 @@ const GOOD: &str =
     r#"{"sensor_id":"s","location":"Weir","water_level":1.5,"timestamp":"2030-01-01T00:00:00Z"}"#;
 
 #[test]
-fn a_gzip_bomb_is_refused_before_it_is_unpacked() {
+fn gzip_bomb_is_rejected_in_bounded_memory() {
     let line = format!("{GOOD}\n").into_bytes();
     let zeros = std::iter::repeat_n(vec![b' '; MIB], 100);
     let bomb = gzip([line].into_iter().chain(zeros));
@@ -98,7 +98,7 @@ fn a_gzip_bomb_is_refused_before_it_is_unpacked() {
 }
 
 #[test]
-fn a_row_of_many_mib_costs_itself_and_no_memory() {
+fn huge_row_is_rejected_in_bounded_memory() {
     for open in ["{\"sensor_id\":\"", "s,\"", "s,"] {
         let is_json = open.starts_with('{');
         let header = if is_json { "" } else { "sensor_id,location,water_level,timestamp\n" };
@@ -115,7 +115,7 @@ fn a_row_of_many_mib_costs_itself_and_no_memory() {
 }
 
 #[test]
-fn json_that_is_nested_without_end_is_one_bad_row() {
+fn deeply_nested_json_is_one_bad_row() {
     let transformer = PipelineConfig::default().transformer().unwrap();
     for deep in [
         format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000)),
@@ -135,7 +135,7 @@ fn json_that_is_nested_without_end_is_one_bad_row() {
 }
 
 #[test]
-fn a_million_columns_are_refused_in_a_header_and_a_bad_row_below_one() {
+fn million_columns_are_rejected() {
     let columns = "c,".repeat(1_000_000);
     let header = "sensor_id,location,water_level,timestamp";
     let good = "s,Weir,1.5,2030-01-01T00:00:00Z";
@@ -150,7 +150,7 @@ fn a_million_columns_are_refused_in_a_header_and_a_bad_row_below_one() {
 }
 
 #[test]
-fn fields_that_are_there_twice_and_numbers_beyond_all_bounds_have_their_codes() {
+fn duplicate_fields_and_huge_numbers_have_codes() {
     let huge = "9".repeat(400);
     for (field, code) in [
         (r#""water_level":1,"water_level":2"#.to_owned(), Code::DuplicateField),

@@ -1,4 +1,4 @@
-"""When Cassandra is skipped, and what counts as an answer of one."""
+"""Reasons to skip Cassandra, and recognition of its answers."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ def frame(opcode, body=b""):
 
 
 class Answering(unittest.TestCase):
-    """A node that says these things, one after each thing that it is told."""
+    """A fake node that sends these answers, one for each frame it receives."""
 
     def answered_with(self, *answers):
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -39,20 +39,20 @@ class Answering(unittest.TestCase):
             finally:
                 thread.join()
 
-    def test_a_node_that_takes_the_password_is_there(self):
+    def test_node_that_accepts_the_password_is_ready(self):
         self.assertTrue(self.answered_with(frame(AUTHENTICATE, b"\0\1x"), frame(AUTH_SUCCESS, struct.pack(">i", -1))))
 
-    def test_a_node_whose_user_was_not_made_yet_is_not(self):
+    def test_node_without_its_user_is_not_ready(self):
         self.assertFalse(self.answered_with(frame(AUTHENTICATE, b"\0\1x"), frame(ERROR, b"\0\0\1\0\0\0")))
 
-    def test_something_else_and_nothing_are_none(self):
+    def test_other_answer_and_silence_are_not_ready(self):
         self.assertFalse(self.answered_with(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
         self.assertFalse(self.answered_with(b""))
         self.assertFalse(cassandra.answers("127.0.0.1:1", "u", "p"))
 
 
 class Having(unittest.TestCase):
-    def test_where_it_cannot_be_had_it_is_skipped_with_the_reason(self):
+    def test_missing_server_is_skipped_with_reason(self):
         with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"PATH": folder}):
             out = io.StringIO()
             with contextlib.redirect_stdout(out):

@@ -1,4 +1,4 @@
-"""What is read of libFuzzer's log."""
+"""Parsing of libFuzzer's log."""
 
 import unittest
 
@@ -22,16 +22,16 @@ stat::number_of_executed_units: 555
 
 
 class Figures(unittest.TestCase):
-    def test_a_run_to_its_end_has_its_executions_and_edges(self):
+    def test_complete_run_has_executions_and_edges(self):
         self.assertEqual(fuzz.figures(DONE), {
             "executions": 57790, "edges_before": 6756, "edges": 8013, "kept": 818, "found": None})
 
-    def test_what_is_found_is_named_with_the_executions_until_then(self):
+    def test_finding_is_named_with_its_executions(self):
         self.assertEqual(fuzz.figures(FOUND), {
             "executions": 555, "edges_before": 3514, "edges": 3514, "kept": 25,
             "found": "target/fuzz/objects/crash-90c9"})
 
-    def test_a_process_that_says_nothing_has_no_figures(self):
+    def test_empty_log_has_no_figures(self):
         self.assertEqual(fuzz.figures("linker error\n"), {
             "executions": 0, "edges_before": 0, "edges": 0, "kept": 0, "found": None})
 

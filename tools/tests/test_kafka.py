@@ -1,4 +1,4 @@
-"""When Kafka is skipped, and when it is broken: with programs that say what java and mvn say."""
+"""Reasons to skip Kafka, and faults of it, with fake java and mvn."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ JAVA_11 = 'echo \'openjdk version "11.0.2" 2019-01-15\' >&2'
 
 
 class Programs(unittest.TestCase):
-    """Runs the command with nothing on its path but what a test puts there."""
+    """Runs the command with only a test's programs on its path."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -42,10 +42,10 @@ class Programs(unittest.TestCase):
             code = kafka.main([verb, "--home", str(self.folder / "home")])
         return code, out.getvalue(), err.getvalue()
 
-    def test_without_java_it_is_skipped_and_says_so(self):
+    def test_skipped_without_java(self):
         self.assertEqual(self.run_command(), (77, "skipped: there is no java to run Kafka with\n", ""))
 
-    def test_with_a_java_that_is_too_old_it_is_skipped(self):
+    def test_skipped_with_old_java(self):
         self.program("java", JAVA_11)
 
         code, said, _ = self.run_command()
@@ -53,12 +53,12 @@ class Programs(unittest.TestCase):
         self.assertEqual(code, 77)
         self.assertIn("needs java 17", said)
 
-    def test_without_maven_it_is_skipped(self):
+    def test_skipped_without_maven(self):
         self.program("java", JAVA_17)
 
         self.assertEqual(self.run_command()[:2], (77, "skipped: there is no mvn to fetch Kafka with\n"))
 
-    def test_without_a_way_to_a_repository_it_is_skipped_and_nothing_is_left(self):
+    def test_skipped_without_repository_leaves_nothing(self):
         self.program("java", JAVA_17)
         self.program("mvn", "echo '[ERROR] Could not transfer artifact a:b:1 from/to central: Unknown host'; exit 1")
 
@@ -68,7 +68,7 @@ class Programs(unittest.TestCase):
             77, ["skipped: Kafka was not fetched: Could not transfer artifact a:b:1 from/to central: Unknown host"]))
         self.assertEqual(list((self.folder / "jars").glob("*")), [])
 
-    def test_a_pom_that_is_wrong_is_no_reason_to_skip(self):
+    def test_wrong_pom_is_an_error(self):
         self.program("java", JAVA_17)
         self.program("mvn", "echo '[ERROR] Malformed POM: expected > to finish end tag'; exit 1")
 
@@ -77,14 +77,14 @@ class Programs(unittest.TestCase):
         self.assertEqual((code, said), (1, ""))
         self.assertIn("Malformed POM", told)
 
-    def test_a_broker_that_was_never_started_is_not_running_and_cannot_be_killed(self):
+    def test_unstarted_broker_is_not_running(self):
         self.assertIn('"running": false', self.run_command("status")[1])
         self.assertEqual(self.run_command("stop")[0], 0)
         self.assertEqual(self.run_command("kill")[0], 1)
 
 
 class Answering(unittest.TestCase):
-    """What counts as an answer."""
+    """Recognition of a broker's answer."""
 
     def answered_with(self, answer):
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -101,10 +101,10 @@ class Answering(unittest.TestCase):
             finally:
                 thread.join()
 
-    def test_the_versions_of_a_broker_are_an_answer(self):
+    def test_versions_are_an_answer(self):
         self.assertTrue(self.answered_with(bytes([0, 0, 0, 10, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0])))
 
-    def test_an_error_and_something_else_are_none(self):
+    def test_error_and_other_answers_are_none(self):
         self.assertFalse(self.answered_with(bytes([0, 0, 0, 6, 0, 0, 0, 7, 0, 35])))
         self.assertFalse(self.answered_with(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
         self.assertFalse(self.answered_with(b""))

@@ -1,4 +1,4 @@
-"""The windows of `tributary run` are those of an engine that shares no code with it."""
+"""Windows of `tributary run` equal those of an engine that shares no code with it."""
 
 import json
 import random
@@ -11,10 +11,10 @@ from pathlib import Path
 from tools import windows_sql
 
 ROOT = Path(__file__).resolve().parents[2]
-# `cargo test --workspace`, which `make test` runs before this, builds it.
+# `cargo test --workspace`, which `make test` runs first, builds it.
 TRIBUTARY = ROOT / "target" / "bin" / "tributary"
 
-# With what goes wrong on the way: late records, doubled ones, lost ones.
+# Faults of a feed: late, duplicate and lost records.
 ROUGH = ["--late-rate", "0.2", "--duplicate-rate", "0.15", "--dropout-rate", "0.05", "--seed", "11"]
 FEEDS = {
     "telemetry": ["--devices", "7", "--duration", "3h", "--shift-rate", "4"],
@@ -40,7 +40,7 @@ def lines(path):
 
 
 def differences(ours, theirs, has_scores):
-    """What of the windows of a spec is not alike, in words."""
+    """Returns the differences between the windows of a spec, in words."""
     faults = [f"only one has the window {window}" for window in sorted(ours.keys() ^ theirs.keys())]
     for window in ours.keys() & theirs.keys():
         mine, other = ours[window], theirs[window]
@@ -66,7 +66,7 @@ class Windows(unittest.TestCase):
 
     @classmethod
     def run_feed(cls, feed, options):
-        """The events and the windows of a feed whose lines came in no order."""
+        """Returns the events and the windows of a feed with unordered lines."""
         folder = Path(cls.folder.name)
         rows = tributary("simulate", feed, *options, *ROUGH).splitlines(keepends=True)
         random.Random(7).shuffle(rows)
@@ -95,26 +95,26 @@ class Windows(unittest.TestCase):
                     faults = differences(ours, theirs, "anomaly" in spec)
                     self.assertEqual(faults[:10], [], f"{len(faults)} differences in {len(ours)} windows of {name}")
 
-    def test_each_window_is_told_once_by_spec_key_and_start(self):
+    def test_each_window_is_emitted_once(self):
         for feed, (_, windows) in self.outputs.items():
             with self.subTest(feed=feed):
                 told = [(it["window"]["spec"], it["entity"], second(it["window"]["start"])) for it in lines(windows)]
                 self.assertEqual(told, sorted(set(told)))
                 self.assertTrue(all(it["window"]["revision"] == 0 and it["kind"] == "window" for it in lines(windows)))
 
-    def test_a_reading_that_came_twice_counts_once(self):
+    def test_duplicate_reading_counts_once(self):
         events, _ = self.outputs["telemetry"]
         ids = [it["event_id"] for it in lines(events)]
         self.assertGreater(len(ids), len(set(ids)))
 
-    def test_a_wrong_window_is_seen(self):
+    def test_wrong_window_is_reported(self):
         right = {("a", 0): {"count": 2, "m_mean": 1.5}}
         self.assertEqual(differences(right, right, False), [])
         self.assertEqual(len(differences({("a", 0): {"count": 2, "m_mean": 1.5 + 1e-8}}, right, False)), 1)
         self.assertEqual(len(differences({("a", 0): {"count": 2}}, right, False)), 1)
         self.assertEqual(len(differences({}, right, False)), 1)
 
-    def test_overlapping_windows_hold_a_reading_each(self):
+    def test_overlapping_windows_share_readings(self):
         connection = windows_sql.events(self.outputs["telemetry"][0])
         spec = windows_sql.specs()["telemetry-1m"]
         once, twice = (sum(it["count"] for it in windows_sql.windows(connection, spec | {"hop": hop}).values()) for hop in ("60s", "30s"))

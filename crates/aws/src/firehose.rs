@@ -7,11 +7,16 @@ use aws_sdk_firehose::types::Record;
 use crate::error::{CallError, SetupError};
 use crate::put::{BatchPut, EntryResult, Limits};
 
+/// Maximum length of a record: 1,000 KiB.
+///
+/// See <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>.
+pub const MAX_RECORD_BYTES: usize = 1_000 * 1024;
+
 /// Limits of a `PutRecordBatch` call.
 ///
 /// See <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>.
 pub const LIMITS: Limits =
-    Limits { entries: 500, bytes: 4 * 1024 * 1024, entry_bytes: 1_000 * 1024 };
+    Limits { entries: 500, bytes: 4 * 1024 * 1024, entry_bytes: MAX_RECORD_BYTES };
 
 /// Firehose delivery stream. Its entries are lines that include their newline: the service adds
 /// none.

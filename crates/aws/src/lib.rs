@@ -22,6 +22,7 @@ pub mod events;
 pub mod firehose;
 pub mod kinesis;
 pub mod log;
+pub mod parked;
 pub mod payload;
 pub mod producer;
 pub mod put;

@@ -5,6 +5,7 @@ use tributary_model::bad_row::{BadRow, Origin, Rejection};
 
 use crate::deadline::Deadline;
 use crate::error::SetupError;
+use crate::firehose::MAX_RECORD_BYTES;
 use crate::producer::{Delivery, Outbound, Producer};
 use crate::put::BatchPut;
 
@@ -22,7 +23,7 @@ impl BadRows {
         payload: Option<&[u8]>,
         now: Timestamp,
     ) {
-        let entry = BadRow::new(rejection, origin, payload, now).to_line();
+        let entry = BadRow::new(rejection, origin, payload, now).to_line(MAX_RECORD_BYTES);
         self.0.push(Outbound { position, entry });
     }
 

@@ -11,6 +11,9 @@ use crate::put::{BatchPut, EntryResult, Limits};
 /// See <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>.
 pub const LIMITS: Limits = Limits { entries: 10, bytes: 256 * 1024, entry_bytes: 256 * 1024 };
 
+/// Maximum length of a message's text: its subject and attributes take less than the last 1 KiB.
+pub const MAX_MESSAGE_BYTES: usize = LIMITS.entry_bytes - 1024;
+
 /// Upper bound, in bytes, of a message's subject and attributes beside its text.
 const OVERHEAD_BYTES: usize = 512;
 

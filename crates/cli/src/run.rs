@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use jiff::Timestamp;
+use tributary_aws::{firehose, sns};
 use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
 use tributary_datasets::ingest::{Feed, SourceName, Step};
 use tributary_datasets::{self as datasets, Dataset};
@@ -105,7 +106,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut run = Run {
         transformer: pipeline.transformer()?,
         windows: windows.wanted().then(|| Windows::new(&pipeline)).transpose()?,
-        rules: PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS)?)?,
+        rules: PipelineConfig::default()
+            .rules(&AlertsConfig::from_toml(ALERTS)?)?
+            .with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
         events: Lines::open(arguments.events.as_deref())?,
         bad_rows: Lines::open(arguments.bad_rows.as_deref())?,
         alerts: Lines::open(arguments.alerts.as_deref())?,
@@ -293,7 +296,8 @@ impl Run {
             record_id: source.record_id(position).to_string().into(),
             ..Origin::default()
         };
-        self.bad_rows.line(&BadRow::new(rejection, &origin, bytes, Timestamp::now()).to_line())
+        let bad_row = BadRow::new(rejection, &origin, bytes, Timestamp::now());
+        self.bad_rows.line(&bad_row.to_line(firehose::MAX_RECORD_BYTES))
     }
 }
 

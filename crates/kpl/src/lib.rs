@@ -6,7 +6,7 @@
 //!
 //! A small record is charged a whole PUT payload unit and takes up one of the 1,000 records per
 //! second of a shard. The user records of an aggregate share both. Producers built on the Kinesis
-//! Producer Library write this format by default; the KCL and Firehose read it.
+//! Producer Library write this format by default; the KCL and AWS delivery streams read it.
 //!
 //! Format: <https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md>.
 

@@ -10,13 +10,8 @@ use crate::id::Id;
 use crate::json::to_json;
 use crate::time::as_millis;
 
-/// The most bytes a bad row takes as one Firehose record: 1,000 KiB less the newline.
-///
-/// See <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>.
-pub const MAX_BYTES: usize = 1_000 * 1024 - 1;
-
-/// Maximum characters of a name in a bad row that is too large even without its payload. Only
-/// records that no Tributary function wrote have such names.
+/// How much of a name is kept where a bad row would be too large even without its bytes: only a
+/// record that none of our functions wrote has names of that kind.
 const MAX_NAME_CHARS: usize = 1024;
 
 /// Codes of bad rows. The list is closed because a code is a metric dimension.
@@ -282,17 +277,18 @@ impl<'a> BadRow<'a> {
         }
     }
 
-    /// The bad row as one line of at most [`MAX_BYTES`] and a newline. Where the bytes would make
-    /// it longer they are left out: `source` says where they are. Where that is too long itself, it
-    /// is cut: a line that Firehose does not take would hold up its whole shard.
+    /// Returns the bad row as one line of at most `max_bytes`, with its newline.
+    ///
+    /// A longer line loses its bytes: `source` says where they are. If it is still too long, its
+    /// names are cut: a line that quarantine rejects would hold up its whole shard.
     #[must_use]
-    pub fn to_line(mut self) -> Vec<u8> {
+    pub fn to_line(mut self, max_bytes: usize) -> Vec<u8> {
         let mut line = self.to_json();
-        if line.len() > MAX_BYTES {
+        if line.len() >= max_bytes {
             self.payload_base64 = None;
             line = self.to_json();
         }
-        if line.len() > MAX_BYTES {
+        if line.len() >= max_bytes {
             self.cut_names();
             line = self.to_json();
         }
@@ -352,6 +348,8 @@ pub fn first_chars(text: &str, max: usize) -> &str {
 mod tests {
     use super::*;
 
+    const MAX_BYTES: usize = 1_000 * 1024;
+
     #[test]
     fn all_lists_every_named_code() {
         let source = include_str!("bad_row.rs");
@@ -367,9 +365,9 @@ mod tests {
         let rejection = Rejection::field(Code::OutOfRange, "Severity", "5 is not in 1 to 4");
         let origin = Origin::of_record("shardId-000000000000", "42", Timestamp::UNIX_EPOCH);
         let now = "2026-11-20T10:00:00.5Z".parse().unwrap();
-        let line = BadRow::new(&rejection, &origin, Some(payload), now).to_line();
+        let line = BadRow::new(&rejection, &origin, Some(payload), now).to_line(MAX_BYTES);
         assert_eq!(line.last(), Some(&b'\n'));
-        assert!(line.len() <= MAX_BYTES + 1);
+        assert!(line.len() <= MAX_BYTES);
         serde_json::from_slice(&line).unwrap()
     }
 
@@ -381,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_do_not_fit_a_firehose_record_are_left_out() {
+    fn oversized_payload_is_left_out() {
         let line = line(&vec![b'x'; MAX_BYTES]);
 
         assert!(line.get("payload_base64").is_none());
@@ -389,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_do_not_fit_a_firehose_record_are_cut() {
+    fn oversized_names_are_cut() {
         let rejection = Rejection::row(Code::InvalidJson, "is no JSON");
         let long = "\u{1}ü".repeat(MAX_BYTES / 8);
         let origin = Origin {
@@ -399,7 +397,8 @@ mod tests {
             ..Origin::default()
         };
 
-        let line = BadRow::new(&rejection, &origin, Some(b"x"), Timestamp::UNIX_EPOCH).to_line();
+        let bad_row = BadRow::new(&rejection, &origin, Some(b"x"), Timestamp::UNIX_EPOCH);
+        let line = bad_row.to_line(MAX_BYTES);
 
         assert!(line.len() <= MAX_BYTES);
         let line: serde_json::Value = serde_json::from_slice(&line).unwrap();

@@ -6,31 +6,22 @@
 use std::ops::AddAssign;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use tributary_model::counts::BatchCounts;
 
-/// Stream with its producers and consumers.
-struct Stream {
-    name: &'static str,
-    producers: &'static [&'static str],
-    consumers: &'static [&'static str],
+/// A stream with the functions at its two ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    /// Name in the report.
+    pub name: &'static str,
+    /// Functions that put records on it.
+    pub producers: &'static [&'static str],
+    /// Functions that read its records.
+    pub consumers: &'static [&'static str],
 }
 
-const STREAMS: [Stream; 2] = [
-    Stream {
-        name: "RAW",
-        producers: &["ingest-s3", "ingest-http", "ingest-kafka"],
-        consumers: &["transform"],
-    },
-    Stream {
-        name: "EVENTS",
-        producers: &["transform"],
-        consumers: &["metrics", "alerts", "windows"],
-    },
-];
-
-/// Time range of a reconciliation.
+/// The time that is looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeRange {
     /// Start, inclusive.
@@ -166,7 +157,12 @@ impl Reconciliation {
     /// `slack` before the end must have been taken by the end. Taking more records than were put is
     /// no fault: delivery is at least once, and other producers may put records.
     #[must_use]
-    pub fn of(functions: &[FunctionSeries], mappings: &[MappingSeries], window: TimeRange) -> Self {
+    pub fn of(
+        streams: &[Stream],
+        functions: &[FunctionSeries],
+        mappings: &[MappingSeries],
+        window: TimeRange,
+    ) -> Self {
         let mut reconciliation = Self::default();
         for FunctionSeries { name, points } in functions {
             let counts = total(points, window.since, window.until);
@@ -182,13 +178,16 @@ impl Reconciliation {
             }
             reconciliation.functions.push(FunctionTotal { function: name.clone(), counts });
         }
-        for stream in &STREAMS {
+        for stream in streams {
             for consumer in stream.consumers {
                 reconciliation.stream(stream, consumer, functions, window);
             }
         }
         for mapping in mappings {
-            reconciliation.mapping(mapping, functions, window);
+            // A message of a queue is no record, and a record may hold several.
+            let function = mapping.function.as_str();
+            let takes_records = streams.iter().any(|it| it.consumers.contains(&function));
+            reconciliation.mapping(mapping, takes_records, functions, window);
         }
         reconciliation
     }
@@ -239,6 +238,7 @@ impl Reconciliation {
     fn mapping(
         &mut self,
         mapping: &MappingSeries,
+        takes_records: bool,
         functions: &[FunctionSeries],
         window: TimeRange,
     ) {
@@ -264,9 +264,6 @@ impl Reconciliation {
                 "{name}: {polled} events polled, and {function} invoked with {invoked}"
             ));
         }
-        // Queue messages are not records, and a Kinesis record may aggregate several.
-        let takes_records =
-            STREAMS.iter().any(|stream| stream.consumers.contains(&function.as_str()));
         let series = functions.iter().find(|it| it.name == *function);
         if let (true, Some(series)) = (takes_records, series) {
             let received = total(&series.points, since, until).received;
@@ -281,28 +278,6 @@ impl Reconciliation {
         let (function, source) = (function.clone(), source.clone());
         self.mappings.push(MappingTotal { function, source, counts });
     }
-}
-
-/// Parses a metrics log line of one batch into the function's name, the time and the counts.
-///
-/// Returns `None` for any other log line.
-#[must_use]
-pub fn parse_batch_line(line: &str) -> Option<(String, Timestamp, BatchCounts)> {
-    #[derive(Deserialize)]
-    struct Line {
-        #[serde(rename = "_aws")]
-        aws: Aws,
-        function: String,
-        #[serde(flatten)]
-        counts: BatchCounts,
-    }
-    #[derive(Deserialize)]
-    struct Aws {
-        #[serde(rename = "Timestamp")]
-        timestamp: i64,
-    }
-    let Line { aws, function, counts } = serde_json::from_str(line).ok()?;
-    Some((function, Timestamp::from_millisecond(aws.timestamp).ok()?, counts))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use tributary_model::config_error::ConfigError;
@@ -10,18 +10,7 @@ use tributary_model::domain::Schemas;
 use tributary_model::event::{Event, Kind};
 use tributary_model::time::period;
 
-/// The most distinct values one CloudWatch datum carries.
-///
-/// See <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html>.
-pub const MAX_VALUES: usize = 150;
-
-/// The longest dimension value CloudWatch takes.
-const MAX_DIMENSION_BYTES: usize = 1024;
-
-/// CloudWatch takes times up to two weeks back; an hour is kept for the way there.
-const MAX_AGE: SignedDuration = SignedDuration::from_hours(14 * 24 - 1);
-
-/// Dimension value of series beyond [`MetricSpec::max_series`].
+/// What the dimension values beyond [`MetricSpec::max_series`] are counted under.
 const OTHER: &str = "other";
 
 /// A metric as configured in `pipeline.toml`, which explains each field.
@@ -42,7 +31,7 @@ fn default_max_series() -> usize {
     200
 }
 
-/// The unit of a metric, as CloudWatch names it.
+/// Unit of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Events.
@@ -131,8 +120,8 @@ impl<'s> Aggregator<'s> {
 
     /// Adds one event that arrived at `arrival_time`.
     ///
-    /// Metric time is arrival time: event times may be years old, and CloudWatch takes two weeks.
-    /// Of readings only: what windows say was counted before.
+    /// Metric time is arrival time: event times may be years old, and a metric store accepts
+    /// recent times only. Window events are skipped: their readings were counted before.
     pub fn add(&mut self, event: &Event<'_>, arrival_time: Timestamp) {
         if event.kind != Kind::Reading {
             return;
@@ -191,8 +180,7 @@ impl<'s> Aggregator<'s> {
 
     /// Returns the data in a fixed order. `now` bounds the age of a datum.
     #[must_use]
-    pub fn finish(self, now: Timestamp) -> Vec<Datum> {
-        let oldest = now - MAX_AGE;
+    pub fn finish(self) -> Vec<Datum> {
         let mut series: Vec<_> = self.series.into_iter().collect();
         series.sort_by(|(a, _), (b, _)| a.cmp(b));
 
@@ -205,20 +193,17 @@ impl<'s> Aggregator<'s> {
                 .cloned()
                 .zip(key.values.split(JOIN).map(str::to_owned))
                 .collect();
-            let minute = Timestamp::from_second(key.minute * 60).unwrap_or(oldest);
             let mut counts: Vec<_> =
                 series.counts.into_iter().map(|(bits, n)| (f64::from_bits(bits), n)).collect();
             counts.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-            for part in counts.chunks(MAX_VALUES) {
-                data.push(Datum {
-                    name: spec.name.clone(),
-                    dimensions: dimensions.clone(),
-                    time: minute.max(oldest),
-                    values: part.iter().map(|&(value, _)| value).collect(),
-                    counts: part.iter().map(|&(_, n)| as_f64(n)).collect(),
-                    unit: spec.unit(),
-                });
-            }
+            data.push(Datum {
+                name: spec.name.clone(),
+                dimensions,
+                time: Timestamp::from_second(key.minute * 60).unwrap_or(Timestamp::MIN),
+                values: counts.iter().map(|&(value, _)| value).collect(),
+                counts: counts.iter().map(|&(_, n)| as_f64(n)).collect(),
+                unit: spec.unit(),
+            });
         }
         data
     }
@@ -239,32 +224,31 @@ fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// Appends the value of a dimension as CloudWatch takes it: printable ASCII, not empty, at most
-/// 1,024 bytes. A character it does not take becomes `?`.
+/// Appends the value of a dimension; `unknown` where the event has none.
 fn push_dimension(out: &mut String, event: &Event<'_>, name: &str) {
     use std::fmt::Write as _;
 
     let start = out.len();
     match name {
-        "dataset" => push_ascii(out, &event.dataset),
+        "dataset" => push_text(out, &event.dataset),
         "kind" => out.push_str(event.kind.as_str()),
-        "entity" => push_ascii(out, &event.entity),
+        "entity" => push_text(out, &event.entity),
         _ => match (event.attributes.get(name), event.measures.get(name)) {
-            (Some(text), _) => push_ascii(out, text),
+            (Some(text), _) => push_text(out, text),
             // Writing to a string cannot fail.
             (None, Some(number)) => drop(write!(out, "{number}")),
             (None, None) => {}
         },
     }
-    if out[start..].trim().is_empty() {
+    if out[start..].trim_matches(' ').is_empty() {
         out.truncate(start);
         out.push_str("unknown");
     }
 }
 
-fn push_ascii(out: &mut String, text: &str) {
-    let printable = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
-    out.extend(text.chars().take(MAX_DIMENSION_BYTES).map(printable));
+/// Appends `text` without the character that separates values in a [`Key`].
+fn push_text(out: &mut String, text: &str) {
+    out.extend(text.chars().map(|c| if c == JOIN { '?' } else { c }));
 }
 
 #[cfg(test)]

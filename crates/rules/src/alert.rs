@@ -15,12 +15,7 @@ use tributary_model::json::to_json;
 
 pub use self::counts::{AlertCounts, AlertOutcome};
 
-/// The most bytes of an SNS message with its attributes, which take far less than 1 KiB.
-///
-/// See <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>.
-pub const MAX_BYTES: usize = 255 * 1024;
-
-/// Maximum length in characters of a text in a message whose event is too large for it.
+/// How much of a text is kept in a message whose event is too large for it.
 pub(crate) const MAX_TEXT_CHARS: usize = 1024;
 
 /// Maximum length in characters of a key and of the name of a watched entity.
@@ -132,7 +127,7 @@ impl Alert {
         let (rule_id, entity) = (rule.id(), &event.entity);
         let head = Message { alert_id, rule: rule_id, entity, severity, title: &title, event };
         let mut message = to_json(&head);
-        if message.len() > MAX_BYTES {
+        if message.len() > rule.max_message_bytes {
             message = to_json(&Message {
                 alert_id,
                 rule: rule_id,

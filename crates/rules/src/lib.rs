@@ -44,6 +44,7 @@ pub struct Rule {
     digest: usize,
     /// Hash of the condition: rule state belongs to this definition only.
     definition: Id,
+    max_message_bytes: usize,
 }
 
 /// Default for the maximum number of messages that one batch may send for a rule.
@@ -82,6 +83,18 @@ impl Rules {
             }
         }
         specs.iter().map(|spec| Rule::compile(spec, schemas)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Limits the messages of alerts to `max_bytes`; without it they have no limit.
+    ///
+    /// A message that would be longer names its event instead of holding it, and its texts are cut
+    /// to 1,024 characters.
+    #[must_use]
+    pub fn with_max_message_bytes(mut self, max_bytes: usize) -> Self {
+        for rule in &mut self.0 {
+            rule.max_message_bytes = max_bytes;
+        }
+        self
     }
 
     /// Returns the rules in the order of the configuration.
@@ -155,6 +168,7 @@ impl Rule {
             cooldown: spec.cooldown.get(),
             digest: spec.digest.unwrap_or(MAX_MESSAGES) as usize,
             definition: spec.definition(),
+            max_message_bytes: usize::MAX,
         })
     }
 

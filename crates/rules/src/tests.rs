@@ -94,11 +94,14 @@ fn rule_of_other_dataset_does_not_apply() {
     assert!(alerts(&rules, &event).is_empty());
 }
 
+const MAX_BYTES: usize = 255 * 1024;
+
 #[test]
 fn oversized_event_is_sent_as_reference() {
     let rules = rules(&rule(&[("title", "{entity}")])).unwrap();
+    let rules = rules.with_max_message_bytes(MAX_BYTES);
     let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}))
-        .replace("Dayton", &"x".repeat(alert::MAX_BYTES));
+        .replace("Dayton", &"x".repeat(MAX_BYTES));
 
     let message = &alerts(&rules, &event)[0].message;
 
@@ -110,8 +113,9 @@ fn oversized_event_is_sent_as_reference() {
 #[test]
 fn oversized_entity_is_cut() {
     let rules = rules(&rule(&[("title", "{entity} {attributes.city}")])).unwrap();
+    let rules = rules.with_max_message_bytes(MAX_BYTES);
     let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}))
-        .replace("OH/", &"\u{fc}".repeat(alert::MAX_BYTES));
+        .replace("OH/", &"\u{fc}".repeat(MAX_BYTES));
 
     let alert = alerts(&rules, &event).remove(0);
 
@@ -119,6 +123,17 @@ fn oversized_entity_is_cut() {
     assert_eq!(message["entity"], "\u{fc}".repeat(1024));
     assert_eq!(message["title"], message["entity"]);
     assert_eq!(message["event"]["event_id"], "e1");
+}
+
+#[test]
+fn message_without_a_limit_holds_its_event() {
+    let rules = rules(&rule(&[("title", "{entity}")])).unwrap();
+    let event = event("2026-11-20T10:00:00Z", &json!({"temperature_c": 31}))
+        .replace("Dayton", &"x".repeat(MAX_BYTES));
+
+    let message = &alerts(&rules, &event)[0].message;
+
+    assert!(message.len() > MAX_BYTES, "{}", message.len());
 }
 
 #[test]

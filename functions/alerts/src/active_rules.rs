@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tracing::{error, info};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::s3::{ObjectName, ObjectStore};
+use tributary_aws::sns;
 use tributary_config::{AlertsConfig, PIPELINE, PipelineConfig};
 use tributary_model::config_error::ConfigError;
 use tributary_model::id::Id;
@@ -90,7 +91,8 @@ struct Source {
 /// Rules that nothing overrides.
 impl From<Rules> for ActiveRules {
     fn from(rules: Rules) -> Self {
-        let state = State { rules: Arc::new(rules), next: None, read: None };
+        let rules = Arc::new(rules.with_max_message_bytes(sns::MAX_MESSAGE_BYTES));
+        let state = State { rules, next: None, read: None };
         Self { state: Mutex::new(state), source: None }
     }
 }
@@ -200,5 +202,6 @@ fn compiled(bytes: &[u8], pipeline: &PipelineConfig) -> Result<Rules, String> {
         return Err(format!("{finding}{more}"));
     }
     let config = AlertsConfig::from_toml(text).map_err(|error| error.to_string())?;
-    pipeline.rules(&config).map_err(|error| error.to_string())
+    let rules = pipeline.rules(&config).map_err(|error| error.to_string())?;
+    Ok(rules.with_max_message_bytes(sns::MAX_MESSAGE_BYTES))
 }

@@ -13,7 +13,7 @@ use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::producer::{Delivery, Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::retry::NOT_CALLED;
-use tributary_aws::sns::{LIMITS, Notification};
+use tributary_aws::sns::{LIMITS, MAX_MESSAGE_BYTES, Notification};
 use tributary_rules::Severity;
 use tributary_rules::alert::{Alert, AlertCounts, AlertOutcome, digest};
 
@@ -320,7 +320,7 @@ impl ClaimedMessages {
             Some(max) => max,
             None => alerts.len(),
         };
-        let plan = digest::plan(&alerts, max);
+        let plan = digest::plan(&alerts, max, MAX_MESSAGE_BYTES);
         let singles = alerts[..plan.singles].iter().enumerate();
         let singles = singles.map(|(index, alert)| (index..index + 1, message::of_alert(alert)));
         let digests = plan.digests.iter().filter_map(|digest| {

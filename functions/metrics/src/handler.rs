@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::warn;
 use tributary_aws::batch::{Disposition, Dispositions};
 use tributary_aws::clients;
-use tributary_aws::cloudwatch::Namespace;
+use tributary_aws::cloudwatch::{self, Namespace};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::events;
@@ -117,6 +117,6 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
             aggregator.add(event, place.record.arrival_time());
             Ok(Disposition::Delivered)
         });
-        (dispositions, bad_rows, aggregator.finish(now))
+        (dispositions, bad_rows, cloudwatch::fit(aggregator.finish(), now))
     }
 }

@@ -1,4 +1,4 @@
-//! A payload, which each dataset takes for one of its rows.
+//! Payload of a raw record, read as a row of each dataset.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ fn check(input: &[u8]) {
                 assert_eq!(received.received_at, now());
                 assert_eq!(read.received_at, read.event_time);
                 let same = Event { received_at: now(), ..read.clone() };
-                assert_eq!(*received, same, "when a row was received changes nothing else");
+                assert_eq!(*received, same, "arrival time changes nothing else");
             }
             (received, read) => assert_eq!(received.as_ref().err(), read.as_ref().err()),
         }
@@ -59,7 +59,7 @@ fn judged<'p>(
     }
 }
 
-/// The same object with each value as it was and everything between them written anew.
+/// Rewrites an object: each value is kept verbatim, everything between them is written anew.
 fn rewritten(payload: &str) -> Option<String> {
     let fields: Pairs<Cow<'_, str>, &RawValue> = serde_json::from_str(payload).ok()?;
     serde_json::to_string(&fields).ok()

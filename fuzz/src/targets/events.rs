@@ -1,5 +1,5 @@
-//! A batch of the EVENTS stream, as `metrics` and `alerts` take it. The records of an input stand
-//! between lines of two hyphens.
+//! Batch of the EVENTS stream, read by `metrics` and `alerts`. Lines of two hyphens separate the
+//! records of an input.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,7 @@ use fn_metrics::handler::Metrics;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tributary_aws::claims::RetryingClaims;
+use tributary_aws::cloudwatch::{MAX_DIMENSION_BYTES, MAX_VALUES};
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
@@ -17,7 +18,7 @@ use tributary_aws::sns::{self, Notification};
 use tributary_kpl as kpl;
 use tributary_model::bad_row::Code;
 use tributary_model::event::{Event, Kind};
-use tributary_pipeline::metric::{Datum, MAX_VALUES};
+use tributary_pipeline::metric::Datum;
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Faults, MemorySink};
 
@@ -30,10 +31,10 @@ use crate::{Target, seeds};
 
 pub(super) const TARGET: Target = Target { name: "events", check, seeds: seeds::event_records };
 
-/// An event that makes an alert, whatever stands beside it.
+/// An event that causes an alert, whatever the other events are.
 const GOOD: &str = r#"{"kind":"reading","dataset":"accidents","event_id":"00000000000000000000000000000000","entity":"OH/Good","event_time":"2026-11-20T09:00:00Z","received_at":"2026-11-20T10:00:00.000Z","measures":{"severity":4.0},"attributes":{"id":"A-1","state":"OH"},"tags":[]}"#;
 
-/// What PutMetricData takes of one call, counted in data.
+/// Limits of a PutMetricData call, counted in data.
 const CALL: Limits = Limits { entries: 1_000, bytes: 1_000, entry_bytes: 1 };
 
 type Sender = Alerts<SimClaims, SimAlertState, MemorySink<Notification>, Lines>;
@@ -89,15 +90,18 @@ fn check(input: &[u8]) {
         alerts.quarantine.target().restart([]);
         alerts.claims = RetryingClaims::new(SimClaims::new(Faults::none(0))).with_jitter_seed(0);
         let first = all_are_sent(alerts, &payload, &events, &bad);
-        assert!(first.iter().any(|it| it.message.contains("OH/Good")), "the good one is there");
+        assert!(
+            first.iter().any(|it| it.message.contains("OH/Good")),
+            "the good event has its alert"
+        );
         let again = all_are_sent(alerts, &payload, &events, &bad);
-        assert!(again.is_empty(), "delivered again, nothing is sent again");
+        assert!(again.is_empty(), "a redelivery sends nothing again");
 
-        // Of each call some messages fail, over and over; then none does.
+        // First some messages of each call fail repeatedly; then none does.
         alerts.claims = RetryingClaims::new(SimClaims::new(Faults::none(0))).with_jitter_seed(0);
         alerts.topic.target().restart(failing(picked(input, 3)));
         let answer = invoke(|deadline| alerts.handle(&payload, "one", deadline)).unwrap();
-        assert!(answer.batch_item_failures.len() <= 1, "the lowest number alone");
+        assert!(answer.batch_item_failures.len() <= 1, "only the lowest sequence number");
         let is_done = LOG.with(CapturedLog::counts).undelivered == 0;
         assert_eq!(is_done, answer == BatchResponse::default());
         let mut reported = alerts.topic.target().restart([]);
@@ -113,7 +117,7 @@ fn check(input: &[u8]) {
     });
 }
 
-/// The messages of one invocation in which nothing fails.
+/// Asserts the messages of one invocation without failures.
 fn all_are_sent(
     alerts: &Sender,
     payload: &str,
@@ -134,7 +138,7 @@ fn alert_id(notification: &Notification) -> String {
     message["alert_id"].as_str().unwrap().to_owned()
 }
 
-/// The user records of a record, or its bytes where it is a broken aggregate.
+/// Returns the user records of a record, or its bytes if it is a broken aggregate.
 fn user_records_of(record: &[u8]) -> Vec<Result<&[u8], &[u8]>> {
     match kpl::user_records(record) {
         None => vec![Ok(record)],
@@ -148,7 +152,7 @@ fn counts_match(events: usize, bad: usize) {
     assert_eq!((counts.delivered, counts.quarantined), (events as u64, bad as u64));
 }
 
-/// Each reading is in each metric of its dataset once.
+/// Asserts that each reading is counted once in each metric of its dataset.
 fn events_add_up(data: &[Datum], events: &[Event<'_>]) {
     for spec in &PIPELINE_CONFIG.metrics {
         let counted = |event: &&Event<'_>| {
@@ -161,7 +165,7 @@ fn events_add_up(data: &[Datum], events: &[Event<'_>]) {
         let same = PIPELINE_CONFIG.metrics.iter().filter(|it| it.name == spec.name).count();
         let counts: f64 = data.flat_map(|datum| &datum.counts).sum();
         if same == 1 {
-            // The sum of nothing is -0.
+            // The sum of no values is -0.
             assert_eq!((counts + 0.0).to_string(), expected.to_string(), "{}", spec.name);
         }
     }
@@ -171,7 +175,8 @@ fn events_add_up(data: &[Datum], events: &[Event<'_>]) {
         assert!(datum.values.iter().all(|value| value.is_finite()));
         assert!(datum.values.is_sorted() && datum.time <= now());
         for (_, value) in &datum.dimensions {
-            assert!((1..=1024).contains(&value.len()) && !value.trim().is_empty(), "{value:?}");
+            assert!((1..=MAX_DIMENSION_BYTES).contains(&value.len()), "{value:?}");
+            assert!(!value.trim().is_empty(), "{value:?}");
             assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{value:?}");
         }
     }
@@ -200,6 +205,6 @@ fn bad_records_are_quarantined(lines: Vec<Vec<u8>>, bad: &[&Result<&[u8], &[u8]>
             Err(bytes) => (Code::BrokenAggregate, bytes),
         };
         assert_eq!(line.code, code.as_str());
-        assert!(line.payload.as_ref().is_none_or(|it| it == bytes), "the bytes are exact");
+        assert!(line.payload.as_ref().is_none_or(|it| it == bytes), "the payload is exact");
     }
 }

@@ -1,4 +1,4 @@
-//! A filter of `tributary tap`: the first line of an input is the expression, the rest a record.
+//! Filter of `tributary tap`: the first line of an input is the expression, the rest a record.
 
 use tributary_rules::filter::Filter;
 
@@ -6,11 +6,13 @@ use crate::{Target, seeds};
 
 pub(super) const TARGET: Target = Target { name: "filters", check, seeds: seeds::filters };
 
-/// Who writes a filter runs it: what is longer than this is not an attack but a mistake.
+/// Maximum length of an expression: operators run their own filters, so a longer one is a mistake
+/// and not an attack.
 const MAX_BYTES: usize = 400;
 
 thread_local! {
-    /// No record makes both of a pair hold, and what cannot be compared cannot be for either.
+    /// Pairs of opposite filters: at most one of a pair matches a record, and a value that cannot
+    /// be compared fails both.
     static OPPOSITES: Vec<[Filter; 2]> = [
         ["event.dataset == 'flood'", "event.dataset != 'flood'"],
         ["event.payload.water_level > 3.0", "event.payload.water_level <= 3.0"],
@@ -37,7 +39,7 @@ fn check(input: &[u8]) {
     match Filter::compile("--where", expression) {
         Ok(filter) => {
             let held = filter.holds(record);
-            assert_eq!(held, filter.holds(record), "asked again, it says the same");
+            assert_eq!(held, filter.holds(record), "a repeated evaluation agrees");
         }
         Err(error) => assert!(error.to_string().starts_with("--where: "), "{error}"),
     }

@@ -1,4 +1,4 @@
-//! The body of a request. The first byte of an input says which dataset, whether items are lines, and
+//! Body of a request. The first byte of an input selects the dataset, the format (lines or not) and
 //! whether the request has a key; the rest is the body.
 
 use std::io::Write as _;
@@ -109,7 +109,7 @@ fn each_item_has_its_entry(body: &[u8], format: Format, answered: &Answered) {
     assert!(stored.next().is_none());
 }
 
-/// Of each call some entries fail, over and over.
+/// Asserts the answer when some entries of each call fail repeatedly.
 fn what_is_not_stored_is_to_be_sent_again(request: &str, whole: &Answered, index: usize) {
     let answered = asked(request, failing(index)).unwrap();
 

@@ -1,4 +1,4 @@
-//! A request to `ingest-http`, as Lambda hands it over.
+//! Request to `ingest-http`, as Lambda passes it on.
 
 use fn_ingest_http::answer::HttpAnswer;
 use fn_ingest_http::handler::IngestHttp;
@@ -16,7 +16,7 @@ use crate::{Target, seeds};
 pub(super) const TARGET: Target =
     Target { name: "http-requests", check, seeds: seeds::http_requests };
 
-/// What Lambda takes of an answer.
+/// Maximum length of an answer to Lambda.
 ///
 /// See <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
@@ -34,13 +34,13 @@ thread_local! {
 fn check(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else { return };
     let Some(answered) = asked(text, []) else { return };
-    assert_eq!(Some(&answered), asked(text, []).as_ref(), "sent again, the ids are the same");
+    assert_eq!(Some(&answered), asked(text, []).as_ref(), "a repeated request has the same ids");
     if let Some(text) = rewritten(text) {
-        assert_eq!(Some(answered), asked(&text, []), "written otherwise, it is the same request");
+        assert_eq!(Some(answered), asked(&text, []), "a rewritten request is the same");
     }
 }
 
-/// The same payload with its blanks and escapes written anew, unless a name in it is there twice.
+/// Rewrites a payload with other blanks and escapes; `None` if a name occurs twice.
 fn rewritten(text: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Headers {
@@ -53,7 +53,7 @@ fn rewritten(text: &str) -> Option<String> {
     is_same.then(|| value.to_string())
 }
 
-/// An answer, and what the stream has of the request: record ids and payloads.
+/// Answer to a request, with the record ids and payloads that were stored.
 #[derive(Debug, PartialEq)]
 pub(super) struct Answered {
     pub status: u16,
@@ -67,8 +67,8 @@ impl Answered {
     }
 }
 
-/// Sends a request to a stream that answers as it is told, and holds the answer against what is
-/// documented; `None` where it is no request.
+/// Sends a request to a stream that follows `script`, and asserts that the answer is as documented;
+/// returns `None` if the text is no request.
 pub(super) fn asked(text: &str, script: impl IntoIterator<Item = Answer>) -> Option<Answered> {
     let (answer, stored) = INGEST.with(|ingest| {
         ingest.raw.target().restart(script);
@@ -87,7 +87,7 @@ pub(super) fn asked(text: &str, script: impl IntoIterator<Item = Answer>) -> Opt
     let entries = body["items"].as_array().cloned().unwrap_or_default();
     let with = |status: &str| entries.iter().filter(|it| it["status"] == status).count();
     let (accepted, rejected, again) = (with("accepted"), with("rejected"), with("send_again"));
-    assert_eq!(accepted + rejected + again, entries.len(), "each item has one end");
+    assert_eq!(accepted + rejected + again, entries.len(), "each item has one status");
     let expected: &[u16] = match (entries.len(), accepted, rejected, again) {
         (0, ..) => &[400, 404, 405, 413, 415],
         (_, _, _, 1..) => &[503],
@@ -98,7 +98,7 @@ pub(super) fn asked(text: &str, script: impl IntoIterator<Item = Answer>) -> Opt
     assert!(expected.contains(&answer.status_code), "{} {body}", answer.status_code);
     assert_eq!(answer.headers.contains_key("retry-after"), answer.status_code == 503);
     assert_eq!((counts.delivered, counts.undelivered), (accepted as u64, again as u64));
-    assert!(stored.len() >= accepted, "what is accepted is stored");
+    assert!(stored.len() >= accepted, "accepted items are stored");
     Some(Answered { status: answer.status_code, body, stored })
 }
 
@@ -113,7 +113,7 @@ fn body_of(answer: &HttpAnswer) -> Value {
     body
 }
 
-/// What was accepted here is an event in `transform`.
+/// Asserts that `transform` makes an event of an accepted record, and returns its id and payload.
 fn stored_record(record: &StreamRecord) -> (String, String) {
     assert!(!record.data.contains(&b'\n') && !record.data.contains(&b'\r'), "one line");
     assert!(!record.partition_key.is_empty() && record.partition_key.chars().count() <= 256);

@@ -1,21 +1,21 @@
-//! What holds for every event, every rejection and every alert, whatever they were made of.
+//! Properties of every event, rejection and alert, whatever their source.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::sns;
 use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
 use tributary_datasets as datasets;
 use tributary_model::bad_row::Rejection;
 use tributary_model::event::{Event, Kind};
 use tributary_pipeline::transform::{Outcome, Transformer, read_raw};
 use tributary_rules::Rules;
-use tributary_rules::alert;
 
 use crate::bench::transformer;
 
-/// The longest message: a bad row is read by a person, and its bytes are beside it.
+/// Maximum length of a message: a person reads it, with the bytes of the row beside it.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
 thread_local! {
@@ -23,17 +23,18 @@ thread_local! {
     static RULES: OnceCell<Rules> = const { OnceCell::new() };
 }
 
-/// The rules that are deployed.
+/// Returns the deployed rules, with the limit of their sender.
 pub(super) fn rules() -> Rules {
-    PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
+    let rules = PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS).unwrap());
+    rules.unwrap().with_max_message_bytes(sns::MAX_MESSAGE_BYTES)
 }
 
-/// Hands over the step from rows to events, as deployed.
+/// Runs a function with the deployed transformer.
 pub(super) fn with_transformer<T>(run: impl FnOnce(&Transformer) -> T) -> T {
     TRANSFORMER.with(run)
 }
 
-/// The event of a raw record, as text, or why it is none; both are as they should be.
+/// Transforms a raw record into the text of an event or a rejection, and asserts their properties.
 pub(super) fn outcome_of(record: &[u8]) -> Result<String, Rejection> {
     let outcome = read_raw(record).and_then(|raw| {
         let outcome = with_transformer(|transformer| transformer.record(&raw))?;
@@ -45,7 +46,7 @@ pub(super) fn outcome_of(record: &[u8]) -> Result<String, Rejection> {
     outcome.inspect_err(check_rejection)
 }
 
-/// A rejection says in few words, on one line, what is wrong.
+/// Asserts that a rejection is one short line.
 pub(super) fn check_rejection(rejection: &Rejection) {
     let Rejection { code, field, message } = rejection;
     assert!(!message.is_empty() && message.len() <= MAX_MESSAGE_BYTES, "{code}: {message}");
@@ -54,13 +55,13 @@ pub(super) fn check_rejection(rejection: &Rejection) {
     assert_ne!(field.as_deref(), Some(""), "{code}: {message}");
 }
 
-/// An event from `transform` has the shape that the contract says.
+/// Asserts that an event from `transform` meets the contract.
 pub(super) fn check_event(event: &Event<'_>) {
     assert_eq!(event.kind, Kind::Reading);
     assert!(datasets::by_name(&event.dataset).is_some(), "{}", event.dataset);
     let is_hex = |id: &str| id.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
     assert!(event.event_id.len() == 32 && is_hex(&event.event_id), "{}", event.event_id);
-    assert!(!event.entity.is_empty(), "an event is of something");
+    assert!(!event.entity.is_empty(), "the entity is not empty");
     assert_eq!(event.window, None);
     assert!(event.measures.iter().all(|(name, value)| !name.is_empty() && value.is_finite()));
     assert!(is_unique(event.measures.iter().map(|(name, _)| name)));
@@ -81,22 +82,27 @@ pub(super) fn check_event(event: &Event<'_>) {
     check_alerts(event);
 }
 
-/// Any event is one line of JSON, and the one that is read from it is the same.
+/// Asserts that an event is one line of JSON and stays the same when parsed and written again.
 pub(super) fn check_on_the_wire(event: &Event<'_>) {
     let json = serde_json::to_vec(event).unwrap();
     assert!(!json.contains(&b'\n'));
     let read = Event::from_json(&json).unwrap();
-    assert_eq!(serde_json::to_vec(&read).unwrap(), json, "written and read, it stays the same");
+    assert_eq!(
+        serde_json::to_vec(&read).unwrap(),
+        json,
+        "parsed and written again, it is the same"
+    );
     let record = StreamRecord::new(&event.entity, json);
     assert!(!record.partition_key.is_empty() && record.partition_key.chars().count() <= 256);
 }
 
-/// Each shipped rule can be asked of any event, and its alert fits SNS.
+/// Asserts that each shipped rule evaluates without an error, and that its message fits SNS.
 fn check_alerts(event: &Event<'_>) {
     let (alerts, errors) = RULES.with(|slot| slot.get_or_init(rules).alerts(event));
-    assert_eq!(errors, [], "a shipped rule can be asked");
+    assert_eq!(errors, [], "shipped rules evaluate");
     for alert in alerts {
-        assert!(alert.message.len() <= alert::MAX_BYTES, "{} bytes", alert.message.len());
+        let bytes = alert.message.len();
+        assert!(bytes <= sns::MAX_MESSAGE_BYTES, "{bytes} bytes");
         let message: Value = serde_json::from_str(&alert.message).unwrap();
         assert_eq!(message["alert_id"], alert.alert_id.to_string());
     }

@@ -1,4 +1,4 @@
-//! What Lambda hands `ingest-kafka`: the text of a batch of topics.
+//! Payload of `ingest-kafka`: the text of a batch of topics.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ fn check(input: &[u8]) {
     let counts = Counts::of(&payload);
     for partition in &payload.partitions {
         assert_eq!(partition.places.len(), partition.records.len());
-        assert!(partition.places.is_sorted(), "in the order of their offsets");
+        assert!(partition.places.is_sorted(), "sorted by offset");
     }
     INGEST.with(|ingest| {
         all_have_their_end(ingest, text, counts);
@@ -53,12 +53,12 @@ fn check(input: &[u8]) {
     });
 }
 
-/// What becomes of the records of a payload, as far as their shape tells.
+/// Expected dispositions of the records of a payload, as far as their shape determines them.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     all: usize,
     tombstones: usize,
-    /// Not of the shape of a record, or not base64.
+    /// Number of records with an invalid shape or data that is not base64.
     unreadable: usize,
 }
 
@@ -85,7 +85,11 @@ fn all_have_their_end(ingest: &Ingest, text: &str, counts: Counts) {
     let (answer, raw, lines) = run(ingest, text, None).unwrap();
 
     assert_eq!(answer, KafkaResponse::default());
-    assert_eq!(raw.len() + lines.len() + counts.tombstones, counts.all, "each has one end");
+    assert_eq!(
+        raw.len() + lines.len() + counts.tombstones,
+        counts.all,
+        "each record has one disposition"
+    );
     for record in &raw {
         assert!(!record.data.contains(&b'\n') && !record.data.contains(&b'\r'), "one line");
         let read = read_raw(&record.data).unwrap();
@@ -102,13 +106,13 @@ fn all_have_their_end(ingest: &Ingest, text: &str, counts: Counts) {
     let logged = LOG.with(CapturedLog::counts);
     assert_eq!((logged.received, logged.delivered), (counts.all as u64, raw.len() as u64));
 
-    // A second delivery has the same ids.
+    // A redelivery has the same ids.
     let again = run(ingest, text, None).unwrap();
     LOG.with(CapturedLog::counts);
-    assert!(again.1 == raw, "redelivered, they are the same");
+    assert!(again.1 == raw, "a redelivery is the same");
 }
 
-/// A good record at the end of each partition arrives, whatever stands before it.
+/// Asserts that a good record at the end of each partition is stored, whatever precedes it.
 fn one_more_record_is_one_more(ingest: &Ingest, text: &str, counts: Counts) {
     #[derive(serde::Deserialize)]
     struct Payload<'a> {
@@ -119,7 +123,7 @@ fn one_more_record_is_one_more(ingest: &Ingest, text: &str, counts: Counts) {
     let value = base64_simd::STANDARD.encode_to_string(r#"{"good":1}"#);
     let good = json!({"topic": "flood", "partition": 0, "offset": i64::MAX, "value": value});
     let good = serde_json::value::to_raw_value(&good).unwrap();
-    // Of a partition that is there twice, the last counts.
+    // The last of two partitions with one name counts.
     let mut partitions = BTreeMap::new();
     for (name, records) in payload.records.iter() {
         let mut records = records.clone();
@@ -134,15 +138,16 @@ fn one_more_record_is_one_more(ingest: &Ingest, text: &str, counts: Counts) {
     LOG.with(CapturedLog::counts);
     assert_eq!(answer, KafkaResponse::default());
     let is_good = |it: &&StreamRecord| read_raw(&it.data).unwrap().payload.get() == r#"{"good":1}"#;
-    assert!(raw.iter().filter(is_good).count() >= count, "each partition goes on to its end");
+    assert!(raw.iter().filter(is_good).count() >= count, "each partition is read to its end");
     assert_eq!(raw.len() + lines.len() + counts.tombstones, counts.all + count);
 }
 
-/// Of each call some entries fail, over and over: each partition goes on at a place of its own.
+/// Asserts the reported offsets when some entries of each call fail repeatedly: each partition
+/// resumes at its own offset.
 fn what_fails_is_reported(ingest: &Ingest, text: &str, payload: &KafkaPayload<'_>, input: &[u8]) {
     let fault = (picked(input, 3) == 0, picked(input, 3));
     let Ok((answer, raw, lines)) = run(ingest, text, Some(fault)) else {
-        // Only where there is no offset to report.
+        // Only for records without an offset to report.
         let places = payload.partitions.iter().flat_map(|partition| &partition.places);
         assert!(places.into_iter().any(Option::is_none));
         LOG.with(CapturedLog::forget);
@@ -155,8 +160,8 @@ fn what_fails_is_reported(ingest: &Ingest, text: &str, payload: &KafkaPayload<'_
         let position = &failure.item_identifier;
         let of_name = |it: &&fn_ingest_kafka::payload::Partition<'_>| it.name == position.partition;
         let partition = payload.partitions.iter().find(of_name).unwrap();
-        assert!(partition.places.contains(&Some(position.offset)), "a place of that partition");
-        assert!(!seen.contains(&&position.partition), "each partition once");
+        assert!(partition.places.contains(&Some(position.offset)), "an offset of that partition");
+        assert!(!seen.contains(&&position.partition), "each partition is reported once");
         seen.push(&position.partition);
     }
     assert!(raw.len() + lines.len() >= (counts.delivered + counts.quarantined) as usize);

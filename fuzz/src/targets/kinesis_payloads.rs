@@ -1,4 +1,4 @@
-//! What Lambda hands the functions behind a stream: the text of a batch.
+//! Payload of a function that reads a stream: the text of a batch.
 
 use serde_json::{Value, json};
 use tributary_aws::batch::Disposition;
@@ -15,7 +15,7 @@ use crate::{Target, seeds};
 pub(super) const TARGET: Target =
     Target { name: "kinesis-payloads", check, seeds: seeds::kinesis_payloads };
 
-/// What is read of a record: its number and shard, and its data or the text that is no base64.
+/// A record as read: sequence number, shard, and its data or the text that is not base64.
 type Known = (String, String, Result<Vec<u8>, String>);
 
 fn check(input: &[u8]) {
@@ -23,13 +23,13 @@ fn check(input: &[u8]) {
     let Ok(payload) = KinesisPayload::from_json(text) else { return };
     let known: Vec<_> = payload.records.iter().map(known).collect();
     for record in &payload.records {
-        // A day that can be written down, whatever number came.
+        // Any number yields a time that can be formatted.
         let arrived = millis(record.arrival_time());
         assert!(arrived.parse::<jiff::Timestamp>().is_ok(), "{arrived}");
     }
     each_user_record_is_given_once(&payload.records);
 
-    // Written otherwise, the same is read, and one more record is one more.
+    // The payload reads the same when rewritten, and one more record is one more.
     let Ok(mut value) = serde_json::from_str::<Value>(text) else { return };
     let Some(records) = value["Records"].as_array_mut() else { return };
     let data = base64_simd::STANDARD.encode_to_string(GOOD);
@@ -44,7 +44,7 @@ fn check(input: &[u8]) {
             place.record.sequence_number() == "good" && data.is_ok_and(|it| read_raw(it).is_ok());
         Disposition::Delivered
     });
-    assert!(last && good.shard_id().is_empty(), "a good record is read, whatever comes before it");
+    assert!(last && good.shard_id().is_empty(), "a good record is read after any other");
 }
 
 fn known(record: &KinesisRecord<'_>) -> Known {
@@ -56,7 +56,8 @@ fn known(record: &KinesisRecord<'_>) -> Known {
     (record.sequence_number().to_owned(), record.shard_id().to_owned(), data)
 }
 
-/// Each record is one user record, or those of its aggregate; each has one fate and one origin.
+/// Asserts that each record yields itself or the user records of its aggregate, each with its own
+/// disposition and origin.
 fn each_user_record_is_given_once(records: &[KinesisRecord<'_>]) {
     let mut places = Vec::new();
     let dispositions = unpack(records, |place, _| {

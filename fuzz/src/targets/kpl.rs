@@ -1,4 +1,4 @@
-//! KPL aggregates: what is read of any bytes, and what is read of what was written.
+//! KPL aggregates: reading of arbitrary bytes, and reading of what was written.
 
 use md5::{Digest, Md5};
 use tributary_aws::aggregating::Aggregating;
@@ -18,7 +18,8 @@ pub(super) const READER: Target =
 pub(super) const WRITER: Target =
     Target { name: "kpl-writer", check: check_writer, seeds: seeds::user_records };
 
-/// An input is the message of an aggregate: nothing would be reached if its sum had to be guessed.
+/// Checks the reader with the input as the message of an aggregate: the checksum is added, as it
+/// could not be guessed.
 fn check_reader(input: &[u8]) {
     let record = [&MAGIC, input, &Md5::digest(input)[..]].concat();
 
@@ -26,7 +27,7 @@ fn check_reader(input: &[u8]) {
         Ok(read) => {
             assert!(read.len() <= MAX_USER_RECORDS);
             let bytes: usize = read.iter().map(|it| it.data.len()).sum();
-            assert!(bytes <= input.len(), "nothing is there twice");
+            assert!(bytes <= input.len(), "no byte is read twice");
             assert_eq!(user_records(&written(&read)).unwrap().as_ref(), Ok(&read));
         }
         Err(fault) => is_broken(fault),
@@ -38,7 +39,8 @@ fn check_reader(input: &[u8]) {
     is_broken(user_records(&damaged).unwrap().unwrap_err());
     let end = MAGIC.len() + picked(input, record.len() - MAGIC.len());
     is_broken(user_records(&record[..end]).unwrap().unwrap_err());
-    // As it came, it is an aggregate only where it says so itself.
+    // Without magic number and checksum, only an input that starts with the magic number is an
+    // aggregate.
     assert_eq!(user_records(input).is_some(), input.starts_with(&MAGIC));
 }
 
@@ -57,8 +59,9 @@ thread_local! {
         Producer::new(Aggregating::new(stream(), true)).with_jitter_seed(0);
 }
 
-/// The first byte of an input is how many bytes the aggregate may have, in tens; each line after it is
-/// a record: its key, a tab, maybe a hash key and another tab, and the data.
+/// Checks the writer. The first byte of an input is the maximum length of the aggregate in tens of
+/// bytes; each line after it is a record: its key, a tab, optionally a hash key and another tab,
+/// and the data.
 fn check_writer(input: &[u8]) {
     let (max, lines) = input.split_first().map_or((0, input), |(n, rest)| (usize::from(*n), rest));
     let text = String::from_utf8_lossy(lines);
@@ -73,7 +76,7 @@ fn check_writer(input: &[u8]) {
             taken.push(*record);
             assert!(aggregator.bytes() > before && aggregator.bytes() <= max * 10);
         } else {
-            assert_eq!(aggregator.bytes(), before, "what does not fit leaves no trace");
+            assert_eq!(aggregator.bytes(), before, "a rejected record changes nothing");
         }
     }
     let bytes = aggregator.bytes();
@@ -95,7 +98,8 @@ fn record(line: &str) -> UserRecord<'_> {
     UserRecord { partition_key, explicit_hash_key, data: data.as_bytes() }
 }
 
-/// Through the stream that puts small records together, all come out, in order, with their keys.
+/// Asserts that a stream that aggregates small records stores all of them, in order and with their
+/// keys.
 fn put_together(producer: &Producer<Aggregating<Records>>, records: &[UserRecord<'_>]) {
     let entry = |it: &UserRecord<'_>| StreamRecord::new(it.partition_key, it.data.to_vec());
     let sent: Vec<_> = records.iter().map(entry).collect();

@@ -1,4 +1,4 @@
-//! The doors.
+//! Targets, one for each kind of input.
 
 mod datasets;
 mod events;
@@ -16,7 +16,7 @@ mod rows;
 
 use crate::Target;
 
-/// Every target.
+/// All targets.
 pub const TARGETS: &[Target] = &[
     datasets::TARGET,
     events::TARGET,

@@ -1,4 +1,4 @@
-//! An object in the source bucket, from its notification to raw records and bad rows.
+//! Object in the source bucket, from its notification to raw records and bad rows.
 //!
 //! The first line of an input is the key, the rest the object.
 
@@ -28,7 +28,7 @@ use crate::{Target, seeds};
 
 pub(super) const TARGET: Target = Target { name: "objects", check, seeds: seeds::named_objects };
 
-/// So short that most objects take several invocations.
+/// Bytes of an object for one invocation: so few that most objects take several.
 const SEGMENT: u64 = 200;
 
 type Ingest = IngestS3<Bucket, Records, Lines, MemoryQueue>;
@@ -47,7 +47,7 @@ thread_local! {
     };
 }
 
-/// One object that is read in short pieces, so that it takes several of them, and invocations.
+/// Store of one object, read in short pieces, so that it takes several pieces and invocations.
 #[derive(Default)]
 struct Bucket(Mutex<(Vec<u8>, u64)>);
 
@@ -63,7 +63,7 @@ impl ObjectStore for Bucket {
     }
 }
 
-/// What a row is to become: its payload, or the code of its fault and its bytes.
+/// Expected result of a row: its payload, or the code of its fault with its bytes.
 type Expected = (Position, Result<String, (Code, Option<Vec<u8>>)>);
 
 fn check(input: &[u8]) {
@@ -82,7 +82,7 @@ fn check(input: &[u8]) {
         let record = read_raw(record).unwrap();
         assert!(record.source.ends_with(&at(*position)), "{} {position:?}", record.source);
         assert_eq!(Ok(record.payload.get().to_owned()), *payload);
-        assert!(ids.insert(record.record_id.into_owned()), "an id of its own");
+        assert!(ids.insert(record.record_id.into_owned()), "the id is unique");
     }
     let faults: Vec<_> = expected.iter().filter(|it| !is_row(it)).collect();
     let bad = bad_lines(bad);
@@ -92,7 +92,7 @@ fn check(input: &[u8]) {
         assert_eq!(line.code, code.as_str());
         assert!(line.source.ends_with(&at(*position)), "{} {position:?}", line.source);
         assert_eq!(line.payload, *bytes);
-        assert!(ids.insert(line.record_id), "an id of its own");
+        assert!(ids.insert(line.record_id), "the id is unique");
     }
     assert!(invocations <= object.len() / SEGMENT as usize + 2, "{invocations} invocations");
 }
@@ -101,7 +101,7 @@ fn at(position: Position) -> String {
     format!("#offset={}&row={}", position.offset, position.row)
 }
 
-/// The rows of the object, read at once.
+/// Returns the expected results of the object, read at once.
 fn rows_of(key: &str, object: &[u8]) -> Vec<Expected> {
     let dataset = key.split_once('/').and_then(|(folder, _)| datasets::by_name(folder));
     let mut feed = Feed::new(dataset, Limits::default()).named(key);
@@ -131,7 +131,7 @@ fn rows_of(key: &str, object: &[u8]) -> Vec<Expected> {
     }
 }
 
-/// What the function makes of it: raw records, lines of quarantine, and how often it was called.
+/// Runs the function and returns raw records, lines of quarantine, and the number of invocations.
 fn ingested(ingest: &Ingest, key: &str, object: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>, usize) {
     *ingest.objects.0.lock().unwrap() = (object.to_vec(), 1 + picked(object, 400) as u64);
     ingest.raw.target().restart([]);

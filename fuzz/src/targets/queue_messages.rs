@@ -1,4 +1,4 @@
-//! The body of a message in the queue of `ingest-s3`: a notification of S3, or the rest of an object.
+//! Body of a message in the queue of `ingest-s3`: an S3 notification, or the rest of an object.
 
 use fn_ingest_s3::message::{Task, continuation, tasks};
 use serde_json::{Value, json};
@@ -19,13 +19,13 @@ fn check(input: &[u8]) {
         Ok(asked) => asked,
         Err(rejection) => {
             check_rejection(&rejection);
-            assert_eq!(rejection.code, Code::InvalidJson, "nothing of it can be read");
+            assert_eq!(rejection.code, Code::InvalidJson, "an unreadable message");
             return;
         }
     };
     let value: Value = serde_json::from_str(body).unwrap_or_default();
     let records = value["Records"].as_array().map_or(usize::from(!value.is_null()), Vec::len);
-    assert!(value.is_null() || asked.len() <= records, "a record asks for one object at most");
+    assert!(value.is_null() || asked.len() <= records, "a record names one object at most");
     for task in asked.iter().flatten() {
         let position = Position { offset: 1 + picked(input, 9_999) as u64, row: 7 };
         the_rest_is_read_back(task, Some(position));
@@ -33,10 +33,10 @@ fn check(input: &[u8]) {
     }
     for rejection in asked.iter().filter_map(|it| it.as_ref().err()) {
         check_rejection(rejection);
-        assert_eq!(rejection.code, Code::NotUtf8, "a key that is no text");
+        assert_eq!(rejection.code, Code::NotUtf8, "a key that is not text");
     }
 
-    // Written otherwise, it asks for the same; one more object is one more.
+    // The message reads the same when rewritten, and one more object is one more.
     let Some(records) = value["Records"].as_array() else { return };
     let again: Vec<_> = tasks(&value.to_string()).unwrap().into_iter().map(known).collect();
     let asked: Vec<_> = asked.into_iter().map(known).collect();

@@ -1,5 +1,5 @@
-//! A batch of the RAW stream, as `transform` takes it. The records of an input stand between lines
-//! of two hyphens; some may be KPL aggregates.
+//! Batch of the RAW stream, read by `transform`. Lines of two hyphens separate the records of an
+//! input; some may be KPL aggregates.
 
 use fn_transform::handler::Transform;
 use tributary_aws::payload::BatchResponse;
@@ -17,7 +17,7 @@ use crate::{Target, seeds};
 
 pub(super) const TARGET: Target = Target { name: "raw-records", check, seeds: seeds::raw_records };
 
-/// A record that becomes an event, whatever stands beside it.
+/// A record that becomes an event, whatever the other records are.
 pub(super) const GOOD: &str = r#"{"dataset":"flood","record_id":"good","source":"good","received_at":"2026-11-20T10:00:00.000Z","payload":{"sensor_id":"good","water_level":"1.5","timestamp":"2026-11-20T10:00:00Z","location":"Weir"}}"#;
 
 type Step = Transform<Records, Lines>;
@@ -33,7 +33,7 @@ thread_local! {
     };
 }
 
-/// What one user record is to become: the event, or the code of its fault and its bytes.
+/// Expected result of a user record: the event, or the code of its fault with its bytes.
 type Expected = Result<String, (Code, Vec<u8>)>;
 
 fn check(input: &[u8]) {
@@ -72,8 +72,8 @@ fn all_have_their_end(step: &Step, payload: &str, expected: &[Expected]) {
     assert_eq!(lines.len(), bad.len(), "each bad record is one line");
     for (line, (code, bytes)) in lines.iter().zip(bad) {
         assert_eq!(line.code, code.as_str());
-        // Beyond Firehose's limit the source says where they are.
-        assert!(line.payload.as_ref().is_none_or(|it| it == bytes), "the bytes are exact");
+        // Beyond Firehose's limit, the source says where the bytes are.
+        assert!(line.payload.as_ref().is_none_or(|it| it == bytes), "the payload is exact");
         assert!(line.payload.is_some() || bytes.len() > 512 * 1024, "and they are there");
         assert!(!line.source.is_empty() || bytes.len() > 512 * 1024 || line.payload.is_some());
     }
@@ -82,7 +82,8 @@ fn all_have_their_end(step: &Step, payload: &str, expected: &[Expected]) {
     assert_eq!((counts.delivered, counts.undelivered), (events.len() as u64, 0));
 }
 
-/// Of each call some entries fail, over and over: everything before what is reported is stored.
+/// Asserts the response when some entries of each call fail repeatedly: everything before the
+/// reported record is stored.
 fn what_fails_is_reported(step: &Step, payload: &str, expected: &[Vec<Expected>], input: &[u8]) {
     let is_quarantine = picked(input, 4) == 0;
     let (answer, events, lines) = run(step, payload, Some((is_quarantine, picked(input, 3))));
@@ -92,7 +93,7 @@ fn what_fails_is_reported(step: &Step, payload: &str, expected: &[Vec<Expected>]
         assert_eq!(counts.undelivered, 0);
         return;
     };
-    assert_eq!(answer.batch_item_failures.len(), 1, "the lowest number alone");
+    assert_eq!(answer.batch_item_failures.len(), 1, "only the lowest sequence number");
     let first = failure.item_identifier.parse::<usize>().unwrap() - 1;
     let done = expected[..first].concat();
     let count = |is_event: bool| done.iter().filter(|it| it.is_ok() == is_event).count();
@@ -103,7 +104,8 @@ fn what_fails_is_reported(step: &Step, payload: &str, expected: &[Vec<Expected>]
     assert!(lines.len() >= count(false), "and quarantined");
 }
 
-/// The answer, the events and the lines of quarantine; `fault` is which sink fails and where.
+/// Runs the function and returns the response, the events and the lines of quarantine; `fault`
+/// names the sink that fails and its entry.
 fn run(
     step: &Step,
     payload: &str,

@@ -1,4 +1,4 @@
-//! The bytes of an object, as the reader of rows takes them.
+//! Bytes of an object, read by the row reader.
 
 use std::io::{Read as _, Write as _};
 
@@ -17,25 +17,25 @@ pub(super) const TARGET: Target = Target { name: "rows", check, seeds: seeds::ob
 
 const GZIP: &[u8] = b"\x1f\x8b";
 
-/// Small enough to be met by short inputs.
+/// Limits small enough for short inputs to reach them.
 const SMALL: Limits =
     Limits { max_row_bytes: 80, max_header_bytes: 60, max_columns: 8, max_gzip_ratio: 200 };
 
-/// A row or a broken row, kept.
+/// A row or a broken row, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ReadRow {
     position: Position,
     bytes: Vec<u8>,
-    /// The row's JSON, or what is wrong: code, message, field, complete.
+    /// JSON of the row, or its fault: code, message, field, complete.
     result: Result<String, (ErrorKind, String, Option<String>, bool)>,
 }
 
-/// All that came out of an object.
+/// Everything the reader returned for an object.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Read {
     header: Option<Header>,
     rows: Vec<ReadRow>,
-    /// Where the reader stood before each row and after the last.
+    /// Position of the reader before each row and after the last.
     positions: Vec<Position>,
     refusal: Option<Refusal>,
 }
@@ -53,7 +53,7 @@ fn check(input: &[u8]) {
         } else {
             every_byte_is_in_a_row_or_in_a_blank_line(input, &whole);
             let compressed = gzip(input);
-            // The header of the stream stands before that of the object: it is refused in its place.
+            // The gzip header precedes that of the object, and is rejected in its place.
             assert_eq!(whole, read(&limits, &[&compressed]), "compressed, it reads the same");
         }
     }
@@ -69,7 +69,7 @@ fn read(limits: &Limits, pieces: &[&[u8]]) -> Read {
     drain(&mut ObjectReader::new(limits.clone()), pieces)
 }
 
-/// Takes all that the reader gives, in no more calls than what it gives explains.
+/// Reads everything, and asserts that the number of calls is explained by what they return.
 fn drain(reader: &mut ObjectReader, pieces: &[&[u8]]) -> Read {
     let mut pieces = pieces.iter();
     let mut read = Read { header: reader.header().cloned(), ..Read::default() };
@@ -108,7 +108,7 @@ fn drain(reader: &mut ObjectReader, pieces: &[&[u8]]) -> Read {
     read
 }
 
-/// The JSON of a row: it can be read, and says what the cells say.
+/// Returns the JSON of a row, and asserts that it parses to the values of the fields.
 fn json_of(row: &Row<'_>) -> String {
     let mut json = Vec::new();
     row.write_json(&mut json);
@@ -150,7 +150,7 @@ fn every_byte_is_in_a_row_or_in_a_blank_line(input: &[u8], read: &Read) {
     let mut skipping = false;
     for row in &read.rows {
         let offset = row.position.offset as usize;
-        // The bytes of a row that is too large are told by where the next one begins.
+        // Bytes of a row that is too large are accounted for by the position of the next row.
         assert!(skipping || is_blank(&input[at..offset]), "lost: {at}..{offset}");
         at = offset + row.bytes.len();
         assert_eq!(&input[offset..at], &row.bytes[..]);
@@ -159,7 +159,7 @@ fn every_byte_is_in_a_row_or_in_a_blank_line(input: &[u8], read: &Read) {
     assert!(skipping || is_blank(&input[at..]), "lost: from {at}");
 }
 
-fn any_row_is_a_place_to_go_on(limits: &Limits, input: &[u8], whole: &Read) {
+fn reading_resumes_at_any_row(limits: &Limits, input: &[u8], whole: &Read) {
     if whole.header.is_none() {
         return;
     }
@@ -178,7 +178,7 @@ fn any_row_is_a_place_to_go_on(limits: &Limits, input: &[u8], whole: &Read) {
     assert_eq!(rest.refusal, whole.refusal);
 }
 
-/// What is read of a whole gzip stream is what another decoder makes of it.
+/// Asserts that a whole gzip stream reads as what another decoder makes of it.
 fn gzip_is_what_it_inflates_to(limits: &Limits, input: &[u8], whole: &Read) {
     let codes = [ErrorKind::TruncatedGzip, ErrorKind::CorruptGzip, ErrorKind::GzipRatio];
     if whole.refusal.as_ref().is_some_and(|refusal| codes.contains(&refusal.kind)) {
@@ -187,8 +187,8 @@ fn gzip_is_what_it_inflates_to(limits: &Limits, input: &[u8], whole: &Read) {
     let mut inflated = Vec::new();
     let max = 200 * (input.len() as u64 + 10_000);
     let end = MultiGzDecoder::new(input).take(max).read_to_end(&mut inflated);
-    // What is read to its end can only have zeros after its last member, which it calls an error. What
-    // is refused for its header may be damaged behind that.
+    // A stream read to its end may only have zeros after its last member, which the other decoder
+    // reports as an error. A stream rejected for its header may be damaged after that.
     let is_whole = end.is_ok() || whole.refusal.is_none();
     if is_whole && !inflated.starts_with(GZIP) {
         assert_eq!(*whole, read(limits, &[&inflated]), "inflated, it reads the same");

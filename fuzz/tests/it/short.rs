@@ -1,4 +1,5 @@
-//! The short run: every kept input, and a few thousand made of them, always the same ones.
+//! Short run: every input of the corpus, and a few thousand generated from it, the same ones each
+//! time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -6,10 +7,10 @@ use std::path::Path;
 use tributary_fuzz::mutate::Mutator;
 use tributary_fuzz::{TARGETS, Target, corpus, target};
 
-/// The most that the corpus may have: each clone of the repository has it, and each test reads it.
+/// Maximum size of the corpus: each clone of the repository contains it, and each test reads it.
 const MAX_CORPUS_BYTES: usize = 300 * 1000;
 
-/// Checks the corpus of a target and `inputs` more.
+/// Checks the corpus of a target and `inputs` generated ones.
 #[track_caller]
 fn holds(name: &str, inputs: usize) {
     let target = target(name).unwrap();
@@ -18,7 +19,8 @@ fn holds(name: &str, inputs: usize) {
     for (file, input) in &kept {
         check(target, input, file);
     }
-    // What is written out to hundreds of KiB is checked as it is; more of it would take minutes.
+    // Inputs that expand to hundreds of KiB are checked as they are; mutations of them would take
+    // minutes.
     let is_long = |input: &[u8]| input.windows(6).any(|it| it == b"<long>");
     let mut kept: Vec<_> = kept.into_iter().map(|(_, input)| input).collect();
     kept.retain(|input| !is_long(input));
@@ -28,7 +30,7 @@ fn holds(name: &str, inputs: usize) {
     }
 }
 
-/// Checks one input; one that breaks a property is kept where it can be looked at.
+/// Checks one input; one that breaks a property is saved to a file.
 fn check(target: &Target, input: &[u8], name: &str) {
     let Err(panic) = catch_unwind(AssertUnwindSafe(|| (target.check)(input))) else { return };
     let file = format!("{}-{name}", target.name);
@@ -39,22 +41,22 @@ fn check(target: &Target, input: &[u8], name: &str) {
 }
 
 #[test]
-fn payloads_become_events_or_rejections_of_each_dataset() {
+fn payloads_become_events_or_rejections() {
     holds("datasets", 4_000);
 }
 
 #[test]
-fn events_add_up_and_alert() {
+fn events_are_counted_and_alerted() {
     holds("events", 400);
 }
 
 #[test]
-fn filters_take_any_record() {
+fn filters_accept_any_record() {
     holds("filters", 1_000);
 }
 
 #[test]
-fn bodies_are_answered_item_by_item() {
+fn bodies_are_answered_per_item() {
     holds("http-bodies", 1_000);
 }
 
@@ -64,22 +66,22 @@ fn requests_are_answered() {
 }
 
 #[test]
-fn batches_of_topics_have_their_ends() {
+fn topic_records_are_all_accounted_for() {
     holds("kafka-payloads", 3_000);
 }
 
 #[test]
-fn batches_of_a_stream_are_read() {
+fn stream_batches_are_read() {
     holds("kinesis-payloads", 5_000);
 }
 
 #[test]
-fn aggregates_are_read_or_broken() {
+fn aggregates_are_read_or_reported_broken() {
     holds("kpl-reader", 10_000);
 }
 
 #[test]
-fn what_is_aggregated_is_read_back() {
+fn aggregated_records_are_read_back() {
     holds("kpl-writer", 3_000);
 }
 
@@ -89,12 +91,12 @@ fn objects_become_raw_records_and_bad_rows() {
 }
 
 #[test]
-fn messages_ask_for_objects() {
+fn messages_name_objects() {
     holds("queue-messages", 10_000);
 }
 
 #[test]
-fn raw_records_have_their_ends() {
+fn raw_records_are_all_accounted_for() {
     holds("raw-records", 400);
 }
 
@@ -104,7 +106,7 @@ fn objects_are_read_to_the_last_byte() {
 }
 
 #[test]
-fn each_target_is_run_here() {
+fn each_target_has_a_test() {
     for target in TARGETS {
         let call = format!("    holds(\"{}\", ", target.name);
         assert_eq!(include_str!("short.rs").matches(&call).count(), 1, "{}", target.name);
@@ -112,7 +114,7 @@ fn each_target_is_run_here() {
 }
 
 #[test]
-fn the_seeds_are_those_of_the_fixtures() {
+fn seeds_match_the_fixtures() {
     for target in TARGETS {
         let mut kept = corpus::inputs(target).unwrap();
         kept.retain(|(name, _)| name.starts_with(corpus::SEED));
@@ -126,7 +128,7 @@ fn the_seeds_are_those_of_the_fixtures() {
 }
 
 #[test]
-fn the_corpus_stays_small() {
+fn corpus_stays_small() {
     let bytes: usize = TARGETS
         .iter()
         .flat_map(|target| corpus::inputs(target).unwrap())

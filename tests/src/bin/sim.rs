@@ -1,4 +1,4 @@
-//! `make sim`: many simulations, each from a seed of its own, and what they add up to.
+//! `make sim`: runs many simulations, one for each seed, and prints their totals.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -15,18 +15,18 @@ use serde_json::json;
 use system_tests::simulation::{Outcome, Plan, run};
 use tributary_testkit::Fault;
 
-/// Runs Tributary in memory with everything going wrong that can
+/// Runs Tributary in memory with every kind of fault injected
 #[derive(Parser)]
 struct Arguments {
-    /// How many seeds
+    /// Number of seeds
     #[arg(long, default_value_t = 200)]
     seeds: u64,
 
-    /// The first of them
+    /// First seed
     #[arg(long, default_value_t = 1)]
     from: u64,
 
-    /// One seed alone, told in full
+    /// Run one seed only, and print all that is wrong with it
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
 
@@ -34,12 +34,12 @@ struct Arguments {
     #[arg(long)]
     until_failure: bool,
 
-    /// Figures as one JSON object
+    /// Print the figures as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// What the simulations add up to.
+/// Totals over all simulations.
 #[derive(Default)]
 struct Figures {
     seeds: u64,
@@ -54,7 +54,7 @@ struct Figures {
     losses: u64,
     doubles: u64,
     faults: BTreeMap<Fault, u64>,
-    /// Seeds that failed, with what was wrong.
+    /// Seeds that failed, with the faults of each.
     failed: BTreeMap<u64, Vec<String>>,
 }
 
@@ -169,7 +169,7 @@ fn as_json(figures: &Figures, seconds: f64) -> serde_json::Value {
     })
 }
 
-/// The figures for a person; of each failure the first `shown` lines.
+/// Prints the figures, and the first `shown` lines of each failure.
 fn show(figures: &Figures, seconds: f64, shown: usize) -> std::io::Result<()> {
     let mut out = stdout().lock();
     for (seed, wrong) in figures.failed.iter().take(10) {

@@ -1,4 +1,4 @@
-//! Whatever stops, fails or falls behind reaches the ops topic.
+//! Checks that everything that stops, fails or lags reaches the ops topic.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::template::{Template, list, names, target, text};
 use super::{kafka, mappings};
 
-/// The topic for alarms about the pipeline itself.
+/// Topic for alarms about the pipeline itself.
 pub const OPS_TOPIC: &str = "OpsTopic";
 
-/// Every alarm tells the ops topic, and a person what it means.
+/// Checks that every alarm notifies the ops topic and has a description.
 #[must_use]
 pub fn notify_ops_topic(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -29,7 +29,8 @@ pub fn notify_ops_topic(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Every function has alarms for errors, throttles and silence, and for its age behind a stream.
+/// Checks that every function has alarms for errors, throttles and missing invocations, and one for
+/// its iterator age if it reads a stream.
 #[must_use]
 pub fn watch_every_function(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -67,7 +68,7 @@ pub fn watch_every_function(template: &Template) -> Vec<String> {
             let stream = target(&mapping.properties["Stream"]).unwrap_or_default();
             let retention = &template.resource(stream)["Properties"]["RetentionPeriodHours"];
             let retention = target(retention).unwrap_or_default();
-            // A fixed age would be wrong for every other retention.
+            // A fixed age would be wrong for any other retention.
             if !about("IteratorAge").into_iter().any(|alarm| names(alarm).contains(retention)) {
                 faults.push(format!("{id}: no IteratorAge alarm in terms of {retention}"));
             }
@@ -76,7 +77,7 @@ pub fn watch_every_function(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Every queue has an alarm, and every dead-letter queue one for its first message.
+/// Checks that every queue has an alarm, and every dead-letter queue one for its first message.
 #[must_use]
 pub fn watch_every_queue(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -106,7 +107,7 @@ pub fn watch_every_queue(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Every table has an alarm for writes that it refuses.
+/// Checks that every table has an alarm for throttled writes.
 #[must_use]
 pub fn watch_every_table(template: &Template) -> Vec<String> {
     let watched = |id| watching(template, "AWS/DynamoDB", "WriteThrottleEvents", "TableName", id);
@@ -117,7 +118,8 @@ pub fn watch_every_table(template: &Template) -> Vec<String> {
         .collect()
 }
 
-/// The night page has a row for every alarm, with what to look at, and names none that is not there.
+/// Checks that the on-call page has a row with a first step for every alarm, and names no alarm
+/// that does not exist.
 ///
 /// `<function>` in a name stands for each function, `<delivery>` for each delivery stream.
 #[must_use]
@@ -157,8 +159,8 @@ pub fn are_on_the_night_page(template: &Template, page: &str) -> Vec<String> {
     faults
 }
 
-/// What a stack with these parameters has: alarms, and metrics that they look at, each of which has a
-/// price.
+/// Returns the numbers of alarms, and of metrics they watch, in a stack with these parameters. Each
+/// of both has a price.
 #[must_use]
 pub fn count(template: &Template, parameters: &BTreeMap<String, String>) -> (usize, usize) {
     let is_there = |alarm: &&Value| {
@@ -174,13 +176,14 @@ pub fn count(template: &Template, parameters: &BTreeMap<String, String>) -> (usi
     (there.len(), there.iter().map(metrics).sum())
 }
 
-/// The name of an alarm after that of the stack.
+/// Returns the name of an alarm without the name of its stack.
 fn suffix(alarm: &Value) -> String {
     let name = text(&alarm["Properties"]["AlarmName"]["Fn::Sub"]);
     name.trim_start_matches("${AWS::StackName}").to_owned()
 }
 
-/// The properties of the alarms on a metric of the resource `id`, alone or in an expression.
+/// Returns the properties of the alarms on a metric of the resource `id`, alone or in an
+/// expression.
 fn watching<'a>(
     template: &'a Template,
     namespace: &str,
@@ -210,7 +213,7 @@ fn rises(alarm: &Value) -> bool {
     text(&alarm["ComparisonOperator"]).starts_with("GreaterThan")
 }
 
-/// Silence is no data at all, so missing data must count.
+/// Returns true if an alarm counts missing data as a breach.
 fn is_for_no_data(alarm: &Value) -> bool {
     text(&alarm["ComparisonOperator"]).starts_with("LessThan")
         && alarm["TreatMissingData"] == "breaching"

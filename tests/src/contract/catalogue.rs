@@ -1,4 +1,4 @@
-//! The tables of the catalogue are the records as they go over the wire.
+//! Checks that the tables of the catalogue match the records on the wire.
 //!
 //! See <https://docs.aws.amazon.com/athena/latest/ug/partition-projection.html>.
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::template::{Template, list, target, text};
 
-/// The columns of the table `name` are exactly the fields of `record`, and their types hold its
-/// values; `record` has every optional field.
+/// Checks that the columns of table `name` are exactly the fields of `record`, with types that hold
+/// its values; `record` has every optional field.
 #[must_use]
 pub fn columns_are_the_fields(template: &Template, name: &str, record: &Value) -> Vec<String> {
     let Some((id, input)) = table(template, name) else {
@@ -24,7 +24,7 @@ pub fn columns_are_the_fields(template: &Template, name: &str, record: &Value) -
     members_fit(&columns, record, "").into_iter().map(|fault| format!("{id}: {fault}")).collect()
 }
 
-/// The partitions of the table `name` are projected, with `dt` the first, on the prefix that a
+/// Checks that the partitions of table `name` are projected, `dt` first, on the prefix that a
 /// delivery stream writes to.
 #[must_use]
 pub fn partitions_are_projected(template: &Template, name: &str) -> Vec<String> {
@@ -61,8 +61,8 @@ pub fn partitions_are_projected(template: &Template, name: &str) -> Vec<String> 
     faults
 }
 
-/// The places that delivery streams write to, `s3://${Bucket}/events/dt=/`: their prefixes without
-/// the values.
+/// Returns the prefixes that delivery streams write to, without partition values:
+/// `s3://${Bucket}/events/dt=/`.
 fn deliveries(template: &Template) -> BTreeSet<String> {
     template
         .of_type("AWS::KinesisFirehose::DeliveryStream")
@@ -74,7 +74,8 @@ fn deliveries(template: &Template) -> BTreeSet<String> {
         .collect()
 }
 
-/// A path without the values of its partitions: `dt=${!dt}/` and `dt=!{timestamp:yyyy}/` are `dt=/`.
+/// Removes the values of its partitions from a path: `dt=${!dt}/` and `dt=!{timestamp:yyyy}/`
+/// become `dt=/`.
 fn without_values(path: &str) -> String {
     let part = |part: &str| match part.split_once('=') {
         Some((key, _)) => format!("{key}="),
@@ -90,7 +91,8 @@ fn table<'a>(template: &'a Template, name: &str) -> Option<(&'a str, &'a Value)>
         .find(|(_, input)| input["Name"] == name)
 }
 
-/// What keeps a value out of a column of this type, at the dotted path of the value.
+/// Returns the reasons why a column of this type cannot hold a value; `path` is the dotted path of
+/// the value.
 fn fits(kind: &str, value: &Value, path: &str) -> Vec<String> {
     let inside = |outer: &str| kind.strip_prefix(outer)?.strip_prefix('<')?.strip_suffix('>');
     let fits = if let Some(inner) = inside("struct") {
@@ -121,7 +123,7 @@ fn fits(kind: &str, value: &Value, path: &str) -> Vec<String> {
     if fits { Vec::new() } else { vec![format!("{path} of type {kind:?} cannot hold {value}")] }
 }
 
-/// What keeps an object out of these members: each field has its member, each member its field.
+/// Returns the differences between the fields of an object and the members of a struct.
 fn members_fit(members: &[(&str, &str)], value: &Value, prefix: &str) -> Vec<String> {
     let Some(fields) = value.as_object() else {
         return vec![format!("{prefix} should hold an object, not {value}")];
@@ -132,7 +134,7 @@ fn members_fit(members: &[(&str, &str)], value: &Value, prefix: &str) -> Vec<Str
             Some((_, kind)) => faults.extend(fits(kind, value, &format!("{prefix}{name}"))),
             None => faults.push(format!("lacks a column for the field {prefix}{name}")),
         }
-        // The OpenX SerDe lowers keys, and the column would stay empty.
+        // The OpenX SerDe lowercases keys, and the column would stay empty.
         if name.chars().any(char::is_uppercase) {
             faults.push(format!("the field {prefix}{name} is not in lower case"));
         }
@@ -145,7 +147,7 @@ fn members_fit(members: &[(&str, &str)], value: &Value, prefix: &str) -> Vec<Str
     faults
 }
 
-/// The parts of `a:int,b:map<string,int>` between the commas outside all brackets.
+/// Splits `a:int,b:map<string,int>` at the commas outside all brackets.
 fn split(inner: &str) -> Vec<&str> {
     let mut depth = 0;
     inner

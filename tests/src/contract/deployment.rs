@@ -1,4 +1,4 @@
-//! One template for AWS and the local stack, with the settings and the outputs of both.
+//! Checks that one template serves AWS and the local stack, with the settings and outputs of both.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use toml::Table;
 
 use super::template::{Template, text};
 
-/// What a user needs next, by name.
+/// Outputs that a user needs next.
 pub const OUTPUTS: &[&str] = &[
     "SourceBucketName",
     "RawBucketName",
@@ -40,7 +40,7 @@ pub const OUTPUTS: &[&str] = &[
     "WindowsFunctionName",
 ];
 
-/// The types that the local AWS does not know, each of which would fail the whole stack.
+/// Resource types that the local AWS does not support; each would fail the whole stack.
 const UNKNOWN_LOCALLY: &[&str] = &[
     "AWS::Athena::NamedQuery",
     "AWS::CloudWatch::CompositeAlarm",
@@ -49,10 +49,10 @@ const UNKNOWN_LOCALLY: &[&str] = &[
     "AWS::Kinesis::StreamConsumer",
 ];
 
-/// The environments of `samconfig.toml`.
+/// Environments of `samconfig.toml`.
 const ENVIRONMENTS: &[&str] = &["default", "local", "prod"];
 
-/// Each output is there and described.
+/// Checks that each output exists and has a description.
 #[must_use]
 pub fn outputs_are_described(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -69,7 +69,7 @@ pub fn outputs_are_described(template: &Template) -> Vec<String> {
     faults
 }
 
-/// The local stack makes no resource that the local AWS does not know.
+/// Checks that the local stack has no resource that the local AWS does not support.
 #[must_use]
 pub fn runs_locally(template: &Template, config: &Table) -> Vec<String> {
     let parameters = overrides(config, "local", "deploy").unwrap_or_default();
@@ -89,8 +89,7 @@ pub fn runs_locally(template: &Template, config: &Table) -> Vec<String> {
         .collect()
 }
 
-/// Each function that the local build leaves out is one that the local stack does not have, and every
-/// other one is built.
+/// Checks that the local build skips exactly the functions that the local stack does not have.
 #[must_use]
 pub fn builds_locally(template: &Template, config: &Table) -> Vec<String> {
     let parameters = overrides(config, "local", "deploy").unwrap_or_default();
@@ -120,8 +119,8 @@ pub fn builds_locally(template: &Template, config: &Table) -> Vec<String> {
     faults
 }
 
-/// `samconfig.toml` has its environments, and sets only parameters that the template has, to values
-/// that it takes.
+/// Checks that `samconfig.toml` has its environments and sets only parameters of the template, to
+/// values they accept.
 #[must_use]
 pub fn settings_are_parameters(template: &Template, config: &Table) -> Vec<String> {
     let mut faults = Vec::new();
@@ -167,7 +166,7 @@ fn refused(template: &Template, name: &str, value: &str) -> Option<String> {
     None
 }
 
-/// The parameters that an environment sets for a command: `A=1 B=2`, or a list of such.
+/// Returns the parameters that an environment sets for a command: `A=1 B=2`, or a list of such.
 fn overrides(
     config: &Table,
     environment: &str,

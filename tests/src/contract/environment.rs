@@ -1,4 +1,4 @@
-//! The environment a function gets is the one its `config.rs` reads.
+//! Checks that a function's environment in the template is the one its `config.rs` reads.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,29 +7,30 @@ use serde_json::json;
 
 use super::template::{Function, Template};
 
-/// Where a configuration asks for a variable.
+/// Lookup of an environment variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A function's configuration as something that can be read.
+/// Reader of a function's configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
-    /// The binary of the function.
+    /// Binary of the function.
     pub binary: &'static str,
-    /// Reads the configuration and drops it; the error is what the function would say at start.
+    /// Reads the configuration and drops it; the error is the one that the function would fail with
+    /// at start.
     pub read: fn(Lookup<'_>) -> Result<(), String>,
-    /// Parameters, beside defaults, of each stack that the function has to start in.
+    /// Parameters that differ from their defaults, for each stack in which the function must start.
     pub stacks: &'static [&'static [(&'static str, &'static str)]],
 }
 
 const DEFAULTS: &[&[(&str, &str)]] = &[&[]];
 
-/// The stacks that keep windows in a cluster.
+/// Stacks that store windows in a Cassandra cluster.
 const CLUSTERS: &[&[(&str, &str)]] = &[
     &[("WindowStore", "keyspaces")],
     &[("WindowStore", "cassandra"), ("CassandraNodes", "10.0.0.7:9042")],
 ];
 
-/// The configuration of every function.
+/// Configuration of every function.
 pub const READERS: &[Reader] = &[
     Reader {
         binary: "ingest-s3",
@@ -78,12 +79,13 @@ fn done<T, E: ToString>(read: Result<T, E>) -> Result<(), String> {
 }
 
 impl Reader {
-    /// The names it asks for, both where everything is there and where nothing is.
+    /// Returns the names of the variables that the configuration looks up, with all of them set and
+    /// with none.
     #[must_use]
     pub fn variables(&self) -> BTreeSet<String> {
         let asked = RefCell::new(BTreeSet::new());
         for answer in [None, Some("1")] {
-            // Whether it could start with that is not the question here.
+            // The result does not matter here.
             let _ = (self.read)(&|name| {
                 asked.borrow_mut().insert(name.to_owned());
                 answer.map(str::to_owned)
@@ -93,7 +95,8 @@ impl Reader {
     }
 }
 
-/// The variables of each function in the template are exactly those its configuration reads.
+/// Checks that the variables of each function in the template are exactly those its configuration
+/// reads.
 #[must_use]
 pub fn is_what_the_code_reads(template: &Template, readers: &[Reader]) -> Vec<String> {
     let mut faults = Vec::new();
@@ -113,7 +116,8 @@ pub fn is_what_the_code_reads(template: &Template, readers: &[Reader]) -> Vec<St
     faults
 }
 
-/// Each function exists in the stacks of its reader and starts with what the template gives it there.
+/// Checks that each function exists in the stacks of its reader, and starts with the variables the
+/// template sets there.
 #[must_use]
 pub fn starts_each_function(template: &Template, readers: &[Reader]) -> Vec<String> {
     let mut faults = Vec::new();

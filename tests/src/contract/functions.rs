@@ -1,4 +1,5 @@
-//! Each function crate is one function of the template, with a role and a log group of its own.
+//! Checks that each function crate is one function of the template, with its own role and log
+//! group.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::template::{Function, Template, list, names, strings, target};
 
-/// Each crate of `functions/` is exactly one function, and each function is one of them.
+/// Checks that each crate of `functions/` is exactly one function, and each function one of them.
 #[must_use]
 pub fn are_the_crates(template: &Template, crates: &[String]) -> Vec<String> {
     let functions = template.functions();
@@ -31,7 +32,8 @@ pub fn are_the_crates(template: &Template, crates: &[String]) -> Vec<String> {
     faults
 }
 
-/// Each function says how it is built, how long it may run and on what.
+/// Checks that each function sets its build method, name, runtime, architecture, tracing, timeout
+/// and memory.
 #[must_use]
 pub fn are_complete(template: &Template) -> Vec<String> {
     template.functions().iter().flat_map(|function| incomplete(template, function)).collect()
@@ -58,7 +60,7 @@ fn incomplete(template: &Template, function: &Function) -> Vec<String> {
     demands.iter().filter(|(met, _)| !met).map(|(_, what)| format!("{id}: lacks {what}")).collect()
 }
 
-/// Each function has a written role that lets Lambda in and that nothing else uses.
+/// Checks that each function has an explicit role that Lambda may assume and nothing else uses.
 #[must_use]
 pub fn have_roles_of_their_own(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -82,7 +84,7 @@ pub fn have_roles_of_their_own(template: &Template) -> Vec<String> {
         if !trusts_lambda_alone(trust) {
             faults.push(format!("{role}: is to trust lambda.amazonaws.com and nobody else"));
         }
-        // With a role of its own, SAM leaves these out without a word.
+        // SAM ignores these without a warning when a function has its own role.
         if !properties["Policies"].is_null() {
             faults.push(format!("{id}: has Policies, which a function with a Role does not get"));
         }
@@ -98,10 +100,10 @@ fn trusts_lambda_alone(statements: &Value) -> bool {
             .all(|it| strings(&it["Principal"]["Service"]) == ["lambda.amazonaws.com"])
 }
 
-/// Properties in which alternatives may differ.
+/// Properties in which alternative functions may differ.
 const OWN_PROPERTIES: &[&str] = &["CodeUri", "Environment", "FunctionName", "VpcConfig"];
 
-/// Functions of which a stack has one or the other differ in their binary and in its store only.
+/// Checks that alternative functions, of which a stack has one, differ only in binary and store.
 #[must_use]
 pub fn alternatives_are_alike(template: &Template) -> Vec<String> {
     let functions = template.functions();
@@ -124,7 +126,7 @@ pub fn alternatives_are_alike(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Whoever calls the address of a function has signed the request.
+/// Checks that every function URL requires a signed request.
 #[must_use]
 pub fn urls_ask_for_a_signature(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -145,7 +147,7 @@ pub fn urls_ask_for_a_signature(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Each function writes to a log group of its own, whose lines are not kept for ever.
+/// Checks that each function writes to its own log group, and that its lines expire.
 #[must_use]
 pub fn have_log_groups_with_retention(template: &Template) -> Vec<String> {
     let functions = template.functions();

@@ -1,4 +1,5 @@
-//! Kafka mappings: behind conditions that are false by default, and none that loses or blocks.
+//! Checks the Kafka mappings: each has a condition that is false by default, and none loses records
+//! or blocks a partition.
 //!
 //! See <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>.
 
@@ -6,7 +7,8 @@ use serde_json::Value;
 
 use super::template::{Function, Template, strings, target};
 
-/// The Kafka mappings of a function: `AWS::Lambda::EventSourceMapping`s, with their logical ids.
+/// Returns the Kafka mappings of a function: `AWS::Lambda::EventSourceMapping`s, with their logical
+/// ids.
 pub(super) fn of<'t>(
     template: &'t Template,
     function: &Function,
@@ -14,7 +16,7 @@ pub(super) fn of<'t>(
     all(template).filter(|(_, it)| target(&it["FunctionName"]) == Some(function.id.as_str()))
 }
 
-/// Whether the properties of a mapping are of one that reads Kafka.
+/// Returns true for the properties of a mapping that reads Kafka.
 pub(super) fn is_one(properties: &Value) -> bool {
     !properties["Topics"].is_null()
 }
@@ -26,7 +28,7 @@ fn all(template: &Template) -> impl Iterator<Item = (&str, &Value)> {
         .filter(|(_, properties)| is_one(properties))
 }
 
-/// No Kafka mapping is made unless somebody asks for it.
+/// Checks that no Kafka mapping exists by default.
 #[must_use]
 pub fn mappings_are_off_by_default(template: &Template) -> Vec<String> {
     let is_off = |id: &str| {
@@ -38,8 +40,8 @@ pub fn mappings_are_off_by_default(template: &Template) -> Vec<String> {
     on.map(|(id, _)| format!("{id}: lacks a Condition that is false by default")).collect()
 }
 
-/// No bad record blocks a partition, nothing Lambda gives up on is lost, and no two mappings share a
-/// consumer group.
+/// Checks that no bad record blocks a partition, nothing that Lambda gives up on is lost, and no
+/// two mappings share a consumer group.
 #[must_use]
 pub fn mappings_are_bounded(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -109,7 +111,7 @@ fn lacking(template: &Template, id: &str, properties: &Value) -> Vec<String> {
     unmet.map(|(_, what)| format!("{id}: lacks {what}")).collect()
 }
 
-/// The group of a configuration that a condition chooses.
+/// Returns the consumer group of a configuration that a condition selects.
 fn consumer_group(config: &Value) -> &Value {
     let branches = config["Fn::If"].as_array().into_iter().flatten().skip(1);
     let mut groups = branches.map(|it| &it["ConsumerGroupId"]).filter(|it| !it.is_null());

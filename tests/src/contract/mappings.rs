@@ -1,4 +1,5 @@
-//! Event source mappings: their defaults lose records or block shards, so each says what it wants.
+//! Checks event source mappings: their defaults lose records or block shards, so each must set its
+//! own values.
 //!
 //! See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-parameters.html> and
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>.
@@ -8,15 +9,15 @@ use serde_json::Value;
 use super::kafka;
 use super::template::{Function, Template, strings, target};
 
-/// An event source mapping of a function.
+/// Event source mapping of a function.
 pub(super) struct Mapping {
-    /// `Function.Event`, for messages.
+    /// Name in faults: `Function.Event`.
     pub(super) name: String,
-    /// The mapping's properties.
+    /// Properties of the mapping.
     pub(super) properties: Value,
 }
 
-/// The mappings of a function that are of a type: `Kinesis` or `SQS`.
+/// Returns the mappings of a function of one type: `Kinesis` or `SQS`.
 pub(super) fn of(function: &Function, kind: &str) -> Vec<Mapping> {
     let events = function.properties["Events"].as_object();
     events
@@ -30,8 +31,8 @@ pub(super) fn of(function: &Function, kind: &str) -> Vec<Mapping> {
         .collect()
 }
 
-/// No mapping stands outside its function, where the checks here would not see it; but those of
-/// Kafka, which an event of a function could not put behind a condition.
+/// Checks that every mapping is inside its function, where the other checks see it. Kafka mappings
+/// are exempt: an event of a function cannot have a condition.
 #[must_use]
 pub fn are_events_of_their_functions(template: &Template) -> Vec<String> {
     template
@@ -41,7 +42,7 @@ pub fn are_events_of_their_functions(template: &Template) -> Vec<String> {
         .collect()
 }
 
-/// No bad record blocks a shard of a stream, and nothing Lambda gives up on is lost.
+/// Checks that no bad record blocks a shard, and nothing that Lambda gives up on is lost.
 #[must_use]
 pub fn of_streams_are_bounded(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -100,7 +101,8 @@ fn unbounded(template: &Template, mapping: &Mapping) -> Vec<String> {
     faults
 }
 
-/// A batch is parked before the stream forgets it, at the shortest retention a stack can have.
+/// Returns a fault unless a batch is parked before its stream expires it, at the minimum retention
+/// that a stack can have.
 fn outlived_by_its_stream(template: &Template, mapping: &Mapping) -> Option<String> {
     let Mapping { name, properties } = mapping;
     let Some(stream) = target(&properties["Stream"]) else {
@@ -116,7 +118,7 @@ fn outlived_by_its_stream(template: &Template, mapping: &Mapping) -> Option<Stri
     })
 }
 
-/// A message of a queue that fails is delivered again alone, in time and not for ever.
+/// Checks that a failed message is redelivered alone, in time and not forever.
 #[must_use]
 pub fn of_queues_redrive(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -154,7 +156,7 @@ fn unfit_queue(
     if !dead_letters.is_some_and(|id| id != queue && template.is_a(id, "AWS::SQS::Queue")) {
         faults.push(format!("{queue}: lacks a RedrivePolicy to a dead-letter queue"));
     }
-    // A throttled delivery counts as a receipt, so AWS asks for five.
+    // A throttled delivery counts as a receipt, so AWS recommends at least five.
     if template.number(&redrive["maxReceiveCount"]).is_none_or(|count| count < 5) {
         faults.push(format!("{queue}: lacks a maxReceiveCount of 5 or more"));
     }

@@ -1,4 +1,4 @@
-//! The contract between `template.yaml`, the code and the facts of AWS that both rely on.
+//! Contract between `template.yaml`, the code, and the properties of AWS that both rely on.
 //!
 //! Each check returns its faults, one line each: the resource, then what is missing or wrong.
 

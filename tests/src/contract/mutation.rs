@@ -1,16 +1,16 @@
-//! The template with one thing changed, to see that a check speaks up.
+//! Mutations of the template, to test that each check reports its fault.
 
 use serde_json::Value;
 
 use super::template::Template;
 
-/// The template with the resource value at `path` changed, as in
-/// `Alerts/Properties/Events/Events/Properties/BatchSize`. In a list, `Sid=Trace` is the element
-/// with that field.
+/// Returns the template with the resource value at `path` changed, as in
+/// `Alerts/Properties/Events/Events/Properties/BatchSize`. In a list, `Sid=Trace` selects the
+/// element with that field.
 ///
 /// # Panics
 ///
-/// When the change changes nothing: the test would prove nothing.
+/// When the change has no effect: the test would prove nothing.
 #[must_use]
 #[track_caller]
 pub fn changed(path: &str, change: impl FnOnce(&mut Value)) -> Template {
@@ -33,14 +33,14 @@ pub fn changed(path: &str, change: impl FnOnce(&mut Value)) -> Template {
     template
 }
 
-/// The template with a value in place of another.
+/// Returns the template with a value replaced.
 #[must_use]
 #[track_caller]
 pub fn with(path: &str, value: Value) -> Template {
     changed(path, |at| *at = value)
 }
 
-/// The template without a value.
+/// Returns the template with a value removed.
 #[must_use]
 #[track_caller]
 pub fn without(path: &str) -> Template {

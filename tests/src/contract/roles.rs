@@ -1,4 +1,4 @@
-//! Roles grant what is used, on the resources it is used on, and nothing else.
+//! Checks that roles grant exactly the actions in use, on the resources they are used on.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::template::{Template, list, names, strings, target};
 use super::{kafka, mappings};
 
-/// The statements that may name every resource, because AWS knows none for their actions.
+/// Statements that may name every resource, because their actions support no resource.
 const WITHOUT_RESOURCE: &[(&str, &[&str])] = &[
     ("Trace", &["xray:PutTraceSegments", "xray:PutTelemetryRecords"]),
-    // Bounded by a condition on the namespace instead.
+    // A condition on the namespace limits it instead.
     ("WriteMetrics", &["cloudwatch:PutMetricData"]),
-    // Bounded by a condition on who calls.
+    // A condition on the caller limits it.
     ("ReachTheBrokers", ENTER_A_VPC),
     ("ReachTheNodes", ENTER_A_VPC),
 ];
@@ -26,7 +26,7 @@ const ENTER_A_VPC: &[&str] = &[
     "ec2:DescribeVpcs",
 ];
 
-/// What Lambda does to a source with the function's role.
+/// Actions that Lambda calls on a source with the function's role.
 ///
 /// See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html>,
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html> and
@@ -43,7 +43,7 @@ const READ_CLUSTER: &[&str] = &["kafka:DescribeClusterV2", "kafka:GetBootstrapBr
 const PARK_FAILURES: &[&str] = &["s3:PutObject", "s3:ListBucket"];
 const WRITE_LOG: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents"];
 
-/// No role has a statement that is wider than its name.
+/// Checks that no role has a statement that grants more than its name says.
 #[must_use]
 pub fn are_narrow(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -99,7 +99,7 @@ fn too_wide(sid: &str, statement: &Value) -> Option<String> {
     wide.map(|resource| format!("names {resource}, which reaches beyond the stack"))
 }
 
-/// Each role reaches what its function is told of, is fed by, parks in and logs to.
+/// Checks that each role reaches the resources its function uses, reads from, parks in and logs to.
 #[must_use]
 pub fn grant_what_functions_use(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();

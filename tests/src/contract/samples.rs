@@ -1,7 +1,7 @@
-//! One of each kind of record with every optional field filled, as it goes over the wire.
+//! One record of each kind with every optional field set, as it goes over the wire.
 //!
-//! They are written field by field, so that a new field does not compile until it is filled here,
-//! and then asks for its column.
+//! They are written field by field: a new field does not compile until it is set here, and then
+//! requires its column.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use tributary_model::bad_row::{BadRow, Code, Origin, Rejection};
 use tributary_model::event::{Attributes, Event, Kind, Location, Measures, WindowSpan};
 use tributary_model::raw::RawRecordWriter;
 
-/// An event.
+/// Returns an event.
 ///
 /// # Errors
 ///
@@ -40,7 +40,7 @@ pub fn event() -> Result<Value, serde_json::Error> {
     })
 }
 
-/// A bad row.
+/// Returns a bad row.
 ///
 /// # Errors
 ///
@@ -60,10 +60,10 @@ pub fn bad_row() -> Result<Value, serde_json::Error> {
         arrived_at: Some(Timestamp::UNIX_EPOCH),
     };
     let bad_row = BadRow::new(&rejection, &origin, Some(b"5"), Timestamp::UNIX_EPOCH);
-    serde_json::from_slice(&bad_row.to_line())
+    serde_json::from_slice(&bad_row.to_line(usize::MAX))
 }
 
-/// A raw record.
+/// Returns a raw record.
 ///
 /// # Errors
 ///

@@ -1,10 +1,11 @@
-//! Whatever holds records at rest is encrypted, private and bounded.
+//! Checks that everything that holds records at rest is encrypted, private and bounded.
 
 use serde_json::{Value, json};
 
 use super::template::{Template, list, names, strings, target};
 
-/// Every bucket is encrypted, private, versioned, does not grow for ever and insists on TLS.
+/// Checks that every bucket is encrypted, private and versioned, expires its objects and requires
+/// TLS.
 #[must_use]
 pub fn buckets_are_safe(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -58,7 +59,7 @@ fn insists_on_tls(template: &Template, bucket: &str) -> bool {
         })
 }
 
-/// Every stream is encrypted and says how long it keeps a record.
+/// Checks that every stream is encrypted and sets its retention.
 #[must_use]
 pub fn streams_are_encrypted(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -78,7 +79,7 @@ pub fn streams_are_encrypted(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Every table is encrypted, costs nothing while nobody asks, can be restored, and forgets.
+/// Checks that every table is encrypted, billed by request, restorable, and expires its items.
 #[must_use]
 pub fn tables_are_safe(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -105,7 +106,7 @@ pub fn tables_are_safe(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Every queue is encrypted.
+/// Checks that every queue is encrypted.
 #[must_use]
 pub fn queues_are_encrypted(template: &Template) -> Vec<String> {
     template
@@ -118,8 +119,8 @@ pub fn queues_are_encrypted(template: &Template) -> Vec<String> {
         .collect()
 }
 
-/// Every topic is encrypted, by a key of the template that CloudWatch may use: with the account's
-/// own key for SNS, alarms vanish without a trace.
+/// Checks that every topic is encrypted with a key of the template that CloudWatch may use: with
+/// the AWS-managed key of SNS, alarm notifications are lost without a trace.
 #[must_use]
 pub fn topics_are_encrypted(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -148,7 +149,8 @@ fn opens_for_alarms(key: &Value) -> bool {
     })
 }
 
-/// Every delivery stream writes lines or Parquet that can be read again, and says where it failed.
+/// Checks that every delivery stream writes lines or Parquet that can be read again, and logs its
+/// failures.
 #[must_use]
 pub fn deliveries_are_readable(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
@@ -163,12 +165,12 @@ pub fn deliveries_are_readable(template: &Template) -> Vec<String> {
             .any(|it| it["Type"] == "AppendDelimiterToRecord");
         let demands = [
             (
-                // Of a stream as source, Firehose keeps nothing at rest.
+                // Firehose stores nothing at rest when its source is a stream.
                 !direct || !properties["DeliveryStreamEncryptionConfigurationInput"].is_null(),
                 "encryption at rest",
             ),
             (
-                // What is put directly ends its own lines: see the bad rows of tributary-core.
+                // Records that functions put end with their own newline: see `BadRow::to_line`.
                 direct || converts || delimits,
                 "AppendDelimiterToRecord; Firehose runs records together",
             ),

@@ -7,21 +7,21 @@ use serde_json::{Map, Value, json};
 
 use crate::repository;
 
-/// A SAM template in which `!Ref A` has become `{"Ref": "A"}`, `!GetAtt A.B` has become
-/// `{"Fn::GetAtt": ["A", "B"]}`, and so on: both spellings are one to whoever reads it.
+/// SAM template in which `!Ref A` has become `{"Ref": "A"}`, `!GetAtt A.B` has become
+/// `{"Fn::GetAtt": ["A", "B"]}`, and so on, so that both spellings read the same.
 #[derive(Clone, Debug)]
 pub struct Template(pub Value);
 
-/// A function of the template.
+/// Function of the template.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// The logical id.
+    /// Logical id.
     pub id: String,
-    /// The binary that `sam build` puts into it; empty where the template does not say.
+    /// Binary that `sam build` packages; empty if the template does not name one.
     pub binary: String,
-    /// The resource as written, for what is beside `Properties`.
+    /// The resource as written, for attributes beside `Properties`.
     pub resource: Value,
-    /// The properties, with `Globals` beneath them.
+    /// Properties, merged over `Globals`.
     pub properties: Value,
 }
 
@@ -30,46 +30,46 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or is no YAML that `CloudFormation` would take.
+    /// When the file cannot be read, or is not YAML that `CloudFormation` accepts.
     pub fn read() -> Result<Self, String> {
         let path = repository().join("template.yaml");
         let text = fs::read_to_string(path).map_err(|error| format!("template.yaml: {error}"))?;
         Self::parse(&text)
     }
 
-    /// Reads a template from its text.
+    /// Parses a template.
     ///
     /// # Errors
     ///
-    /// When the text is no YAML, names a key twice, or has a key that is no string.
+    /// When the text is not YAML, repeats a key, or has a key that is not a string.
     pub fn parse(text: &str) -> Result<Self, String> {
         let yaml = yaml_serde::from_str(text).map_err(|error| format!("template: {error}"))?;
         Ok(Self(long_form(yaml)?))
     }
 
-    /// A resource by its logical id; null where there is none.
+    /// Returns a resource by its logical id; null if there is none.
     #[must_use]
     pub fn resource(&self, id: &str) -> &Value {
         &self.0["Resources"][id]
     }
 
-    /// Every resource with its logical id.
+    /// Returns every resource with its logical id.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0["Resources"].as_object().into_iter().flatten().map(|(id, it)| (id.as_str(), it))
     }
 
-    /// The resources of a type.
+    /// Returns the resources of a type.
     pub fn of_type<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
         self.resources().filter(move |(_, resource)| resource["Type"] == kind)
     }
 
-    /// Whether the logical id is a resource of the type.
+    /// Returns true if the logical id is a resource of the type.
     #[must_use]
     pub fn is_a(&self, id: &str, kind: &str) -> bool {
         self.resource(id)["Type"] == kind
     }
 
-    /// The functions.
+    /// Returns the functions.
     #[must_use]
     pub fn functions(&self) -> Vec<Function> {
         self.of_type("AWS::Serverless::Function")
@@ -98,14 +98,14 @@ impl Template {
         }
     }
 
-    /// A value where no stack exists yet: a parameter's default, and the id or the text of what
-    /// only a stack could tell.
+    /// Resolves a value before any stack exists: to the default of a parameter, and to the id or
+    /// text of anything that only a stack has.
     #[must_use]
     pub fn sample(&self, value: &Value) -> String {
         self.sample_with(value, &BTreeMap::new())
     }
 
-    /// The same, with parameters that are not at their default.
+    /// Resolves a value with parameters that differ from their defaults.
     #[must_use]
     pub fn sample_with(&self, value: &Value, parameters: &BTreeMap<String, String>) -> String {
         if let Some([Value::String(between), Value::Array(parts)]) =
@@ -127,13 +127,13 @@ impl Template {
         }
     }
 
-    /// A number, or the default of the parameter that stands for it.
+    /// Returns a number, or the default of the parameter in its place.
     #[must_use]
     pub fn number(&self, value: &Value) -> Option<i64> {
         self.sample(value).parse().ok()
     }
 
-    /// Whether a condition holds with these parameters; `None` where it cannot be told.
+    /// Evaluates a condition with these parameters; `None` if it cannot be evaluated.
     #[must_use]
     pub fn holds(&self, condition: &Value, parameters: &BTreeMap<String, String>) -> Option<bool> {
         let (operator, operand) = condition.as_object()?.iter().next()?;
@@ -157,13 +157,13 @@ impl Template {
     }
 }
 
-/// The logical id that a `Ref` or `Fn::GetAtt` points to.
+/// Returns the logical id that a `Ref` or `Fn::GetAtt` points to.
 #[must_use]
 pub fn target(value: &Value) -> Option<&str> {
     value["Ref"].as_str().or_else(|| value["Fn::GetAtt"][0].as_str())
 }
 
-/// Every logical id and parameter that a value names, also inside `Fn::Sub`.
+/// Returns every logical id and parameter that a value names, also inside `Fn::Sub`.
 #[must_use]
 pub fn names(value: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -188,7 +188,7 @@ fn collect_names(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The ids in the `${Id}` and `${Id.Attribute}` of a text; `${!literal}` is none.
+/// Returns the ids in the `${Id}` and `${Id.Attribute}` of a text; `${!literal}` is none.
 fn placeholders(text: &str) -> impl Iterator<Item = String> {
     text.split("${").skip(1).filter(|rest| !rest.starts_with('!')).map(|rest| {
         let inside = rest.split('}').next().unwrap_or_default();
@@ -196,8 +196,8 @@ fn placeholders(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// A list, a single value as a list of one, nothing for null; `Fn::If` gives what either branch
-/// gives, because a rule holds whatever the condition says.
+/// Returns a list: a single value as a list of one, null as an empty list, and `Fn::If` as the
+/// values of both branches, because a rule holds whatever the condition is.
 #[must_use]
 pub fn list(value: &Value) -> Vec<&Value> {
     match value {
@@ -211,22 +211,23 @@ pub fn list(value: &Value) -> Vec<&Value> {
     }
 }
 
-/// The strings of a list.
+/// Returns the strings of a list.
 #[must_use]
 pub fn strings(value: &Value) -> Vec<&str> {
     list(value).into_iter().filter_map(Value::as_str).collect()
 }
 
-/// A value as the text `CloudFormation` would make of it.
+/// Returns a value as the text that `CloudFormation` makes of it.
 #[must_use]
 pub fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// `upper` over `lower` as SAM lays properties over `Globals`: maps merge, lists add up, the rest is
-/// replaced.
+/// Merges `upper` over `lower` as SAM merges properties over `Globals`: maps merge, lists
+/// concatenate, anything else is replaced.
 ///
-/// See <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-template-anatomy-globals.html>.
+/// See
+/// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-template-anatomy-globals.html>.
 fn over(lower: &Value, upper: &Value) -> Value {
     match (lower, upper) {
         (Value::Object(lower), Value::Object(upper)) => {

@@ -1,5 +1,7 @@
-//! Alerts: the rules of a simulation, its invocations, whether each message beyond the first of an
-//! alert had a reason, and whether a rule made no more messages of a batch than it may.
+//! Alerts of a simulation: its rules and invocations, and the checks of the messages sent.
+//!
+//! Each message beyond the first of an alert needs a reason, and a rule must not send more messages
+//! for a batch than its `digest` limit.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +20,15 @@ use tributary_windows::Spec;
 
 use super::oracle::Verdict;
 
-/// Rules beside those that are compiled in: many events of one alert, in one batch and in several
-/// shards at once; many alerts of one rule; one about several windows in a row, that is true of a
-/// window as long as it is young, each row an alert of its own, so that none stands in for another;
-/// one about silences that are over soon, and one of which a cooldown has several.
+/// Rules beside the shipped ones. They make:
+///
+/// - many events of one alert, in one batch and in several shards at the same time (`warm`,
+///   `water`),
+/// - many alerts of one rule (`storm`),
+/// - alerts on consecutive windows, true while a window is young, each run an alert of its own, so
+///   that no alert hides another (`thin`),
+/// - no-data alerts that are resolved soon (`silent`), and several of them within one cooldown
+///   (`hushed`).
 const MORE: &str = r#"
 [[rules]]
 id = "warm"
@@ -82,8 +89,8 @@ key = "{entity}"
 cooldown = "3m"
 "#;
 
-/// How often calls to what rules remember go wrong, where calls do at these rates: now and then they
-/// have no answer in any case.
+/// Returns the fault rates for calls to the alert state, from those of the simulation: at least 5 %
+/// of the calls time out, and none is denied.
 pub(super) fn rates(all: &BTreeMap<Fault, f64>) -> BTreeMap<Fault, f64> {
     let mut rates = all.clone();
     if let Some(rate) = rates.get_mut(&Fault::TimeOutBefore) {
@@ -93,34 +100,34 @@ pub(super) fn rates(all: &BTreeMap<Fault, f64>) -> BTreeMap<Fault, f64> {
     rates
 }
 
-/// How long after it is due a silence may be untold: rounds of the schedule, some that fail, and those
-/// that a batch from the past makes cautious.
+/// Maximum delay of a no-data alert: some runs of the schedule, some of them failed, and the
+/// suppression after a batch of old readings.
 const TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
-/// Whether no silence is left to be told.
+/// Returns true when no no-data alert is overdue.
 pub(super) fn no_data_alerts_are_sent(store: &SimAlertState) -> bool {
     let limit = clock::now() - TIMEOUT;
     store.watched().iter().all(|watched| watched.due.is_none_or(|due| due > limit))
 }
 
-/// The rules of a simulation.
+/// Returns the rules of a simulation.
 pub(super) fn rules() -> Result<Rules, ConfigError> {
     PipelineConfig::default().rules(&AlertsConfig::from_toml(&format!("{ALERTS}\n{MORE}"))?)
 }
 
-/// The ids of the alerts that there must be, and of those that there may be: a window that held, and by
-/// a later revision does not, may have been told.
+/// Ids of the alerts that must be sent, and of those that may be: if a window matched a rule and
+/// its later revision does not, its alert may have been sent.
 #[derive(Default)]
 pub(super) struct Due {
     pub must: BTreeSet<String>,
     pub may: BTreeSet<String>,
-    /// Of each of these, one at least: a silence is known by when something last came, and that may
-    /// have been written at any of these times.
+    /// Groups of alerts of which at least one must be sent: the id of a no-data alert depends on
+    /// the last arrival, which may have been stored as any of these times.
     pub one_of: Vec<BTreeSet<String>>,
 }
 
 impl Due {
-    /// What follows of these events, each with any time of receipt.
+    /// Returns the alerts due for these events, each event with any arrival time.
     pub(super) fn of<'e>(
         events: impl Iterator<Item = &'e Value>,
         specs: &[Spec],
@@ -152,7 +159,7 @@ impl Due {
         Ok(due)
     }
 
-    /// What follows of when something came, by every copy of every event there is.
+    /// Adds the no-data alerts, from every copy of every event.
     pub(super) fn of_no_data_alerts<'e>(
         &mut self,
         records: impl Iterator<Item = &'e [u8]>,
@@ -173,7 +180,7 @@ impl Due {
                 |it: &WatchedEntity| rule.resolved_alert(it, it.last_seen).alert_id.to_string();
             self.may.extend(signs.iter().flat_map(|watched| [id(watched), end(watched)]));
             let Some(last) = signs.iter().map(|watched| watched.last_seen).max() else { continue };
-            // A silence within a cooldown is told when that is over.
+            // An alert within a cooldown is sent when the cooldown ends.
             if rule.due(last) + rule.cooldown() + TIMEOUT < clock::now() {
                 let is_late =
                     |watched: &&WatchedEntity| watched.last_seen + rule.write_interval() >= last;
@@ -182,8 +189,8 @@ impl Due {
         }
     }
 
-    /// What a rule says of the windows of one group, the simple way: every window, and whether those
-    /// before it held, by their last revisions and by any.
+    /// Adds the alerts of a rule with `for` on the windows of one group by brute force: every
+    /// window, with those before it, by their last revisions and by any revision.
     fn of_rows(&mut self, rules: &Rules, rule: &Rule, needed: i64, slide: i64, events: &[Value]) {
         let mut known: BTreeMap<i64, Vec<(u32, bool, String)>> = BTreeMap::new();
         for event in events {
@@ -209,19 +216,19 @@ impl Due {
     }
 }
 
-/// The invocations of `alerts` by name, and which of them ended by themselves. Clones are the same.
+/// Invocations of `alerts` by name, with those that returned. Clones share their state.
 #[derive(Clone, Default)]
 pub(super) struct Invocations(Rc<RefCell<(u64, BTreeSet<String>)>>);
 
 impl Invocations {
-    /// The name of one that begins.
+    /// Registers an invocation and returns its name.
     pub(super) fn begin(&self) -> String {
         let begun = &mut self.0.borrow_mut().0;
         *begun += 1;
         format!("invocation-{begun}")
     }
 
-    /// It ended, and was not killed.
+    /// Records that an invocation returned and was not killed.
     pub(super) fn end(&self, name: String) {
         self.0.borrow_mut().1.insert(name);
     }
@@ -231,27 +238,29 @@ impl Invocations {
     }
 }
 
-/// What happened to one alert, at the table and at the topic.
+/// One step in the history of an alert, at the claim store or at the topic.
 enum Step {
     Change(Change),
     Published { is_acknowledged: bool },
 }
 
-/// How one alert stands while its history is told.
+/// State of one alert while its history is checked.
 #[derive(Default)]
 struct Alert {
     is_marked_sent: bool,
-    /// Who may send it.
+    /// Holder of the claim, which may send the alert.
     holder: Option<String>,
-    /// Whether its holder learnt that it was sent.
+    /// True once the holder was told that the message was sent.
     is_known: bool,
-    /// Whether its holder set out to note that.
+    /// True once the holder began to mark the alert as sent.
     is_marking_sent: bool,
 }
 
-/// How often each alert was sent. Each message must be one that its sender held a claim for and did not
-/// know of yet; a claim passes to another only where the one before had no message to know of, was cut
-/// off, or could not note it.
+/// Checks the history of every alert and returns how often each was sent.
+///
+/// A sender must hold the claim of each message and must not know of an earlier one. A claim may
+/// pass to another sender only if the previous one had no confirmed message, was killed, or could
+/// not mark the alert as sent.
 pub(super) fn evaluate(
     verdict: &mut Verdict,
     table: &SimClaims,
@@ -281,7 +290,7 @@ pub(super) fn evaluate(
             *sent.entry(id).or_default() += 1;
         }
     }
-    // What its sender does not know of may be told in a message more.
+    // Messages without a confirmation may have been sent in addition.
     for ((holder, rule), messages) in known {
         let max = rules.iter().find(|it| it.id() == rule).map_or(0, Rule::digest);
         if messages.len() > max {
@@ -297,7 +306,7 @@ pub(super) fn evaluate(
     sent
 }
 
-/// The ids of the alerts that a message tells.
+/// Returns the ids of the alerts in a message.
 fn alert_ids_of(message: &Value) -> Vec<String> {
     let text = |id: &Value| id.as_str().unwrap_or_default().to_owned();
     match message["keys"].as_array() {
@@ -309,7 +318,7 @@ fn alert_ids_of(message: &Value) -> Vec<String> {
     }
 }
 
-/// Who held an alert of this history when the clock stamped that.
+/// Returns the holder of the claim at the time `stamp`.
 fn holder(history: &BTreeMap<u64, Step>, stamp: u64) -> Option<String> {
     history.range(..stamp).rev().find_map(|(_, step)| match step {
         Step::Change(Change { kind: ChangeKind::Claimed, owner, .. }) => Some(owner.clone()),
@@ -318,16 +327,18 @@ fn holder(history: &BTreeMap<u64, Step>, stamp: u64) -> Option<String> {
 }
 
 impl Alert {
-    /// Takes a step; what is wrong with it.
+    /// Applies a step and returns the fault in it, if any.
     fn step(&mut self, step: Step, invocations: &Invocations) -> Option<String> {
         let change = match step {
             Step::Published { is_acknowledged } => {
                 let fault = match &self.holder {
-                    None => Some("was sent by one who did not hold it".to_owned()),
+                    None => Some("was sent without a claim".to_owned()),
                     Some(_) if self.is_marked_sent => {
-                        Some("was sent after that was noted".to_owned())
+                        Some("was sent after it was marked as sent".to_owned())
                     }
-                    Some(by) if self.is_known => Some(format!("was sent twice by {by}, who knew")),
+                    Some(by) if self.is_known => {
+                        Some(format!("was sent again by {by}, which had an answer"))
+                    }
                     Some(_) => None,
                 };
                 self.is_known |= is_acknowledged;
@@ -345,7 +356,7 @@ impl Alert {
                     }
                     Some(last) if self.is_known && !self.is_marking_sent => (!invocations
                         .was_cut_off(last))
-                    .then(|| format!("passed from {last}, who sent it, to {by}")),
+                    .then(|| format!("was sent by {last}, then claimed by {by}")),
                     _ => None,
                 };
                 *self = Self { holder: Some(by), ..Self::default() };
@@ -354,7 +365,7 @@ impl Alert {
             ChangeKind::MarkingSent => {
                 self.is_marking_sent |= is_holder;
                 let is_early = is_holder && !self.is_known;
-                is_early.then(|| format!("was to be noted as sent by {by}, who did not know"))
+                is_early.then(|| format!("was marked as sent by {by} without an answer"))
             }
             ChangeKind::MarkedSent => {
                 self.is_marked_sent = true;
@@ -365,7 +376,7 @@ impl Alert {
                 if is_holder {
                     self.holder = None;
                 }
-                is_sent.then(|| format!("was given back by {by}, who sent it"))
+                is_sent.then(|| format!("was released by {by}, which had sent it"))
             }
         }
     }
@@ -375,8 +386,9 @@ impl Alert {
 mod tests {
     use super::*;
 
-    /// What is wrong with a history: `c` claimed, `p` published, `a` the same and acknowledged, `s` to
-    /// be settled, `n` noted as settled, `r` released; each by the owner named by a digit.
+    /// Returns the fault in a history of steps: `c` claimed, `p` published, `a` published and
+    /// acknowledged, `s` begins to mark as sent, `n` marked as sent, `r` released. The digit after
+    /// each names the owner.
     fn fault(history: &str, ended: &[&str]) -> Option<String> {
         let invocations = Invocations::default();
         for name in ended {
@@ -401,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_message_needs_a_reason() {
+    fn second_message_needs_a_reason() {
         let both = &["1", "2"];
         for history in [
             "c1 a1 s1 n1",

@@ -1,5 +1,5 @@
-//! What is fed into the deployment: objects, requests, records of topics, and what a stranger puts into
-//! the streams.
+//! Input of the deployment: objects, requests, records of topics, and foreign records in the
+//! streams.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const BUCKET: &str = "source";
 const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
-    /// All input: objects, requests, and what a stranger puts into the streams.
+    /// Sends all input: objects, requests, topics, and foreign records in the streams.
     pub(super) async fn feed(self: Rc<Self>) {
         let mut rows = Rows::new(self.plan.seed, self.plan.bad, self.plan.disorder);
         self.queue
@@ -54,7 +54,8 @@ impl World {
         }
     }
 
-    /// Puts an object, and has S3 tell of it. Keys are few: a later object is another version.
+    /// Puts an object and its S3 notification. There are few keys, so a later object is often a new
+    /// version.
     fn put_object(self: &Rc<Self>, step: usize, rows: &[Row], chance: &mut Rows) {
         let Some(dataset) = rows.first().map(|row| row.dataset) else { return };
         let key = format!("{dataset}/file {}.jsonl", step % 2);
@@ -98,7 +99,7 @@ impl World {
         self.queue.push(notification, delay);
     }
 
-    /// Writes rows to the partitions of the topic of their dataset, and tombstones between them.
+    /// Produces rows to the partitions of their dataset's topic, with tombstones between them.
     fn produce(&self, rows: &[Row], chance: &mut Rows) {
         for row in rows {
             let partition = chance.below(3) as u32;
@@ -123,7 +124,7 @@ impl World {
         }
     }
 
-    /// A device: it sends until it is answered, and only then forgets.
+    /// Sends items as a device does: it retries until it has an answer.
     pub(super) async fn send(self: Rc<Self>, items: Vec<Row>, key: Option<usize>) {
         let request = request(&items, key);
         let mut wait = SECOND;
@@ -154,14 +155,14 @@ impl World {
         }
     }
 
-    /// A record that is not ours.
+    /// Writes a record that no function of ours wrote.
     fn poison(&self, stream: &Arc<SimStream>, step: usize, chance: &mut Rows) {
         let name = if Arc::ptr_eq(stream, &self.raw) { "raw" } else { "events" };
         let data = match chance.below(4) {
             0 => format!("poison {name} {step}").into_bytes(),
             1 => format!("{{\"poison\":\"{name} {step}\"}}").into_bytes(),
             2 => vec![0, 159, 146, step as u8, name.len() as u8],
-            // The magic number of an aggregate, and nothing that follows from it.
+            // The magic number of an aggregate without an aggregate.
             _ => [&[0xf3, 0x89, 0x9a, 0xc2], name.as_bytes(), &step.to_be_bytes()].concat(),
         };
         if stream.take(&StreamRecord::new("poison", data.clone())) == EntryResult::Stored {
@@ -170,7 +171,8 @@ impl World {
     }
 }
 
-/// A request as a function URL hands it on. Without a key, an item is known by its content.
+/// Returns a request as a function URL passes it on. Without a key, an item is identified by its
+/// content.
 fn request(items: &[Row], key: Option<usize>) -> String {
     let dataset = items.first().map_or("telemetry", |row| row.dataset);
     let lines: Vec<_> = items.iter().map(|row| row.line.clone()).collect();

@@ -1,4 +1,4 @@
-//! The functions of the deployment: the handlers that `main.rs` runs, over services in memory.
+//! Functions of the deployment: the handlers that `main.rs` runs, over services in memory.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -60,13 +60,13 @@ impl Functions {
     }
 }
 
-/// An answer as Lambda's runtime returns it.
+/// Returns an answer as Lambda's runtime does.
 fn json_of<T: Serialize>(answer: Result<T, InvocationError>) -> Answer {
     let answer = answer.map_err(|error| error.to_string())?;
     serde_json::to_string(&answer).map_err(|error| error.to_string())
 }
 
-/// What functions are made of.
+/// Services and settings that the functions are built from.
 pub(super) struct Parts<'a> {
     pub plan: &'a Plan,
     pub faults: &'a Faults,
@@ -109,7 +109,7 @@ impl Parts<'_> {
     ) -> Lambda {
         let template = Duration::from_secs(seconds);
         let timeout = match self.plan.timeout {
-            // With less it would only hand objects on.
+            // With less time it would only enqueue the rest of each object.
             Some(timeout) if name == "ingest-s3" => timeout.max(Duration::from_secs(20)),
             Some(timeout) => timeout,
             None => template,
@@ -191,7 +191,7 @@ impl Parts<'_> {
             clock: clock::now,
         });
         let windows = Rc::new(self.windows()?);
-        // The time-outs are those of the template.
+        // The timeouts are those of the template.
         Ok(Functions {
             ingest_s3: self.lambda("ingest-s3", 300, move |payload, deadline| {
                 let function = ingest_s3.clone();

@@ -1,4 +1,4 @@
-//! What goes in: rows of every dataset, good and bad, and what each of them must become.
+//! Input rows of every dataset, good and bad, with the expected result of each.
 
 use std::collections::BTreeMap;
 
@@ -15,27 +15,27 @@ const FEEDS: [FeedKind; 4] =
 /// One row of one dataset, as one line of JSON.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
-    /// The dataset.
+    /// Name of the dataset.
     pub dataset: &'static str,
-    /// The line, without its end.
+    /// The line without its newline.
     pub line: Vec<u8>,
 }
 
-/// What a row must end as, by a reference that asks the core alone.
+/// Expected result of a row, computed by the pure crates alone.
 #[derive(Clone, Debug)]
 pub(super) enum Expected {
     /// An event, without `received_at`.
     Event {
-        /// Its id.
+        /// Id of the event.
         event_id: String,
-        /// The event.
+        /// The event as JSON.
         event: Value,
     },
     /// A bad row.
     Bad,
 }
 
-/// Rows without end, from a seed.
+/// Endless rows from a seed.
 pub(super) struct Rows {
     feeds: Vec<(FeedKind, Simulation)>,
     chance: Sequence,
@@ -43,14 +43,14 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// The rows of a seed, of which a share of `bad` is bad, and a share of `disorder` is sent late, and
-    /// twice.
+    /// Returns the rows of a seed. A share of `bad` is bad; a share of `disorder` is sent late, and
+    /// the same share twice.
     #[must_use]
     pub(super) fn new(seed: u64, bad: f64, disorder: f64) -> Self {
         let feed = |kind: FeedKind| {
             let mut usual = Settings::of(kind);
             if kind == FeedKind::Telemetry {
-                // Of the present: the past would say nothing of who is silent.
+                // Rows start now: readings from the past would suppress no-data alerts.
                 usual.start_ms = clock::now().as_millisecond();
             }
             let rates = Rates { late: disorder, duplicate: disorder, ..usual.rates };
@@ -61,17 +61,17 @@ impl Rows {
         Self { feeds, chance: Sequence::new(seed, 0x0b5), bad }
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         (self.chance.bits() % bound.max(1) as u64) as usize
     }
 
-    /// Whether something of this rate happens.
+    /// Returns true with a probability of `rate`.
     pub(super) fn chance(&mut self, rate: f64) -> bool {
         self.chance.chance(rate)
     }
 
-    /// The next rows, all of one dataset.
+    /// Returns the next `count` rows, all of one dataset.
     pub(super) fn take(&mut self, count: usize) -> Vec<Row> {
         let feed = self.below(self.feeds.len());
         (0..count).filter_map(|_| self.next_of(feed)).collect()
@@ -90,7 +90,8 @@ impl Rows {
     }
 }
 
-/// Makes a good row bad, in one of the ways that the world knows. Never an empty line: that is no row.
+/// Makes a good row bad, in one of several ways. The line never becomes empty: that would be no
+/// row.
 fn corrupt(line: &mut Vec<u8>, way: usize) {
     match way {
         0 => line.truncate(line.len() / 2),
@@ -98,7 +99,7 @@ fn corrupt(line: &mut Vec<u8>, way: usize) {
         2 => *line = b"[1, 2, 3]".to_vec(),
         3 => *line = b"{\"sensor_id\":\"nobody\"}".to_vec(),
         4 => {
-            // A field twice.
+            // Repeat a field.
             if let Some(end) = line.iter().position(|byte| *byte == b',') {
                 let field = line[1..=end].to_vec();
                 line.splice(1..1, field);
@@ -108,7 +109,7 @@ fn corrupt(line: &mut Vec<u8>, way: usize) {
     }
 }
 
-/// What `line` of `dataset` must become.
+/// Returns the expected result of `line` in `dataset`.
 #[must_use]
 pub(super) fn expected(transformer: &Transformer, dataset: &str, line: &[u8]) -> Expected {
     let of_text = |text: &str| {
@@ -126,7 +127,7 @@ pub(super) fn expected(transformer: &Transformer, dataset: &str, line: &[u8]) ->
     str::from_utf8(line).ok().and_then(of_text).unwrap_or(Expected::Bad)
 }
 
-/// An event but for when it was received, which is no function of the input.
+/// Removes the arrival time from an event: it does not depend on the input.
 #[must_use]
 pub(super) fn without_receipt(mut event: Value) -> Value {
     if let Some(fields) = event.as_object_mut() {
@@ -135,7 +136,7 @@ pub(super) fn without_receipt(mut event: Value) -> Value {
     event
 }
 
-/// A file of rows as JSON Lines, and the offset of each.
+/// Returns the rows as a JSON Lines file, and the offset of each.
 #[must_use]
 pub(super) fn json_lines(rows: &[Row]) -> (Vec<u8>, BTreeMap<u64, Row>) {
     let (mut file, mut offsets) = (Vec::new(), BTreeMap::new());
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_of_every_dataset_and_both_kinds() {
+    fn rows_cover_datasets_and_results() {
         let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap_or_default();
         let Ok(transformer) = pipeline.transformer() else { unreachable!() };
         let mut rows = Rows::new(7, 0.3, 0.1);

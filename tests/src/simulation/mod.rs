@@ -1,4 +1,4 @@
-//! The whole of Tributary in memory, with everything going wrong that can: what `make sim` runs.
+//! The whole of Tributary in memory, with every kind of fault injected: the core of `make sim`.
 
 mod alerts;
 mod feed;
@@ -19,30 +19,30 @@ pub use oracle::Verdict;
 pub use plan::Plan;
 use world::World;
 
-/// What one simulation came to.
+/// Result of one simulation.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// What is wrong; nothing, one hopes.
+    /// Everything the oracle found wrong.
     pub verdict: Verdict,
-    /// Rows that were accepted.
+    /// Number of rows accepted.
     pub records: u64,
-    /// Invocations of functions.
+    /// Number of invocations of functions.
     pub invocations: u64,
-    /// Records and messages that were delivered again.
+    /// Number of records and messages that were redelivered.
     pub redelivered: u64,
-    /// Records that were given up and brought back.
+    /// Number of records that were parked and redriven.
     pub parked: u64,
-    /// Windows that were kept.
+    /// Number of stored windows.
     pub windows: u64,
-    /// Revisions of them that were told after the first.
+    /// Number of revisions of windows emitted after the first emission.
     pub revisions: u64,
-    /// Readings that were too late for a window.
+    /// Number of late readings.
     pub late: u64,
-    /// How often each fault happened.
+    /// Number of injected faults of each kind.
     pub faults: BTreeMap<Fault, u64>,
-    /// How long it took, on its own clock, in seconds.
+    /// Duration in seconds of the simulated clock.
     pub seconds: u64,
-    /// The most awaits that an invocation of each function had.
+    /// Maximum number of awaits in an invocation of each function.
     pub awaits: BTreeMap<&'static str, usize>,
 }
 
@@ -50,7 +50,7 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// When there can be no runtime, or the compiled-in configuration is wrong.
+/// When the runtime cannot be built, or the compiled-in configuration is wrong.
 pub fn run(plan: Plan) -> Result<Outcome, Box<dyn std::error::Error>> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
     LocalSet::new().block_on(&runtime, async {
@@ -58,7 +58,9 @@ pub fn run(plan: Plan) -> Result<Outcome, Box<dyn std::error::Error>> {
         let is_done = world.run().await;
         let mut verdict = Verdict::of(&world)?;
         if !is_done {
-            verdict.faults.push("it did not come to an end, or takes nothing fresh".to_owned());
+            verdict
+                .faults
+                .push("did not come to an end, or does not process a new record".to_owned());
         }
         let functions = world.functions.all();
         let redelivered = world.streams.iter().map(|mapping| mapping.redelivered()).sum::<u64>();

@@ -1,4 +1,4 @@
-//! The oracle: what must be true when a simulation is over, whatever went wrong in it.
+//! The oracle: checks what must hold at the end of a simulation, whatever faults were injected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,43 +14,43 @@ use super::input::{Expected, expected, without_receipt};
 use super::windows;
 use super::world::{World, pipeline};
 
-/// What the oracle found.
+/// Findings of the oracle.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// Records, or alerts, that ended nowhere.
+    /// Records or alerts that are missing.
     pub losses: Vec<String>,
-    /// Records that ended in two ways, alerts that were sent once more than a failure can explain.
+    /// Records with two results, and alerts sent more often than a failure can explain.
     pub doubles: Vec<String>,
-    /// Whatever else is wrong.
+    /// Any other fault.
     pub faults: Vec<String>,
-    /// Revisions of windows that were told after the first: nothing is wrong with them.
+    /// Number of revisions of windows emitted after the first emission, which is no fault.
     pub revisions: u64,
-    /// Readings that were too late for a window: nor with these.
+    /// Number of late readings, which is no fault.
     pub late: u64,
 }
 
-/// What came out, by id.
+/// Output of a simulation, by id.
 pub(super) struct Found {
     raw: BTreeSet<String>,
     pub(super) events: BTreeMap<String, Value>,
-    /// What windows say, by id.
+    /// Window events by id.
     pub(super) windows: BTreeMap<String, Value>,
-    /// Readings that were too late, and what was said of them, by the id of the event.
+    /// Messages about late readings, by the id of the event.
     pub(super) late: BTreeMap<String, Vec<String>>,
-    /// Bytes of bad rows by record id, and the sources of bad rows by code.
+    /// Bytes of bad rows by record id.
     bad: BTreeMap<String, Vec<u8>>,
     bad_bytes: BTreeSet<Vec<u8>>,
     missing: BTreeSet<String>,
 }
 
 impl Verdict {
-    /// Whether nothing is wrong.
+    /// Returns true if nothing is wrong.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.losses.is_empty() && self.doubles.is_empty() && self.faults.is_empty()
     }
 
-    /// Judges a simulation that is over.
+    /// Checks a simulation that has ended.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl Verdict {
             let (kind, id) = (event.kind, event.event_id.into_owned());
             let event: Value = serde_json::from_slice(&record.data).unwrap_or_default();
             if kind == Kind::Window {
-                // All of it: a revision that is told twice says the same twice.
+                // Compared with its arrival time: copies of one revision must be identical.
                 if windows.insert(id.clone(), event.clone()).is_some_and(|other| other != event) {
                     self.doubles.push(format!("two different window events {id}"));
                 }
@@ -178,17 +178,18 @@ impl Verdict {
         accepted: &super::world::Accepted,
     ) {
         let strange = found.raw.iter().filter(|id| !accepted.rows.contains_key(*id));
-        self.faults.extend(strange.map(|id| format!("raw record {id} is of nobody")));
+        self.faults.extend(strange.map(|id| format!("raw record {id} is unexpected")));
         let strange = found.events.keys().filter(|id| !wanted.contains_key(*id));
-        self.faults.extend(strange.map(|id| format!("event {id} is of nobody")));
+        self.faults.extend(strange.map(|id| format!("event {id} is unexpected")));
         let is_known = |(id, bytes): &(&String, &Vec<u8>)| {
             accepted.rows.contains_key(*id) || accepted.poison.contains(*bytes)
         };
         let strange = found.bad.iter().filter(|row| !is_known(row));
-        self.faults.extend(strange.map(|(id, _)| format!("bad row {id} is of nobody")));
+        self.faults.extend(strange.map(|(id, _)| format!("bad row {id} is unexpected")));
     }
 
-    /// Each alert at least once; more often only where [`alerts::judge`] finds a reason.
+    /// Checks that each due alert was sent at least once; [`alerts::evaluate`] checks the
+    /// repetitions.
     fn alerts(&mut self, world: &World, found: &Found) -> Result<(), ConfigError> {
         let rules = alerts::rules()?;
         let events = found.events.values().chain(found.windows.values());
@@ -203,17 +204,17 @@ impl Verdict {
         }
         for ids in &due.one_of {
             if ids.iter().all(|id| !sent.contains_key(id)) {
-                self.losses.push(format!("of these alerts none was sent: {ids:?}"));
+                self.losses.push(format!("none of these alerts was sent: {ids:?}"));
             }
         }
         let strange = sent.keys().filter(|id| !due.may.contains(*id));
-        self.faults.extend(strange.map(|id| format!("alert {id} is of nobody")));
+        self.faults.extend(strange.map(|id| format!("alert {id} is unexpected")));
         Ok(())
     }
 
-    /// No record of a key is stored before an earlier one of the same key and source.
+    /// Checks that no record of a key is stored before an earlier one of the same key and source.
     fn order(&mut self, world: &World, accepted: &super::world::Accepted) {
-        // Where the first copy of each record is, and under which key.
+        // Position and key of the first copy of each record.
         let mut first: BTreeMap<String, (String, String)> = BTreeMap::new();
         for stored in world.raw.all() {
             let Ok(record) = RawRecord::from_json(&stored.data) else { continue };
@@ -237,7 +238,7 @@ impl Verdict {
         }
     }
 
-    /// Metrics count each event once or more.
+    /// Checks that metrics count each event at least once.
     fn metrics(&mut self, world: &World, found: &Found) {
         let of_accidents = |event: &&Value| event["dataset"] == "accidents";
         let events = found.events.values().filter(of_accidents).count();
@@ -253,8 +254,8 @@ impl Verdict {
         }
     }
 
-    /// `in = out + quarantined + filtered + late + undelivered`, batch by batch; and, of the alerts of
-    /// a rule, `matched = sent + cooled + digested + undelivered`.
+    /// Checks `in = out + quarantined + filtered + late + undelivered` for each batch and `matched
+    /// = sent + cooled + digested + undelivered` for the alerts of each rule.
     fn check_counts(&mut self, world: &World) {
         let log_lines = world.log_lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let of_records = ["in", "out", "quarantined", "filtered", "late", "undelivered"];
@@ -269,13 +270,14 @@ impl Verdict {
             };
             let count = |name: &&str| line[*name].as_u64().unwrap_or(u64::MAX / 8);
             if count(&names[0]) != names[1..].iter().map(count).sum::<u64>() {
-                self.faults.push(format!("books that do not balance: {line}"));
+                self.faults.push(format!("counts do not balance: {line}"));
             }
         }
     }
 }
 
-/// Whether the bytes of a bad row are those of the line, or of a raw record that holds it.
+/// Returns true if the bytes of a bad row are the line, or a raw record with the line as its
+/// payload.
 fn holds(bytes: &[u8], line: &[u8]) -> bool {
     let of_record = || RawRecord::from_json(bytes).ok().map(|it| it.payload.get().as_bytes());
     bytes == line || of_record().is_some_and(|payload| payload == line)

@@ -1,4 +1,4 @@
-//! What a seed decides before anything happens: the deployment, the load, the rates of faults.
+//! Plan of a simulation, derived from its seed: the deployment, the load, the fault rates.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,50 +8,50 @@ use tributary_datagen::random::Sequence;
 use tributary_testkit::Fault;
 use tributary_testkit::mapping::kinesis::Settings;
 
-/// The plan of one simulation.
+/// Plan of one simulation.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Decides everything that is left to chance.
+    /// Seed of every random choice.
     pub seed: u64,
-    /// How often each fault happens.
+    /// Probability of each fault.
     pub rates: BTreeMap<Fault, f64>,
     /// Share of rows that are bad.
     pub bad: f64,
-    /// Objects that are put, requests that are sent, records that are produced to a topic.
+    /// Number of objects that are put.
     pub objects: usize,
-    /// Requests that are sent.
+    /// Number of requests that are sent.
     pub requests: usize,
-    /// Batches of records that are produced to topics.
+    /// Number of batches of records that are produced to topics.
     pub produced: usize,
-    /// Rows in each of them, at most.
+    /// Maximum number of rows in each object, request or batch.
     pub rows: usize,
-    /// Shards that the streams begin with.
+    /// Number of shards of each stream at the start.
     pub shards: usize,
-    /// Bytes of a plain object that one message stands for.
+    /// Bytes of a plain object that one message covers.
     pub segment_bytes: u64,
-    /// Whether ingest from S3 puts small rows together.
+    /// True if ingest from S3 aggregates small rows.
     pub aggregates: bool,
-    /// The time-out of every function, where it is not the template's: so little that retries within an
-    /// invocation often do not help.
+    /// Timeout of every function, if not that of the template: too short for most retries within an
+    /// invocation.
     pub timeout: Option<Duration>,
-    /// Whether records of a key keep their order, whatever fails.
+    /// Order of the records of a key when some of them fail.
     pub order: Order,
-    /// The settings of the mappings of streams.
+    /// Settings of the stream mappings.
     pub mapping: Settings,
     /// Share of readings that devices send late, and share that they send twice.
     pub disorder: f64,
-    /// Kills the n-th invocation of a function at the await of this number, and nothing else: function,
-    /// invocation from 1, await from 0.
+    /// Kills one invocation at one await, and injects nothing else: (function, number of the
+    /// invocation from 1, number of the await from 0).
     pub kill: Option<(&'static str, u64, usize)>,
 }
 
 impl Plan {
-    /// The plan of a seed, with every kind of fault.
+    /// Returns the plan of a seed, with every kind of fault.
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut chance = Sequence::new(seed, 0x91a);
         let mut pick = |of: &[usize]| of[(chance.bits() % of.len() as u64) as usize];
-        // Most kinds are rare in most seeds, some are frequent in some.
+        // Most faults are rare with most seeds; some are frequent with some.
         let mut rates = BTreeMap::new();
         for fault in Fault::ALL {
             let thousandths = match fault {
@@ -98,7 +98,7 @@ impl Plan {
         }
     }
 
-    /// The same load, and nothing goes wrong.
+    /// Returns the plan of a seed with the same load and no faults.
     #[must_use]
     pub fn without_faults(seed: u64) -> Self {
         Self { rates: BTreeMap::new(), ..Self::of(seed) }

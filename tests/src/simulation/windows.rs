@@ -1,4 +1,4 @@
-//! What windows must come to: a simple reference over every event that was not too late.
+//! Reference for windows: computes each one from every event that was not late for it.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use tributary_windows::{Phase, Spec, TimeBasis, Window};
 use super::oracle::{Found, Verdict};
 use super::world::{World, pipeline};
 
-/// Windows that overlap, and that hardly wait: so that much is late, and much is revised.
+/// Windows that overlap and close early, so that many readings are late and many windows are
+/// revised.
 const OVERLAPPING: &str = r#"
 [[windows]]
 id = "overlapping"
@@ -29,31 +30,31 @@ measures = ["temperature_c", "humidity_pct"]
 count_by = ["status"]
 "#;
 
-/// How long after its end a window may stay open when no shard brings anything: the idle time, a round
-/// of the schedule, and some.
+/// Maximum time that a window may stay open after its end when no shard brings records: the idle
+/// timeout, one run of the schedule, and a margin.
 const TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 
-/// The windows that are shipped, and those above.
+/// Returns the shipped window specs and the one above.
 pub(super) fn specs() -> Result<Vec<Spec>, ConfigError> {
     let mut config = pipeline()?;
     config.windows.extend(PipelineConfig::from_toml(OVERLAPPING)?.windows);
     config.window_specs()
 }
 
-/// Whether nothing is left to be closed, told or noted.
+/// Returns true when no window is overdue to be closed, emitted or marked as emitted.
 pub(super) fn are_emitted(store: &SimWindows) -> bool {
     let limit = clock::now() - TIMEOUT;
     store.items().iter().all(|item| item.due.is_none_or(|due| due > limit))
 }
 
-/// What one measure of one window comes to, the simple way.
+/// Reference for one window: its number of events and the values of each measure.
 #[derive(Debug, Default)]
 struct Reference {
     count: usize,
     values: BTreeMap<String, Vec<(Timestamp, f64)>>,
 }
 
-/// Judges the windows of a simulation that is over.
+/// Checks the windows of a simulation that has ended.
 pub(super) fn evaluate(
     verdict: &mut Verdict,
     world: &World,
@@ -67,7 +68,7 @@ pub(super) fn evaluate(
             Ok(window) => {
                 stored.insert(key, window);
             }
-            Err(error) => verdict.faults.push(format!("a window that cannot be read: {error}")),
+            Err(error) => verdict.faults.push(format!("unreadable window: {error}")),
         }
     }
     verdict.late = found.late.len() as u64;
@@ -83,15 +84,15 @@ pub(super) fn evaluate(
         let ((key, revision), event) = (id(&event["window"]), event);
         match stored.get(&key) {
             Some(window) if revision <= u64::from(window.revision()) => {}
-            Some(_) => verdict.faults.push(format!("{key:?}: revision {revision} is of nobody")),
-            None => verdict.faults.push(format!("a window event of no window: {key:?}")),
+            Some(_) => verdict.faults.push(format!("{key:?}: revision {revision} is unexpected")),
+            None => verdict.faults.push(format!("window event without a stored window: {key:?}")),
         }
         verdict.revisions += u64::from(revision > 0);
         reported.insert((key, revision), event);
     }
     for (key, reference) in &wanted {
         let Some(window) = stored.get(key) else {
-            verdict.losses.push(format!("there is no window {key:?}"));
+            verdict.losses.push(format!("window {key:?} is missing"));
             continue;
         };
         let Some(spec) = specs.iter().find(|spec| spec.id == key.spec) else { continue };
@@ -104,25 +105,29 @@ pub(super) fn evaluate(
         }
         let is_over = key_end(spec, key) < clock::now() - TIMEOUT;
         match window.phase() {
-            Phase::Pending => verdict.faults.push(format!("{key:?} is pending for ever")),
+            Phase::Pending => verdict.faults.push(format!("{key:?} stays pending")),
             Phase::Open if is_over => verdict.faults.push(format!("{key:?} was never closed")),
             Phase::Open => {}
             Phase::Closed => {
                 for revision in 0..=u64::from(window.revision()) {
                     if !reported.contains_key(&(key.clone(), revision)) {
-                        verdict.losses.push(format!("{key:?}: revision {revision} was never told"));
+                        verdict
+                            .losses
+                            .push(format!("{key:?}: revision {revision} was never emitted"));
                     }
                 }
                 let last = reported.get(&(key.clone(), u64::from(window.revision())));
                 let said = last.map(|event| event["measures"].clone());
                 if said.is_some_and(|said| said != serde_json::json!(event.measures)) {
-                    verdict.faults.push(format!("{key:?} says else than it holds"));
+                    verdict
+                        .faults
+                        .push(format!("{key:?}: emitted values differ from the stored ones"));
                 }
             }
         }
     }
     let strange = stored.keys().filter(|key| !wanted.contains_key(*key));
-    verdict.faults.extend(strange.map(|key| format!("the window {key:?} is of nobody")));
+    verdict.faults.extend(strange.map(|key| format!("window {key:?} is unexpected")));
     Ok(())
 }
 
@@ -130,7 +135,8 @@ fn key_end(spec: &Spec, key: &ItemKey) -> Timestamp {
     key.start.checked_add(spec.size).unwrap_or(Timestamp::MAX)
 }
 
-/// Every event of the stream once a window, but for those that were too late for it.
+/// Computes the reference: each event of the stream once in each of its windows, unless it was
+/// late.
 fn reference(world: &World, found: &Found, specs: &[Spec]) -> BTreeMap<ItemKey, Reference> {
     let mut windows: BTreeMap<ItemKey, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
     for record in world.events.all() {
@@ -189,7 +195,7 @@ fn exact(count: usize) -> f64 {
     count as f64
 }
 
-/// What a window event says wrong.
+/// Returns the first measure in which a window event differs from the reference.
 fn differs(reference: &Reference, event: &Event<'_>) -> Option<String> {
     let mut wanted = vec![("count".to_owned(), exact(reference.count))];
     for (name, values) in &reference.values {
@@ -207,6 +213,6 @@ fn differs(reference: &Reference, event: &Event<'_>) -> Option<String> {
     wanted.into_iter().find_map(|(name, wanted)| {
         let got = event.measures.get(&name).copied();
         let is_alike = got.is_some_and(|got| (got - wanted).abs() <= 1e-9 * wanted.abs().max(1.0));
-        (!is_alike).then(|| format!("{name} is {got:?} where {wanted} is right"))
+        (!is_alike).then(|| format!("{name} is {got:?}, expected {wanted}"))
     })
 }

@@ -1,5 +1,5 @@
-//! The deployment in memory: the handlers that `main.rs` runs, the services around them, the mappings
-//! between them.
+//! The deployment in memory: the handlers that `main.rs` runs, the services around them, and the
+//! mappings between them.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,14 +32,14 @@ use super::windows;
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The longest that a simulation may take on its own clock until nothing is left to do.
+/// Maximum duration of a simulation, on its own clock, until all work is done.
 const TIMEOUT: Duration = Duration::from_hours(12);
 
-/// Everything there is.
+/// All parts of the deployment.
 pub(super) struct World {
     pub plan: Plan,
     pub faults: Faults,
-    /// Those on the way to what rules remember: see [`World::run`].
+    /// Faults on calls to the alert state, paused later than the others: see [`World::run`].
     pub faults_of_state: Faults,
     pub source: Arc<SimBucket>,
     pub parked: Arc<SimBucket>,
@@ -59,26 +59,26 @@ pub(super) struct World {
     pub topics: Rc<KafkaMapping>,
     pub log_lines: Arc<Mutex<Vec<Value>>>,
     pub accepted: Mutex<Accepted>,
-    /// Whether it has come to its end.
+    /// True once the simulation has ended.
     pub is_over: Cell<bool>,
 }
 
-/// What has been taken in and must not be lost.
+/// Input that was accepted and must not be lost.
 #[derive(Default)]
 pub(super) struct Accepted {
     /// Rows by record id.
     pub rows: BTreeMap<String, Row>,
-    /// For rows of an object that was deleted, the name of that object.
+    /// Name of the deleted object, by the record id of each of its rows.
     pub deleted: BTreeMap<String, String>,
-    /// Records that nobody can read, by their bytes.
+    /// Foreign records that cannot be decoded, by their bytes.
     pub poison: BTreeSet<Vec<u8>>,
     /// Record ids in the order of their source: an object, a request, a partition of a topic.
     pub sequences: BTreeMap<String, Vec<String>>,
-    /// Requests that are still to be answered.
+    /// Number of requests without an answer.
     pub unanswered: usize,
 }
 
-/// The configuration that is compiled into the functions.
+/// Returns the configuration that is compiled into the functions.
 pub(super) fn pipeline() -> Result<PipelineConfig, ConfigError> {
     PipelineConfig::from_toml(PIPELINE)
 }
@@ -116,7 +116,7 @@ impl World {
             let settings = plan.mapping.clone();
             KinesisMapping::new(uuid, stream.clone(), lambda.clone(), settings, parked.clone())
         };
-        // As in the template: readings only, and one batch of a shard at a time.
+        // As in the template: readings only, and one concurrent batch for each shard.
         let windows = KinesisMapping::new(
             "windows",
             events.clone(),
@@ -166,8 +166,8 @@ impl World {
         }))
     }
 
-    /// Runs it to its end: input and faults at once, then calm, then whatever was set aside is brought
-    /// back. Whether there was an end.
+    /// Runs the simulation: input with faults, then no faults, then a redrive of what was parked.
+    /// Returns false if it did not come to an end.
     pub(super) async fn run(self: &Rc<Self>) -> bool {
         for mapping in &self.streams {
             spawn_local(mapping.clone().run());
@@ -179,11 +179,11 @@ impl World {
             spawn_local(self.clone().call_each_minute(function.clone()));
         }
         self.clone().feed().await;
-        // Faults go on for a while after the last input.
+        // Faults continue for 2 minutes after the last input.
         sleep(120 * SECOND).await;
         self.faults.pause();
-        // Windows are told after that, and marks of them should be lost while all else of their
-        // batches gets through.
+        // Windows are emitted after that. Faults on the alert state continue, so that marks of
+        // windows are lost while the rest of their batches succeeds.
         let faults_of_state = self.faults_of_state.clone();
         spawn_local(async move {
             sleep(300 * SECOND).await;
@@ -198,7 +198,7 @@ impl World {
         is_done && is_fresh
     }
 
-    /// Waits until nothing is left to do, and brings back what was given up.
+    /// Waits until all work is done, and redrives what was parked; returns false on timeout.
     async fn settle(&self) -> bool {
         let until = clock::elapsed() + TIMEOUT;
         while clock::elapsed() < until {
@@ -206,7 +206,7 @@ impl World {
             if !self.is_quiet() {
                 continue;
             }
-            // A batch that comes late does so within two minutes.
+            // A delayed batch arrives within 2 minutes.
             sleep(150 * SECOND).await;
             if self.is_quiet() && !self.redrive_parked().await {
                 return true;
@@ -224,7 +224,7 @@ impl World {
             && alerts::no_data_alerts_are_sent(&self.alert_state)
     }
 
-    /// A schedule: once a minute, whatever became of the last time.
+    /// Invokes a function once a minute, whether the last call succeeded or not.
     async fn call_each_minute(self: Rc<Self>, function: Lambda) {
         let scheduled = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
         while !self.is_over.get() {
@@ -233,8 +233,8 @@ impl World {
         }
     }
 
-    /// What an operator does: the invocations that were given up are made again, dead letters go back
-    /// to their queue. Whether there was any.
+    /// Redrives as an operator does: repeats parked invocations and moves dead letters back to
+    /// their queue. Returns true if there were any.
     async fn redrive_parked(&self) -> bool {
         let mut any = false;
         for (key, object) in self.parked.list("aws/lambda/") {
@@ -257,7 +257,7 @@ impl World {
         any
     }
 
-    /// Splits and merges shards now and then.
+    /// Splits and merges shards from time to time.
     async fn reshard(self: Rc<Self>) {
         while !self.faults.is_paused() {
             sleep(SECOND).await;
@@ -274,7 +274,7 @@ impl World {
         }
     }
 
-    /// After all that, a new record goes through in the time that it usually takes.
+    /// Checks that, at the end, a new record still passes through in the usual time.
     async fn takes_a_fresh_record(self: &Rc<Self>) -> bool {
         let line = br#"{"sensor_id":"fresh","timestamp":"2026-11-21T00:00:00Z","temperature":20.5,"humidity":40}"#;
         let row = Row { dataset: "telemetry", line: line.to_vec() };
@@ -283,7 +283,7 @@ impl World {
         self.clone().send(vec![row], None).await;
         sleep(30 * SECOND).await;
         let is_through = self.events.all().len() > before;
-        // Windows end meanwhile, and what they say goes through too.
+        // Meanwhile windows close; their events must pass through too.
         sleep(600 * SECOND).await;
         let mut seconds = 0;
         while !self.is_quiet() && seconds < 60 {

@@ -1,4 +1,4 @@
-//! Nothing is lost and nothing is invented: for any bytes, every row is an event or a bad row.
+//! Conservation: for any bytes, every row becomes an event or a bad row, and nothing else appears.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use tributary_rows::Limits;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 
-/// A header of each dataset, and a good row of it but for the number that makes rows differ.
+/// Name, header and a good row of each dataset; a number in the row makes rows differ.
 const FEEDS: &[(&str, &str, &str)] = &[
     (
         "accidents",
@@ -29,13 +29,13 @@ const FEEDS: &[(&str, &str, &str)] = &[
     ("covid", "date,county,state,fips,cases,deaths", "2030-01-01,County #,Ohio,,100,1"),
 ];
 
-/// What a file becomes: events by id, bad rows by record id, and how many rows there were.
+/// Result of a file: events by id, bad rows by record id, and the number of rows.
 #[derive(Debug, Default, PartialEq)]
 struct Ingested {
     rows: usize,
     events: BTreeMap<String, String>,
     bad_rows: BTreeMap<String, String>,
-    /// Events that have the id of another: rows with the same natural key.
+    /// Number of events with the id of another: rows with the same natural key.
     repeated: usize,
 }
 
@@ -45,8 +45,7 @@ impl Ingested {
     }
 }
 
-/// Takes a file, in pieces of `piece` bytes, through rows, raw records and transform, as the
-/// functions do.
+/// Reads a file in pieces of `piece` bytes into rows, raw records and events, as the functions do.
 fn take(dataset: &str, bytes: &[u8], piece: usize) -> Ingested {
     let source = SourceName::s3("b", "folder/f.csv", Some("v1"), None);
     let writer = RawRecordWriter::new(dataset);
@@ -98,12 +97,13 @@ fn take(dataset: &str, bytes: &[u8], piece: usize) -> Ingested {
         let origin = Origin::default();
         let now = "2026-11-20T10:00:00Z".parse().unwrap();
         let line = BadRow::new(&bad, &origin, None, now);
-        let old = ingested.bad_rows.insert(id, String::from_utf8(line.to_line()).unwrap());
+        let old =
+            ingested.bad_rows.insert(id, String::from_utf8(line.to_line(usize::MAX)).unwrap());
         assert_eq!(old, None, "two bad rows at one position");
     }
 }
 
-/// Cells that are likely to matter, and some that are anything.
+/// Generates field values: some that are likely to matter, some arbitrary.
 fn cell() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => prop::sample::select(vec![
@@ -128,7 +128,7 @@ fn file() -> impl Strategy<Value = (&'static str, String)> {
 }
 
 #[test]
-fn the_good_row_of_each_header_is_an_event() {
+fn good_row_of_each_header_is_an_event() {
     for (dataset, header, good) in FEEDS {
         let ingested = take(dataset, format!("{header}\n{good}").as_bytes(), 64);
         assert_eq!(
@@ -158,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn however_the_file_is_cut_events_and_ids_are_the_same(
+    fn events_do_not_depend_on_piece_size(
         (dataset, file) in file(), piece in 1..100_usize,
     ) {
         let whole = take(dataset, file.as_bytes(), 1 << 20);
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn any_record_of_the_stream_is_an_event_or_a_rejection(data in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_stream_record_is_event_or_rejection(data in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(raw) = read_raw(&data) {
             let transformer = PipelineConfig::default().transformer().unwrap();
             let _ = transformer.record(&raw);
@@ -175,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_payload_is_an_event_or_a_rejection(fields in prop::collection::btree_map(
+    fn any_json_payload_is_event_or_rejection(fields in prop::collection::btree_map(
         prop::sample::select(vec!["ID", "Severity", "Start_Time", "State", "Bump", "Start_Lat"]),
         prop_oneof![Just("null".to_owned()), Just("[1]".to_owned()), Just("{}".to_owned()),
             any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| format!("{n:e}")),
@@ -190,7 +190,7 @@ proptest! {
 }
 
 #[test]
-fn the_demo_fixture_has_as_many_events_and_bad_rows_as_its_maker_says() {
+fn demo_fixture_has_the_stated_counts() {
     let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
     let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
@@ -203,9 +203,9 @@ fn the_demo_fixture_has_as_many_events_and_bad_rows_as_its_maker_says() {
     assert_eq!(ingested.repeated, 0);
 }
 
-/// Real rows, where they are at hand: their licence keeps them out of the repository.
+/// Reads real rows if they are at hand: their licence keeps them out of the repository.
 #[test]
-fn real_rows_are_all_events() {
+fn real_rows_become_events() {
     for (dataset, file, rows) in
         [("accidents", "us-accidents-2000.csv", 2_000), ("covid", "us-counties-one-day.csv", 3_246)]
     {

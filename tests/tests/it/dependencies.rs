@@ -1,4 +1,4 @@
-//! What may become part of Tributary: the rules of deny.toml, and a reason for each dependency.
+//! Dependencies: each meets the rules of deny.toml and has a reason in the docs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,14 +8,14 @@ use serde_json::Value;
 use system_tests::house::{self, cargo};
 use system_tests::repository;
 
-/// The package that turns on every feature for every build.
+/// Package that enables the features of every build.
 const HACK: &str = "workspace-hack";
 
 fn toml(file: &str) -> toml::Table {
     std::fs::read_to_string(repository().join(file)).unwrap().parse().unwrap()
 }
 
-/// The packages that are compiled for a target of deny.toml, and come from somewhere else.
+/// Returns the third-party packages that are compiled for a target of deny.toml.
 fn packages() -> Vec<Value> {
     let targets = toml("deny.toml")["graph"]["targets"].clone();
     let mut command = Command::new(env!("CARGO"));
@@ -43,7 +43,7 @@ fn is_allowed(expression: &str, allowed: &[spdx::Licensee]) -> bool {
 }
 
 #[test]
-fn every_licence_is_one_of_the_allowed() {
+fn every_licence_is_allowed() {
     let allowed = allowed_licences();
 
     let packages = packages();
@@ -56,7 +56,7 @@ fn every_licence_is_one_of_the_allowed() {
 }
 
 #[test]
-fn a_licence_that_asks_for_more_is_not_allowed() {
+fn copyleft_licence_is_rejected() {
     let allowed = allowed_licences();
 
     assert!(is_allowed("MIT/Apache-2.0", &allowed));
@@ -66,7 +66,7 @@ fn a_licence_that_asks_for_more_is_not_allowed() {
 }
 
 #[test]
-fn every_package_is_from_the_registry_and_none_is_banned() {
+fn packages_come_from_registry_and_none_is_banned() {
     let deny = toml("deny.toml");
     let registries = deny["sources"]["allow-registry"].as_array().unwrap();
     let banned = deny["bans"]["deny"].as_array().unwrap();
@@ -80,7 +80,7 @@ fn every_package_is_from_the_registry_and_none_is_banned() {
 }
 
 #[test]
-fn each_dependency_is_pinned_and_has_its_reason() {
+fn each_dependency_is_pinned_with_a_reason() {
     let manifest = toml("Cargo.toml");
     let reasons = std::fs::read_to_string(repository().join("docs/dependencies.md")).unwrap();
     for (name, dependency) in manifest["workspace"]["dependencies"].as_table().unwrap() {
@@ -92,7 +92,7 @@ fn each_dependency_is_pinned_and_has_its_reason() {
             "docs/dependencies.md does not name {name}"
         );
         let version = dependency.get("version").unwrap_or(dependency).as_str().unwrap();
-        // The foundations of the ecosystem come in whatever version the others agree on.
+        // The foundations of the ecosystem come in the version that the other crates agree on.
         let shared = ["serde", "serde_json", "tokio", "tracing"].contains(&name.as_str());
         assert!(shared || version.starts_with('='), "{name} {version} is not pinned");
     }
@@ -103,7 +103,7 @@ fn cargo_metadata() -> Value {
     serde_json::from_str(&cargo(&arguments).unwrap()).unwrap()
 }
 
-/// Whether a line of code, not of a comment, names a crate.
+/// Returns true if a line of code, not of a comment, names a crate.
 fn mentions(source: &str, krate: &str) -> bool {
     let is_part = |it: char| it.is_alphanumeric() || it == '_';
     source.lines().filter(|it| !it.trim_start().starts_with("//")).any(|line| {
@@ -144,7 +144,8 @@ fn every_dependency_is_used() {
     }
 }
 
-/// The hack turns on features of what is there anyway; a crate that nothing else asks for is compiled for nothing.
+/// workspace-hack enables features of packages that are compiled anyway; a package that nothing
+/// else needs would be compiled for nothing.
 #[test]
 fn hack_adds_no_package() {
     let metadata = cargo_metadata();
@@ -163,7 +164,7 @@ fn hack_adds_no_package() {
 }
 
 #[test]
-fn use_is_not_a_comment_or_part_of_a_name() {
+fn comment_or_longer_name_is_no_use() {
     assert!(mentions("use csv::Reader;", "csv"));
     assert!(mentions("    let _ = csv::Reader::new();", "csv"));
     assert!(!mentions("// csv::Reader\nuse csv_core::Reader;\nlet my_csv = 1;", "csv"));

@@ -1,4 +1,4 @@
-//! The documentation speaks of what is there: links resolve, and the tests it names exist.
+//! Documentation: links resolve, and the tests it names exist.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use system_tests::repository;
 use tributary_config::{ALERTS, AlertsConfig};
 use tributary_model::bad_row::Code;
 
-/// The files that git tracks, or would, with one of these endings.
+/// Returns the files with one of these extensions that git tracks or would track.
 fn files(endings: &[&str]) -> Vec<PathBuf> {
     let output = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
@@ -20,7 +20,7 @@ fn files(endings: &[&str]) -> Vec<PathBuf> {
     listed.lines().filter(wanted).map(|file| repository().join(file)).collect()
 }
 
-/// The parts of `text` between `open` and `close`.
+/// Returns the parts of `text` between `open` and `close`.
 fn between<'t>(text: &'t str, open: &'t str, close: char) -> impl Iterator<Item = &'t str> {
     text.split(open).skip(1).filter_map(move |rest| rest.split_once(close).map(|(part, _)| part))
 }
@@ -42,7 +42,7 @@ fn every_link_to_a_file_resolves() {
 }
 
 #[test]
-fn the_page_of_a_feed_has_each_rule_about_it() {
+fn feed_page_lists_each_rule() {
     let rules = AlertsConfig::from_toml(ALERTS).unwrap().rules;
     assert!(!rules.is_empty());
     for rule in rules {
@@ -54,7 +54,7 @@ fn the_page_of_a_feed_has_each_rule_about_it() {
 }
 
 #[test]
-fn the_readme_leads_to_each_page_and_each_function() {
+fn readme_links_each_page_and_function() {
     let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
     let (_, reading_on) = readme.split_once("## Reading on").unwrap();
     let links: BTreeSet<_> = between(reading_on, "](", ')')
@@ -71,7 +71,7 @@ fn the_readme_leads_to_each_page_and_each_function() {
 }
 
 #[test]
-fn the_table_of_codes_has_each_code_once() {
+fn table_of_codes_has_each_code_once() {
     let page = std::fs::read_to_string(repository().join("docs/SEMANTICS.md")).unwrap();
     let (_, section) = page.split_once("\n## Codes\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
@@ -91,7 +91,7 @@ fn every_promise_names_tests_that_exist() {
     let tests: BTreeSet<_> = between(&sources, "fn ", '(').collect();
     let page = std::fs::read_to_string(repository().join("docs/SEMANTICS.md")).unwrap();
     let promises = between(&page, "## Promises", '#').next().unwrap();
-    // A test's name is a sentence; what has fewer words is a field or a code.
+    // The name of a test has more words than a field or a code.
     let quoted = promises.split('`').skip(1).step_by(2);
     let named: Vec<_> = quoted.filter(|name| name.matches('_').count() >= 3).collect();
 

@@ -1,4 +1,5 @@
-//! From an object to alerts and metrics, through the handlers that are deployed, over AWS in memory.
+//! End to end: from an object to alerts and metrics, through the deployed handlers, over AWS in
+//! memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,7 @@ use crate::support::{STREAM, bad_rows, minute, stream, transformer};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 
-/// What an object came to.
+/// Output of the functions for one object.
 struct Ingested {
     raw: Vec<StreamRecord>,
     events: Vec<Value>,
@@ -45,7 +46,7 @@ fn now() -> jiff::Timestamp {
     "2026-11-20T10:00:00Z".parse().unwrap()
 }
 
-/// The batch that Lambda would make of these records.
+/// Returns the batch that Lambda makes of these records.
 fn batch(records: &[StreamRecord]) -> String {
     let record = |(n, record): (usize, &StreamRecord)| {
         json!({"eventID": format!("shardId-000000000000:{n:056}"), "kinesis": {
@@ -60,7 +61,7 @@ fn lines(lines: &[Vec<u8>]) -> Vec<Value> {
     lines.iter().map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
 
-/// What `transform` makes of raw records: events, and bad rows.
+/// Runs `transform` on raw records and returns events and bad rows.
 async fn transform(raw: &[StreamRecord]) -> (Vec<StreamRecord>, Vec<Vec<u8>>) {
     let transform = Transform {
         events: stream(),
@@ -136,7 +137,7 @@ fn distinct(values: &[Value], field: &str) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_row_of_the_demo_fixture_ends_where_its_maker_says() {
+async fn demo_rows_have_the_stated_results() {
     let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
     let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
     let expected: Value = serde_json::from_slice(&expected).unwrap();
@@ -155,7 +156,7 @@ async fn every_row_of_the_demo_fixture_ends_where_its_maker_says() {
     assert_eq!(counted.to_string(), ingested.events.len().to_string());
 }
 
-/// The alerts that messages tell, those in digests too.
+/// Returns the ids of the alerts in messages, with those in digests.
 fn alert_ids(messages: &[Notification]) -> BTreeSet<String> {
     let text = |id: &Value| id.as_str().unwrap().to_owned();
     let ids = |message: &Notification| -> Vec<String> {
@@ -171,13 +172,13 @@ fn alert_ids(messages: &[Notification]) -> BTreeSet<String> {
     messages.iter().flat_map(ids).collect()
 }
 
-/// Bad rows that never reached the stream.
+/// Returns the number of bad rows that ingest rejected.
 fn at_ingest(ingested: &Ingested) -> usize {
     ingested.bad_rows.iter().filter(|row| row.get("sequence_number").is_none()).count()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_good_rows_of_every_dataset_become_events_and_metrics() {
+async fn good_rows_become_events_and_metrics() {
     for dataset in tributary_datasets::ALL {
         let name = dataset.name();
         let bytes = std::fs::read(format!("{FIXTURES}/{name}/valid.csv")).unwrap();
@@ -192,7 +193,7 @@ async fn the_good_rows_of_every_dataset_become_events_and_metrics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_bad_row_of_every_dataset_is_quarantined_with_its_bytes() {
+async fn bad_rows_are_quarantined_with_their_bytes() {
     for dataset in tributary_datasets::ALL {
         let name = dataset.name();
         let bytes = std::fs::read(format!("{FIXTURES}/{name}/bad-rows.csv")).unwrap();
@@ -205,8 +206,8 @@ async fn each_bad_row_of_every_dataset_is_quarantined_with_its_bytes() {
     }
 }
 
-/// What a person would make of a bad row of the demo: the row of `good` in place of one that cannot
-/// be read, its values in place of those that are wrong.
+/// Repairs a bad row of the demo: an unreadable one is replaced by the row `good`, a readable one
+/// gets the good values in place of its wrong ones.
 fn mended(row: &QuarantinedRow<'_>, good: &Value, id: &Value) -> Repair {
     let bytes = row.bytes().unwrap();
     let mut payload = match (&row.field, serde_json::from_slice::<Value>(&bytes)) {
@@ -220,7 +221,7 @@ fn mended(row: &QuarantinedRow<'_>, good: &Value, id: &Value) -> Repair {
     Repair { payload: Some(serde_json::value::to_raw_value(&payload).unwrap()), row: None }
 }
 
-/// The record of a row that becomes an event.
+/// Returns the record of a row that becomes an event.
 fn event(verdict: ReplayVerdict) -> Option<RebuiltRecord> {
     match verdict {
         ReplayVerdict::Event(rebuilt) => Some(rebuilt),
@@ -229,7 +230,7 @@ fn event(verdict: ReplayVerdict) -> Option<RebuiltRecord> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_bad_row_of_a_run_becomes_an_event_once_it_is_mended_and_once_only() {
+async fn repaired_bad_rows_become_events_once() {
     let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
     let expected = std::fs::read(format!("{FIXTURES}/accidents/demo.expected.json")).unwrap();
     let expected: Value = serde_json::from_slice(&expected).unwrap();
@@ -249,7 +250,7 @@ async fn every_bad_row_of_a_run_becomes_an_event_once_it_is_mended_and_once_only
             let rows = expected["bad_by_line"].as_array().unwrap();
             let place = |bad: &&Value| row.source.contains(&format!("#offset={}&", bad["offset"]));
             let number = rows.iter().find(place).unwrap()["row"].as_u64().unwrap();
-            // As its maker numbers them; one of the bad rows has lost it.
+            // The generator numbers ids like this; one of the bad rows has lost its id.
             let id = json!(format!("A-{}", 9_100_000 + number));
             let by_hand = mended(&row, &good["payload"], &id);
             let rebuilt = event(evaluate.evaluate(&row, None, &by_hand)).unwrap();
@@ -275,7 +276,7 @@ async fn every_bad_row_of_a_run_becomes_an_event_once_it_is_mended_and_once_only
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_fix_mends_all_rows_with_one_fault() {
+async fn one_fix_repairs_all_rows_with_one_fault() {
     let bytes = std::fs::read(format!("{FIXTURES}/accidents/demo.csv")).unwrap();
     let ingested = take("accidents/demo.csv", bytes).await;
     let field = "Temperature(F)";

@@ -1,5 +1,5 @@
-//! Each check of functions, mappings, environments and roles speaks up: one change to the template,
-//! which is faultless, and exactly the fault that follows.
+//! Mutations of functions, mappings, environments and roles: one change to a correct template must
+//! cause exactly one fault.
 
 use serde_json::{Value, json};
 use system_tests::contract::environment::{READERS, Reader};
@@ -26,7 +26,7 @@ const READ: Check = |template| environment::is_what_the_code_reads(template, REA
 const START: Check = |template| environment::starts_each_function(template, READERS);
 
 #[test]
-fn a_crate_without_its_function() {
+fn crate_without_its_function() {
     let binary = "Alerts/Metadata/BuildProperties/Binary";
 
     assert_eq!(
@@ -46,7 +46,7 @@ fn a_crate_without_its_function() {
 }
 
 #[test]
-fn an_incomplete_function() {
+fn incomplete_function() {
     let cases = [
         ("Metadata/BuildMethod", json!("makefile"), "BuildMethod rust-cargolambda"),
         (
@@ -73,7 +73,7 @@ fn an_incomplete_function() {
 }
 
 #[test]
-fn a_role_that_is_shared_missing_or_open() {
+fn shared_missing_or_open_role() {
     let check = functions::have_roles_of_their_own;
 
     let shared = with("Alerts/Properties/Role", json!({ "Fn::GetAtt": ["MetricsRole", "Arn"] }));
@@ -99,7 +99,7 @@ fn a_role_that_is_shared_missing_or_open() {
 }
 
 #[test]
-fn an_address_that_anybody_may_use() {
+fn function_url_without_signature() {
     let check = functions::urls_ask_for_a_signature;
     let config = "IngestHttp/Properties/FunctionUrlConfig";
 
@@ -120,7 +120,7 @@ fn an_address_that_anybody_may_use() {
 }
 
 #[test]
-fn a_log_group_that_is_missing_shared_or_for_ever() {
+fn missing_shared_or_unexpiring_log_group() {
     let check = functions::have_log_groups_with_retention;
 
     reports(
@@ -144,7 +144,7 @@ fn a_log_group_that_is_missing_shared_or_for_ever() {
 }
 
 #[test]
-fn alternatives_that_are_not_alike() {
+fn alternatives_that_differ() {
     let check = functions::alternatives_are_alike;
 
     let batch = "WindowsCassandra/Properties/Events/Events/Properties/BatchSize";
@@ -158,7 +158,7 @@ fn alternatives_that_are_not_alike() {
 }
 
 #[test]
-fn alternatives_that_a_stack_can_have_both_of() {
+fn alternatives_in_one_stack() {
     let both = with("WindowsCassandra/Condition", json!("WindowsInCassandra"));
 
     assert_eq!(
@@ -183,7 +183,7 @@ fn alternatives_that_a_stack_can_have_both_of() {
 }
 
 #[test]
-fn a_stream_mapping_with_a_dangerous_default() {
+fn stream_mapping_with_dangerous_default() {
     let for_ever = "absent and -1 are for ever";
     let retries = format!("a bound in MaximumRetryAttempts: {for_ever}");
     let age = format!("a bound in MaximumRecordAgeInSeconds: {for_ever}");
@@ -239,7 +239,7 @@ fn a_stream_mapping_with_a_dangerous_default() {
 }
 
 #[test]
-fn a_queue_mapping_that_loses_or_repeats() {
+fn queue_mapping_that_loses_or_repeats() {
     let check = mappings::of_queues_redrive;
     let mapping = "IngestS3/Properties/Events/Objects/Properties";
 
@@ -271,7 +271,7 @@ fn a_queue_mapping_that_loses_or_repeats() {
 }
 
 #[test]
-fn a_variable_on_one_side_only() {
+fn variable_on_one_side_only() {
     let variables = "Alerts/Properties/Environment/Variables";
 
     reports(
@@ -291,7 +291,7 @@ fn a_variable_on_one_side_only() {
 }
 
 #[test]
-fn a_variable_that_the_code_began_to_read() {
+fn variable_missing_from_the_template() {
     let readers: Vec<Reader> = READERS
         .iter()
         .map(|reader| match reader.binary {
@@ -319,7 +319,7 @@ fn a_variable_that_the_code_began_to_read() {
 }
 
 #[test]
-fn a_default_that_the_code_refuses() {
+fn default_that_the_code_rejects() {
     let mut template = Template::read().unwrap();
     template.0["Parameters"]["MaxGzipRatio"]["Default"] = json!(0);
 
@@ -332,7 +332,7 @@ fn a_default_that_the_code_refuses() {
 }
 
 #[test]
-fn a_statement_that_is_too_wide() {
+fn statement_that_is_too_wide() {
     let statement = "AlertsRole/Properties/Policies/0/PolicyDocument/Statement/Sid=SendAlerts";
     let cases = [
         ("Action", json!("sns:*"), "allows sns:*; name each action"),
@@ -380,7 +380,7 @@ fn a_statement_that_is_too_wide() {
 }
 
 #[test]
-fn a_statement_that_is_missing() {
+fn missing_statement() {
     let statement = |sid: &str| {
         format!("AlertsRole/Properties/Policies/0/PolicyDocument/Statement/Sid={sid}/Action")
     };

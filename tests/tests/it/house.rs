@@ -1,4 +1,4 @@
-//! The rules of the house hold.
+//! Rules of the repository, and tests of their checks.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn metadata() -> Value {
 }
 
 #[test]
-fn pure_crates_depend_on_no_aws_and_no_tokio() {
+fn pure_crates_use_no_aws_and_no_tokio() {
     for name in PURE {
         let package = format!("tributary-{name}");
         let edges = ["tree", "-p", &package, "-e", "normal", "--prefix", "none"];
@@ -63,7 +63,7 @@ fn pure_crates_name_no_aws_service() {
 }
 
 #[test]
-fn an_aws_service_in_a_source_is_reported() {
+fn aws_service_in_a_source_is_reported() {
     let text = "/// Fits a record of Firehose.\n// The answers\nlet firehose = 1;\n";
 
     assert_eq!(house::named_services("a.rs", text), ["a.rs:1: /// Fits a record of Firehose."]);
@@ -126,7 +126,7 @@ fn no_source_file_is_too_long() {
 }
 
 #[test]
-fn a_source_file_that_is_too_long_is_seen() {
+fn too_long_source_file_is_reported() {
     assert!(house::is_code("Makefile") && house::is_code("tools/lint.sh"));
     assert!(!house::is_code("template.yaml") && !house::is_code("events/a.csv"));
 
@@ -151,7 +151,7 @@ fn no_snapshot_is_an_orphan() {
 }
 
 #[test]
-fn an_orphan_snapshot_is_seen() {
+fn orphan_snapshot_is_reported() {
     let source = |path: &str| {
         (path == "src/a.rs").then(|| "fn a_row_is_read() {} assert_snapshot!(\"named\")".to_owned())
     };
@@ -184,7 +184,7 @@ fn only_main_reads_the_environment() {
 }
 
 #[test]
-fn a_second_trip_through_the_environment_is_seen() {
+fn environment_read_outside_main_is_reported() {
     let text = "/// Not `env::var`.\n    let name = env::var(\"NAME\");\n";
 
     assert!(house::reads_the_environment("functions/a/src/main.rs", text).is_empty());
@@ -209,7 +209,7 @@ fn each_readme_names_the_environment_of_its_function() {
 }
 
 #[test]
-fn a_variable_that_a_readme_does_not_name_is_seen() {
+fn variable_missing_from_readme_is_reported() {
     let variables = ["QUEUE".to_owned(), "QUEUE_URL".to_owned()];
 
     let faults = house::unnamed("README.md", "| `QUEUE_URL` | the queue |", &variables);
@@ -230,7 +230,7 @@ fn each_dataset_has_its_fixtures() {
 }
 
 #[test]
-fn a_dataset_without_bad_rows_is_seen() {
+fn dataset_without_bad_rows_is_reported() {
     let files = [
         "fixtures/datasets/flood/valid.jsonl".to_owned(),
         "fixtures/datasets/flood/bad-rows.md".to_owned(),

@@ -1,5 +1,4 @@
-//! Each check of the Kafka mappings speaks up: one change to the template, which is faultless, and
-//! exactly the fault that follows.
+//! Mutations of the Kafka mappings: one change to a correct template must cause exactly one fault.
 
 use serde_json::{Value, json};
 use system_tests::contract::mutation::{with, without};
@@ -14,7 +13,7 @@ fn reports(check: fn(&Template) -> Vec<String>, template: &Template, fault: &str
 }
 
 #[test]
-fn a_mapping_that_is_there_unasked() {
+fn mapping_without_a_condition() {
     let fault = "IngestKafkaTopic2: lacks a Condition that is false by default";
 
     for condition in [Value::Null, json!("OnAws"), json!("NoSuchCondition")] {
@@ -24,7 +23,7 @@ fn a_mapping_that_is_there_unasked() {
 }
 
 #[test]
-fn a_mapping_with_a_dangerous_default() {
+fn kafka_mapping_with_dangerous_default() {
     let retries = "a bound in MaximumRetryAttempts: absent and -1 are ten, or for ever";
     let age = "MaximumRecordAgeInSeconds -1: with an age, what an old topic holds is never read";
     let pollers = "a ProvisionedPollerConfig, without which the rest is ignored";
@@ -62,7 +61,7 @@ fn a_mapping_with_a_dangerous_default() {
 }
 
 #[test]
-fn mappings_that_would_share_a_consumer_group() {
+fn mappings_with_one_consumer_group() {
     let of = |number: u8, kind: &str, branch: usize| {
         format!(
             "IngestKafkaTopic{number}/Properties/{kind}KafkaEventSourceConfig/Fn::If/{branch}/ConsumerGroupId"
@@ -85,7 +84,7 @@ fn mappings_that_would_share_a_consumer_group() {
 }
 
 #[test]
-fn a_mapping_of_another_source_outside_its_function() {
+fn mapping_outside_its_function() {
     let template = without(&format!("{MAPPING}/Topics"));
 
     reports(
@@ -96,7 +95,7 @@ fn a_mapping_of_another_source_outside_its_function() {
 }
 
 #[test]
-fn a_mapping_that_nobody_watches() {
+fn mapping_without_alarm() {
     reports(
         alarms::watch_every_function,
         &without("IngestKafkaLagAlarm"),
@@ -113,7 +112,7 @@ fn a_mapping_that_nobody_watches() {
 }
 
 #[test]
-fn a_role_that_cannot_do_what_its_mappings_need() {
+fn role_without_actions_of_its_mappings() {
     let policy = |at: usize| format!("IngestKafkaRole/Properties/Policies/{at}/Fn::If/1");
     let once_each = |fault: &str| vec![fault.to_owned(); 4];
 

@@ -1,4 +1,4 @@
-//! From a topic to events, through the handlers that are deployed, over AWS in memory.
+//! From a topic to events, through the deployed handlers, over AWS in memory.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ fn base64(bytes: &[u8]) -> String {
     base64_simd::STANDARD.encode_to_string(bytes)
 }
 
-/// The good rows of each dataset that has some as JSON.
+/// Returns the good rows of each dataset that has some as JSON.
 fn feeds() -> Vec<(&'static str, Vec<String>)> {
     let feed = |dataset: &&dyn datasets::Dataset| {
         let rows = std::fs::read_to_string(format!("{FIXTURES}/{}/valid.jsonl", dataset.name()));
@@ -36,7 +36,8 @@ fn feeds() -> Vec<(&'static str, Vec<String>)> {
     datasets::ALL.iter().filter_map(feed).collect()
 }
 
-/// One batch of the topics `prod.<dataset>`, each with a tombstone, rows over several lines.
+/// Returns one batch of the topics `prod.<dataset>`, each with a tombstone, rows spread over
+/// several lines.
 fn topics(feeds: &[(&str, Vec<String>)]) -> String {
     let mut records = serde_json::Map::new();
     for (dataset, rows) in feeds {
@@ -53,7 +54,7 @@ fn topics(feeds: &[(&str, Vec<String>)]) -> String {
     json!({ "records": records }).to_string()
 }
 
-/// The batch that Lambda would make of these records.
+/// Returns the batch that Lambda makes of these records.
 fn batch(records: &[StreamRecord]) -> String {
     let record = |(n, record): (usize, &StreamRecord)| {
         json!({"eventID": format!("shardId-000000000000:{n:056}"), "kinesis": {
@@ -63,7 +64,7 @@ fn batch(records: &[StreamRecord]) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_from_a_topic_become_the_events_that_they_are_anywhere() {
+async fn topic_rows_become_the_same_events() {
     let feeds = feeds();
     assert!(feeds.len() >= 3, "{} datasets with rows", feeds.len());
     let names: Vec<_> = feeds.iter().map(|(name, _)| format!("prod.{name}={name}")).collect();

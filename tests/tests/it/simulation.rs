@@ -1,4 +1,4 @@
-//! The whole in memory, with everything going wrong that can. `make sim` runs many more seeds.
+//! Simulations of the whole system with faults. `make sim` runs many more seeds.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ fn outcome(plan: Plan) -> Outcome {
 }
 
 #[test]
-fn nothing_is_lost_and_nothing_doubles_whatever_fails() {
+fn nothing_is_lost_or_doubled_whatever_fails() {
     let mut struck: BTreeMap<Fault, u64> = BTreeMap::new();
     for seed in 1..=25 {
         let outcome = outcome(Plan::of(seed));
@@ -27,7 +27,7 @@ fn nothing_is_lost_and_nothing_doubles_whatever_fails() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_simulation() {
+fn same_seed_is_the_same_simulation() {
     let reported = |seed| {
         let outcome = outcome(Plan::of(seed));
         (outcome.records, outcome.invocations, outcome.redelivered, outcome.seconds, outcome.faults)
@@ -38,17 +38,17 @@ fn the_same_seed_is_the_same_simulation() {
 }
 
 #[test]
-fn a_function_may_be_killed_at_each_of_its_awaits() {
+fn function_may_be_killed_at_any_await() {
     let plan = |seed, kill| {
         let plan = Plan::without_faults(seed);
         Plan { objects: 2, requests: 2, produced: 2, rows: 4, bad: 0.3, kill, ..plan }
     };
-    // The first seed whose input is such that every function has something to wait for.
+    // The first seed with enough input to make every function await.
     let is_busy = |outcome: &Outcome| outcome.awaits.values().all(|awaits| *awaits >= 2);
     let calm = (1..200).map(|seed| (seed, outcome(plan(seed, None))));
     let (seed, calm) = calm.into_iter().find(|(_, outcome)| is_busy(outcome)).unwrap();
     assert!(calm.verdict.is_good(), "{:#?}", calm.verdict);
-    // The first invocations are small, later ones see more.
+    // The first invocations are small; later ones do more.
     let kills: Vec<_> = calm
         .awaits
         .iter()
@@ -62,9 +62,9 @@ fn a_function_may_be_killed_at_each_of_its_awaits() {
     });
 }
 
-/// The oracle holds every window against a reference that is computed from all events but the late ones.
+/// The oracle compares every window with a reference computed from all events but the late ones.
 #[test]
-fn windows_equal_those_of_a_simple_reference_over_fifty_disordered_seeds() {
+fn windows_equal_the_reference_over_fifty_seeds() {
     let seeds: Vec<_> = (1_001..=1_050).collect();
     let sums = Mutex::new([0; 6]);
     in_parallel(&seeds, |seed| {
@@ -85,7 +85,7 @@ fn windows_equal_those_of_a_simple_reference_over_fifty_disordered_seeds() {
     assert!(sums.into_iter().all(|sum| sum > 20), "windows, revisions, late, …: {sums:?}");
 }
 
-/// Does something with each of these, on every core.
+/// Applies a function to each item, on every core.
 fn in_parallel<T: Sync>(of: &[T], each: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -101,7 +101,7 @@ fn in_parallel<T: Sync>(of: &[T], each: impl Fn(&T) + Sync) {
 }
 
 #[test]
-fn without_faults_nothing_comes_twice() {
+fn nothing_repeats_without_faults() {
     let outcome = outcome(Plan { aggregates: false, ..Plan::without_faults(5) });
 
     assert!(outcome.verdict.is_good(), "{:#?}", outcome.verdict);
@@ -110,7 +110,7 @@ fn without_faults_nothing_comes_twice() {
 }
 
 #[test]
-fn per_key_no_record_is_stored_before_an_earlier_one() {
+fn records_of_a_key_stay_in_order() {
     let often = |fault| (fault, 0.3);
     let rates = [Fault::PartialFailure, Fault::TimeOutAfter, Fault::ShortAnswer, Fault::Kill];
     for seed in 1..=10 {

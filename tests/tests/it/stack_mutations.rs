@@ -1,5 +1,5 @@
-//! Each check of storage, catalogue, alarms and deployment speaks up: one change to the template,
-//! which is faultless, and exactly the fault that follows.
+//! Mutations of storage, catalogue, alarms and deployment: one change to a correct template must
+//! cause exactly one fault.
 
 use serde_json::{Value, json};
 use system_tests::contract::mutation::{changed, with, without};
@@ -18,7 +18,7 @@ const QUARANTINE: Check = |template| {
 const PROJECTED: Check = |template| catalogue::partitions_are_projected(template, "events");
 const LOCAL: Check = |template| deployment::runs_locally(template, &settings(""));
 
-/// A `samconfig.toml` with one more line for `prod`.
+/// Returns a `samconfig.toml` with one more line for `prod`.
 fn settings(prod: &str) -> toml::Table {
     let text = format!(
         "[default.deploy.parameters]\n\
@@ -29,7 +29,7 @@ fn settings(prod: &str) -> toml::Table {
 }
 
 #[test]
-fn a_bucket_that_is_open_or_grows_for_ever() {
+fn open_or_unbounded_bucket() {
     let rules = "Properties/LifecycleConfiguration/Rules/Id=read-once";
     let cases = [
         ("Properties/BucketEncryption".to_owned(), "BucketEncryption"),
@@ -60,7 +60,7 @@ fn a_bucket_that_is_open_or_grows_for_ever() {
 }
 
 #[test]
-fn a_stream_a_queue_or_a_topic_that_is_not_encrypted() {
+fn unencrypted_stream_queue_or_topic() {
     let streams = storage::streams_are_encrypted;
     let topics = storage::topics_are_encrypted;
 
@@ -99,7 +99,7 @@ fn a_stream_a_queue_or_a_topic_that_is_not_encrypted() {
 }
 
 #[test]
-fn a_table_that_is_open_grows_for_ever_or_is_not_watched() {
+fn open_unbounded_or_unwatched_table() {
     let cases = [
         ("Properties/SSESpecification/SSEEnabled", json!(false), "SSESpecification"),
         ("Properties/BillingMode", json!("PROVISIONED"), "BillingMode PAY_PER_REQUEST"),
@@ -128,7 +128,7 @@ fn a_table_that_is_open_grows_for_ever_or_is_not_watched() {
 }
 
 #[test]
-fn a_delivery_that_cannot_be_read_again() {
+fn delivery_that_cannot_be_read_again() {
     let cases = [
         (
             "QuarantineDelivery/Properties/DeliveryStreamEncryptionConfigurationInput",
@@ -167,7 +167,7 @@ fn a_delivery_that_cannot_be_read_again() {
 }
 
 #[test]
-fn a_column_on_one_side_only() {
+fn column_on_one_side_only() {
     let columns = "EventsTable/Properties/TableInput/StorageDescriptor/Columns";
     let dropped = changed(columns, |columns| {
         columns.as_array_mut().and_then(Vec::pop);
@@ -198,7 +198,7 @@ fn a_column_on_one_side_only() {
 }
 
 #[test]
-fn a_column_that_cannot_hold_its_field() {
+fn column_that_cannot_hold_its_field() {
     let cases = [
         ("location", "struct<lat:double,lon:double>", "lacks a column for the field location.cell"),
         (
@@ -230,7 +230,7 @@ fn a_column_that_cannot_hold_its_field() {
 }
 
 #[test]
-fn a_partition_that_is_not_projected() {
+fn partition_without_projection() {
     let input = "EventsTable/Properties/TableInput";
     let location = format!("{input}/Parameters/storage.location.template/Fn::Sub");
     let elsewhere = "s3://${AnalyticsBucket}/readings/dt=${!dt}/";
@@ -264,7 +264,7 @@ fn a_partition_that_is_not_projected() {
 }
 
 #[test]
-fn an_alarm_that_tells_nobody() {
+fn alarm_without_the_ops_topic() {
     let check = alarms::notify_ops_topic;
     let alarm = "AlertsErrorsAlarm/Properties";
     let nobody = "AlertsErrorsAlarm: its AlarmActions do not name OpsTopic";
@@ -288,7 +288,7 @@ fn an_alarm_that_tells_nobody() {
 }
 
 #[test]
-fn a_function_that_nobody_watches() {
+fn function_without_alarm() {
     let silence = "Alerts: no alarm for no invocations: below a threshold, missing data breaching";
     let another = json!([{ "Name": "FunctionName", "Value": { "Ref": "Metrics" } }]);
     let fixed =
@@ -314,7 +314,7 @@ fn a_function_that_nobody_watches() {
 }
 
 #[test]
-fn a_queue_that_nobody_watches() {
+fn queue_without_alarm() {
     let check = alarms::watch_every_queue;
 
     reports(check, &without("IngestQueueAgeAlarm"), "IngestQueue: no alarm for what waits in it");
@@ -333,7 +333,7 @@ fn a_queue_that_nobody_watches() {
 }
 
 #[test]
-fn an_output_that_is_missing_or_not_described() {
+fn missing_or_undescribed_output() {
     let mut template = Template::read().unwrap();
     template.0["Outputs"]["AlertsTopicArn"]["Description"] = Value::Null;
 
@@ -347,7 +347,7 @@ fn an_output_that_is_missing_or_not_described() {
 }
 
 #[test]
-fn a_resource_that_the_local_aws_does_not_know() {
+fn resource_unknown_to_the_local_aws() {
     let query = |condition: Value| {
         with("Query", json!({ "Type": "AWS::Athena::NamedQuery", "Condition": condition }))
     };
@@ -360,7 +360,7 @@ fn a_resource_that_the_local_aws_does_not_know() {
 }
 
 #[test]
-fn a_local_build_that_is_not_of_the_local_stack() {
+fn local_build_that_differs_from_its_stack() {
     let template = Template::read().unwrap();
     let faults = |exclude: &str| {
         let text = format!("[local.build.parameters]\nexclude = [{exclude}]");
@@ -379,7 +379,7 @@ fn a_local_build_that_is_not_of_the_local_stack() {
 }
 
 #[test]
-fn a_setting_that_the_template_does_not_take() {
+fn setting_that_the_template_rejects() {
     let template = Template::read().unwrap();
     let faults = |prod: &str| deployment::settings_are_parameters(&template, &settings(prod));
 

@@ -1,4 +1,4 @@
-//! How the code is written: the part that can be counted.
+//! Style of the code: the part that can be measured.
 
 use system_tests::style::{
     MAX_CLAUSE_PERCENT, doc_openings, is_too_long, misnamed_bounds, opens_with_clause, test_names,
@@ -7,7 +7,7 @@ use system_tests::{house, repository};
 
 use crate::support::holds;
 
-/// The Rust sources of the repository as (path, text).
+/// Returns the Rust sources of the repository as (path, text).
 fn sources() -> Vec<(String, String)> {
     let files = house::files(&repository()).unwrap().into_iter();
     let sources = files.filter(|path| house::has_extension(path, "rs"));
@@ -67,7 +67,7 @@ fn bounds_are_named_max_or_min() {
 }
 
 #[test]
-fn what_breaks_the_style_is_reported() {
+fn style_fault_is_reported() {
     let text = "//! Whether it is.\n\n/// What a window can count.\n/// Whose it is.\nstruct A;\n/// Whatever.\n\
                 #[test]\n#[ignore]\nfn a_name() {}\nfn other() {}\n    async fn b() {}\n#[tokio::test]\nasync fn c_d() {}\n";
 

@@ -1,4 +1,4 @@
-//! The template keeps its contract with the code and with the facts of AWS.
+//! The template meets its contract with the code and with the properties of AWS.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +26,7 @@ fn unreadable<T>(error: &str) -> T {
     panic!("{error}")
 }
 
-/// The crates of `functions/`, by folder; each is named like its folder.
+/// Returns the crates of `functions/` by folder; each has the name of its folder.
 fn crates() -> Vec<String> {
     let entries = fs::read_dir(repository().join("functions")).into_iter().flatten().flatten();
     entries
@@ -57,7 +57,7 @@ fn functions_that_exclude_each_other_are_alike() {
 }
 
 #[test]
-fn each_address_of_a_function_asks_for_a_signature() {
+fn each_function_url_requires_a_signature() {
     holds(&functions::urls_ask_for_a_signature(&template()));
 }
 
@@ -77,12 +77,12 @@ fn no_bad_record_blocks_a_shard() {
 }
 
 #[test]
-fn a_failed_message_is_delivered_again_and_not_for_ever() {
+fn failed_message_is_redelivered_not_forever() {
     holds(&mappings::of_queues_redrive(&template()));
 }
 
 #[test]
-fn no_topic_is_read_unless_somebody_asks_for_it() {
+fn no_topic_is_read_by_default() {
     holds(&kafka::mappings_are_off_by_default(&template()));
 }
 
@@ -92,7 +92,7 @@ fn no_bad_record_blocks_a_partition() {
 }
 
 #[test]
-fn the_environment_is_what_the_code_reads() {
+fn environment_matches_the_code() {
     holds(&environment::is_what_the_code_reads(&template(), READERS));
 }
 
@@ -137,26 +137,26 @@ fn topics_are_encrypted_and_open_to_alarms() {
 }
 
 #[test]
-fn what_is_delivered_can_be_read_again() {
+fn deliveries_can_be_read_again() {
     holds(&storage::deliveries_are_readable(&template()));
 }
 
 #[test]
-fn the_columns_of_events_are_the_fields_of_an_event() {
+fn event_columns_match_event_fields() {
     let event = samples::event().unwrap();
 
     holds(&catalogue::columns_are_the_fields(&template(), "events", &event));
 }
 
 #[test]
-fn the_columns_of_quarantine_are_the_fields_of_a_bad_row() {
+fn quarantine_columns_match_bad_row_fields() {
     let bad_row = samples::bad_row().unwrap();
 
     holds(&catalogue::columns_are_the_fields(&template(), "quarantine", &bad_row));
 }
 
 #[test]
-fn the_columns_of_raw_are_the_fields_of_a_raw_record() {
+fn raw_columns_match_raw_record_fields() {
     let raw_record = samples::raw_record().unwrap();
 
     holds(&catalogue::columns_are_the_fields(&template(), "raw", &raw_record));
@@ -170,7 +170,7 @@ fn partitions_are_projected_where_deliveries_write() {
 }
 
 #[test]
-fn alarms_tell_the_ops_topic() {
+fn alarms_notify_the_ops_topic() {
     holds(&alarms::notify_ops_topic(&template()));
 }
 
@@ -190,17 +190,17 @@ fn alarms_watch_every_queue() {
 }
 
 #[test]
-fn outputs_are_there_and_described() {
+fn outputs_exist_and_are_described() {
     holds(&deployment::outputs_are_described(&template()));
 }
 
 #[test]
-fn what_the_local_aws_does_not_know_is_not_made_there() {
+fn local_stack_has_only_supported_resources() {
     holds(&deployment::runs_locally(&template(), &samconfig()));
 }
 
 #[test]
-fn the_local_build_has_the_functions_of_the_local_stack() {
+fn local_build_has_functions_of_local_stack() {
     holds(&deployment::builds_locally(&template(), &samconfig()));
 }
 
@@ -214,12 +214,12 @@ fn page(name: &str) -> String {
 }
 
 #[test]
-fn the_night_page_has_each_alarm() {
+fn on_call_page_has_each_alarm() {
     holds(&alarms::are_on_the_night_page(&template(), &page("docs/OPERATE.md")));
 }
 
 #[test]
-fn an_alarm_that_is_not_on_the_night_page_or_only_there_is_told() {
+fn alarm_missing_from_on_call_page_is_reported() {
     let page = page("docs/OPERATE.md")
         .replace("`-ingest-queue-age`", "`-ingest-queue-rage`")
         .replace("`-<function>-throttles`", "`-<function>-errors`")
@@ -244,7 +244,7 @@ fn an_alarm_that_is_not_on_the_night_page_or_only_there_is_told() {
 }
 
 #[test]
-fn what_a_stack_costs_is_said_of_as_many_alarms_as_it_has() {
+fn documented_cost_counts_each_alarm() {
     let kafka = [("KafkaBootstrapServers", "b:9092"), ("KafkaTopic1", "t")];
     let kafka = kafka.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
 

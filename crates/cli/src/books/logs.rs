@@ -4,9 +4,10 @@ use anyhow::{Result, anyhow};
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::operation::filter_log_events::FilterLogEventsError;
 use jiff::Timestamp;
+use serde::Deserialize;
 use tributary_aws::clients::SdkConfig;
 use tributary_model::counts::BatchCounts;
-use tributary_operate::reconciliation::{FunctionSeries, TimeRange, parse_batch_line};
+use tributary_operate::reconciliation::{FunctionSeries, TimeRange};
 
 use crate::progress::Steps;
 use crate::stack::{Stack, why};
@@ -65,4 +66,49 @@ async fn points(
         points.extend(lines.filter(|(it, ..)| it == name).map(|(_, at, counts)| (at, counts)));
     }
     Ok(points)
+}
+
+/// Reads the counts of one batch from the line that a function logged: its name, the time and the
+/// counts; `None` for any other line of a log.
+fn parse_batch_line(line: &str) -> Option<(String, Timestamp, BatchCounts)> {
+    #[derive(Deserialize)]
+    struct Line {
+        #[serde(rename = "_aws")]
+        aws: Aws,
+        function: String,
+        #[serde(flatten)]
+        counts: BatchCounts,
+    }
+    #[derive(Deserialize)]
+    struct Aws {
+        #[serde(rename = "Timestamp")]
+        timestamp: i64,
+    }
+    let Line { aws, function, counts } = serde_json::from_str(line).ok()?;
+    Some((function, Timestamp::from_millisecond(aws.timestamp).ok()?, counts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_batch_lines_are_parsed() {
+        let line = r#"{"_aws":{"Timestamp":1795168800000,"CloudWatchMetrics":[]},"level":"INFO","function":"transform",
+            "in":3,"out":2,"quarantined":1,"filtered":0,"late":0,"undelivered":0,"retried":0,"message":"batch","duration_ms":12}"#;
+
+        let at = Timestamp::from_second(1_795_168_800).unwrap();
+        let counts =
+            BatchCounts { received: 3, delivered: 2, quarantined: 1, ..BatchCounts::default() };
+        assert_eq!(parse_batch_line(line), Some(("transform".to_owned(), at, counts)));
+        for line in [
+            "",
+            "{}",
+            "START RequestId",
+            r#"{"message":"batch"}"#,
+            r#"{"_aws":{"Timestamp":1},"function":"transform","code":"x","quarantined":1,"message":"bad rows"}"#,
+        ] {
+            assert_eq!(parse_batch_line(line), None, "{line}");
+        }
+    }
 }

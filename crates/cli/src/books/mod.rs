@@ -13,12 +13,28 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use tokio::runtime;
 use tributary_aws::clients;
 use tributary_model::time;
-use tributary_operate::reconciliation::{FunctionSeries, MappingSeries, Reconciliation, TimeRange};
+use tributary_operate::reconciliation::{
+    FunctionSeries, MappingSeries, Reconciliation, Stream, TimeRange,
+};
 
 use crate::output::print_line;
 use crate::stack::Stack;
 use crate::summary::Format;
 use crate::units;
+
+/// Streams of a stack, with the functions at their two ends.
+const STREAMS: [Stream; 2] = [
+    Stream {
+        name: "RAW",
+        producers: &["ingest-s3", "ingest-http", "ingest-kafka"],
+        consumers: &["transform"],
+    },
+    Stream {
+        name: "EVENTS",
+        producers: &["transform"],
+        consumers: &["metrics", "alerts", "windows"],
+    },
+];
 
 /// Time until logged counts appear in CloudWatch metrics.
 const METRICS_DELAY: SignedDuration = SignedDuration::from_mins(3);
@@ -69,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("nothing can be read")?;
     let (functions, mappings) = runtime.block_on(arguments.read(window))?;
-    let reconciliation = Reconciliation::of(&functions, &mappings, window);
+    let reconciliation = Reconciliation::of(&STREAMS, &functions, &mappings, window);
     print_line(&match arguments.format {
         Format::Table => table::table(&reconciliation, arguments, window),
         Format::Json => serde_json::to_string(&reconciliation)?,

@@ -12,10 +12,10 @@ use tributary_aws::bucket::{Bucket, Entry};
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose::DeliveryStream;
+use tributary_aws::parked::UndeliveredRecord;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_model::event::Event;
 use tributary_model::id::Id;
-use tributary_operate::parked::UndeliveredRecord;
 
 use super::Redrive;
 use crate::lines::{Unreadable, lines};

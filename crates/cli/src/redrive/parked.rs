@@ -8,7 +8,7 @@ use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::primitives::Blob;
 use tributary_aws::clients::SdkConfig;
-use tributary_operate::parked::{ParkedBatch, failures};
+use tributary_aws::parked::{ParkedBatch, failures};
 
 use super::Redrive;
 use crate::progress::Steps;

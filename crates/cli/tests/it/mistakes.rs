@@ -10,7 +10,7 @@ fn one() -> Cloud {
     let origin = Origin { dataset: Some("flood"), record_id: "aa".into(), ..Origin::default() };
     let rejection = Rejection::row(Code::InvalidJson, "why");
     let at = "2026-11-20T10:00:00Z".parse().unwrap();
-    let row = BadRow::new(&rejection, &origin, Some(b"{"), at).to_line();
+    let row = BadRow::new(&rejection, &origin, Some(b"{"), at).to_line(usize::MAX);
     cloud.put("lake/quarantine/dt=2026-11-20/one", row);
     cloud
 }

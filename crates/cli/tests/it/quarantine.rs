@@ -56,7 +56,7 @@ fn of_transform(id: &str, payload: &str, at: &str) -> Vec<u8> {
     };
     let rejection = Rejection::field(Code::InvalidNumber, "water_level", "\"1,5\" is no number");
     let at = format!("2026-11-20T{at}Z").parse().unwrap();
-    BadRow::new(&rejection, &origin, Some(record.as_bytes()), at).to_line()
+    BadRow::new(&rejection, &origin, Some(record.as_bytes()), at).to_line(usize::MAX)
 }
 
 /// Returns a bad row of `ingest-s3`, from the object `source/flood/a.csv` in version `v1`.
@@ -70,7 +70,7 @@ fn of_object(code: Code, offset: u64, bytes: Option<&[u8]>) -> Vec<u8> {
         ..Origin::default()
     };
     let at = "2026-11-20T11:00:00Z".parse().unwrap();
-    BadRow::new(&Rejection::row(code, "why"), &origin, bytes, at).to_line()
+    BadRow::new(&Rejection::row(code, "why"), &origin, bytes, at).to_line(usize::MAX)
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

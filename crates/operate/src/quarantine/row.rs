@@ -154,7 +154,7 @@ mod tests {
     fn line(origin: &Origin<'_>, payload: Option<&[u8]>) -> Vec<u8> {
         let rejection = Rejection::field(Code::OutOfRange, "Severity", "5 is \"not\" in 1 to 4");
         BadRow::new(&rejection, origin, payload, "2026-11-20T10:00:00.5Z".parse().unwrap())
-            .to_line()
+            .to_line(usize::MAX)
     }
 
     fn of_source(source: &str) -> Vec<u8> {

@@ -26,7 +26,8 @@ fn fixed(row: Option<&str>, sets: &[&str]) -> Replayer {
 
 fn line(code: Code, origin: &Origin<'_>, bytes: Option<&[u8]>) -> Vec<u8> {
     let rejection = Rejection::row(code, "why");
-    BadRow::new(&rejection, origin, bytes, "2026-11-20T10:00:00.5Z".parse().unwrap()).to_line()
+    BadRow::new(&rejection, origin, bytes, "2026-11-20T10:00:00.5Z".parse().unwrap())
+        .to_line(usize::MAX)
 }
 
 /// Returns a bad row that ingest rejected at `source`.

@@ -2,6 +2,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+const STREAMS: [Stream; 2] = [
+    Stream { name: "RAW", producers: &["ingest-s3"], consumers: &["transform"] },
+    Stream { name: "EVENTS", producers: &["transform"], consumers: &["metrics", "alerts"] },
+];
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_795_168_800 + second).unwrap()
 }
@@ -30,12 +35,12 @@ fn run() -> Vec<FunctionSeries> {
 }
 
 fn faults(functions: &[FunctionSeries]) -> Vec<String> {
-    Reconciliation::of(functions, &[], window()).faults
+    Reconciliation::of(&STREAMS, functions, &[], window()).faults
 }
 
 #[test]
 fn complete_run_reconciles_stream_by_stream() {
-    let reconciliation = Reconciliation::of(&run(), &[], window());
+    let reconciliation = Reconciliation::of(&STREAMS, &run(), &[], window());
 
     assert!(reconciliation.is_balanced() && reconciliation.notes.is_empty(), "{reconciliation:?}");
     let stream =
@@ -71,7 +76,7 @@ fn record_never_taken_is_fault_after_slack() {
     for point in functions.iter_mut().flat_map(|it| &mut it.points) {
         point.0 = at(3_400);
     }
-    let reconciliation = Reconciliation::of(&functions, &[], window());
+    let reconciliation = Reconciliation::of(&STREAMS, &functions, &[], window());
     assert!(reconciliation.is_balanced());
     assert_eq!(reconciliation.streams[2].under_way, 276);
 }
@@ -82,11 +87,11 @@ fn records_crossing_range_edges_are_no_fault() {
     for (place, second) in [(0, -10), (1, -5), (2, 1), (3, 2)] {
         functions[place].points[0].0 = at(second);
     }
-    let before = Reconciliation::of(&functions, &[], window());
+    let before = Reconciliation::of(&STREAMS, &functions, &[], window());
     for (place, second) in [(0, 3_590), (1, 3_599), (2, 3_601), (3, 3_602)] {
         functions[place].points[0].0 = at(second);
     }
-    let after = Reconciliation::of(&functions, &[], window());
+    let after = Reconciliation::of(&STREAMS, &functions, &[], window());
 
     assert!(before.is_balanced() && before.notes.is_empty(), "{before:?}");
     assert!(after.is_balanced() && after.notes.is_empty(), "{after:?}");
@@ -99,7 +104,7 @@ fn redelivered_records_are_a_note() {
     functions[2].points.push((at(1_806), undelivered));
     functions[3].points.push((at(1_820), counts(10, 10, 0)));
 
-    let reconciliation = Reconciliation::of(&functions, &[], window());
+    let reconciliation = Reconciliation::of(&STREAMS, &functions, &[], window());
 
     assert!(reconciliation.is_balanced());
     assert_eq!(
@@ -119,7 +124,7 @@ fn records_dropped_by_mapping_are_a_fault() {
         points: vec![(at(1_805), counts)],
     };
     let fine = MappingCounts { polled: 294, invoked: 300, failed: 6, ..MappingCounts::default() };
-    let of = |counts| Reconciliation::of(&run(), &[mapping(counts)], window()).faults;
+    let of = |counts| Reconciliation::of(&STREAMS, &run(), &[mapping(counts)], window()).faults;
 
     assert_eq!(of(fine), Vec::<String>::new());
     assert_eq!(
@@ -160,24 +165,7 @@ fn queue_messages_are_not_compared_with_rows() {
         )],
     };
 
-    assert!(Reconciliation::of(&run(), &[mapping], window()).is_balanced());
-}
-
-#[test]
-fn only_batch_lines_are_parsed() {
-    let line = r#"{"_aws":{"Timestamp":1795168800000,"CloudWatchMetrics":[]},"level":"INFO","function":"transform",
-        "in":3,"out":2,"quarantined":1,"filtered":0,"late":0,"undelivered":0,"retried":0,"message":"batch","duration_ms":12}"#;
-
-    assert_eq!(parse_batch_line(line), Some(("transform".to_owned(), at(0), counts(3, 2, 1))));
-    for line in [
-        "",
-        "{}",
-        "START RequestId",
-        r#"{"message":"batch"}"#,
-        r#"{"_aws":{"Timestamp":1},"function":"transform","code":"x","quarantined":1,"message":"bad rows"}"#,
-    ] {
-        assert_eq!(parse_batch_line(line), None, "{line}");
-    }
+    assert!(Reconciliation::of(&STREAMS, &run(), &[mapping], window()).is_balanced());
 }
 
 proptest! {
@@ -194,7 +182,7 @@ proptest! {
             let taken: Vec<_> =
                 taken.map(|(_, (second, later))| (second + later, counts(1, 1, 0))).collect();
             let functions = [function("ingest-s3", &put), function("transform", &taken)];
-            Reconciliation::of(&functions, &[], window())
+            Reconciliation::of(&STREAMS, &functions, &[], window())
         };
 
         let reconciliation = of(&records, None);

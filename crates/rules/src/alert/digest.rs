@@ -6,7 +6,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Alert, AlertStatus, MAX_BYTES};
+use super::{Alert, AlertStatus};
 use crate::Severity;
 use tributary_model::bad_row::first_chars;
 use tributary_model::id::Id;
@@ -83,13 +83,13 @@ struct OfKey<'a> {
 ///
 /// If digests alone cannot hold all alerts, the last ones are in none.
 #[must_use]
-pub fn plan(alerts: &[&Alert], messages: usize) -> Plan {
+pub fn plan(alerts: &[&Alert], messages: usize, max_bytes: usize) -> Plan {
     if alerts.len() <= messages {
         return Plan { singles: alerts.len(), digests: Vec::new() };
     }
     let mut ranges = Vec::new();
     for count in 1..=messages {
-        ranges = pack(alerts, messages - count, count);
+        ranges = pack(alerts, messages - count, count, max_bytes);
         if ranges.last().is_some_and(|last| last.end == alerts.len()) {
             break;
         }
@@ -103,15 +103,15 @@ pub fn plan(alerts: &[&Alert], messages: usize) -> Plan {
     Plan { singles, digests: ranges.into_iter().enumerate().map(digest).collect() }
 }
 
-/// Returns up to `count` ranges from `start` on, each as large as one message allows.
-fn pack(alerts: &[&Alert], start: usize, count: usize) -> Vec<Range<usize>> {
+/// Up to `count` ranges from `start` on, each as much as one message of `max_bytes` holds.
+fn pack(alerts: &[&Alert], start: usize, count: usize, max_bytes: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut begin = start;
     let mut bytes = HEAD_BYTES;
     let mut keys = HashSet::new();
     for (index, alert) in alerts.iter().enumerate().skip(start) {
         let new = if keys.contains(&alert.key) { 0 } else { bytes_of_key(&alert.key) };
-        if bytes + new + ID_BYTES > MAX_BYTES {
+        if bytes + new + ID_BYTES > max_bytes {
             ranges.push(begin..index);
             if ranges.len() == count {
                 return ranges;

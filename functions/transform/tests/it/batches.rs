@@ -71,7 +71,7 @@ fn json(line: &[u8]) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_case_of_the_events_folder_gets_its_expected_answer() {
+async fn example_events_get_their_expected_answers() {
     let folder = format!("{}/../../events/transform", env!("CARGO_MANIFEST_DIR"));
     let mut cases = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -153,7 +153,7 @@ async fn a_throttle_that_passes_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn broken_set_up_fails_the_invocation_and_names_what_is_wrong() {
+async fn setup_error_fails_the_invocation() {
     let transform = transform(events([Answer::Deny]), quarantine([]));
 
     let error = handle(&transform, &case("one-good")).await.unwrap_err();

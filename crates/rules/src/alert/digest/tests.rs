@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::*;
 
+const MAX_BYTES: usize = 255 * 1024;
+
 fn alert(index: usize, key: &str) -> Alert {
     let second = i64::try_from(index).unwrap();
     let at = Timestamp::from_second(1_700_000_000 + second).unwrap();
@@ -27,7 +29,7 @@ fn alert(index: usize, key: &str) -> Alert {
 }
 
 fn planned(alerts: &[Alert], messages: usize) -> Plan {
-    plan(&alerts.iter().collect::<Vec<_>>(), messages)
+    plan(&alerts.iter().collect::<Vec<_>>(), messages, MAX_BYTES)
 }
 
 fn ids(message: &str) -> Vec<String> {
