@@ -1,9 +1,10 @@
-"""Fails where a build compiles a dependency again that `cargo test --workspace` has compiled.
+"""Fails if a build recompiles a dependency that `cargo test --workspace` has compiled.
 
     python -m tools.one_build
 
 All builds share one profile, one target folder and one feature set: after `make test`, each package of the workspace
-and cargo-lambda must find every package of the registry compiled. docs/dependencies.md says what to do where one does not.
+and cargo-lambda must find every package of the registry compiled. docs/dependencies.md says how to fix one that does
+not.
 """
 
 import json
@@ -18,7 +19,7 @@ WHOLE = ["cargo", "test", "--workspace", "--no-run"]
 
 
 def members():
-    """Names of the workspace's packages, but for those that .config/hakari.toml leaves out."""
+    """Returns the names of the workspace's packages, except those that .config/hakari.toml excludes."""
     listed = subprocess.run(
         ["cargo", "metadata", "--no-deps", "--format-version", "1", "--locked"],
         cwd=ROOT, check=True, capture_output=True, text=True)
@@ -28,14 +29,14 @@ def members():
 
 
 def artifacts(command):
-    """Third-party artefacts of a build as (package, features, whether cargo had it)."""
+    """Returns the third-party artefacts of a build as (package, features, whether cargo had it)."""
     with subprocess.Popen(
             [*command, "--locked", "--message-format", "json-render-diagnostics"], cwd=ROOT,
             env={**os.environ, "CARGO_LAMBDA_COMPILER": "cargo"}, stdout=subprocess.PIPE, text=True) as running:
         try:
             yield from parse(running.stdout)
         finally:
-            # What is left to compile may take minutes.
+            # The rest of the build may take minutes.
             running.terminate()
 
 
@@ -49,7 +50,7 @@ def parse(lines):
 
 
 def describe(command, built, known):
-    """Says that `command` compiles a package again, and without which features; None where it does not."""
+    """Returns that `command` compiles a package again, and the features it lacks; None if it does not."""
     package, features, is_fresh = built
     if is_fresh:
         return None

@@ -33,7 +33,7 @@ fn main() {
 
 /// Writes the fields of one telemetry reading.
 fn reading(number: usize) -> (String, f64, f64) {
-    let phase = (number % 97) as f64;
+    let phase = f64::from(u8::try_from(number % 97).unwrap_or_default());
     (format!("sensor-{:03}", number % 250), 18.0 + phase / 10.0, 40.0 + phase / 4.0)
 }
 
@@ -73,7 +73,8 @@ fn csv(rows: usize) -> String {
         let (sensor, temperature, humidity) = reading(number);
         let time = 1_795_168_800 + number;
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{sensor},{time},{temperature},{humidity},1013.2,\"hall 4, north\",ok");
+        let _ =
+            writeln!(text, "{sensor},{time},{temperature},{humidity},1013.2,\"hall 4, north\",ok");
     }
     text
 }
@@ -81,7 +82,8 @@ fn csv(rows: usize) -> String {
 #[divan::bench(args = RECORDS)]
 fn transform(bencher: Bencher<'_, '_>, records: usize) {
     let payload = payload(records);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let pipeline = PipelineConfig::from_toml(PIPELINE).expect("the shipped configuration");
     let transform = || Transform {
         events: Producer::new(MemorySink::new(STREAM, StreamRecord::size)),
@@ -91,7 +93,7 @@ fn transform(bencher: Bencher<'_, '_>, records: usize) {
         clock: || "2026-11-20T10:00:01Z".parse().expect("a time"),
     };
     bencher.counter(ItemsCount::new(records)).with_inputs(transform).bench_refs(|transform| {
-        let deadline = Deadline::after(Duration::from_secs(60));
+        let deadline = Deadline::after(Duration::from_mins(1));
         let answer = runtime.block_on(transform.handle(&payload, deadline)).expect("an answer");
         assert!(answer.batch_item_failures.is_empty());
         assert_eq!(transform.events.target().stored().len(), records);

@@ -204,7 +204,7 @@ impl Detector {
     /// Compiles the detector of a spec whose windows start every `step`: its slide, or its size if
     /// it has none.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// If a value of the spec is invalid. The message names the value and its range.
     pub fn compile(spec: &AnomalySpec, step: SignedDuration) -> Result<Self, SpecError> {

@@ -1,30 +1,130 @@
-//! What became of each user record of a batch, and what follows for the checkpoint.
+//! The life of a batch: parsed, classified, quarantined, delivered, counted, answered.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use tributary_model::bad_row::Code;
+use jiff::Timestamp;
+use serde_json::Value;
+use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::counts::BatchCounts;
+use tributary_model::event::Event;
 
-use crate::payload::{BatchResponse, KinesisRecord};
+use crate::deadline::Deadline;
+use crate::delivery::QuarantineBarrier;
+use crate::error::SetupError;
+use crate::events;
+use crate::log::MetricsLog;
+use crate::payload::{BatchResponse, KinesisPayload, KinesisRecord};
+use crate::producer::Producer;
+use crate::put::BatchPut;
+use crate::quarantine::BadRows;
+use crate::unpack::{RecordContext, UserRecord, classify};
 
-/// What became of a user record, provided that its result is delivered.
+/// A batch of a Kinesis stream on its way through a function.
+///
+/// The steps are [`parse`](Self::parse), [`classify`](Self::classify) or
+/// [`read_events`](Self::read_events), [`quarantine`](Self::quarantine), the function's own
+/// delivery, [`QuarantineBarrier::outcome`] and [`finish`](Self::finish).
+pub struct KinesisBatch<'a> {
+    /// Records in the order of the shard.
+    pub records: Vec<KinesisRecord<'a>>,
+    /// Disposition of each user record; empty until the batch is classified.
+    pub dispositions: Dispositions,
+    bad_rows: BadRows,
+    started: Instant,
+}
+
+impl<'a> KinesisBatch<'a> {
+    /// Parses the payload of one invocation, and starts its clock.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is no Kinesis payload, or a record lacks its sequence number.
+    pub fn parse(payload: &'a str) -> Result<Self, serde_json::Error> {
+        let started = Instant::now();
+        let records = KinesisPayload::from_json(payload)?.records;
+        let (dispositions, bad_rows) = Default::default();
+        Ok(Self { records, dispositions, bad_rows, started })
+    }
+
+    /// Shard of the batch; empty where the payload does not name it.
+    #[must_use]
+    pub fn shard_id(&self) -> &str {
+        self.records.first().map_or("", KinesisRecord::shard_id)
+    }
+
+    /// Returns the record that the user record at `position` came in.
+    #[must_use]
+    pub fn record_of(&self, position: usize) -> Option<&KinesisRecord<'a>> {
+        self.records.get(self.dispositions.record_of(position))
+    }
+
+    /// Passes each user record to `each`, and keeps its disposition.
+    pub fn classify(
+        &mut self,
+        now: Timestamp,
+        each: impl FnMut(&mut UserRecord<'_>) -> Disposition,
+    ) {
+        (self.dispositions, self.bad_rows) = classify(&self.records, now, each);
+    }
+
+    /// Passes each event to `each`, as [`events::read`] does, and keeps its disposition.
+    pub fn read_events(
+        &mut self,
+        now: Timestamp,
+        each: impl FnMut(&RecordContext<'_>, &Event<'_>) -> Result<Disposition, Rejection>,
+    ) {
+        (self.dispositions, self.bad_rows) = events::read(&self.records, now, each);
+    }
+
+    /// Delivers the bad rows, before anything else of the batch.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] when quarantine can never work.
+    pub async fn quarantine<Q: BatchPut<Entry = Vec<u8>>>(
+        &self,
+        quarantine: &Producer<Q>,
+        deadline: Deadline,
+    ) -> Result<QuarantineBarrier, SetupError> {
+        QuarantineBarrier::deliver(&self.dispositions, &self.bad_rows, quarantine, deadline).await
+    }
+
+    /// Writes the line of the batch to the metrics log, and returns the answer to Lambda.
+    ///
+    /// `extra` are the function's own fields of that line.
+    #[must_use]
+    pub fn finish(
+        &self,
+        outcome: &BatchOutcome,
+        extra: Value,
+        metrics_log: &MetricsLog,
+        now: Timestamp,
+    ) -> BatchResponse {
+        let took = self.started.elapsed();
+        metrics_log.write_batch(&outcome.counts, &outcome.codes, took, extra, now);
+        self.dispositions.response(outcome, &self.records)
+    }
+}
+
+/// Result of classifying a user record, provided that what it becomes is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Its result goes out.
+    /// Its result goes to the sink.
     Delivered,
     /// It is a bad row.
     Quarantined(Code),
-    /// A declared filter dropped it, or it only says that a key is gone, or it is not for this
+    /// A declared filter dropped it, it only marks a key as deleted, or it is not for this
     /// function.
     Filtered,
-    /// It is too late for a window, and a bad row for it.
+    /// It is too late for a window, and a bad row for that.
     Late,
 }
 
-/// What became of each user record of a batch, and in which record of the stream it came.
+/// Disposition of each user record of a batch, and the record of the stream it came in.
 ///
-/// A position counts user records. The checkpoint counts records: where one user record of an
-/// aggregate is not delivered, all of that aggregate come again.
+/// A position counts user records; the checkpoint counts records. Where one user record of an
+/// aggregate is not delivered, Lambda redelivers the whole aggregate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dispositions {
     dispositions: Vec<Disposition>,
@@ -33,7 +133,7 @@ pub struct Dispositions {
 }
 
 impl Dispositions {
-    /// Says that the user records to come are of the next record.
+    /// Assigns the user records that follow to the next record.
     pub fn begin_record(&mut self) {
         self.starts.push(self.dispositions.len());
     }
@@ -43,33 +143,33 @@ impl Dispositions {
         self.dispositions.push(disposition);
     }
 
-    /// How many user records there are.
+    /// Number of user records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.dispositions.len()
     }
 
-    /// Whether there is none.
+    /// Returns true without any user record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.dispositions.is_empty()
     }
 
-    /// The index of the record that the user record at `position` came in.
+    /// Returns the index of the record that the user record at `position` came in.
     #[must_use]
     pub fn record_of(&self, position: usize) -> usize {
-        // The last of those that begin there: an aggregate of nothing begins where the next does.
+        // The last that starts there: an empty aggregate starts where the next record does.
         self.starts.partition_point(|&start| start <= position).saturating_sub(1)
     }
 
-    /// The first position that comes again when the user record at `position` is not delivered.
+    /// Returns the first position that Lambda redelivers when `position` is not delivered.
     #[must_use]
     pub fn redelivered_from(&self, position: usize) -> usize {
         self.starts.get(self.record_of(position)).copied().unwrap_or(position)
     }
 
-    /// The settled batch, as [`BatchOutcome::new`] from the beginning of the earliest record of which a
-    /// user record is `undelivered`.
+    /// Computes the outcome, as [`BatchOutcome::new`], up to the start of the earliest record with
+    /// an `undelivered` user record.
     #[must_use]
     pub fn outcome(&self, undelivered: impl IntoIterator<Item = usize>) -> BatchOutcome {
         BatchOutcome::new(
@@ -78,8 +178,8 @@ impl Dispositions {
         )
     }
 
-    /// The answer to Lambda: the earliest record that is not delivered alone, because the lowest
-    /// number that is reported becomes the checkpoint. `records` are those of the batch.
+    /// Returns the answer to Lambda, which reports the earliest undelivered record alone: the
+    /// lowest reported number becomes the checkpoint. `records` are those of the batch.
     #[must_use]
     pub fn response(&self, outcome: &BatchOutcome, records: &[KinesisRecord<'_>]) -> BatchResponse {
         let first = outcome.first_undelivered.and_then(|it| records.get(self.record_of(it)));
@@ -87,22 +187,22 @@ impl Dispositions {
     }
 }
 
-/// The settled batch.
+/// Outcome of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchOutcome {
-    /// The books; they balance by what was counted, not by subtraction.
+    /// Batch counts. Each is counted and none is a difference, so that they can fail to reconcile.
     pub counts: BatchCounts,
     /// Bad rows by code.
     pub codes: BTreeMap<Code, u64>,
-    /// The position of the earliest user record that is delivered again.
+    /// Position of the earliest user record that Lambda redelivers.
     pub first_undelivered: Option<usize>,
 }
 
 impl BatchOutcome {
-    /// Settles a batch whose records had these `fates`, up to the earliest of `undelivered`.
+    /// Counts the `dispositions` before the earliest of `undelivered`.
     ///
-    /// Lambda moves the checkpoint to that record and delivers everything from it on again, the
-    /// successes too: so none of them counts as done here.
+    /// Lambda moves the checkpoint to that record and redelivers everything from there on,
+    /// successes too, so none of these counts as done.
     pub fn new(dispositions: &[Disposition], undelivered: impl IntoIterator<Item = usize>) -> Self {
         let first_undelivered = undelivered.into_iter().min();
         let done = first_undelivered.unwrap_or(dispositions.len()).min(dispositions.len());
@@ -124,6 +224,14 @@ impl BatchOutcome {
         }
         outcome
     }
+
+    /// Adds the counts and codes to those of other batches.
+    pub fn add_to(&self, counts: &mut BatchCounts, codes: &mut BTreeMap<Code, u64>) {
+        *counts += self.counts;
+        for (code, count) in &self.codes {
+            *codes.entry(*code).or_default() += count;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -132,7 +240,7 @@ mod tests {
     use crate::payload::KinesisPayload;
 
     #[test]
-    fn what_follows_the_earliest_undelivered_record_counts_as_undelivered() {
+    fn records_after_first_undelivered_count_as_undelivered() {
         let dispositions = [
             Disposition::Delivered,
             Disposition::Quarantined(Code::InvalidJson),
@@ -156,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_batch_that_is_delivered_reports_nothing() {
+    fn delivered_batch_reports_no_failure() {
         let outcome = BatchOutcome::new(&[Disposition::Delivered, Disposition::Filtered], []);
 
         assert_eq!(outcome.first_undelivered, None);
@@ -174,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_belongs_to_the_record_it_came_in() {
+    fn position_maps_to_its_record() {
         let dispositions = aggregates();
 
         let records: Vec<_> =
@@ -186,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn all_user_records_of_an_aggregate_come_again_with_one_that_is_undelivered() {
+    fn undelivered_user_record_redelivers_its_aggregate() {
         let outcome = aggregates().outcome([4, 3]);
 
         assert_eq!(outcome.first_undelivered, Some(1));
@@ -197,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_names_the_record_and_not_the_user_record() {
+    fn response_names_record_not_user_record() {
         let number = |number| format!(r#"{{"kinesis":{{"sequenceNumber":"{number}"}}}}"#);
         let payload = format!("{{\"Records\":[{}]}}", [5, 6, 7, 8].map(number).join(","));
         let records = KinesisPayload::from_json(&payload).unwrap().records;

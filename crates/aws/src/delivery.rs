@@ -1,4 +1,4 @@
-//! The end of a batch that `transform` and `alerts` share: bad rows first, then what they hold back.
+//! Bad rows first: the records that quarantine holds back, and the outcome of a batch.
 
 use tracing::warn;
 
@@ -9,53 +9,20 @@ use crate::producer::{Delivery, Outbound, Producer};
 use crate::put::BatchPut;
 use crate::quarantine::BadRows;
 
-/// What became of a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BatchDelivery {
-    /// The books and the place of the checkpoint.
-    pub outcome: BatchOutcome,
-    /// Entries that the sink took.
-    pub sent: usize,
-    /// Entries that were sent again.
-    pub retried: usize,
-}
-
-/// Delivers `bad_rows` and then `outbound`, up to the record of the first bad row that quarantine did
-/// not take.
+/// Result of delivering the bad rows of a batch.
 ///
-/// # Errors
-///
-/// [`SetupError`] when either says that it can never work.
-pub async fn deliver<P: BatchPut, Q: BatchPut<Entry = Vec<u8>>>(
-    dispositions: &Dispositions,
-    bad_rows: &BadRows,
-    quarantine: &Producer<Q>,
-    outbound: &[Outbound<P::Entry>],
-    sink: &Producer<P>,
-    deadline: Deadline,
-) -> Result<BatchDelivery, SetupError> {
-    let barrier = QuarantineBarrier::deliver(dispositions, bad_rows, quarantine, deadline).await?;
-    let ready = outbound.partition_point(|outbound| outbound.position < barrier.end);
-    let sent = sink.send(&outbound[..ready], deadline).await?;
-
-    let outcome = barrier.outcome(dispositions, &sent.undelivered, sent.last_error.as_deref());
-    let retried = barrier.quarantined.retried + sent.retried;
-    Ok(BatchDelivery { outcome, sent: ready - sent.undelivered.len(), retried })
-}
-
-/// A batch whose bad rows are safe, up to the first that quarantine did not take: a bad row must be
-/// safe before the checkpoint can pass it, and Lambda delivers everything from the first failure on
-/// again.
+/// The checkpoint must not pass a bad row that quarantine did not accept, and Lambda redelivers
+/// everything from the first failure on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantineBarrier {
-    /// Only what comes of user records before this position may go out.
+    /// User records at or after this position must not be sent.
     pub end: usize,
-    /// What became of the bad rows.
+    /// Delivery of the bad rows.
     pub quarantined: Delivery,
 }
 
 impl QuarantineBarrier {
-    /// Delivers `bad_rows`.
+    /// Delivers `bad_rows`, in half of the time at most.
     ///
     /// # Errors
     ///
@@ -71,7 +38,14 @@ impl QuarantineBarrier {
         Ok(Self { end: end.unwrap_or(dispositions.len()), quarantined })
     }
 
-    /// Settles the batch, of which these positions were not delivered, for this reason.
+    /// Returns the entries before the barrier; `outbound` is in order of positions.
+    #[must_use]
+    pub fn ready<'o, T>(&self, outbound: &'o [Outbound<T>]) -> &'o [Outbound<T>] {
+        &outbound[..outbound.partition_point(|outbound| outbound.position < self.end)]
+    }
+
+    /// Computes the outcome of a batch of which these positions were not delivered, and logs
+    /// `error` where it is cut short.
     #[must_use]
     pub fn outcome(
         &self,

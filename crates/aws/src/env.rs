@@ -1,34 +1,38 @@
-//! The one trip through the environment.
+//! Reading the environment of a function, and the settings that several functions share.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// What the environment lacks or has wrong: every fault at once, so that one deployment mends all.
+use crate::clients::{self, SdkConfig};
+use crate::kinesis::Stream;
+use crate::producer::{Order, Producer};
+
+/// Every variable that is missing or wrong, so that one deployment repairs all of them.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("environment: {}", .0.join("; "))]
 pub struct EnvError(Vec<String>);
 
-/// As it is displayed: this is what Rust prints when `main` fails with it.
+/// Prints the error as it is displayed: this is what Rust prints when `main` fails with it.
 impl fmt::Debug for EnvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// Reads variables through a look-up that tests can pass, and collects what is wrong with them.
+/// Reads variables through a lookup that tests can pass, and collects their faults.
 pub struct Env<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     faults: Vec<String>,
 }
 
 impl<'a> Env<'a> {
-    /// A reader over `look_up`, which is `|name| std::env::var(name).ok()` in a function.
+    /// Returns a reader over `lookup`, which is `|name| std::env::var(name).ok()` in a function.
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { lookup, faults: Vec::new() }
     }
 
-    /// The value of a variable that must be there; an empty one counts as missing.
+    /// Returns the value of a required variable; an empty one counts as missing.
     pub fn text(&mut self, name: &str) -> String {
         let value = (self.lookup)(name).filter(|value| !value.trim().is_empty());
         value.unwrap_or_else(|| {
@@ -37,7 +41,7 @@ impl<'a> Env<'a> {
         })
     }
 
-    /// A whole number above 0 that must be there.
+    /// Returns the whole number above 0 of a required variable.
     pub fn number(&mut self, name: &str) -> usize {
         let text = self.text(name);
         match text.parse() {
@@ -51,7 +55,7 @@ impl<'a> Env<'a> {
         }
     }
 
-    /// `true` or `false`, which must be there.
+    /// Returns the `true` or `false` of a required variable.
     pub fn flag(&mut self, name: &str) -> bool {
         let text = self.text(name);
         match text.as_str() {
@@ -64,7 +68,7 @@ impl<'a> Env<'a> {
         }
     }
 
-    /// What `parse` makes of a variable; one that is not there is read like an empty one.
+    /// Returns the result of `parse` on a variable; a missing one is parsed as an empty text.
     pub fn parsed<T: Default>(
         &mut self,
         name: &str,
@@ -77,12 +81,22 @@ impl<'a> Env<'a> {
         })
     }
 
-    /// Something else that is wrong.
+    /// Returns the name of the delivery stream for bad rows.
+    pub fn quarantine_delivery_stream(&mut self) -> String {
+        self.text("QUARANTINE_DELIVERY_STREAM")
+    }
+
+    /// Returns the CloudWatch namespace of the batch counts.
+    pub fn metrics_namespace(&mut self) -> String {
+        self.text("METRICS_NAMESPACE")
+    }
+
+    /// Records another fault.
     pub fn fault(&mut self, fault: impl Into<String>) {
         self.faults.push(fault.into());
     }
 
-    /// `config` if nothing was wrong.
+    /// Returns `config` if no fault was recorded.
     ///
     /// # Errors
     ///
@@ -92,12 +106,49 @@ impl<'a> Env<'a> {
     }
 }
 
+/// Settings of a stream that a function writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// Name of the stream.
+    pub name: String,
+    /// Largest record in bytes, with its partition key.
+    pub max_record_bytes: usize,
+    /// Order of records of one key when some of a call fail.
+    pub order: Order,
+}
+
+impl StreamConfig {
+    /// Reads the name from the variable `name`, and the limit of records.
+    pub fn from_env(env: &mut Env<'_>, name: &str) -> Self {
+        let (name, max_record_bytes) = (env.text(name), env.number("MAX_RECORD_BYTES"));
+        Self { name, max_record_bytes, order: Order::default() }
+    }
+
+    /// Reads the order of records, too.
+    #[must_use]
+    pub fn ordered(self, env: &mut Env<'_>) -> Self {
+        Self { order: env.parsed("RECORD_ORDER", Order::parse), ..self }
+    }
+
+    /// Returns the stream.
+    #[must_use]
+    pub fn stream(&self, sdk: &SdkConfig) -> Stream {
+        Stream::new(clients::kinesis(sdk), self.name.clone(), self.max_record_bytes)
+    }
+
+    /// Returns a producer for the stream.
+    #[must_use]
+    pub fn producer(&self, sdk: &SdkConfig) -> Producer<Stream> {
+        Producer::new(self.stream(sdk)).with_order(self.order)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_is_named_at_once() {
+    fn all_environment_faults_are_reported_together() {
         let lookup = |name: &str| match name {
             "STREAM" => Some("raw".to_owned()),
             "EMPTY" => Some(" ".to_owned()),

@@ -1,4 +1,4 @@
-//! Reading events from a batch of the EVENTS stream: what its consumers have in common.
+//! Events from a batch of the EVENTS stream, as all its consumers read them.
 
 use jiff::Timestamp;
 use tributary_model::bad_row::{Code, Origin, Rejection};
@@ -7,40 +7,23 @@ use tributary_model::event::Event;
 use crate::batch::{Disposition, Dispositions};
 use crate::payload::KinesisRecord;
 use crate::quarantine::BadRows;
-use crate::unpack::{RecordContext, UndecodableRecord, unpack};
+use crate::unpack::{RecordContext, classify};
 
-/// Gives each event of `records` to `each`, with its place, which says what becomes of it. What is no
-/// event, and what `each` rejects, becomes a bad row.
+/// Passes each event of `records` to `each` with its position. A record that is no event, and an
+/// event that `each` rejects, become bad rows.
 pub fn read(
     records: &[KinesisRecord<'_>],
     now: Timestamp,
     mut each: impl FnMut(&RecordContext<'_>, &Event<'_>) -> Result<Disposition, Rejection>,
 ) -> (Dispositions, BadRows) {
-    let mut bad_rows = BadRows::default();
-    let dispositions = unpack(records, |place, data| {
-        let mut reject = |rejection: &Rejection, origin: &Origin<'_>, bytes: &[u8]| {
-            bad_rows.push(place.position, rejection, origin, Some(bytes), now);
-            match rejection.code {
-                Code::Late => Disposition::Late,
-                code => Disposition::Quarantined(code),
-            }
-        };
-        let bytes = match data {
-            Ok(bytes) => bytes,
-            Err(UndecodableRecord { rejection, bytes }) => {
-                return reject(&rejection, &place.origin(), bytes);
-            }
-        };
-        match Event::from_json(bytes) {
-            Ok(event) => each(place, &event).unwrap_or_else(|rejection| {
-                let origin = Origin { dataset: Some(&event.dataset), ..place.origin() };
-                reject(&rejection, &origin, bytes)
-            }),
-            Err(error) => {
-                let message = format!("is no event, at column {}", error.column());
-                reject(&Rejection::row(Code::NotAnEvent, message), &place.origin(), bytes)
-            }
+    classify(records, now, |record| match Event::from_json(record.data) {
+        Ok(event) => each(record.context, &event).unwrap_or_else(|rejection| {
+            let origin = Origin { dataset: Some(&event.dataset), ..record.context.origin() };
+            record.reject(&rejection, &origin)
+        }),
+        Err(error) => {
+            let message = format!("is no event, at column {}", error.column());
+            record.reject(&Rejection::row(Code::NotAnEvent, message), &record.context.origin())
         }
-    });
-    (dispositions, bad_rows)
+    })
 }

@@ -21,6 +21,7 @@ pub mod error;
 pub mod events;
 pub mod firehose;
 pub mod kinesis;
+pub mod lambda;
 pub mod log;
 pub mod parked;
 pub mod payload;

@@ -1,4 +1,4 @@
-//! The one line a batch: a structured log record that CloudWatch also reads as metrics (EMF).
+//! Metrics log: one structured line per batch, which CloudWatch also reads as metrics (EMF).
 //!
 //! Format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
@@ -12,7 +12,7 @@ use tributary_model::bad_row::Code;
 use tributary_model::counts::BatchCounts;
 use tributary_rules::alert::AlertCounts;
 
-/// Who speaks: the function, and the namespace of its metrics.
+/// Metrics log of one function: writes one structured line per batch.
 #[derive(Clone)]
 pub struct MetricsLog {
     function: &'static str,
@@ -21,22 +21,22 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// The journal of `function`, whose counts go to the CloudWatch namespace `namespace`.
+    /// Creates the log of `function`, with metrics in the CloudWatch namespace `namespace`.
     #[must_use]
     #[expect(clippy::print_stdout, reason = "standard output is where Lambda reads EMF")]
     pub fn new(function: &'static str, namespace: String) -> Self {
         Self { function, namespace, write: Arc::new(|line| println!("{line}")) }
     }
 
-    /// The same, whose lines go to `write` and not to standard output.
+    /// Writes lines with `write` instead of to standard output.
     #[must_use]
     pub fn with_writer(self, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
         Self { write: Arc::new(write), ..self }
     }
 
-    /// Writes the batch's line, and one more for each code of its bad rows, to standard output.
+    /// Writes the line of the batch, and one more line for each code of its bad rows.
     ///
-    /// `extra` are fields of this function alone; they are logged and are no metrics.
+    /// `extra` holds fields of this function alone. They are logged but are not metrics.
     pub fn write_batch(
         &self,
         counts: &BatchCounts,
@@ -48,19 +48,22 @@ impl MetricsLog {
         self.lines(counts, codes, took, extra, now).iter().for_each(|line| (self.write)(line));
     }
 
-    /// Writes one line for each code of what was refused at the door: rows whose sender was told, so
-    /// that they are in no book. The metric `rejected` has the dimension `function`, and also `code`.
+    /// Writes one line for each code of the rows rejected at ingest.
+    ///
+    /// The producer received the rejection in the response, so batch counts leave these rows out.
+    /// The metric `rejected` has the dimension sets `function`, and `function` with `code`.
     pub fn write_rejected(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) {
         self.rejected_lines(codes, now).iter().for_each(|line| (self.write)(line));
     }
 
-    /// Writes one line for each rule that matched, with the books of its alerts. The metrics have the
-    /// dimension `function`; `alerts_matched` also has `rule`.
+    /// Writes one line with the alert counts of each rule that matched.
+    ///
+    /// The metrics have the dimension `function`; `alerts_matched` also has `rule`.
     pub fn write_alert_counts(&self, counts: &BTreeMap<String, AlertCounts>, now: Timestamp) {
         self.alerts_lines(counts, now).iter().for_each(|line| (self.write)(line));
     }
 
-    /// Writes a line with the metric `name`, which counts one, with the dimension `function`.
+    /// Writes a line that adds 1 to the metric `name`, with the dimension `function`.
     pub fn write_count(&self, message: &str, name: &str, now: Timestamp) {
         let mut line = self.line(&[&["function"]], vec![name.to_owned()], now);
         line["message"] = json!(message);
@@ -156,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happened_once_counts_one() {
+    fn single_occurrence_counts_one() {
         let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
         let written = lines.clone();
         let metrics_log = MetricsLog::new("alerts", "Tributary/test".into());
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_log_record_and_a_metric() {
+    fn batch_line_is_log_and_metric() {
         let metrics_log = MetricsLog::new("transform", "Tributary/dev".into());
         let counts =
             BatchCounts { received: 3, delivered: 2, quarantined: 1, ..BatchCounts::default() };
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_books_of_alerts_count_by_function_and_their_matches_by_rule_too() {
+    fn alert_counts_have_function_and_rule_dimensions() {
         let metrics_log = MetricsLog::new("alerts", "Tributary/dev".into());
         let counts = AlertCounts { matched: 12, sent: 4, digested: 8, ..AlertCounts::default() };
         let counts = BTreeMap::from([("severe-accident".to_owned(), counts)]);
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_rejected_counts_by_function_and_by_code() {
+    fn rejected_rows_count_by_function_and_code() {
         let metrics_log = MetricsLog::new("ingest-http", "Tributary/dev".into());
         let codes = BTreeMap::from([(Code::OutOfRange, 2)]);
 

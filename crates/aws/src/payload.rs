@@ -1,7 +1,8 @@
 //! The Kinesis payload of a function, and the answer to it.
 //!
-//! `aws_lambda_events` refuses the whole payload for one record whose data is not base64, and the
-//! window state that AWS documents. These types take what comes: a broken record is one bad row.
+//! `aws_lambda_events` rejects the whole payload if the data of one record is not base64, or if it
+//! has the window state that AWS documents. These types accept both; a broken record is one bad
+//! row.
 //!
 //! Shape: <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>.
 
@@ -10,10 +11,10 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What Lambda hands a function for a batch of a stream, borrowed from the payload's text.
+/// Kinesis payload of one invocation, borrowed from its JSON text.
 #[derive(Debug, Deserialize)]
 pub struct KinesisPayload<'a> {
-    /// The batch, in the order of the shard.
+    /// Records in the order of the shard.
     #[serde(borrow, rename = "Records", default)]
     pub records: Vec<KinesisRecord<'a>>,
 }
@@ -40,22 +41,24 @@ struct KinesisData<'a> {
 }
 
 impl<'a> KinesisPayload<'a> {
-    /// Reads a payload.
+    /// Parses a payload.
     ///
     /// # Errors
     ///
-    /// When it is no Kinesis payload at all, or a record has no sequence number to report it by.
+    /// Fails when it is not a Kinesis payload, or a record has no sequence number to report it by.
     pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
         object(text)
     }
 }
 
-/// Reads a payload that is a JSON object. Serde would read the fields of a struct from an array, too,
-/// and `[]` for a batch without records.
+/// Parses a payload that must be a JSON object.
+///
+/// Serde also reads the fields of a struct from an array, and would accept `[]` as a batch without
+/// records.
 ///
 /// # Errors
 ///
-/// When the text is no JSON object, or not of this shape.
+/// Fails when the text is not a JSON object, or does not have the shape of `T`.
 pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
     if text.trim_ascii_start().starts_with('{') {
         serde_json::from_str(text)
@@ -64,14 +67,16 @@ pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Er
     }
 }
 
-/// What a schedule sends: <https://docs.aws.amazon.com/eventbridge/latest/ref/events-structure.html>.
+/// Payload of an `EventBridge` schedule.
+///
+/// Format: <https://docs.aws.amazon.com/eventbridge/latest/ref/events-structure.html>.
 #[derive(Deserialize)]
 struct Scheduled<'a> {
     #[serde(rename = "detail-type")]
     detail_type: &'a str,
 }
 
-/// Whether a payload is what a schedule of `EventBridge` sends.
+/// Returns true for a payload that an `EventBridge` schedule sent.
 #[must_use]
 pub fn is_scheduled(payload: &str) -> bool {
     let scheduled = object::<Scheduled<'_>>(payload);
@@ -79,19 +84,19 @@ pub fn is_scheduled(payload: &str) -> bool {
 }
 
 impl KinesisRecord<'_> {
-    /// The number that names the record in its shard.
+    /// Returns the sequence number, which identifies the record in its shard.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.kinesis.sequence_number
     }
 
-    /// The shard it was read from; empty where the payload does not say.
+    /// Returns the shard of the record; empty where the payload does not name it.
     #[must_use]
     pub fn shard_id(&self) -> &str {
         self.event_id.split_once(':').map_or("", |(shard, _)| shard)
     }
 
-    /// When the stream took the record, to the millisecond.
+    /// Returns the arrival time: when the stream accepted the record, to the millisecond.
     #[must_use]
     pub fn arrival_time(&self) -> Timestamp {
         // Saturates, and is checked below.
@@ -103,7 +108,7 @@ impl KinesisRecord<'_> {
     ///
     /// # Errors
     ///
-    /// Where the data is not base64, the text itself.
+    /// Returns the text itself when it is not base64.
     pub fn decode_into(&self, bytes: &mut Vec<u8>) -> Result<(), &str> {
         bytes.clear();
         let data: &str = &self.kinesis.data;
@@ -111,7 +116,7 @@ impl KinesisRecord<'_> {
     }
 }
 
-/// The answer to a batch: nothing, or where the shard's checkpoint must stay.
+/// Response to a batch: empty, or the record at which the checkpoint of the shard must stay.
 ///
 /// See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -121,16 +126,16 @@ pub struct BatchResponse {
     pub batch_item_failures: Vec<BatchItemFailure>,
 }
 
-/// One item that must be delivered again.
+/// One item that Lambda must redeliver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BatchItemFailure {
-    /// A sequence number, or the id of an SQS message.
+    /// Sequence number of a record, or id of an SQS message.
     #[serde(rename = "itemIdentifier")]
     pub item_identifier: String,
 }
 
 impl BatchResponse {
-    /// The answer that reports `items`.
+    /// Returns the response that reports `items` as failed.
     pub fn failed(items: impl IntoIterator<Item = String>) -> Self {
         let failure = |item_identifier| BatchItemFailure { item_identifier };
         Self { batch_item_failures: items.into_iter().map(failure).collect() }
@@ -149,7 +154,7 @@ mod tests {
         "state": {"1": 282, "2": {"nested": true}}, "isFinalInvokeForWindow": false}"#;
 
     #[test]
-    fn a_payload_with_window_state_is_read() {
+    fn payload_with_window_state_is_parsed() {
         let payload = KinesisPayload::from_json(WINDOWED).unwrap();
 
         let record = &payload.records[0];
@@ -161,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_is_not_base64_is_told_and_kept() {
+    fn invalid_base64_is_returned_as_text() {
         let text = WINDOWED.replace("SGVsbG8=", "§§ not base64");
         let payload = KinesisPayload::from_json(&text).unwrap();
 
@@ -169,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_no_batch() {
+    fn non_object_payload_is_rejected() {
         for text in ["[]", "[[]]", "7", "", "{"] {
             assert!(KinesisPayload::from_json(text).is_err(), "{text}");
         }
@@ -177,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_means_success() {
+    fn empty_response_means_success() {
         let json = serde_json::to_string(&BatchResponse::default()).unwrap();
         assert_eq!(json, r#"{"batchItemFailures":[]}"#);
 

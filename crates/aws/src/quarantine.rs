@@ -1,20 +1,27 @@
-//! Quarantine: where bad rows go before the checkpoint may pass them.
+//! Quarantine: stores bad rows before the checkpoint may pass them.
 
 use jiff::Timestamp;
 use tributary_model::bad_row::{BadRow, Origin, Rejection};
 
+use crate::clients::{self, SdkConfig};
 use crate::deadline::Deadline;
 use crate::error::SetupError;
-use crate::firehose::MAX_RECORD_BYTES;
+use crate::firehose::{DeliveryStream, MAX_RECORD_BYTES};
 use crate::producer::{Delivery, Outbound, Producer};
 use crate::put::BatchPut;
 
-/// The bad rows of one batch, as the lines they become.
+/// Returns a producer for the delivery stream `name`.
+#[must_use]
+pub fn connect(name: String, sdk: &SdkConfig) -> Producer<DeliveryStream> {
+    Producer::new(DeliveryStream::new(clients::firehose(sdk), name))
+}
+
+/// Bad rows of one batch, encoded as lines.
 #[derive(Debug, Default)]
 pub struct BadRows(Vec<Outbound<Vec<u8>>>);
 
 impl BadRows {
-    /// Adds the record at `position`; `payload` is its exact bytes, where there were not too many.
+    /// Adds the record at `position`; `payload` is its exact bytes, unless it was too large.
     pub fn push(
         &mut self,
         position: usize,
@@ -27,25 +34,27 @@ impl BadRows {
         self.0.push(Outbound { position, entry });
     }
 
-    /// How many there are.
+    /// Returns the number of bad rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns true without any bad row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Delivers them. A bad row that quarantine does not take is broken plumbing: it stays before
-    /// the checkpoint like any record that could not be delivered. It takes half of the time at
-    /// most: the records before the first bad row can still go on.
+    /// Delivers the bad rows, in half of the remaining time at most.
+    ///
+    /// A bad row that quarantine does not accept is a retryable error: the checkpoint stays before
+    /// it, as for any undelivered record. The other half of the time is left for the records before
+    /// the first bad row, which can still be delivered.
     ///
     /// # Errors
     ///
-    /// [`SetupError`] when the delivery stream cannot be used at all.
+    /// [`SetupError`] when the delivery stream can never work, such as when it is missing.
     pub async fn deliver<Q: BatchPut<Entry = Vec<u8>>>(
         &self,
         quarantine: &Producer<Q>,

@@ -1,4 +1,4 @@
-//! A stream read shard by shard, without an event source mapping: what a person looks at.
+//! Stream reader for the CLI: reads shard by shard, without an event source mapping.
 
 use std::time::Duration;
 
@@ -16,57 +16,57 @@ const LIST_SHARDS: &str = "kinesis:ListShards";
 const GET_SHARD_ITERATOR: &str = "kinesis:GetShardIterator";
 const GET_RECORDS: &str = "kinesis:GetRecords";
 
-/// Where reading begins.
+/// Start position of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// With what comes from now on.
+    /// Records that arrive from now on.
     Latest,
-    /// With the oldest record that the stream still has.
+    /// From the oldest record that the stream retains.
     Oldest,
-    /// With the first record that arrived at this time or later.
+    /// From the first record that arrived at this time or later.
     At(Timestamp),
     /// After the record of this sequence number.
     After(String),
 }
 
-/// A shard and where it comes from.
+/// Shard and its parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// The id.
+    /// Id of the shard.
     pub id: String,
-    /// The shard it was split from, or the two it was merged of; the stream may not have them any more.
+    /// Shard it was split from, or two it was merged from. The stream may no longer list them.
     pub parents: Vec<String>,
-    /// Whether it takes records.
+    /// True while the shard accepts records.
     pub is_open: bool,
 }
 
-/// One record of a stream, as it is stored.
+/// Stored record of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its number in the shard.
+    /// Sequence number in the shard.
     pub sequence_number: String,
-    /// What decided its shard.
+    /// Partition key, which decided the shard.
     pub partition_key: String,
-    /// When it arrived.
+    /// Arrival time.
     pub arrived_at: Timestamp,
-    /// The bytes.
+    /// Data of the record.
     pub data: Vec<u8>,
 }
 
-/// What one call read.
+/// Result of one `GetRecords` call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// Records in the order of the shard.
     pub records: Vec<Record>,
-    /// Where to read on; `None` when the shard has ended.
+    /// Iterator of the next page; `None` when the shard is closed and fully read.
     pub next: Option<String>,
-    /// Where the keys of a shard that has ended go on.
+    /// Child shards that continue the keys of a closed shard.
     pub children: Vec<Shard>,
-    /// How far behind the newest record this is.
+    /// Lag behind the newest record of the shard.
     pub behind: Duration,
 }
 
-/// Why a page could not be read.
+/// Error of reading a page.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PageError {
     /// The iterator is older than five minutes.
@@ -87,13 +87,13 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of `stream`. It does not retry: who reads knows how long to wait.
+    /// Creates a reader of `stream`. It does not retry: the caller decides how long to wait.
     #[must_use]
     pub fn new(client: Client, stream: String) -> Self {
         Self { client, stream }
     }
 
-    /// Every shard that the stream has or still remembers.
+    /// Returns every shard that the stream lists, open or closed.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Reader {
         let mut shards = Vec::new();
         let mut token: Option<String> = None;
         loop {
-            // The service takes either of the two.
+            // The service accepts a name or a token, not both.
             let name = token.is_none().then(|| self.stream.clone());
             let request = self.client.list_shards().set_stream_name(name).set_next_token(token);
             let answer = request.send().await;
@@ -116,7 +116,7 @@ impl Reader {
         }
     }
 
-    /// An iterator of a shard, which is good for five minutes.
+    /// Returns an iterator of a shard, which is valid for 5 minutes.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl Reader {
         })
     }
 
-    /// The next records of an iterator.
+    /// Reads the next records of an iterator.
     ///
     /// # Errors
     ///

@@ -1,29 +1,31 @@
-//! From the records of a batch to the user records they hold.
+//! From the records of a batch to their user records.
 //!
-//! A record is a KPL aggregate of many user records, or is its own only one. What comes after this
-//! counts, rejects and delivers user records; only the checkpoint is of the stream's.
+//! A record is a KPL aggregate of many user records, or is its own only one. Later steps count,
+//! reject and deliver user records; only the checkpoint counts records of the stream.
 
+use jiff::Timestamp;
 use tributary_kpl as kpl;
 use tributary_model::bad_row::{Code, Origin, Rejection};
 
 use crate::batch::{Disposition, Dispositions};
 use crate::payload::KinesisRecord;
+use crate::quarantine::BadRows;
 
-/// Where a user record is.
+/// Position of a user record in its batch.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordContext<'a> {
-    /// Its position among the user records of the batch.
+    /// Position among the user records of the batch.
     pub position: usize,
-    /// The record it came in.
+    /// Record it came in.
     pub record: &'a KinesisRecord<'a>,
-    /// Its index in the aggregate, where the record is one.
+    /// Index in the aggregate, where the record is one.
     index: Option<usize>,
 }
 
-impl RecordContext<'_> {
-    /// The origin of a user record whose own id cannot be read.
+impl<'a> RecordContext<'a> {
+    /// Returns the origin of a user record whose own id cannot be read.
     #[must_use]
-    pub fn origin(&self) -> Origin<'_> {
+    pub fn origin(&self) -> Origin<'a> {
         let (shard, number) = (self.record.shard_id(), self.record.sequence_number());
         let arrived_at = self.record.arrival_time();
         match self.index {
@@ -33,17 +35,59 @@ impl RecordContext<'_> {
     }
 }
 
-/// A record of which no user record can be read: one bad row, with the bytes it had.
+/// User record that is being classified.
+pub struct UserRecord<'a> {
+    /// Position in the batch.
+    pub context: &'a RecordContext<'a>,
+    /// Exact bytes.
+    pub data: &'a [u8],
+    bad_rows: &'a mut BadRows,
+    now: Timestamp,
+}
+
+impl UserRecord<'_> {
+    /// Makes the record a bad row.
+    pub fn reject(&mut self, rejection: &Rejection, origin: &Origin<'_>) -> Disposition {
+        self.bad_rows.push(self.context.position, rejection, origin, Some(self.data), self.now);
+        match rejection.code {
+            Code::Late => Disposition::Late,
+            code => Disposition::Quarantined(code),
+        }
+    }
+}
+
+/// Passes each user record of `records` to `each`, and returns the dispositions and bad rows. A
+/// record that cannot be decoded is a bad row.
+pub fn classify(
+    records: &[KinesisRecord<'_>],
+    now: Timestamp,
+    mut each: impl FnMut(&mut UserRecord<'_>) -> Disposition,
+) -> (Dispositions, BadRows) {
+    let mut bad_rows = BadRows::default();
+    let dispositions = unpack(records, |context, data| {
+        let bad_rows = &mut bad_rows;
+        match data {
+            Ok(data) => each(&mut UserRecord { context, data, bad_rows, now }),
+            Err(UndecodableRecord { rejection, bytes }) => {
+                let mut record = UserRecord { context, data: bytes, bad_rows, now };
+                record.reject(&rejection, &context.origin())
+            }
+        }
+    });
+    (dispositions, bad_rows)
+}
+
+/// Record of which no user record can be read: one bad row, with the bytes it had.
 #[derive(Debug)]
 pub struct UndecodableRecord<'a> {
-    /// What is wrong.
+    /// Fault and its code.
     pub rejection: Rejection,
     /// The record, or the text that is not base64.
     pub bytes: &'a [u8],
 }
 
-/// Gives each user record of `records` to `each`, which says what became of it. Their order is the
-/// order of the shard.
+/// Passes each user record of `records` to `each`, in the order of the shard, and collects the
+/// dispositions that `each` returns.
 pub fn unpack(
     records: &[KinesisRecord<'_>],
     mut each: impl FnMut(&RecordContext<'_>, Result<&[u8], UndecodableRecord<'_>>) -> Disposition,
@@ -53,8 +97,8 @@ pub fn unpack(
     for record in records {
         dispositions.begin_record();
         let mut take = |index, read: Result<&[u8], UndecodableRecord<'_>>| {
-            let place = RecordContext { position: dispositions.len(), record, index };
-            dispositions.push(each(&place, read));
+            let context = RecordContext { position: dispositions.len(), record, index };
+            dispositions.push(each(&context, read));
         };
         if let Err(text) = record.decode_into(&mut data) {
             let rejection = Rejection::row(Code::BrokenBase64, "the data is not base64");

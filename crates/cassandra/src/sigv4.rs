@@ -1,4 +1,4 @@
-//! SigV4 authentication of Amazon Keyspaces: the server sends a nonce and the client returns it
+//! `SigV4` authentication of Amazon Keyspaces: the server sends a nonce and the client returns it
 //! signed.
 //!
 //! See

@@ -42,7 +42,7 @@ pub struct PipelineConfig {
 impl PipelineConfig {
     /// Parses the text of a `pipeline.toml`.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// If the text does not have this shape. The message holds line and column.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
@@ -57,7 +57,7 @@ impl PipelineConfig {
 
     /// Compiles the step from raw records to events: ranges and filters.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// See [`Transformer::compile`].
     pub fn transformer(&self) -> Result<Transformer, ConfigError> {
@@ -66,7 +66,7 @@ impl PipelineConfig {
 
     /// Compiles the windows.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// See [`tributary_windows::compile`].
     pub fn window_specs(&self) -> Result<Vec<Spec>, ConfigError> {
@@ -81,7 +81,7 @@ impl PipelineConfig {
 
     /// Returns the metrics after checking that their datasets exist.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// See [`metric::check`].
     pub fn checked_metrics(self) -> Result<Vec<MetricSpec>, ConfigError> {
@@ -91,7 +91,7 @@ impl PipelineConfig {
 
     /// Compiles rules over the configured datasets.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// See [`Rules::compile`].
     pub fn rules(&self, alerts: &AlertsConfig) -> Result<Rules, ConfigError> {

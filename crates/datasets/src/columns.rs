@@ -18,7 +18,7 @@ type Required = &'static [&'static [&'static str]];
 /// Returns the dataset of `columns`: `named` if given and complete, else the dataset whose required
 /// columns are all present. Of several, the one with the most required columns wins.
 ///
-/// |# Errors
+/// # Errors
 ///
 /// [`Code::MissingColumn`] if a column of `named`, or of the nearest dataset, is missing;
 /// [`Code::UnknownDataset`] if the columns fit no dataset, or several equally.
@@ -40,7 +40,7 @@ pub(crate) fn of_columns(
 /// Works as [`of_columns`], but an absent field counts as empty, so only the required fields of a
 /// row must be present.
 ///
-/// |# Errors
+/// # Errors
 ///
 /// See [`of_columns`].
 pub(crate) fn of_fields(fields: &[&str]) -> Result<&'static dyn Dataset, Rejection> {

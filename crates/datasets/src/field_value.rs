@@ -239,7 +239,7 @@ impl<'de> Visitor<'de> for FieldValueVisitor {
 /// For fields that are mostly numbers, which then cost no allocation and keep every digit, and for
 /// fields that may be an object. If nearly all values are strings, plain deserialization is faster.
 ///
-/// |# Errors
+/// # Errors
 ///
 /// Errors of `deserializer`.
 pub fn verbatim<'de: 'a, 'a, D: Deserializer<'de>>(

@@ -53,7 +53,7 @@ pub trait Dataset: Sync {
 
     /// Checks the data compiled in for this dataset. Called once, before any row.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// Names the file and its fault.
     fn check(&self) -> Result<(), ConfigError> {
@@ -66,7 +66,7 @@ pub trait Dataset: Sync {
     /// `received_at` is the time Tributary received the row. If it is `None`, for example for a row
     /// of a file read offline, the event time counts as the arrival time.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// A present but invalid value rejects the whole row.
     fn event<'a>(

@@ -37,7 +37,7 @@ struct Point<'a> {
 ///
 /// An object with two null coordinates is absent: the device does not know its position.
 ///
-/// |# Errors
+/// # Errors
 ///
 /// [`Code::OutOfRange`] for coordinates that are not on Earth, [`Code::InvalidNumber`] for a value
 /// that is not a number, [`Code::MissingField`] for a single coordinate, [`Code::DuplicateField`]

@@ -64,7 +64,7 @@ pub struct BrokenAggregate(pub &'static str);
 /// no plain record starts with the magic number. Treated as plain, it would be quarantined with a
 /// misleading reason, so it is reported as a broken aggregate: one bad row with all its bytes.
 ///
-/// |# Errors
+/// # Errors
 ///
 /// [`BrokenAggregate`] if the aggregate is truncated or damaged, or refers to a key that is not in
 /// its table. None of its user records can be trusted then.

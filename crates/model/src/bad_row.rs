@@ -10,8 +10,8 @@ use crate::id::Id;
 use crate::json::to_json;
 use crate::time::as_millis;
 
-/// How much of a name is kept where a bad row would be too large even without its bytes: only a
-/// record that none of our functions wrote has names of that kind.
+/// Maximum characters of a name in a bad row that is too large even without its payload. Only
+/// records that no Tributary function wrote have such names.
 const MAX_NAME_CHARS: usize = 1024;
 
 /// Codes of bad rows. The list is closed because a code is a metric dimension.

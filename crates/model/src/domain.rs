@@ -270,7 +270,7 @@ impl Schemas {
 
     /// Returns the fields of a dataset's readings, for the configuration entry `owner`.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// If `dataset` is unknown. The message names `owner` and the known datasets.
     pub fn require(&self, owner: &str, dataset: &str) -> Result<&Fields, ConfigError> {

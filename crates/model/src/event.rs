@@ -133,7 +133,7 @@ pub struct WindowSpan<'a> {
 impl<'a> Event<'a> {
     /// Reads an event from a record of the EVENTS stream, borrowing its text.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// If the bytes are not one event of this shape.
     pub fn from_json(data: &'a [u8]) -> Result<Self, serde_json::Error> {

@@ -12,7 +12,7 @@ pub fn is_object(json: &[u8]) -> bool {
 
 /// Returns `value` as JSON text.
 ///
-/// |# Panics
+/// # Panics
 ///
 /// If `value` holds a map whose keys are not text. No record does.
 #[must_use]
@@ -25,6 +25,10 @@ pub fn to_json(value: &(impl Serialize + ?Sized)) -> String {
 }
 
 /// Appends `text` to `out` as a JSON string.
+///
+/// # Panics
+///
+/// Never: a vector accepts every byte.
 #[expect(clippy::expect_used, reason = "a vector takes every byte")]
 pub fn push_json(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a vector takes every byte");

@@ -39,7 +39,7 @@ pub struct RawRecord<'a> {
 impl<'a> RawRecord<'a> {
     /// Reads a record of the RAW stream, borrowing everything from it.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// If the bytes are not one raw record.
     pub fn from_json(data: &'a [u8]) -> Result<Self, serde_json::Error> {

@@ -61,7 +61,7 @@ pub mod as_millis {
 
     /// Writes `time` with exactly three fractional digits of a second.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// Errors of `serializer`.
     pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
@@ -70,7 +70,7 @@ pub mod as_millis {
 
     /// Reads any RFC 3339 time with an offset.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// If the value is not an RFC 3339 time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
@@ -87,7 +87,7 @@ pub mod as_rfc3339 {
 
     /// Writes `time` as `2016-02-08T10:46:00Z`.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// Errors of `serializer`.
     pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
@@ -96,7 +96,7 @@ pub mod as_rfc3339 {
 
     /// Reads any RFC 3339 time with an offset.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// If the value is not an RFC 3339 time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {

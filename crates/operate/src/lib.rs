@@ -1,5 +1,5 @@
-//! Operator commands for data that did not arrive: replay of [quarantined](quarantine) rows
-//! and [reconciliation] of the batch counts of all functions.
+//! Operator commands for data that did not arrive: replay of [quarantined](quarantine) rows and
+//! [reconciliation] of the batch counts of all functions.
 //!
 //! This crate does no I/O. The `tributary` command lists objects and puts records.
 

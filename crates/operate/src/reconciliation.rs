@@ -10,18 +10,18 @@ use serde::Serialize;
 
 use tributary_model::counts::BatchCounts;
 
-/// A stream with the functions at its two ends.
+/// Stream with its producers and consumers.
 #[derive(Clone, Copy, Debug)]
 pub struct Stream {
     /// Name in the report.
     pub name: &'static str,
-    /// Functions that put records on it.
+    /// Functions that put records.
     pub producers: &'static [&'static str],
-    /// Functions that read its records.
+    /// Functions that take records.
     pub consumers: &'static [&'static str],
 }
 
-/// The time that is looked at.
+/// Time range of a reconciliation.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeRange {
     /// Start, inclusive.
@@ -35,15 +35,13 @@ pub struct TimeRange {
 /// Batch counts of a function, by batch or by minute.
 #[derive(Clone, Debug, Default)]
 pub struct FunctionSeries {
-    /// Name of the function in batch counts, such as `transform`.
+    /// Name of the function, as in [`Stream`].
     pub name: String,
     /// Counts with their times.
     pub points: Vec<(Timestamp, BatchCounts)>,
 }
 
-/// Counts of an event source mapping, kept by Lambda.
-///
-/// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics>
+/// Counts of an event source mapping, kept by the mapping itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MappingCounts {
     /// Events read from the source.
@@ -150,7 +148,8 @@ fn total<C: Copy + Default + AddAssign>(
 }
 
 impl Reconciliation {
-    /// Reconciles the counts of a time range. The series should start one `slack` before it.
+    /// Reconciles the counts of a time range over `streams`. The series should start one `slack`
+    /// before it.
     ///
     /// Two checks are exact: the counts of each function's batches, and that no event was dropped
     /// or parked. Comparing producers with consumers needs the slack: every record put earlier than

@@ -10,7 +10,7 @@ use tributary_model::domain::Schemas;
 use tributary_model::event::{Event, Kind};
 use tributary_model::time::period;
 
-/// What the dimension values beyond [`MetricSpec::max_series`] are counted under.
+/// Dimension value of series beyond [`MetricSpec::max_series`].
 const OTHER: &str = "other";
 
 /// A metric as configured in `pipeline.toml`, which explains each field.
@@ -42,7 +42,7 @@ pub enum Unit {
     None,
 }
 
-/// One series of one minute: at most [`MAX_VALUES`] distinct values, each with its count.
+/// One series of one minute: its distinct values, each with its count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Datum {
     /// Name of the metric.
@@ -88,7 +88,7 @@ struct Series {
 
 /// Checks the metrics of a configuration.
 ///
-/// |# Errors
+/// # Errors
 ///
 /// Names the metric whose dataset is unknown, that has too many dimensions, or whose `max_series`
 /// is 0.
@@ -178,7 +178,7 @@ impl<'s> Aggregator<'s> {
         }
     }
 
-    /// Returns the data in a fixed order. `now` bounds the age of a datum.
+    /// Returns one datum for each series and minute, in a fixed order.
     #[must_use]
     pub fn finish(self) -> Vec<Datum> {
         let mut series: Vec<_> = self.series.into_iter().collect();

@@ -57,7 +57,7 @@ impl Transformer {
     /// Compiles the ranges and filters of a configuration, and checks the compiled-in data of each
     /// dataset.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// Names the filter that does not compile, the empty range, the unknown dataset, or the file
     /// that a dataset cannot use.
@@ -81,7 +81,7 @@ impl Transformer {
 
     /// Returns the outcome of one raw record.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// A [`Rejection`] if the row can never become an event.
     pub fn record<'a>(&self, record: &RawRecord<'a>) -> Result<Outcome<'a>, Rejection> {
@@ -95,7 +95,7 @@ impl Transformer {
 
     /// Returns the outcome of one payload of `dataset`; for `received_at` see [`Dataset::event`].
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// A [`Rejection`] if the row can never become an event.
     pub fn payload<'a>(
@@ -169,7 +169,7 @@ impl Ranges {
 
 /// Decodes a record of the RAW stream.
 ///
-/// |# Errors
+/// # Errors
 ///
 /// [`Code::NotUtf8`] or [`Code::InvalidJson`] if it is not a raw record.
 pub fn read_raw(data: &[u8]) -> Result<RawRecord<'_>, Rejection> {

@@ -233,7 +233,7 @@ pub fn object_fault(text: &str) -> Option<String> {
 /// Returns the JSON object in `bytes`, without surrounding blanks. `what` names the bytes in
 /// messages. Of several faults it reports the most specific, as for the rows of a file.
 ///
-/// |# Errors
+/// # Errors
 ///
 /// [`ErrorKind::NotUtf8`], [`ErrorKind::NulByte`] or [`ErrorKind::InvalidJson`].
 pub fn json_object<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, ObjectError> {

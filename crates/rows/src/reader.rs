@@ -143,7 +143,7 @@ impl ObjectReader {
 
     /// Returns the next row, or [`Next::NeedInput`] if the row needs more input.
     ///
-    /// |# Errors
+    /// # Errors
     ///
     /// The rest of the object cannot be read. Every later call returns the same error.
     #[expect(clippy::should_implement_trait, reason = "the rows borrow from the reader")]

@@ -15,7 +15,7 @@ use tributary_model::json::to_json;
 
 pub use self::counts::{AlertCounts, AlertOutcome};
 
-/// How much of a text is kept in a message whose event is too large for it.
+/// Maximum length in characters of a text in a message whose event is too large for it.
 pub(crate) const MAX_TEXT_CHARS: usize = 1024;
 
 /// Maximum length in characters of a key and of the name of a watched entity.

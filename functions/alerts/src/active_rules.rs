@@ -1,7 +1,7 @@
-//! The rules in use: those that are compiled in, or those of an object in S3 that overrides them.
+//! Active rules: those that are compiled in, or those of an object in S3 that overrides them.
 //!
-//! An object is looked at before a batch, at most every so often, and never for long: a store that
-//! does not answer, or rules that are not right, leave the rules as they are.
+//! The object is refreshed before a batch, at most once in an interval and in 2 s at most. A store
+//! that does not answer, and invalid rules, leave the active rules unchanged.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,40 +19,40 @@ use tributary_model::config_error::ConfigError;
 use tributary_model::id::Id;
 use tributary_rules::Rules;
 
-/// The longest that a batch waits for the object.
+/// Maximum time that a batch waits for the object.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The largest object that is read: far more rules than anybody keeps in their head.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// Where rules come from that override those that are compiled in.
+/// Object with rules that override the compiled-in ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulesOverride {
-    /// The bucket of the object.
+    /// Bucket of the object.
     pub bucket: String,
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// How long the object is not looked at again.
+    /// Refresh interval.
     pub every: SignedDuration,
 }
 
-/// How a look at the object came out.
+/// Result of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresh {
-    /// It was not the time, or there is no object to look at.
+    /// The refresh is not due, or no object overrides the rules.
     NotDue,
-    /// It is as it was, and in use.
+    /// The object is unchanged and its rules are active.
     Unchanged,
-    /// Its rules are in use from now on.
+    /// The rules of the object are active from now on.
     Updated,
-    /// Its rules are not right; those from before stay.
+    /// The rules of the object are invalid; the previous ones stay active.
     Rejected,
-    /// It could not be read; the rules from before stay.
+    /// The object could not be read; the previous rules stay active.
     Unreadable,
 }
 
 impl Refresh {
-    /// The metric that counts it; `None` where there is nothing new.
+    /// Returns the metric that counts the result; `None` without a change to report.
     #[must_use]
     pub fn metric(self) -> Option<&'static str> {
         match self {
@@ -67,7 +67,7 @@ impl Refresh {
 type Answer = Result<Vec<u8>, String>;
 type Read = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
-/// The rules in use.
+/// Active rules, and the object that may override them.
 pub struct ActiveRules {
     state: Mutex<State>,
     source: Option<Source>,
@@ -75,9 +75,9 @@ pub struct ActiveRules {
 
 struct State {
     rules: Arc<Rules>,
-    /// When the object is looked at next; at once, while it never was.
+    /// Time of the next refresh; `None` before the first, which is due immediately.
     next: Option<Timestamp>,
-    /// What was read last, and whether it was right.
+    /// Hash of the text that was read last, and true if it was valid.
     read: Option<(Id, bool)>,
 }
 
@@ -88,7 +88,7 @@ struct Source {
     read: Read,
 }
 
-/// Rules that nothing overrides.
+/// Rules without an overriding object.
 impl From<Rules> for ActiveRules {
     fn from(rules: Rules) -> Self {
         let rules = Arc::new(rules.with_max_message_bytes(sns::MAX_MESSAGE_BYTES));
@@ -98,11 +98,11 @@ impl From<Rules> for ActiveRules {
 }
 
 impl ActiveRules {
-    /// These rules until those of the object in `store` are read.
+    /// Keeps these rules active until those of the object in `store` are read.
     ///
     /// # Errors
     ///
-    /// When the compiled-in `pipeline.toml`, which rules are held against, is wrong.
+    /// Fails when the compiled-in `pipeline.toml`, which rules are checked against, is invalid.
     pub fn overridden(
         self,
         by: RulesOverride,
@@ -129,7 +129,7 @@ impl ActiveRules {
         Ok(Self { source: Some(Source { name, every, pipeline, read }), ..self })
     }
 
-    /// The rules for a batch at `now`, after a look at the object where that is due.
+    /// Returns the rules for a batch at `now`, after a refresh where that is due.
     pub async fn current(&self, now: Timestamp, deadline: Deadline) -> (Arc<Rules>, Refresh) {
         let refresh = match &self.source {
             Some(source) if self.is_due(now, source.every) => self.refresh(source, deadline).await,
@@ -138,7 +138,7 @@ impl ActiveRules {
         (Arc::clone(&self.state().rules), refresh)
     }
 
-    /// Whether it is time to look; if so, the next time is set, however this one comes out.
+    /// Returns true if a refresh is due, and then schedules the next one, whatever the result.
     fn is_due(&self, now: Timestamp, every: SignedDuration) -> bool {
         let mut state = self.state();
         if state.next.is_some_and(|next| now < next) {
@@ -188,14 +188,14 @@ impl ActiveRules {
     }
 }
 
-/// The rules of a text, where `tributary rules check` would find nothing wrong with them.
+/// Compiles the rules of a text in which `tributary rules check` would find no error.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, with line and column.
+/// Returns the first fault, with line and column.
 fn compiled(bytes: &[u8], pipeline: &PipelineConfig) -> Result<Rules, String> {
     let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let checked = pipeline.check_rules(&text);
+    let checked = pipeline.check_rules(text);
     if let Some(finding) = checked.errors().next() {
         let more = checked.errors().count() - 1;
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };

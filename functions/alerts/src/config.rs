@@ -1,35 +1,35 @@
-//! What `alerts` reads from its environment.
+//! Environment of `alerts`.
 
 use jiff::SignedDuration;
 use tributary_aws::env::{Env, EnvError};
 
 use crate::active_rules::RulesOverride;
 
-/// The environment of `alerts`.
+/// Environment of the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Name of the delivery stream for records that are no events.
+    /// Name of the delivery stream for records that are not events.
     pub quarantine_delivery_stream: String,
-    /// The topic for alerts.
+    /// ARN of the default topic for alerts.
     pub alerts_topic_arn: String,
-    /// The topic for critical ones; may be the same.
+    /// ARN of the topic for critical alerts; may be the default topic.
     pub critical_alerts_topic_arn: String,
-    /// The topic for warnings; may be the same.
+    /// ARN of the topic for warnings; may be the default topic.
     pub warning_alerts_topic_arn: String,
     /// Name of the table of claims.
     pub claims_table: String,
-    /// Name of the table of what rules remember.
+    /// Name of the table of rule state.
     pub state_table: String,
-    /// Hours for which the stream of events keeps a record.
+    /// Retention of the EVENTS stream in hours.
     pub stream_retention_hours: usize,
-    /// CloudWatch namespace of the books.
+    /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
-    /// Where rules come from that override those that are compiled in.
+    /// S3 object of rules that override the compiled-in ones.
     pub rules_override: Option<RulesOverride>,
 }
 
 impl Config {
-    /// Reads it through `look_up`.
+    /// Reads the environment through `lookup`.
     ///
     /// # Errors
     ///
@@ -39,25 +39,25 @@ impl Config {
         let seconds = i64::try_from(env.number("RULES_REFRESH_SECONDS")).unwrap_or(i64::MAX);
         let every = SignedDuration::from_secs(seconds);
         let config = Self {
-            quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
+            quarantine_delivery_stream: env.quarantine_delivery_stream(),
             alerts_topic_arn: env.text("ALERTS_TOPIC_ARN"),
             critical_alerts_topic_arn: env.text("CRITICAL_ALERTS_TOPIC_ARN"),
             warning_alerts_topic_arn: env.text("WARNING_ALERTS_TOPIC_ARN"),
             claims_table: env.text("CLAIMS_TABLE"),
             state_table: env.text("STATE_TABLE"),
             stream_retention_hours: env.number("STREAM_RETENTION_HOURS"),
-            metrics_namespace: env.text("METRICS_NAMESPACE"),
+            metrics_namespace: env.metrics_namespace(),
             rules_override: env.parsed("RULES_OBJECT", |text| override_of(text, every)),
         };
         env.finish(config)
     }
 }
 
-/// The object that `bucket/key` names; none for an empty text.
+/// Parses `bucket/key` as the object of rules; an empty text means none.
 ///
 /// # Errors
 ///
-/// When one of the two is missing.
+/// Fails when the bucket or the key is missing.
 fn override_of(text: &str, every: SignedDuration) -> Result<Option<RulesOverride>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_overridden_by_an_object_where_one_is_named() {
+    fn rules_object_is_parsed_as_bucket_and_key() {
         assert_eq!(config("").unwrap().rules_override, None);
         let by = config("my-rules/prod/alerts.toml").unwrap().rules_override.unwrap();
         assert_eq!((by.bucket.as_str(), by.key.as_str()), ("my-rules", "prod/alerts.toml"));

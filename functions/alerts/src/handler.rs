@@ -1,73 +1,86 @@
-//! Batch orchestration: the core asks the rules, one topic at the edge tells people, each thing once.
+//! The life of a batch of events: rules are evaluated, their state recorded, each alert sent once.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tracing::error;
 use tributary_aws::alert_state::{AlertState, AlertStateTable};
-use tributary_aws::batch::Disposition;
+use tributary_aws::batch::{Disposition, KinesisBatch};
 use tributary_aws::claims::{ClaimStore, ClaimsTable, RetryingClaims};
-use tributary_aws::clients;
+use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::deadline::Deadline;
-use tributary_aws::delivery::QuarantineBarrier;
-use tributary_aws::error::InvocationError;
-use tributary_aws::events;
+use tributary_aws::error::{InvocationError, SetupError};
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::log::MetricsLog;
-use tributary_aws::payload::{BatchResponse, KinesisPayload, is_scheduled};
+use tributary_aws::payload::{BatchResponse, is_scheduled};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
+use tributary_aws::quarantine;
 use tributary_aws::s3::S3;
 use tributary_aws::sns::{Notification, Topic};
 use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Kind;
-use tributary_rules::Severity;
 use tributary_rules::alert::{Alert, AlertCounts};
+use tributary_rules::{Rules, Severity};
 
 use crate::active_rules::{ActiveRules, Refresh};
 use crate::config::Config;
 use crate::no_data::SeenEntities;
-use crate::rule_state::RuleState;
-use crate::sender::{AlertSender, PendingAlert};
+use crate::rule_state::{Evaluation, RecordedEvaluations, ResolvedAlert, RuleState};
+use crate::sender::{AlertSender, PendingAlert, SendOutcome};
 
-/// How long an alert is remembered beyond the retention of the stream: what Lambda parked may be
-/// brought back so much later and finds it sent.
+/// Retention of an alert beyond that of the stream. A parked batch that an operator redrives within
+/// this time finds its alerts sent.
 const MAX_REDRIVE_DELAY: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The function, over any sinks.
+/// `alerts`, generic over its stores and sinks.
 pub struct Alerts<C, S, T, Q> {
-    /// Who sends which alert.
+    /// Claims of alerts.
     pub claims: RetryingClaims<C>,
-    /// Where alerts go.
+    /// Producer of alerts.
     pub topic: Producer<T>,
-    /// Where those of a severity go that has a topic of its own.
+    /// Producers of the severities that have a topic of their own.
     pub routes: BTreeMap<Severity, Producer<T>>,
-    /// Where records that are no events go.
+    /// Producer of bad rows: records that are no events.
     pub quarantine: Producer<Q>,
-    /// The rules in use.
+    /// Active rules.
     pub rules: ActiveRules,
-    /// What rules remember from one batch to the next.
+    /// State that rules keep between batches.
     pub state: RuleState<S>,
-    /// How long an alert is remembered, beside its cooldown.
+    /// Retention of an alert, beside its cooldown.
     pub retention: SignedDuration,
-    /// Where the books go.
+    /// Metrics log.
     pub metrics_log: MetricsLog,
-    /// The time of day.
+    /// Source of the processing time.
     pub clock: fn() -> Timestamp,
 }
 
+/// Findings of the rules about one batch.
+#[derive(Default)]
+struct Findings<'r> {
+    /// Alerts of rules that fire on one event.
+    pending: Vec<PendingAlert>,
+    /// Evaluations of rules with `for`.
+    evaluations: Vec<Evaluation<'r>>,
+    /// Entities of rules with `absent`.
+    seen_entities: SeenEntities<'r>,
+    /// True if any rule has `absent`.
+    is_watching: bool,
+    /// Latest time at which a reading of the batch was received.
+    newest: Option<Timestamp>,
+    /// Number of events that a rule failed on.
+    rule_errors: usize,
+}
+
 impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
-    /// The function over AWS.
+    /// Connects the function to AWS.
     ///
     /// # Errors
     ///
-    /// When the compiled-in `alerts.toml` or `pipeline.toml` is wrong.
-    pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
-        let quarantine =
-            DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
+    /// Fails when the compiled-in `alerts.toml` or `pipeline.toml` is invalid.
+    pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         let claims = ClaimsTable::new(clients::dynamodb(sdk), config.claims_table);
         let state = AlertStateTable::new(clients::dynamodb(sdk), config.state_table);
         let specs = PipelineConfig::from_toml(PIPELINE)?.window_specs()?;
@@ -83,13 +96,13 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
             (Severity::Critical, &config.critical_alerts_topic_arn),
             (Severity::Warning, &config.warning_alerts_topic_arn),
         ];
-        // One call for both, where both go to one topic.
+        // Severities of one topic share its calls.
         let routes = routes.into_iter().filter(|(_, arn)| **arn != config.alerts_topic_arn);
         Ok(Self {
             claims: RetryingClaims::new(claims),
             topic: topic(&config.alerts_topic_arn),
             routes: routes.map(|(severity, arn)| (severity, topic(arn))).collect(),
-            quarantine: Producer::new(quarantine),
+            quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
             rules,
             state: RuleState::new(state, &specs),
             retention: MAX_REDRIVE_DELAY.saturating_add(retention),
@@ -106,13 +119,13 @@ where
     T: BatchPut<Entry = Notification>,
     Q: BatchPut<Entry = Vec<u8>>,
 {
-    /// Processes one batch of events, or a round of the schedule, as `owner`: a name that no other
+    /// Processes one batch of events, or a scheduled run, as `owner`: an id that no other
     /// invocation has.
     ///
     /// # Errors
     ///
-    /// When the payload is neither, or a service says that it can never work: Lambda then delivers the
-    /// whole batch again.
+    /// Fails when the payload is neither, or a service can never work. Lambda then redelivers the
+    /// whole batch.
     pub async fn handle(
         &self,
         payload: &str,
@@ -126,94 +139,42 @@ where
         self.handle_batch(payload, owner, deadline).await
     }
 
-    /// A batch: what rules have to remember is noted first; where that fails the event is reported, and
-    /// whoever notes it next finds the same. Each alert is claimed, then published, then noted as sent:
-    /// see [`AlertSender`]. One that was sent before is done. The earliest record with an alert that is
-    /// neither is reported, also where the topic refused it for good: Lambda then parks the record in
-    /// the on-failure destination after its retries, and nobody's alert is lost in silence.
+    /// Processes a batch.
+    ///
+    /// State that rules keep is recorded before any alert is sent, so that a redelivery finds the
+    /// same alerts. Each alert is claimed, published and marked as sent, see [`AlertSender`]. The
+    /// answer reports the earliest record with an alert that is not known to be sent, also where
+    /// the topic rejected it: Lambda parks that record after its retries.
     async fn handle_batch(
         &self,
         payload: &str,
         owner: &str,
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
-        let started = Instant::now();
-        let payload = KinesisPayload::from_json(payload)?;
+        let mut batch = KinesisBatch::parse(payload)?;
         let (rules, refresh) = self.rules.current((self.clock)(), deadline).await;
-        let (mut pending, mut evaluations) = (Vec::new(), Vec::new());
-        let mut seen_entities = SeenEntities::default();
-        let (mut rule_errors, mut newest) = (Vec::new(), None);
-        let watching: Vec<_> = rules.iter().filter(|rule| rule.absent().is_some()).collect();
-        let (dispositions, bad_rows) =
-            events::read(&payload.records, (self.clock)(), |place, event| {
-                if event.kind == Kind::Reading {
-                    newest = newest.max(Some(event.received_at));
-                }
-                for rule in &watching {
-                    if let Some(watched) = rule.watched_entity(event) {
-                        seen_entities.add(place.position, rule, watched);
-                    }
-                }
-                let (verdicts, errors) = rules.evaluate(event);
-                for (rule, holds) in verdicts {
-                    if rule.sustained().is_some() {
-                        evaluations.extend(self.state.evaluate(place.position, rule, event, holds));
-                    } else if holds {
-                        pending.push(self.pending_alert(place.position, rule.alert(event)));
-                    }
-                }
-                rule_errors.extend(errors);
-                Ok(Disposition::Delivered)
-            });
-        if let Some(first) = rule_errors.first() {
-            let (rule, message) = (&first.rule, &first.message);
-            error!(rule, message, batch.rule_errors = rule_errors.len(), "a rule fails on events");
-        }
+        let findings = self.evaluate(&rules, &mut batch);
+        // Last-seen times first: they hold even if Lambda redelivers the batch.
+        self.record_lag(&findings, &batch, deadline).await;
+        let half = deadline.half_way();
+        let seen = self.state.record_seen(findings.seen_entities, self.retention, half).await?;
+        let barrier = batch.quarantine(&self.quarantine, deadline).await?;
+        let recorded = self.record_evaluations(findings.evaluations, barrier.end, deadline).await?;
 
-        // That they came is true, whatever becomes of the batch.
-        if let Some(last) = payload.records.last().filter(|_| !watching.is_empty()) {
-            let now = (self.clock)();
-            // Where the function before this one catches up, its records are young and their
-            // readings are not.
-            let arrived = last.arrival_time();
-            let as_of = newest.map_or(arrived, |newest| arrived.min(newest));
-            self.state.record_lag(last.shard_id(), as_of, now, deadline).await;
-        }
-        let seen =
-            self.state.record_seen(seen_entities, self.retention, deadline.half_way()).await?;
-        let barrier =
-            QuarantineBarrier::deliver(&dispositions, &bad_rows, &self.quarantine, deadline)
-                .await?;
-        // What follows of windows is found out before anything is told, and in the same order.
-        evaluations.retain(|evaluation| evaluation.position < barrier.end);
-        let expires_at = (self.clock)().checked_add(self.retention).unwrap_or(Timestamp::MAX);
-        let recorded =
-            self.state.record_evaluations(&evaluations, expires_at, deadline.half_way()).await?;
-        let due = recorded.alerts.into_iter();
+        let resolved = seen.resolved.iter().map(|it| (it.position, it.alert.clone()));
+        let due = recorded.alerts.into_iter().chain(resolved);
+        let mut pending = findings.pending;
         pending.extend(due.map(|(position, alert)| self.pending_alert(position, alert)));
-        let over: Vec<_> =
-            seen.resolved.iter().map(|it| (it.position, it.watched.clone())).collect();
-        let resolved = seen.resolved.into_iter();
-        pending.extend(resolved.map(|it| self.pending_alert(it.position, it.alert)));
         pending.sort_by_key(|pending| pending.position);
-
         let mut counts = matched_counts(&pending);
-        let ready = pending.partition_point(|pending| pending.position < barrier.end);
-        let beyond = pending.split_off(ready);
-        let mut sent = self.sender(owner, deadline).send(pending).await?;
-        for pending in &beyond {
-            sent.record_undelivered(pending);
-        }
-        let is_sent = |position: &usize| !sent.undelivered.contains(position);
-        let over = over.into_iter().filter(|(position, _)| is_sent(position));
-        let over: Vec<_> = over.map(|(_, watched)| watched).collect();
-        self.state.mark_resolved(&over, deadline).await;
+        let mut sent = self.send(pending, barrier.end, owner, deadline).await?;
+        self.mark_resolved(&seen.resolved, &sent, deadline).await;
         sent.undelivered.extend(recorded.unconfirmed);
         sent.undelivered.extend(seen.unconfirmed);
-        let errors = [recorded.last_error, seen.last_error];
-        sent.last_error = sent.last_error.or(errors.into_iter().flatten().next());
+        sent.last_error = sent.last_error.or(recorded.last_error).or(seen.last_error);
 
-        let outcome = barrier.outcome(&dispositions, &sent.undelivered, sent.last_error.as_deref());
+        let error = sent.last_error.as_deref();
+        let outcome = barrier.outcome(&batch.dispositions, &sent.undelivered, error);
         let extra = json!({
             "messages": sent.messages,
             "digests": sent.digests,
@@ -221,24 +182,109 @@ where
             "unsettled": sent.unsettled,
             "windows": recorded.marks,
             "seen": seen.written,
-            "rule_errors": rule_errors.len(),
+            "rule_errors": findings.rule_errors,
             "retried": barrier.quarantined.retried + sent.retried,
         });
         let now = (self.clock)();
-        self.metrics_log.write_batch(
-            &outcome.counts,
-            &outcome.codes,
-            started.elapsed(),
-            extra,
-            now,
-        );
+        let response = batch.finish(&outcome, extra, &self.metrics_log, now);
         add_counts(&mut counts, sent.counts);
         self.metrics_log.write_alert_counts(&counts, now);
         self.count_refresh(refresh);
-        Ok(dispositions.response(&outcome, &payload.records))
+        Ok(response)
     }
 
-    /// Counts what became of a look at the rules.
+    /// Evaluates the rules on each event of the batch.
+    fn evaluate<'r>(&self, rules: &'r Rules, batch: &mut KinesisBatch<'_>) -> Findings<'r> {
+        let watching: Vec<_> = rules.iter().filter(|rule| rule.absent().is_some()).collect();
+        let mut findings = Findings { is_watching: !watching.is_empty(), ..Findings::default() };
+        let mut rule_errors = Vec::new();
+        batch.read_events((self.clock)(), |context, event| {
+            let position = context.position;
+            if event.kind == Kind::Reading {
+                findings.newest = findings.newest.max(Some(event.received_at));
+            }
+            for rule in &watching {
+                if let Some(watched) = rule.watched_entity(event) {
+                    findings.seen_entities.add(position, rule, watched);
+                }
+            }
+            let (verdicts, errors) = rules.evaluate(event);
+            for (rule, holds) in verdicts {
+                if rule.sustained().is_some() {
+                    findings.evaluations.extend(self.state.evaluate(position, rule, event, holds));
+                } else if holds {
+                    findings.pending.push(self.pending_alert(position, rule.alert(event)));
+                }
+            }
+            rule_errors.extend(errors);
+            Ok(Disposition::Delivered)
+        });
+        findings.rule_errors = rule_errors.len();
+        if let Some(first) = rule_errors.first() {
+            let (rule, message) = (&first.rule, &first.message);
+            error!(rule, message, batch.rule_errors = rule_errors.len(), "a rule fails on events");
+        }
+        findings
+    }
+
+    /// Records that the function lags, where a rule watches entities and the batch is old.
+    async fn record_lag(
+        &self,
+        findings: &Findings<'_>,
+        batch: &KinesisBatch<'_>,
+        deadline: Deadline,
+    ) {
+        let Some(last) = batch.records.last().filter(|_| findings.is_watching) else { return };
+        let now = (self.clock)();
+        // While the function before this one catches up, its records are new and its readings old.
+        let arrived = last.arrival_time();
+        let as_of = findings.newest.map_or(arrived, |newest| arrived.min(newest));
+        self.state.record_lag(last.shard_id(), as_of, now, deadline).await;
+    }
+
+    /// Records the evaluations of windows before position `end`.
+    async fn record_evaluations(
+        &self,
+        mut evaluations: Vec<Evaluation<'_>>,
+        end: usize,
+        deadline: Deadline,
+    ) -> Result<RecordedEvaluations, SetupError> {
+        evaluations.retain(|evaluation| evaluation.position < end);
+        let expires_at = (self.clock)().checked_add(self.retention).unwrap_or(Timestamp::MAX);
+        self.state.record_evaluations(&evaluations, expires_at, deadline.half_way()).await
+    }
+
+    /// Sends the alerts before position `end`; the others are undelivered.
+    async fn send(
+        &self,
+        mut pending: Vec<PendingAlert>,
+        end: usize,
+        owner: &str,
+        deadline: Deadline,
+    ) -> Result<SendOutcome, SetupError> {
+        let ready = pending.partition_point(|pending| pending.position < end);
+        let beyond = pending.split_off(ready);
+        let mut sent = self.sender(owner, deadline).send(pending).await?;
+        for pending in &beyond {
+            sent.record_undelivered(pending);
+        }
+        Ok(sent)
+    }
+
+    /// Marks those no-data alerts as resolved whose message was sent.
+    async fn mark_resolved(
+        &self,
+        resolved: &[ResolvedAlert],
+        sent: &SendOutcome,
+        deadline: Deadline,
+    ) {
+        let is_sent = |it: &&ResolvedAlert| !sent.undelivered.contains(&it.position);
+        let entities: Vec<_> =
+            resolved.iter().filter(is_sent).map(|it| it.watched.clone()).collect();
+        self.state.mark_resolved(&entities, deadline).await;
+    }
+
+    /// Counts a refresh of the rules.
     pub(crate) fn count_refresh(&self, refresh: Refresh) {
         if let Some(name) = refresh.metric() {
             self.metrics_log.write_count("rules", name, (self.clock)());
@@ -259,7 +305,7 @@ where
     }
 }
 
-/// By rule, how many alerts are wanted.
+/// Counts the matches of each rule.
 pub(crate) fn matched_counts<'w>(
     pending: impl IntoIterator<Item = &'w PendingAlert>,
 ) -> BTreeMap<String, AlertCounts> {

@@ -1,16 +1,16 @@
-//! What goes to the topic, with what subscribers filter by.
+//! Messages for the topic, with the attributes that subscribers filter by.
 
 use tributary_aws::sns::Notification;
 use tributary_rules::alert::Alert;
 use tributary_rules::alert::digest::Digest;
 
-/// The message of one alert.
+/// Returns the message of one alert.
 #[must_use]
 pub fn of_alert(alert: &Alert) -> Notification {
     notification(alert, alert.status.as_str(), &alert.title, alert.message.clone())
 }
 
-/// The message of many alerts of one rule, of which `first` is one.
+/// Returns the message of many alerts of one rule; `first` is the first of them.
 #[must_use]
 pub fn of_digest(digest: &Digest, first: &Alert) -> Notification {
     notification(first, "digest", &digest.title, digest.message.clone())

@@ -1,68 +1,126 @@
-//! Rules with `for`: what a window says is noted, and where it completes a row, that is an alert.
+//! State that rules keep between batches: evaluated windows, last-seen times, lag, cooldowns.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use tributary_aws::alert_state::{AlertState, OPERATION};
+use tracing::warn;
+use tributary_aws::alert_state::{AlertState, OPERATION, QUERY};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::retry::{Retry, run_concurrently};
 use tributary_model::event::Event;
 use tributary_model::json::to_json;
-use tributary_rules::Rule;
 use tributary_rules::alert::Alert;
 use tributary_rules::consecutive::{Mark, Marks};
+use tributary_rules::no_data::{BUCKETS, WatchedEntity};
+use tributary_rules::{Rule, Rules};
 use tributary_windows::Spec;
 
-/// What rules remember from one batch to the next.
+use crate::no_data::{Group, SeenEntities, SeenEntity};
+
+/// Age of the newest reading of a batch above which the function lags.
+const MAX_LAG: SignedDuration = SignedDuration::from_mins(1);
+
+/// Time after such a batch for which no-data alerts are suppressed.
+const SUPPRESSION: SignedDuration = SignedDuration::from_mins(3);
+
+/// Interval at which lag is written.
+const LAG_WRITE_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+
+/// Maximum of due entities that one run reads from each part of the index.
+const MAX_DUE: usize = 1_000;
+
+/// Maximum of items whose last write this process remembers; beyond it they are written once more.
+const MAX_REMEMBERED: usize = 100_000;
+
+/// Minimum retention of the count of a cooldown period.
+const MIN_COUNTED: SignedDuration = SignedDuration::from_hours(24);
+
+/// State that rules keep between batches.
 #[derive(Clone, Debug)]
 pub struct RuleState<S> {
-    /// Where it is kept.
+    /// Store of the state.
     pub store: S,
-    /// How calls to it are made again.
+    /// Retries of calls to the store.
     pub retry: Retry,
-    /// By window spec, the time from the start of a window to that of the next.
+    /// By window spec, the start-to-start distance of its windows.
     pub slides: BTreeMap<String, SignedDuration>,
-    /// By item, when a sign of life was last written by this process.
-    pub(crate) written: Arc<Mutex<HashMap<String, Timestamp>>>,
+    /// By item, the last-seen time that this process wrote last.
+    written: Arc<Mutex<HashMap<String, Timestamp>>>,
 }
 
-/// What a window says to a rule with `for`.
+/// Evaluation of a rule with `for` on one window.
 #[derive(Clone, Debug)]
 pub struct Evaluation<'r> {
-    /// Position of its event in the batch.
+    /// Position of the window event in the batch.
     pub position: usize,
     rule: &'r Rule,
     slide: SignedDuration,
     entity: String,
     marks: Vec<Mark>,
-    /// The event, where `when` holds: it is what an alert is about.
+    /// The event where `when` holds, for the text of an alert.
     event: Option<String>,
 }
 
-/// What [`RuleState::note`] did.
+/// Result of [`RuleState::record_evaluations`].
 #[derive(Debug, Default)]
 pub struct RecordedEvaluations {
-    /// Alerts that are due, with the positions of the events that made them so.
+    /// Due alerts, with the positions of the events that completed their windows.
     pub alerts: Vec<(usize, Alert)>,
-    /// Positions of windows that are not known to be noted.
+    /// Positions of windows that are not known to be recorded.
     pub unconfirmed: Vec<usize>,
-    /// Windows that were noted.
+    /// Number of recorded marks.
     pub marks: usize,
-    /// What the store said last when it did not take something.
+    /// Last error of the store.
     pub last_error: Option<String>,
 }
 
+/// No-data alert that is over.
+#[derive(Debug)]
+pub struct ResolvedAlert {
+    /// Position of the event that ended it.
+    pub position: usize,
+    /// Alert to send.
+    pub alert: Alert,
+    /// Entity that is seen again.
+    pub watched: WatchedEntity,
+}
+
+/// Result of [`RuleState::record_seen`].
+#[derive(Debug, Default)]
+pub struct SeenUpdate {
+    /// Resolved no-data alerts, in the order of their events.
+    pub resolved: Vec<ResolvedAlert>,
+    /// Positions of events that are not known to be recorded.
+    pub unconfirmed: Vec<usize>,
+    /// Number of entities that were written.
+    pub written: usize,
+    /// Last error of the store.
+    pub last_error: Option<String>,
+}
+
+/// Due groups that are not sent in this run.
+#[derive(Debug, Default)]
+pub(crate) struct CooldownCheck {
+    /// Groups in cooldown, each with its end.
+    pub(crate) postponed: Vec<(usize, Timestamp)>,
+    /// Groups whose cooldown could not be read.
+    pub(crate) unconfirmed: BTreeSet<usize>,
+    /// Last error of the store.
+    pub(crate) last_error: Option<String>,
+}
+
 impl<S: AlertState> RuleState<S> {
-    /// A memory in `store` for rules about windows of these specs.
+    /// Returns the state in `store` for rules about windows of `specs`.
     pub fn new(store: S, specs: &[Spec]) -> Self {
         let slides = specs.iter().map(|spec| (spec.id.clone(), spec.slide)).collect();
         let retry = Retry::new(OPERATION);
         Self { store, retry, slides, written: Arc::default() }
     }
 
-    /// What a window event says to a rule with `for`; `None` where there is nothing to note.
+    /// Returns the evaluation of a window event for a rule with `for`; `None` without a mark to
+    /// record.
     #[must_use]
     pub fn evaluate<'r>(
         &self,
@@ -83,12 +141,12 @@ impl<S: AlertState> RuleState<S> {
         Some(Evaluation { position, rule, slide, entity, marks, event: copy })
     }
 
-    /// Notes what windows say, all at once as far as there may be so many calls, and finds the rows
-    /// that they complete. Where one cannot be noted its position is told, and nothing of it is due.
+    /// Records evaluations concurrently, and returns the alerts of consecutive windows that they
+    /// complete. An evaluation that cannot be recorded has no alert; its position is unconfirmed.
     ///
     /// # Errors
     ///
-    /// [`SetupError`] when the store says that it can never work.
+    /// [`SetupError`] when the store can never work.
     pub async fn record_evaluations(
         &self,
         evaluations: &[Evaluation<'_>],
@@ -120,11 +178,199 @@ impl<S: AlertState> RuleState<S> {
         recorded.alerts.sort_by_key(|(position, _)| *position);
         Ok(recorded)
     }
+
+    /// Records last-seen times that were not written lately, and returns the no-data alerts that
+    /// they resolve.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] when the store can never work.
+    pub async fn record_seen(
+        &self,
+        seen_entities: SeenEntities<'_>,
+        retention: SignedDuration,
+        deadline: Deadline,
+    ) -> Result<SeenUpdate, SetupError> {
+        let seen_entities = seen_entities.sorted(|it| {
+            !self.written_recently(&it.watched.item, it.watched.last_seen, it.rule.write_interval())
+        });
+        let answers = run_concurrently(&seen_entities, |SeenEntity { rule, watched, .. }| {
+            let due = rule.due(watched.last_seen);
+            let expires_at = due.checked_add(retention).unwrap_or(Timestamp::MAX);
+            self.retry.call(deadline, move || self.store.record_seen(watched, expires_at))
+        });
+        let mut seen = SeenUpdate::default();
+        for (answer, SeenEntity { position, rule, watched }) in
+            answers.await.into_iter().zip(seen_entities)
+        {
+            match answer {
+                Ok(known) => {
+                    seen.written += 1;
+                    match known.silent_since.filter(|since| *since < known.last_seen) {
+                        Some(since) => {
+                            let alert = rule.resolved_alert(&known, since);
+                            seen.resolved.push(ResolvedAlert { position, alert, watched: known });
+                        }
+                        None => self.remember_write(watched.item, watched.last_seen),
+                    }
+                }
+                Err(CallError::Setup(error)) => return Err(error),
+                Err(error) => {
+                    seen.unconfirmed.push(position);
+                    seen.last_error = Some(error.to_string());
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Marks no-data alerts as resolved. One that fails is found again with the next reading, and
+    /// its claim shows that it was sent.
+    pub async fn mark_resolved(&self, entities: &[WatchedEntity], deadline: Deadline) {
+        let answers = run_concurrently(entities, |watched| {
+            self.retry.call(deadline, move || self.store.mark_resolved(watched))
+        });
+        warn_failures(answers.await, "ends of silences are not noted as told");
+    }
+
+    /// Records that the function lags with `shard`: records after `as_of` are still to be read.
+    pub async fn record_lag(
+        &self,
+        shard: &str,
+        as_of: Timestamp,
+        now: Timestamp,
+        deadline: Deadline,
+    ) {
+        let name = format!("behind#{shard}");
+        if now.duration_since(as_of) <= MAX_LAG
+            || self.written_recently(&name, now, LAG_WRITE_INTERVAL)
+        {
+            return;
+        }
+        let until = now.checked_add(SUPPRESSION).unwrap_or(Timestamp::MAX);
+        match self.retry.attempt(deadline, self.store.record_lag(shard, until)).await {
+            Ok(()) => self.remember_write(name, now),
+            Err(error) => warn!(%error, "it is not noted that this function is behind"),
+        }
+    }
+
+    /// Returns the entities whose no-data alert is due: none while the function lags with a shard.
+    /// Removes from the index those that no rule watches any more.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the store does not answer.
+    pub async fn due<'r>(
+        &self,
+        rules: &'r Rules,
+        now: Timestamp,
+        deadline: Deadline,
+    ) -> Result<Vec<(&'r Rule, WatchedEntity)>, CallError> {
+        let query = self.retry.for_operation(QUERY);
+        if query.call(deadline, || self.store.is_lagging(now)).await? {
+            warn!("behind with a shard: nobody is said to be silent");
+            return Ok(Vec::new());
+        }
+        let buckets: Vec<u8> = (0..BUCKETS).collect();
+        let answers = run_concurrently(&buckets, |bucket| {
+            query.call(deadline, move || self.store.due(*bucket, now, MAX_DUE))
+        });
+        let (mut due, mut unmatched) = (Vec::new(), Vec::new());
+        for answer in answers.await {
+            for watched in answer? {
+                let rule = rules.iter().find(|rule| {
+                    rule.id() == watched.rule && rule.item_of(&watched.entity) == watched.item
+                });
+                match rule {
+                    Some(rule) => due.push((rule, watched)),
+                    None => unmatched.push(watched),
+                }
+            }
+        }
+        self.mark_sent(&unmatched, deadline).await;
+        Ok(due)
+    }
+
+    /// Counts due groups in their cooldown periods. A group that is not the first of its period is
+    /// postponed to the end of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] when the store can never work.
+    pub(crate) async fn check_cooldowns(
+        &self,
+        groups: &[Group<'_>],
+        now: Timestamp,
+        deadline: Deadline,
+    ) -> Result<CooldownCheck, SetupError> {
+        let counted: Vec<_> = groups
+            .iter()
+            .enumerate()
+            .filter_map(|(index, group)| Some((index, group, group.cooldown_period.as_ref()?)))
+            .collect();
+        let answers = run_concurrently(&counted, |&(_, group, period)| {
+            let retention = group.rule.cooldown().saturating_mul(2).max(MIN_COUNTED);
+            let expires_at = now.checked_add(retention).unwrap_or(Timestamp::MAX);
+            self.retry.call(deadline, move || self.store.raise_mark(&period.mark, expires_at))
+        });
+        let mut in_cooldown = CooldownCheck::default();
+        for ((index, group, period), answer) in counted.iter().zip(answers.await) {
+            match answer {
+                Ok(marks) => {
+                    let first = group.rule.alert_in_cooldown(&group.alert.key, period, &marks);
+                    in_cooldown.postponed.extend(first.map(|_| (*index, period.end)));
+                }
+                Err(CallError::Setup(error)) => return Err(error),
+                Err(error) => {
+                    in_cooldown.unconfirmed.insert(*index);
+                    in_cooldown.last_error = Some(error.to_string());
+                }
+            }
+        }
+        Ok(in_cooldown)
+    }
+
+    /// Marks no-data alerts as sent. One that fails is due again, and its claim shows that it was
+    /// sent.
+    pub async fn mark_sent(&self, entities: &[WatchedEntity], deadline: Deadline) {
+        let answers = run_concurrently(entities, |watched| {
+            self.retry.call(deadline, move || self.store.mark_sent(watched))
+        });
+        warn_failures(answers.await, "silences are not noted as told");
+    }
+
+    /// Postpones no-data alerts to the given times. One that fails is due in the next run.
+    pub async fn postpone(
+        &self,
+        postponed: &[(WatchedEntity, Timestamp)],
+        retention: SignedDuration,
+        deadline: Deadline,
+    ) {
+        let answers = run_concurrently(postponed, |(watched, until)| {
+            let expires_at = until.checked_add(retention).unwrap_or(Timestamp::MAX);
+            self.retry.call(deadline, move || self.store.postpone(watched, *until, expires_at))
+        });
+        warn_failures(answers.await, "silences are not put off");
+    }
+
+    fn written_recently(&self, item: &str, at: Timestamp, interval: SignedDuration) -> bool {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(item).is_some_and(|last| at.duration_since(*last) < interval)
+    }
+
+    fn remember_write(&self, item: String, at: Timestamp) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.len() >= MAX_REMEMBERED {
+            written.clear();
+        }
+        let last = written.entry(item).or_insert(at);
+        *last = at.max(*last);
+    }
 }
 
 impl Evaluation<'_> {
-    /// The alerts that are due by the marks of an item; all are about this window, and each is of the
-    /// period of the one with which `when` has held often enough.
+    /// Returns the alerts due by the marks of an item. All are about this window; the period of
+    /// each is that of the window that completed it.
     fn alerts(&self, mark: &Mark, marks: &Marks) -> Vec<Alert> {
         let event = self.event.as_ref().and_then(|event| Event::from_json(event.as_bytes()).ok());
         let (Some(event), Some(series)) = (event, self.rule.consecutive_windows(self.slide)) else {
@@ -132,5 +378,12 @@ impl Evaluation<'_> {
         };
         let completed = series.fires(&self.entity, mark, marks).into_iter();
         completed.map(|start| self.rule.alert_at(&event, start)).collect()
+    }
+}
+
+fn warn_failures(answers: Vec<Result<(), CallError>>, message: &str) {
+    let errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    if let Some(error) = errors.first() {
+        warn!(%error, batch.unnoted = errors.len(), "{message}");
     }
 }

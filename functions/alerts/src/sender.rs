@@ -1,4 +1,4 @@
-//! Sending each alert once: claimed, then published, then noted as sent.
+//! Sends each alert once: claims it, publishes it, marks it as sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -19,43 +19,43 @@ use tributary_rules::alert::{Alert, AlertCounts, AlertOutcome, digest};
 
 use crate::message;
 
-/// The most time that a group takes, from its claim to the note that it was sent. An invocation has
-/// about three times as much, so that it can wait for what one before it held when it was killed.
+/// Maximum time of a group, from its claim to the mark that it was sent. An invocation has about
+/// three times as much, so that it can wait for the lease of one that was killed.
 const GROUP_TIME: Duration = Duration::from_secs(20);
 
-/// What a lease is longer than the time its group has left: for a call that is under way when that is
-/// over, and for clocks that differ.
+/// Margin of a lease beyond the time left for its group: for a call in flight when that time ends,
+/// and for clocks that differ.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// An alert, and the position of the record it answers for.
+/// Alert to send, and the position of the record that waits for it.
 #[derive(Clone, Debug)]
 pub struct PendingAlert {
     /// Position in the batch.
     pub position: usize,
-    /// How long it is to be remembered.
+    /// Retention of its claim.
     pub retention: SignedDuration,
-    /// What to tell.
+    /// Alert.
     pub alert: Alert,
 }
 
-/// What [`AlertSender::send`] did.
+/// Result of [`AlertSender::send`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SendOutcome {
     /// Positions of alerts that are not known to be sent, in no order.
     pub undelivered: Vec<usize>,
-    /// By rule, what became of its alerts. `matched` is for the caller to count.
+    /// Alert counts by rule. The caller counts `matched`.
     pub counts: BTreeMap<String, AlertCounts>,
-    /// Messages that the topic took.
+    /// Messages that the topic accepted.
     pub messages: usize,
-    /// Of these, digests.
+    /// Digests among these.
     pub digests: usize,
-    /// Alerts that somebody else held until the time was over; of `undelivered`.
+    /// Alerts of `undelivered` whose lease another sender held until the deadline.
     pub held_by_others: usize,
-    /// Alerts that were published and could not be noted as sent: they may be sent once more.
+    /// Alerts that were published but not marked as sent: they may be sent again.
     pub unsettled: usize,
-    /// Entries that were published again.
+    /// Retried entries.
     pub retried: usize,
-    /// What a service said last when it did not take something.
+    /// Last error of a service.
     pub last_error: Option<String>,
 }
 
@@ -64,68 +64,69 @@ impl SendOutcome {
         self.counts.entry(alert.rule.clone()).or_default().record(outcome, alert.events);
     }
 
-    /// Notes that an alert is not known to be told.
+    /// Records that an alert is not known to be sent.
     pub fn record_undelivered(&mut self, pending: &PendingAlert) {
         self.undelivered.push(pending.position);
         self.record(&pending.alert, AlertOutcome::Undelivered);
     }
 }
 
-/// The way of one invocation's alerts to the topic.
+/// Sender of one invocation's alerts.
 #[derive(Clone, Copy, Debug)]
 pub struct AlertSender<'a, C, T> {
-    /// Who sends which alert.
+    /// Claims of alerts.
     pub claims: &'a RetryingClaims<C>,
-    /// Where alerts go.
+    /// Producer of alerts.
     pub topic: &'a Producer<T>,
-    /// Where those of a severity go that has a topic of its own.
+    /// Producers of the severities that have a topic of their own.
     pub routes: &'a BTreeMap<Severity, Producer<T>>,
-    /// The name of the invocation.
+    /// Id of the invocation.
     pub owner: &'a str,
-    /// The time of day.
+    /// Source of the processing time.
     pub clock: fn() -> Timestamp,
-    /// When to stop.
+    /// Instant by which work stops.
     pub deadline: Deadline,
 }
 
-/// Alerts that are still to be sent.
+/// Alerts that a pass left to send.
 #[derive(Default)]
 struct Deferred {
     alerts: Vec<PendingAlert>,
-    /// How many of them somebody else holds.
+    /// Number of them whose lease another sender holds.
     held_by_others: usize,
-    /// When the first that somebody else holds is free.
+    /// Earliest end of these leases.
     until: Option<Timestamp>,
-    /// Whether a service did not take the others.
+    /// True if a service did not accept the others.
     is_stopped: bool,
 }
 
-/// Alerts that are claimed, and the messages that tell them.
+/// Claimed alerts, and their messages.
 #[derive(Default)]
 struct ClaimedMessages {
     claimed: Vec<(PendingAlert, Claim)>,
-    /// In the order of `claimed`; what is after the last one is in none.
+    /// Messages in the order of `claimed`; alerts after the last range are in none.
     messages: Vec<(Range<usize>, Notification)>,
-    /// How many of the messages, the first ones, are of one alert each and no digests.
+    /// Number of leading messages that hold one alert each; the others are digests.
     singles: usize,
 }
 
-/// By rule that has more alerts than a batch may make messages, how many messages it may make still.
+/// Messages left to each rule with more alerts than its `digest` limit.
 type DigestBudgets = BTreeMap<String, usize>;
 
 impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
-    /// Sends what was not sent before: in groups of one call to the topic, and those of a rule that has
-    /// more than its messages all together, the most of them in digests.
+    /// Sends the alerts that were not sent before, in groups of one call to the topic. The alerts
+    /// of a rule above its `digest` limit form one group, most of them in digests.
     ///
-    /// An alert that somebody else holds is neither sent nor done. It is looked at again, at growing
-    /// delays, until it is sent, or free because its owner ended before it could send it: a
-    /// redelivery would find no more, at once and over and over. So is what a service did not take;
-    /// what comes after that waits with it. Where the time is over first, it is undelivered. So is what
-    /// the messages of its rule do not hold: the redelivery makes new ones.
+    /// An alert whose lease another sender holds is neither sent nor done. It is retried with
+    /// growing delays until it is sent, or until the lease ends because that sender was killed: a
+    /// redelivery would find the same, immediately and repeatedly. Alerts that a service did not
+    /// accept are retried as well, together with those after them. An alert that is not sent by the
+    /// deadline is undelivered, and so is one that the messages of its rule do not hold: the
+    /// redelivery makes new messages.
     ///
     /// # Errors
     ///
-    /// [`SetupError`] when the table or the topic says that it can never work.
+    /// [`SetupError`] when the table or the topic can never work.
     pub async fn send(&self, pending: Vec<PendingAlert>) -> Result<SendOutcome, SetupError> {
         let mut sent = SendOutcome::default();
         let mut pending = distinct(pending);
@@ -147,21 +148,21 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
         }
     }
 
-    /// Until the next look at what may be sent any moment, and is free at `until`.
+    /// Returns the time to the next pass, at the end of a lease at `until` or after `delay`.
     fn pause(&self, until: Option<Timestamp>, delay: Duration) -> Duration {
         let left = until.map(|until| until.duration_since((self.clock)()));
         let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
         left.map_or(delay, |left| left.min(delay)).max(Duration::from_millis(50))
     }
 
-    /// Goes through the alerts once, up to a group that a service did not take.
+    /// Sends the alerts in one pass, up to a group that a service did not accept.
     async fn pass(
         &self,
         pending: Vec<PendingAlert>,
         digest_budgets: &mut DigestBudgets,
         sent: &mut SendOutcome,
     ) -> Result<Deferred, SetupError> {
-        // A call goes to one topic.
+        // One call publishes to one topic.
         let mut by_topic = BTreeMap::<Option<Severity>, Vec<PendingAlert>>::new();
         let mut by_rule = BTreeMap::<String, Vec<PendingAlert>>::new();
         for pending in pending {
@@ -173,7 +174,7 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
             }
         }
         let mut deferred = Deferred::default();
-        // The most urgent first.
+        // Highest severity first.
         for queue in by_topic.into_values().rev() {
             let mut queue = queue.into_iter().peekable();
             while queue.peek().is_some() && !deferred.is_stopped {
@@ -192,9 +193,9 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
         Ok(deferred)
     }
 
-    /// Claims, publishes, settles: in this order, and nothing that is not claimed. All of a group go to
-    /// one topic. Each step takes
-    /// half of the time that is left at most, so that what a step did can be followed by the next.
+    /// Claims, publishes and marks a group as sent, in this order; an unclaimed alert is not
+    /// published. The alerts of a group go to one topic. Each step takes half of the time left at
+    /// most, so that the next one can complete it.
     async fn send_group(
         &self,
         group: Vec<PendingAlert>,
@@ -230,8 +231,8 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
         setup_error.map_or(Ok(()), Err)
     }
 
-    /// Claims all of a group; those that are ours. Claims that may have been taken without an answer go
-    /// to `loose`, and all of them where the table says that it can never work.
+    /// Claims the alerts of a group, and returns those that this invocation holds. Claims without
+    /// an answer, which may have been taken, go to `to_release`; so do all claims on a setup error.
     async fn claim_group(
         &self,
         group: Vec<PendingAlert>,
@@ -278,7 +279,7 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
         }
     }
 
-    /// Notes that these were sent. They are done in any case: a redelivery would send them again.
+    /// Marks alerts as sent. They are done even if that fails: a redelivery would send them again.
     async fn mark_sent(&self, published: &[Claim], deadline: Deadline, sent: &mut SendOutcome) {
         let answers = self.claims.mark_sent(published, deadline).await;
         let errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
@@ -295,7 +296,7 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
         }
     }
 
-    /// The claim of one who stops at `deadline`.
+    /// Returns the claim of an alert, whose group stops at `deadline`.
     fn claim(&self, pending: &PendingAlert, deadline: Deadline) -> Claim {
         let now = (self.clock)();
         let left = SignedDuration::try_from(deadline.remaining()).unwrap_or(SignedDuration::MAX);
@@ -311,8 +312,8 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
 }
 
 impl ClaimedMessages {
-    /// The messages for what is `claimed`: one each or, where there may be `messages` of them at most,
-    /// digests for what is too much. Where more is `waiting`, one message is kept for it.
+    /// Makes the messages of the `claimed` alerts: one each or, with a maximum of `messages`,
+    /// digests for the excess. One message is kept back where more alerts are `waiting`.
     fn of(claimed: Vec<(PendingAlert, Claim)>, messages: Option<usize>, waiting: usize) -> Self {
         let alerts: Vec<_> = claimed.iter().map(|(pending, _)| &pending.alert).collect();
         let max = match messages {
@@ -331,13 +332,13 @@ impl ClaimedMessages {
         Self { messages, singles: plan.singles, claimed }
     }
 
-    /// What goes to the topic; a position is the number of the message.
+    /// Returns the messages for the topic; a position is the index of the message.
     fn outbound(&self) -> Vec<Outbound<Notification>> {
         let entries = self.messages.iter().map(|(_, message)| message.clone()).enumerate();
         entries.map(|(position, entry)| Outbound { position, entry }).collect()
     }
 
-    /// Sorts the alerts by what became of their messages; the claims of those that are told.
+    /// Sorts the alerts by the result of their messages, and returns the claims of those published.
     fn apply_delivery(
         &mut self,
         delivery: &Delivery,
@@ -371,7 +372,7 @@ impl ClaimedMessages {
                 }
             }
         }
-        // What even digests do not hold.
+        // Alerts that not even the digests hold.
         for (pending, claim) in claimed {
             to_release.push(claim);
             sent.record_undelivered(&pending);
@@ -380,7 +381,7 @@ impl ClaimedMessages {
     }
 }
 
-/// One of each alert, at the position of its first event.
+/// Merges equal alerts, at the position of the first.
 fn distinct(pending: Vec<PendingAlert>) -> Vec<PendingAlert> {
     let mut places = HashMap::new();
     let mut distinct: Vec<PendingAlert> = Vec::new();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::warn;
-use tributary_aws::clients;
+use tributary_aws::clients::SdkConfig;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::kinesis::{Stream, StreamRecord};
@@ -43,10 +43,9 @@ impl IngestHttp<Stream> {
     /// # Errors
     ///
     /// Returns an error if the compiled-in `pipeline.toml` is wrong.
-    pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
-        let raw = Stream::new(clients::kinesis(sdk), config.raw_stream, config.max_record_bytes);
+    pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         Ok(Self {
-            raw: Producer::new(raw).with_order(config.record_order),
+            raw: config.raw.producer(sdk),
             transformer: PipelineConfig::from_toml(PIPELINE)?.transformer()?,
             metrics_log: MetricsLog::new("ingest-http", config.metrics_namespace),
             clock: Timestamp::now,

@@ -1,40 +1,36 @@
-//! What `ingest-kafka` reads from its environment.
+//! Environment of `ingest-kafka`.
 
 use std::collections::BTreeMap;
 
-use tributary_aws::env::{Env, EnvError};
-use tributary_aws::producer::Order;
+use tributary_aws::env::{Env, EnvError, StreamConfig};
 use tributary_datasets::{self as datasets, Dataset};
 use tributary_model::bad_row::shown;
 
-/// The environment of `ingest-kafka`.
+/// Environment of the function.
 #[derive(Clone)]
 pub struct Config {
-    /// Name of the stream for raw records.
-    pub raw_stream: String,
+    /// Stream for raw records.
+    pub raw: StreamConfig,
     /// Name of the delivery stream for bad rows.
     pub quarantine_delivery_stream: String,
-    /// The dataset of each topic that is not called like its dataset.
+    /// Datasets of topics whose names differ from their datasets.
     pub topics: Topics,
-    /// The most bytes of a record in the stream, with its partition key.
-    pub max_record_bytes: usize,
-    /// Whether records of one key keep their order when some of a call fail.
-    pub record_order: Order,
-    /// CloudWatch namespace of the books.
+    /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
 }
 
-/// Which dataset the records of a topic are of.
+/// Configured dataset of each topic.
 #[derive(Clone, Default)]
 pub struct Topics(BTreeMap<String, &'static dyn Dataset>);
 
 impl Topics {
-    /// Reads `topic=dataset,topic=dataset`; blanks around the parts do not matter. A topic alone is
-    /// of the dataset of its name.
+    /// Parses `topic=dataset,topic=dataset`, ignoring blanks around the parts.
+    ///
+    /// A topic without `=dataset` has the dataset of its own name.
     ///
     /// # Errors
     ///
-    /// Names the part that is not of this form, names no dataset, or names a topic again.
+    /// Names the part that has another form, an unknown dataset, or a topic that is listed twice.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut topics = BTreeMap::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -53,7 +49,7 @@ impl Topics {
         Ok(Self(topics))
     }
 
-    /// The dataset of a topic: as configured, or the one of the topic's name.
+    /// Returns the dataset of a topic: the configured one, else the one named like the topic.
     #[must_use]
     pub fn dataset(&self, topic: &str) -> Option<&'static dyn Dataset> {
         self.0.get(topic).copied().or_else(|| datasets::by_name(topic))
@@ -61,7 +57,7 @@ impl Topics {
 }
 
 impl Config {
-    /// Reads it through `look_up`.
+    /// Reads the environment through `lookup`.
     ///
     /// # Errors
     ///
@@ -69,12 +65,10 @@ impl Config {
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
         let mut env = Env::new(lookup);
         let config = Self {
-            raw_stream: env.text("RAW_STREAM"),
-            quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
+            raw: StreamConfig::from_env(&mut env, "RAW_STREAM").ordered(&mut env),
+            quarantine_delivery_stream: env.quarantine_delivery_stream(),
             topics: env.parsed("TOPIC_DATASETS", Topics::parse),
-            max_record_bytes: env.number("MAX_RECORD_BYTES"),
-            record_order: env.parsed("RECORD_ORDER", Order::parse),
-            metrics_namespace: env.text("METRICS_NAMESPACE"),
+            metrics_namespace: env.metrics_namespace(),
         };
         env.finish(config)
     }
@@ -89,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_of_the_dataset_that_is_configured_or_that_it_is_called_like() {
+    fn topic_maps_to_configured_or_namesake_dataset() {
         let topics =
             Topics::parse("prod.crashes = accidents, ,flood=telemetry,covid").ok().unwrap();
 
@@ -102,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_wrong_is_named() {
+    fn invalid_topic_entry_is_named() {
         let fault = |text: &str| Topics::parse(text).err().unwrap();
 
         for part in ["crashes", "a=weather", "a=", "a=b=covid"] {
@@ -114,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn topics_may_be_left_out_and_every_fault_is_named() {
+    fn topics_are_optional_and_faults_are_named() {
         let given = |topics: Option<&'static str>| {
             Config::from_lookup(&|name| match name {
                 "TOPIC_DATASETS" => topics.map(str::to_owned),

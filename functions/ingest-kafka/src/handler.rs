@@ -1,4 +1,4 @@
-//! Batch orchestration: each partition is a sequence of its own, with its own place to go on.
+//! The life of a batch of topics: each partition is a sequence with a resume point of its own.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,14 +9,15 @@ use serde::de::Error as _;
 use serde_json::json;
 use tracing::warn;
 use tributary_aws::batch::BatchOutcome;
-use tributary_aws::clients;
+use tributary_aws::clients::SdkConfig;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::MetricsLog;
-use tributary_aws::producer::Producer;
+use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
+use tributary_aws::quarantine;
 use tributary_model::bad_row::Code;
 use tributary_model::counts::BatchCounts;
 
@@ -24,30 +25,27 @@ use crate::config::{Config, Topics};
 use crate::payload::{KafkaFailure, KafkaPayload, KafkaPosition, KafkaResponse, Partition};
 use crate::record::{Sorted, Sorter};
 
-/// The function, over any sinks.
+/// `ingest-kafka`, generic over its sinks.
 pub struct IngestKafka<R, Q> {
-    /// Where raw records go.
+    /// Producer of raw records.
     pub raw: Producer<R>,
-    /// Where bad rows go.
+    /// Producer of bad rows.
     pub quarantine: Producer<Q>,
-    /// The dataset of each topic.
+    /// Dataset of each topic.
     pub topics: Topics,
-    /// Where the books go.
+    /// Metrics log.
     pub metrics_log: MetricsLog,
-    /// The time of day.
+    /// Source of the processing time.
     pub clock: fn() -> Timestamp,
 }
 
 impl IngestKafka<Stream, DeliveryStream> {
-    /// The function over AWS.
+    /// Connects the function to AWS.
     #[must_use]
-    pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Self {
-        let raw = Stream::new(clients::kinesis(sdk), config.raw_stream, config.max_record_bytes);
-        let quarantine =
-            DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
+    pub fn connect(config: Config, sdk: &SdkConfig) -> Self {
         Self {
-            raw: Producer::new(raw).with_order(config.record_order),
-            quarantine: Producer::new(quarantine),
+            raw: config.raw.producer(sdk),
+            quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
             topics: config.topics,
             metrics_log: MetricsLog::new("ingest-kafka", config.metrics_namespace),
             clock: Timestamp::now,
@@ -55,7 +53,7 @@ impl IngestKafka<Stream, DeliveryStream> {
     }
 }
 
-/// The partitions of a batch, and where the positions of each are.
+/// Partitions of a batch, with the range of positions of each.
 struct Spans<'p, 'a>(Vec<(&'p Partition<'a>, Range<usize>)>);
 
 impl<'p, 'a> Spans<'p, 'a> {
@@ -69,8 +67,8 @@ impl<'p, 'a> Spans<'p, 'a> {
         Self(payload.partitions.iter().map(span).collect())
     }
 
-    /// The place of each partition that is not delivered as a whole: the first position that comes
-    /// again, and the offset it is reported by. `undelivered` is ascending.
+    /// Returns the resume point of each partition with an undelivered record; `undelivered` is
+    /// ascending.
     fn resume_points(
         &self,
         undelivered: &[usize],
@@ -83,19 +81,33 @@ impl<'p, 'a> Spans<'p, 'a> {
         };
         self.0.iter().map(cut).collect()
     }
+
+    /// Removes the records that Lambda redelivers with a bad row that quarantine did not accept.
+    fn hold_back(
+        &self,
+        records: &mut Vec<Outbound<StreamRecord>>,
+        unquarantined: &[usize],
+    ) -> Result<(), InvocationError> {
+        for ((_, span), resume) in self.0.iter().zip(self.resume_points(unquarantined)?) {
+            let Some(ResumePoint { position, .. }) = resume else { continue };
+            records.retain(|it| !(position..span.end).contains(&it.position));
+        }
+        Ok(())
+    }
 }
 
-/// Where a partition goes on.
+/// Point of a partition from which Lambda redelivers.
 #[derive(Clone, Copy)]
 struct ResumePoint {
-    /// The first position that comes again.
+    /// First position that is redelivered.
     position: usize,
     offset: i64,
 }
 
 impl ResumePoint {
-    /// The cut where the record at `first` is not delivered, of a partition that begins at `start`.
-    /// A record without an offset comes again with the one before it.
+    /// Returns the resume point for the undelivered record at position `first`, of a partition
+    /// whose positions begin at `start`. A record without an offset is redelivered with the one
+    /// before it.
     fn of(partition: &Partition<'_>, start: usize, first: usize) -> Result<Self, InvocationError> {
         let place = partition.places.get(first - start).copied().flatten();
         let Some(offset) = place else {
@@ -108,20 +120,26 @@ impl ResumePoint {
         let before = partition.places.partition_point(|it| *it < place);
         Ok(Self { position: start + before, offset })
     }
+
+    fn failure(self, partition: &Partition<'_>) -> KafkaFailure {
+        let partition = partition.name.clone().into_owned();
+        KafkaFailure { item_identifier: KafkaPosition { partition, offset: self.offset } }
+    }
 }
 
 impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafka<R, Q> {
     /// Processes one batch of topics.
     ///
     /// A record that can never be a row goes to quarantine, and its partition moves on. Quarantine
-    /// comes first, so that a bad row is safe before its partition can pass it; where it is not, its
-    /// partition alone is held back. Of each partition the earliest record that either sink did not
-    /// take is reported; Lambda delivers it and everything after it in that partition again.
+    /// comes first, because a partition must not pass a bad row before quarantine has it; a bad row
+    /// that quarantine does not accept holds back its own partition only. The answer reports, for
+    /// each partition, the earliest record that either sink did not accept; Lambda redelivers that
+    /// partition from there on.
     ///
     /// # Errors
     ///
-    /// When the payload is no Kafka payload, a sink says that it can never work, or what could not
-    /// be delivered has no offset: Lambda then delivers the whole batch again.
+    /// Fails when the payload is no Kafka payload, a sink can never work, or an undelivered record
+    /// has no offset. Lambda then redelivers the whole batch.
     pub async fn handle(
         &self,
         payload: &str,
@@ -133,12 +151,7 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
         let Sorted { dispositions, mut records, bad_rows } = self.sort(&payload);
 
         let quarantined = bad_rows.deliver(&self.quarantine, deadline).await?;
-        let held = spans.resume_points(&quarantined.undelivered)?;
-        for ((_, span), cut) in spans.0.iter().zip(held) {
-            // It comes again with what could not be quarantined: no use in sending it twice.
-            let Some(ResumePoint { position, .. }) = cut else { continue };
-            records.retain(|it| !(position..span.end).contains(&it.position));
-        }
+        spans.hold_back(&mut records, &quarantined.undelivered)?;
         let sent = self.raw.send(&records, deadline).await?;
 
         let mut undelivered = quarantined.undelivered;
@@ -146,18 +159,11 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
         undelivered.sort_unstable();
         let (mut counts, mut codes) = (BatchCounts::default(), BTreeMap::<Code, u64>::new());
         let mut response = KafkaResponse::default();
-        for ((partition, span), cut) in spans.0.iter().zip(spans.resume_points(&undelivered)?) {
-            let first = cut.map(|cut| cut.position - span.start);
+        for ((partition, span), resume) in spans.0.iter().zip(spans.resume_points(&undelivered)?) {
+            let first = resume.map(|it| it.position - span.start);
             let outcome = BatchOutcome::new(&dispositions[span.clone()], first);
-            counts += outcome.counts;
-            for (code, count) in outcome.codes {
-                *codes.entry(code).or_default() += count;
-            }
-            if let Some(ResumePoint { offset, .. }) = cut {
-                let partition = partition.name.clone().into_owned();
-                let item_identifier = KafkaPosition { partition, offset };
-                response.batch_item_failures.push(KafkaFailure { item_identifier });
-            }
+            outcome.add_to(&mut counts, &mut codes);
+            response.batch_item_failures.extend(resume.map(|it| it.failure(partition)));
         }
         let partitions_cut = response.batch_item_failures.len();
         if partitions_cut > 0 {

@@ -1,7 +1,6 @@
-//! The Kafka payload of a function, and the answer to it.
+//! Kafka payload of a function, and the answer to it.
 //!
-//! A record that is not as it should be costs itself and no other: it is handed on as the text it
-//! is. Shapes: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html> and, for the answer,
+//! A record of another shape fails alone: it is passed on as its JSON text. Shapes: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html> and, for the answer,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>.
 
 use std::borrow::Cow;
@@ -13,46 +12,45 @@ use serde_json::value::RawValue;
 use tributary_aws::payload::object;
 use tributary_model::json::BorrowedText;
 
-/// What Lambda hands a function for a batch of topics, borrowed from the payload's text.
+/// Payload of a batch of topics, borrowed from its JSON text.
 #[derive(Debug, Default)]
 pub struct KafkaPayload<'a> {
-    /// Each partition of the batch.
+    /// Partitions of the batch.
     pub partitions: Vec<Partition<'a>>,
 }
 
-/// The records of one partition.
+/// Records of one partition.
 #[derive(Debug)]
 pub struct Partition<'a> {
-    /// `<topic>-<partition>`: by this name Lambda wants it reported.
+    /// `<topic>-<partition>`, the name by which the answer reports it.
     pub name: Cow<'a, str>,
-    /// Its records in the order of their offsets; one without stays behind the one it came after.
+    /// Records in the order of their offsets. One without an offset stays behind its predecessor.
     pub records: Vec<Received<'a>>,
-    /// For each record the offset it can be reported by: its own, or where it has none that of the
-    /// last before it that has one.
+    /// Offset by which each record is reported: its own, or that of the last record before it that
+    /// has one.
     pub places: Vec<Option<i64>>,
 }
 
-/// A record as it came.
+/// Received record.
 #[derive(Debug)]
 pub enum Received<'a> {
-    /// It has the shape of one.
+    /// A record of the documented shape.
     Record(KafkaRecord<'a>),
-    /// It has not; this is its JSON, and its offset where that at least can be read.
+    /// JSON of another shape, and its offset where that can be read.
     Unreadable(&'a str, Option<i64>),
 }
 
-/// One record of a partition. Its headers are not read: whatever bytes they hold, they are no part
-/// of a row.
+/// Record of a partition. Its headers are not read: they are no part of a row.
 #[derive(Debug, Deserialize)]
 pub struct KafkaRecord<'a> {
-    /// The topic.
+    /// Topic.
     #[serde(borrow)]
     pub topic: Cow<'a, str>,
-    /// The number of the partition.
+    /// Number of the partition.
     pub partition: i64,
-    /// The position in the partition.
+    /// Position in the partition.
     pub offset: i64,
-    /// Milliseconds since 1970, by the producer's clock or the broker's.
+    /// Milliseconds since 1970, by the clock of the producer or the broker.
     #[serde(default)]
     timestamp: Option<i64>,
     #[serde(borrow, default)]
@@ -61,27 +59,27 @@ pub struct KafkaRecord<'a> {
     value: Option<BorrowedText<'a>>,
 }
 
-/// A value as it came.
+/// Received value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// Its bytes are in the buffer.
+    /// Decoded into the buffer.
     Bytes,
-    /// There is none: a tombstone.
+    /// No value: a tombstone.
     Null,
-    /// Not base64; this is its text.
+    /// Text that is not base64.
     NotBase64(&'a str),
 }
 
 impl<'a> KafkaPayload<'a> {
-    /// Reads a payload.
+    /// Parses a payload.
     ///
     /// # Errors
     ///
-    /// When it is no Kafka payload at all.
+    /// Fails when it is no Kafka payload.
     pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
         let payload = match object::<Payload<'a, KafkaRecord<'a>>>(text) {
             Ok(payload) => Self::new(payload, Received::Record),
-            // A second reading, record by record, is for those that need it.
+            // Parse record by record only where the payload needs it.
             Err(_) => Self::new(object(text)?, received),
         };
         Ok(payload)
@@ -125,7 +123,7 @@ impl<'a> Partition<'a> {
             (last, record)
         };
         let mut pairs: Vec<_> = records.map(with_place).collect();
-        // They come in order; the promise is that they are treated so.
+        // Lambda sends them in order; sorting makes that a guarantee.
         pairs.sort_by_key(|(place, _)| *place);
         let (places, records) = pairs.into_iter().unzip();
         Self { name, records, places }
@@ -142,16 +140,16 @@ impl Received<'_> {
 }
 
 impl KafkaRecord<'_> {
-    /// When the record was written, where that is said.
+    /// Returns the time at which the record was written, where it has one.
     #[must_use]
     pub fn arrival_time(&self) -> Option<Timestamp> {
-        // -1 stands for none.
+        // Kafka writes -1 for a missing timestamp.
         let millis = self.timestamp.filter(|millis| *millis >= 0)?;
         Timestamp::from_millisecond(millis).ok()
     }
 
-    /// The key where it is text: not empty, and without control characters, which binary keys have
-    /// that happen to be UTF-8. `bytes` is scratch space.
+    /// Returns the key if it is text: not empty, and without control characters, which tell a
+    /// binary key that happens to be UTF-8. `bytes` is scratch space.
     #[must_use]
     pub fn key_in<'b>(&self, bytes: &'b mut Vec<u8>) -> Option<&'b str> {
         bytes.clear();
@@ -160,7 +158,7 @@ impl KafkaRecord<'_> {
         (!key.is_empty() && !key.contains(char::is_control)).then_some(key)
     }
 
-    /// Replaces the content of `bytes` with the record's value.
+    /// Decodes the value into `bytes`, replacing its content.
     pub fn value_into(&self, bytes: &mut Vec<u8>) -> Value<'_> {
         bytes.clear();
         let Some(BorrowedText(value)) = &self.value else { return Value::Null };
@@ -171,7 +169,7 @@ impl KafkaRecord<'_> {
     }
 }
 
-/// The answer to a batch: for each partition nothing, or where it must go on.
+/// Answer to a batch, with the partitions that Lambda must redeliver.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct KafkaResponse {
     /// Empty when the whole batch succeeded.
@@ -179,20 +177,20 @@ pub struct KafkaResponse {
     pub batch_item_failures: Vec<KafkaFailure>,
 }
 
-/// One partition that did not succeed as a whole.
+/// Partition with an undelivered record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KafkaFailure {
-    /// Where it must go on.
+    /// Position from which Lambda redelivers.
     #[serde(rename = "itemIdentifier")]
     pub item_identifier: KafkaPosition,
 }
 
-/// A position in a topic.
+/// Position in a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KafkaPosition {
     /// `<topic>-<partition>`, as in the payload.
     pub partition: String,
-    /// The offset of the first record that is to be delivered again.
+    /// Offset of the first record to redeliver.
     pub offset: i64,
 }
 
@@ -251,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_record_costs_itself_and_is_placed_by_what_can_be_read() {
+    fn unreadable_record_keeps_its_readable_position() {
         let partition = partition(
             r#"{"records": {"t-0": [{}, {"topic": "t", "partition": 0, "offset": 7},
                 {"offset": 8, "topic": 5}, 9, {"topic": "t", "partition": 0, "offset": 10}]}}"#,

@@ -1,4 +1,4 @@
-//! What becomes of a record: a raw record, a bad row, or nothing where it is a tombstone.
+//! Classification of a Kafka record: a raw record, a bad row, or filtered as a tombstone.
 
 use std::fmt::Write as _;
 
@@ -17,8 +17,8 @@ use tributary_model::time::millis;
 use crate::config::Topics;
 use crate::payload::{KafkaRecord, Received, Value};
 
-/// What a batch became, before anything is delivered. Positions count the records of all partitions,
-/// one partition after the other.
+/// Classified batch, before delivery. Positions count the records of all partitions, one partition
+/// after the other.
 #[derive(Default)]
 pub(crate) struct Sorted {
     pub(crate) dispositions: Vec<Disposition>,
@@ -26,8 +26,7 @@ pub(crate) struct Sorted {
     pub(crate) bad_rows: BadRows,
 }
 
-/// Sorts the records of one batch. What does not change from record to record is made once, and the
-/// buffers are used again.
+/// Classifies the records of one batch, with values and buffers that all records share.
 pub(crate) struct Sorter<'t> {
     topics: &'t Topics,
     now: Timestamp,
@@ -43,8 +42,8 @@ pub(crate) struct Sorter<'t> {
 }
 
 impl<'t> Sorter<'t> {
-    /// A sorter of records received at `now`, which may have `max_record_bytes` in the stream with
-    /// their partition key.
+    /// Returns a sorter of records received at `now`, of at most `max_record_bytes` in the stream
+    /// with the partition key.
     pub(crate) fn new(topics: &'t Topics, now: Timestamp, max_record_bytes: usize) -> Self {
         let writers = datasets::ALL.iter().map(|dataset| RawRecordWriter::new(dataset.name()));
         Self {
@@ -61,7 +60,7 @@ impl<'t> Sorter<'t> {
         }
     }
 
-    /// Sorts the next record, which is of the partition `name`.
+    /// Classifies the next record, of the partition `name`.
     pub(crate) fn push(&mut self, name: &str, received: &Received<'_>, sorted: &mut Sorted) {
         let position = sorted.dispositions.len();
         let disposition = match received {
@@ -69,7 +68,7 @@ impl<'t> Sorter<'t> {
             Received::Unreadable(json, offset) => {
                 let rejection =
                     Rejection::row(Code::InvalidJson, "the record lacks the shape of one of Kafka");
-                // No position that would be its own: its text stands for it.
+                // It has no position of its own: its text identifies it.
                 replace(&mut self.record_id, Id::of_text(&["kafka", name, json]));
                 self.source_is(name, *offset);
                 self.reject(position, &rejection, None, None, json.as_bytes(), sorted)
@@ -87,7 +86,7 @@ impl<'t> Sorter<'t> {
     ) -> Disposition {
         let mut value = std::mem::take(&mut self.value);
         let (bytes, made) = match record.value_into(&mut value) {
-            // A tombstone says that a key is gone from the topic; it is no row.
+            // A tombstone marks a key as deleted from the topic; it is no row.
             Value::Null => {
                 self.value = value;
                 return Disposition::Filtered;
@@ -116,7 +115,7 @@ impl<'t> Sorter<'t> {
         disposition
     }
 
-    /// The record for the stream that `value` becomes.
+    /// Returns the raw record of `value` for the stream.
     fn raw(&mut self, record: &KafkaRecord<'_>, value: &[u8]) -> Result<StreamRecord, Rejection> {
         let name = self.topics.dataset(&record.topic).map(Dataset::name);
         let known = datasets::ALL.iter().zip(&self.writers);
@@ -137,7 +136,7 @@ impl<'t> Sorter<'t> {
         Ok(entry)
     }
 
-    /// Writes down id and source of a record: topic, partition and offset.
+    /// Sets id and source to those of a record: topic, partition and offset.
     fn place(&mut self, name: &str, record: &KafkaRecord<'_>) {
         let [partition, offset] = &mut self.numbers;
         replace(partition, record.partition);
@@ -147,7 +146,7 @@ impl<'t> Sorter<'t> {
         self.source_is(name, Some(record.offset));
     }
 
-    /// `kafka:<topic>-<partition>#offset=<offset>`
+    /// Sets the source to `kafka:<topic>-<partition>#offset=<offset>`.
     fn source_is(&mut self, name: &str, offset: Option<i64>) {
         replace(&mut self.source, format_args!("kafka:{name}"));
         if let Some(offset) = offset {
@@ -177,15 +176,15 @@ impl<'t> Sorter<'t> {
     }
 }
 
-/// Puts `value` in the place of what `text` holds.
+/// Replaces the content of `text` with `value`.
 fn replace(text: &mut String, value: impl std::fmt::Display) {
     text.clear();
     // Writing to a string cannot fail.
     let _ = write!(text, "{value}");
 }
 
-/// The value as the one JSON object it must be. Of several faults the most specific is told, as for
-/// the rows of a file.
+/// Returns the value, which must be one JSON object. Of several faults the rejection names the most
+/// specific, as for the rows of a file.
 fn object(value: &[u8], max: usize) -> Result<&str, Rejection> {
     if value.len() > max {
         return Err(too_large(value.len(), max));
@@ -193,8 +192,8 @@ fn object(value: &[u8], max: usize) -> Result<&str, Rejection> {
     json_object(value, "value")
 }
 
-/// The raw layer has one record on a line, and so no line ends inside of one. In JSON they can only
-/// stand between tokens, where a blank does as well.
+/// Appends `json` with blanks for line ends, because the raw layer has one record per line. Line
+/// ends in JSON are white space between tokens.
 fn push_on_one_line(out: &mut Vec<u8>, json: &str) {
     out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
 }

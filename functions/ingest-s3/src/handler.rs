@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
 use tributary_aws::aggregating::Aggregating;
-use tributary_aws::clients;
+use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, InvocationError};
 use tributary_aws::firehose::DeliveryStream;
@@ -17,7 +17,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
-use tributary_aws::quarantine::BadRows;
+use tributary_aws::quarantine::{self, BadRows};
 use tributary_aws::s3::{ObjectStore, S3};
 use tributary_aws::sqs::{Queue, SqsQueue};
 use tributary_model::bad_row::{Code, Origin, Rejection};
@@ -52,18 +52,15 @@ pub struct IngestS3<O, R, Q, C> {
 impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
     /// Creates the function over AWS.
     #[must_use]
-    pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Self {
-        let raw = Stream::new(clients::kinesis(sdk), config.raw_stream, config.max_record_bytes);
-        let quarantine =
-            DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
+    pub fn connect(config: Config, sdk: &SdkConfig) -> Self {
+        let raw = Aggregating::new(config.raw.stream(sdk), config.aggregate_records);
         Self {
             objects: S3::new(clients::s3(sdk)),
-            raw: Producer::new(Aggregating::new(raw, config.aggregate_records))
-                .with_order(config.record_order),
-            quarantine: Producer::new(quarantine),
+            raw: Producer::new(raw).with_order(config.raw.order),
+            quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
             queue: SqsQueue::new(clients::sqs(sdk), config.queue_url),
             limits: Limits {
-                max_row_bytes: config.max_record_bytes,
+                max_row_bytes: config.raw.max_record_bytes,
                 max_gzip_ratio: config.max_gzip_ratio as u64,
                 ..Limits::default()
             },

@@ -1,29 +1,15 @@
-//! Lambda entry point: build everything once, then hand each payload to the library.
+//! Lambda entry point: builds the function once, then hands it each payload.
 
-// The SDK's futures nest deeper than the compiler follows by default.
-#![recursion_limit = "256"]
-
-use aws_lambda_events::event::sqs::SqsEvent;
 use fn_ingest_s3::config::Config;
 use fn_ingest_s3::handler::IngestS3;
-use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
-use tributary_aws::clients;
-use tributary_aws::deadline::Deadline;
+use tributary_aws::lambda::{self, Error};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-
     let config = Config::from_lookup(&|name| std::env::var(name).ok())?;
-    let ingest = IngestS3::connect(config, &clients::load().await);
-
-    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        let deadline = Deadline::before(event.context.deadline());
-        let answer = ingest.handle(event.payload, deadline).await;
-        answer.map_err(|error| Diagnostic {
-            error_type: error.kind().to_owned(),
-            error_message: error.to_string(),
-        })
-    }))
+    let ingest = IngestS3::connect(config, &lambda::start().await);
+    lambda::serve(async |payload, it| {
+        ingest.handle(serde_json::from_str(payload)?, it.deadline).await
+    })
     .await
 }

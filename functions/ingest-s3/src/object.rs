@@ -302,10 +302,7 @@ where
 
         let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
         let outcome = tributary_aws::batch::BatchOutcome::new(&chunk.dispositions, undelivered);
-        self.counts += outcome.counts;
-        for (code, count) in outcome.codes {
-            *self.codes.entry(code).or_default() += count;
-        }
+        outcome.add_to(&mut self.counts, &mut self.codes);
         match outcome.first_undelivered {
             None => Ok(()),
             Some(first) => {

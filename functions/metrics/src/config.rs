@@ -1,18 +1,18 @@
-//! What `metrics` reads from its environment.
+//! Environment of `metrics`.
 
 use tributary_aws::env::{Env, EnvError};
 
-/// The environment of `metrics`.
+/// Environment of the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Name of the delivery stream for records that are no events.
+    /// Name of the delivery stream for records that are not events.
     pub quarantine_delivery_stream: String,
-    /// CloudWatch namespace of the metrics and of the books.
+    /// CloudWatch namespace of the event metrics and the batch counts.
     pub metrics_namespace: String,
 }
 
 impl Config {
-    /// Reads it through `look_up`.
+    /// Reads the environment through `lookup`.
     ///
     /// # Errors
     ///
@@ -20,8 +20,8 @@ impl Config {
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
         let mut env = Env::new(lookup);
         let config = Self {
-            quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
-            metrics_namespace: env.text("METRICS_NAMESPACE"),
+            quarantine_delivery_stream: env.quarantine_delivery_stream(),
+            metrics_namespace: env.metrics_namespace(),
         };
         env.finish(config)
     }

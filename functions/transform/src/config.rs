@@ -1,25 +1,20 @@
-//! What `transform` reads from its environment.
+//! Environment of `transform`.
 
-use tributary_aws::env::{Env, EnvError};
-use tributary_aws::producer::Order;
+use tributary_aws::env::{Env, EnvError, StreamConfig};
 
-/// The environment of `transform`.
+/// Environment of the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Name of the stream for events.
-    pub events_stream: String,
+    /// Stream for events.
+    pub events: StreamConfig,
     /// Name of the delivery stream for bad rows.
     pub quarantine_delivery_stream: String,
-    /// The most bytes of a record in the stream for events, with its partition key.
-    pub max_record_bytes: usize,
-    /// Whether records of one key keep their order when some of a call fail.
-    pub record_order: Order,
-    /// CloudWatch namespace of the books.
+    /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
 }
 
 impl Config {
-    /// Reads it through `look_up`.
+    /// Reads the environment through `lookup`.
     ///
     /// # Errors
     ///
@@ -27,11 +22,9 @@ impl Config {
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
         let mut env = Env::new(lookup);
         let config = Self {
-            events_stream: env.text("EVENTS_STREAM"),
-            quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
-            max_record_bytes: env.number("MAX_RECORD_BYTES"),
-            record_order: env.parsed("RECORD_ORDER", Order::parse),
-            metrics_namespace: env.text("METRICS_NAMESPACE"),
+            events: StreamConfig::from_env(&mut env, "EVENTS_STREAM").ordered(&mut env),
+            quarantine_delivery_stream: env.quarantine_delivery_stream(),
+            metrics_namespace: env.metrics_namespace(),
         };
         env.finish(config)
     }

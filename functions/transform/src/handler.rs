@@ -1,58 +1,52 @@
-//! Batch orchestration: the core decides, two sinks at the edge deliver.
-
-use std::time::Instant;
+//! The life of a batch of raw records: classified by the crates that decide, delivered to two
+//! sinks.
 
 use jiff::Timestamp;
 use serde_json::json;
-use tributary_aws::batch::{Disposition, Dispositions};
-use tributary_aws::clients;
+use tributary_aws::batch::{Disposition, KinesisBatch};
+use tributary_aws::clients::SdkConfig;
 use tributary_aws::deadline::Deadline;
-use tributary_aws::delivery::deliver;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::MetricsLog;
-use tributary_aws::payload::{BatchResponse, KinesisPayload, KinesisRecord};
+use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
-use tributary_aws::quarantine::BadRows;
-use tributary_aws::unpack::{RecordContext, UndecodableRecord, unpack};
+use tributary_aws::quarantine;
 use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_model::json::to_json;
+use tributary_model::raw::RawRecord;
 use tributary_pipeline::transform::{Outcome, Transformer, read_raw};
 
 use crate::config::Config;
 
-/// The function, over any sinks.
+/// `transform`, generic over its sinks.
 pub struct Transform<E, Q> {
-    /// Where events go.
+    /// Producer of events.
     pub events: Producer<E>,
-    /// Where bad rows go.
+    /// Producer of bad rows.
     pub quarantine: Producer<Q>,
-    /// The step itself.
+    /// Step from a raw record to an event.
     pub transformer: Transformer,
-    /// Where the books go.
+    /// Metrics log.
     pub metrics_log: MetricsLog,
-    /// The time of day.
+    /// Source of the processing time.
     pub clock: fn() -> Timestamp,
 }
 
 impl Transform<Stream, DeliveryStream> {
-    /// The function over AWS.
+    /// Connects the function to AWS.
     ///
     /// # Errors
     ///
-    /// When the compiled-in `pipeline.toml` is wrong.
-    pub fn connect(config: Config, sdk: &clients::SdkConfig) -> Result<Self, ConfigError> {
-        let events =
-            Stream::new(clients::kinesis(sdk), config.events_stream, config.max_record_bytes);
-        let quarantine =
-            DeliveryStream::new(clients::firehose(sdk), config.quarantine_delivery_stream);
+    /// Fails when the compiled-in `pipeline.toml` is invalid.
+    pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         Ok(Self {
-            events: Producer::new(events).with_order(config.record_order),
-            quarantine: Producer::new(quarantine),
+            events: config.events.producer(sdk),
+            quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
             transformer: PipelineConfig::from_toml(PIPELINE)?.transformer()?,
             metrics_log: MetricsLog::new("transform", config.metrics_namespace),
             clock: Timestamp::now,
@@ -60,106 +54,72 @@ impl Transform<Stream, DeliveryStream> {
     }
 }
 
-/// What a batch became, before anything is delivered.
-#[derive(Default)]
-struct Sorted {
-    events: Vec<Outbound<StreamRecord>>,
-    bad_rows: BadRows,
-}
-
 impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<E, Q> {
-    /// Processes one batch of raw records, those in KPL aggregates one by one.
+    /// Processes one batch of raw records; a KPL aggregate is one record for each in it.
     ///
-    /// A bad row is data, not a failure: it goes to quarantine and the batch moves on. Quarantine
-    /// comes first, so that a bad row is safe before the checkpoint can pass it. The only failure
-    /// reported is the earliest record that either sink did not take; Lambda delivers it and
-    /// everything after it again.
+    /// A bad row is data and no failure: it goes to quarantine and the batch moves on. Quarantine
+    /// comes first, because the checkpoint must not pass a bad row before quarantine has it. The
+    /// answer reports the earliest record that either sink did not accept; Lambda redelivers from
+    /// there on.
     ///
     /// # Errors
     ///
-    /// When the payload is no Kinesis payload, or a sink says that it can never work: Lambda then
-    /// delivers the whole batch again.
+    /// Fails when the payload is no Kinesis payload, or a sink can never work. Lambda then
+    /// redelivers the whole batch.
     pub async fn handle(
         &self,
         payload: &str,
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
-        let started = Instant::now();
-        let payload = KinesisPayload::from_json(payload)?;
-        let (dispositions, sorted) = self.sort(&payload.records);
+        let mut batch = KinesisBatch::parse(payload)?;
+        let events = self.classify(&mut batch);
+        let barrier = batch.quarantine(&self.quarantine, deadline).await?;
+        let sent = self.events.send(barrier.ready(&events), deadline).await?;
 
-        let delivered = deliver(
-            &dispositions,
-            &sorted.bad_rows,
-            &self.quarantine,
-            &sorted.events,
-            &self.events,
-            deadline,
-        )
-        .await?;
-        let outcome = delivered.outcome;
-        let extra = json!({ "retried": delivered.retried });
-        let now = (self.clock)();
-        self.metrics_log.write_batch(
-            &outcome.counts,
-            &outcome.codes,
-            started.elapsed(),
-            extra,
-            now,
-        );
-        Ok(dispositions.response(&outcome, &payload.records))
+        let error = sent.last_error.as_deref();
+        let outcome = barrier.outcome(&batch.dispositions, &sent.undelivered, error);
+        let extra = json!({ "retried": barrier.quarantined.retried + sent.retried });
+        Ok(batch.finish(&outcome, extra, &self.metrics_log, (self.clock)()))
     }
 
-    fn sort(&self, records: &[KinesisRecord<'_>]) -> (Dispositions, Sorted) {
-        let now = (self.clock)();
-        let mut sorted = Sorted::default();
-        let dispositions =
-            unpack(records, |context, data| self.sort_record(context, data, now, &mut sorted));
-        (dispositions, sorted)
+    /// Makes each raw record an event, a bad row or a filtered record, and returns the events.
+    fn classify(&self, batch: &mut KinesisBatch<'_>) -> Vec<Outbound<StreamRecord>> {
+        let mut events = Vec::new();
+        batch.classify((self.clock)(), |record| {
+            let context = record.context;
+            let raw = match read_raw(record.data) {
+                Ok(raw) => raw,
+                Err(rejection) => return record.reject(&rejection, &context.origin()),
+            };
+            match self.event_of(&raw) {
+                Ok(Some(entry)) => {
+                    events.push(Outbound { position: context.position, entry });
+                    Disposition::Delivered
+                }
+                Ok(None) => Disposition::Filtered,
+                Err(rejection) => {
+                    let origin = Origin {
+                        dataset: Some(&raw.dataset),
+                        source: raw.source.as_ref().into(),
+                        record_id: raw.record_id.as_ref().into(),
+                        ..context.origin()
+                    };
+                    record.reject(&rejection, &origin)
+                }
+            }
+        });
+        events
     }
 
-    fn sort_record(
-        &self,
-        context: &RecordContext<'_>,
-        data: Result<&[u8], UndecodableRecord<'_>>,
-        now: Timestamp,
-        sorted: &mut Sorted,
-    ) -> Disposition {
-        let position = context.position;
-        let mut reject = |rejection: Rejection, origin: &Origin<'_>, bytes: &[u8]| {
-            sorted.bad_rows.push(position, &rejection, origin, Some(bytes), now);
-            Disposition::Quarantined(rejection.code)
-        };
-
-        let data = match data {
-            Ok(data) => data,
-            Err(broken) => return reject(broken.rejection, &context.origin(), broken.bytes),
-        };
-        let raw = match read_raw(data) {
-            Ok(raw) => raw,
-            Err(rejection) => return reject(rejection, &context.origin(), data),
-        };
-        let origin = Origin {
-            dataset: Some(&raw.dataset),
-            source: raw.source.as_ref().into(),
-            record_id: raw.record_id.as_ref().into(),
-            shard_id: Some(context.record.shard_id()),
-            sequence_number: Some(context.record.sequence_number()),
-            arrived_at: Some(context.record.arrival_time()),
-        };
-        let event = match self.transformer.record(&raw) {
-            Ok(Outcome::Event(event)) => event,
-            Ok(Outcome::Filtered) => return Disposition::Filtered,
-            Err(rejection) => return reject(rejection, &origin, data),
-        };
-
+    /// Returns the record for the events stream; `None` where a filter drops the event.
+    fn event_of(&self, raw: &RawRecord<'_>) -> Result<Option<StreamRecord>, Rejection> {
+        let Outcome::Event(event) = self.transformer.record(raw)? else { return Ok(None) };
         let entry = StreamRecord::new(&event.entity, to_json(&event).into_bytes());
         let max = self.events.target().limits().entry_bytes;
         if entry.size() > max {
             let message = format!("the event has {} bytes of {max}", entry.size());
-            return reject(Rejection::row(Code::EventTooLarge, message), &origin, data);
+            return Err(Rejection::row(Code::EventTooLarge, message));
         }
-        sorted.events.push(Outbound { position, entry });
-        Disposition::Delivered
+        Ok(Some(entry))
     }
 }

@@ -14,7 +14,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the environment through `look_up`.
+    /// Reads the environment through `lookup`.
     ///
     /// # Errors
     ///

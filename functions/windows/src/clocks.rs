@@ -1,4 +1,4 @@
-//! Watermarks: the clocks of a batch, and where its readings move them.
+//! Watermarks: loads the clocks of a batch, and advances them by its readings.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,14 @@ use tributary_windows::clock::{Clock, ClockStatus, Shard};
 
 use crate::updater::WindowUpdater;
 
-/// How long the store remembers a shard that brings nothing: longer than any record of it can come
-/// again, since a stream keeps records for a year at most and these functions' for a week.
+/// Retention of an inactive shard in the store.
+///
+/// It exceeds the time in which Lambda can redeliver a record of the shard: a stream retains
+/// records for at most 1 year, and the streams of these functions for 7 days.
 const SHARD_RETENTION: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> {
-    /// The clocks of these names.
+    /// Loads the clocks with these names.
     pub(crate) async fn clocks<'n>(
         &self,
         names: impl Iterator<Item = &'n String>,
@@ -29,10 +31,11 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         join_all(names.map(load)).await.into_iter().collect()
     }
 
-    /// Makes a shard known to a clock, with all others that may still bring something, and says that
-    /// it is alive where it brings something of use: a shard whose batches fail for long must not look
-    /// idle. Where all were idle all are woken: what comes now may come through any of them, and must not
-    /// be too late because one is faster.
+    /// Registers a shard with a clock, together with all others that may still deliver readings.
+    ///
+    /// Readings in time also raise `last_seen` of the shard, so that a shard whose batches keep
+    /// failing does not look idle. When the clock was idle, every open shard is touched: the next
+    /// readings may arrive through any of them, and must not be late because one shard is faster.
     pub(crate) async fn register_shard(
         &self,
         name: &str,
@@ -59,7 +62,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         }
         let stream = self.retry.call(self.deadline, || list.shards()).await?;
         let mut registration = clock.shards_to_register(shard, &stream, now);
-        // Its own comes last: where that is known, all the others are.
+        // Add the own shard last: once it is registered, all others are.
         registration.new.sort_by_key(|new| new.id == shard);
         for new in registration.new {
             let (add, expires_at) = (&new, expiry(now));
@@ -74,8 +77,9 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         Ok(())
     }
 
-    /// Says how far a shard has come, and moves the watermark of the clock with it. One that brought
-    /// nothing of use is as silent as it was.
+    /// Stores the progress of a shard, and advances the watermark of the clock.
+    ///
+    /// A shard without readings in time keeps its `last_seen`.
     pub(crate) async fn advance(
         &self,
         name: &str,
@@ -95,7 +99,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         self.raise_watermark(name, clock, idle).await.map(|_| ())
     }
 
-    /// Moves the watermark of a clock to where its shards are by now; how it stands.
+    /// Advances the watermark of a clock to the event time of its shards, and returns its status.
     pub(crate) async fn raise_watermark(
         &self,
         name: &str,
@@ -126,19 +130,20 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
     }
 }
 
-/// What the readings of a shard do to a clock.
+/// Progress of a shard by the readings of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShardProgress {
-    /// The latest of their times; those that are ahead of their arrival have none.
+    /// Latest event time of the readings; a reading whose clock is ahead of its arrival has none.
     pub to: Option<Timestamp>,
-    /// Whether any of them may still change a window. A device whose clock is wrong says nothing of what
-    /// time it is, however often it says it.
+    /// True if a reading can still change a window. The readings of a device with a wrong clock do
+    /// not keep the shard active, however many there are.
     pub is_in_time: bool,
 }
 
 impl ShardProgress {
-    /// By the times of the readings; whoever comes later than `reach` behind the watermark is too late for
-    /// every window.
+    /// Computes the progress from the event times of the readings.
+    ///
+    /// A reading further than `horizon` behind the watermark is too late for every window.
     pub(crate) fn of(
         times: impl Iterator<Item = Option<Timestamp>>,
         clock: &Clock,

@@ -1,4 +1,4 @@
-//! Windows that are over: closed, told, and then noted as told.
+//! Closes windows that the watermark has passed, emits them, and marks them as emitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,13 @@ use tributary_windows::{Phase, Spec};
 
 use crate::updater::{StoredWindow, WindowCounts, WindowUpdater, stored_window};
 
-/// How many windows are looked at in one go.
+/// Number of due windows that one query returns.
 const PAGE: usize = 100;
 
 impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> {
-    /// Closes the windows of a spec that end at `until` or before, and tells what is pending. Whether
-    /// all of it was done; the rest is found by whoever looks next.
+    /// Closes the windows of a spec that end at or before `until`, and emits the pending revisions.
+    ///
+    /// Returns true if all of them were emitted and marked; the next invocation finds the rest.
     pub(crate) async fn close_due(
         &self,
         spec: usize,
@@ -46,7 +47,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
             let due = || self.store.due(id, bucket, until, limit);
             let mut keys = self.retry.call(self.deadline, due).await?;
             let is_full = keys.len() >= limit;
-            // The index shows what was closed a moment ago for a while: more is asked for by as many.
+            // The index lags: it may still list windows just closed, so the limit grows by as many.
             let found = keys.len();
             keys.retain(|key| looked_at.insert(key.clone()));
             stale = found - keys.len();
@@ -72,8 +73,9 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         }
     }
 
-    /// Fixes the first revision of these windows; those with a revision to tell, and whether it was
-    /// fixed here.
+    /// Closes these windows, and returns those with a pending revision.
+    ///
+    /// The flag is true for a window that this call closed.
     async fn close(
         &self,
         spec: usize,
@@ -84,7 +86,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
             Ok(found) => found,
             Err(error) => return vec![Err(error)],
         };
-        // Those of one group in order, because what is usual for one is what was before it.
+        // Windows of one group in order: the baseline of a window comes from the one before it.
         let mut groups: BTreeMap<String, Vec<Item>> = BTreeMap::new();
         for item in found.into_iter().flatten() {
             groups.entry(item.key.group.clone()).or_default().push(item);
@@ -117,7 +119,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
             if self.write(&mut stored).await? == Written::Stored {
                 return Ok(Some((stored, true)));
             }
-            // Somebody else was faster, or it was this very write.
+            // Another invocation wrote the window first, or an earlier try of this write succeeded.
             let found = self.read(std::slice::from_ref(&stored.key)).await?.pop().flatten();
             let Some(item) = found else { return Ok(None) };
             stored = stored_window(spec, &item)?;
@@ -126,10 +128,11 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
     }
 }
 
-/// Whether a watermark that went from one time to another passed the end of a window: if not, there is
-/// nothing to look for.
+/// Returns true if the watermark passed the end of a window on its way from `before` to `after`.
+///
+/// If not, no window is due and the query can be skipped.
 pub(crate) fn passes_an_end(spec: &Spec, before: Option<Timestamp>, after: Timestamp) -> bool {
-    // Ends are a size behind starts, which are whole hops.
+    // A window ends `size` after its start, and starts are multiples of `slide`.
     let start = |time| spec.closes_until(time).checked_sub(spec.size).unwrap_or(Timestamp::MIN);
     let end = |time| period(start(time), spec.slide.as_secs());
     before.is_none_or(|before| end(before) < end(after))

@@ -1,16 +1,14 @@
 //! Environment of `windows`.
 
-use tributary_aws::env::{Env, EnvError};
+use tributary_aws::env::{Env, EnvError, StreamConfig};
 
 /// Settings of the function, whichever store it writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Name of the stream of events: source of readings, sink of window events.
-    pub events_stream: String,
+    /// Stream of events: source of readings, sink of window events.
+    pub events: StreamConfig,
     /// Name of the delivery stream for late readings and for records that are not events.
     pub quarantine_delivery_stream: String,
-    /// Largest record that the stream takes, in bytes, with its partition key.
-    pub max_record_bytes: usize,
     /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
 }
@@ -20,10 +18,9 @@ impl Settings {
     #[must_use]
     pub fn from_env(env: &mut Env<'_>) -> Self {
         Self {
-            events_stream: env.text("EVENTS_STREAM"),
-            quarantine_delivery_stream: env.text("QUARANTINE_DELIVERY_STREAM"),
-            max_record_bytes: env.number("MAX_RECORD_BYTES"),
-            metrics_namespace: env.text("METRICS_NAMESPACE"),
+            events: StreamConfig::from_env(env, "EVENTS_STREAM"),
+            quarantine_delivery_stream: env.quarantine_delivery_stream(),
+            metrics_namespace: env.metrics_namespace(),
         }
     }
 }
@@ -38,7 +35,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the environment through `look_up`.
+    /// Reads the environment through `lookup`.
     ///
     /// # Errors
     ///

@@ -1,25 +1,23 @@
-//! Batch orchestration: the core aggregates, a store keeps, the stream tells.
+//! The life of a batch of events: added to windows in a store, which are closed and emitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tracing::{info, warn};
-use tributary_aws::batch::{Disposition, Dispositions};
-use tributary_aws::clients;
+use tributary_aws::batch::{Disposition, KinesisBatch};
+use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::deadline::Deadline;
-use tributary_aws::delivery::QuarantineBarrier;
 use tributary_aws::error::{CallError, InvocationError};
-use tributary_aws::events;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::MetricsLog;
-use tributary_aws::payload::{BatchResponse, KinesisPayload, KinesisRecord, is_scheduled};
+use tributary_aws::payload::{BatchResponse, is_scheduled};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
-use tributary_aws::quarantine::BadRows;
+use tributary_aws::quarantine;
 use tributary_aws::retry::Retry;
 use tributary_aws::tail::Reader;
 use tributary_aws::windows::{ItemKey, OPERATION, ShardList, WindowStore};
@@ -38,35 +36,35 @@ use crate::config::Settings;
 use crate::readings::BatchReadings;
 use crate::updater::{WindowCounts, WindowUpdater, stored_window};
 
-/// The time that closing windows must have to be begun after a batch.
+/// Minimum time left after a batch for closing windows to start.
 const CLOSING_TIME: Duration = Duration::from_secs(3);
 
-/// The function, over any store and sinks.
+/// `windows`, generic over its store and sinks.
 pub struct Windows<S, L, E, Q> {
-    /// Where windows are kept.
+    /// Store of the windows.
     pub store: S,
-    /// The shards of the stream of events.
+    /// Shards of the events stream.
     pub shards: L,
-    /// Where windows are told.
+    /// Producer of window events.
     pub events: Producer<E>,
-    /// Where what is too late goes, and records that are no events.
+    /// Producer of bad rows: late readings, and records that are no events.
     pub quarantine: Producer<Q>,
-    /// Which windows there are.
+    /// Specs of the windows.
     pub specs: Vec<Spec>,
-    /// Where the books go.
+    /// Metrics log.
     pub metrics_log: MetricsLog,
-    /// The time of day.
+    /// Source of the processing time.
     pub clock: fn() -> Timestamp,
-    /// How calls to the store are made again.
+    /// Retries of calls to the store.
     pub retry: Retry,
 }
 
-/// The readings of a batch that are too late.
+/// Late readings of a batch.
 #[derive(Default)]
 struct LateReadings {
-    /// For which window, by position.
+    /// Windows that they are late for, with their positions.
     of_windows: BTreeSet<(ItemKey, usize)>,
-    /// By position, what is to be said of it.
+    /// By position, the message of the bad row.
     messages: BTreeMap<usize, String>,
 }
 
@@ -76,21 +74,13 @@ impl<S> Windows<S, Reader, Stream, DeliveryStream> {
     /// # Errors
     ///
     /// Fails when the compiled-in `pipeline.toml` is wrong.
-    pub fn connect(
-        store: S,
-        settings: Settings,
-        sdk: &clients::SdkConfig,
-    ) -> Result<Self, ConfigError> {
+    pub fn connect(store: S, settings: Settings, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         let pipeline = PipelineConfig::from_toml(PIPELINE)?;
-        let stream = || settings.events_stream.clone();
-        let events = Stream::new(clients::kinesis(sdk), stream(), settings.max_record_bytes);
-        let quarantine =
-            DeliveryStream::new(clients::firehose(sdk), settings.quarantine_delivery_stream);
         Ok(Self {
-            shards: Reader::new(clients::kinesis(sdk), stream()),
+            events: settings.events.producer(sdk),
+            shards: Reader::new(clients::kinesis(sdk), settings.events.name),
             store,
-            events: Producer::new(events),
-            quarantine: Producer::new(quarantine),
+            quarantine: quarantine::connect(settings.quarantine_delivery_stream, sdk),
             specs: pipeline.window_specs()?,
             metrics_log: MetricsLog::new("windows", settings.metrics_namespace),
             clock: Timestamp::now,
@@ -106,18 +96,18 @@ where
     E: BatchPut<Entry = StreamRecord>,
     Q: BatchPut<Entry = Vec<u8>>,
 {
-    /// Processes one batch of events, or looks for what is to be closed when the schedule calls.
+    /// Processes one batch of events, or closes due windows when the schedule invokes it.
     ///
-    /// A reading is done when it is in its windows in the store: those of a window are one conditional
-    /// write, and what comes again adds nothing. What is too late is a bad row, and counts as `late`.
-    /// The earliest reading that is not in the store is reported. Windows that are over are closed,
-    /// told on the stream and then noted as told; where that fails nothing is reported, because the
-    /// store knows what is due and whoever looks next finds it.
+    /// A reading is delivered when the store has it in its windows. All readings of a window are
+    /// one conditional write, and a redelivered one adds nothing. A late reading is a bad row and
+    /// counts as `late`. The answer reports the earliest reading that is not in the store. Windows
+    /// that the watermark has passed are closed, emitted and then marked as emitted. A failure of
+    /// these steps is not reported: the store lists what is due, and the next invocation finds it.
     ///
     /// # Errors
     ///
-    /// When the payload is neither, when a service says that it can never work, and when the schedule's
-    /// round met broken plumbing: Lambda then makes the invocation again.
+    /// Fails when the payload is neither, when a service can never work, and when a scheduled run
+    /// meets a retryable error. Lambda then retries the invocation.
     pub async fn handle(
         &self,
         payload: &str,
@@ -141,54 +131,43 @@ where
         }
     }
 
+    /// Processes a batch: late readings are bad rows, the others go into their windows, and what
+    /// the watermarks pass is closed.
     async fn handle_batch(
         &self,
         payload: &str,
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
-        let started = Instant::now();
-        let payload = KinesisPayload::from_json(payload)?;
-        let records = &payload.records;
-        let mut readings = BatchReadings::default();
-        let first = self.read(records, &BTreeMap::new(), Some(&mut readings));
-        let shard = records.first().map_or("", KinesisRecord::shard_id);
-        let mut window_counts = WindowCounts::default();
-
+        let mut batch = KinesisBatch::parse(payload)?;
+        let mut readings = self.read(&mut batch);
         let updater = self.updater(deadline);
-        let evaluated = self.find_late(&updater, records, shard, &readings, &first.0).await;
-        let (mut clocks, late) = match evaluated {
-            Ok(evaluated) => evaluated,
+        let (mut clocks, late) = match self.find_late(&updater, &batch, &readings).await {
+            Ok(found) => found,
             Err(CallError::Setup(error)) => return Err(error.into()),
             Err(error) => {
-                // Without a watermark nothing can be said of any reading.
+                // Without a watermark no reading can be told late or in time.
                 warn!(%error, "no watermarks: the batch comes again");
-                let outcome = first.0.outcome([0]);
-                let (took, now) = (started.elapsed(), (self.clock)());
-                self.metrics_log.write_batch(&outcome.counts, &outcome.codes, took, json!({}), now);
-                return Ok(first.0.response(&outcome, records));
+                let outcome = batch.dispositions.outcome([0]);
+                return Ok(batch.finish(&outcome, json!({}), &self.metrics_log, (self.clock)()));
             }
         };
-        let (dispositions, bad_rows) =
-            if late.messages.is_empty() { first } else { self.read(records, &late.messages, None) };
-        let barrier =
-            QuarantineBarrier::deliver(&dispositions, &bad_rows, &self.quarantine, deadline)
-                .await?;
+        self.reject_late(&mut batch, &late);
+        let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         readings.retain(barrier.end, &late.of_windows);
-        let places = |position| {
-            let record = records.get(dispositions.record_of(position))?;
-            Some(RecordPosition { shard: record.shard_id(), number: record.sequence_number() })
-        };
+        let mut counts = WindowCounts::default();
+        let places = |position| place(&batch, position);
         let watermarks = self.watermarks(&clocks);
-        let applied = updater.apply(&readings, &places, &watermarks, &mut window_counts).await?;
-        let outcome =
-            barrier.outcome(&dispositions, &applied.undelivered, applied.last_error.as_deref());
+        let applied = updater.apply(&readings, &places, &watermarks, &mut counts).await?;
+        let error = applied.last_error.as_deref();
+        let outcome = barrier.outcome(&batch.dispositions, &applied.undelivered, error);
 
         let end = outcome.first_undelivered.unwrap_or(usize::MAX);
+        let shard = batch.shard_id();
         let closing = async {
-            let is_emitted = updater.emit(applied.pending, &mut window_counts).await?;
-            self.advance(&updater, shard, &readings, end, &mut clocks, &mut window_counts)
-                .await
-                .map(|is_whole| is_emitted && is_whole)
+            let is_emitted = updater.emit(applied.pending, &mut counts).await?;
+            let advanced =
+                self.advance(&updater, shard, &readings, end, &mut clocks, &mut counts).await;
+            advanced.map(|is_whole| is_emitted && is_whole)
         };
         match closing.await {
             Ok(true) => {}
@@ -199,65 +178,49 @@ where
 
         let extra = json!({
             "retried": barrier.quarantined.retried,
-            "windows_opened": window_counts.opened,
-            "windows_closed": window_counts.closed,
-            "windows_revised": window_counts.revised,
-            "windows_emitted": window_counts.emitted,
-            "duplicates": window_counts.duplicates,
-            "conflicts": window_counts.conflicts,
+            "windows_opened": counts.opened,
+            "windows_closed": counts.closed,
+            "windows_revised": counts.revised,
+            "windows_emitted": counts.emitted,
+            "duplicates": counts.duplicates,
+            "conflicts": counts.conflicts,
         });
-        let now = (self.clock)();
-        self.metrics_log.write_batch(
-            &outcome.counts,
-            &outcome.codes,
-            started.elapsed(),
-            extra,
-            now,
-        );
-        Ok(dispositions.response(&outcome, records))
+        Ok(batch.finish(&outcome, extra, &self.metrics_log, (self.clock)()))
     }
 
-    /// Reads the events of a batch: readings for windows go into `arrivals`, what is `late` becomes a
-    /// bad row, what no window takes is filtered.
-    fn read(
-        &self,
-        records: &[KinesisRecord<'_>],
-        late: &BTreeMap<usize, String>,
-        mut readings: Option<&mut BatchReadings>,
-    ) -> (Dispositions, BadRows) {
-        events::read(records, (self.clock)(), |place, event| {
-            if let Some(message) = late.get(&place.position) {
-                return Err(Rejection::row(Code::Late, message));
+    /// Reads the events of a batch, and returns the readings for windows. Events that no window
+    /// takes are filtered.
+    fn read(&self, batch: &mut KinesisBatch<'_>) -> BatchReadings {
+        let mut readings = BatchReadings::default();
+        batch.read_events((self.clock)(), |context, event| {
+            Ok(disposition(readings.add(context.position, event, &self.specs)))
+        });
+        readings
+    }
+
+    /// Classifies the batch again, with the `late` readings as bad rows.
+    fn reject_late(&self, batch: &mut KinesisBatch<'_>, late: &LateReadings) {
+        if late.messages.is_empty() {
+            return;
+        }
+        batch.read_events((self.clock)(), |context, event| {
+            match late.messages.get(&context.position) {
+                Some(message) => Err(Rejection::row(Code::Late, message)),
+                None => Ok(disposition(self.specs.iter().any(|spec| spec.takes(event)))),
             }
-            let is_taken = match &mut readings {
-                Some(readings) => readings.add(place.position, event, &self.specs),
-                None => self.specs.iter().any(|spec| spec.takes(event)),
-            };
-            Ok(if is_taken { Disposition::Delivered } else { Disposition::Filtered })
-        })
+        });
     }
 
-    /// Loads the clocks of a batch, and finds the readings that are too late by them.
+    /// Loads the clocks of a batch, and finds the readings that are late by them.
     ///
-    /// A reading that is late and in its window already was in time when it came first.
+    /// A late reading that is in its window already was in time when it was first delivered.
     async fn find_late(
         &self,
         updater: &WindowUpdater<'_, S, E>,
-        records: &[KinesisRecord<'_>],
-        shard: &str,
+        batch: &KinesisBatch<'_>,
         readings: &BatchReadings,
-        dispositions: &Dispositions,
     ) -> Result<(BTreeMap<String, Clock>, LateReadings), CallError> {
-        let mut clocks = updater.clocks(readings.clocks.keys()).await?;
-        let (idle, horizon) =
-            (idle_timeout_by_clock(&self.specs), lateness_horizon_by_clock(&self.specs));
-        for (name, clock) in &mut clocks {
-            let times = readings.clocks[name].iter().map(|(_, time)| *time);
-            let ShardProgress { is_in_time, .. } = ShardProgress::of(times, clock, horizon[name]);
-            updater
-                .register_shard(name, clock, shard, is_in_time, idle[name], &self.shards)
-                .await?;
-        }
+        let clocks = self.load_clocks(updater, batch.shard_id(), readings).await?;
         let watermarks = self.watermarks(&clocks);
         let is_late = |spec: usize, span| {
             watermarks.get(&spec).is_some_and(|it| self.specs[spec].is_late(span, *it))
@@ -270,11 +233,7 @@ where
             let window = item.map(|item| stored_window(window_readings.spec, &item)).transpose()?;
             for &index in &window_readings.samples {
                 let (position, sample) = &readings.samples[index];
-                let record = records.get(dispositions.record_of(*position));
-                let place = record.map(|it| RecordPosition {
-                    shard: it.shard_id(),
-                    number: it.sequence_number(),
-                });
+                let place = place(batch, *position);
                 if window.as_ref().is_some_and(|it| it.window.contains(sample.id, place)) {
                     continue;
                 }
@@ -291,13 +250,35 @@ where
         Ok((clocks, late))
     }
 
-    /// The watermark of each spec that has one.
+    /// Loads the clocks of the readings, and registers the shard of the batch with each.
+    async fn load_clocks(
+        &self,
+        updater: &WindowUpdater<'_, S, E>,
+        shard: &str,
+        readings: &BatchReadings,
+    ) -> Result<BTreeMap<String, Clock>, CallError> {
+        let mut clocks = updater.clocks(readings.clocks.keys()).await?;
+        let (idle, horizon) =
+            (idle_timeout_by_clock(&self.specs), lateness_horizon_by_clock(&self.specs));
+        for (name, clock) in &mut clocks {
+            let times = readings.clocks[name].iter().map(|(_, time)| *time);
+            let ShardProgress { is_in_time, .. } = ShardProgress::of(times, clock, horizon[name]);
+            updater
+                .register_shard(name, clock, shard, is_in_time, idle[name], &self.shards)
+                .await?;
+        }
+        Ok(clocks)
+    }
+
+    /// Returns the watermark of each spec that has one.
     fn watermarks(&self, clocks: &BTreeMap<String, Clock>) -> BTreeMap<usize, Timestamp> {
         let watermark = |(number, spec)| Some((number, clocks.get(&clock_name(spec))?.watermark?));
         self.specs.iter().enumerate().filter_map(watermark).collect()
     }
 
-    /// Moves the watermarks by the readings before `end`, and closes what they pass.
+    /// Advances the watermarks by the readings before `end`, and closes the windows that they pass.
+    ///
+    /// Returns true if all of these were emitted and marked.
     async fn advance(
         &self,
         updater: &WindowUpdater<'_, S, E>,
@@ -331,8 +312,9 @@ where
         Ok(is_whole)
     }
 
-    /// What the schedule is for: watermarks that move because a shard is idle, windows that nobody
-    /// closes because all are, and revisions whose function ended before it could tell them.
+    /// Closes due windows without a batch: those of watermarks that an idle shard no longer holds
+    /// back, those of clocks whose shards are all idle, and revisions whose function ended before
+    /// it could emit them.
     async fn run_scheduled(&self, deadline: Deadline) -> Result<(), InvocationError> {
         let updater = self.updater(deadline);
         let idle = idle_timeout_by_clock(&self.specs);
@@ -346,7 +328,8 @@ where
                     continue;
                 }
                 let by_watermark = clock.watermark.map(|it| spec.closes_until(it));
-                // Nothing moves the watermark while all are idle; what is over by the wall is over.
+                // While all shards are idle nothing advances the watermark: processing time
+                // decides.
                 let by_processing_time = match status {
                     ClockStatus::Idle => Some(before((self.clock)(), idle[name])),
                     ClockStatus::At(_) | ClockStatus::Waiting => None,
@@ -365,6 +348,16 @@ where
             Err(CallError::Retryable { operation: OPERATION, code, message }.into())
         }
     }
+}
+
+/// Position in the stream of the user record at `position`.
+fn place<'b>(batch: &'b KinesisBatch<'_>, position: usize) -> Option<RecordPosition<'b>> {
+    let record = batch.record_of(position)?;
+    Some(RecordPosition { shard: record.shard_id(), number: record.sequence_number() })
+}
+
+fn disposition(is_taken: bool) -> Disposition {
+    if is_taken { Disposition::Delivered } else { Disposition::Filtered }
 }
 
 fn before(time: Timestamp, length: SignedDuration) -> Timestamp {

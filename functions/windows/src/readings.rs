@@ -1,4 +1,4 @@
-//! What a batch brings: its readings, by window and by clock.
+//! Readings of one batch, grouped by window and by clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,30 +9,30 @@ use tributary_windows::aggregate::Sample;
 use tributary_windows::clock::{clock_name, watermark_for};
 use tributary_windows::{Span, Spec};
 
-/// The readings of one batch.
+/// Readings of one batch.
 #[derive(Debug, Default)]
 pub(crate) struct BatchReadings {
-    /// What each reading adds to the windows of a spec, and its position in the batch.
+    /// Sample of each reading for the windows of a spec, with its position in the batch.
     pub samples: Vec<(usize, Sample)>,
-    /// The windows they belong to.
+    /// Readings by window.
     pub windows: BTreeMap<ItemKey, WindowReadings>,
-    /// By clock, the positions of its readings in order, and to where each moves it.
+    /// Readings by clock: position in order, and the watermark that each reading allows.
     pub clocks: BTreeMap<String, Vec<(usize, Option<Timestamp>)>>,
 }
 
-/// What a batch brings of one window.
+/// Readings of one batch for one window.
 #[derive(Clone, Debug)]
 pub(crate) struct WindowReadings {
-    /// Which of the specs.
+    /// Index of the spec.
     pub spec: usize,
-    /// From when to when.
+    /// Start and end of the window.
     pub span: Span,
-    /// Its readings: indices of [`BatchReadings::samples`], in order.
+    /// Indices into [`BatchReadings::samples`], in order.
     pub samples: Vec<usize>,
 }
 
 impl BatchReadings {
-    /// Adds a reading; whether any window takes it.
+    /// Adds a reading, and returns true if a window accepts it.
     pub(crate) fn add(&mut self, position: usize, event: &Event<'_>, specs: &[Spec]) -> bool {
         let mut is_taken = false;
         for (number, spec) in specs.iter().enumerate().filter(|(_, spec)| spec.takes(event)) {
@@ -54,7 +54,7 @@ impl BatchReadings {
         is_taken
     }
 
-    /// Leaves out what comes at `end` or after, and what is too late.
+    /// Removes the readings at or after position `end`, and those that are `late` for a window.
     pub(crate) fn retain(&mut self, end: usize, late: &BTreeSet<(ItemKey, usize)>) {
         let samples = &self.samples;
         self.windows.retain(|key, window| {
@@ -69,7 +69,7 @@ impl BatchReadings {
 }
 
 impl BatchReadings {
-    /// The positions of the readings that a batch brings of one window.
+    /// Returns the positions of the readings of one window.
     pub(crate) fn positions(
         &self,
         window_readings: &WindowReadings,

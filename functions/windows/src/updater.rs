@@ -1,4 +1,4 @@
-//! Windows read, changed and written, and what they say put onto the stream.
+//! Window updater: reads, changes and writes windows, and emits their revisions to the stream.
 
 use std::collections::BTreeMap;
 
@@ -19,78 +19,79 @@ use tributary_windows::{Phase, Spec, Window};
 
 use crate::readings::{BatchReadings, WindowReadings};
 
-/// How many windows are written at once.
+/// Number of windows that are written concurrently.
 const CONCURRENCY: usize = 32;
 
-/// Among how many windows before one, the latest that was judged is looked for: one that was opened
-/// when it was over already may be open still.
+/// Number of preceding windows that are searched for the latest baseline.
+///
+/// One is not enough: a window that was opened after its end may still be open, without baseline.
 const BASELINE_LOOKBACK: usize = 3;
 
-/// The store and the stream, for one invocation.
+/// Store and stream of one invocation.
 pub(crate) struct WindowUpdater<'a, S, E> {
-    /// Where windows are kept.
+    /// Store of the windows.
     pub store: &'a S,
-    /// Where windows are told.
+    /// Producer of window events.
     pub events: &'a Producer<E>,
-    /// How calls are made again.
+    /// Retry policy of calls to the store.
     pub retry: Retry,
-    /// The specs.
+    /// Window specs.
     pub specs: &'a [Spec],
-    /// The time of day.
+    /// Source of the processing time.
     pub clock: fn() -> Timestamp,
-    /// When to stop.
+    /// Instant by which work stops.
     pub deadline: Deadline,
 }
 
-/// A window as it is in the store.
+/// Window and its version in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredWindow {
-    /// Which of the specs.
+    /// Index of the spec.
     pub spec: usize,
-    /// Its key.
+    /// Key of the item.
     pub key: ItemKey,
-    /// The version in the store.
+    /// Version in the store; 0 before the first write.
     pub version: u64,
-    /// The window.
+    /// Decoded window.
     pub window: Window,
 }
 
-/// What was done, for the log.
+/// Window counts of one invocation, for the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WindowCounts {
-    /// Windows that were opened.
+    /// Opened windows.
     pub opened: usize,
-    /// Windows that were closed for the first time.
+    /// Windows closed for the first time.
     pub closed: usize,
-    /// Windows of which a further revision was fixed.
+    /// Windows that got a further revision.
     pub revised: usize,
-    /// Window events that the stream took.
+    /// Window events that the stream accepted.
     pub emitted: usize,
-    /// Readings that were in their windows already.
+    /// Readings that their windows already contained.
     pub duplicates: usize,
-    /// Writes that found the window changed by somebody else.
+    /// Writes rejected because another invocation had changed the window.
     pub conflicts: usize,
 }
 
-/// What became of the windows of a batch.
+/// Result of applying a batch to its windows.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
-    /// Positions of readings that are not in the store.
+    /// Positions of readings that could not be stored.
     pub undelivered: Vec<usize>,
     /// Windows with a revision that is still to be emitted.
     pub pending: Vec<StoredWindow>,
-    /// What the store or the stream said last when it did not take something.
+    /// Last error of the store or the stream.
     pub last_error: Option<String>,
 }
 
-/// What a batch brings of a window, and that window as it is in the store.
+/// Readings of a batch for one window, and the stored item of that window.
 type PendingWrite<'a> = ((&'a ItemKey, &'a WindowReadings), Option<Item>);
 
-/// Where the records of a batch were, by position.
+/// Looks up the shard and sequence number of a record by its position in the batch.
 pub(crate) type Places<'a> = &'a (dyn Fn(usize) -> Option<RecordPosition<'a>> + Sync);
 
 impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> {
-    /// The windows of these keys, in their order.
+    /// Reads the windows with these keys, in the same order.
     pub(crate) async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, CallError> {
         let read = |keys| self.retry.call(self.deadline, move || self.store.read(keys));
         let found = join_all(keys.chunks(MAX_KEYS).map(read)).await;
@@ -98,11 +99,13 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         Ok(found?.into_iter().flatten().collect())
     }
 
-    /// Adds what a batch brings to its windows, each in one write. What is there already adds nothing.
+    /// Adds the readings of a batch to their windows, with one write per window.
+    ///
+    /// A reading that its window already contains adds nothing.
     ///
     /// # Errors
     ///
-    /// [`SetupError`] when the store or the stream says that it can never work.
+    /// [`SetupError`] when the store or the stream can never work.
     pub(crate) async fn apply(
         &self,
         readings: &BatchReadings,
@@ -156,8 +159,10 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         Ok(applied)
     }
 
-    /// Windows that are written one after the other. Those of one group that are over are judged at once,
-    /// each by what was usual before it, so that they are in order of time; all others are alone.
+    /// Groups windows into chains that are written sequentially.
+    ///
+    /// Windows of one group that close now form a chain in order of time, because each is evaluated
+    /// against the baseline of the one before it. Every other window is a chain of its own.
     fn chains<'a>(
         &self,
         found: impl Iterator<Item = PendingWrite<'a>>,
@@ -199,7 +204,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
                 None => StoredWindow::new(window_readings, key),
             };
             if stored.window.phase() == Phase::Pending {
-                // Its revision is fixed: it goes out before anything is added.
+                // Emit the pending revision before readings change the window.
                 self.emit_one(&stored, &mut one.window_counts).await?;
                 stored.window.mark_emitted();
             }
@@ -239,7 +244,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         }
     }
 
-    /// What was usual for a group before a window.
+    /// Returns the baseline of a group before a window.
     pub(crate) async fn baseline(&self, stored: &StoredWindow) -> Result<Baseline, CallError> {
         let ItemKey { spec, group, start } = &stored.key;
         let range = Range { from: Timestamp::MIN, until: *start, limit: BASELINE_LOOKBACK };
@@ -254,7 +259,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         Ok(Baseline::default())
     }
 
-    /// Writes a window over the version it was read in.
+    /// Writes a window if the store still has the version that was read.
     pub(crate) async fn write(&self, stored: &mut StoredWindow) -> Result<Written, CallError> {
         let is_closed = stored.window.phase() == Phase::Closed;
         let retention = self.specs[stored.spec].retention;
@@ -294,9 +299,10 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         Err(CallError::Retryable { operation: E::OPERATION, code: "undelivered".into(), message })
     }
 
-    /// Puts pending revisions onto the stream, then notes that they are there: in this order, so that
-    /// one whose function ends in between is told again rather than never. Whether all got there and
-    /// were noted; what was not is found by whoever looks next.
+    /// Emits pending revisions to the stream, then marks them as emitted.
+    ///
+    /// In this order, a revision whose function is killed in between is emitted twice rather than
+    /// never. Returns true if all were emitted and marked; the next invocation finds the rest.
     pub(crate) async fn emit(
         &self,
         pending: Vec<StoredWindow>,
@@ -318,7 +324,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
             }
             let mark = async |mut stored: StoredWindow| {
                 stored.window.mark_emitted();
-                // In a conflict somebody else has noted it, and maybe more.
+                // On a conflict another invocation has marked it, and maybe changed more.
                 self.write(&mut stored).await
             };
             for marked in join_all(group.into_iter().map(mark)).await {
@@ -350,14 +356,14 @@ impl WindowCounts {
 }
 
 impl StoredWindow {
-    /// A window that is in no store yet.
+    /// Opens a window that the store does not have yet.
     fn new(window_readings: &WindowReadings, key: &ItemKey) -> Self {
         let window = Window::open(window_readings.span);
         Self { spec: window_readings.spec, key: key.clone(), version: 0, window }
     }
 }
 
-/// The window of an item. One that cannot be read is in nobody's way but its own.
+/// Decodes the window of an item. An item that cannot be decoded fails its own window only.
 pub(crate) fn stored_window(spec: usize, item: &Item) -> Result<StoredWindow, CallError> {
     let window = Window::from_json(&item.body).map_err(|error| {
         let ItemKey { spec, group, start } = &item.key;

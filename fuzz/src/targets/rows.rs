@@ -47,7 +47,7 @@ fn check(input: &[u8]) {
         numbers_and_positions_ascend(&whole);
         let pieces: Vec<_> = input.chunks(1 + picked(input, 13)).collect();
         assert_eq!(whole, read(&limits, &pieces), "how an object is cut changes nothing");
-        any_row_is_a_place_to_go_on(&limits, input, &whole);
+        reading_resumes_at_any_row(&limits, input, &whole);
         if input.starts_with(GZIP) {
             gzip_is_what_it_inflates_to(&limits, input, &whole);
         } else {

@@ -128,7 +128,8 @@ fn every_dependency_is_used() {
     };
     for package in all.iter().filter(|it| it["source"].is_null() && it["name"] != HACK) {
         let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
-        let files = house::files(folder).unwrap().into_iter().filter(|it| it.ends_with(".rs"));
+        let files =
+            house::files(folder).unwrap().into_iter().filter(|it| house::has_extension(it, "rs"));
         let code: Vec<_> =
             files.map(|it| std::fs::read_to_string(folder.join(it)).unwrap()).collect();
         for dependency in package["dependencies"].as_array().unwrap() {

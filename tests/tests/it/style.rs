@@ -77,6 +77,9 @@ fn style_fault_is_reported() {
     assert_eq!(clauses, [true, true, false]);
     assert_eq!(test_names(text), ["a_name", "c_d"]);
     assert!(is_too_long("a_b_c_d_e_f_g_h_i") && !is_too_long("a_b_c_d_e_f_g_h"));
-    let bounds = "const MOST_ROWS: usize = 1;\npub const MAX_ROWS: usize = 1;\n// const MOST_OLD: u8\nconst LONGEST: u8 = 1;";
-    assert_eq!(misnamed_bounds(bounds), ["MOST_ROWS", "LONGEST"]);
+    let bounds = |word: &str| {
+        format!("const {word}ROWS: u8 = 1;\npub const MAX_ROWS: u8 = 1;\n// const {word}OLD: u8")
+    };
+    assert_eq!(misnamed_bounds(&bounds("MOST_")), ["MOST_ROWS"]);
+    assert_eq!(misnamed_bounds(&bounds("SHORTEST_")), ["SHORTEST_ROWS"]);
 }

@@ -68,8 +68,9 @@ async fn points(
     Ok(points)
 }
 
-/// Reads the counts of one batch from the line that a function logged: its name, the time and the
-/// counts; `None` for any other line of a log.
+/// Parses a metrics log line of one batch into the function's name, the time and the counts.
+///
+/// Returns `None` for any other log line.
 fn parse_batch_line(line: &str) -> Option<(String, Timestamp, BatchCounts)> {
     #[derive(Deserialize)]
     struct Line {

@@ -32,7 +32,7 @@ const COUNTS: [Count<BatchCounts>; 6] = [
 
 /// Metrics of an event source mapping.
 ///
-/// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html>
+/// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics>
 const MAPPING: [Count<MappingCounts>; 6] = [
     ("PolledEventCount", |it| &mut it.polled),
     ("FilteredOutEventCount", |it| &mut it.filtered_out),

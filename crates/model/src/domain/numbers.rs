@@ -30,6 +30,7 @@ pub enum Comparison {
 
 impl Comparison {
     /// Returns the comparison that holds if and only if this one does not.
+    #[must_use]
     pub fn negated(self) -> Self {
         match self {
             Self::Equal => Self::NotEqual,
@@ -42,6 +43,7 @@ impl Comparison {
     }
 
     /// Returns the comparison with its sides exchanged.
+    #[must_use]
     pub fn mirrored(self) -> Self {
         match self {
             Self::Equal | Self::NotEqual => self,
@@ -158,6 +160,7 @@ impl NumberSet {
     }
 
     /// Returns the intersection of both sets.
+    #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         let (mut spans, mut mine, mut theirs) = (Vec::new(), 0, 0);
         while let (Some(&(low, high)), Some(&(other_low, other_high))) =
@@ -176,6 +179,7 @@ impl NumberSet {
 
     /// Returns the numbers that are not in `others`, a set made by
     /// [`from_values`](Self::from_values).
+    #[must_use]
     pub fn difference(&self, others: &Self) -> Self {
         let mut spans = Vec::new();
         let mut low = f64::NEG_INFINITY;
@@ -189,6 +193,7 @@ impl NumberSet {
 
     /// Returns the set itself or, if it has more than `max` spans, the single span from its first
     /// to its last.
+    #[must_use]
     pub fn widened(self, max: usize) -> Self {
         match self.hull() {
             Some(hull) if self.spans.len() > max => Self { spans: vec![hull], ..self },
@@ -205,6 +210,7 @@ impl NumberSet {
 
     /// Returns the union of both sets. If only one of them is of whole numbers, the result includes
     /// the numbers between them.
+    #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         if self.is_empty() || other.is_empty() {
             return if self.is_empty() { other.clone() } else { self.clone() };
@@ -225,6 +231,7 @@ impl NumberSet {
     }
 
     /// Returns the numbers for which the comparison with some number of `other` holds.
+    #[must_use]
     pub fn compared(&self, comparison: Comparison, other: &Self) -> Self {
         let none = Self { spans: Vec::new(), is_whole: self.is_whole };
         let Some((low, high)) = other.hull() else { return none };
@@ -243,6 +250,7 @@ impl NumberSet {
 
     /// Returns the possible results of `combine`, which is monotone in each argument, from the
     /// lowest to the highest.
+    #[must_use]
     pub fn combined(&self, other: &Self, combine: fn(f64, f64) -> f64) -> Self {
         let (Some(one), Some(other)) = (self.hull(), other.hull()) else {
             return Self { spans: Vec::new(), is_whole: false };

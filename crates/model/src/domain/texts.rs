@@ -53,6 +53,7 @@ impl TextSet {
     }
 
     /// Returns the intersection of both sets.
+    #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::OneOf(texts), other) | (other, Self::OneOf(texts)) => {
@@ -63,6 +64,7 @@ impl TextSet {
     }
 
     /// Returns the union of both sets.
+    #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::OneOf(one), Self::OneOf(other)) => Self::OneOf(one | other),
@@ -74,6 +76,7 @@ impl TextSet {
 
     /// Returns the texts for which the comparison with some text of `other` holds; a superset where
     /// that is unknown.
+    #[must_use]
     pub fn compared(&self, comparison: Comparison, other: &Self) -> Self {
         let Some(with) = other.single() else {
             return if comparison == Comparison::Equal { self.and(other) } else { self.clone() };
@@ -89,6 +92,7 @@ impl TextSet {
     }
 
     /// Returns the set itself or, if it names more than `max` texts, the set of all texts.
+    #[must_use]
     pub fn widened(self, max: usize) -> Self {
         match &self {
             Self::OneOf(texts) | Self::AllExcept(texts) if texts.len() > max => Self::any(),
@@ -97,6 +101,7 @@ impl TextSet {
     }
 
     /// Returns the texts of a closed list for which `keep` holds, and any other set unchanged.
+    #[must_use]
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
         match self {
             Self::OneOf(texts) => {

@@ -47,7 +47,7 @@ pub struct Digest {
     /// One-line summary.
     pub title: String,
     /// Message: a JSON object of `digest_id, rule, severity, dataset, title, alerts, events, from,
-    /// to, part, parts, examples, keys`, of at most [`MAX_BYTES`] bytes.
+    /// to, part, parts, examples, keys`, of at most the `max_bytes` of [`plan`].
     ///
     /// `keys` has an object of `key, events, alert_ids` for each key, the key with the most events
     /// first.
@@ -79,7 +79,7 @@ struct OfKey<'a> {
 }
 
 /// Plans up to `messages` messages for `alerts` of one rule: as many single messages as possible,
-/// the rest in as few digests as possible.
+/// the rest in as few digests of at most `max_bytes` as possible.
 ///
 /// If digests alone cannot hold all alerts, the last ones are in none.
 #[must_use]
@@ -103,7 +103,8 @@ pub fn plan(alerts: &[&Alert], messages: usize, max_bytes: usize) -> Plan {
     Plan { singles, digests: ranges.into_iter().enumerate().map(digest).collect() }
 }
 
-/// Up to `count` ranges from `start` on, each as much as one message of `max_bytes` holds.
+/// Returns up to `count` ranges from `start` on, each as large as one message of
+/// `max_bytes` allows.
 fn pack(alerts: &[&Alert], start: usize, count: usize, max_bytes: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut begin = start;

@@ -1,4 +1,4 @@
-//! `alerts` over a topic in memory: what is published, what is reported.
+//! Batches of `alerts` with an in-memory topic: published messages and reported failures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -60,7 +60,7 @@ fn alert_ids(notifications: &[Notification]) -> BTreeSet<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_severe_accident_is_published_with_what_subscribers_filter_by() {
+async fn severe_accident_is_published_with_filter_attributes() {
     let alerts = alerts([]);
 
     assert_eq!(handle(&alerts, &case("severe-accident")).await, BatchResponse::default());
@@ -81,28 +81,32 @@ async fn a_severe_accident_is_published_with_what_subscribers_filter_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_no_rule_is_about_is_not_published() {
+async fn event_without_matching_rule_is_not_published() {
     let alerts = alerts([]);
 
     assert_eq!(handle(&alerts, &case("no-match")).await, BatchResponse::default());
 
     assert!(alerts.topic.target().calls().is_empty());
-    assert_eq!(alerts.claims.target().calls(), 0, "no alert, no call");
+    assert_eq!(alerts.claims.target().calls(), 0, "no alert should make no call");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alert_that_is_not_taken_keeps_the_checkpoint_at_its_aggregate() {
+async fn unsent_alert_holds_checkpoint_at_its_aggregate() {
     let payload = aggregated(&case("twelve-severe"), 5).unwrap();
     let alerts = alerts([Answer::Fail(vec![7]), Answer::Throttle]);
 
     let response = handle(&alerts, &payload).await;
 
     assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 1)]));
-    assert_eq!(alert_ids(&alerts.topic.target().stored()).len(), 9, "of the first call");
+    assert_eq!(
+        alert_ids(&alerts.topic.target().stored()).len(),
+        9,
+        "the first call accepts nine alerts"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_alerts_than_a_call_takes_are_several_calls() {
+async fn alerts_over_batch_limit_take_several_calls() {
     let alerts = alerts([]);
 
     assert_eq!(handle(&alerts, &case("twelve-severe")).await, BatchResponse::default());
@@ -112,7 +116,7 @@ async fn more_alerts_than_a_call_takes_are_several_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_failed_entries_are_published_again() {
+async fn only_failed_entries_are_retried() {
     let alerts = alerts([Answer::Fail(vec![2, 5]), Answer::Take]);
 
     assert_eq!(handle(&alerts, &case("twelve-severe")).await, BatchResponse::default());
@@ -122,7 +126,7 @@ async fn only_failed_entries_are_published_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alert_that_the_topic_refuses_is_reported_and_not_lost_in_silence() {
+async fn rejected_alert_is_reported_as_failure() {
     let payload = case("twelve-severe");
     let alerts = alerts([Answer::Reject(vec![3])]);
 
@@ -132,7 +136,7 @@ async fn an_alert_that_the_topic_refuses_is_reported_and_not_lost_in_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_no_event_is_quarantined_and_the_others_are_published() {
+async fn non_event_is_quarantined_and_others_published() {
     let alerts = alerts([]);
 
     assert_eq!(handle(&alerts, &case("broken-base64")).await, BatchResponse::default());
@@ -143,7 +147,7 @@ async fn a_record_that_is_no_event_is_quarantined_and_the_others_are_published()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_severity_with_a_topic_of_its_own_goes_there_and_a_refusal_there_holds_its_records() {
+async fn severity_topic_receives_alerts_and_reports_rejections() {
     let one = MemorySink::scripted(
         sns::LIMITS,
         |entry: &Notification| entry.message.len(),
@@ -164,7 +168,7 @@ async fn a_severity_with_a_topic_of_its_own_goes_there_and_a_refusal_there_holds
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_severity_without_a_topic_of_its_own_goes_to_the_one_for_all() {
+async fn severity_without_own_topic_uses_default_topic() {
     let mut alerts = alerts([]);
     let size = |entry: &Notification| entry.message.len();
     let other = Producer::new(MemorySink::scripted(sns::LIMITS, size, []));

@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-mod absent;
+mod active_rules;
 mod batches;
-mod once;
-mod rulebook;
+mod consecutive;
+mod no_data;
+mod sender;
 mod storm;
 mod support;
-mod sustained;

@@ -1,4 +1,4 @@
-//! A storm: far more alerts of one rule in a batch than it may make messages.
+//! Alert storms: more alerts of one rule in a batch than its `digest` limit of messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ use tributary_testkit::{Answer, Faults, MemorySink, aggregated, clock};
 
 use crate::support::Function;
 
-/// A function of one rule, and the books of its alerts.
+/// Function with one rule, and the lines of its metrics log.
 struct World {
     function: Function,
     lines: Arc<Mutex<Vec<Value>>>,
@@ -76,12 +76,12 @@ impl World {
         self.function.topic.target().stored()
     }
 
-    /// The alerts that were told, each as often as it was.
+    /// Returns the ids of sent alerts, once per message that contains them.
     fn sent_ids(&self) -> Vec<String> {
         self.messages().iter().flat_map(|message| ids_in(&message.message)).collect()
     }
 
-    /// The books of the last batch, which balance.
+    /// Returns the alert counts of the last batch, and asserts that they reconcile.
     fn counts(&self) -> AlertCounts {
         let lines = self.lines.lock().unwrap();
         let line = lines.iter().rfind(|line| line["message"] == "alerts").unwrap();
@@ -107,7 +107,7 @@ fn ids_in(message: &str) -> Vec<String> {
     }
 }
 
-/// A batch of so many events, each of its own id, of 50 entities; `from` is the number of the first.
+/// Returns a batch of `count` events with distinct ids, numbered from `from`, of 50 entities.
 fn storm(from: usize, count: usize) -> String {
     let template = include_str!("../../../../events/alerts/severe-accident.json");
     let template: Value = serde_json::from_str(template).unwrap();
@@ -131,7 +131,7 @@ fn distinct(ids: &[String]) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_of_10_000_alerts_makes_ten_messages_and_loses_none() {
+async fn storm_of_10_000_alerts_makes_ten_messages() {
     let world = World::new("", "{event_id}", []);
     let begun = Instant::now();
 
@@ -143,14 +143,14 @@ async fn a_storm_of_10_000_alerts_makes_ten_messages_and_loses_none() {
     assert!(world.messages().iter().all(|it| it.message.len() <= 256 * 1024 - 512));
     let counts = world.counts();
     assert_eq!((counts.matched, counts.sent, counts.digested), (10_000, 5, 9_995));
-    // Each is claimed and noted: as many writes, but not one after the other.
+    // Each alert is claimed and marked as sent: two writes per alert, made concurrently.
     assert_eq!(world.function.claims.target().calls(), 20_000);
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(6), "{took:?} at 2 to 30 ms a call");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_of_few_keys_is_one_digest_with_their_counts() {
+async fn storm_of_few_keys_is_one_digest() {
     let world = World::new("digest = 1", "{entity}", []);
 
     assert_eq!(world.handle(&storm(0, 10_000), "one").await, BatchResponse::default());
@@ -167,14 +167,14 @@ async fn a_storm_of_few_keys_is_one_digest_with_their_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_messages_of_a_batch_do_not_hold_comes_with_the_next() {
+async fn alerts_over_message_size_wait_for_redelivery() {
     let world = World::new("digest = 1", "{event_id}", []);
     let (mut begin, mut batches) = (0, 0);
 
     while begin < 10_000 {
         let before = world.messages().len();
         let answer = world.handle(&storm(begin, 10_000 - begin), &format!("{batches}")).await;
-        assert_eq!(world.messages().len(), before + 1, "one message a batch");
+        assert_eq!(world.messages().len(), before + 1, "each batch must send one message");
         let first = answer.batch_item_failures.first();
         begin = first.map_or(10_000, |it| it.item_identifier.parse().unwrap());
         assert_eq!(world.counts().undelivered, (10_000 - begin) as u64);
@@ -187,7 +187,7 @@ async fn what_the_messages_of_a_batch_do_not_hold_comes_with_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_that_comes_again_is_told_no_second_time() {
+async fn redelivered_storm_sends_no_second_digest() {
     let world = World::new("digest = 3", "{event_id}", []);
     let payload = storm(0, 500);
 
@@ -199,21 +199,21 @@ async fn a_storm_that_comes_again_is_told_no_second_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_digest_that_the_topic_does_not_take_is_told_by_the_next_delivery() {
+async fn rejected_digest_is_sent_by_next_delivery() {
     let world = World::new("digest = 3", "{event_id}", [Answer::Reject(vec![2]), Answer::Take]);
     let payload = aggregated(&storm(0, 500), 100).unwrap();
 
     let answer = world.handle(&payload, "one").await;
 
     assert_eq!(answer.batch_item_failures.len(), 1);
-    assert_eq!(world.sent_ids().len(), 2, "the two that are alone");
+    assert_eq!(world.sent_ids().len(), 2, "only the two alerts with messages of their own");
     assert_eq!((world.counts().sent, world.counts().undelivered), (2, 498));
     assert_eq!(world.handle(&payload, "two").await, BatchResponse::default());
     assert_eq!((world.sent_ids().len(), distinct(&world.sent_ids())), (500, 500));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_that_is_killed_at_any_time_loses_nothing() {
+async fn kill_during_storm_loses_no_alert() {
     let payload = storm(0, 200);
     let mut kills = 0;
     for after in (0..200).step_by(5).map(Duration::from_millis) {
@@ -237,7 +237,7 @@ async fn a_storm_that_is_killed_at_any_time_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_functions_in_one_storm_tell_each_alert_once() {
+async fn concurrent_functions_in_storm_send_alerts_once() {
     let world = World::new("digest = 4", "{event_id}", []);
     let table = world.function.claims.target().clone();
     let other = World::at(table, "digest = 4", "{event_id}", []);

@@ -1,4 +1,4 @@
-//! The function over a table, a store and a topic in memory, and the payloads it is given.
+//! Function under test with an in-memory table, store and topic, and its payloads.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use tributary_testkit::{MemorySink, clock};
 pub(crate) type Function =
     Alerts<SimClaims, SimAlertState, MemorySink<Notification>, MemorySink<Vec<u8>>>;
 
-/// Returns the function with the rules of the TOML `rule`.
+/// Returns the function with the rules of the TOML text `rule`.
 pub(crate) fn function_of(rule: &str, claims: SimClaims, store: SimAlertState) -> Function {
     let size = |entry: &Notification| entry.message.len();
     Alerts {
@@ -42,7 +42,7 @@ pub(crate) fn roomy() -> String {
     ALERTS.replace("cooldown = \"0s\"", "cooldown = \"0s\"\ndigest = 50")
 }
 
-/// Returns a payload of `events/alerts`.
+/// Returns the payload `name` from `events/alerts`.
 pub(crate) fn case(name: &str) -> String {
     let path = format!("{}/../../events/alerts/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()

@@ -1,4 +1,4 @@
-//! `ingest-kafka` over sinks in memory: what is stored, and where each partition goes on.
+//! Batches of `ingest-kafka` with in-memory sinks: stored records and reported offsets.
 
 use std::time::Duration;
 
@@ -37,10 +37,10 @@ fn base64(text: &[u8]) -> String {
     base64_simd::STANDARD.encode_to_string(text)
 }
 
-/// A topic, the number of one of its partitions, and the values there.
+/// Topic, partition number, and the values of the records.
 type Partition<'a> = (&'a str, i64, Vec<Option<&'a [u8]>>);
 
-/// A payload of these partitions; offsets count from 100.
+/// Returns a payload of these partitions, with offsets from 100.
 fn payload(partitions: &[Partition<'_>]) -> Value {
     let mut records = serde_json::Map::new();
     for (topic, number, values) in partitions {
@@ -94,7 +94,7 @@ fn three() -> Vec<Option<&'static [u8]>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_record_keeps_its_position_and_its_key() {
+async fn record_keeps_its_position_and_key() {
     let ingest = ingest(vec![], vec![]);
     let pretty: Option<&[u8]> = Some(b" \n {\n  \"ID\":\t\"A-2\"\r\n}\n");
 
@@ -108,7 +108,7 @@ async fn each_record_keeps_its_position_and_its_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_null_or_no_text_gives_way_to_the_record_id() {
+async fn null_or_binary_key_becomes_record_id() {
     let ingest = ingest(vec![], vec![]);
     let mut payload = payload(&[("crashes", 0, vec![GOOD; 6])]);
     let others =
@@ -128,7 +128,7 @@ async fn a_key_that_is_null_or_no_text_gives_way_to_the_record_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_never_be_a_row_is_quarantined_and_its_partition_moves_on() {
+async fn invalid_row_is_quarantined_and_partition_advances() {
     let ingest = ingest(vec![], vec![]);
     let values = vec![Some(&b"\xff"[..]), BAD, Some(b"{"), Some(b""), Some(b"{\0}"), None, GOOD];
 
@@ -137,11 +137,11 @@ async fn what_can_never_be_a_row_is_quarantined_and_its_partition_moves_on() {
 
     assert_eq!(response, KafkaResponse::default());
     insta::assert_json_snapshot!(bad_rows(&ingest));
-    assert_eq!(stored(&ingest).len(), 1, "the tombstone is no row");
+    assert_eq!(stored(&ingest).len(), 1, "a tombstone is not a row");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_the_stream_would_not_take_is_a_bad_row() {
+async fn record_over_stream_limit_is_bad_row() {
     let limits = Limits { entry_bytes: 300, ..STREAM };
     let ingest = ingest_within(limits, vec![], vec![]);
     let near = format!("{{\"ID\":\"{}\"}}", "x".repeat(280));
@@ -156,7 +156,7 @@ async fn a_record_that_the_stream_would_not_take_is_a_bad_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn topics_of_one_batch_become_records_of_their_datasets() {
+async fn topics_map_to_their_datasets() {
     let ingest = ingest(vec![], vec![]);
     let payload = payload(&[("crashes", 0, vec![GOOD]), ("flood", 7, vec![GOOD])]);
 
@@ -167,7 +167,7 @@ async fn topics_of_one_batch_become_records_of_their_datasets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_lambda_garbled_costs_itself_only() {
+async fn malformed_record_costs_only_itself() {
     let ingest = ingest(vec![], vec![]);
     let mut payload = payload(&[("crashes", 0, vec![GOOD; 6]), ("crashes", 1, three())]);
     let records = &mut payload["records"]["crashes-0"];
@@ -186,7 +186,7 @@ async fn a_record_that_lambda_garbled_costs_itself_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_without_an_offset_comes_again_with_the_one_before_it() {
+async fn record_without_offset_is_redelivered_with_predecessor() {
     let mut payload = payload(&[("crashes", 0, three()), ("crashes", 1, three())]);
     payload["records"]["crashes-0"][1].as_object_mut().unwrap().remove("offset");
     let ingest_down = ingest(vec![], vec![Answer::Throttle]);
@@ -194,15 +194,15 @@ async fn a_record_without_an_offset_comes_again_with_the_one_before_it() {
     let response = handle(&ingest_down, &payload).await;
 
     assert_eq!(failures(&response), [("crashes-0", 100)]);
-    assert_eq!(stored(&ingest_down).len(), 3, "those of the other partition");
+    assert_eq!(stored(&ingest_down).len(), 3, "only the records of the other partition");
 
     payload["records"]["crashes-0"][0].as_object_mut().unwrap().remove("offset");
-    assert!(answer(&ingest_down, &payload).await.is_err(), "nothing to report it by");
+    assert!(answer(&ingest_down, &payload).await.is_err(), "no offset to report the failure by");
     assert_eq!(handle(&ingest(vec![], vec![]), &payload).await, KafkaResponse::default());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_fails_does_not_bring_the_others_again() {
+async fn failed_partition_does_not_redeliver_others() {
     let ingest = ingest(vec![Answer::Fail(vec![3]), Answer::Throttle], vec![]);
 
     let payload = payload(&[("crashes", 0, three()), ("crashes", 1, three())]);
@@ -212,7 +212,7 @@ async fn a_partition_that_fails_does_not_bring_the_others_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_earliest_failure_of_each_partition_is_reported() {
+async fn earliest_failure_per_partition_is_reported() {
     let ingest = ingest(vec![Answer::Fail(vec![1, 2, 5]), Answer::Throttle], vec![]);
 
     let payload = payload(&[("crashes", 0, three()), ("flood", 1, three())]);
@@ -222,7 +222,7 @@ async fn the_earliest_failure_of_each_partition_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_come_out_of_order_are_reported_by_the_lowest_offset() {
+async fn unordered_records_report_lowest_offset() {
     let ingest = ingest(vec![Answer::Fail(vec![1]), Answer::Throttle], vec![]);
     let mut payload = payload(&[("crashes", 0, three())]);
     payload["records"]["crashes-0"].as_array_mut().unwrap().reverse();
@@ -231,7 +231,7 @@ async fn records_that_come_out_of_order_are_reported_by_the_lowest_offset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quarantine_that_is_down_holds_its_partition_and_no_other() {
+async fn failed_quarantine_holds_only_its_partition() {
     let ingest = ingest(vec![], vec![Answer::Throttle]);
     let payload =
         payload(&[("crashes", 0, vec![GOOD, BAD, GOOD]), ("crashes", 1, vec![GOOD, None, GOOD])]);
@@ -243,7 +243,7 @@ async fn quarantine_that_is_down_holds_its_partition_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_time_everything_is_reported_and_nothing_attempted() {
+async fn expired_deadline_reports_all_and_sends_nothing() {
     let ingest = ingest(vec![], vec![]);
     let payload = payload(&[
         ("crashes", 0, three()),
@@ -261,7 +261,7 @@ async fn without_time_everything_is_reported_and_nothing_attempted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redelivery_has_the_same_record_ids() {
+async fn redelivery_keeps_record_ids() {
     let ingest = ingest(vec![], vec![]);
     let payload = payload(&[("crashes", 0, vec![GOOD, GOOD, BAD]), ("crashes", 1, vec![GOOD])]);
 
@@ -278,7 +278,7 @@ async fn a_redelivery_has_the_same_record_ids() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_payload_of_the_samples_is_answered_as_expected() {
+async fn sample_payloads_return_expected_responses() {
     let samples = [
         ("one-good", 1, 0),
         ("one-good-two-bad", 1, 2),
@@ -306,7 +306,7 @@ async fn each_payload_of_the_samples_is_answered_as_expected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn broken_set_up_and_a_payload_of_something_else_fail_the_invocation() {
+async fn setup_error_and_foreign_payload_fail_invocation() {
     let good = payload(&[("crashes", 0, three())]);
 
     let denied = answer(&ingest(vec![Answer::Deny], vec![]), &good).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Whatever fails, a partition goes on at its earliest record that is nowhere, and nothing is lost.
+//! Under any faults a partition resumes at its earliest undelivered record, and loses none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const SMALL: Limits = Limits { entries: 3, bytes: 5 << 20, entry_bytes: 1 << 20 
 
 type Ingest = IngestKafka<MemorySink<StreamRecord>, MemorySink<Vec<u8>>>;
 
-/// What the value of a record is.
+/// Kind of the value of a record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Good,
@@ -27,7 +27,7 @@ enum Kind {
     Tombstone,
 }
 
-/// The kinds of the records of each partition; their offsets count by three, since a topic has gaps.
+/// Kinds of the records of each partition. Offsets are multiples of 3, since a topic has gaps.
 type Partitions = Vec<Vec<Kind>>;
 
 fn partitions() -> impl Strategy<Value = Partitions> {
@@ -35,7 +35,7 @@ fn partitions() -> impl Strategy<Value = Partitions> {
     vec(vec(kind, 0..6), 1..4)
 }
 
-/// Answers whose effect the producer learns of: what it calls undelivered is not stored.
+/// Generates answers that reach the producer: an entry it reports as undelivered is not stored.
 fn script() -> impl Strategy<Value = Vec<Answer>> {
     let answer = prop_oneof![
         Just(Answer::Take),
@@ -55,7 +55,7 @@ fn ingest(raw: Vec<Answer>, quarantine: Vec<Answer>) -> Ingest {
     }
 }
 
-/// The batch of what each partition has from its place in `from` on.
+/// Returns the batch with the records of each partition from its offset in `from` on.
 fn payload(partitions: &Partitions, from: &BTreeMap<String, i64>) -> Value {
     let mut records = serde_json::Map::new();
     for (number, kinds) in partitions.iter().enumerate() {
@@ -75,7 +75,7 @@ fn payload(partitions: &Partitions, from: &BTreeMap<String, i64>) -> Value {
     json!({ "records": records })
 }
 
-/// `<partition>#<offset>` of everything that is in the stream or in quarantine.
+/// Returns `<partition>#<offset>` of every record in the stream or in quarantine.
 fn arrived(ingest: &Ingest) -> BTreeSet<String> {
     let records = ingest.raw.target().stored().into_iter().map(|record| record.data);
     let lines = records.chain(ingest.quarantine.target().stored());
@@ -103,7 +103,7 @@ fn beginnings(partitions: &Partitions) -> BTreeMap<String, i64> {
 
 proptest! {
     #[test]
-    fn a_partition_goes_on_at_its_earliest_record_that_did_not_arrive(
+    fn partition_resumes_at_earliest_undelivered_record(
         partitions in partitions(), raw in script(), quarantine in script(),
     ) {
         let ingest = ingest(raw, quarantine);
@@ -121,10 +121,10 @@ proptest! {
     }
 
     #[test]
-    fn redelivery_from_what_is_reported_loses_nothing(
+    fn redelivery_from_reported_offsets_loses_nothing(
         partitions in partitions(), mut raw in script(), mut quarantine in script(),
     ) {
-        // What goes on failing would be parked; here the faults pass.
+        // A permanent fault would park the batch, so these faults end.
         raw.push(Answer::Take);
         quarantine.push(Answer::Take);
         let ingest = ingest(raw, quarantine);

@@ -1,4 +1,4 @@
-//! `metrics` over a namespace in memory: what is put, what is reported.
+//! Batches of `metrics` with an in-memory namespace: metrics put and failures reported.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn handle(metrics: &Metrics<Namespace, Quarantine>, payload: &str) -> Batc
     metrics.handle(payload, Deadline::after(Duration::from_secs(5))).await.unwrap()
 }
 
-/// How many events the metrics of these dimensions stand for.
+/// Returns the number of events that the metrics with these dimensions count.
 fn total(data: &[Datum], dimensions: &[&str]) -> f64 {
     data.iter()
         .filter(|datum| datum.name == "accidents")
@@ -46,7 +46,7 @@ fn total(data: &[Datum], dimensions: &[&str]) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_is_one_call_and_every_event_is_counted_in_each_metric() {
+async fn batch_is_one_call_counting_every_event() {
     let metrics = metrics([]);
 
     assert_eq!(handle(&metrics, &case("ten-readings")).await, BatchResponse::default());
@@ -60,7 +60,7 @@ async fn a_batch_is_one_call_and_every_event_is_counted_in_each_metric() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_in_aggregates_add_up_as_they_do_alone() {
+async fn aggregated_events_sum_like_plain_events() {
     let (alone, together) = (metrics([]), metrics([]));
 
     handle(&alone, &case("ten-readings")).await;
@@ -70,9 +70,9 @@ async fn events_in_aggregates_add_up_as_they_do_alone() {
     assert_eq!(together.metrics.target().stored(), alone.metrics.target().stored());
 }
 
-/// Events 4 to 7 are one aggregate; its second one is no event, and quarantine is down.
+/// Events 4 to 7 are one aggregate. Its second record is not an event, and quarantine is down.
 #[tokio::test(start_paused = true)]
-async fn only_what_comes_before_a_failed_aggregate_is_counted() {
+async fn only_events_before_failed_aggregate_are_counted() {
     let mut payload: Value = serde_json::from_str(&case("ten-readings")).unwrap();
     payload["Records"][5]["kinesis"]["data"] = "bm9uZQ==".into();
     let payload = aggregated(&payload.to_string(), 4).unwrap();
@@ -90,7 +90,7 @@ async fn only_what_comes_before_a_failed_aggregate_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn metrics_that_are_not_taken_bring_the_whole_batch_again() {
+async fn undelivered_metrics_fail_the_whole_batch() {
     let payload = case("ten-readings");
     let metrics = metrics([Answer::Throttle]);
 
@@ -102,7 +102,7 @@ async fn metrics_that_are_not_taken_bring_the_whole_batch_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_with_fields_nobody_knows_is_still_an_event() {
+async fn event_with_unknown_fields_is_accepted() {
     let metrics = metrics([]);
 
     assert_eq!(handle(&metrics, &case("unknown-fields")).await, BatchResponse::default());
@@ -111,7 +111,7 @@ async fn an_event_with_fields_nobody_knows_is_still_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_no_event_is_quarantined_and_the_others_are_counted() {
+async fn non_event_is_quarantined_and_others_counted() {
     let payload = case("ten-readings").replacen("\"data\":\"", "\"data\":\"!", 1);
     let payload = payload.replacen("\"data\": \"", "\"data\": \"!", 1);
     let metrics = metrics([]);

@@ -1,4 +1,4 @@
-//! `transform` over KPL aggregates: each user record by itself, the checkpoint by the record.
+//! KPL aggregates in `transform`: user records are separate, the checkpoint counts records.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -38,13 +38,13 @@ fn json(text: impl AsRef<[u8]>) -> Value {
     serde_json::from_slice(text.as_ref()).unwrap()
 }
 
-/// Seven records, numbered as they come: 0, 2, 4 and 5 are bad.
+/// Returns seven records with sequence numbers 0 to 6; 0, 2, 4 and 5 are bad.
 fn seven() -> Value {
     let mut payload = json(case("one-good-two-bad"));
     let records = payload["Records"].as_array_mut().unwrap();
     let more = json(case("not-json"));
     records.extend(more["Records"].as_array().unwrap().iter().cloned());
-    // Both cases begin with the same row: it shall be two.
+    // Both cases begin with the same row: give one of them another id.
     let data = records[1]["kinesis"]["data"].as_str().unwrap();
     let data = base64_simd::STANDARD.decode_to_vec(data).unwrap();
     let data = String::from_utf8(data).unwrap().replace("A-9500001", "A-9500099");
@@ -55,7 +55,7 @@ fn seven() -> Value {
     payload
 }
 
-/// The same seven: the first plain, then an aggregate of the next three, then one of the last three.
+/// Returns the same seven: the first plain, then an aggregate of three, then another of three.
 fn aggregates() -> Value {
     let mut payload = seven();
     let mut rest = payload.clone();
@@ -77,7 +77,7 @@ fn failed(number: &str) -> BatchResponse {
 }
 
 #[tokio::test(start_paused = true)]
-async fn user_records_become_what_they_would_have_become_alone() {
+async fn aggregated_user_records_match_plain_records() {
     let (alone, together) = (transform([], []), transform([], []));
 
     assert_eq!(handle(&alone, &seven()).await, BatchResponse::default());
@@ -91,7 +91,7 @@ async fn user_records_become_what_they_would_have_become_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_user_record_names_its_record_and_its_index() {
+async fn bad_user_record_names_record_and_index() {
     let transform = transform([], []);
 
     handle(&transform, &aggregates()).await;
@@ -103,7 +103,7 @@ async fn a_bad_user_record_names_its_record_and_its_index() {
     };
     let (number, source) = place(&bad_rows[1]);
     assert_eq!(number, "1");
-    assert!(source.starts_with("s3://"), "a raw record has a source of its own: {source}");
+    assert!(source.starts_with("s3://"), "expected the source of the raw record: {source}");
     let (number, source) = place(&bad_rows[2]);
     assert_eq!((number, source), ("4".into(), "kinesis:shardId-000000000000#4.0".into()));
     let ids: BTreeSet<_> = bad_rows.iter().map(|bad| bad["record_id"].to_string()).collect();
@@ -111,7 +111,7 @@ async fn a_bad_user_record_names_its_record_and_its_index() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_aggregate_is_one_bad_row_with_its_bytes_and_the_others_are_events() {
+async fn broken_aggregate_is_one_bad_row_with_bytes() {
     let mut payload = aggregates();
     let data = payload["Records"][1]["kinesis"]["data"].as_str().unwrap();
     let mut bytes = base64_simd::STANDARD.decode_to_vec(data).unwrap();
@@ -126,21 +126,21 @@ async fn a_broken_aggregate_is_one_bad_row_with_its_bytes_and_the_others_are_eve
     assert_eq!(bad_rows[1]["code"], "broken_aggregate");
     assert_eq!(bad_rows[1]["payload_base64"], json!(cut));
     assert_eq!(bad_rows[1]["source"], "kinesis:shardId-000000000000#1");
-    assert_eq!(bad_rows.len(), 4, "the first record, the aggregate, and two of the last");
+    assert_eq!(bad_rows.len(), 4, "the first record, the aggregate, and two of the last aggregate");
     assert_eq!(transform.events.target().stored().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undelivered_event_keeps_the_checkpoint_at_its_aggregate() {
-    // The good ones are 1, 3 and 6: the second of them is the last of the first aggregate.
+async fn undelivered_event_holds_checkpoint_at_its_aggregate() {
+    // Records 1, 3 and 6 are good; the second of them, 3, is the last of the first aggregate.
     let transform = transform([Answer::Fail(vec![1]), Answer::Throttle], []);
 
     assert_eq!(handle(&transform, &aggregates()).await, failed("1"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_of_an_aggregate_is_sent_before_a_bad_row_of_it_is_safe() {
-    // The bad rows are 0, 2, 4 and 5; 1 and 3 are in one aggregate with 2.
+async fn undelivered_bad_row_blocks_its_whole_aggregate() {
+    // Records 0, 2, 4 and 5 are bad; 1 and 3 are in one aggregate with 2.
     let transform = transform([], [Answer::Fail(vec![1]), Answer::Throttle]);
 
     assert_eq!(handle(&transform, &aggregates()).await, failed("1"));
@@ -149,7 +149,7 @@ async fn nothing_of_an_aggregate_is_sent_before_a_bad_row_of_it_is_safe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_aggregate_of_nothing_is_nothing() {
+async fn empty_aggregate_produces_no_records() {
     let mut payload = aggregates();
     let nothing = tributary_kpl::Aggregator::new(100).finish();
     let nothing = base64_simd::STANDARD.encode_to_string(nothing);
@@ -161,8 +161,8 @@ async fn an_aggregate_of_nothing_is_nothing() {
     assert_eq!(bad_rows(&transform).len(), 3);
 }
 
-/// Whatever fails, and however often a batch comes again from its checkpoint: in the end each user
-/// record is an event or a bad row, and nothing else is.
+/// Injects 128 combinations of faults and redelivers from each checkpoint. In the end each user
+/// record is an event or a bad row, and no others exist.
 #[tokio::test(start_paused = true)]
 async fn redelivery_from_the_checkpoint_loses_nothing() {
     let alone = transform([], []);
@@ -172,7 +172,7 @@ async fn redelivery_from_the_checkpoint_loses_nothing() {
 
     for fault in 0..128 {
         let mut payload = aggregates();
-        // Of the first calls, those fail whose bit is set, at an entry that changes with them.
+        // Each bit of `fault` fails one of the first calls, at an entry that varies with the call.
         let script = |from: usize| {
             let answer = move |call: usize| match fault >> (from + call) & 1 {
                 0 => Answer::Take,
@@ -186,7 +186,7 @@ async fn redelivery_from_the_checkpoint_loses_nothing() {
         loop {
             let response = handle(&transform, &payload).await;
             deliveries += 1;
-            assert!(deliveries < 100, "fault {fault} never ends");
+            assert!(deliveries < 100, "fault {fault}: still failing after 100 deliveries");
             let Some(first) = response.batch_item_failures.first() else { break };
             let records = payload["Records"].as_array_mut().unwrap();
             let from = records
@@ -201,7 +201,7 @@ async fn redelivery_from_the_checkpoint_loses_nothing() {
     }
 }
 
-/// Ids of events, and of bad rows.
+/// Returns the ids of events, and those of bad rows.
 fn ids(transform: &Transform<Events, Quarantine>) -> (BTreeSet<String>, BTreeSet<String>) {
     let events = transform.events.target().stored();
     let event_ids = events.iter().map(|event| json(&event.data)["event_id"].to_string());

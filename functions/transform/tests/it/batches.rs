@@ -1,4 +1,4 @@
-//! `transform` over sinks in memory: what is stored, what is reported, and that the books balance.
+//! Batches of `transform` with in-memory sinks: stored records and reported failures.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn sequence_numbers(payload: &str) -> Vec<String> {
     records.iter().map(number).collect()
 }
 
-/// How many records a payload holds, those in KPL aggregates one by one.
+/// Returns the number of user records in a payload, with those in KPL aggregates.
 fn user_records(payload: &str) -> usize {
     let payload: Value = serde_json::from_str(payload).unwrap();
     let records = payload["Records"].as_array().unwrap().iter();
@@ -92,7 +92,7 @@ async fn example_events_get_their_expected_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_rows_are_quarantined_with_their_place_and_the_batch_moves_on() {
+async fn bad_rows_are_quarantined_with_their_position() {
     let transform = transform(events([]), quarantine([]));
 
     handle(&transform, &case("one-good-two-bad")).await.unwrap();
@@ -109,7 +109,7 @@ async fn bad_rows_are_quarantined_with_their_place_and_the_batch_moves_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_not_base64_is_one_bad_row_and_the_others_are_events() {
+async fn invalid_base64_becomes_one_bad_row() {
     let transform = transform(events([]), quarantine([]));
 
     handle(&transform, &case("broken-base64")).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_record_that_is_not_base64_is_one_bad_row_and_the_others_are_events() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_earliest_undelivered_record_alone_is_reported() {
+async fn only_earliest_undelivered_record_is_reported() {
     let payload = case("broken-base64");
     let transform = transform(events([Answer::Fail(vec![1]), Answer::Throttle]), quarantine([]));
 
@@ -131,18 +131,22 @@ async fn the_earliest_undelivered_record_alone_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_row_that_quarantine_does_not_take_stays_before_the_checkpoint() {
+async fn undelivered_bad_row_holds_the_checkpoint() {
     let payload = case("broken-base64");
     let transform = transform(events([]), quarantine([Answer::Throttle]));
 
     let response = handle(&transform, &payload).await.unwrap();
 
     assert_eq!(failed(&response), [&sequence_numbers(&payload)[1]]);
-    assert_eq!(transform.events.target().stored().len(), 1, "only what comes before it");
+    assert_eq!(
+        transform.events.target().stored().len(),
+        1,
+        "only the record before the bad row is sent"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttle_that_passes_is_no_failure() {
+async fn transient_throttle_is_retried() {
     let throttled = [Answer::Throttle, Answer::Fail(vec![0]), Answer::Take];
     let transform = transform(events(throttled), quarantine([Answer::Throttle, Answer::Take]));
 
@@ -162,7 +166,7 @@ async fn setup_error_fails_the_invocation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_of_something_else_fails_the_invocation() {
+async fn foreign_payload_fails_the_invocation() {
     let transform = transform(events([]), quarantine([]));
 
     for payload in ["7", r#"{"Records":[{"body":"{}"}]}"#] {
@@ -172,7 +176,7 @@ async fn a_payload_of_something_else_fails_the_invocation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn declared_filters_drop_events_and_nothing_else() {
+async fn filters_drop_events_but_not_bad_rows() {
     let config = "[[filters]]\nid = \"f\"\ndataset = \"accidents\"\ndrop_when = \"true\"";
     let config = PipelineConfig::from_toml(config).unwrap();
     let mut transform = transform(events([]), quarantine([]));
@@ -186,7 +190,7 @@ async fn declared_filters_drop_events_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_over_the_record_limit_is_a_bad_row() {
+async fn event_over_record_limit_is_bad_row() {
     let small = Limits { entry_bytes: 200, ..STREAM };
     let events = MemorySink::new(small, StreamRecord::size);
     let transform = transform(events, quarantine([]));
@@ -199,7 +203,7 @@ async fn an_event_over_the_record_limit_is_a_bad_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redelivery_makes_the_same_events_and_bad_rows() {
+async fn redelivery_produces_identical_events_and_bad_rows() {
     let transform = transform(events([]), quarantine([]));
 
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Sinks in memory, and the payloads the function is given.
+//! In-memory sinks and example payloads.
 
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::put::Limits;
@@ -9,7 +9,7 @@ pub(crate) const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_b
 pub(crate) type Events = MemorySink<StreamRecord>;
 pub(crate) type Quarantine = MemorySink<Vec<u8>>;
 
-/// Returns a payload of `events/transform`.
+/// Returns the payload `name` from `events/transform`.
 pub(crate) fn case(name: &str) -> String {
     let path = format!("{}/../../events/transform/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()

@@ -1,4 +1,4 @@
-//! `windows` over a store in memory: what is kept, what is told, what is reported.
+//! Batches of `windows` with an in-memory store: stored windows, emitted events, failures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ type Function = Windows<SimWindows, SimShards, MemorySink<StreamRecord>, MemoryS
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// The function over a stream of two shards.
+/// Returns the function over a stream of two shards.
 fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
     clock::begin();
     let stream = Arc::new(SimStream::new(2, 1 << 20));
@@ -52,8 +52,8 @@ fn case(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// A batch of shard `shard`: readings of devices at seconds after 09:58 of the day, with the number of
-/// the first.
+/// Returns a batch of shard `shard` with readings of (device, seconds after 09:58, temperature).
+/// `first` is the number of the first record.
 fn batch(shard: usize, first: usize, readings: &[(&str, i64, f64)]) -> String {
     let record = |(at, (device, second, celsius)): (usize, &(&str, i64, f64))| {
         let time = jiff::Timestamp::from_second(1_795_168_680 + second).unwrap().to_string();
@@ -82,7 +82,7 @@ async fn pass(length: Duration) {
     tokio::time::advance(length).await;
 }
 
-/// What was told: spec, group, start without its date, revision, count and mean temperature.
+/// Returns emitted windows as text: spec, group, start time, revision, count, mean temperature.
 fn emitted(windows: &Function) -> Vec<String> {
     let show = |record: &StreamRecord| {
         let event = Event::from_json(&record.data).unwrap();
@@ -107,21 +107,21 @@ fn late(windows: &Function) -> Vec<String> {
     windows.quarantine.target().stored().iter().map(show).collect()
 }
 
-/// Brings the clock to life: both shards are at a time, so that neither is waited for.
+/// Starts the clock: gives both shards a watermark, so that neither is waited for.
 async fn begin(windows: &Function, second: i64) {
     handle(windows, &batch(0, 1, &[("begin", second, 0.0)])).await;
     handle(windows, &batch(1, 1, &[("begin", second + 1, 0.0)])).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_minutes_of_two_devices_are_four_windows_and_a_reading_that_comes_twice_counts_once() {
+async fn duplicate_reading_counts_once_in_its_window() {
     let windows = windows([]);
 
     assert_eq!(handle(&windows, &case("two-minutes")).await, BatchResponse::default());
     assert_eq!(
         emitted(&windows),
         Vec::<String>::new(),
-        "the other shard may bring what is earlier"
+        "the other shard may still deliver earlier readings"
     );
     pass(5 * MINUTE).await;
     handle(&windows, &case("scheduled")).await;
@@ -141,7 +141,7 @@ async fn two_minutes_of_two_devices_are_four_windows_and_a_reading_that_comes_tw
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redelivery_changes_nothing_and_tells_nothing() {
+async fn redelivery_changes_and_emits_nothing() {
     let windows = windows([]);
     handle(&windows, &case("two-minutes")).await;
     let before = windows.store.items();
@@ -153,15 +153,15 @@ async fn a_redelivery_changes_nothing_and_tells_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_slowest_shard_holds_the_watermark_until_it_is_idle() {
+async fn slowest_shard_holds_watermark_until_idle() {
     let windows = windows([]);
     begin(&windows, 0).await;
 
     handle(&windows, &batch(0, 2, &[("a", 1, 1.0), ("a", 70, 1.0)])).await;
-    assert!(emitted(&windows).is_empty(), "shard 1 is at 09:58:01");
+    assert!(emitted(&windows).is_empty(), "shard 1 holds the watermark at 09:58:01");
     pass(MINUTE).await;
     handle(&windows, &batch(0, 4, &[("a", 71, 1.0)])).await;
-    assert!(emitted(&windows).is_empty(), "it may still come");
+    assert!(emitted(&windows).is_empty(), "shard 1 is not idle yet");
     pass(MINUTE).await;
     handle(&windows, &batch(0, 5, &[("a", 72, 1.0)])).await;
 
@@ -172,7 +172,7 @@ async fn the_slowest_shard_holds_the_watermark_until_it_is_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_reading_makes_a_revision_within_the_lateness_and_a_bad_row_beyond_it() {
+async fn late_reading_revises_window_until_allowed_lateness() {
     let windows = windows([]);
     handle(&windows, &batch(0, 1, &[("a", 0, 20.0)])).await;
     handle(&windows, &batch(1, 1, &[("b", 66, 0.0)])).await;
@@ -182,7 +182,7 @@ async fn a_late_reading_makes_a_revision_within_the_lateness_and_a_bad_row_beyon
     handle(&windows, &batch(0, 3, &[("a", 30, 22.0)])).await;
     assert_eq!(emitted(&windows)[1], "telemetry-1m a 09:58 r1 2 21.00");
 
-    // Past 09:59:00 by delay and lateness of the minute, not of the five minutes.
+    // Past 09:59:00 by delay and allowed lateness of `telemetry-1m`, but not of `telemetry-5m`.
     handle(&windows, &batch(1, 2, &[("b", 670, 0.0)])).await;
     handle(&windows, &batch(0, 4, &[("a", 670, 0.0)])).await;
     handle(&windows, &batch(0, 5, &[("a", 31, 23.0), ("a", 30, 22.0)])).await;
@@ -192,13 +192,13 @@ async fn a_late_reading_makes_a_revision_within_the_lateness_and_a_bad_row_beyon
             "too late: the watermark is at 2026-11-20T10:09:10Z, past the lateness of telemetry-1m from \
           2026-11-20T09:58:00Z"
         ],
-        "what is in its window already is not late"
+        "a reading that its window already contains is not late"
     );
     assert!(emitted(&windows).contains(&"telemetry-5m a 09:55 r1 4 16.25".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_whose_clock_is_ahead_makes_nobody_late() {
+async fn device_with_clock_ahead_makes_none_late() {
     let windows = windows([]);
     begin(&windows, 0).await;
 
@@ -209,9 +209,9 @@ async fn a_device_whose_clock_is_ahead_makes_nobody_late() {
     assert!(late(&windows).is_empty() && emitted(&windows).is_empty());
 }
 
-/// A year ahead, and where a clock is that never was set: neither says what time it is.
+/// One clock is a year ahead, the other was never set. Neither may advance or hold the watermark.
 #[tokio::test(start_paused = true)]
-async fn a_device_whose_clock_is_wrong_holds_nobody_back_though_it_has_a_shard_to_itself() {
+async fn device_with_wrong_clock_does_not_hold_watermark() {
     for wrong in [86_400 * 365, -86_400 * 365 * 20] {
         let windows = windows([]);
         begin(&windows, 0).await;
@@ -228,9 +228,9 @@ async fn a_device_whose_clock_is_wrong_holds_nobody_back_though_it_has_a_shard_t
     }
 }
 
-/// The shards are known from the day before; one is read faster than the other.
+/// Both shards were registered the day before; one is now read faster than the other.
 #[tokio::test(start_paused = true)]
-async fn a_file_after_a_quiet_day_is_not_late_because_one_shard_is_faster() {
+async fn faster_shard_after_idle_day_makes_none_late() {
     let windows = windows([]);
     begin(&windows, -86_400).await;
     pass(24 * 60 * MINUTE).await;
@@ -245,7 +245,7 @@ async fn a_file_after_a_quiet_day_is_not_late_because_one_shard_is_faster() {
 
     assert_eq!(late(&windows), Vec::<String>::new());
     for _ in 0..4 {
-        // The index of what is due may lag behind.
+        // The index of due windows may lag.
         pass(Duration::from_secs(3)).await;
         handle(&windows, &case("scheduled")).await;
     }
@@ -257,7 +257,7 @@ async fn a_file_after_a_quiet_day_is_not_late_because_one_shard_is_faster() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_all_are_idle_what_came_last_is_the_time_and_lateness_holds() {
+async fn latest_reading_sets_watermark_when_all_idle() {
     let windows = windows([]);
     begin(&windows, 0).await;
     pass(MINUTE).await;
@@ -272,7 +272,7 @@ async fn where_all_are_idle_what_came_last_is_the_time_and_lateness_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_that_cannot_be_read_is_in_nobodys_way_but_its_own() {
+async fn unreadable_window_fails_alone() {
     let windows = windows([]);
     begin(&windows, 0).await;
     handle(&windows, &batch(0, 2, &[("broken", 1, 1.0), ("a", 1, 1.0)])).await;
@@ -290,14 +290,18 @@ async fn a_window_that_cannot_be_read_is_in_nobodys_way_but_its_own() {
 
     assert!(emitted(&windows).contains(&"telemetry-1m a 09:58 r0 1 1.00".to_owned()));
     let round = windows.handle(&case("scheduled"), Deadline::after(MINUTE)).await;
-    assert!(round.is_err(), "somebody has to look at it");
+    assert!(round.is_err(), "an unreadable window must fail the scheduled run");
     let response = handle(&windows, &batch(0, 4, &[("a", 71, 1.0), ("broken", 2, 1.0)])).await;
-    assert_eq!(response.batch_item_failures.len(), 1, "what it would have got comes again");
+    assert_eq!(
+        response.batch_item_failures.len(),
+        1,
+        "the reading of the unreadable window is redelivered"
+    );
 }
 
-/// Devices that send what they have kept: minutes that are over when they come, in one batch.
+/// Devices send buffered readings in one batch, minutes after their windows have ended.
 #[tokio::test(start_paused = true)]
-async fn minutes_that_come_together_are_judged_one_after_the_other() {
+async fn windows_closed_together_are_evaluated_in_order() {
     let minutes: Vec<_> = (0..8).map(|minute| ("a", 60 * minute, 20.0)).collect();
     let baselines = async |apart: bool| {
         let windows = windows([]);
@@ -324,8 +328,8 @@ async fn minutes_that_come_together_are_judged_one_after_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_told_is_told_by_whoever_looks_next() {
-    // The stream takes nothing for thirty calls.
+async fn pending_window_is_emitted_by_next_run() {
+    // The stream throttles thirty calls.
     let windows = windows((0..30).map(|_| Answer::Throttle).chain([Answer::Take]));
     begin(&windows, 0).await;
     let short = Deadline::after(Duration::from_secs(4));
@@ -334,22 +338,22 @@ async fn what_could_not_be_told_is_told_by_whoever_looks_next() {
 
     let response = windows.handle(&closing, short).await.unwrap();
     assert_eq!(response, BatchResponse::default(), "the readings are in the store");
-    // The index of what is due may lag behind.
+    // The index of due windows may lag.
     pass(Duration::from_secs(3)).await;
     let mut rounds = 0;
     while windows.handle(&case("scheduled"), Deadline::after(MINUTE)).await.is_err() {
         rounds += 1;
-        assert!(rounds < 10, "a round that leaves something fails, until nothing is left");
+        assert!(rounds < 10, "scheduled runs should emit all pending windows");
     }
 
     let first = emitted(&windows);
     assert!(first.contains(&"telemetry-1m begin 09:58 r0 2 0.00".to_owned()), "{first:?}");
     handle(&windows, &case("scheduled")).await;
-    assert_eq!(emitted(&windows), first, "and once");
+    assert_eq!(emitted(&windows), first, "each window is emitted once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_does_not_answer_holds_the_batch_back() {
+async fn unavailable_store_fails_the_batch() {
     let windows = windows([]);
     let faults = Faults::new(1, [(tributary_testkit::Fault::Throttle, 1.0)].into());
     let windows = Windows { store: SimWindows::new(faults), ..windows };
@@ -363,17 +367,17 @@ async fn a_store_that_does_not_answer_holds_the_batch_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_no_event_is_a_bad_row_and_the_others_are_kept() {
+async fn non_event_is_bad_row_and_others_stored() {
     let windows = windows([]);
 
     assert_eq!(handle(&windows, &case("broken-base64")).await, BatchResponse::default());
 
     assert_eq!(windows.quarantine.target().stored().len(), 1);
-    assert_eq!(windows.store.items().len(), 4, "two devices, two specs");
+    assert_eq!(windows.store.items().len(), 4, "two devices in two specs");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_windows_of_a_device_are_one_query_newest_first() {
+async fn windows_of_device_are_queried_newest_first() {
     let windows = windows([]);
     handle(&windows, &case("two-minutes")).await;
 

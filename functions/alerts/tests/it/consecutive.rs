@@ -1,4 +1,4 @@
-//! Rules with `for`: over a store, a table and a topic in memory.
+//! Rules with `for`, with an in-memory store, table and topic.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn calm() -> Function {
     function(SimClaims::new(Faults::none(1)), SimAlertState::new(Faults::none(1)))
 }
 
-/// A batch of windows of one device: minute, revision, mean temperature.
+/// Returns a batch of window events of one device, each of (minute, revision, mean temperature).
 fn windows(windows: &[(i64, u32, f64)]) -> String {
     let template = include_str!("../../../../events/alerts/severe-accident.json");
     let template: Value = serde_json::from_str(template).unwrap();
@@ -67,7 +67,7 @@ fn titles(function: &Function) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_third_hot_window_in_a_row_is_one_alert_and_the_fourth_is_the_same() {
+async fn third_consecutive_hot_window_sends_one_alert() {
     let function = calm();
 
     handle(&function, &windows(&[(0, 0, 31.0), (1, 0, 32.0)]), "one").await;
@@ -81,7 +81,7 @@ async fn the_third_hot_window_in_a_row_is_one_alert_and_the_fourth_is_the_same()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_rule_costs_no_call() {
+async fn rule_without_match_makes_no_call() {
     let function = calm();
 
     handle(&function, &windows(&[(0, 0, 21.0), (1, 0, 22.0), (2, 0, 23.0)]), "one").await;
@@ -90,20 +90,20 @@ async fn a_quiet_rule_costs_no_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hot_window_that_cools_by_a_revision_is_in_no_row() {
+async fn revision_to_cool_breaks_consecutive_windows() {
     let function = calm();
 
     handle(&function, &windows(&[(0, 0, 31.0), (1, 0, 31.0)]), "one").await;
     handle(&function, &windows(&[(1, 1, 29.0)]), "two").await;
     handle(&function, &windows(&[(2, 0, 31.0), (1, 0, 31.0)]), "three").await;
-    assert!(titles(&function).is_empty(), "an older word brings nothing back");
+    assert!(titles(&function).is_empty(), "an older revision must not replace a newer evaluation");
     handle(&function, &windows(&[(1, 2, 31.0)]), "four").await;
 
     assert_eq!(titles(&function).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_that_cannot_be_noted_is_reported_and_nothing_is_told_of_it() {
+async fn unwritable_window_mark_is_reported_without_alert() {
     clock::begin();
     let faults = Faults::new(1, BTreeMap::from([(Fault::ServerError, 1.0)]));
     let store = SimAlertState::new(faults.clone());
@@ -120,7 +120,7 @@ async fn a_window_that_cannot_be_noted_is_reported_and_nothing_is_told_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_between_note_and_message_at_any_time_loses_no_row() {
+async fn kill_between_mark_and_publish_loses_no_alert() {
     let payload = windows(&[(0, 0, 31.0), (1, 0, 31.0), (2, 0, 31.0)]);
     let mut kills = 0;
     for after in (0..200).step_by(3).map(Duration::from_millis) {

@@ -1,4 +1,4 @@
-//! Each alert once: over a table and a topic in memory, whatever comes twice, at once, or ends early.
+//! Single sending of alerts, with an in-memory table and topic: redelivery, concurrency and kills.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use tributary_testkit::{Answer, Fault, Faults, MemorySink, clock};
 
 use crate::support::{case, roomy, sequence_number};
 
-/// A topic that several functions publish to.
+/// Topic that several functions publish to.
 #[derive(Clone)]
 struct Topic(Arc<MemorySink<Notification>>);
 
@@ -49,7 +49,7 @@ impl BatchPut for Topic {
     }
 }
 
-/// What functions share.
+/// Table, topic and metrics log that functions share.
 struct World {
     table: SimClaims,
     topic: Topic,
@@ -93,12 +93,12 @@ impl World {
         }
     }
 
-    /// The table, as somebody reaches it whose every call has this fault.
+    /// Returns the same table, reached through a client whose every call fails with `fault`.
     fn table_with(&self, fault: Fault) -> SimClaims {
         self.table.reached_with(Faults::new(1, BTreeMap::from([(fault, 1.0)])))
     }
 
-    /// How many messages there are, and of how many alerts.
+    /// Returns the number of messages, and the number of distinct alerts in them.
     fn messages(&self) -> (usize, usize) {
         let messages = self.topic.0.stored();
         let id = |message: &Notification| {
@@ -108,14 +108,14 @@ impl World {
         (messages.len(), messages.iter().map(id).collect::<BTreeSet<_>>().len())
     }
 
-    /// A count of the last batch line, or of the last line of the books of alerts.
+    /// Returns a count from the last line of the metrics log that has it.
     fn count(&self, name: &str) -> u64 {
         let lines = self.lines.lock().unwrap();
         lines.iter().rev().find_map(|line| line[name].as_u64()).unwrap()
     }
 }
 
-/// The time-out of the template, less what the deadline keeps back.
+/// Timeout of the template minus the reserve that the deadline keeps for the response.
 const MINUTE: Duration = Duration::from_secs(58);
 
 async fn try_handle(
@@ -130,7 +130,7 @@ async fn handle(function: &Function, payload: &str, owner: &str) -> BatchRespons
     try_handle(function, payload, owner).await.unwrap()
 }
 
-/// Cut off after so long, as Lambda does it; whether it was.
+/// Stops the invocation `after` a time, as Lambda does; returns false if it finished before.
 async fn is_killed(function: &Function, payload: &str, owner: &str, after: Duration) -> bool {
     timeout(after, handle(function, payload, owner)).await.is_err()
 }
@@ -140,7 +140,7 @@ fn nothing() -> BatchResponse {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redelivery_sends_nothing_again() {
+async fn redelivery_sends_no_alert_twice() {
     let world = World::new([]);
     let payload = case("twelve-severe");
 
@@ -154,7 +154,7 @@ async fn a_redelivery_sends_nothing_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_functions_at_the_same_time_send_each_alert_once_and_both_are_done() {
+async fn concurrent_functions_send_each_alert_once() {
     let world = World::new([]);
     let payload = case("twelve-severe");
     let (one, two) = (world.function(), world.function());
@@ -166,7 +166,7 @@ async fn two_functions_at_the_same_time_send_each_alert_once_and_both_are_done()
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_of_one_alert_in_one_batch_are_one_message() {
+async fn events_of_one_alert_share_one_message() {
     let world = World::new([]);
     let rules = roomy().replace("{event_id}", "everywhere");
     let payload = case("twelve-severe");
@@ -179,14 +179,14 @@ async fn events_of_one_alert_in_one_batch_are_one_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_claimed_by_one_who_was_killed_is_sent_when_its_lease_ends() {
+async fn claim_of_killed_function_expires_with_lease() {
     let world = World::new([Answer::After(Duration::from_hours(1))]);
     let payload = case("severe-accident");
     assert!(is_killed(&world.function(), &payload, "one", Duration::from_secs(1)).await);
     let begun = Instant::now();
     let next = World { topic: World::new([]).topic, table: world.table.clone(), ..world };
 
-    // The local AWS knows no partial answer: one delivery has to do.
+    // The local AWS has no partial batch responses, so one delivery has to send the alert.
     assert_eq!(handle(&next.function(), &payload, "two").await, nothing());
 
     assert_eq!(next.messages(), (1, 1));
@@ -195,7 +195,7 @@ async fn what_was_claimed_by_one_who_was_killed_is_sent_when_its_lease_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_else_holds_to_the_end_is_reported_and_not_sent() {
+async fn alert_held_by_another_sender_is_undelivered() {
     let world = World::new([Answer::After(Duration::from_hours(1))]);
     let payload = case("severe-accident");
     assert!(is_killed(&world.function(), &payload, "one", Duration::from_secs(1)).await);
@@ -210,7 +210,7 @@ async fn what_somebody_else_holds_to_the_end_is_reported_and_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_between_claim_and_message_at_any_time_loses_nothing() {
+async fn kill_between_claim_and_publish_loses_nothing() {
     let payload = case("twelve-severe");
     let mut kills = 0;
     for after in (0..200).map(Duration::from_millis) {
@@ -224,14 +224,14 @@ async fn a_kill_between_claim_and_message_at_any_time_loses_nothing() {
         assert_eq!(answer, nothing(), "killed after {after:?}");
         let (messages, alerts) = world.messages();
         assert_eq!(alerts, 12, "killed after {after:?}");
-        // Killed between the topic's answer and the table's, one call's worth may come again.
+        // After a kill between publish and mark, the alerts of one call may be sent again.
         assert!(messages <= 22, "killed after {after:?}: {messages}");
     }
     assert!(kills > 40, "{kills}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_outlives_who_holds_it() {
+async fn lease_outlives_its_holder() {
     let world = World::new([Answer::After(Duration::from_secs(9))]);
     let payload = case("severe-accident");
     let (slow, other) = (world.function(), world.function());
@@ -249,7 +249,7 @@ async fn a_lease_outlives_who_holds_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn alerts_that_the_topic_did_not_take_are_released_and_the_next_delivery_sends_them() {
+async fn unsent_alerts_are_released_for_next_delivery() {
     let world = World::new([Answer::Fail(vec![2, 5]), Answer::Throttle]);
     let payload = case("twelve-severe");
 
@@ -261,12 +261,12 @@ async fn alerts_that_the_topic_did_not_take_are_released_and_the_next_delivery_s
     let next = World { topic, table: world.table.clone(), lines: Arc::default() };
     let begun = Instant::now();
     assert_eq!(handle(&next.function(), &payload, "two").await, nothing());
-    assert_eq!(next.messages(), (4, 4), "two of the first call and the two of the second");
-    assert!(begun.elapsed() < Duration::from_secs(1), "nobody waits for a lease");
+    assert_eq!(next.messages(), (4, 4), "two failed in the first call and two in the second");
+    assert!(begun.elapsed() < Duration::from_secs(1), "released claims must not wait for a lease");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_is_away_for_half_a_minute_costs_no_redelivery() {
+async fn brief_topic_outage_causes_no_redelivery() {
     let world = World::new((0..9).map(|_| Answer::StoreAndTimeOut).chain([Answer::Take]));
     let away = world.function();
     let begun = Instant::now();
@@ -278,7 +278,7 @@ async fn a_topic_that_is_away_for_half_a_minute_costs_no_redelivery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_topic_took_before_it_denied_access_is_not_sent_again() {
+async fn alerts_sent_before_denied_access_stay_sent() {
     let world = World::new([Answer::Fail(vec![4]), Answer::Deny, Answer::Take]);
     let payload = case("twelve-severe");
 
@@ -291,7 +291,7 @@ async fn what_the_topic_took_before_it_denied_access_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_published_that_is_not_claimed() {
+async fn unclaimed_alert_is_never_published() {
     for fault in [Fault::ServerError, Fault::Throttle, Fault::TimeOutBefore, Fault::TimeOutAfter] {
         let world = World::new([]);
         let payload = case("twelve-severe");
@@ -305,7 +305,7 @@ async fn nothing_is_published_that_is_not_claimed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_cannot_be_used_fails_the_invocation_and_is_named() {
+async fn denied_claims_table_fails_the_invocation() {
     let world = World::new([]);
     let function = world.function_with(&roomy(), world.table_with(Fault::Denied));
 
@@ -319,14 +319,14 @@ async fn a_table_that_cannot_be_used_fails_the_invocation_and_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_cannot_be_noted_as_sent_is_done_and_told() {
+async fn failed_mark_as_sent_is_counted_unsettled() {
     let world = World::new([Answer::After(Duration::from_secs(1))]);
     let faults = Faults::new(1, BTreeMap::from([(Fault::ServerError, 1.0)]));
     faults.pause();
     let function = world.function_with(&roomy(), world.table.reached_with(faults.clone()));
     let payload = case("severe-accident");
 
-    // The table goes away while the topic is being called.
+    // The table becomes unavailable during the call to the topic.
     let goes_away = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         faults.resume();

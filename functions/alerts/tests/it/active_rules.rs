@@ -1,4 +1,4 @@
-//! Rules that an object overrides: taken when they are right, and never in the way.
+//! Rules overridden by an S3 object: used if valid, and never blocking a batch.
 
 use std::future::pending;
 use std::ops::Range;
@@ -35,7 +35,7 @@ fn active_rules(store: impl ObjectStore + 'static) -> ActiveRules {
     ActiveRules::from(shipped()).overridden(by, store).unwrap()
 }
 
-/// The first rule in use after so many minutes, and how the look came out.
+/// Returns the id of the first active rule after `minutes`, and the result of the refresh.
 async fn at(active_rules: &ActiveRules, minutes: i64) -> (String, Refresh) {
     let now = Timestamp::from_second(1_800_000_000 + 60 * minutes).unwrap();
     let (rules, refresh) =
@@ -44,14 +44,14 @@ async fn at(active_rules: &ActiveRules, minutes: i64) -> (String, Refresh) {
 }
 
 #[tokio::test]
-async fn without_an_object_the_rules_are_those_that_are_compiled_in() {
+async fn compiled_in_rules_apply_without_object() {
     let active_rules = ActiveRules::from(shipped());
 
     assert_eq!(at(&active_rules, 0).await, ("severe-accident".to_owned(), Refresh::NotDue));
 }
 
 #[tokio::test]
-async fn the_rules_of_the_object_are_used_and_it_is_looked_at_only_every_so_often() {
+async fn object_rules_refresh_at_the_interval() {
     let store =
         MemoryObjects::with(KEY, rule("one")).change_before(2, KEY, Some(rule("two").as_bytes()));
     let active_rules = active_rules(store);
@@ -64,7 +64,7 @@ async fn the_rules_of_the_object_are_used_and_it_is_looked_at_only_every_so_ofte
 }
 
 #[tokio::test]
-async fn rules_that_are_not_right_are_refused_as_long_as_they_are_there_and_the_old_ones_stay() {
+async fn invalid_rules_are_rejected_and_old_ones_stay() {
     let dead = DEAD.as_bytes();
     let store = MemoryObjects::with(KEY, rule("one"))
         .change_before(1, KEY, Some(dead))
@@ -85,7 +85,7 @@ async fn rules_that_are_not_right_are_refused_as_long_as_they_are_there_and_the_
 }
 
 #[tokio::test]
-async fn a_store_that_fails_leaves_the_rules_as_they_are() {
+async fn store_failure_keeps_current_rules() {
     let large = vec![b'#'; 300 * 1024];
     let store = MemoryObjects::with(KEY, rule("one"))
         .failing(0..1)
@@ -97,7 +97,7 @@ async fn a_store_that_fails_leaves_the_rules_as_they_are() {
     assert_eq!(
         at(&active_rules, 0).await,
         ("severe-accident".to_owned(), Refresh::Unreadable),
-        "down"
+        "store is down"
     );
     assert_eq!(at(&active_rules, 5).await, ("one".to_owned(), Refresh::Updated));
     assert_eq!(at(&active_rules, 10).await, ("one".to_owned(), Refresh::Unreadable), "deleted");
@@ -105,7 +105,7 @@ async fn a_store_that_fails_leaves_the_rules_as_they_are() {
     assert_eq!(at(&active_rules, 20).await, ("two".to_owned(), Refresh::Updated));
 }
 
-/// A store that never answers.
+/// Object store that never answers.
 struct Silent;
 
 impl ObjectStore for Silent {
@@ -115,7 +115,7 @@ impl ObjectStore for Silent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_does_not_answer_holds_a_batch_for_two_seconds_at_most() {
+async fn unresponsive_store_delays_batch_by_two_seconds() {
     let active_rules = active_rules(Silent);
     let started = Instant::now();
 
@@ -123,5 +123,5 @@ async fn a_store_that_does_not_answer_holds_a_batch_for_two_seconds_at_most() {
 
     assert_eq!((rule.as_str(), refresh), ("severe-accident", Refresh::Unreadable));
     assert!(started.elapsed() <= Duration::from_secs(2), "{:?}", started.elapsed());
-    assert_eq!(at(&active_rules, 1).await.1, Refresh::NotDue, "the next batch is not held");
+    assert_eq!(at(&active_rules, 1).await.1, Refresh::NotDue, "the next batch must not wait");
 }

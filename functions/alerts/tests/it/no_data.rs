@@ -1,4 +1,4 @@
-//! Rules with `absent`: who is silent, for how long, and who is back.
+//! Rules with `absent`: no-data alerts, and the messages that resolve them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn calm() -> Function {
     function(SimClaims::new(Faults::none(1)), SimAlertState::new(Faults::none(1)))
 }
 
-/// The same, of a rule with these in place of its key and its cooldown.
+/// Returns the function of [`calm`] with another `key` and `cooldown` line in its rule.
 fn calm_with(key: &str, cooldown: &str) -> Function {
     let rule = RULE.replace("cooldown = \"0s\"", cooldown);
     let rule = rule.replace(KEY, key);
@@ -54,7 +54,7 @@ fn calm_with(key: &str, cooldown: &str) -> Function {
     }
 }
 
-/// Another process of the same function.
+/// Returns a second execution environment of the same function, over the same table and store.
 fn another(one: &Function) -> Function {
     function(one.claims.target().clone(), one.state.store.clone())
 }
@@ -63,12 +63,12 @@ fn minutes(minutes: i64) -> SignedDuration {
     SignedDuration::from_mins(minutes)
 }
 
-/// A batch that arrives then, of readings that are so old, one of each entity.
+/// Returns a batch that arrives at `arrived`, with one reading of each entity and of this age.
 fn readings(entities: &[String], arrived: Timestamp, age: SignedDuration) -> String {
     received(entities, arrived, arrived, age)
 }
 
-/// The same, of readings that were received before the batch arrived.
+/// Returns such a batch with readings that were received at `received`, before the batch arrived.
 fn received(
     entities: &[String],
     received: Timestamp,
@@ -106,7 +106,7 @@ async fn try_handle(
     function.handle(payload, owner, Deadline::after(Duration::from_secs(58))).await
 }
 
-/// A reading of each, which comes now.
+/// Handles a batch with a reading of each entity that arrives now.
 async fn come(function: &Function, entities: &[String], owner: &str) {
     let payload = readings(entities, clock::now(), SignedDuration::ZERO);
     assert_eq!(try_handle(function, &payload, owner).await.unwrap(), BatchResponse::default());
@@ -125,12 +125,12 @@ fn subjects(function: &Function) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silence_is_told_once_and_so_is_its_end() {
+async fn no_data_alert_fires_and_resolves_once() {
     let function = calm();
     come(&function, &devices(1), "a").await;
     pass(minutes(4)).await;
     round(&function, "b").await;
-    assert!(subjects(&function).is_empty(), "something may have gone unwritten for a minute");
+    assert!(subjects(&function).is_empty(), "a last-seen time may be stored up to a minute late");
     pass(minutes(2)).await;
 
     round(&function, "c").await;
@@ -149,11 +149,11 @@ async fn a_silence_is_told_once_and_so_is_its_end() {
     assert_eq!(end["silent_since"], "2026-11-20T10:00:00Z");
     pass(minutes(6)).await;
     round(&function, "h").await;
-    assert_eq!(subjects(&function).len(), 3, "a second silence is another");
+    assert_eq!(subjects(&function).len(), 3, "the second no-data period sends another alert");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_speaks_often_is_written_seldom_and_never_said_to_be_silent() {
+async fn frequent_readings_cause_few_writes_and_no_alert() {
     let function = calm();
     for second in 0..60 {
         come(&function, &devices(1), &format!("a{second}")).await;
@@ -163,14 +163,14 @@ async fn who_speaks_often_is_written_seldom_and_never_said_to_be_silent() {
 
     assert!(subjects(&function).is_empty());
     let written = function.state.store.watched()[0].last_seen.duration_since(clock::now()).abs();
-    assert!(written <= minutes(2), "{written}");
+    assert!(written <= minutes(2), "stored last-seen time is {written} old");
     let rounds = 60 * (1 + 8);
     let calls = function.state.store.calls() - rounds;
     assert!((9..=12).contains(&calls), "{calls} writes in ten minutes");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_of_a_year_raises_nothing() {
+async fn replay_of_old_readings_raises_no_alert() {
     let function = calm();
     let payload = readings(&devices(500), clock::now(), SignedDuration::from_hours(365 * 24));
 
@@ -183,7 +183,7 @@ async fn a_replay_of_a_year_raises_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_that_fall_silent_at_once_are_three_messages() {
+async fn thousand_no_data_alerts_make_three_messages() {
     let function = calm();
     come(&function, &devices(1_000), "a").await;
     pass(minutes(6)).await;
@@ -204,12 +204,12 @@ async fn a_thousand_that_fall_silent_at_once_are_three_messages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_behind_says_of_nobody_that_he_is_silent() {
+async fn lagging_function_suppresses_no_data_alerts() {
     let function = calm();
     come(&function, &devices(2), "a").await;
     let arrived = clock::now() + SignedDuration::from_secs(1);
     pass(minutes(10)).await;
-    // What came nine minutes ago is read now; what came since is yet to be read.
+    // The function reads a record that arrived nine minutes ago; later ones are still unread.
     let late = readings(&devices(1), arrived, SignedDuration::ZERO);
     try_handle(&function, &late, "b").await.unwrap();
 
@@ -222,7 +222,7 @@ async fn who_is_behind_says_of_nobody_that_he_is_silent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_reading_that_comes_again_ends_no_silence() {
+async fn redelivered_old_reading_does_not_resolve_alert() {
     let function = calm();
     let payload = readings(&devices(1), clock::now(), SignedDuration::ZERO);
     try_handle(&function, &payload, "a").await.unwrap();
@@ -237,7 +237,7 @@ async fn an_older_reading_that_comes_again_ends_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_round_that_is_killed_at_any_time_loses_no_silence() {
+async fn kill_during_scheduled_run_loses_no_alert() {
     let mut kills = 0;
     for after in (0..400).step_by(7).map(Duration::from_millis) {
         let first = calm();
@@ -247,7 +247,7 @@ async fn a_round_that_is_killed_at_any_time_loses_no_silence() {
             break;
         }
         kills += 1;
-        // A lease of the one who was killed ends.
+        // The lease of the killed function expires.
         pass(minutes(1)).await;
         let next = another(&first);
         round(&next, "c").await;
@@ -260,7 +260,7 @@ async fn a_round_that_is_killed_at_any_time_loses_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_of_life_that_cannot_be_written_is_reported() {
+async fn unwritable_last_seen_is_reported() {
     clock::begin();
     let faults = Faults::new(1, BTreeMap::from([(Fault::ServerError, 1.0)]));
     let function = function(SimClaims::new(Faults::none(1)), SimAlertState::new(faults.clone()));
@@ -275,7 +275,7 @@ async fn a_sign_of_life_that_cannot_be_written_is_reported() {
     assert_eq!(try_handle(&function, &payload, "c").await.unwrap(), BatchResponse::default());
 }
 
-/// A round in each minute.
+/// Makes one scheduled run per minute.
 async fn rounds(function: &Function, minutes: u32, name: &str) {
     for number in 0..minutes {
         pass(SignedDuration::from_mins(1)).await;
@@ -284,7 +284,7 @@ async fn rounds(function: &Function, minutes: u32, name: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_silence_within_a_cooldown_is_told_when_that_is_over_and_it_lasts() {
+async fn second_no_data_alert_waits_for_cooldown() {
     let function = calm_with(KEY, "cooldown = \"1h\"");
     come(&function, &devices(1), "a").await;
     rounds(&function, 10, "b").await;
@@ -293,7 +293,7 @@ async fn a_second_silence_within_a_cooldown_is_told_when_that_is_over_and_it_las
     rounds(&function, 49, "d").await;
     assert_eq!(subjects(&function), ["Nothing from device-0000", "Over: Nothing from device-0000"]);
     rounds(&function, 2, "e").await;
-    assert_eq!(subjects(&function).len(), 3, "it is eleven, and nothing came since");
+    assert_eq!(subjects(&function).len(), 3, "the cooldown is over and no reading has arrived");
     rounds(&function, 120, "f").await;
     come(&function, &devices(1), "g").await;
 
@@ -305,7 +305,7 @@ async fn a_second_silence_within_a_cooldown_is_told_when_that_is_over_and_it_las
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silence_within_a_cooldown_that_ends_is_told_of_nobody() {
+async fn no_data_resolved_within_cooldown_sends_nothing() {
     let function = calm_with(KEY, "cooldown = \"1h\"");
     come(&function, &devices(1), "a").await;
     rounds(&function, 10, "b").await;
@@ -321,7 +321,7 @@ async fn a_silence_within_a_cooldown_that_ends_is_told_of_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silences_of_one_key_that_are_due_together_are_one_alert_and_a_later_one_waits() {
+async fn no_data_of_shared_key_sends_one_alert() {
     let function = calm_with("key = \"{dataset}\"", "cooldown = \"1h\"");
     come(&function, &devices(500), "a").await;
     pass(minutes(2)).await;
@@ -336,7 +336,7 @@ async fn silences_of_one_key_that_are_due_together_are_one_alert_and_a_later_one
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entity_with_a_name_as_long_as_a_row_is_watched_like_any_other() {
+async fn long_entity_name_is_watched_like_any_other() {
     let function = calm();
     let long = "é".repeat(150_000);
 
@@ -344,16 +344,16 @@ async fn an_entity_with_a_name_as_long_as_a_row_is_watched_like_any_other() {
     rounds(&function, 6, "b").await;
     come(&function, &[long], "c").await;
 
-    assert_eq!(subjects(&function).len(), 3, "two that are silent, and one that is back");
+    assert_eq!(subjects(&function).len(), 3, "two no-data alerts and one resolved");
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_said_to_be_silent_while_what_is_read_is_of_the_past() {
+async fn catching_up_suppresses_no_data_alerts() {
     let function = calm();
     come(&function, &devices(2), "a").await;
     let long_ago = clock::now() + SignedDuration::from_secs(1);
     pass(minutes(30)).await;
-    // Readings of half an hour ago arrive in the stream now: who made events of them catches up.
+    // Readings of half an hour ago arrive in the stream now, because `transform` is catching up.
     let late = received(&devices(1), long_ago, clock::now(), SignedDuration::ZERO);
     try_handle(&function, &late, "b").await.unwrap();
 
