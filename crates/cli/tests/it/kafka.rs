@@ -203,7 +203,8 @@ fn broker_restart_loses_nothing() {
 #[test]
 fn slow_broker_is_reported_as_slower() {
     let kafka = Kafka::new();
-    kafka.0.broker_round_trip_time(ALL, Duration::from_millis(300)).unwrap();
+    // Slower than a debug build of the feed on a busy machine, and within the time-out of metadata.
+    kafka.0.broker_round_trip_time(ALL, Duration::from_millis(700)).unwrap();
 
     let summary = kafka.summary("simulate covid --count 60000");
 
