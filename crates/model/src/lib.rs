@@ -1,6 +1,6 @@
 //! Data contracts of Tributary: the records of its streams, and the names and ids in them.
 //!
-//! A [raw record](raw) becomes an [event](event) or a [bad row](bad_row). A batch reports its
+//! A [raw record](raw) becomes an [event] or a [bad row](bad_row). A batch reports its
 //! [counts]. [`domain`] declares the possible values of an event's fields.
 //!
 //! Out of scope: APIs of AWS services, `async`, clocks, I/O.
