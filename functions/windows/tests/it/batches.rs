@@ -30,7 +30,8 @@ fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
     Windows {
         store: SimWindows::new(Faults::none(1)),
         shards: SimShards::new(stream, Faults::none(1)),
-        events: Producer::new(MemorySink::scripted(kinesis_limits(), StreamRecord::size, events)),
+        events: Producer::new(MemorySink::scripted(kinesis_limits(), StreamRecord::size, events))
+            .with_jitter_seed(1),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         specs: PipelineConfig::from_toml(PIPELINE).unwrap().window_specs().unwrap(),
         metrics_log: MetricsLog::new("windows", "Tributary/test".into()),
