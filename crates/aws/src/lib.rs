@@ -1,7 +1,7 @@
 //! Adapters over AWS, and the traits they implement.
 //!
 //! Each capability is one trait with one real implementation here and one in memory in
-//! `tributary-sim`. `tributary-core` makes decisions about data; this crate decides how to deliver:
+//! `tributary-testkit`. The pure crates make decisions about data; this crate decides how to deliver:
 //! [limits](put::Limits), [retries](producer), [deadlines](deadline).
 //!
 //! This crate must **not** know a dataset or a rule, and must read the environment only through

@@ -1,6 +1,6 @@
 //! Store of windows: a time series by group and time, with the watermarks.
 //!
-//! A window is an [`Item`] whose body only `tributary-core` reads. Writes are optimistic: the first
+//! A window is an [`Item`] whose body only `tributary-windows` reads. Writes are optimistic: the first
 //! writer wins, and the other one reads again. [`WindowStore`] is one call to the store each;
 //! [`crate::retry`] retries.
 

@@ -2,7 +2,7 @@
 //! same trait as the `DynamoDB` table.
 //!
 //! It is a crate of its own so that only users of this store link the driver and its TLS. Tables:
-//! `config/cassandra.cql`, `config/keyspaces.cql`. `tributary-core` defines windows, and
+//! `config/cassandra.cql`, `config/keyspaces.cql`. `tributary-windows` defines windows, and
 //! `tributary_aws::retry` retries calls; neither belongs here.
 
 mod config;

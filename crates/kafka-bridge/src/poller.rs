@@ -169,7 +169,7 @@ impl<I: Invoker> Poller<I> {
     pub fn new(settings: Settings, invoker: I, trouble: fn(&str)) -> Result<Self, PollerError> {
         let consumer: BaseConsumer<RebalanceListener> = ClientConfig::new()
             .set("bootstrap.servers", &settings.brokers)
-            .set("client.id", "kafka-poller")
+            .set("client.id", "kafka-bridge")
             .set("group.id", &settings.group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
