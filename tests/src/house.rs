@@ -193,8 +193,10 @@ fn test_of(path: &str) -> &str {
 /// of the template do not see them.
 #[must_use]
 pub fn reads_the_environment(path: &str, text: &str) -> Vec<String> {
-    let is_deployed =
-        ["functions/", "crates/core/", "crates/aws/"].iter().any(|it| path.starts_with(it));
+    // The command, its tools and the tests run on a person's machine; all else is deployed.
+    let local = ["crates/cli/", "crates/kafka-bridge/", "crates/testkit/", "crates/datagen/"];
+    let is_deployed = ["functions/", "crates/"].iter().any(|it| path.starts_with(it))
+        && !local.iter().any(|it| path.starts_with(it));
     if !is_deployed || !path.contains("/src/") || path.ends_with("/src/main.rs") {
         return Vec::new();
     }

@@ -1,12 +1,10 @@
 //! Shipped configuration: the files of `config/`, compiled in.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use tributary_model::config_error::ConfigError;
-use tributary_model::domain::Schemas;
+use tributary_model::domain::{MeasureRanges, Schemas};
 use tributary_pipeline::metric::{self, MetricSpec};
 use tributary_pipeline::transform::{FilterSpec, Transformer};
 pub use tributary_rules::AlertsConfig;
@@ -30,7 +28,7 @@ pub struct PipelineConfig {
     pub filters: Vec<FilterSpec>,
     /// Lowest and highest plausible value, by dataset and measure.
     #[serde(default)]
-    pub ranges: BTreeMap<String, BTreeMap<String, [f64; 2]>>,
+    pub ranges: MeasureRanges,
     /// Metrics computed from events.
     #[serde(default)]
     pub metrics: Vec<MetricSpec>,
@@ -101,7 +99,8 @@ impl PipelineConfig {
     /// Checks the text of an `alerts.toml` against the configured datasets and windows.
     #[must_use]
     pub fn check_rules(&self, text: &str) -> Checked {
-        check(text, &self.schemas(), &self.window_fields())
+        let schemas = self.schemas();
+        check(text, &schemas, &WindowFields::of(&self.windows, &schemas))
     }
 }
 

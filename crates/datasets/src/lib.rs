@@ -14,15 +14,13 @@ pub mod telemetry;
 mod times;
 mod us;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::Deserialize;
 
 pub(crate) use self::columns::{of_columns, of_fields};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::config_error::ConfigError;
-use tributary_model::domain::{Fields, Schemas};
+use tributary_model::domain::{Fields, MeasureRanges, Schemas};
 use tributary_model::event::Event;
 use tributary_model::id::Id;
 use tributary_model::json::is_object;
@@ -94,7 +92,7 @@ pub fn names() -> String {
 
 /// Returns the fields of every dataset's readings, within the `ranges` of each dataset's measures.
 #[must_use]
-pub fn schemas(ranges: &BTreeMap<String, BTreeMap<String, [f64; 2]>>) -> Schemas {
+pub fn schemas(ranges: &MeasureRanges) -> Schemas {
     let fields = |dataset: &&dyn Dataset| match ranges.get(dataset.name()) {
         Some(ranges) => dataset.fields().within(ranges),
         None => dataset.fields(),

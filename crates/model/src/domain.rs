@@ -251,6 +251,9 @@ impl Fields {
     }
 }
 
+/// Lowest and highest plausible value, by dataset and measure.
+pub type MeasureRanges = BTreeMap<String, BTreeMap<String, [f64; 2]>>;
+
 /// Fields of the readings of every dataset, by the dataset's name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schemas(BTreeMap<String, Fields>);

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tributary_datasets::{self as datasets, Dataset};
 use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::config_error::ConfigError;
+use tributary_model::domain::{MeasureRanges, Schemas};
 use tributary_model::event::Event;
 use tributary_model::json::is_object;
 use tributary_model::raw::RawRecord;
@@ -61,21 +62,19 @@ impl Transformer {
     ///
     /// Names the filter that does not compile, the empty range, the unknown dataset, or the file
     /// that a dataset cannot use.
-    pub fn compile(
-        filters: &[FilterSpec],
-        ranges: &BTreeMap<String, BTreeMap<String, [f64; 2]>>,
-    ) -> Result<Self, ConfigError> {
+    pub fn compile(filters: &[FilterSpec], ranges: &MeasureRanges) -> Result<Self, ConfigError> {
         for dataset in datasets::ALL {
             dataset.check()?;
         }
+        let schemas = datasets::schemas(ranges);
         let compile = |spec: &FilterSpec| {
             let owner = format!("filter {}", spec.id);
-            check_dataset(&owner, &spec.dataset)?;
+            schemas.require(&owner, &spec.dataset)?;
             let drop_when = Expression::compile(&owner, &spec.drop_when)?;
             Ok(Filter { dataset: spec.dataset.clone(), drop_when })
         };
         let filters = filters.iter().map(compile).collect::<Result<_, _>>()?;
-        let ranges = ranges.iter().map(Ranges::compile).collect::<Result<_, _>>()?;
+        let ranges = ranges.iter().map(|entry| Ranges::compile(entry, &schemas)).collect::<Result<_, _>>()?;
         Ok(Self { ranges, filters })
     }
 
@@ -126,19 +125,12 @@ impl Transformer {
     }
 }
 
-fn check_dataset(owner: &str, dataset: &str) -> Result<(), ConfigError> {
-    if datasets::by_name(dataset).is_some() {
-        return Ok(());
-    }
-    let message = format!("dataset {dataset:?} is none of {}", datasets::names());
-    Err(ConfigError::new(owner, message))
-}
-
 impl Ranges {
     fn compile(
         (dataset, measures): (&String, &BTreeMap<String, [f64; 2]>),
+        schemas: &Schemas,
     ) -> Result<Self, ConfigError> {
-        check_dataset("ranges", dataset)?;
+        schemas.require("ranges", dataset)?;
         let range = |(measure, &[low, high]): (&String, &[f64; 2])| {
             if low.is_finite() && high.is_finite() && low < high {
                 return Ok((measure.clone(), low..=high));
@@ -197,7 +189,7 @@ mod tests {
     #[derive(Deserialize)]
     struct Config {
         #[serde(default)]
-        ranges: BTreeMap<String, BTreeMap<String, [f64; 2]>>,
+        ranges: MeasureRanges,
     }
 
     fn ranges(text: &str) -> Result<Transformer, String> {
