@@ -74,7 +74,10 @@ impl Transformer {
             Ok(Filter { dataset: spec.dataset.clone(), drop_when })
         };
         let filters = filters.iter().map(compile).collect::<Result<_, _>>()?;
-        let ranges = ranges.iter().map(|entry| Ranges::compile(entry, &schemas)).collect::<Result<_, _>>()?;
+        let ranges = ranges
+            .iter()
+            .map(|entry| Ranges::compile(entry, &schemas))
+            .collect::<Result<_, _>>()?;
         Ok(Self { ranges, filters })
     }
 

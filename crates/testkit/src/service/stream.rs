@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tributary_aws::kinesis::{self, StreamRecord};
 use tributary_aws::put::{EntryResult, Limits};
 use tributary_kpl as kpl;
@@ -25,6 +26,7 @@ pub struct SimStream {
     max_record_bytes: usize,
     retention: Duration,
     state: Mutex<State>,
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -97,7 +99,7 @@ impl SimStream {
         };
         let state = State { numbers: 0, shards: (0..shards.max(1)).map(shard).collect() };
         let retention = Duration::from_hours(24);
-        Self { max_record_bytes, retention, state: Mutex::new(state) }
+        Self { max_record_bytes, retention, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// Returns the number of shards, including closed ones.
@@ -126,6 +128,7 @@ impl SimStream {
         let middle = first + (last - first) / 2;
         state.shards.push(Shard::new(first..=middle, vec![shard]));
         state.shards.push(Shard::new(middle + 1..=last, vec![shard]));
+        self.wake_readers();
     }
 
     /// Merges two adjacent shards. Returns false if they are not adjacent and open.
@@ -143,6 +146,7 @@ impl SimStream {
         state.shards[one].is_closed = true;
         state.shards[other].is_closed = true;
         state.shards.push(Shard::new(low.0..=high.1, vec![one, other]));
+        self.wake_readers();
         true
     }
 
@@ -169,6 +173,16 @@ impl SimStream {
         }
         let end = shard.records.len().min(start.saturating_add(max));
         Some((start, shard.records[start..end].to_vec()))
+    }
+
+    /// Waits until a record is stored, a shard is closed, or [`Self::wake_readers`] is called.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Ends every wait for a change.
+    pub fn wake_readers(&self) {
+        self.changed.notify_waiters();
     }
 
     /// Returns all records ever stored, shard by shard.
@@ -219,6 +233,7 @@ impl Store for SimStream {
             arrived: clock::elapsed(),
         }));
         state.numbers += 1;
+        self.wake_readers();
         EntryResult::Stored
     }
 }
