@@ -63,28 +63,28 @@ MUTANTS = [
     ),
     Mutant(
         "alert-published-before-its-claim", "functions/alerts/src/sender.rs",
-        "        let statuses = self.claims.claim(",
-        "        let early = group.iter().map(|pending| message::of_alert(&pending.alert)).enumerate();\n"
+        "        let statuses = store.claim(",
+        "        let early = group.iter().map(|pending| of_alert(&pending.alert)).enumerate();\n"
         "        let early: Vec<_> = early.map(|(position, entry)| Outbound { position, entry }).collect();\n"
-        "        let _ = self.topic.attempt(&early, deadline.half_way()).await;\n"
-        "        let statuses = self.claims.claim(",
+        "        let _ = self.function.topic.attempt(&early, deadline.half_way()).await;\n"
+        "        let statuses = store.claim(",
     ),
     Mutant(
         "alert-noted-before-it-is-published", "functions/alerts/src/sender.rs",
         "        let (delivery, setup_error) = topic.attempt(",
         "        let early: Vec<_> = batch.claimed.iter().map(|it| it.1.clone()).collect();\n"
-        "        self.mark_sent(&early, deadline, sent).await;\n"
+        "        self.mark_sent(&early, deadline).await;\n"
         "        let (delivery, setup_error) = topic.attempt(",
     ),
     Mutant(
         "alert-never-noted", "functions/alerts/src/sender.rs",
-        "        self.mark_sent(&published, deadline, sent).await;\n",
+        "        self.mark_sent(&published, deadline).await;\n",
         "",
     ),
     Mutant(
         "held-alert-is-done", "functions/alerts/src/sender.rs",
-        "                    sent.record_undelivered(pending);\n",
-        "                    sent.record(&pending.alert, AlertOutcome::Undelivered);\n",
+        "                    self.sent.record_undelivered(pending);\n",
+        "                    self.sent.record(&pending.alert, AlertOutcome::Undelivered);\n",
     ),
     Mutant(
         "unknown-claim-is-ours", "functions/alerts/src/sender.rs",
@@ -113,13 +113,13 @@ MUTANTS = [
     ),
     Mutant(
         "cooled-alerts-are-in-no-book", "functions/alerts/src/sender.rs",
-        "Ok(ClaimStatus::Sent) => sent.record(&pending.alert, AlertOutcome::Cooled),",
+        "Ok(ClaimStatus::Sent) => self.sent.record(&pending.alert, AlertOutcome::Cooled),",
         "Ok(ClaimStatus::Sent) => {}",
     ),
     Mutant(
-        "window-not-noted-is-done", "functions/alerts/src/handler.rs",
-        "        sent.undelivered.extend(recorded.unconfirmed);\n",
-        "        let _ = recorded.unconfirmed;\n",
+        "window-not-noted-is-done", "functions/alerts/src/rule_state.rs",
+        "updates.confirm(evaluation.position, answer)?",
+        "StateUpdates::default().confirm(evaluation.position, answer)?",
     ),
     Mutant(
         "row-of-one-too-few", "crates/rules/src/consecutive.rs",
@@ -127,21 +127,23 @@ MUTANTS = [
         "(end - self.needed + 2..=*end).all(holds)",
     ),
     Mutant(
-        "silence-noted-before-it-is-told", "functions/alerts/src/scheduled.rs",
+        "silence-noted-before-it-is-told", "functions/alerts/src/handler.rs",
         "        // Groups that are due in different cooldowns can share an alert id.\n",
         "        let early: Vec<_> = groups.iter().flat_map(|it| it.entities.clone()).collect();\n"
         "        self.state.mark_sent(&early, deadline).await;\n",
     ),
     Mutant(
-        "cooled-silence-is-forgotten", "functions/alerts/src/scheduled.rs",
-        "            postponed.extend(groups.get(*index).into_iter().flat_map(|group| group.until(*until)));\n",
-        "            notified.extend(groups.get(*index).into_iter().flat_map(|group| group.entities.clone()));\n"
-        "            let _ = until;\n",
+        "cooled-silence-is-forgotten", "functions/alerts/src/handler.rs",
+        "        self.state.mark_sent(&notified, deadline).await;\n"
+        "        self.state.postpone(&postponed, self.retention, deadline).await;\n",
+        "        let cooled = postponed.iter().map(|(watched, _)| watched.clone());\n"
+        "        let notified: Vec<_> = notified.iter().cloned().chain(cooled).collect();\n"
+        "        self.state.mark_sent(&notified, deadline).await;\n",
     ),
     Mutant(
-        "sign-of-life-not-noted-is-done", "functions/alerts/src/handler.rs",
-        "        sent.undelivered.extend(seen.unconfirmed);\n",
-        "        let _ = seen.unconfirmed;\n",
+        "sign-of-life-not-noted-is-done", "functions/alerts/src/rule_state.rs",
+        "updates.confirm(position, answer)?",
+        "StateUpdates::default().confirm(position, answer)?",
     ),
     Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",
@@ -160,8 +162,8 @@ MUTANTS = [
     ),
     Mutant(
         "rest-of-object-forgotten", "functions/ingest-s3/src/handler.rs",
-        "            if let Err(error) = self.enqueue_rest(body, &work.task).await? {\n                return Ok(Err(error));\n            }",
-        "            let _ = self.enqueue_rest(body, &work.task).await;",
+        "                Err(error) => return Err(Stop::At(None, error.to_string())),",
+        "                Err(_) => {}",
     ),
     Mutant(
         "kafka-partition-not-reported", "functions/ingest-kafka/src/handler.rs",
@@ -175,10 +177,12 @@ MUTANTS = [
     ),
     Mutant(
         "window-marked-before-it-is-emitted", "functions/windows/src/updater.rs",
-        "        let sent = self.events.send(&outbound, self.deadline).await?;\n        window_counts.emitted",
+        "        let sent = self.function.events.send(&outbound, self.deadline).await?;\n"
+        "        self.counts.borrow_mut().emitted",
         "        for mut stored in pending.clone() {\n            stored.window.mark_emitted();\n"
         "            let _ = self.write(&mut stored).await;\n        }\n"
-        "        let sent = self.events.send(&outbound, self.deadline).await?;\n        window_counts.emitted",
+        "        let sent = self.function.events.send(&outbound, self.deadline).await?;\n"
+        "        self.counts.borrow_mut().emitted",
     ),
     Mutant(
         "window-adds-what-it-has", "crates/windows/src/state.rs",
@@ -192,13 +196,13 @@ MUTANTS = [
     ),
     Mutant(
         "window-conflict-ignored", "functions/windows/src/updater.rs",
-        "                    one.window_counts.conflicts += 1;\n",
-        "                    one.window_counts.conflicts += 1;\n                    if stored.version > 0 {\n"
-        "                        return Ok(one);\n                    }\n",
+        "                self.counts.borrow_mut().conflicts += 1;\n",
+        "                self.counts.borrow_mut().conflicts += 1;\n                if stored.version > 0 {\n"
+        "                    return Ok(None);\n                }\n",
     ),
     Mutant(
         "window-changed-while-pending", "functions/windows/src/updater.rs",
-        "                self.emit_one(&stored, &mut one.window_counts).await?;\n"
+        "                self.emit_one(&stored).await?;\n"
         "                stored.window.mark_emitted();\n",
         "",
     ),

@@ -64,7 +64,7 @@ fn ours(means: &[Option<f64>]) -> Result<Vec<Detection>, ConfigError> {
         let Some(mean) = mean else { return Detection::default() };
         let (findings, after) = detector.evaluate(&baseline, start, |_| Some(mean));
         baseline = after;
-        let kind = findings.all().first().and_then(|finding| finding.kind);
+        let kind = findings.0.first().and_then(|finding| finding.kind);
         Detection { is_anomaly: kind.is_some(), kind }
     });
     Ok(reported.collect())

@@ -53,17 +53,17 @@ pub const MAX_Z: f64 = 1e4;
 )]
 pub struct AnomalySpec {
     pub measures: Vec<String>,
-    #[serde(default = "default_warm_up")]
+    #[serde(default = "count::<60>")]
     pub warm_up: u32,
-    #[serde(default = "default_half_life")]
+    #[serde(default = "number::<5>")]
     pub half_life: f64,
-    #[serde(default = "default_memory")]
+    #[serde(default = "count::<720>")]
     pub memory: u32,
-    #[serde(default = "default_z")]
+    #[serde(default = "number::<6>")]
     pub z: f64,
-    #[serde(default = "default_drift_z")]
+    #[serde(default = "number::<6>")]
     pub drift_z: f64,
-    #[serde(default = "default_accept")]
+    #[serde(default = "count::<5>")]
     pub accept: u32,
     #[serde(default)]
     pub seasonal: Option<Seasonal>,
@@ -71,28 +71,12 @@ pub struct AnomalySpec {
     pub floor: BTreeMap<String, f64>,
 }
 
-fn default_warm_up() -> u32 {
-    60
+fn count<const N: u32>() -> u32 {
+    N
 }
 
-fn default_half_life() -> f64 {
-    5.0
-}
-
-fn default_memory() -> u32 {
-    720
-}
-
-fn default_z() -> f64 {
-    6.0
-}
-
-fn default_drift_z() -> f64 {
-    6.0
-}
-
-fn default_accept() -> u32 {
-    5
+fn number<const N: u32>() -> f64 {
+    f64::from(N)
 }
 
 /// Period that a series repeats.
@@ -157,17 +141,11 @@ pub struct Finding {
     pub kind: Option<AnomalyKind>,
 }
 
-/// Results for a window, in the order of the spec. Measures without enough history are left out.
+/// Results for a window, one per evaluated measure, in the order of the spec. Measures without enough history are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Findings(Vec<Finding>);
+pub struct Findings(pub Vec<Finding>);
 
 impl Findings {
-    /// Returns one finding per evaluated measure.
-    #[must_use]
-    pub fn all(&self) -> &[Finding] {
-        &self.0
-    }
-
     /// Returns the measures to add to the window event: `<measure>_z`, each finite.
     pub fn measures(&self) -> impl Iterator<Item = (String, f64)> {
         self.0.iter().map(|finding| (format!("{}_z", finding.measure), finding.z))
@@ -212,10 +190,9 @@ impl Detector {
         if spec.measures.is_empty() {
             return fault("measures names none".to_owned());
         }
-        if let Some(twice) = (1..spec.measures.len())
-            .find(|&index| spec.measures[..index].contains(&spec.measures[index]))
-        {
-            return fault(format!("measures names {} twice", spec.measures[twice]));
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = spec.measures.iter().find(|name| !seen.insert(*name)) {
+            return fault(format!("measures names {twice} twice"));
         }
         if !(1.0..=1e4).contains(&spec.half_life) {
             return fault(format!("half_life is 1 to 10000 windows, not {}", spec.half_life));
@@ -254,11 +231,6 @@ impl Detector {
             (measure.clone(), Tuning::new(spec, step.as_secs(), floor))
         };
         Ok(Self { measures: spec.measures.iter().map(tuning).collect() })
-    }
-
-    /// Returns the names of the evaluated measures in the order of the spec.
-    pub fn measures(&self) -> impl Iterator<Item = &str> {
-        self.measures.iter().map(|(name, _)| name.as_str())
     }
 
     /// Evaluates the window that starts at `start` and returns its findings and the next baseline.

@@ -43,14 +43,9 @@ const MIN_MOVE_RATIO: f64 = 0.35;
 /// Parameters of a spec, in the form used by the evaluation.
 #[derive(Clone, Debug)]
 pub(super) struct Tuning {
+    spec: AnomalySpec,
     step_s: i64,
-    warm_up: u32,
-    memory: u32,
-    accept: u32,
-    z: f64,
-    drift_z: f64,
     floor: f64,
-    is_seasonal: bool,
     /// Weight of a new value in the level, in the variance, and in the variance of the trend.
     alpha: f64,
     scale_rate: f64,
@@ -66,14 +61,9 @@ impl Tuning {
         let rate = |half_life: f64| 1.0 - (-std::f64::consts::LN_2 / half_life).exp();
         let alpha = rate(spec.half_life);
         Self {
+            spec: spec.clone(),
             step_s,
-            warm_up: spec.warm_up,
-            memory: spec.memory,
-            accept: spec.accept,
-            z: spec.z,
-            drift_z: spec.drift_z,
             floor,
-            is_seasonal: spec.seasonal.is_some(),
             alpha,
             scale_rate: rate(f64::from(spec.warm_up)),
             trend_rate: rate(f64::from(spec.memory)),
@@ -85,7 +75,7 @@ impl Tuning {
 
 /// State of a measure. The names on the wire are short because the item of each window holds one
 /// state per measure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
     /// Number of windows seen.
     n: u32,
@@ -135,8 +125,8 @@ struct Outliers {
 }
 
 impl Outliers {
-    fn after(before: Option<Self>, residual: f64, was: f64) -> Self {
-        match before.filter(|_| was * residual > 0.0) {
+    fn after(before: Option<Self>, residual: f64) -> Self {
+        match before.filter(|out| out.from * residual > 0.0) {
             None => Self { n: 1, from: residual, sum: 0.0 },
             Some(Self { n: 1, .. }) => Self { n: 2, from: residual, sum: residual },
             Some(Self { n, from, sum }) => {
@@ -213,19 +203,19 @@ impl Tuning {
         // too.
         let is_back = was_stuck && !is_same;
         state.back = is_back;
-        if missed > f64::from(self.warm_up) || is_back || before.back {
+        if missed > f64::from(self.spec.warm_up) || is_back || before.back {
             self.restart(&mut state, second);
             return (None, state);
         }
         let expected = self.expect(before, second, x, missed);
-        let is_ready = before.n >= self.warm_up;
+        let is_ready = before.n >= self.spec.warm_up;
         let verdict = |kind| is_ready.then_some((expected.z, kind));
 
         if self.is_stuck(&state) {
             (state.out, state.drift) = (None, 0);
             return (verdict(Some(AnomalyKind::Stuck)), state);
         }
-        if is_ready && expected.z.abs() > self.z {
+        if is_ready && expected.z.abs() > self.spec.z {
             let kind = self.outlier(before, &mut state, &expected);
             return (verdict(Some(kind)), state);
         }
@@ -243,26 +233,13 @@ impl Tuning {
     }
 
     fn first(&self, second: i64, x: f64) -> State {
-        let mut season = self.is_seasonal.then(Season::default);
-        if let Some(season) = &mut season {
+        let season = self.spec.seasonal.map(|_| {
+            let mut season = Season::default();
             season.learn(second, x, self.step_s);
-        }
-        State {
-            n: 1,
-            t: second,
-            x,
-            a: x,
-            b: x,
-            v: 0.0,
-            c: 0.0,
-            w: 0.0,
-            r: INITIAL_REPEAT_RATE,
-            run: 0,
-            back: false,
-            drift: 0,
-            out: None,
-            season,
-        }
+            season
+        });
+        let r = INITIAL_REPEAT_RATE;
+        State { n: 1, t: second, x, a: x, b: x, r, season, ..State::default() }
     }
 
     /// Makes the current value the level and keeps the rest of the baseline.
@@ -282,7 +259,7 @@ impl Tuning {
     }
 
     fn is_stuck(&self, state: &State) -> bool {
-        state.n > self.warm_up
+        state.n > self.spec.warm_up
             && state.run >= MIN_STUCK_RUN
             && f64::from(state.run) * f64::from(state.r).clamp(1e-3, 1.0).ln()
                 < LN_STUCK_PROBABILITY
@@ -309,8 +286,7 @@ impl Tuning {
     /// `accept` consecutive outliers form a new level.
     fn outlier(&self, before: &State, state: &mut State, expected: &Expected) -> AnomalyKind {
         let residual = expected.residual;
-        let was = before.out.map_or(0.0, |out| out.from);
-        let out = Outliers::after(before.out, residual, was);
+        let out = Outliers::after(before.out, residual);
         let kind = out.kind(residual);
         if out.n == 1 {
             // Outliers on alternating sides mean that the variance has grown: learn it.
@@ -318,7 +294,7 @@ impl Tuning {
         }
         state.a += self.alpha * (expected.value - residual - state.a);
         state.b += self.alpha * (state.a - state.b);
-        if out.n < self.accept {
+        if out.n < self.spec.accept {
             state.out = Some(out);
             return kind;
         }
@@ -327,7 +303,7 @@ impl Tuning {
         if kind == AnomalyKind::Drift {
             let faster = (residual - out.from) / f64::from(out.n - 2);
             self.set(state, expected.value, trend + faster);
-            state.drift = self.accept.cast_signed() * residual.signum() as i32;
+            state.drift = self.spec.accept.cast_signed() * residual.signum() as i32;
         } else {
             // A new level gives no reason to keep the trend that a drift had.
             let trend = if before.drift == 0 { trend } else { f64::from(before.c) };
@@ -363,7 +339,7 @@ impl Tuning {
         let bend = trend - f64::from(before.c);
         let usual = f64::from(before.w);
         let noise = self.noise_trend * self.spread(before);
-        let is_ready = before.n >= self.memory;
+        let is_ready = before.n >= self.spec.memory;
         state.drift = if is_ready {
             self.drift_after(before.drift, bend / usual.sqrt().max(noise))
         } else {
@@ -385,7 +361,7 @@ impl Tuning {
     /// Returns the number of consecutive windows with an unusual trend; the sign is its direction.
     /// Once that is a drift, half the threshold is enough to remain one.
     fn drift_after(&self, before: i32, score: f64) -> i32 {
-        let bar = if self.is_drift(before) { self.drift_z / 2.0 } else { self.drift_z };
+        let bar = if self.is_drift(before) { self.spec.drift_z / 2.0 } else { self.spec.drift_z };
         let sign = score.signum() as i32;
         if score.abs() <= bar {
             0
@@ -397,7 +373,7 @@ impl Tuning {
     }
 
     fn is_drift(&self, windows: i32) -> bool {
-        windows.unsigned_abs() >= self.accept
+        windows.unsigned_abs() >= self.spec.accept
     }
 
     /// Updates the variance with a forecast error.

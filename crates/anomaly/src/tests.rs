@@ -51,7 +51,7 @@ fn evaluate(
             let start = Timestamp::from_second(step * step_s).unwrap();
             let (findings, after) = detector.evaluate(&baseline, start, |_| Some(value(step)));
             baseline = after;
-            findings.all().first().cloned()
+            findings.0.first().cloned()
         })
         .collect()
 }
@@ -196,7 +196,7 @@ fn gap_widens_expectation_and_long_gap_restarts() {
             baseline = detector.evaluate(&baseline, start, |_| Some(weather(step))).1;
         }
         let start = Timestamp::from_second((1_999 + gap) * MINUTE).unwrap();
-        detector.evaluate(&baseline, start, |_| Some(value)).0.all().first().map(|it| it.kind)
+        detector.evaluate(&baseline, start, |_| Some(value)).0.0.first().map(|it| it.kind)
     };
     let near = weather(1_999) + 0.6;
 
@@ -324,7 +324,7 @@ proptest! {
             step += later;
             let start = Timestamp::from_second(step * MINUTE).unwrap();
             let (findings, after) = detector.evaluate(&baseline, start, |_| Some(value));
-            for finding in findings.all() {
+            for finding in &findings.0 {
                 prop_assert!(finding.z.abs() <= MAX_Z, "{finding:?}");
             }
             let text = serde_json::to_string(&after).unwrap();

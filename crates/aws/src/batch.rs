@@ -5,20 +5,17 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tributary_model::bad_row::{Code, Rejection};
+use tributary_model::bad_row::Code;
 use tributary_model::counts::BatchCounts;
-use tributary_model::event::Event;
 
 use crate::deadline::Deadline;
 use crate::delivery::QuarantineBarrier;
 use crate::error::SetupError;
-use crate::events;
 use crate::log::MetricsLog;
 use crate::payload::{BatchResponse, KinesisPayload, KinesisRecord};
 use crate::producer::Producer;
 use crate::put::BatchPut;
 use crate::quarantine::BadRows;
-use crate::unpack::{RecordContext, UserRecord, classify};
 
 /// A batch of a Kinesis stream on its way through a function.
 ///
@@ -30,7 +27,8 @@ pub struct KinesisBatch<'a> {
     pub records: Vec<KinesisRecord<'a>>,
     /// Disposition of each user record; empty until the batch is classified.
     pub dispositions: Dispositions,
-    bad_rows: BadRows,
+    /// Bad rows among the user records.
+    pub bad_rows: BadRows,
     started: Instant,
 }
 
@@ -59,24 +57,6 @@ impl<'a> KinesisBatch<'a> {
         self.records.get(self.dispositions.record_of(position))
     }
 
-    /// Passes each user record to `each`, and keeps its disposition.
-    pub fn classify(
-        &mut self,
-        now: Timestamp,
-        each: impl FnMut(&mut UserRecord<'_>) -> Disposition,
-    ) {
-        (self.dispositions, self.bad_rows) = classify(&self.records, now, each);
-    }
-
-    /// Passes each event to `each`, as [`events::read`] does, and keeps its disposition.
-    pub fn read_events(
-        &mut self,
-        now: Timestamp,
-        each: impl FnMut(&RecordContext<'_>, &Event<'_>) -> Result<Disposition, Rejection>,
-    ) {
-        (self.dispositions, self.bad_rows) = events::read(&self.records, now, each);
-    }
-
     /// Delivers the bad rows, before anything else of the batch.
     ///
     /// # Errors
@@ -87,7 +67,10 @@ impl<'a> KinesisBatch<'a> {
         quarantine: &Producer<Q>,
         deadline: Deadline,
     ) -> Result<QuarantineBarrier, SetupError> {
-        QuarantineBarrier::deliver(&self.dispositions, &self.bad_rows, quarantine, deadline).await
+        let quarantined = self.bad_rows.deliver(quarantine, deadline).await?;
+        let first = quarantined.first_undelivered();
+        let end = first.map(|first| self.dispositions.redelivered_from(first));
+        Ok(QuarantineBarrier { end: end.unwrap_or(self.dispositions.all.len()), quarantined })
     }
 
     /// Writes the line of the batch to the metrics log, and returns the answer to Lambda.
@@ -127,7 +110,8 @@ pub enum Disposition {
 /// aggregate is not delivered, Lambda redelivers the whole aggregate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dispositions {
-    dispositions: Vec<Disposition>,
+    /// Disposition of each user record.
+    pub all: Vec<Disposition>,
     /// For each record, the position of its first user record.
     starts: Vec<usize>,
 }
@@ -135,24 +119,7 @@ pub struct Dispositions {
 impl Dispositions {
     /// Assigns the user records that follow to the next record.
     pub fn begin_record(&mut self) {
-        self.starts.push(self.dispositions.len());
-    }
-
-    /// Adds a user record.
-    pub fn push(&mut self, disposition: Disposition) {
-        self.dispositions.push(disposition);
-    }
-
-    /// Number of user records.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.dispositions.len()
-    }
-
-    /// Returns true without any user record.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.dispositions.is_empty()
+        self.starts.push(self.all.len());
     }
 
     /// Returns the index of the record that the user record at `position` came in.
@@ -172,10 +139,7 @@ impl Dispositions {
     /// an `undelivered` user record.
     #[must_use]
     pub fn outcome(&self, undelivered: impl IntoIterator<Item = usize>) -> BatchOutcome {
-        BatchOutcome::new(
-            &self.dispositions,
-            undelivered.into_iter().map(|it| self.redelivered_from(it)),
-        )
+        BatchOutcome::new(&self.all, undelivered.into_iter().map(|it| self.redelivered_from(it)))
     }
 
     /// Returns the answer to Lambda, which reports the earliest undelivered record alone: the
@@ -276,7 +240,7 @@ mod tests {
         let mut dispositions = Dispositions::default();
         for user_records in [1, 0, 3, 1] {
             dispositions.begin_record();
-            (0..user_records).for_each(|_| dispositions.push(Disposition::Delivered));
+            (0..user_records).for_each(|_| dispositions.all.push(Disposition::Delivered));
         }
         dispositions
     }
@@ -286,10 +250,10 @@ mod tests {
         let dispositions = aggregates();
 
         let records: Vec<_> =
-            (0..dispositions.len()).map(|position| dispositions.record_of(position)).collect();
+            (0..dispositions.all.len()).map(|position| dispositions.record_of(position)).collect();
         assert_eq!(records, [0, 2, 2, 2, 3]);
         let from: Vec<_> =
-            (0..dispositions.len()).map(|it| dispositions.redelivered_from(it)).collect();
+            (0..dispositions.all.len()).map(|it| dispositions.redelivered_from(it)).collect();
         assert_eq!(from, [0, 1, 1, 1, 4]);
     }
 

@@ -5,6 +5,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use jiff::Timestamp;
 
 use crate::error::CallError;
+use crate::s3::{GET_OBJECT, read_body};
 
 /// S3 bucket.
 #[derive(Clone, Debug)]
@@ -47,9 +48,7 @@ impl Bucket {
         let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
         let mut pages = request.set_start_after(after.map(str::to_owned)).into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| {
-                CallError::from_sdk("s3:ListObjectsV2", &self.url(prefix), &error)
-            })?;
+            let page = page.map_err(CallError::from_sdk("s3:ListObjectsV2", &self.url(prefix)))?;
             found.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
                 let written_at = object
                     .last_modified
@@ -70,14 +69,8 @@ impl Bucket {
     /// Returns an error if the object cannot be read.
     pub async fn get(&self, key: &str) -> Result<Vec<u8>, CallError> {
         let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
-        let answer =
-            answer.map_err(|error| CallError::from_sdk("s3:GetObject", &self.url(key), &error))?;
-        let bytes = answer.body.collect().await.map_err(|error| CallError::Retryable {
-            operation: "s3:GetObject",
-            code: "response".into(),
-            message: error.to_string(),
-        })?;
-        Ok(bytes.to_vec())
+        let answer = answer.map_err(CallError::from_sdk(GET_OBJECT, &self.url(key)))?;
+        read_body(answer.body).await
     }
 
     /// Writes an object.
@@ -88,8 +81,7 @@ impl Bucket {
     pub async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), CallError> {
         let body = ByteStream::from(bytes);
         let put = self.client.put_object().bucket(&self.name).key(key).body(body).send().await;
-        put.map_err(|error| CallError::from_sdk("s3:PutObject", &self.url(key), &error))?;
-        Ok(())
+        put.map(drop).map_err(CallError::from_sdk("s3:PutObject", &self.url(key)))
     }
 
     /// Removes an object. A versioned bucket keeps its bytes as an older version.
@@ -99,8 +91,7 @@ impl Bucket {
     /// Returns an error if the object cannot be removed.
     pub async fn remove(&self, key: &str) -> Result<(), CallError> {
         let removed = self.client.delete_object().bucket(&self.name).key(key).send().await;
-        removed.map_err(|error| CallError::from_sdk("s3:DeleteObject", &self.url(key), &error))?;
-        Ok(())
+        removed.map(drop).map_err(CallError::from_sdk("s3:DeleteObject", &self.url(key)))
     }
 
     fn url(&self, key: &str) -> String {

@@ -42,34 +42,35 @@ pub async fn credentials(config: &SdkConfig) -> Result<Credentials, String> {
     credentials.map_err(|error| chain(&error))
 }
 
+/// Returns the configuration of a client that does not retry.
+fn without_retries(config: &SdkConfig) -> SdkConfig {
+    config.to_builder().retry_config(RetryConfig::disabled()).build()
+}
+
 /// Creates a Kinesis client without retries. The [producer](crate::producer) retries, because only
 /// it knows the failed entries and the time left.
 #[must_use]
 pub fn kinesis(config: &SdkConfig) -> aws_sdk_kinesis::Client {
-    let config = aws_sdk_kinesis::config::Builder::from(config);
-    aws_sdk_kinesis::Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
+    aws_sdk_kinesis::Client::new(&without_retries(config))
 }
 
 /// Creates a Firehose client without retries, as [`kinesis`].
 #[must_use]
 pub fn firehose(config: &SdkConfig) -> aws_sdk_firehose::Client {
-    let config = aws_sdk_firehose::config::Builder::from(config);
-    aws_sdk_firehose::Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
+    aws_sdk_firehose::Client::new(&without_retries(config))
 }
 
 /// Creates an SNS client without retries, as [`kinesis`].
 #[must_use]
 pub fn sns(config: &SdkConfig) -> aws_sdk_sns::Client {
-    let config = aws_sdk_sns::config::Builder::from(config);
-    aws_sdk_sns::Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
+    aws_sdk_sns::Client::new(&without_retries(config))
 }
 
 /// Creates a DynamoDB client without retries, as [`kinesis`]: [`crate::claims::RetryingClaims`]
 /// retries.
 #[must_use]
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
-    let config = aws_sdk_dynamodb::config::Builder::from(config);
-    aws_sdk_dynamodb::Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
+    aws_sdk_dynamodb::Client::new(&without_retries(config))
 }
 
 /// Creates an S3 client. With a custom endpoint it puts the bucket into the path, because a local
@@ -90,6 +91,5 @@ pub fn sqs(config: &SdkConfig) -> aws_sdk_sqs::Client {
 /// Creates a CloudWatch client without retries, as [`kinesis`].
 #[must_use]
 pub fn cloudwatch(config: &SdkConfig) -> aws_sdk_cloudwatch::Client {
-    let config = aws_sdk_cloudwatch::config::Builder::from(config);
-    aws_sdk_cloudwatch::Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
+    aws_sdk_cloudwatch::Client::new(&without_retries(config))
 }

@@ -114,7 +114,7 @@ impl BatchPut for Namespace {
             .set_metric_data(Some(data.iter().map(|datum| metric_datum(datum)).collect()))
             .send()
             .await
-            .map_err(|error| CallError::from_sdk(Self::OPERATION, &self.name, &error))?;
+            .map_err(CallError::from_sdk(Self::OPERATION, &self.name))?;
         Ok(vec![EntryResult::Stored; data.len()])
     }
 }

@@ -3,11 +3,7 @@
 use tracing::warn;
 
 use crate::batch::{BatchOutcome, Dispositions};
-use crate::deadline::Deadline;
-use crate::error::SetupError;
-use crate::producer::{Delivery, Outbound, Producer};
-use crate::put::BatchPut;
-use crate::quarantine::BadRows;
+use crate::producer::{Delivery, Outbound};
 
 /// Result of delivering the bad rows of a batch.
 ///
@@ -22,22 +18,6 @@ pub struct QuarantineBarrier {
 }
 
 impl QuarantineBarrier {
-    /// Delivers `bad_rows`, in half of the time at most.
-    ///
-    /// # Errors
-    ///
-    /// [`SetupError`] when quarantine can never work.
-    pub async fn deliver<Q: BatchPut<Entry = Vec<u8>>>(
-        dispositions: &Dispositions,
-        bad_rows: &BadRows,
-        quarantine: &Producer<Q>,
-        deadline: Deadline,
-    ) -> Result<Self, SetupError> {
-        let quarantined = bad_rows.deliver(quarantine, deadline).await?;
-        let end = quarantined.first_undelivered().map(|first| dispositions.redelivered_from(first));
-        Ok(Self { end: end.unwrap_or(dispositions.len()), quarantined })
-    }
-
     /// Returns the entries before the barrier; `outbound` is in order of positions.
     #[must_use]
     pub fn ready<'o, T>(&self, outbound: &'o [Outbound<T>]) -> &'o [Outbound<T>] {

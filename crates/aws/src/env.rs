@@ -32,6 +32,20 @@ impl<'a> Env<'a> {
         Self { lookup, faults: Vec::new() }
     }
 
+    /// Reads a configuration through `lookup`.
+    ///
+    /// # Errors
+    ///
+    /// Names every variable that is missing or wrong.
+    pub fn read<T>(
+        lookup: &'a dyn Fn(&str) -> Option<String>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Result<T, EnvError> {
+        let mut env = Self::new(lookup);
+        let config = read(&mut env);
+        env.finish(config)
+    }
+
     /// Returns the value of a required variable; an empty one counts as missing.
     pub fn text(&mut self, name: &str) -> String {
         let value = (self.lookup)(name).filter(|value| !value.trim().is_empty());
@@ -43,29 +57,27 @@ impl<'a> Env<'a> {
 
     /// Returns the whole number above 0 of a required variable.
     pub fn number(&mut self, name: &str) -> usize {
-        let text = self.text(name);
-        match text.parse() {
-            Ok(number) if number > 0 => number,
-            _ if text.is_empty() => 0,
-            _ => {
-                self.faults
-                    .push(format!("{name} is {text:?} and should be a whole number above 0"));
-                0
-            }
-        }
+        let parse = |text: &str| text.parse().ok().filter(|number| *number > 0);
+        self.required(name, "a whole number above 0", parse)
     }
 
     /// Returns the `true` or `false` of a required variable.
     pub fn flag(&mut self, name: &str) -> bool {
+        self.required(name, "true or false", |text| text.parse().ok())
+    }
+
+    fn required<T: Default>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> T {
         let text = self.text(name);
-        match text.as_str() {
-            "true" => true,
-            "false" | "" => false,
-            _ => {
-                self.faults.push(format!("{name} is {text:?} and should be true or false"));
-                false
-            }
+        let value = parse(&text);
+        if value.is_none() && !text.is_empty() {
+            self.faults.push(format!("{name} is {text:?} and should be {expected}"));
         }
+        value.unwrap_or_default()
     }
 
     /// Returns the result of `parse` on a variable; a missing one is parsed as an empty text.

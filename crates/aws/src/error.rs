@@ -77,56 +77,53 @@ impl InvocationError {
 }
 
 impl SetupError {
-    /// Creates the error of a request that cannot be built.
+    /// Creates a setup error.
+    pub fn new(operation: &'static str, resource: &str, code: &str, message: String) -> Self {
+        Self { operation, resource: resource.to_owned(), code: code.to_owned(), message }
+    }
+
+    /// Creates the error of a request that cannot be built, or of an answer that cannot be used.
     pub fn request(operation: &'static str, resource: &str, error: &impl fmt::Display) -> Self {
-        let (resource, code) = (resource.to_owned(), "client".to_owned());
-        Self { operation, resource, code, message: error.to_string() }
+        Self::new(operation, resource, "client", error.to_string())
     }
 }
 
 impl CallError {
+    /// Creates an error after which the same call may succeed.
+    pub fn retryable(operation: &'static str, code: &str, message: impl Into<String>) -> Self {
+        Self::Retryable { operation, code: code.to_owned(), message: message.into() }
+    }
+
     /// Creates the error of a call without an answer in time. The call may have taken effect.
     #[must_use]
     pub fn time_out(operation: &'static str) -> Self {
-        Self::Retryable { operation, code: "time_out".into(), message: "no answer in time".into() }
+        Self::retryable(operation, "time_out", "no answer in time")
     }
 
-    /// Maps an SDK error to a retryable error or a setup error.
+    /// Returns the mapping of an SDK error to a retryable error or a setup error.
     pub fn from_sdk<E>(
         operation: &'static str,
         resource: &str,
-        error: &SdkError<E, HttpResponse>,
-    ) -> Self
+    ) -> impl Fn(SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let retryable = |code: &str, message: String| Self::Retryable {
-            operation,
-            code: code.to_owned(),
-            message,
-        };
-        match error {
+        move |error| match &error {
             SdkError::ServiceError(answer) => {
                 let code = answer.err().code().unwrap_or("unknown");
                 let message = answer.err().message().unwrap_or("no message").to_owned();
                 let status = answer.raw().status().as_u16();
                 if status >= 500 || status == 429 || is_transient(code) {
-                    retryable(code, message)
+                    Self::retryable(operation, code, message)
                 } else {
-                    let (resource, code) = (resource.to_owned(), code.to_owned());
-                    Self::Setup(SetupError { operation, resource, code, message })
+                    SetupError::new(operation, resource, code, message).into()
                 }
             }
             SdkError::TimeoutError(_) => Self::time_out(operation),
-            SdkError::DispatchFailure(_) => retryable("dispatch", chain(error)),
-            SdkError::ResponseError(_) => retryable("response", chain(error)),
+            SdkError::DispatchFailure(_) => Self::retryable(operation, "dispatch", chain(&error)),
+            SdkError::ResponseError(_) => Self::retryable(operation, "response", chain(&error)),
             // Includes missing credentials, a missing region, and requests that cannot be built.
-            _ => Self::Setup(SetupError {
-                operation,
-                resource: resource.to_owned(),
-                code: "client".to_owned(),
-                message: chain(error),
-            }),
+            _ => SetupError::request(operation, resource, &chain(&error)).into(),
         }
     }
 }

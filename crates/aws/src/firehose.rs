@@ -60,15 +60,8 @@ impl BatchPut for DeliveryStream {
             .set_records(Some(records))
             .send()
             .await
-            .map_err(|error| CallError::from_sdk(Self::OPERATION, &self.name, &error))?;
-        Ok(answer
-            .request_responses()
-            .iter()
-            .map(|entry| match (entry.error_code(), entry.record_id()) {
-                (None, Some(_)) => EntryResult::Stored,
-                (Some(code), _) => EntryResult::Failed(code.to_owned()),
-                (None, None) => EntryResult::Failed("no_answer".to_owned()),
-            })
-            .collect())
+            .map_err(CallError::from_sdk(Self::OPERATION, &self.name))?;
+        let answers = answer.request_responses().iter();
+        Ok(answers.map(|it| EntryResult::of_answer(it.error_code(), it.record_id())).collect())
     }
 }

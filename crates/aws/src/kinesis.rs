@@ -3,6 +3,7 @@
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use tributary_model::bad_row::{Code, Rejection, first_chars};
 
 use crate::error::{CallError, SetupError};
 use crate::put::{BatchPut, EntryResult, Limits};
@@ -33,13 +34,18 @@ impl StreamRecord {
     /// long.
     #[must_use]
     pub fn new(partition_key: &str, data: Vec<u8>) -> Self {
-        let end =
-            partition_key.char_indices().nth(MAX_KEY_CHARS).map_or(partition_key.len(), |c| c.0);
-        let partition_key = match &partition_key[..end] {
-            "" => "-".to_owned(),
-            key => key.to_owned(),
-        };
+        let key = first_chars(partition_key, MAX_KEY_CHARS);
+        let partition_key = if key.is_empty() { "-" } else { key }.to_owned();
         Self { partition_key, data }
+    }
+
+    /// Returns the record, unless it has more than `max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`too_large`].
+    pub fn within(self, max: usize) -> Result<Self, Rejection> {
+        if self.size() > max { Err(too_large(self.size(), max)) } else { Ok(self) }
     }
 
     /// Returns the bytes that the service counts: data and partition key.
@@ -47,6 +53,13 @@ impl StreamRecord {
     pub fn size(&self) -> usize {
         self.partition_key.len() + self.data.len()
     }
+}
+
+/// Returns the rejection of a row whose record would have `bytes` bytes, above `max`.
+#[must_use]
+pub fn too_large(bytes: usize, max: usize) -> Rejection {
+    let message = format!("the record would have {bytes} bytes of {max}");
+    Rejection::row(Code::RowTooLarge, message)
 }
 
 /// Kinesis stream.
@@ -102,17 +115,10 @@ impl BatchPut for Stream {
             .set_records(Some(records))
             .send()
             .await
-            .map_err(|error| CallError::from_sdk(Self::OPERATION, &self.name, &error))?;
-        Ok(answer.records().iter().map(|r| verdict(r.error_code(), r.sequence_number())).collect())
-    }
-}
-
-/// Maps an answer's entry to a result. An entry is stored if it has a sequence number and no error
-/// code. An entry with neither has no answer from the service.
-fn verdict(error_code: Option<&str>, sequence_number: Option<&str>) -> EntryResult {
-    match (error_code, sequence_number) {
-        (None, Some(_)) => EntryResult::Stored,
-        (Some(code), _) => EntryResult::Failed(code.to_owned()),
-        (None, None) => EntryResult::Failed("no_answer".to_owned()),
+            .map_err(CallError::from_sdk(Self::OPERATION, &self.name))?;
+        let answers = answer.records().iter();
+        Ok(answers
+            .map(|it| EntryResult::of_answer(it.error_code(), it.sequence_number()))
+            .collect())
     }
 }

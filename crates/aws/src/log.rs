@@ -45,7 +45,13 @@ impl MetricsLog {
         extra: Value,
         now: Timestamp,
     ) {
-        self.lines(counts, codes, took, extra, now).iter().for_each(|line| (self.write)(line));
+        let counts = json!(counts);
+        let mut line = self.line(&[&["function"]], names_of(&counts), now);
+        merge(&mut line, counts);
+        merge(&mut line, extra);
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.finish(line, json!({"message": "batch", "duration_ms": duration_ms}));
+        self.write_codes("bad rows", "quarantined", &[&["function", "code"]], codes, now);
     }
 
     /// Writes one line for each code of the rows rejected at ingest.
@@ -53,26 +59,15 @@ impl MetricsLog {
     /// The producer received the rejection in the response, so batch counts leave these rows out.
     /// The metric `rejected` has the dimension sets `function`, and `function` with `code`.
     pub fn write_rejected(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) {
-        self.rejected_lines(codes, now).iter().for_each(|line| (self.write)(line));
+        let dimensions: [&[&str]; 2] = [&["function"], &["function", "code"]];
+        self.write_codes("rejected", "rejected", &dimensions, codes, now);
     }
 
     /// Writes one line with the alert counts of each rule that matched.
     ///
     /// The metrics have the dimension `function`; `alerts_matched` also has `rule`.
     pub fn write_alert_counts(&self, counts: &BTreeMap<String, AlertCounts>, now: Timestamp) {
-        self.alerts_lines(counts, now).iter().for_each(|line| (self.write)(line));
-    }
-
-    /// Writes a line that adds 1 to the metric `name`, with the dimension `function`.
-    pub fn write_count(&self, message: &str, name: &str, now: Timestamp) {
-        let mut line = self.line(&[&["function"]], vec![name.to_owned()], now);
-        line["message"] = json!(message);
-        line[name] = json!(1);
-        (self.write)(&line);
-    }
-
-    fn alerts_lines(&self, counts: &BTreeMap<String, AlertCounts>, now: Timestamp) -> Vec<Value> {
-        let line = |(rule, counts): (&String, &AlertCounts)| {
+        for (rule, counts) in counts {
             let counts = json!(counts);
             let mut line = self.line(&[&["function"]], names_of(&counts), now);
             let by_rule = self.line(&[&["function", "rule"]], vec!["alerts_matched".into()], now);
@@ -80,50 +75,35 @@ impl MetricsLog {
                 directives.push(by_rule["_aws"]["CloudWatchMetrics"][0].clone());
             }
             merge(&mut line, counts);
-            line["message"] = json!("alerts");
-            line["rule"] = json!(rule);
-            line
-        };
-        counts.iter().map(line).collect()
-    }
-
-    fn rejected_lines(&self, codes: &BTreeMap<Code, u64>, now: Timestamp) -> Vec<Value> {
-        let line = |(code, count): (&Code, &u64)| {
-            let dimensions: [&[&str]; 2] = [&["function"], &["function", "code"]];
-            let mut line = self.line(&dimensions, vec!["rejected".to_owned()], now);
-            line["message"] = json!("rejected");
-            line["code"] = json!(code);
-            line["rejected"] = json!(count);
-            line
-        };
-        codes.iter().map(line).collect()
-    }
-
-    fn lines(
-        &self,
-        counts: &BatchCounts,
-        codes: &BTreeMap<Code, u64>,
-        took: Duration,
-        extra: Value,
-        now: Timestamp,
-    ) -> Vec<Value> {
-        let counts = json!(counts);
-        let mut line = self.line(&[&["function"]], names_of(&counts), now);
-        merge(&mut line, counts);
-        merge(&mut line, extra);
-        line["message"] = json!("batch");
-        line["duration_ms"] = json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-
-        let mut lines = vec![line];
-        for (code, count) in codes {
-            let name = "quarantined".to_owned();
-            let mut line = self.line(&[&["function", "code"]], vec![name], now);
-            line["message"] = json!("bad rows");
-            line["code"] = json!(code);
-            line["quarantined"] = json!(count);
-            lines.push(line);
+            self.finish(line, json!({"message": "alerts", "rule": rule}));
         }
-        lines
+    }
+
+    /// Writes a line that adds 1 to the metric `name`, with the dimension `function`.
+    pub fn write_count(&self, message: &str, name: &str, now: Timestamp) {
+        let line = self.line(&[&["function"]], vec![name.to_owned()], now);
+        self.finish(line, json!({"message": message, (name): 1}));
+    }
+
+    /// Writes one line for each code, with its count as the metric `name`.
+    fn write_codes(
+        &self,
+        message: &str,
+        name: &str,
+        dimensions: &[&[&str]],
+        codes: &BTreeMap<Code, u64>,
+        now: Timestamp,
+    ) {
+        for (code, count) in codes {
+            let line = self.line(dimensions, vec![name.to_owned()], now);
+            self.finish(line, json!({"message": message, "code": code, (name): count}));
+        }
+    }
+
+    /// Writes `line` with these last fields.
+    fn finish(&self, mut line: Value, fields: Value) {
+        merge(&mut line, fields);
+        (self.write)(&line);
     }
 
     fn line(&self, dimensions: &[&[&str]], metrics: Vec<String>, now: Timestamp) -> Value {
@@ -158,17 +138,22 @@ fn merge(line: &mut Value, fields: Value) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn single_occurrence_counts_one() {
+    /// Returns the lines that `write` writes to the log of `function`.
+    fn lines(function: &'static str, write: impl FnOnce(&MetricsLog)) -> Vec<Value> {
         let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
         let written = lines.clone();
-        let metrics_log = MetricsLog::new("alerts", "Tributary/test".into());
-        let metrics_log =
-            metrics_log.with_writer(move |line| written.lock().unwrap().push(line.clone()));
+        let metrics_log = MetricsLog::new(function, "Tributary/dev".into());
+        write(&metrics_log.with_writer(move |line| written.lock().unwrap().push(line.clone())));
+        lines.lock().unwrap().clone()
+    }
 
-        metrics_log.write_count("rules", "rules_refused", Timestamp::UNIX_EPOCH);
+    #[test]
+    fn single_occurrence_counts_one() {
+        let lines = lines("alerts", |log| {
+            log.write_count("rules", "rules_refused", Timestamp::UNIX_EPOCH);
+        });
 
-        let line = lines.lock().unwrap().remove(0);
+        let line = &lines[0];
         assert_eq!((&line["message"], &line["rules_refused"]), (&json!("rules"), &json!(1)));
         let metrics = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(metrics["Metrics"], json!([{"Name": "rules_refused", "Unit": "Count"}]));
@@ -177,35 +162,33 @@ mod tests {
 
     #[test]
     fn batch_line_is_log_and_metric() {
-        let metrics_log = MetricsLog::new("transform", "Tributary/dev".into());
         let counts =
             BatchCounts { received: 3, delivered: 2, quarantined: 1, ..BatchCounts::default() };
         let codes = BTreeMap::from([(Code::OutOfRange, 1)]);
         let took = Duration::from_millis(12);
 
-        let lines =
-            metrics_log.lines(&counts, &codes, took, json!({"retried": 0}), Timestamp::UNIX_EPOCH);
+        let lines = lines("transform", |log| {
+            log.write_batch(&counts, &codes, took, json!({"retried": 0}), Timestamp::UNIX_EPOCH);
+        });
 
         insta::assert_json_snapshot!(lines);
     }
 
     #[test]
     fn alert_counts_have_function_and_rule_dimensions() {
-        let metrics_log = MetricsLog::new("alerts", "Tributary/dev".into());
         let counts = AlertCounts { matched: 12, sent: 4, digested: 8, ..AlertCounts::default() };
         let counts = BTreeMap::from([("severe-accident".to_owned(), counts)]);
 
-        let lines = metrics_log.alerts_lines(&counts, Timestamp::UNIX_EPOCH);
+        let lines = lines("alerts", |log| log.write_alert_counts(&counts, Timestamp::UNIX_EPOCH));
 
         insta::assert_json_snapshot!(lines);
     }
 
     #[test]
     fn rejected_rows_count_by_function_and_code() {
-        let metrics_log = MetricsLog::new("ingest-http", "Tributary/dev".into());
         let codes = BTreeMap::from([(Code::OutOfRange, 2)]);
 
-        let lines = metrics_log.rejected_lines(&codes, Timestamp::UNIX_EPOCH);
+        let lines = lines("ingest-http", |log| log.write_rejected(&codes, Timestamp::UNIX_EPOCH));
 
         insta::assert_json_snapshot!(lines);
     }

@@ -18,8 +18,6 @@ use tributary_model::json::BorrowedText;
 pub struct ParkedBatch<'a> {
     /// ARN of the function, with or without a version.
     pub function_arn: Cow<'a, str>,
-    /// Reason for giving up: `RetryAttemptsExhausted`, `RecordAgeExceeded`, …
-    pub condition: Cow<'a, str>,
     /// Payload of the failed invocation.
     pub payload: Cow<'a, str>,
 }
@@ -36,8 +34,6 @@ struct Envelope<'a> {
 struct RequestContext<'a> {
     #[serde(rename = "functionArn", borrow)]
     function_arn: Cow<'a, str>,
-    #[serde(borrow, default)]
-    condition: Cow<'a, str>,
 }
 
 impl<'a> ParkedBatch<'a> {
@@ -53,8 +49,7 @@ impl<'a> ParkedBatch<'a> {
             Some(b'"') => serde_json::from_str::<BorrowedText<'a>>(payload.get())?.0,
             _ => payload.get().into(),
         };
-        let RequestContext { function_arn, condition } = request_context;
-        Ok(Self { function_arn, condition, payload })
+        Ok(Self { function_arn: request_context.function_arn, payload })
     }
 
     /// Returns the name of the function from
@@ -148,7 +143,6 @@ mod tests {
         let batch = ParkedBatch::from_json(PARKED.as_bytes()).unwrap();
 
         assert_eq!(batch.function(), "dev-transform");
-        assert_eq!(batch.condition, "RetryAttemptsExhausted");
         assert_eq!(batch.payload, r#"{"Records":[{"kinesis":{"data":"\u0041"}}]}"#);
     }
 

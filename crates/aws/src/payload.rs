@@ -120,23 +120,23 @@ impl KinesisRecord<'_> {
 ///
 /// See <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct BatchResponse {
+pub struct BatchResponse<T = String> {
     /// Empty when the whole batch succeeded.
     #[serde(rename = "batchItemFailures")]
-    pub batch_item_failures: Vec<BatchItemFailure>,
+    pub batch_item_failures: Vec<BatchItemFailure<T>>,
 }
 
 /// One item that Lambda must redeliver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BatchItemFailure {
+pub struct BatchItemFailure<T = String> {
     /// Sequence number of a record, or id of an SQS message.
     #[serde(rename = "itemIdentifier")]
-    pub item_identifier: String,
+    pub item_identifier: T,
 }
 
-impl BatchResponse {
+impl<T> BatchResponse<T> {
     /// Returns the response that reports `items` as failed.
-    pub fn failed(items: impl IntoIterator<Item = String>) -> Self {
+    pub fn failed(items: impl IntoIterator<Item = T>) -> Self {
         let failure = |item_identifier| BatchItemFailure { item_identifier };
         Self { batch_item_failures: items.into_iter().map(failure).collect() }
     }
@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn empty_response_means_success() {
-        let json = serde_json::to_string(&BatchResponse::default()).unwrap();
+        let json = serde_json::to_string(&BatchResponse::<String>::default()).unwrap();
         assert_eq!(json, r#"{"batchItemFailures":[]}"#);
 
-        let json = serde_json::to_string(&BatchResponse::failed(["42".into()])).unwrap();
+        let json = serde_json::to_string(&BatchResponse::failed(["42"])).unwrap();
         assert_eq!(json, r#"{"batchItemFailures":[{"itemIdentifier":"42"}]}"#);
     }
 }

@@ -3,24 +3,14 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::warn;
 
 use crate::deadline::Deadline;
 use crate::error::{CallError, SetupError};
 use crate::put::{BatchPut, EntryResult, Limits};
-
-/// Time limit of one call, after which it counts as unanswered.
-pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Minimum time left to begin a call.
-pub(crate) const MIN_CALL_TIME: Duration = Duration::from_millis(100);
-
-const INITIAL_DELAY: Duration = Duration::from_millis(50);
-pub(crate) const MAX_DELAY: Duration = Duration::from_secs(5);
+use crate::retry::{MAX_DELAY, MIN_CALL_TIME, Retry};
 
 /// Ordering guarantee of a producer.
 ///
@@ -88,13 +78,13 @@ impl Delivery {
 pub struct Producer<P> {
     target: P,
     order: Order,
-    jitter_seed: Option<u64>,
+    retry: Retry,
 }
 
 impl<P: BatchPut> Producer<P> {
     /// Creates a producer for `target`.
     pub fn new(target: P) -> Self {
-        Self { target, order: Order::default(), jitter_seed: None }
+        Self { target, order: Order::default(), retry: Retry::new(P::OPERATION) }
     }
 
     /// Sets the ordering guarantee.
@@ -106,7 +96,7 @@ impl<P: BatchPut> Producer<P> {
     /// Draws the delays from a seed, so that a simulation is repeatable.
     #[must_use]
     pub fn with_jitter_seed(self, seed: u64) -> Self {
-        Self { jitter_seed: Some(seed), ..self }
+        Self { retry: self.retry.with_jitter_seed(seed), ..self }
     }
 
     /// Returns the service behind it.
@@ -146,51 +136,48 @@ impl<P: BatchPut> Producer<P> {
         let mut delivery = Delivery::default();
         let sizes: Vec<_> = outbound.iter().map(|o| self.target.size(&o.entry)).collect();
         let (mut start, mut setup_error) = (0, None);
-        while let Some(chunk) = next_chunk(&sizes, start, self.target.limits()) {
+        while delivery.undelivered.is_empty()
+            && let Some(chunk) = next_chunk(&sizes, start, self.target.limits())
+        {
             start = chunk.end;
-            match self.send_chunk(&outbound[chunk], deadline, &mut delivery).await {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    setup_error = Some(error);
-                    break;
-                }
-            }
+            setup_error = self.send_chunk(&outbound[chunk], deadline, &mut delivery).await;
         }
         delivery.undelivered.extend(outbound[start..].iter().map(|o| o.position));
         delivery.undelivered.sort_unstable();
         (delivery, setup_error)
     }
 
-    /// Sends one chunk. Returns true if all of it is stored.
+    /// Sends one chunk, the first one that may not be stored as a whole. Returns a setup error that
+    /// stopped it.
     async fn send_chunk(
         &self,
         chunk: &[Outbound<P::Entry>],
         deadline: Deadline,
         delivery: &mut Delivery,
-    ) -> Result<bool, SetupError> {
+    ) -> Option<SetupError> {
         let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
-        let (mut rejected, mut setup_error) = (Vec::new(), None);
-        let mut delays = backoff_delays(self.jitter_seed);
+        let mut setup_error = None;
+        let mut delays = self.retry.delays();
 
         while deadline.remaining() > MIN_CALL_TIME {
             let next_wave = self.next_wave(&mut pending);
-            let answer = self.call(&next_wave, deadline).await;
+            let entries: Vec<_> = next_wave.iter().map(|o| &o.entry).collect();
+            let answer = self.retry.attempt(deadline, self.target.put(&entries)).await;
             if let Err(CallError::Setup(error)) = &answer {
                 setup_error = Some(error.clone());
             }
-            let failed = retain_unstored(next_wave, answer, &mut rejected, delivery);
+            let failed = retain_unstored(next_wave, answer, delivery);
             let again = failed.len();
             pending.splice(..0, failed);
             pending.sort_by_key(|outbound| outbound.position);
             // Entries of a key must not overtake a rejected one.
-            let is_stopped = self.order == Order::PerKey && !rejected.is_empty();
+            let is_stopped = self.order == Order::PerKey && !delivery.rejected.is_empty();
             if pending.is_empty() || is_stopped || setup_error.is_some() {
                 break;
             }
             if again == 0 {
                 // The service stored this wave; the next entries of their keys follow.
-                delays = backoff_delays(self.jitter_seed);
+                delays = self.retry.delays();
                 continue;
             }
             let delay = delays.next().unwrap_or(MAX_DELAY);
@@ -201,15 +188,9 @@ impl<P: BatchPut> Producer<P> {
             sleep(delay).await;
         }
 
-        let stored = pending.is_empty() && rejected.is_empty();
-        delivery
-            .undelivered
-            .extend(pending.iter().map(|o| o.position).chain(rejected.iter().copied()));
-        delivery.rejected.extend(rejected);
-        match setup_error {
-            Some(error) => Err(error),
-            None => Ok(stored),
-        }
+        delivery.undelivered.extend(pending.iter().map(|o| o.position));
+        delivery.undelivered.extend(&delivery.rejected);
+        setup_error
     }
 
     /// Removes the next entries to send from `pending`. With an order by key, these are the first
@@ -229,41 +210,13 @@ impl<P: BatchPut> Producer<P> {
         *pending = waiting;
         next_wave
     }
-
-    async fn call(
-        &self,
-        pending: &[&Outbound<P::Entry>],
-        deadline: Deadline,
-    ) -> Result<Vec<EntryResult>, CallError> {
-        let entries: Vec<_> = pending.iter().map(|o| &o.entry).collect();
-        let longest = deadline.remaining().min(CALL_TIMEOUT);
-        match timeout(longest, self.target.put(&entries)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(CallError::time_out(P::OPERATION)),
-        }
-    }
 }
 
-/// Returns an endless sequence of delays between attempts. With a seed, the sequence is always the
-/// same.
-pub(crate) fn backoff_delays(seed: Option<u64>) -> ExponentialBackoff {
-    let delays = ExponentialBuilder::new()
-        .with_min_delay(INITIAL_DELAY)
-        .with_max_delay(MAX_DELAY)
-        .with_jitter()
-        .without_max_times();
-    match seed {
-        Some(seed) => delays.with_jitter_seed(seed).build(),
-        None => delays.build(),
-    }
-}
-
-/// Retains the entries of `pending` that `answer` does not report as stored. Moves permanently
-/// rejected ones to `rejected`.
+/// Retains the entries of `pending` that `answer` does not report as stored. Permanently rejected
+/// ones are only noted in `delivery`.
 fn retain_unstored<'o, E>(
     pending: Vec<&'o Outbound<E>>,
     answer: Result<Vec<EntryResult>, CallError>,
-    rejected: &mut Vec<usize>,
     delivery: &mut Delivery,
 ) -> Vec<&'o Outbound<E>> {
     let verdicts = match answer {
@@ -289,7 +242,7 @@ fn retain_unstored<'o, E>(
             EntryResult::Rejected(code) => {
                 warn!(position = outbound.position, code, "entry refused for good");
                 delivery.last_error = Some(code);
-                rejected.push(outbound.position);
+                delivery.rejected.push(outbound.position);
             }
         }
     }

@@ -26,6 +26,17 @@ pub enum EntryResult {
     Rejected(String),
 }
 
+impl EntryResult {
+    /// Returns the result of an entry that the answer describes with an error code, or with an id
+    /// if it is stored. An entry with neither has no answer from the service.
+    pub(crate) fn of_answer(error_code: Option<&str>, id: Option<&str>) -> Self {
+        match (error_code, id) {
+            (None, Some(_)) => Self::Stored,
+            (code, _) => Self::Failed(code.unwrap_or("no_answer").to_owned()),
+        }
+    }
+}
+
 /// Service that accepts entries in batches and returns a result for each.
 pub trait BatchPut: Send + Sync {
     /// Type of the entries.

@@ -18,7 +18,7 @@ pub fn connect(name: String, sdk: &SdkConfig) -> Producer<DeliveryStream> {
 
 /// Bad rows of one batch, encoded as lines.
 #[derive(Debug, Default)]
-pub struct BadRows(Vec<Outbound<Vec<u8>>>);
+pub struct BadRows(pub Vec<Outbound<Vec<u8>>>);
 
 impl BadRows {
     /// Adds the record at `position`; `payload` is its exact bytes, unless it was too large.
@@ -32,18 +32,6 @@ impl BadRows {
     ) {
         let entry = BadRow::new(rejection, origin, payload, now).to_line(MAX_RECORD_BYTES);
         self.0.push(Outbound { position, entry });
-    }
-
-    /// Returns the number of bad rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Returns true without any bad row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Delivers the bad rows, in half of the remaining time at most.

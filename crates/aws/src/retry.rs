@@ -3,12 +3,21 @@
 use std::future::Future;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{StreamExt, stream};
 use tokio::time::{sleep, timeout};
 
 use crate::deadline::Deadline;
 use crate::error::CallError;
-use crate::producer::{CALL_TIMEOUT, MAX_DELAY, MIN_CALL_TIME, backoff_delays};
+
+/// Time limit of one call, after which it counts as unanswered.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Minimum time left to begin a call.
+pub(crate) const MIN_CALL_TIME: Duration = Duration::from_millis(100);
+
+const INITIAL_DELAY: Duration = Duration::from_millis(50);
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// Maximum number of concurrent calls. A new on-demand table accepts 4,000 writes per second, and
 /// each call takes some milliseconds: see
@@ -49,9 +58,18 @@ impl Retry {
         Self { operation, ..self }
     }
 
-    /// Returns an endless sequence of delays between attempts.
+    /// Returns an endless sequence of delays between attempts. With a seed, the sequence is always
+    /// the same.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
-        backoff_delays(self.jitter_seed)
+        let delays = ExponentialBuilder::new()
+            .with_min_delay(INITIAL_DELAY)
+            .with_max_delay(MAX_DELAY)
+            .with_jitter()
+            .without_max_times();
+        match self.jitter_seed {
+            Some(seed) => delays.with_jitter_seed(seed).build(),
+            None => delays.build(),
+        }
     }
 
     /// Calls until the service gives a final answer.
@@ -66,11 +84,7 @@ impl Retry {
         attempt: impl Fn() -> F,
     ) -> Result<T, CallError> {
         let mut delays = self.delays();
-        let mut last = CallError::Retryable {
-            operation: self.operation,
-            code: NOT_CALLED.to_owned(),
-            message: "no time was left for it".to_owned(),
-        };
+        let mut last = CallError::retryable(self.operation, NOT_CALLED, "no time was left for it");
         while deadline.remaining() > MIN_CALL_TIME {
             match self.attempt(deadline, attempt()).await {
                 Err(error @ CallError::Retryable { .. }) => last = error,

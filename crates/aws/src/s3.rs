@@ -4,13 +4,18 @@ use std::future::Future;
 use std::ops::Range;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::{ByteStream, ByteStreamError};
 use thiserror::Error;
 
 use crate::error::CallError;
 
+/// Name of the operation in messages.
+pub(crate) const GET_OBJECT: &str = "s3:GetObject";
+
 /// Name of an object: one version of it, if the bucket keeps versions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectName {
     /// Bucket of the object.
     pub bucket: String,
@@ -89,18 +94,21 @@ impl ObjectStore for S3 {
             .await;
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return read_error(object, &range, &error),
+            Err(error) => return read_error(object, &range, error),
         };
 
         let (version_id, etag) = (answer.version_id.clone(), answer.e_tag.clone());
         let object_bytes = object_bytes(answer.content_range(), answer.content_length());
-        let bytes = answer.body.collect().await.map_err(|error| CallError::Retryable {
-            operation: "s3:GetObject",
-            code: "response".into(),
-            message: error.to_string(),
-        })?;
-        Ok(Piece { bytes: bytes.to_vec(), object_bytes, version_id, etag })
+        Ok(Piece { bytes: read_body(answer.body).await?, object_bytes, version_id, etag })
     }
+}
+
+/// Reads the body of an answer to its end.
+pub(crate) async fn read_body(body: ByteStream) -> Result<Vec<u8>, CallError> {
+    let bytes = body.collect().await;
+    let broken =
+        |error: ByteStreamError| CallError::retryable(GET_OBJECT, "response", error.to_string());
+    Ok(bytes.map_err(broken)?.to_vec())
 }
 
 /// Returns the length of the whole object: 100 for `bytes 0-9/100`. An answer without a range holds
@@ -114,7 +122,7 @@ fn object_bytes(content_range: Option<&str>, content_length: Option<i64>) -> u64
 fn read_error<E>(
     object: &ObjectName,
     range: &Range<u64>,
-    error: &SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
+    error: SdkError<E, HttpResponse>,
 ) -> Result<Piece, ReadError>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -130,7 +138,7 @@ where
         (Some(405), _) => Err(ReadError::Missing),
         _ => {
             let resource = format!("s3://{}/{}", object.bucket, object.key);
-            Err(CallError::from_sdk("s3:GetObject", &resource, error).into())
+            Err(CallError::from_sdk(GET_OBJECT, &resource)(error).into())
         }
     }
 }

@@ -107,7 +107,7 @@ impl BatchPut for Topic {
             .set_publish_batch_request_entries(Some(requests))
             .send()
             .await
-            .map_err(|error| CallError::from_sdk(Self::OPERATION, &self.arn, &error))?;
+            .map_err(CallError::from_sdk(Self::OPERATION, &self.arn))?;
 
         let successful = answer.successful().iter().filter_map(|it| it.id());
         let failed = answer.failed().iter().map(|it| (it.id(), it.code(), it.sender_fault()));

@@ -55,8 +55,7 @@ impl SqsQueue {
         ];
         let request = self.client.get_queue_attributes().queue_url(&self.url);
         let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
-        let answer = answer
-            .map_err(|error| CallError::from_sdk("sqs:GetQueueAttributes", &self.url, &error))?;
+        let answer = answer.map_err(CallError::from_sdk("sqs:GetQueueAttributes", &self.url))?;
         let attributes = answer.attributes.unwrap_or_default();
         let count = |name| attributes.get(name).and_then(|count| count.parse::<u64>().ok());
         Ok(names.iter().filter_map(count).sum())
@@ -73,8 +72,7 @@ impl SqsQueue {
         let request = request.max_number_of_messages(10).wait_time_seconds(1);
         let sent = MessageSystemAttributeName::SentTimestamp;
         let answer = request.message_system_attribute_names(sent.clone()).send().await;
-        let answer =
-            answer.map_err(|error| CallError::from_sdk("sqs:ReceiveMessage", &self.url, &error))?;
+        let answer = answer.map_err(CallError::from_sdk("sqs:ReceiveMessage", &self.url))?;
         let received = |message: aws_sdk_sqs::types::Message| {
             let sent_at = message.attributes.as_ref().and_then(|attributes| attributes.get(&sent));
             let sent_at = sent_at.and_then(|millis| millis.parse().ok());
@@ -87,6 +85,19 @@ impl SqsQueue {
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(received).collect())
     }
 
+    /// Makes a received message visible to other receivers again.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the message cannot be released; it then stays hidden for the visibility
+    /// timeout.
+    pub async fn release(&self, message: &Received) -> Result<(), CallError> {
+        let request = self.client.change_message_visibility().queue_url(&self.url);
+        let request = request.receipt_handle(&message.receipt).visibility_timeout(0);
+        let released = request.send().await;
+        released.map(drop).map_err(CallError::from_sdk("sqs:ChangeMessageVisibility", &self.url))
+    }
+
     /// Removes a received message.
     ///
     /// # Errors
@@ -95,17 +106,14 @@ impl SqsQueue {
     pub async fn remove(&self, message: &Received) -> Result<(), CallError> {
         let request = self.client.delete_message().queue_url(&self.url);
         let removed = request.receipt_handle(&message.receipt).send().await;
-        removed.map_err(|error| CallError::from_sdk("sqs:DeleteMessage", &self.url, &error))?;
-        Ok(())
+        removed.map(drop).map_err(CallError::from_sdk("sqs:DeleteMessage", &self.url))
     }
 }
 
 impl Queue for SqsQueue {
     async fn send(&self, body: String) -> Result<(), CallError> {
         let request = self.client.send_message().queue_url(&self.url).message_body(body);
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(CallError::from_sdk("sqs:SendMessage", &self.url, &error)),
-        }
+        let sent = request.send().await;
+        sent.map(drop).map_err(CallError::from_sdk("sqs:SendMessage", &self.url))
     }
 }

@@ -106,8 +106,7 @@ impl Reader {
             let name = token.is_none().then(|| self.stream.clone());
             let request = self.client.list_shards().set_stream_name(name).set_next_token(token);
             let answer = request.send().await;
-            let answer =
-                answer.map_err(|error| CallError::from_sdk(LIST_SHARDS, &self.stream, &error))?;
+            let answer = answer.map_err(CallError::from_sdk(LIST_SHARDS, &self.stream))?;
             shards.extend(answer.shards.into_iter().flatten().map(Shard::from));
             token = answer.next_token.filter(|token| !token.is_empty());
             if token.is_none() {
@@ -124,13 +123,10 @@ impl Reader {
     pub async fn iterator(&self, shard: &str, start: &Start) -> Result<String, CallError> {
         let request = self.client.get_shard_iterator().stream_name(&self.stream).shard_id(shard);
         let answer = begun(request, start).send().await;
-        let answer = answer
-            .map_err(|error| CallError::from_sdk(GET_SHARD_ITERATOR, &self.stream, &error))?;
-        answer.shard_iterator.ok_or_else(|| CallError::Retryable {
-            operation: GET_SHARD_ITERATOR,
-            code: "response".to_owned(),
-            message: "an answer without an iterator".to_owned(),
-        })
+        let answer = answer.map_err(CallError::from_sdk(GET_SHARD_ITERATOR, &self.stream))?;
+        let message = "an answer without an iterator";
+        let missing = || CallError::retryable(GET_SHARD_ITERATOR, "response", message);
+        answer.shard_iterator.ok_or_else(missing)
     }
 
     /// Reads the next records of an iterator.
@@ -145,7 +141,7 @@ impl Reader {
             if code == Some("ExpiredIteratorException") {
                 PageError::Expired
             } else {
-                CallError::from_sdk(GET_RECORDS, &self.stream, &error).into()
+                CallError::from_sdk(GET_RECORDS, &self.stream)(error).into()
             }
         })?;
         let behind = u64::try_from(answer.millis_behind_latest.unwrap_or(0)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! From the records of a batch to their user records.
+//! From the records of a batch to their user records and events.
 //!
 //! A record is a KPL aggregate of many user records, or is its own only one. Later steps count,
 //! reject and deliver user records; only the checkpoint counts records of the stream.
@@ -6,8 +6,9 @@
 use jiff::Timestamp;
 use tributary_kpl as kpl;
 use tributary_model::bad_row::{Code, Origin, Rejection};
+use tributary_model::event::Event;
 
-use crate::batch::{Disposition, Dispositions};
+use crate::batch::{Disposition, KinesisBatch};
 use crate::payload::KinesisRecord;
 use crate::quarantine::BadRows;
 
@@ -56,67 +57,64 @@ impl UserRecord<'_> {
     }
 }
 
-/// Passes each user record of `records` to `each`, and returns the dispositions and bad rows. A
-/// record that cannot be decoded is a bad row.
-pub fn classify(
-    records: &[KinesisRecord<'_>],
-    now: Timestamp,
-    mut each: impl FnMut(&mut UserRecord<'_>) -> Disposition,
-) -> (Dispositions, BadRows) {
-    let mut bad_rows = BadRows::default();
-    let dispositions = unpack(records, |context, data| {
-        let bad_rows = &mut bad_rows;
-        match data {
-            Ok(data) => each(&mut UserRecord { context, data, bad_rows, now }),
-            Err(UndecodableRecord { rejection, bytes }) => {
-                let mut record = UserRecord { context, data: bytes, bad_rows, now };
-                record.reject(&rejection, &context.origin())
+impl KinesisBatch<'_> {
+    /// Passes each user record to `each` in the order of the shard, and keeps its disposition. A
+    /// record that cannot be decoded is a bad row with the bytes it had.
+    pub fn classify(
+        &mut self,
+        now: Timestamp,
+        mut each: impl FnMut(&mut UserRecord<'_>) -> Disposition,
+    ) {
+        (self.dispositions, self.bad_rows) = Default::default();
+        let mut bytes = Vec::new();
+        for record in &self.records {
+            self.dispositions.begin_record();
+            let mut take = |index, data: &[u8], fault: Option<Rejection>| {
+                let context =
+                    &RecordContext { position: self.dispositions.all.len(), record, index };
+                let bad_rows = &mut self.bad_rows;
+                let mut user_record = UserRecord { context, data, bad_rows, now };
+                self.dispositions.all.push(match fault {
+                    None => each(&mut user_record),
+                    Some(rejection) => user_record.reject(&rejection, &context.origin()),
+                });
+            };
+            if let Err(text) = record.decode_into(&mut bytes) {
+                let rejection = Rejection::row(Code::BrokenBase64, "the data is not base64");
+                take(None, text.as_bytes(), Some(rejection));
+                continue;
             }
-        }
-    });
-    (dispositions, bad_rows)
-}
-
-/// Record of which no user record can be read: one bad row, with the bytes it had.
-#[derive(Debug)]
-pub struct UndecodableRecord<'a> {
-    /// Fault and its code.
-    pub rejection: Rejection,
-    /// The record, or the text that is not base64.
-    pub bytes: &'a [u8],
-}
-
-/// Passes each user record of `records` to `each`, in the order of the shard, and collects the
-/// dispositions that `each` returns.
-pub fn unpack(
-    records: &[KinesisRecord<'_>],
-    mut each: impl FnMut(&RecordContext<'_>, Result<&[u8], UndecodableRecord<'_>>) -> Disposition,
-) -> Dispositions {
-    let mut dispositions = Dispositions::default();
-    let mut data = Vec::new();
-    for record in records {
-        dispositions.begin_record();
-        let mut take = |index, read: Result<&[u8], UndecodableRecord<'_>>| {
-            let context = RecordContext { position: dispositions.len(), record, index };
-            dispositions.push(each(&context, read));
-        };
-        if let Err(text) = record.decode_into(&mut data) {
-            let rejection = Rejection::row(Code::BrokenBase64, "the data is not base64");
-            take(None, Err(UndecodableRecord { rejection, bytes: text.as_bytes() }));
-            continue;
-        }
-        match kpl::user_records(&data) {
-            None => take(None, Ok(&data)),
-            Some(Ok(user_records)) => {
-                for (index, user_record) in user_records.iter().enumerate() {
-                    take(Some(index), Ok(user_record.data));
+            match kpl::user_records(&bytes) {
+                None => take(None, &bytes, None),
+                Some(Ok(user_records)) => {
+                    for (index, user_record) in user_records.iter().enumerate() {
+                        take(Some(index), user_record.data, None);
+                    }
                 }
-            }
-            Some(Err(fault)) => {
-                let rejection = Rejection::row(Code::BrokenAggregate, fault.to_string());
-                take(None, Err(UndecodableRecord { rejection, bytes: &data }));
+                Some(Err(fault)) => {
+                    let rejection = Rejection::row(Code::BrokenAggregate, fault.to_string());
+                    take(None, &bytes, Some(rejection));
+                }
             }
         }
     }
-    dispositions
+
+    /// Passes each event to `each` with its position, and keeps its disposition. A record that is
+    /// no event, and an event that `each` rejects, become bad rows.
+    pub fn read_events(
+        &mut self,
+        now: Timestamp,
+        mut each: impl FnMut(&RecordContext<'_>, &Event<'_>) -> Result<Disposition, Rejection>,
+    ) {
+        self.classify(now, |record| match Event::from_json(record.data) {
+            Ok(event) => each(record.context, &event).unwrap_or_else(|rejection| {
+                let origin = Origin { dataset: Some(&event.dataset), ..record.context.origin() };
+                record.reject(&rejection, &origin)
+            }),
+            Err(error) => {
+                let message = format!("is no event, at column {}", error.column());
+                record.reject(&Rejection::row(Code::NotAnEvent, message), &record.context.origin())
+            }
+        });
+    }
 }

@@ -2,15 +2,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
-use tributary_aws::clients::SdkConfig;
 use tributary_aws::env::Env;
-use tributary_aws::error::{CallError, SetupError};
-use tributary_aws::windows::OPERATION;
-
-use crate::connect::{Access, Cluster};
-use crate::sigv4::Signer;
-use crate::store::CassandraWindows;
 
 /// Settings of the cluster that stores windows.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,61 +46,35 @@ impl ClusterConfig {
     #[must_use]
     pub fn from_env(env: &mut Env<'_>) -> Self {
         let kind = env.text("WINDOW_STORE");
-        let given =
-            ["CASSANDRA_KEYSPACE", "CASSANDRA_NODES", "CASSANDRA_USER", "CASSANDRA_PASSWORD"]
-                .map(|name| (name, env.parsed(name, |text| Ok(text.trim().to_owned()))));
-        let datacenter = env.parsed("CASSANDRA_DATACENTER", |text| Ok(text.trim().to_owned()));
-        let needed: &[&str] = match kind.as_str() {
-            "keyspaces" => &["CASSANDRA_KEYSPACE"],
-            "cassandra" => {
-                &["CASSANDRA_KEYSPACE", "CASSANDRA_NODES", "CASSANDRA_USER", "CASSANDRA_PASSWORD"]
+        if !["keyspaces", "cassandra", ""].contains(&kind.as_str()) {
+            env.fault(format!("WINDOW_STORE is {kind:?} and should be keyspaces or cassandra"));
+        }
+        let mut text = |name: &str, is_needed: bool| {
+            let text: String = env.parsed(name, |text| Ok(text.trim().to_owned()));
+            if is_needed && text.is_empty() {
+                env.fault(format!("{name} is missing"));
             }
-            "" => &[],
-            _ => {
-                env.fault(format!("WINDOW_STORE is {kind:?} and should be keyspaces or cassandra"));
-                &[]
-            }
+            text
         };
-        for (name, _) in
-            given.iter().filter(|(name, value)| needed.contains(name) && value.is_empty())
-        {
-            env.fault(format!("{name} is missing"));
+        let is_cassandra = kind == "cassandra";
+        let keyspace = text("CASSANDRA_KEYSPACE", is_cassandra || kind == "keyspaces");
+        let nodes = text("CASSANDRA_NODES", is_cassandra);
+        let user = text("CASSANDRA_USER", is_cassandra);
+        let password = text("CASSANDRA_PASSWORD", is_cassandra);
+        let datacenter = text("CASSANDRA_DATACENTER", false);
+        if !is_cassandra {
+            return Self::Keyspaces { keyspace };
         }
-        let [(_, keyspace), (_, nodes), (_, user), (_, password)] = given;
-        if kind == "cassandra" {
-            Self::Cassandra {
-                keyspace,
-                nodes: nodes.split(',').map(|node| node.trim().to_owned()).collect(),
-                datacenter: Some(datacenter).filter(|name| !name.is_empty()),
-                user,
-                password,
-            }
-        } else {
-            Self::Keyspaces { keyspace }
-        }
+        let nodes = nodes.split(',').map(|node| node.trim().to_owned()).collect();
+        let datacenter = Some(datacenter).filter(|name| !name.is_empty());
+        Self::Cassandra { keyspace, nodes, datacenter, user, password }
     }
 
-    /// Connects to the cluster.
-    ///
-    /// # Errors
-    ///
-    /// Returns a setup error if region or credentials are missing, or if the cluster rejects the
-    /// role or lacks a table. Returns a retryable error if no node answers.
-    pub async fn open(self, sdk: &SdkConfig) -> Result<CassandraWindows, CallError> {
-        let cluster = match self {
-            Self::Keyspaces { keyspace } => {
-                let lacks = |what: &str| SetupError::request(OPERATION, &keyspace, &what);
-                let region = sdk.region().ok_or_else(|| lacks("there is no region"))?;
-                let credentials = sdk.credentials_provider();
-                let credentials = credentials.ok_or_else(|| lacks("there are no credentials"))?;
-                let signer = Signer::new(region.to_string(), credentials, Timestamp::now);
-                Cluster { keyspace, access: Access::Keyspaces(signer) }
-            }
-            Self::Cassandra { keyspace, nodes, datacenter, user, password } => {
-                Cluster { keyspace, access: Access::Password { nodes, datacenter, user, password } }
-            }
-        };
-        CassandraWindows::connect(&cluster, Timestamp::now).await
+    /// Name of the keyspace.
+    pub(crate) fn keyspace(&self) -> &str {
+        match self {
+            Self::Keyspaces { keyspace } | Self::Cassandra { keyspace, .. } => keyspace,
+        }
     }
 }
 

@@ -25,16 +25,11 @@ pub(crate) fn of_call(keyspace: &str, error: &ExecutionError) -> CallError {
     }
 }
 
-/// Maps an answer that does not fit its statement.
-pub(crate) fn of_answer(keyspace: &str, error: &impl ToString) -> CallError {
-    of_request(keyspace, "client", error.to_string())
-}
-
 fn of_attempt(keyspace: &str, error: &RequestAttemptError) -> CallError {
     match error {
         RequestAttemptError::DbError(error, message) => {
-            let code = code_of(error);
-            if is_transient(error) {
+            let (code, is_transient) = code_of(error);
+            if is_transient {
                 retryable(code, message.clone())
             } else {
                 of_request(keyspace, code, message.clone())
@@ -50,54 +45,42 @@ fn of_attempt(keyspace: &str, error: &RequestAttemptError) -> CallError {
     }
 }
 
-/// Returns true if the same request may succeed later. Keyspaces reports throttling as timeouts:
+/// Returns the code of an error, and true if the same request may succeed later. Keyspaces reports
+/// throttling as timeouts:
 /// <https://docs.aws.amazon.com/keyspaces/latest/devguide/troubleshooting.serverless.html>.
-fn is_transient(error: &DbError) -> bool {
-    !matches!(
-        error,
-        DbError::SyntaxError
-            | DbError::Invalid
-            | DbError::AlreadyExists { .. }
-            | DbError::FunctionFailure { .. }
-            | DbError::AuthenticationError
-            | DbError::Unauthorized
-            | DbError::ConfigError
-            | DbError::ProtocolError
-    )
-}
-
-fn code_of(error: &DbError) -> &'static str {
+fn code_of(error: &DbError) -> (&'static str, bool) {
     match error {
-        DbError::SyntaxError => "syntax_error",
-        DbError::Invalid => "invalid",
-        DbError::AlreadyExists { .. } => "already_exists",
-        DbError::FunctionFailure { .. } => "function_failure",
-        DbError::AuthenticationError => "bad_credentials",
-        DbError::Unauthorized => "unauthorized",
-        DbError::ConfigError => "config_error",
-        DbError::Unavailable { .. } => "unavailable",
-        DbError::Overloaded => "overloaded",
-        DbError::IsBootstrapping => "is_bootstrapping",
-        DbError::TruncateError => "truncate_error",
-        DbError::ReadTimeout { .. } => "read_timeout",
-        DbError::WriteTimeout { .. } => "write_timeout",
-        DbError::ReadFailure { .. } => "read_failure",
-        DbError::WriteFailure { .. } => "write_failure",
-        DbError::Unprepared { .. } => "unprepared",
-        DbError::ServerError => "server_error",
-        DbError::ProtocolError => "protocol_error",
-        DbError::RateLimitReached { .. } => "rate_limit_reached",
-        _ => "unknown",
+        DbError::SyntaxError => ("syntax_error", false),
+        DbError::Invalid => ("invalid", false),
+        DbError::AlreadyExists { .. } => ("already_exists", false),
+        DbError::FunctionFailure { .. } => ("function_failure", false),
+        DbError::AuthenticationError => ("bad_credentials", false),
+        DbError::Unauthorized => ("unauthorized", false),
+        DbError::ConfigError => ("config_error", false),
+        DbError::Unavailable { .. } => ("unavailable", true),
+        DbError::Overloaded => ("overloaded", true),
+        DbError::IsBootstrapping => ("is_bootstrapping", true),
+        DbError::TruncateError => ("truncate_error", true),
+        DbError::ReadTimeout { .. } => ("read_timeout", true),
+        DbError::WriteTimeout { .. } => ("write_timeout", true),
+        DbError::ReadFailure { .. } => ("read_failure", true),
+        DbError::WriteFailure { .. } => ("write_failure", true),
+        DbError::Unprepared { .. } => ("unprepared", true),
+        DbError::ServerError => ("server_error", true),
+        DbError::ProtocolError => ("protocol_error", false),
+        DbError::RateLimitReached { .. } => ("rate_limit_reached", true),
+        _ => ("unknown", true),
     }
 }
 
-fn retryable(code: &str, message: String) -> CallError {
-    CallError::Retryable { operation: OPERATION, code: code.to_owned(), message }
+/// Creates the error of a call that may succeed later.
+pub(crate) fn retryable(code: &str, message: String) -> CallError {
+    CallError::retryable(OPERATION, code, message)
 }
 
-fn of_request(keyspace: &str, code: &str, message: String) -> CallError {
-    let (resource, code) = (keyspace.to_owned(), code.to_owned());
-    CallError::Setup(SetupError { operation: OPERATION, resource, code, message })
+/// Creates the error of a request that the cluster can never accept.
+pub(crate) fn of_request(keyspace: &str, code: &str, message: String) -> CallError {
+    SetupError::new(OPERATION, keyspace, code, message).into()
 }
 
 #[cfg(test)]

@@ -15,6 +15,4 @@ mod tls;
 mod value;
 
 pub use config::ClusterConfig;
-pub use connect::{Access, Cluster};
-pub use sigv4::{Signer, answer_of};
 pub use store::CassandraWindows;

@@ -6,8 +6,6 @@
 //! The signature is that of a request `PUT /authenticate`, which is never sent:
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
 
-use std::fmt::Write as _;
-
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -24,28 +22,11 @@ const HELLO: &[u8] = b"SigV4\0\0";
 /// Signer with the function's credentials. It requests them for each signature, because they
 /// expire.
 #[derive(Clone, Debug)]
-pub struct Signer {
-    region: String,
-    credentials: SharedCredentialsProvider,
-    clock: fn() -> Timestamp,
-}
-
-impl Signer {
-    /// Creates a signer for Keyspaces in `region`.
-    #[must_use]
-    pub fn new(
-        region: String,
-        credentials: SharedCredentialsProvider,
-        clock: fn() -> Timestamp,
-    ) -> Self {
-        Self { region, credentials, clock }
-    }
-
-    /// Returns the region, which is also the name of the data centre.
-    #[must_use]
-    pub fn region(&self) -> &str {
-        &self.region
-    }
+pub(crate) struct Signer {
+    /// Region of Keyspaces, which is also the name of the data centre.
+    pub(crate) region: String,
+    pub(crate) credentials: SharedCredentialsProvider,
+    pub(crate) clock: fn() -> Timestamp,
 }
 
 #[async_trait]
@@ -54,20 +35,17 @@ impl AuthenticatorProvider for Signer {
         &self,
         _: &str,
     ) -> Result<(Option<Vec<u8>>, Box<dyn AuthenticatorSession>), AuthError> {
-        Ok((Some(HELLO.to_vec()), Box::new(Exchange(self.clone()))))
+        Ok((Some(HELLO.to_vec()), Box::new(self.clone())))
     }
 }
 
-/// State of one login.
-struct Exchange(Signer);
-
 #[async_trait]
-impl AuthenticatorSession for Exchange {
+impl AuthenticatorSession for Signer {
     async fn evaluate_challenge(
         &mut self,
         token: Option<&[u8]>,
     ) -> Result<Option<Vec<u8>>, AuthError> {
-        let Self(Signer { region, credentials, clock }) = self;
+        let Self { region, credentials, clock } = self;
         let credentials = credentials.provide_credentials().await.map_err(|it| it.to_string())?;
         let answer = answer_of(token.unwrap_or_default(), &credentials, region, clock())?;
         Ok(Some(answer.into_bytes()))
@@ -84,7 +62,7 @@ impl AuthenticatorSession for Exchange {
 /// # Errors
 ///
 /// Returns an error if the challenge has no nonce.
-pub fn answer_of(
+fn answer_of(
     challenge: &[u8],
     credentials: &Credentials,
     region: &str,
@@ -106,12 +84,11 @@ pub fn answer_of(
     let key = generate_signing_key(credentials.secret_access_key(), now.into(), region, SERVICE);
     let signature = calculate_signature(key, to_sign.as_bytes());
 
-    let mut answer = format!("signature={signature},access_key={access_key},amzdate={time}");
-    if let Some(token) = credentials.session_token() {
-        // Writing to a string cannot fail.
-        let _ = write!(answer, ",session_token={token}");
-    }
-    Ok(answer)
+    let answer = format!("signature={signature},access_key={access_key},amzdate={time}");
+    Ok(match credentials.session_token() {
+        Some(token) => format!("{answer},session_token={token}"),
+        None => answer,
+    })
 }
 
 fn nonce_of(challenge: &[u8]) -> Option<&[u8]> {
@@ -123,28 +100,18 @@ fn nonce_of(challenge: &[u8]) -> Option<&[u8]> {
 
 /// Percent-encodes a text as in the query of a URL: everything except letters, digits and `-._~`.
 fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    for byte in text.bytes() {
-        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let written = if is_plain {
-            out.push(char::from(byte));
-            Ok(())
-        } else {
-            write!(out, "%{byte:02X}")
-        };
-        // Writing to a string cannot fail.
-        let _ = written;
-    }
-    out
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        // Writing to a string cannot fail.
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
+    let digest = Sha256::digest(bytes);
+    digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]
@@ -195,8 +162,8 @@ mod tests {
 
     #[test]
     fn exchange_sends_hello_then_answers_challenge() {
-        let signer =
-            Signer::new("eu-central-1".to_owned(), SharedCredentialsProvider::new(role()), later);
+        let credentials = SharedCredentialsProvider::new(role());
+        let signer = Signer { region: "eu-central-1".to_owned(), credentials, clock: later };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (hello, answer) = runtime.block_on(async {
             let (hello, mut exchange) = signer.start_authentication_session("any").await.unwrap();

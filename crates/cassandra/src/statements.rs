@@ -10,89 +10,59 @@ use crate::failure;
 /// Page size in rows.
 const PAGE: i32 = 200;
 
-/// Prepared statements of [`crate::CassandraWindows`].
-#[derive(Clone, Debug)]
-pub(crate) struct Statements {
+/// Statement of [`crate::CassandraWindows`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Statement {
     /// Parameters: `spec, key, start`.
-    pub(crate) read: PreparedStatement,
+    Read,
     /// Confirms an open window. Parameters: `spec, key, start`.
-    pub(crate) confirm: PreparedStatement,
+    Confirm,
     /// Parameters: `spec, key, from, until, limit`.
-    pub(crate) range: PreparedStatement,
+    Range,
     /// Parameters: `ttl, version, due, expires_at, body, spec, key, start, version before`.
-    pub(crate) write: PreparedStatement,
+    Write,
     /// Parameters: `spec, bucket, due, key, start, version`.
-    pub(crate) open: PreparedStatement,
+    Open,
     /// Parameters: `spec, bucket, due, key, start, version`.
-    pub(crate) forget: PreparedStatement,
+    Forget,
     /// Parameters: `spec, bucket, until`.
-    pub(crate) due: PreparedStatement,
+    Due,
     /// Parameter: `clock`.
-    pub(crate) shards: PreparedStatement,
+    Shards,
     /// Parameter: `clock`.
-    pub(crate) watermark: PreparedStatement,
+    Watermark,
     /// Parameters: `clock, shard, watermark, seen_at, is_over, ttl`.
-    pub(crate) put_shard: PreparedStatement,
+    PutShard,
     /// Parameters: `clock, shard, watermark, seen_at, is_over, time of the write, ttl`.
-    pub(crate) add_shard: PreparedStatement,
+    AddShard,
     /// Parameters: `ttl, seen_at, clock, shard`. On a missing shard it leaves a row that is no
     /// shard, because `is_over` is missing.
-    pub(crate) touch_shard: PreparedStatement,
+    TouchShard,
     /// Parameters: `time of the write, watermark, clock`.
-    pub(crate) raise_watermark: PreparedStatement,
+    RaiseWatermark,
 }
 
-impl Statements {
-    /// Prepares the statements for the tables of a keyspace.
-    pub(crate) async fn prepare(session: &Session, keyspace: &str) -> Result<Self, CallError> {
-        let quoted = format!("\"{}\"", keyspace.replace('"', "\"\""));
-        let texts = TEXTS.map(|text| text.replace("KEYSPACE", &quoted));
-        let prepared = try_join_all(texts.iter().map(|text| session.prepare(text.as_str()))).await;
-        let mut prepared = prepared.map_err(|error| failure::of_call(keyspace, &error.into()))?;
-        for statement in &mut prepared {
-            statement.set_page_size(PAGE);
-        }
-        let [
-            read,
-            confirm,
-            range,
-            write,
-            open,
-            forget,
-            due,
-            shards,
-            watermark,
-            put_shard,
-            add_shard,
-            touch_shard,
-            raise_watermark,
-        ] = <[PreparedStatement; TEXTS.len()]>::try_from(prepared)
-            .map_err(|some| failure::of_answer(keyspace, &format!("{} statements", some.len())))?;
-        let all = Self {
-            read,
-            confirm,
-            range,
-            write,
-            open,
-            forget,
-            due,
-            shards,
-            watermark,
-            put_shard,
-            add_shard,
-            touch_shard,
-            raise_watermark,
-        };
-        Ok(all)
+/// Prepares the statements for the tables of a keyspace, in the order of [`Statement`].
+pub(crate) async fn prepare(
+    session: &Session,
+    keyspace: &str,
+) -> Result<Vec<PreparedStatement>, CallError> {
+    let quoted = format!("\"{}\"", keyspace.replace('"', "\"\""));
+    let texts = TEXTS.map(|text| text.replace("KEYSPACE", &quoted));
+    let prepared = try_join_all(texts.iter().map(|text| session.prepare(text.as_str()))).await;
+    let mut prepared = prepared.map_err(|error| failure::of_call(keyspace, &error.into()))?;
+    for statement in &mut prepared {
+        statement.set_page_size(PAGE);
     }
+    Ok(prepared)
 }
 
-/// Statement texts, in the order of the fields.
+/// Statement texts, in the order of [`Statement`].
 ///
 /// Windows are only ever updated, even the first time. An `INSERT` would leave a row marker that
 /// outlives the columns that expire.
 const TEXTS: [&str; 13] = [
-    "SELECT version, due, expires_at, body FROM KEYSPACE.windows
+    "SELECT start, version, due, expires_at, body FROM KEYSPACE.windows
      WHERE spec = ? AND key = ? AND start = ?",
     "SELECT version, due FROM KEYSPACE.windows WHERE spec = ? AND key = ? AND start = ?",
     "SELECT start, version, due, expires_at, body FROM KEYSPACE.windows

@@ -1,7 +1,6 @@
 //! Implementation of the store.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
@@ -9,18 +8,18 @@ use jiff::{SignedDuration, Timestamp};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::response::PagingState;
-use scylla::response::query_result::QueryRowsResult;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlTimestamp, CqlValue, CqlVarint, Row};
 use tokio::sync::Mutex;
+use tributary_aws::clients::SdkConfig;
 use tributary_aws::error::CallError;
 use tributary_aws::windows::{Item, ItemKey, Range, WindowStore, Written};
 use tributary_windows::clock::{Clock, Shard};
 
-use crate::connect::Cluster;
+use crate::config::ClusterConfig;
 use crate::failure;
-use crate::statements::Statements;
+use crate::statements::{self, Statement};
 use crate::value::{millis, nanos, time, time_of_nanos};
 
 /// Number of open windows that are confirmed concurrently.
@@ -49,18 +48,17 @@ const AWAKE: SignedDuration = SignedDuration::from_hours(30 * 24);
 ///   was passed. A row whose version was never written stays and does no harm.
 /// - Watermarks and shards need no transaction: of two writes, the one with the later time wins.
 ///   The time of a write is the watermark itself; for a shard that is only added, it is set back.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct CassandraWindows {
     session: Arc<Session>,
-    statements: Arc<Statements>,
+    statements: Arc<[PreparedStatement]>,
     keyspace: String,
-    clock: fn() -> Timestamp,
     /// Locks that serialize the writes to a group.
     lanes: Arc<[Mutex<()>; LANES]>,
 }
 
 /// Row of `open_windows`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, scylla::DeserializeRow)]
 struct Hint {
     due: CqlTimestamp,
     key: String,
@@ -68,120 +66,73 @@ struct Hint {
     version: i64,
 }
 
-/// State of a hint, according to the `windows` table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Due for processing.
-    Due,
-    /// Passed: the window has a later version.
-    Passed,
-    /// Ahead: the window does not have this version yet, or never will.
-    Ahead,
-}
+/// Row of `windows`: start, version, due, expiry and body.
+type Found =
+    (CqlTimestamp, Option<i64>, Option<CqlTimestamp>, Option<CqlTimestamp>, Option<String>);
 
-impl Hint {
-    fn evaluate(&self, found: Option<(i64, Option<CqlTimestamp>)>) -> Verdict {
-        match found {
-            Some((version, due)) if version == self.version && due == Some(self.due) => {
-                Verdict::Due
-            }
-            Some((version, _)) if version >= self.version => Verdict::Passed,
-            _ => Verdict::Ahead,
-        }
+impl ClusterConfig {
+    /// Connects to the cluster and prepares the statements.
+    ///
+    /// # Errors
+    ///
+    /// Returns a setup error if region or credentials are missing, or if the cluster rejects the
+    /// role or lacks a table. Returns a retryable error if no node answers.
+    pub async fn open(&self, sdk: &SdkConfig) -> Result<CassandraWindows, CallError> {
+        let (session, keyspace) = (self.connect(sdk).await?, self.keyspace());
+        Ok(CassandraWindows {
+            statements: statements::prepare(&session, keyspace).await?.into(),
+            session: Arc::new(session),
+            keyspace: keyspace.to_owned(),
+            lanes: Arc::new(std::array::from_fn(|_| Mutex::default())),
+        })
     }
 }
 
 impl CassandraWindows {
-    /// Connects to a cluster and prepares the statements. `clock` tells when rows expire.
-    ///
-    /// # Errors
-    ///
-    /// Returns a setup error if the cluster rejects the role or lacks a table, and a retryable
-    /// error if no node answers.
-    pub async fn connect(cluster: &Cluster, clock: fn() -> Timestamp) -> Result<Self, CallError> {
-        let session = cluster.connect().await?;
-        let statements = Statements::prepare(&session, &cluster.keyspace).await?;
-        Ok(Self {
-            session: Arc::new(session),
-            statements: Arc::new(statements),
-            keyspace: cluster.keyspace.clone(),
-            clock,
-            lanes: Arc::new(std::array::from_fn(|_| Mutex::default())),
-        })
-    }
-
     fn unreadable(&self, what: &impl ToString) -> CallError {
-        failure::of_answer(&self.keyspace, what)
+        failure::of_request(&self.keyspace, "client", what.to_string())
     }
 
-    async fn run(
-        &self,
-        statement: &PreparedStatement,
-        values: impl SerializeRow,
-    ) -> Result<(), CallError> {
+    async fn run(&self, statement: Statement, values: impl SerializeRow) -> Result<(), CallError> {
+        let statement = &self.statements[statement as usize];
         let done = self.session.execute_unpaged(statement, values).await;
-        done.map(|_| ()).map_err(|error| failure::of_call(&self.keyspace, &error))
+        done.map(drop).map_err(|error| failure::of_call(&self.keyspace, &error))
     }
 
     /// Reads one page of rows, and the state for the next page.
-    async fn page(
+    async fn page<R: for<'f, 'm> DeserializeRow<'f, 'm>>(
         &self,
-        statement: &PreparedStatement,
+        statement: Statement,
         values: &impl SerializeRow,
         from: PagingState,
-    ) -> Result<(QueryRowsResult, Option<PagingState>), CallError> {
+    ) -> Result<(Vec<R>, Option<PagingState>), CallError> {
+        let statement = &self.statements[statement as usize];
         let answer = self.session.execute_single_page(statement, values, from).await;
-        let (rows, next) = answer.map_err(|error| failure::of_call(&self.keyspace, &error))?;
-        let rows = rows.into_rows_result().map_err(|error| self.unreadable(&error))?;
-        let next = match next.into_paging_control_flow() {
-            ControlFlow::Continue(next) => Some(next),
-            ControlFlow::Break(()) => None,
-        };
-        Ok((rows, next))
-    }
-
-    fn rows_of<R>(&self, page: &QueryRowsResult) -> Result<Vec<R>, CallError>
-    where
-        R: for<'f, 'm> DeserializeRow<'f, 'm>,
-    {
+        let (page, next) = answer.map_err(|error| failure::of_call(&self.keyspace, &error))?;
+        let page = page.into_rows_result().map_err(|error| self.unreadable(&error))?;
         let rows = page.rows::<R>().map_err(|error| self.unreadable(&error))?;
-        rows.collect::<Result<_, _>>().map_err(|error| self.unreadable(&error))
+        let rows = rows.collect::<Result<_, _>>().map_err(|error| self.unreadable(&error))?;
+        Ok((rows, next.into_paging_control_flow().continue_value()))
     }
 
     /// Reads all rows of a statement.
-    async fn rows<R>(
+    async fn rows<R: for<'f, 'm> DeserializeRow<'f, 'm>>(
         &self,
-        statement: &PreparedStatement,
+        statement: Statement,
         values: impl SerializeRow,
-    ) -> Result<Vec<R>, CallError>
-    where
-        R: for<'f, 'm> DeserializeRow<'f, 'm>,
-    {
+    ) -> Result<Vec<R>, CallError> {
         let (mut all, mut from) = (Vec::new(), Some(PagingState::start()));
         while let Some(state) = from {
-            let (page, next) = self.page(statement, &values, state).await?;
-            all.extend(self.rows_of(&page)?);
+            let (rows, next) = self.page(statement, &values, state).await?;
+            all.extend(rows);
             from = next;
         }
         Ok(all)
     }
 
-    /// Returns whether a lightweight transaction was applied. The other columns of its answer
-    /// depend on that.
-    fn is_applied(&self, row: Option<&Row>) -> Result<bool, CallError> {
-        let first = row.and_then(|row| row.columns.first());
-        match first {
-            Some(Some(CqlValue::Boolean(applied))) => Ok(*applied),
-            _ => {
-                Err(self
-                    .unreadable(&"a lightweight transaction that does not say if it was applied"))
-            }
-        }
-    }
-
     /// Returns the seconds until `expires_at`, at least 1: 0 would mean no expiry.
-    fn ttl(&self, expires_at: Timestamp) -> i32 {
-        let seconds = expires_at.duration_since((self.clock)()).as_secs();
+    fn ttl(expires_at: Timestamp) -> i32 {
+        let seconds = expires_at.duration_since(Timestamp::now()).as_secs();
         i32::try_from(seconds.clamp(1, MAX_SECONDS)).unwrap_or(i32::MAX)
     }
 
@@ -192,73 +143,58 @@ impl CassandraWindows {
     }
 
     async fn one(&self, key: &ItemKey) -> Result<Option<Item>, CallError> {
-        type Found = (Option<i64>, Option<CqlTimestamp>, Option<CqlTimestamp>, Option<String>);
         let values = (&key.spec, &key.group, millis(key.start));
-        let found: Vec<Found> = self.rows(&self.statements.read, values).await?;
-        let Some((version, due, expires_at, body)) = found.into_iter().next() else {
-            return Ok(None);
-        };
-        self.item(key.clone(), version, due, expires_at, body)
+        let found = self.rows(Statement::Read, values).await?.into_iter().next();
+        found.map_or(Ok(None), |found| self.item(&key.spec, &key.group, found))
     }
 
-    fn item(
-        &self,
-        key: ItemKey,
-        version: Option<i64>,
-        due: Option<CqlTimestamp>,
-        expires_at: Option<CqlTimestamp>,
-        body: Option<String>,
-    ) -> Result<Option<Item>, CallError> {
+    fn item(&self, spec: &str, group: &str, found: Found) -> Result<Option<Item>, CallError> {
         // Columns expire together, so a row without them is no window.
-        let (Some(version), Some(body)) = (version, body) else { return Ok(None) };
+        let (start, Some(version), due, expires_at, Some(body)) = found else { return Ok(None) };
+        let Some(start) = time(start) else { return Ok(None) };
         let Ok(version) = u64::try_from(version) else {
-            let ItemKey { spec, group, start } = &key;
-            return Err(self
-                .unreadable(&format!("the window {spec} {group} {start} has version {version}")));
+            let what = format!("the window {spec} {group} {start} has version {version}");
+            return Err(self.unreadable(&what));
         };
+        let key = ItemKey { spec: spec.to_owned(), group: group.to_owned(), start };
         let (due, expires_at) = (due.and_then(time), expires_at.and_then(time));
         Ok(Some(Item { key, version, due, expires_at, body }))
     }
 
-    /// Resolves these hints to windows, in order, and drops the passed ones.
+    /// Resolves these hints to windows that are due, in order, and drops the passed ones: those
+    /// whose window has a later version.
     async fn confirmed(
         &self,
         spec: &str,
         bucket: i8,
         hints: &[Hint],
     ) -> Result<Vec<ItemKey>, CallError> {
-        let statements = &self.statements;
-        let verdict = async |hint: &Hint| {
-            let values = (spec, &hint.key, hint.start);
-            let found: Vec<(Option<i64>, Option<CqlTimestamp>)> =
-                self.rows(&statements.confirm, values).await?;
-            let found = found.first().and_then(|(version, due)| Some(((*version)?, *due)));
-            Ok::<_, CallError>(hint.evaluate(found))
-        };
-        let verdicts = try_join_all(hints.iter().map(verdict)).await?;
-        let evaluated = || hints.iter().zip(&verdicts);
-        let passed = evaluated().filter(|(_, verdict)| **verdict == Verdict::Passed);
-        let drop = |(hint, _): (&Hint, _)| {
-            let Hint { due, key, start, version } = hint.clone();
-            self.run(&statements.forget, (spec, bucket, due, key, start, version))
+        let read =
+            async |hint: &Hint| self.rows(Statement::Confirm, (spec, &hint.key, hint.start)).await;
+        let found: Vec<Vec<(Option<i64>, Option<CqlTimestamp>)>> =
+            try_join_all(hints.iter().map(read)).await?;
+        let (mut due, mut passed) = (Vec::new(), Vec::new());
+        for (hint, found) in hints.iter().zip(found) {
+            match found.first() {
+                Some((Some(version), at)) if *version == hint.version && *at == Some(hint.due) => {
+                    due.push(hint);
+                }
+                Some((Some(version), _)) if *version >= hint.version => passed.push(hint),
+                // The window does not have this version yet, or never will.
+                _ => {}
+            }
+        }
+        let drop = async |hint: &Hint| {
+            let Hint { due, key, start, version } = hint;
+            self.run(Statement::Forget, (spec, bucket, due, key, start, version)).await
         };
         // A row that stays is found and dropped again later.
-        join_all(passed.map(drop)).await;
-        let due = evaluated().filter(|(_, verdict)| **verdict == Verdict::Due);
-        let key = |(hint, _): (&Hint, _)| {
+        join_all(passed.into_iter().map(drop)).await;
+        let key = |hint: &Hint| {
             let start = time(hint.start)?;
             Some(ItemKey { spec: spec.to_owned(), group: hint.key.clone(), start })
         };
-        Ok(due.filter_map(key).collect())
-    }
-}
-
-impl std::fmt::Debug for CassandraWindows {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("CassandraWindows")
-            .field("keyspace", &self.keyspace)
-            .finish_non_exhaustive()
+        Ok(due.into_iter().filter_map(key).collect())
     }
 }
 
@@ -272,25 +208,31 @@ impl WindowStore for CassandraWindows {
         let (bucket, start) = (item.key.bucket().cast_signed(), millis(*start));
         let (version, due) = (version.cast_signed(), item.due.map(millis));
         if let Some(due) = due {
-            self.run(&self.statements.open, (spec, bucket, due, group, start, version)).await?;
+            self.run(Statement::Open, (spec, bucket, due, group, start, version)).await?;
         }
         // In CQL, 0 means no expiry.
-        let ttl = item.expires_at.map_or(0, |expires_at| self.ttl(expires_at));
+        let ttl = item.expires_at.map_or(0, Self::ttl);
         let before = (version > 1).then_some(version - 1);
         let expires_at = item.expires_at.map(millis);
         let values = (ttl, version, due, expires_at, &item.body, spec, group, start, before);
         let answer: Vec<Row> = {
             let _lane = self.lane_of(spec, group).lock().await;
-            self.rows(&self.statements.write, values).await?
+            self.rows(Statement::Write, values).await?
         };
-        if !self.is_applied(answer.first())? {
+        // The other columns of the answer depend on the first one.
+        let applied = answer.first().and_then(|row| row.columns.first());
+        let Some(Some(CqlValue::Boolean(is_applied))) = applied else {
+            let what = "a lightweight transaction that does not say if it was applied";
+            return Err(self.unreadable(&what));
+        };
+        if !is_applied {
             return Ok(Written::Conflict);
         }
         if let (Some(due), Some(before)) = (due, before) {
             // A window that was due before now has two rows. Otherwise the row does not exist; one
             // that stays is dropped by the reader that finds it.
             let values = (spec, bucket, due, group, start, before);
-            let _ = self.run(&self.statements.forget, values).await;
+            let _ = self.run(Statement::Forget, values).await;
         }
         Ok(Written::Stored)
     }
@@ -302,15 +244,11 @@ impl WindowStore for CassandraWindows {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<ItemKey>, CallError> {
-        type Found = (CqlTimestamp, String, CqlTimestamp, i64);
         let bucket = bucket.cast_signed();
         let values = (spec, bucket, millis(until));
         let (mut due, mut from) = (Vec::new(), Some(PagingState::start()));
         while let Some(state) = from {
-            let (page, next) = self.page(&self.statements.due, &values, state).await?;
-            let found: Vec<Found> = self.rows_of(&page)?;
-            let hint = |(due, key, start, version)| Hint { due, key, start, version };
-            let hints: Vec<_> = found.into_iter().map(hint).collect();
+            let (hints, next) = self.page::<Hint>(Statement::Due, &values, state).await?;
             for hints in hints.chunks(AT_ONCE) {
                 if due.len() >= limit {
                     break;
@@ -324,27 +262,20 @@ impl WindowStore for CassandraWindows {
     }
 
     async fn range(&self, spec: &str, group: &str, range: Range) -> Result<Vec<Item>, CallError> {
-        type Found =
-            (CqlTimestamp, Option<i64>, Option<CqlTimestamp>, Option<CqlTimestamp>, Option<String>);
         let Some(limit) = i32::try_from(range.limit).ok().filter(|it| *it > 0) else {
             return Ok(Vec::new());
         };
         let values = (spec, group, millis(range.from), millis(range.until), limit);
-        let found: Vec<Found> = self.rows(&self.statements.range, values).await?;
-        let mut items = Vec::with_capacity(found.len());
-        for (start, version, due, expires_at, body) in found {
-            let Some(start) = time(start) else { continue };
-            let key = ItemKey { spec: spec.to_owned(), group: group.to_owned(), start };
-            items.extend(self.item(key, version, due, expires_at, body)?);
-        }
-        Ok(items)
+        let found = self.rows(Statement::Range, values).await?;
+        let items = found.into_iter().map(|found| self.item(spec, group, found));
+        items.filter_map(Result::transpose).collect()
     }
 
     async fn clock(&self, name: &str) -> Result<Clock, CallError> {
         type Found = (String, Option<CqlVarint>, Option<CqlTimestamp>, Option<bool>);
         let (shards, watermark) = futures_util::try_join!(
-            self.rows::<Found>(&self.statements.shards, (name,)),
-            self.rows::<(Option<CqlVarint>,)>(&self.statements.watermark, (name,)),
+            self.rows::<Found>(Statement::Shards, (name,)),
+            self.rows::<(Option<CqlVarint>,)>(Statement::Watermark, (name,)),
         )?;
         let shard = |(id, watermark, last_seen, is_closed): Found| {
             let watermark = watermark.as_ref().and_then(time_of_nanos);
@@ -363,8 +294,8 @@ impl WindowStore for CassandraWindows {
     ) -> Result<(), CallError> {
         let Shard { id, watermark, last_seen, is_closed } = shard;
         let watermark = watermark.map(nanos);
-        let values = (clock, id, watermark, millis(*last_seen), is_closed, self.ttl(expires_at));
-        self.run(&self.statements.put_shard, values).await
+        let values = (clock, id, watermark, millis(*last_seen), is_closed, Self::ttl(expires_at));
+        self.run(Statement::PutShard, values).await
     }
 
     async fn add_shard(
@@ -374,11 +305,10 @@ impl WindowStore for CassandraWindows {
         expires_at: Timestamp,
     ) -> Result<(), CallError> {
         let Shard { id, watermark, last_seen, is_closed } = shard;
-        let (watermark, ttl) = (watermark.map(nanos), self.ttl(expires_at));
-        let written_at = (self.clock)() - ADDED_BEFORE;
-        let written_at = written_at.as_microsecond();
+        let (watermark, ttl) = (watermark.map(nanos), Self::ttl(expires_at));
+        let written_at = (Timestamp::now() - ADDED_BEFORE).as_microsecond();
         let values = (clock, id, watermark, millis(*last_seen), is_closed, written_at, ttl);
-        self.run(&self.statements.add_shard, values).await
+        self.run(Statement::AddShard, values).await
     }
 
     async fn touch_shard(
@@ -388,13 +318,13 @@ impl WindowStore for CassandraWindows {
         last_seen: Timestamp,
     ) -> Result<(), CallError> {
         let expires_at = last_seen.checked_add(AWAKE).unwrap_or(Timestamp::MAX);
-        let values = (self.ttl(expires_at), millis(last_seen), clock, id);
-        self.run(&self.statements.touch_shard, values).await
+        let values = (Self::ttl(expires_at), millis(last_seen), clock, id);
+        self.run(Statement::TouchShard, values).await
     }
 
     async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
         // Of two writes within a microsecond, the greater value wins.
         let values = (time.as_microsecond(), nanos(time), clock);
-        self.run(&self.statements.raise_watermark, values).await
+        self.run(Statement::RaiseWatermark, values).await
     }
 }

@@ -1,7 +1,6 @@
 //! The `tributary` command.
 
 mod books;
-mod distinct;
 mod lines;
 mod offline;
 mod output;
@@ -10,13 +9,14 @@ mod progress;
 mod quarantine;
 mod redrive;
 mod replay;
-mod report;
+mod rows;
 mod rules;
 mod run;
 mod simulate;
 mod stack;
 mod stop;
 mod summary;
+mod table;
 mod tap;
 mod target;
 mod units;
@@ -96,12 +96,9 @@ fn main() -> ExitCode {
 /// Returns the argument error as one line, without the usage.
 fn one_line(error: &str) -> String {
     let lines = error.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let is_hint = |line: &str| line.starts_with("For more information");
     let text: Vec<_> = lines.filter(|line| !line.is_empty() && !is_hint(line)).collect();
     text.join(" ").trim_start_matches("error: ").to_owned()
-}
-
-fn is_hint(line: &str) -> bool {
-    line.starts_with("For more information")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use anyhow::Result;
-use tributary_anomaly::Baseline;
-use tributary_config::PipelineConfig;
 use tributary_model::event::Event;
 use tributary_windows::aggregate::Sample;
 use tributary_windows::{Spec, Window};
@@ -28,17 +25,12 @@ pub(crate) struct Windows {
 type Key = (usize, String, i64);
 
 impl Windows {
-    /// Creates the empty windows of `config`.
-    pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
-        Ok(Self::of(config.window_specs()?))
-    }
-
     /// Creates empty windows of these specs.
     pub(crate) fn of(mut specs: Vec<Spec>) -> Self {
         specs.sort_by(|a, b| a.id.cmp(&b.id));
         for spec in &mut specs {
             // No shard tracks duplicates here: a window recognizes repeated events by their ids.
-            spec.distinct = usize::MAX;
+            spec.written.distinct = usize::MAX;
         }
         Self { specs, windows: BTreeMap::new() }
     }
@@ -64,20 +56,14 @@ impl Windows {
     /// Closes all windows as if no event had been late: ordered by spec, group and start, revision
     /// 0, received at the end of the window.
     pub(crate) fn close(self) -> Closed {
-        let mut closed = Vec::with_capacity(self.windows.len());
-        let mut last: Option<(usize, String)> = None;
-        let mut baseline = Baseline::default();
+        let mut closed: Vec<(usize, String, Window)> = Vec::with_capacity(self.windows.len());
         for ((number, group, _), (mut window, mut samples)) in self.windows {
             let spec = &self.specs[number];
             apply(&mut window, spec, &mut samples);
             window.close(window.span().end);
-            let of = Some((number, group.clone()));
-            if of != last {
-                baseline = Baseline::default();
-                last = of;
-            }
-            window.evaluate(spec, &baseline);
-            baseline = window.baseline().clone();
+            let before = closed.last().filter(|(of, key, _)| (*of, key) == (number, &group));
+            let baseline = before.map(|(.., before)| before.baseline().clone());
+            window.evaluate(spec, &baseline.unwrap_or_default());
             closed.push((number, group, window));
         }
         Closed { specs: self.specs, windows: closed }

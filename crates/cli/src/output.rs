@@ -1,36 +1,38 @@
-//! NDJSON output: a file, standard output, or none.
+//! NDJSON output: a file, standard output, or none. No output file may also be an input or a second
+//! output: opening an output truncates it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 /// Name of standard output in error messages.
 const STDOUT: &str = "standard output";
 
-/// Output for lines; `-` is standard output.
-pub(crate) struct Lines(Option<Target>);
+/// Maximum number of links followed from a name to the file that it would create.
+const MAX_LINKS: usize = 40;
 
-struct Target {
-    name: String,
-    sink: Box<dyn Write>,
-}
+/// Output for lines; `-` is standard output.
+pub(crate) struct Lines(Option<(String, Sink)>);
+
+type Sink = BufWriter<Box<dyn Write>>;
 
 impl Lines {
     /// Opens `path`; without a path, lines are discarded.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
         const BUFFER: usize = 1 << 20;
         let Some(path) = path else { return Ok(Self(None)) };
-        if is_stdout(path) {
-            let sink = Box::new(BufWriter::with_capacity(BUFFER, io::stdout().lock()));
-            return Ok(Self(Some(Target { name: STDOUT.to_owned(), sink })));
-        }
-        let name = path.display().to_string();
-        let file = File::create(path).map_err(|error| unwritten(&name, &error))?;
-        let sink = Box::new(BufWriter::with_capacity(BUFFER, file));
-        Ok(Self(Some(Target { name, sink })))
+        let (name, sink): (_, Box<dyn Write>) = if is_stdout(path) {
+            (STDOUT.to_owned(), Box::new(io::stdout().lock()))
+        } else {
+            let name = path.display().to_string();
+            let file = File::create(path).map_err(|error| unwritten(&name, &error))?;
+            (name, Box::new(file))
+        };
+        Ok(Self(Some((name, BufWriter::with_capacity(BUFFER, sink)))))
     }
 
     /// Returns whether lines are written anywhere.
@@ -56,11 +58,8 @@ impl Lines {
         self.write(Write::flush)
     }
 
-    fn write(
-        &mut self,
-        write: impl FnOnce(&mut Box<dyn Write>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let Some(Target { name, sink }) = &mut self.0 else { return Ok(()) };
+    fn write(&mut self, write: impl FnOnce(&mut Sink) -> io::Result<()>) -> io::Result<()> {
+        let Some((name, sink)) = &mut self.0 else { return Ok(()) };
         write(sink).map_err(|error| unwritten(name, &error))
     }
 }
@@ -101,4 +100,152 @@ pub(crate) fn eprint_line(text: &str) {
 /// Returns whether a path stands for standard input or output.
 pub(crate) fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
+}
+
+/// Identity of a file, independent of the name used for it.
+#[derive(Debug, PartialEq, Eq)]
+enum Identity {
+    /// Existing file: device and inode.
+    There(u64, u64),
+    /// File that would be created at this path.
+    New(PathBuf),
+}
+
+/// Compares each output with all inputs and with the outputs before it. Call this before the first
+/// output is opened.
+///
+/// Each output is paired with the option that names it. Pipes, terminals and devices hold no data
+/// to lose and may be named twice. `-` is checked as the file that the shell redirected, if any.
+///
+/// # Errors
+///
+/// Names the file that is also an input, or the two options that name the same file.
+pub(crate) fn check_distinct<'a>(
+    inputs: impl IntoIterator<Item = &'a Path>,
+    outputs: &[(&str, Option<&Path>)],
+) -> Result<()> {
+    let real = |path: &'a Path| if is_stdout(path) { Path::new("/dev/stdin") } else { path };
+    let inputs: Vec<_> = inputs.into_iter().filter_map(|path| identity(real(path))).collect();
+    let mut seen: Vec<(&str, Identity)> = Vec::new();
+    for (option, path) in outputs {
+        let Some(path) = path else { continue };
+        let real = if is_stdout(path) { Path::new("/dev/stdout") } else { path };
+        let Some(identity) = identity(real) else { continue };
+        if inputs.contains(&identity) {
+            bail!("{option}: {} is an input too", path.display());
+        }
+        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == identity) {
+            bail!("{other} and {option} are the same file");
+        }
+        seen.push((option, identity));
+    }
+    Ok(())
+}
+
+/// Returns the identity of the file that exists at `path` or would be created there. Returns `None`
+/// if it is not a regular file, or if the path cannot be resolved: then it can be neither read nor
+/// created.
+fn identity(path: &Path) -> Option<Identity> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Ok(found) = fs::metadata(&path) {
+            return found.is_file().then(|| Identity::There(found.dev(), found.ino()));
+        }
+        // Opening a dangling link creates the file that it points to.
+        match fs::read_link(&path) {
+            Ok(target) => path = folder(&path).join(target),
+            Err(_) => {
+                let folder = folder(&path).canonicalize().ok()?;
+                return Some(Identity::New(folder.join(path.file_name()?)));
+            }
+        }
+    }
+    None
+}
+
+/// Returns the folder of a path.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Folder with the file `there`, the link `link` to it, and the link `dangling` to `new`.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("distinct-{name}-{}", std::process::id()));
+            fs::create_dir_all(path.join("below")).unwrap();
+            fs::write(path.join("there"), "x").unwrap();
+            symlink("there", path.join("link")).unwrap();
+            symlink("new", path.join("dangling")).unwrap();
+            fs::hard_link(path.join("there"), path.join("hard")).unwrap();
+            Self(path)
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn outputs_of_same_file_are_rejected() {
+        let folder = Folder::new("same");
+
+        for (one, other) in [
+            ("there", "there"),
+            ("there", "below/.././there"),
+            ("there", "link"),
+            ("there", "hard"),
+            ("new", "new"),
+            ("new", "./below/../new"),
+            ("new", "dangling"),
+        ] {
+            let (one, other) = (folder.at(one), folder.at(other));
+            let outputs =
+                check_distinct([], &[("--a", Some(&one)), ("--b", None), ("--c", Some(&other))]);
+            let error = outputs.unwrap_err().to_string();
+            assert_eq!(error, "--a and --c are the same file", "{}", other.display());
+        }
+    }
+
+    #[test]
+    fn output_that_is_an_input_is_rejected() {
+        let folder = Folder::new("input");
+        let (input, output) = (folder.at("link"), folder.at("below/../there"));
+
+        let error =
+            check_distinct([input.as_path()], &[("--a", Some(&output))]).unwrap_err().to_string();
+
+        assert_eq!(error, format!("--a: {} is an input too", output.display()));
+    }
+
+    #[test]
+    fn other_files_and_devices_do_not_clash() {
+        let folder = Folder::new("other");
+        let null = Path::new("/dev/null");
+
+        for (one, other) in [
+            (null, null),
+            (&folder.at("there"), &folder.at("new")),
+            (&folder.at("new"), &folder.at("newer")),
+            (&folder.at("below"), &folder.at("below")),
+            (&folder.at("no-such/new"), &folder.at("no-such/new")),
+        ] {
+            assert!(check_distinct([one], &[("--a", Some(other))]).is_ok(), "{}", other.display());
+            let both = check_distinct([], &[("--a", Some(one)), ("--b", Some(other))]);
+            assert!(both.is_ok(), "{}", other.display());
+        }
+    }
 }

@@ -1,11 +1,13 @@
-//! Pacing of records: unlimited, at a rate, or by the records' own times.
+//! Pacing of records: unlimited, at a rate, or by the records' own times; delays between attempts.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+
 use crate::stop::Stop;
 use crate::target::Target;
-use anyhow::Result;
 
 /// Maximum sleep between two checks of the stop flag.
 const MAX_SLEEP: Duration = Duration::from_millis(100);
@@ -24,6 +26,23 @@ pub(crate) enum Tempo {
     Rate(f64),
     /// Speed of the feed's own time as a multiple of the clock.
     Speed(f64),
+}
+
+/// Returns an endless sequence of delays between attempts: exponential, with jitter.
+pub(crate) fn delays(min: Duration, max: Duration) -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(min)
+        .with_max_delay(max)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+impl Tempo {
+    /// Returns the tempo of the options, unlimited without any.
+    pub(crate) fn of(rate: Option<f64>, speed: Option<f64>) -> Self {
+        rate.map(Self::Rate).or(speed.map(Self::Speed)).unwrap_or(Self::Free)
+    }
 }
 
 /// Delays records to keep a tempo.

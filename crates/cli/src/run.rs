@@ -1,33 +1,31 @@
 //! `tributary run`: files through the whole pipeline in one process.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum;
+use indicatif::HumanCount;
 use jiff::Timestamp;
+use serde::Serialize;
 use tributary_aws::{firehose, sns};
 use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
-use tributary_datasets::ingest::{Feed, SourceName, Step};
+use tributary_datasets::ingest::SourceName;
 use tributary_datasets::{self as datasets, Dataset};
-use tributary_model::bad_row::{BadRow, Code, Origin, Rejection};
+use tributary_model::bad_row::{BadRow, Origin, Rejection};
 use tributary_model::id::Id;
 use tributary_pipeline::transform::{Outcome, Transformer};
-use tributary_rows::{Limits, Position};
+use tributary_rows::Position;
 use tributary_rules::Rules;
 
-use crate::distinct;
 use crate::offline::Windows;
-use crate::output::{Lines, eprint_line, is_stdout, print_summary};
+use crate::output::{Lines, check_distinct, eprint_line, is_stdout, print_summary};
 use crate::progress::Progress;
-use crate::report::Report;
-
-/// Bytes per read.
-const PIECE: usize = 1 << 20;
+use crate::rows::{self, Flow, Found, read_rows};
+use crate::summary::{Format, thousandths};
+use crate::table;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -64,12 +62,6 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Table,
-    Json,
-}
-
 /// State of a run.
 struct Run {
     transformer: Transformer,
@@ -86,26 +78,26 @@ struct Run {
     payload: Vec<u8>,
 }
 
-/// File that could not be read, with the reason.
-struct Unreadable(String);
-
 /// Runs all files. A file that cannot be read is reported and does not stop the others.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let started = Instant::now();
-    let outputs = [&arguments.events, &arguments.bad_rows, &arguments.alerts, &arguments.windows];
-    let on_stdout = outputs.into_iter().flatten().filter(|path| is_stdout(path)).count();
+    let outputs = [
+        ("--events", arguments.events.as_deref()),
+        ("--bad-rows", arguments.bad_rows.as_deref()),
+        ("--alerts", arguments.alerts.as_deref()),
+        ("--windows", arguments.windows.as_deref()),
+    ];
+    let on_stdout = outputs.iter().filter(|(_, path)| path.is_some_and(is_stdout)).count();
     if on_stdout > 1 {
         bail!("only one of --events, --bad-rows, --alerts and --windows can go to standard output");
     }
-    let options = ["--events", "--bad-rows", "--alerts", "--windows"];
-    let named_outputs: Vec<_> = options.into_iter().zip(outputs.map(|it| it.as_deref())).collect();
-    distinct::outputs(arguments.files.iter().map(PathBuf::as_path), &named_outputs)?;
+    check_distinct(arguments.files.iter().map(PathBuf::as_path), &outputs)?;
     let dataset = arguments.dataset.as_deref().map(named).transpose()?;
     let pipeline = PipelineConfig::from_toml(PIPELINE)?;
     let mut windows = Lines::open(arguments.windows.as_deref())?;
     let mut run = Run {
         transformer: pipeline.transformer()?,
-        windows: windows.wanted().then(|| Windows::new(&pipeline)).transpose()?,
+        windows: windows.wanted().then(|| pipeline.window_specs().map(Windows::of)).transpose()?,
         rules: PipelineConfig::default()
             .rules(&AlertsConfig::from_toml(ALERTS)?)?
             .with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
@@ -117,30 +109,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         payload: Vec::new(),
     };
 
-    let mut progress = Progress::new(total_bytes(&arguments.files));
+    let mut progress = Progress::of_bytes(total_bytes(&arguments.files));
     let mut unreadable = Vec::new();
     for file in &arguments.files {
-        if let Err(Unreadable(why)) = run.file(file, dataset, &mut progress)? {
-            unreadable.push(why);
+        if let Err(error) = run.file(file, dataset, &mut progress)? {
+            unreadable.push(error);
         }
     }
-    progress.finish();
+    drop(progress);
     let Run { events, bad_rows, alerts, mut report, .. } = run;
     report.windows = run.windows.map(|all| all.close().write(&mut windows)).transpose()?;
     for lines in [events, bad_rows, alerts, windows] {
         lines.finish()?;
     }
 
-    report.seconds = (started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+    report.seconds = thousandths(started.elapsed().as_secs_f64());
     if unreadable.len() < arguments.files.len() {
-        let text = match arguments.format {
-            Format::Table => report.table(),
-            Format::Json => report.json()?,
-        };
-        print_summary(&text, on_stdout > 0)?;
+        print_summary(&arguments.format.text(&report, || report.table())?, on_stdout > 0)?;
     }
     for why in &unreadable {
-        eprint_line(&format!("tributary: {why}"));
+        eprint_line(&format!("tributary: {why:#}"));
     }
     Ok(match (unreadable.is_empty(), report.is_balanced()) {
         (false, _) => ExitCode::from(2),
@@ -162,13 +150,6 @@ fn total_bytes(files: &[PathBuf]) -> Option<u64> {
         .sum()
 }
 
-fn open(file: &Path) -> io::Result<Box<dyn Read>> {
-    if is_stdout(file) {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    Ok(Box::new(File::open(file)?))
-}
-
 impl Run {
     /// Runs one file through the pipeline. The outer error is an output error, which ends the run.
     fn file(
@@ -176,63 +157,38 @@ impl Run {
         path: &Path,
         dataset: Option<&'static dyn Dataset>,
         progress: &mut Progress,
-    ) -> Result<Result<(), Unreadable>> {
+    ) -> Result<Result<()>> {
         let name = if is_stdout(path) { "stdin".into() } else { path.to_string_lossy() };
-        let unreadable = |error: io::Error| Unreadable(format!("{name} cannot be read: {error}"));
         let source = SourceName::file(&name);
-        let mut input = match open(path) {
+        let input = match rows::open(path).with_context(|| format!("{name} cannot be read")) {
             Ok(input) => input,
-            Err(error) => return Ok(Err(unreadable(error))),
+            Err(error) => return Ok(Err(error)),
         };
+        let mut written = Ok(());
+        let read = read_rows(&name, dataset, input, None, |found| {
+            if let Found::Bytes(bytes) = found {
+                progress.read(bytes, self.report.rows);
+            }
+            written = self.found(&found, &source);
+            Ok(if written.is_ok() { Flow::Continue(()) } else { Flow::Break(()) })
+        });
+        written?;
+        Ok(read.map(drop))
+    }
 
-        let mut feed = Feed::new(dataset, Limits::default()).named(&name);
-        let mut piece = vec![0; PIECE];
-        // Reason why the first line is not a row, reported if no line is one.
-        let mut first = None;
-        loop {
-            match feed.step() {
-                Ok(Step::NeedInput) => match input.read(&mut piece) {
-                    Ok(0) => feed.finish(),
-                    Ok(length) => {
-                        feed.push(&piece[..length]);
-                        progress.advance(length as u64, self.report.rows);
-                    }
-                    Err(error) => return Ok(Err(unreadable(error))),
-                },
-                Ok(Step::Started) => {}
-                Ok(Step::Row(row)) => {
-                    self.payload.clear();
-                    row.write_payload(&mut self.payload);
-                    let dataset = row.dataset();
-                    let (position, bytes) = (row.position(), row.bytes());
-                    if let Err(rejection) = self.row(dataset)? {
-                        self.bad_row(
-                            &source,
-                            position,
-                            &rejection,
-                            Some(dataset.name()),
-                            Some(bytes),
-                        )?;
-                    }
-                }
-                Ok(Step::Bad(position, rejection, bytes)) => {
-                    first.get_or_insert_with(|| (position.row, rejection.message.clone()));
-                    self.bad_row(&source, position, &rejection, None, bytes)?;
-                }
-                Ok(Step::End) => {
-                    let why = || Unreadable(format!("{name}: {}", no_row(first.as_ref())));
-                    return Ok(feed.dataset().map(|_| ()).ok_or_else(why));
-                }
-                Err(refused) => {
-                    let rejection = &refused.rejection;
-                    let Some(dataset) = feed.dataset().filter(|_| is_damage(rejection.code)) else {
-                        let (code, message) = (rejection.code, &rejection.message);
-                        return Ok(Err(Unreadable(format!("{name}: {code}: {message}"))));
-                    };
-                    let name = Some(dataset.name());
-                    self.bad_row(&source, refused.position, rejection, name, None)?;
-                    return Ok(Ok(()));
-                }
+    /// Runs a row through the pipeline, or counts a bad one.
+    fn found(&mut self, found: &Found<'_>, source: &SourceName) -> io::Result<()> {
+        match found {
+            Found::Bytes(_) | Found::Reached(_) => Ok(()),
+            Found::Row(row) => {
+                self.payload.clear();
+                row.write_payload(&mut self.payload);
+                let Err(rejection) = self.row(row.dataset())? else { return Ok(()) };
+                let dataset = Some(row.dataset().name());
+                self.bad_row(source, row.position(), &rejection, dataset, Some(row.bytes()))
+            }
+            Found::Bad(position, rejection, dataset, bytes) => {
+                self.bad_row(source, *position, rejection, *dataset, *bytes)
             }
         }
     }
@@ -301,18 +257,55 @@ impl Run {
     }
 }
 
-/// Returns the error for JSON Lines without any row, quoting what is wrong with the first line.
-pub(crate) fn no_row(first: Option<&(u64, String)>) -> String {
-    match first {
-        Some((row, fault)) => format!(
-            "no line is a row of a dataset: row {row}: {fault}; JSON must be one object a line"
-        ),
-        None => "no line is a row of a dataset".to_owned(),
-    }
+/// Row counts of a run.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// Rows read. The rest of a damaged file counts as one row.
+    rows: u64,
+    /// Rows that became events.
+    events: u64,
+    /// Bad rows.
+    quarantined: u64,
+    /// Rows dropped by a configured filter.
+    filtered: u64,
+    /// Alerts of rules over single readings, each counted once however many readings share it.
+    alerts: u64,
+    /// Windows of the events, if `--windows` was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    windows: Option<u64>,
+    /// Bad rows by code.
+    bad_rows_by_code: BTreeMap<&'static str, u64>,
+    /// Alerts by rule.
+    alerts_by_rule: BTreeMap<String, u64>,
+    /// Duration in seconds of wall-clock time.
+    seconds: f64,
 }
 
-/// Returns whether the error means that a file was damaged partway. Then the rest counts as one bad
-/// row; with any other error, nothing of the file could be read.
-pub(crate) fn is_damage(code: Code) -> bool {
-    matches!(code, Code::TruncatedGzip | Code::CorruptGzip | Code::GzipRatio)
+impl Report {
+    /// Returns whether the counts reconcile: `rows = events + quarantined + filtered`.
+    fn is_balanced(&self) -> bool {
+        self.rows == self.events + self.quarantined + self.filtered
+    }
+
+    /// Returns the counts as an aligned table.
+    fn table(&self) -> String {
+        let mut rows: Vec<(String, u64)> = Vec::new();
+        let mut row = |name: &str, count: u64| rows.push((name.to_owned(), count));
+        row("rows", self.rows);
+        row("events", self.events);
+        row("quarantined", self.quarantined);
+        for (code, count) in &self.bad_rows_by_code {
+            row(&format!("  {code}"), *count);
+        }
+        row("filtered", self.filtered);
+        row("alerts", self.alerts);
+        for (rule, count) in &self.alerts_by_rule {
+            row(&format!("  {rule}"), *count);
+        }
+        rows.extend(self.windows.map(|windows| ("windows".to_owned(), windows)));
+        let table = table::counts(rows);
+        let balance =
+            if self.is_balanced() { "the books balance" } else { "THE BOOKS DO NOT BALANCE" };
+        format!("{table}\n\n {balance}: {} rows in {:.2} s", HumanCount(self.rows), self.seconds)
+    }
 }

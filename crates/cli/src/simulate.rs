@@ -1,24 +1,22 @@
 //! `tributary simulate`: a generated feed, to a file, a stream or a function.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 use serde::Serialize;
 use tributary_datagen::{FeedKind, Rates, Settings, Simulation};
 use tributary_model::time::millis;
 
-use crate::distinct;
-use crate::output::{Lines, is_stdout};
+use crate::output::{Lines, check_distinct, is_stdout};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
 use crate::stop::Stop;
-use crate::summary::{self, Format, Report, Throughput};
-use crate::target::{Item, Origin, TargetName, To};
+use crate::summary::{self, Format, Summary};
+use crate::target::{Item, Origin, SendResult, TargetName, To};
 use crate::units::{self, Start};
 
 /// Number of records between two checks for undelivered records.
@@ -27,8 +25,8 @@ const CHECK_EVERY: u64 = 64;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Feed to generate
-    #[arg(value_enum)]
-    dataset: Feed,
+    #[arg(value_parser = feed())]
+    dataset: FeedKind,
 
     #[command(flatten)]
     to: To,
@@ -79,23 +77,14 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Feed {
-    Flood,
-    Telemetry,
-    Accidents,
-    Covid,
-}
+const FEEDS: [FeedKind; 4] =
+    [FeedKind::Flood, FeedKind::Telemetry, FeedKind::Accidents, FeedKind::Covid];
 
-impl From<Feed> for FeedKind {
-    fn from(feed: Feed) -> Self {
-        match feed {
-            Feed::Flood => Self::Flood,
-            Feed::Telemetry => Self::Telemetry,
-            Feed::Accidents => Self::Accidents,
-            Feed::Covid => Self::Covid,
-        }
-    }
+/// Creates the parser of the feed's name.
+fn feed() -> impl TypedValueParser<Value = FeedKind> {
+    let kind_of = |name: String| FEEDS.into_iter().find(|kind| kind.name() == name);
+    let names = PossibleValuesParser::new(FEEDS.map(FeedKind::name));
+    names.try_map(move |name| kind_of(name).ok_or("is no feed"))
 }
 
 #[derive(clap::Args)]
@@ -164,36 +153,30 @@ impl Chances {
     }
 }
 
-/// Result of a simulation.
-#[derive(Debug, Serialize)]
-struct Summary {
+/// Feed of a simulation.
+#[derive(Serialize)]
+struct Simulated {
     dataset: &'static str,
     target: String,
     seed: u64,
-    /// Records sent, late and duplicate ones included.
-    records: u64,
-    /// Records whose delivery was not confirmed.
-    undelivered: u64,
-    /// Records sent more than once because the target did not accept them.
-    retried: u64,
-    /// Records that the target rejected permanently, in total and by code.
-    rejected: u64,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    rejected_by_code: BTreeMap<String, u64>,
+}
+
+/// Counts of a simulation, beside those of any feed.
+#[derive(Serialize)]
+struct Counts {
     /// Records sent late, and records sent twice.
     late: u64,
     duplicates: u64,
     /// Readings never sent, and readings with a spike.
     dropped: u64,
     spikes: u64,
-    #[serde(flatten)]
-    throughput: Throughput,
 }
 
 /// Simulates until the count or the duration is reached, or a signal stops it.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let kind = FeedKind::from(arguments.dataset);
-    let tempo = tempo(arguments);
+    let kind = arguments.dataset;
+    let real_time = (arguments.start == Some(Start::Now)).then_some(1.0);
+    let tempo = Tempo::of(arguments.rate, arguments.speed.or(real_time));
     if arguments.count.is_none()
         && arguments.duration.is_none()
         && tempo == Tempo::Free
@@ -206,7 +189,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let settings = settings(arguments, kind)?;
     let mut simulation = Simulation::new(kind, &settings)?;
     let outputs = [("--to", arguments.to.name.file()), ("--labels", arguments.labels.as_deref())];
-    distinct::outputs([], &outputs)?;
+    check_distinct([], &outputs)?;
     let mut labels = Labels::open(arguments, kind, &mut simulation)?;
     let mut target = arguments.to.open(None)?;
     let stop = Stop::on_signal()?;
@@ -224,10 +207,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         sent += 1;
         let origin = Origin::Simulation { seed: arguments.seed, number: sent };
         let item = Item { dataset: kind.name(), key: record.key, payload: record.json, origin };
-        target.send(&item)?;
+        let has_failed = target.send(&item)? == SendResult::Failed;
         labels.write(&mut simulation)?;
         progress.sent(sent);
-        if sent.is_multiple_of(CHECK_EVERY) && target.status().undelivered > 0 {
+        let looks = sent.is_multiple_of(CHECK_EVERY);
+        if has_failed || (looks && target.tally().status().undelivered > 0) {
             break;
         }
     }
@@ -235,42 +219,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     progress.finish();
     labels.lines.finish()?;
 
-    let counts = simulation.counts();
-    let status = target.status();
-    let throughput = Throughput::new(sent, started.elapsed(), status, &pace);
-    let summary = Summary {
-        dataset: kind.name(),
-        target: arguments.to.name.to_string(),
-        seed: arguments.seed,
-        records: sent,
-        undelivered: status.undelivered,
-        retried: status.retried,
-        rejected: status.rejected,
-        rejected_by_code: target.rejected(),
-        late: counts.late,
-        duplicates: counts.duplicates,
-        dropped: counts.dropped,
-        spikes: counts.spikes,
-        throughput,
-    };
-    let details = [
-        ("undelivered", summary.undelivered),
-        ("retried", summary.retried),
-        ("rejected", summary.rejected),
-        ("late", summary.late),
-        ("duplicates", summary.duplicates),
-        ("dropped", summary.dropped),
-        ("spikes", summary.spikes),
-    ];
-    let title = format!("{} to {}", summary.dataset, summary.target);
-    let shown = Report {
-        title: &title,
-        records: sent,
-        details: &details,
-        throughput: &summary.throughput,
-        data_on_stdout: arguments.to.name == TargetName::Stdout,
-    };
-    shown.print(&summary, arguments.format)?;
+    let made = simulation.counts();
+    let (late, duplicates, dropped) = (made.late, made.duplicates, made.dropped);
+    let counts = Counts { late, duplicates, dropped, spikes: made.spikes };
+    let details =
+        [("late", late), ("duplicates", duplicates), ("dropped", dropped), ("spikes", made.spikes)];
+    let (name, dataset) = (&arguments.to.name, kind.name());
+    let feed = Simulated { dataset, target: name.to_string(), seed: arguments.seed };
+    let summary = Summary::new(feed, sent, target.as_ref(), counts, started, &pace);
+    let title = format!("{dataset} to {name}");
+    summary.print(&title, &details, arguments.format, *name == TargetName::Stdout)?;
     Ok(summary::outcome(target.as_ref()))
 }
 
@@ -329,15 +287,6 @@ struct Line<'a> {
     size: f64,
 }
 
-fn tempo(arguments: &Arguments) -> Tempo {
-    match (arguments.rate, arguments.speed, arguments.start) {
-        (Some(rate), ..) => Tempo::Rate(rate),
-        (_, Some(speed), _) => Tempo::Speed(speed),
-        (.., Some(Start::Now)) => Tempo::Speed(1.0),
-        _ => Tempo::Free,
-    }
-}
-
 fn settings(arguments: &Arguments, kind: FeedKind) -> Result<Settings> {
     let usual = Settings::of(kind);
     let in_millis =
@@ -346,11 +295,7 @@ fn settings(arguments: &Arguments, kind: FeedKind) -> Result<Settings> {
         seed: arguments.seed,
         devices: arguments.devices.unwrap_or(usual.devices),
         interval_ms: arguments.interval.map_or(Ok(usual.interval_ms), in_millis)?,
-        start_ms: match arguments.start {
-            None => usual.start_ms,
-            Some(Start::At(time)) => time.as_millisecond(),
-            Some(Start::Now) => Timestamp::now().as_millisecond(),
-        },
+        start_ms: arguments.start.map_or(usual.start_ms, |start| start.time().as_millisecond()),
         duration_ms: arguments.duration.map(in_millis).transpose()?,
         rates: arguments.chances.rates(),
     })

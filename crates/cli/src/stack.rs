@@ -1,15 +1,16 @@
-//! Outputs and parameters of a deployed stack.
+//! AWS environment, and the outputs and parameters of a deployed stack.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 
 use anyhow::{Context as _, Result, anyhow};
 use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
-use tributary_aws::clients::SdkConfig;
+use tokio::runtime;
+use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::error::chain;
 
 /// Outputs and parameters of a stack.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Stack {
     pub name: String,
     outputs: BTreeMap<String, String>,
@@ -23,15 +24,15 @@ impl Stack {
         let answer = client.describe_stacks().stack_name(name).send().await.map_err(|error| {
             anyhow!("the outputs of stack {name} cannot be read: {}", why(&error))
         })?;
-        let (mut outputs, mut parameters) = (BTreeMap::new(), BTreeMap::new());
+        let mut read = Self { name: name.to_owned(), ..Self::default() };
         for stack in answer.stacks.into_iter().flatten() {
             let given = stack.outputs.into_iter().flatten();
-            outputs.extend(given.filter_map(|it| Some((it.output_key?, it.output_value?))));
+            read.outputs.extend(given.filter_map(|it| Some((it.output_key?, it.output_value?))));
             let given = stack.parameters.into_iter().flatten();
-            parameters
-                .extend(given.filter_map(|it| Some((it.parameter_key?, it.parameter_value?))));
+            let given = given.filter_map(|it| Some((it.parameter_key?, it.parameter_value?)));
+            read.parameters.extend(given);
         }
-        Ok(Self { name: name.to_owned(), outputs, parameters })
+        Ok(read)
     }
 
     /// Returns the functions of the stack: each by its name in the batch counts and its name in
@@ -59,6 +60,13 @@ impl Stack {
         let value = self.outputs.get(key).map(String::as_str);
         value.with_context(|| format!("stack {} has no output {key}", self.name))
     }
+}
+
+/// Runs `work` with the configuration of the AWS environment.
+pub(crate) fn with_aws<T>(work: impl AsyncFnOnce(&SdkConfig) -> Result<T>) -> Result<T> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("nothing can be read")?;
+    runtime.block_on(async { work(&clients::load().await).await })
 }
 
 /// Returns why a call failed: the service's message, or else the chain of errors on the way to it.

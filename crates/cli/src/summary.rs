@@ -1,17 +1,18 @@
 //! Summary of a feed, as a table or as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::output::{eprint_line, print_summary};
 use crate::pace::Pace;
+use crate::table;
 use crate::target::{Status, Target};
 
 /// Format of a summary: a table on standard error, or one JSON object on standard output. The
@@ -22,21 +23,32 @@ pub(crate) enum Format {
     Json,
 }
 
+impl Format {
+    /// Returns `value` as one JSON object, or else the text of `table`.
+    pub(crate) fn text(
+        self,
+        value: &impl Serialize,
+        table: impl FnOnce() -> String,
+    ) -> serde_json::Result<String> {
+        if self == Self::Json { serde_json::to_string(value) } else { Ok(table()) }
+    }
+}
+
 /// Throughput of a feed, and whether the target, the pace or the source limited it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Throughput {
+struct Throughput {
     /// Duration in seconds of wall-clock time.
-    pub seconds: f64,
+    seconds: f64,
     /// Records per second.
-    pub rate: u64,
+    rate: u64,
     /// `target` if most of the time was spent waiting for it, `pace` if a tempo was kept, else
     /// `source`.
-    pub slower: &'static str,
+    slower: &'static str,
     /// Lag behind the tempo at the end, if over 1 second.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub behind_seconds: Option<f64>,
+    behind_seconds: Option<f64>,
     /// Share of the time spent waiting for the target.
-    pub waited_share: f64,
+    waited_share: f64,
 }
 
 impl Throughput {
@@ -45,9 +57,9 @@ impl Throughput {
         clippy::cast_sign_loss,
         reason = "a positive rate, for a person"
     )]
-    pub(crate) fn new(records: u64, elapsed: Duration, status: Status, pace: &Pace) -> Self {
+    fn new(records: u64, elapsed: Duration, waited: Duration, pace: &Pace) -> Self {
         let seconds = elapsed.as_secs_f64().max(1e-6);
-        let waited_share = (status.waited.as_secs_f64() / seconds).min(1.0);
+        let waited_share = (waited.as_secs_f64() / seconds).min(1.0);
         let behind = pace.behind();
         let slower = match behind {
             None if !pace.is_free() => "pace",
@@ -85,57 +97,92 @@ impl Throughput {
     }
 }
 
-fn thousandths(value: f64) -> f64 {
+/// Rounds seconds to milliseconds.
+pub(crate) fn thousandths(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-/// Summary as a table.
-pub(crate) struct Report<'a> {
-    /// Name of the feed and its target.
-    pub title: &'a str,
-    pub records: u64,
-    /// Further counts. Those that are 0 are left out.
-    pub details: &'a [(&'a str, u64)],
-    pub throughput: &'a Throughput,
-    /// Set if records go to standard output.
-    pub data_on_stdout: bool,
+/// Result of a feed: what it is, its counts, and those that only such a feed has.
+#[derive(Serialize)]
+pub(crate) struct Summary<F, C> {
+    #[serde(flatten)]
+    feed: F,
+    /// Records sent in this run.
+    records: u64,
+    #[serde(flatten)]
+    status: Status,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rejected_by_code: BTreeMap<String, u64>,
+    #[serde(flatten)]
+    counts: C,
+    #[serde(flatten)]
+    throughput: Throughput,
 }
 
-impl Report<'_> {
-    /// Prints the summary; `summary` holds the same values for JSON.
-    pub(crate) fn print(&self, summary: &impl Serialize, format: Format) -> Result<()> {
+impl<F: Serialize, C: Serialize> Summary<F, C> {
+    pub(crate) fn new(
+        feed: F,
+        records: u64,
+        target: &dyn Target,
+        counts: C,
+        started: Instant,
+        pace: &Pace,
+    ) -> Self {
+        let (status, rejected_by_code) = (target.tally().status(), target.tally().rejected());
+        let throughput = Throughput::new(records, started.elapsed(), status.waited, pace);
+        Self { feed, records, status, rejected_by_code, counts, throughput }
+    }
+
+    /// Prints the summary of the feed `title`, with `details` in the table. Counts that are 0 are
+    /// left out of the table.
+    pub(crate) fn print(
+        &self,
+        title: &str,
+        details: &[(&str, u64)],
+        format: Format,
+        data_on_stdout: bool,
+    ) -> Result<()> {
         if format == Format::Json {
-            let text = serde_json::to_string(summary)?;
-            return Ok(print_summary(&text, self.data_on_stdout)?);
+            return Ok(print_summary(&serde_json::to_string(self)?, data_on_stdout)?);
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        let counts = self.details.iter().filter(|(_, count)| *count > 0);
-        for (name, count) in [("records", self.records)].iter().chain(counts) {
-            table.add_row([(*name).to_owned(), HumanCount(*count).to_string()]);
-        }
-        if let Some(column) = table.column_mut(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        eprint_line(&format!(
-            " {}\n{table}\n\n {}",
-            self.title,
-            self.throughput.line(self.records)
-        ));
+        let Status { undelivered, retried, rejected, .. } = self.status;
+        let all = [("undelivered", undelivered), ("retried", retried), ("rejected", rejected)];
+        let others = all.iter().chain(details).filter(|(_, count)| *count > 0);
+        let table = table::counts([("records", self.records)].iter().chain(others).copied());
+        eprint_line(&format!(" {title}\n{table}\n\n {}", self.throughput.line(self.records)));
         Ok(())
     }
 }
 
 /// Returns the exit code, and prints why records are undelivered if any are.
 pub(crate) fn outcome(target: &dyn Target) -> ExitCode {
-    let undelivered = target.status().undelivered;
+    let undelivered = target.tally().status().undelivered;
     if undelivered == 0 {
         return ExitCode::SUCCESS;
     }
-    let why = target.last_error().unwrap_or_else(|| "no answer".to_owned());
+    let why = target.tally().last_error().unwrap_or_else(|| "no answer".to_owned());
     eprint_line(&format!(
         "tributary: {} records were not delivered: {why}",
         HumanCount(undelivered)
     ));
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pace::Tempo;
+
+    #[test]
+    fn target_is_slower_beyond_half_the_time() {
+        let slower = |waited_ms, tempo| {
+            let (second, waited) = (Duration::from_secs(1), Duration::from_millis(waited_ms));
+            let throughput = Throughput::new(500, second, waited, &Pace::new(tempo));
+            (throughput.slower, throughput.waited_share, throughput.rate)
+        };
+
+        assert_eq!(slower(700, Tempo::Free), ("target", 0.7, 500));
+        assert_eq!(slower(300, Tempo::Free), ("source", 0.3, 500));
+        assert_eq!(slower(700, Tempo::Rate(500.0)), ("pace", 0.7, 500));
+    }
 }

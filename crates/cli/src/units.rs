@@ -51,6 +51,16 @@ pub(crate) enum Start {
     Now,
 }
 
+impl Start {
+    /// Returns the time.
+    pub(crate) fn time(self) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Now => Timestamp::now(),
+        }
+    }
+}
+
 /// Parses `now`, RFC 3339, or a date, which is midnight UTC.
 pub(crate) fn start(text: &str) -> Result<Start, String> {
     if text == "now" {

@@ -4,22 +4,20 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::ArgGroup;
-use comfy_table::{CellAlignment, Table, presets};
 use jiff::Timestamp;
-use tokio::runtime;
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::env::Env;
-use tributary_aws::windows::{Range, WindowStore, WindowTable};
+use tributary_aws::windows::{Item, Range, WindowStore, WindowTable};
 use tributary_cassandra::ClusterConfig;
 use tributary_config::{PIPELINE, PipelineConfig};
-use tributary_model::event::Event;
 use tributary_windows::{Phase, Spec, Window};
 
 use crate::output::print_line;
 use crate::run::named;
-use crate::stack::Stack;
+use crate::stack::{Stack, with_aws};
 use crate::summary::Format;
-use crate::units;
+use crate::table::table;
+use crate::units::{self, Start};
 
 /// Maximum number of windows per command: all of them are held in memory.
 const MAX_WINDOWS: usize = 100_000;
@@ -39,11 +37,11 @@ pub(crate) struct Arguments {
 
     /// Earliest start of a window, inclusive: a date or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = units::start)]
-    from: Option<units::Start>,
+    from: Option<Start>,
 
     /// Latest start of a window, exclusive: a date or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = units::start)]
-    to: Option<units::Start>,
+    to: Option<Start>,
 
     /// Maximum number of windows, the newest ones
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -80,19 +78,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let specs = PipelineConfig::from_toml(PIPELINE)?.window_specs()?;
     let spec = choose(&specs, arguments)?;
     let range = range(arguments)?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("nothing can be read")?;
-    runtime.block_on(async {
-        let config = clients::load().await;
-        match place(arguments, &config).await? {
-            Place::Table(name) => {
-                let table = WindowTable::new(clients::dynamodb(&config), name);
-                show(&table, spec, range, arguments).await
-            }
-            Place::Cluster(cluster) => {
-                show(&cluster.open(&config).await?, spec, range, arguments).await
-            }
+    with_aws(async |config| match place(arguments, config).await? {
+        Place::Table(name) => {
+            let table = WindowTable::new(clients::dynamodb(config), name);
+            show(&table, spec, range, arguments).await
         }
+        Place::Cluster(cluster) => show(&cluster.open(config).await?, spec, range, arguments).await,
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -113,13 +104,8 @@ fn choose<'s>(specs: &'s [Spec], arguments: &Arguments) -> Result<&'s Spec> {
 }
 
 fn range(arguments: &Arguments) -> Result<Range> {
-    let time = |start: Option<units::Start>, otherwise| match start {
-        None => otherwise,
-        Some(units::Start::At(time)) => time,
-        Some(units::Start::Now) => Timestamp::now(),
-    };
-    let from = time(arguments.from, Timestamp::MIN);
-    let until = time(arguments.to, Timestamp::MAX);
+    let from = arguments.from.map_or(Timestamp::MIN, Start::time);
+    let until = arguments.to.map_or(Timestamp::MAX, Start::time);
     if from >= until {
         bail!("--from is not before --to");
     }
@@ -180,12 +166,11 @@ async fn show<S: WindowStore>(
 ) -> Result<()> {
     let group = arguments.key.as_str();
     let items = store.range(&spec.id, group, range).await.map_err(|error| anyhow!("{error}"))?;
-    let mut windows = Vec::with_capacity(items.len());
-    for item in &items {
-        let window = Window::from_json(&item.body)
-            .with_context(|| format!("the window of {} is none", item.key.start))?;
-        windows.push(window);
-    }
+    let window = |item: &Item| {
+        Window::from_json(&item.body)
+            .with_context(|| format!("the window of {} is none", item.key.start))
+    };
+    let windows: Vec<_> = items.iter().map(window).collect::<Result<_>>()?;
     match arguments.format {
         Format::Json => {
             for window in &windows {
@@ -199,13 +184,12 @@ async fn show<S: WindowStore>(
 
 /// Returns the table: one line per window, with the mean of each measure and the anomaly tags.
 fn as_table(spec: &Spec, group: &str, windows: &[Window]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
     let means = || spec.measures.iter().map(|measure| format!("{measure}_mean"));
     let rates = || spec.rate.iter().map(|measure| format!("{measure}_per_h"));
     let names: Vec<_> = means().chain(rates()).collect();
     let head = ["start", "is", "count"].map(str::to_owned);
-    table.set_header(head.into_iter().chain(names.iter().cloned()).chain(["tags".to_owned()]));
+    let head = head.into_iter().chain(names.iter().cloned()).chain(["tags".to_owned()]);
+    let mut table = table(head, 2..3 + names.len());
     for window in windows {
         let event = window.event(spec, group);
         let number = |name: &str| match event.measures.get(name) {
@@ -220,20 +204,11 @@ fn as_table(spec: &Spec, group: &str, windows: &[Window]) -> String {
         let count = event.measures.get("count").map_or(0.0, |count| *count);
         let mut row = vec![event.event_time.to_string(), is, format!("{count}")];
         row.extend(names.iter().map(|name| number(name)));
-        row.push(tags(&event));
+        let tags = event.tags.iter().filter(|tag| **tag != "anomaly");
+        row.push(tags.map(AsRef::as_ref).collect::<Vec<_>>().join(" "));
         table.add_row(row);
-    }
-    for column in 2..3 + names.len() {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
     let count = windows.len();
     let text = format!(" {count} windows of {} for {group}, newest first", spec.id);
     if windows.is_empty() { text } else { format!("{}\n\n{text}", table.trim_fmt()) }
-}
-
-fn tags(event: &Event<'_>) -> String {
-    let kinds = event.tags.iter().filter(|tag| **tag != "anomaly");
-    kinds.map(AsRef::as_ref).collect::<Vec<_>>().join(" ")
 }

@@ -1,7 +1,6 @@
 //! Shipped configuration: the files of `config/`, compiled in.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::{MeasureRanges, Schemas};
@@ -44,7 +43,7 @@ impl PipelineConfig {
     ///
     /// If the text does not have this shape. The message holds line and column.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        from_toml("pipeline.toml", text)
+        toml::from_str(text).map_err(|error| ConfigError::new("pipeline.toml", error.to_string()))
     }
 
     /// Returns the fields of every dataset's readings, within the configured ranges.
@@ -102,11 +101,6 @@ impl PipelineConfig {
         let schemas = self.schemas();
         check(text, &schemas, &WindowFields::of(&self.windows, &schemas))
     }
-}
-
-/// Parses the text of a configuration `file`.
-fn from_toml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|error| ConfigError::new(file, error.to_string()))
 }
 
 #[cfg(test)]

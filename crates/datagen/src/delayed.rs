@@ -1,36 +1,25 @@
 //! Records that are sent later than they were generated.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Record to send later.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 pub(crate) struct DelayedRecord {
-    /// Time at which it is sent.
-    pub(crate) due_ms: i64,
-    /// Order among records that are due at the same time.
-    order: u64,
     /// True if the record has been sent before; false if it is late.
     pub(crate) is_duplicate: bool,
     pub(crate) json: Vec<u8>,
-    key_start: usize,
-    key_end: usize,
-}
-
-impl DelayedRecord {
-    pub(crate) fn key(&self) -> Range<usize> {
-        self.key_start..self.key_end
-    }
+    pub(crate) key: Range<usize>,
 }
 
 /// Delayed records, earliest first.
 #[derive(Debug, Default)]
 pub(crate) struct DelayedRecords {
-    heap: BinaryHeap<Reverse<DelayedRecord>>,
+    /// Records by the time at which they are sent, and by order among those of the same time.
+    records: BTreeMap<(i64, u64), DelayedRecord>,
     count: u64,
-    /// Buffers for reuse.
-    free: Vec<Vec<u8>>,
+    /// Buffers for reuse; the caller of [`Self::pop`] puts them back.
+    pub(crate) free: Vec<Vec<u8>>,
 }
 
 impl DelayedRecords {
@@ -39,23 +28,15 @@ impl DelayedRecords {
         copy.clear();
         copy.extend_from_slice(json);
         self.count += 1;
-        let (key_start, key_end) = (key.start, key.end);
-        let order = self.count;
-        let late = DelayedRecord { due_ms, order, is_duplicate, json: copy, key_start, key_end };
-        self.heap.push(Reverse(late));
+        let late = DelayedRecord { is_duplicate, json: copy, key };
+        self.records.insert((due_ms, self.count), late);
     }
 
-    /// Removes the first record that is due by `time_ms`; without a time, the first of all.
-    pub(crate) fn pop(&mut self, time_ms: Option<i64>) -> Option<DelayedRecord> {
-        let Reverse(first) = self.heap.peek()?;
-        if time_ms.is_some_and(|time| first.due_ms > time) {
-            return None;
-        }
-        self.heap.pop().map(|Reverse(late)| late)
-    }
-
-    /// Takes a buffer back for reuse.
-    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
-        self.free.push(buffer);
+    /// Removes the first record that is due by `time_ms`, and returns it with its time; without a
+    /// time, the first of all.
+    pub(crate) fn pop(&mut self, time_ms: Option<i64>) -> Option<(i64, DelayedRecord)> {
+        let first = self.records.first_entry()?;
+        let (due_ms, _) = *first.key();
+        time_ms.is_none_or(|time| due_ms <= time).then(|| (due_ms, first.remove()))
     }
 }

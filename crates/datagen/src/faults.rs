@@ -121,21 +121,16 @@ impl Faults {
             chance -= share;
             (chance < 0.0).then_some(kind)
         })?;
-        let (shortest_h, longest_h) = match kind {
-            FaultKind::Drift => (0.5, 1.5),
-            FaultKind::Stuck => (0.5, 2.5),
-            _ => (1.0, 3.0),
+        let size = signed(bits(3));
+        // Shortest and longest duration in hours, and the size in °C, or °C per hour.
+        let (shortest_h, longest_h, size) = match kind {
+            FaultKind::Drift => (0.5, 1.5, 4.0 * size.signum() + 8.0 * size),
+            FaultKind::Stuck => (0.5, 2.5, 0.0),
+            _ => (1.0, 3.0, size.signum() + 3.0 * size),
         };
         let hour = in_units(HOUR_MS, 1);
         let starts = (hour * (0.25 + 2.0 * unit(bits(1)))) as i64;
         let lasts = (hour * (shortest_h + (longest_h - shortest_h) * unit(bits(2)))) as i64;
-        let size = signed(bits(3));
-        // In °C, or °C per hour.
-        let size = match kind {
-            FaultKind::LevelShift => size.signum() + 3.0 * size,
-            FaultKind::Drift => 4.0 * size.signum() + 8.0 * size,
-            _ => 0.0,
-        };
         let from_ms = slot.saturating_mul(SLOT_MS).saturating_add(starts);
         Some(Episode { kind, from_ms, to_ms: from_ms.saturating_add(lasts), size })
     }

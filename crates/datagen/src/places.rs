@@ -4,8 +4,8 @@
 
 use crate::weather::Spot;
 
-/// Time zone by its name in the accidents dataset, with its name in the time zone database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Time zone of a place.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Zone {
     Eastern,
     Central,
@@ -13,29 +13,8 @@ pub(crate) enum Zone {
     Pacific,
 }
 
-impl Zone {
-    pub(crate) const ALL: [Self; 4] = [Self::Eastern, Self::Central, Self::Mountain, Self::Pacific];
-
-    /// Returns the name in rows; Arizona also uses `US/Mountain`.
-    pub(crate) fn in_rows(self) -> &'static str {
-        match self {
-            Self::Eastern => "US/Eastern",
-            Self::Central => "US/Central",
-            Self::Mountain => "US/Mountain",
-            Self::Pacific => "US/Pacific",
-        }
-    }
-
-    /// Returns the name in the time zone database.
-    pub(crate) fn iana(self) -> &'static str {
-        match self {
-            Self::Eastern => "America/New_York",
-            Self::Central => "America/Chicago",
-            Self::Mountain => "America/Denver",
-            Self::Pacific => "America/Los_Angeles",
-        }
-    }
-}
+/// Names of the zones in rows, in the order of [`Zone`]; Arizona also uses `US/Mountain`.
+pub(crate) const ZONES: [&str; 4] = ["US/Eastern", "US/Central", "US/Mountain", "US/Pacific"];
 
 /// City, with the fields of its rows.
 #[derive(Debug)]

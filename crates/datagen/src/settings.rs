@@ -1,6 +1,7 @@
 //! Settings of a simulation.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use crate::DAY_MS;
 use crate::faults::MAX_PER_DAY;
@@ -10,6 +11,9 @@ use crate::places::PLACES;
 const YEAR_2026_MS: i64 = 1_767_225_600_000;
 /// 2020-03-01T00:00:00Z.
 const MARCH_2020_MS: i64 = 1_583_020_800_000;
+
+/// Years with four digits.
+const YEARS_MS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
 /// Maximum number of devices: each is kept in memory.
 const MAX_DEVICES: u32 = 1_000_000;
@@ -37,15 +41,6 @@ impl FeedKind {
             Self::Telemetry => "telemetry",
             Self::Accidents => "accidents",
             Self::Covid => "covid",
-        }
-    }
-
-    /// Returns the maximum number of devices.
-    #[must_use]
-    pub fn max_devices(self) -> u32 {
-        match self {
-            Self::Covid => PLACES.len() as u32,
-            _ => MAX_DEVICES,
         }
     }
 }
@@ -129,27 +124,7 @@ impl Settings {
 
     /// Checks that a feed can be generated from these settings.
     pub(crate) fn check(&self, kind: FeedKind) -> Result<(), SettingsError> {
-        let max = kind.max_devices();
-        if self.devices == 0 || self.devices > max {
-            return Err(SettingsError(format!("{} can have 1 to {max} devices", kind.name())));
-        }
-        if self.interval_ms < 1 || self.interval_ms > 366 * DAY_MS {
-            return Err(SettingsError("an interval is 1 ms to 366 days".to_owned()));
-        }
-        if kind == FeedKind::Covid && self.interval_ms % DAY_MS != 0 {
-            return Err(SettingsError(
-                "covid counts by the day: the interval is whole days".into(),
-            ));
-        }
-        // Years with four digits.
-        if !(-62_135_596_800_000..=253_402_300_799_999).contains(&self.start_ms) {
-            return Err(SettingsError("the start is beyond the years 1 to 9999".to_owned()));
-        }
-        if self.start_ms.saturating_add(self.duration_ms.unwrap_or(0)) > LAST_MS {
-            let message =
-                "the feed would go on beyond 9999-12-30T22:00:00Z, the last time there is";
-            return Err(SettingsError(message.to_owned()));
-        }
+        let max = if kind == FeedKind::Covid { PLACES.len() as u32 } else { MAX_DEVICES };
         let rates = &self.rates;
         let shares = [
             ("drift", rates.drift),
@@ -159,34 +134,37 @@ impl Settings {
             ("duplicate", rates.duplicate),
             ("spike", rates.spike),
         ];
-        for (name, share) in shares {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(SettingsError(format!("the {name} rate is a share from 0 to 1")));
-            }
-        }
-        if rates.dropout > 0.99 {
-            return Err(SettingsError("a dropout rate above 0.99 leaves nothing to send".into()));
-        }
-        if !(0.0..=4.0).contains(&rates.storm) {
-            return Err(SettingsError("the storm rate is 0 to 4 a day".to_owned()));
-        }
         let faults =
             [("shift", rates.shift), ("fast drift", rates.fast_drift), ("stuck", rates.stuck)];
-        for (name, rate) in faults {
-            if !(0.0..=MAX_PER_DAY).contains(&rate) {
-                return Err(SettingsError(format!("the {name} rate is 0 to {MAX_PER_DAY} a day")));
-            }
-        }
         let all = faults.iter().map(|(_, rate)| rate).sum::<f64>();
-        if all > MAX_PER_DAY {
-            let message = "the shift, fast drift and stuck rates are 4 a day together at most";
-            return Err(SettingsError(message.to_owned()));
-        }
-        if all > 0.0 && kind != FeedKind::Telemetry {
-            let message = format!("{} has no sensors that shift, drift fast or stick", kind.name());
-            return Err(SettingsError(message));
-        }
-        Ok(())
+        let message = if self.devices == 0 || self.devices > max {
+            format!("{} can have 1 to {max} devices", kind.name())
+        } else if self.interval_ms < 1 || self.interval_ms > 366 * DAY_MS {
+            "an interval is 1 ms to 366 days".to_owned()
+        } else if kind == FeedKind::Covid && self.interval_ms % DAY_MS != 0 {
+            "covid counts by the day: the interval is whole days".to_owned()
+        } else if !YEARS_MS.contains(&self.start_ms) {
+            "the start is beyond the years 1 to 9999".to_owned()
+        } else if self.start_ms.saturating_add(self.duration_ms.unwrap_or(0)) > LAST_MS {
+            "the feed would go on beyond 9999-12-30T22:00:00Z, the last time there is".to_owned()
+        } else if let Some((name, _)) = shares.iter().find(|it| !(0.0..=1.0).contains(&it.1)) {
+            format!("the {name} rate is a share from 0 to 1")
+        } else if rates.dropout > 0.99 {
+            "a dropout rate above 0.99 leaves nothing to send".to_owned()
+        } else if !(0.0..=4.0).contains(&rates.storm) {
+            "the storm rate is 0 to 4 a day".to_owned()
+        } else if let Some((name, _)) =
+            faults.iter().find(|it| !(0.0..=MAX_PER_DAY).contains(&it.1))
+        {
+            format!("the {name} rate is 0 to {MAX_PER_DAY} a day")
+        } else if all > MAX_PER_DAY {
+            "the shift, fast drift and stuck rates are 4 a day together at most".to_owned()
+        } else if all > 0.0 && kind != FeedKind::Telemetry {
+            format!("{} has no sensors that shift, drift fast or stick", kind.name())
+        } else {
+            return Ok(());
+        };
+        Err(SettingsError(message))
     }
 }
 

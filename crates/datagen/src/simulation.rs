@@ -11,10 +11,10 @@ use crate::settings::{FeedKind, LAST_MS, Rates, Settings, SettingsError};
 use crate::weather::in_units;
 
 /// Mean number of consecutive readings that a device drops.
-const MAX_DROPOUT_READINGS: u32 = 8;
+const MEAN_DROPOUT_READINGS: u32 = 8;
 
 /// Maximum delay of a late record, in intervals.
-const MAX_DELAY_S: f64 = 60.0;
+const MAX_DELAY_INTERVALS: f64 = 60.0;
 
 /// Record, as it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,20 +55,13 @@ pub struct Simulation {
     /// Labels of the sensor faults, if enabled, and the start of the last labelled fault of each
     /// device.
     labels: Option<(Vec<Label>, Vec<Option<i64>>)>,
-    chances: Chances,
+    /// Random sequences of noise, dropout, late records, duplicates and spikes: a change of one
+    /// rate leaves the other draws unchanged.
+    chances: [Sequence; 5],
     counts: Counts,
     /// Current record, with the range of its key.
     json: Vec<u8>,
     key: Range<usize>,
-}
-
-/// Random sequences, one per purpose.
-struct Chances {
-    noise: Sequence,
-    dropout: Sequence,
-    late: Sequence,
-    duplicate: Sequence,
-    spike: Sequence,
 }
 
 impl Simulation {
@@ -79,7 +72,6 @@ impl Simulation {
     /// Returns an error if the settings are invalid.
     pub fn new(kind: FeedKind, settings: &Settings) -> Result<Self, SettingsError> {
         settings.check(kind)?;
-        let sequence = |purpose| Sequence::new(settings.seed, purpose);
         Ok(Self {
             model: model::of(kind, settings)?,
             step: 0,
@@ -87,13 +79,7 @@ impl Simulation {
             delayed: DelayedRecords::default(),
             faults: Faults::new(settings),
             labels: None,
-            chances: Chances {
-                noise: sequence(1),
-                dropout: sequence(2),
-                late: sequence(3),
-                duplicate: sequence(4),
-                spike: sequence(5),
-            },
+            chances: [1, 2, 3, 4, 5].map(|purpose| Sequence::new(settings.seed, purpose)),
             counts: Counts::default(),
             json: Vec::with_capacity(2048),
             key: 0..0,
@@ -135,16 +121,16 @@ impl Simulation {
                 .duration_ms
                 .is_some_and(|length| time_ms.saturating_sub(self.settings.start_ms) >= length)
                 || time_ms > LAST_MS;
-            if let Some(mut late) = self.delayed.pop((!over).then_some(time_ms)) {
-                self.key = late.key();
+            if let Some((due_ms, mut late)) = self.delayed.pop((!over).then_some(time_ms)) {
+                self.key = late.key;
                 std::mem::swap(&mut self.json, &mut late.json);
-                self.delayed.recycle(late.json);
+                self.delayed.free.push(late.json);
                 if late.is_duplicate {
                     self.counts.duplicates += 1;
                 } else {
                     self.counts.late += 1;
                 }
-                break late.due_ms;
+                break due_ms;
             }
             if over {
                 return None;
@@ -177,15 +163,13 @@ impl Simulation {
     /// Takes one reading. Returns true if there is a record to send now.
     fn take(&mut self, device: usize, time_ms: i64) -> bool {
         let rates = &self.settings.rates;
-        let (chances, counts) = (&mut self.chances, &mut self.counts);
-        let noise = [(); 3].map(|()| normal(chances.noise.bits()));
-        let has_noise = chances.noise.chance(rates.noise);
-        let (is_late, late_by) = (chances.late.chance(rates.late), unit(chances.late.bits()));
-        let again = chances.duplicate.chance(rates.duplicate);
-        let again_after = unit(chances.duplicate.bits());
-        let spike = chances.spike.chance(rates.spike);
-        let size = signed(chances.spike.bits());
-        let (drops_out, spell) = drops_out(&mut chances.dropout, rates);
+        let [noises, dropouts, lates, duplicates, spikes] = &mut self.chances;
+        let noise = [(); 3].map(|()| normal(noises.bits()));
+        let has_noise = noises.chance(rates.noise);
+        let (is_late, late_by) = (lates.chance(rates.late), unit(lates.bits()));
+        let (again, again_after) = (duplicates.chance(rates.duplicate), unit(duplicates.bits()));
+        let (spike, size) = (spikes.chance(rates.spike), signed(spikes.bits()));
+        let (drops_out, spell) = drops_out(dropouts, rates);
 
         let silent = &mut self.silent[device];
         let was_silent = *silent > 0;
@@ -195,18 +179,20 @@ impl Simulation {
             *silent = spell - 1;
         }
         if was_silent || drops_out {
-            counts.dropped += 1;
+            self.counts.dropped += 1;
             return false;
         }
 
         let episode = self.faults.at(device, time_ms);
         let is_stuck = episode.is_some_and(|episode| episode.kind == FaultKind::Stuck);
         let spike = spike && !is_stuck;
+        // Sensors drift for half a year at most.
+        let months = in_units(time_ms - self.settings.start_ms, 30 * DAY_MS).min(6.0);
         let reading = Reading {
             device,
             time_ms,
             noise: if has_noise { noise } else { [0.0; 3] },
-            drift: drift(&self.settings, device, in_months(&self.settings, time_ms)),
+            drift: drift(&self.settings, device, months),
             spike: if spike { size.signum() * (0.5 + 0.5 * size.abs()) } else { 0.0 },
             offset: episode.map_or(0.0, |episode| episode.offset(time_ms)),
             is_stuck,
@@ -215,13 +201,13 @@ impl Simulation {
         let Some(key) = self.model.write(&reading, &mut self.json) else { return false };
         self.key = key;
 
-        counts.spikes += u64::from(spike);
+        self.counts.spikes += u64::from(spike);
         self.label(&reading, episode);
         let interval = in_units(self.settings.interval_ms, 1);
         let mut sent_ms = time_ms;
         if is_late {
             // Most are a few intervals late, some are very late.
-            let intervals = 1.0 + (MAX_DELAY_S - 1.0) * late_by * late_by * late_by;
+            let intervals = 1.0 + (MAX_DELAY_INTERVALS - 1.0) * late_by * late_by * late_by;
             sent_ms = time_ms.saturating_add((intervals * interval) as i64);
             self.delayed.push(sent_ms, false, &self.json, self.key.clone());
         }
@@ -231,35 +217,32 @@ impl Simulation {
         }
         !is_late
     }
-}
 
-impl Simulation {
     /// Labels the fault of the reading that was just written.
     fn label(&mut self, reading: &Reading, episode: Option<Episode>) {
         let Some((labels, reported)) = &mut self.labels else { return };
         let Some((a_spike, a_month)) = self.model.units() else { return };
-        let device = || {
+        let mut label = |kind, from_ms, to_ms, size| {
             let key = self.json.get(self.key.clone()).unwrap_or_default();
-            String::from_utf8_lossy(key).into_owned()
+            let device = String::from_utf8_lossy(key).into_owned();
+            labels.push(Label { device, kind, from_ms, to_ms, size });
         };
-        let from_ms = reading.time_ms;
+        let time_ms = reading.time_ms;
         let reported = &mut reported[reading.device];
         let slow = drift(&self.settings, reading.device, 1.0);
         if reported.is_none() && slow != 0.0 {
-            let kind = FaultKind::SlowDrift;
-            let size = slow * a_month;
-            labels.push(Label { device: device(), kind, from_ms, to_ms: None, size });
+            label(FaultKind::SlowDrift, time_ms, None, slow * a_month);
         }
         let begun = reported.get_or_insert(i64::MIN);
         if let Some(Episode { kind, from_ms, to_ms, size }) = episode
             && from_ms > *begun
         {
             *begun = from_ms;
-            labels.push(Label { device: device(), kind, from_ms, to_ms: Some(to_ms), size });
+            label(kind, from_ms, Some(to_ms), size);
         }
         if reading.spike != 0.0 {
-            let (to_ms, size) = (Some(from_ms.saturating_add(1)), reading.spike * a_spike);
-            labels.push(Label { device: device(), kind: FaultKind::Spike, from_ms, to_ms, size });
+            let to_ms = time_ms.saturating_add(1);
+            label(FaultKind::Spike, time_ms, Some(to_ms), reading.spike * a_spike);
         }
     }
 }
@@ -267,16 +250,11 @@ impl Simulation {
 /// Draws whether a device starts to drop readings now, and how many.
 fn drops_out(chances: &mut Sequence, rates: &Rates) -> (bool, u32) {
     // Chosen so that the share `dropout` of all readings is dropped.
-    let mean = f64::from(MAX_DROPOUT_READINGS);
+    let mean = f64::from(MEAN_DROPOUT_READINGS);
     let enters = rates.dropout / (mean * (1.0 - rates.dropout) + rates.dropout);
     let falls = chances.chance(enters);
-    let spell = 1 + (chances.bits() % u64::from(2 * MAX_DROPOUT_READINGS - 1)) as u32;
+    let spell = 1 + (chances.bits() % u64::from(2 * MEAN_DROPOUT_READINGS - 1)) as u32;
     (falls, spell)
-}
-
-/// Returns the months that sensors have drifted, at most half a year.
-fn in_months(settings: &Settings, time_ms: i64) -> f64 {
-    in_units(time_ms - settings.start_ms, 30 * DAY_MS).min(6.0)
 }
 
 /// Returns the drift of a device's sensor after `months`, as a share of the model's drift in one

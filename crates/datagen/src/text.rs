@@ -1,6 +1,41 @@
-//! JSON writer: appends numbers and times to a reused buffer.
+//! JSON writer: appends fields, numbers and times to a reused buffer.
 
-use crate::DAY_MS;
+use std::ops::Range;
+
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::DateTimePrinter;
+
+/// JSON object at the beginning of a buffer, without its closing brace.
+pub(crate) struct Object<'a>(pub(crate) &'a mut Vec<u8>);
+
+impl Object<'_> {
+    /// Appends a field whose value is written by `write`. Returns the range of the value.
+    pub(crate) fn field(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+        let start = self.0.len();
+        write(self.0);
+        start..self.0.len()
+    }
+
+    /// Appends a field whose value is text without escapes. Returns the range of the text.
+    pub(crate) fn quoted(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+        let value = self.field(name, |out| {
+            out.push(b'"');
+            write(out);
+            out.push(b'"');
+        });
+        value.start + 1..value.end - 1
+    }
+
+    /// Appends a field with a text. Returns the range of the text.
+    pub(crate) fn text(&mut self, name: &str, text: &str) -> Range<usize> {
+        self.quoted(name, |out| out.extend_from_slice(text.as_bytes()))
+    }
+}
 
 /// Appends a whole number.
 pub(crate) fn push_whole(out: &mut Vec<u8>, value: u64) {
@@ -22,88 +57,45 @@ pub(crate) fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
 
 /// Appends a decimal fraction with exactly `places` digits after the point, at least one; never -0.
 pub(crate) fn push_decimal(out: &mut Vec<u8>, value: f64, places: usize) {
-    let (mut scale, mut factor) = (1_u64, 1.0);
-    for _ in 0..places {
-        scale *= 10;
-        factor *= 10.0;
-    }
-    let scaled = (value * factor).round() as i64;
+    let scale = 10_u32.pow(places as u32);
+    let scaled = (value * f64::from(scale)).round() as i64;
     if scaled < 0 {
         out.push(b'-');
     }
-    let scaled = scaled.unsigned_abs();
+    let (scaled, scale) = (scaled.unsigned_abs(), u64::from(scale));
     push_whole(out, scaled / scale);
     out.push(b'.');
     push_padded(out, scaled % scale, places);
 }
 
-/// Date and time of day, from milliseconds since 1970.
-pub(crate) struct Civil {
-    pub(crate) year: i64,
-    pub(crate) month: i64,
-    pub(crate) day: i64,
-    /// Milliseconds since midnight.
-    pub(crate) of_day: i64,
-}
+const PRINTER: DateTimePrinter = DateTimePrinter::new();
 
-impl Civil {
-    /// Computes the proleptic Gregorian date. Years are counted from March, so that the leap day is
-    /// the last.
-    pub(crate) fn of(time_ms: i64) -> Self {
-        let (days, of_day) = (time_ms.div_euclid(DAY_MS), time_ms.rem_euclid(DAY_MS));
-        let shifted = days + 719_468;
-        let era = shifted.div_euclid(146_097);
-        let day_of_era = shifted.rem_euclid(146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
-        Self { year, month, day, of_day }
-    }
-
-    /// Appends `2026-01-31`.
-    pub(crate) fn push_date(&self, out: &mut Vec<u8>) {
-        push_padded(out, self.year.unsigned_abs(), 4);
-        out.push(b'-');
-        push_padded(out, self.month.unsigned_abs(), 2);
-        out.push(b'-');
-        push_padded(out, self.day.unsigned_abs(), 2);
-    }
-
-    /// Appends `23:59:58`.
-    pub(crate) fn push_clock(&self, out: &mut Vec<u8>) {
-        let seconds = self.of_day.unsigned_abs() / 1_000;
-        push_padded(out, seconds / 3_600, 2);
-        out.push(b':');
-        push_padded(out, seconds / 60 % 60, 2);
-        out.push(b':');
-        push_padded(out, seconds % 60, 2);
-    }
+/// Appends `2026-01-31`.
+pub(crate) fn push_date(out: &mut Vec<u8>, time_ms: i64) {
+    check(PRINTER.print_date(&civil(time_ms).date(), out));
 }
 
 /// Appends RFC 3339 in UTC, with milliseconds unless they are 0.
 pub(crate) fn push_time(out: &mut Vec<u8>, time_ms: i64) {
-    let civil = Civil::of(time_ms);
-    civil.push_date(out);
-    out.push(b'T');
-    civil.push_clock(out);
-    let millis = civil.of_day.unsigned_abs() % 1_000;
-    if millis > 0 {
-        out.push(b'.');
-        push_padded(out, millis, 3);
-    }
+    let printer = PRINTER.precision(if time_ms % 1_000 == 0 { None } else { Some(3) });
+    check(printer.print_datetime(&civil(time_ms), &mut *out));
     out.push(b'Z');
 }
 
-/// Appends `2026-01-31 23:59:58`, the local time at `offset_ms` east of UTC.
-pub(crate) fn push_local(out: &mut Vec<u8>, time_ms: i64, offset_ms: i64) {
-    let civil = Civil::of(time_ms + offset_ms);
-    civil.push_date(out);
-    out.push(b' ');
-    civil.push_clock(out);
+/// Appends `2026-01-31 23:59:58`.
+pub(crate) fn push_local(out: &mut Vec<u8>, local_ms: i64) {
+    let printer = PRINTER.separator(b' ').precision(Some(0));
+    check(printer.print_datetime(&civil(local_ms), out));
+}
+
+/// Returns the date and time of day of milliseconds since 1970.
+fn civil(time_ms: i64) -> DateTime {
+    DateTime::constant(1970, 1, 1, 0, 0, 0, 0).saturating_add(SignedDuration::from_millis(time_ms))
+}
+
+#[expect(clippy::expect_used, reason = "a vector takes any bytes")]
+fn check(printed: Result<(), jiff::Error>) {
+    printed.expect("a vector takes any bytes");
 }
 
 #[cfg(test)]
@@ -140,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_local_time_may_be_of_another_day() {
-        let local = text(|out| push_local(out, 1_767_225_600_000, -5 * 3_600_000));
+        let local = text(|out| push_local(out, 1_767_225_600_000 - 5 * 3_600_000));
 
         assert_eq!(local, "2025-12-31 19:00:00");
     }

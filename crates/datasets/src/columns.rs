@@ -33,7 +33,8 @@ pub(crate) fn of_columns(
         let requires = requires(dataset, dataset.required_columns(), columns);
         return Err(Rejection::row(Code::MissingColumn, requires));
     }
-    best(required_columns, columns)?.ok_or_else(|| unknown(required_columns, columns, "columns"))
+    let required = <dyn Dataset>::required_columns;
+    best(required, columns)?.ok_or_else(|| unknown(required, columns, "columns"))
 }
 
 /// Returns the dataset of the first line of JSON Lines with these fields, if nothing else names it.
@@ -44,20 +45,11 @@ pub(crate) fn of_columns(
 ///
 /// See [`of_columns`].
 pub(crate) fn of_fields(fields: &[&str]) -> Result<&'static dyn Dataset, Rejection> {
-    if let Some(dataset) = best(required_columns, fields)? {
+    if let Some(dataset) = best(<dyn Dataset>::required_columns, fields)? {
         return Ok(dataset);
     }
-    best(required_fields, fields)?.ok_or_else(|| unknown(required_fields, fields, "fields"))
-}
-
-/// The columns without which a file is not of a dataset.
-fn required_columns(dataset: &dyn Dataset) -> Required {
-    dataset.required_columns()
-}
-
-/// The fields without which a row of JSON is no event.
-fn required_fields(dataset: &dyn Dataset) -> Required {
-    dataset.required_fields()
+    let required = <dyn Dataset>::required_fields;
+    best(required, fields)?.ok_or_else(|| unknown(required, fields, "fields"))
 }
 
 /// The dataset of which all that is `required` is there; of several, the most demanding.

@@ -82,21 +82,18 @@ impl<'a> FieldValue<'a> {
         let Some(text) = self.text(field)? else { return Ok(None) };
         // Rust reads "inf" and "nan" as numbers, and 1e999 as infinity: none of them is finite.
         let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-        let Some(number) = number else {
-            let message = format!("{} is not a finite number", shown(text));
-            return Err(Rejection::field(Code::InvalidNumber, field, message));
-        };
+        let number = number
+            .ok_or_else(|| wrong(Code::InvalidNumber, field, text, "is not a finite number"))?;
         if range.contains(&number) {
-            Ok(Some(number))
-        } else {
-            let (low, high) = range.into_inner();
-            let message = match (low.is_finite(), high.is_finite()) {
-                (true, true) => format!("{} is outside {low} to {high}", shown(text)),
-                (true, false) => format!("{} is below {low}", shown(text)),
-                _ => format!("{} is above {high}", shown(text)),
-            };
-            Err(Rejection::field(Code::OutOfRange, field, message))
+            return Ok(Some(number));
         }
+        let (low, high) = range.into_inner();
+        let what = match (low.is_finite(), high.is_finite()) {
+            (true, true) => format!("is outside {low} to {high}"),
+            (true, false) => format!("is below {low}"),
+            _ => format!("is above {high}"),
+        };
+        Err(wrong(Code::OutOfRange, field, text, &what))
     }
 
     /// Like [`FieldValue::number`], where the field must be there.
@@ -154,14 +151,11 @@ impl<'a> FieldValue<'a> {
         words: &[(&str, T)],
     ) -> Result<Option<T>, Rejection> {
         let Some(text) = self.text(field)? else { return Ok(None) };
-        match words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
-            Some(&(_, value)) => Ok(Some(value)),
-            None => {
-                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                let message = format!("{} is none of {}", shown(text), words.join(", "));
-                Err(Rejection::field(Code::UnknownValue, field, message))
-            }
-        }
+        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+        found.map(|&(_, value)| Some(value)).ok_or_else(|| {
+            let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            wrong(Code::UnknownValue, field, text, &format!("is none of {}", words.join(", ")))
+        })
     }
 
     /// `true` or `false`, in any case.
@@ -178,6 +172,11 @@ impl<'a> FieldValue<'a> {
 #[must_use]
 pub fn missing(field: &'static str) -> Rejection {
     Rejection::field(Code::MissingField, field, "is required and empty")
+}
+
+/// The rejection of a row for the `text` of a field.
+pub(crate) fn wrong(code: Code, field: &'static str, text: &str, what: &str) -> Rejection {
+    Rejection::field(code, field, format!("{} {what}", shown(text)))
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for FieldValue<'a> {

@@ -21,19 +21,17 @@ impl SourceName {
     pub fn s3(bucket: &str, key: &str, version_id: Option<&str>, etag: Option<&str>) -> Self {
         let version = version_id.or(etag).unwrap_or_default();
         let name = if version_id.is_some() { "versionId" } else { "etag" };
-        Self {
-            uri: format!("s3://{bucket}/{key}?{name}={version}"),
-            identity: [bucket.to_owned(), key.to_owned(), version.to_owned()],
-        }
+        Self::new(format!("s3://{bucket}/{key}?{name}={version}"), [bucket, key, version])
     }
 
     /// A local file, by the name it was given.
     #[must_use]
     pub fn file(name: &str) -> Self {
-        Self {
-            uri: format!("file:{name}"),
-            identity: ["file".to_owned(), name.to_owned(), String::new()],
-        }
+        Self::new(format!("file:{name}"), ["file", name, ""])
+    }
+
+    fn new(uri: String, identity: [&str; 3]) -> Self {
+        Self { uri, identity: identity.map(str::to_owned) }
     }
 
     /// The source position of a row: `s3://bucket/key?versionId=v#offset=1234&row=12`.

@@ -14,6 +14,8 @@ pub mod telemetry;
 mod times;
 mod us;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -21,7 +23,7 @@ pub(crate) use self::columns::{of_columns, of_fields};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::{Fields, MeasureRanges, Schemas};
-use tributary_model::event::Event;
+use tributary_model::event::{Attributes, Event, Kind, Measures, Text};
 use tributary_model::id::Id;
 use tributary_model::json::is_object;
 
@@ -107,6 +109,31 @@ fn row<'a, R: Deserialize<'a>>(payload: &'a str) -> Result<R, Rejection> {
         serde_json::from_str(payload).map_err(|error| unreadable(&error))
     } else {
         Err(Rejection::row(Code::InvalidJson, "the payload is not an object"))
+    }
+}
+
+/// Returns the event of a row, without location and tags.
+fn reading<'a>(
+    dataset: &'static str,
+    event_id: Id,
+    entity: Text<'a>,
+    event_time: Timestamp,
+    received_at: Option<Timestamp>,
+    measures: Measures<'a>,
+    attributes: Attributes<'a>,
+) -> Event<'a> {
+    Event {
+        kind: Kind::Reading,
+        dataset: Cow::Borrowed(dataset),
+        event_id: Cow::Owned(event_id.to_string()),
+        entity,
+        event_time,
+        received_at: received_at.unwrap_or(event_time),
+        location: None,
+        measures,
+        attributes,
+        tags: Vec::new(),
+        window: None,
     }
 }
 

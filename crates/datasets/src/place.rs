@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::field_value::{FieldValue, missing};
-use tributary_model::bad_row::{Code, Rejection, shown};
+use crate::field_value::{FieldValue, missing, wrong};
+use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::event::{Location, Text};
 
 const FIELD: &str = "location";
@@ -44,20 +44,20 @@ struct Point<'a> {
 /// for a repeated one, and [`Code::UnknownValue`] for anything else.
 pub(super) fn place(value: FieldValue<'_>) -> Result<Place<'_>, Rejection> {
     if let FieldValue::Json(json) = value {
-        return object(json);
+        return Ok(Place { point: object(json)?, name: None });
     }
     let Some(text) = value.into_text(FIELD)? else { return Ok(Place::default()) };
     if text.starts_with('{') {
-        return object(&text).map(|place| Place { point: place.point, name: None });
+        return Ok(Place { point: object(&text)?, name: None });
     }
     if let Some((lat, lon)) = coordinates(&text) {
-        return Ok(Place { point: Some(point(&lat, &lon, FIELD, FIELD)?), name: None });
+        return Ok(Place { point: Some(point([(&lat, FIELD), (&lon, FIELD)])?), name: None });
     }
     if text.contains(char::is_alphabetic) {
         return Ok(Place { point: None, name: Some(text) });
     }
-    let message = format!("{} is neither a name nor latitude,longitude", shown(&text));
-    Err(Rejection::field(Code::UnknownValue, FIELD, message))
+    let what = "is neither a name nor latitude,longitude";
+    Err(wrong(Code::UnknownValue, FIELD, &text, what))
 }
 
 /// The two numbers of `lat,lon`; of what is not two numbers, none.
@@ -68,34 +68,29 @@ fn coordinates(text: &str) -> Option<(FieldValue<'_>, FieldValue<'_>)> {
     (number(lat) && number(lon)).then(|| (value(lat), value(lon)))
 }
 
-fn object(json: &str) -> Result<Place<'static>, Rejection> {
-    let wrong = |message: &str| Rejection::field(Code::UnknownValue, FIELD, message);
+fn object(json: &str) -> Result<Option<Location<'static>>, Rejection> {
+    let unknown = |message: &str| Rejection::field(Code::UnknownValue, FIELD, message);
     if !super::is_object(json.as_bytes()) {
-        return Err(wrong("is an array and should be an object with latitude and longitude"));
+        return Err(unknown("is an array and should be an object with latitude and longitude"));
     }
     let Point { latitude, longitude } = serde_json::from_str(json).map_err(|error| {
         let rejection = super::unreadable(&error);
         match rejection.code {
             Code::DuplicateField => Rejection { field: Some(FIELD.into()), ..rejection },
-            _ => wrong("is no object that can be read"),
+            _ => unknown("is no object that can be read"),
         }
     })?;
     match (latitude.text(LATITUDE)?, longitude.text(LONGITUDE)?) {
-        (None, None) => Ok(Place::default()),
+        (None, None) => Ok(None),
         (None, Some(_)) => Err(missing(LATITUDE)),
         (Some(_), None) => Err(missing(LONGITUDE)),
-        (Some(_), Some(_)) => {
-            let point = point(&latitude, &longitude, LATITUDE, LONGITUDE)?;
-            Ok(Place { point: Some(point), name: None })
-        }
+        (Some(_), Some(_)) => point([(&latitude, LATITUDE), (&longitude, LONGITUDE)]).map(Some),
     }
 }
 
-fn point(
-    lat: &FieldValue<'_>,
-    lon: &FieldValue<'_>,
-    lat_field: &'static str,
-    lon_field: &'static str,
+/// Reads the two coordinates of a place, from -90 to 90 and -180 to 180 degrees.
+pub(super) fn point(
+    [(lat, lat_field), (lon, lon_field)]: [(&FieldValue<'_>, &'static str); 2],
 ) -> Result<Location<'static>, Rejection> {
     let lat = lat.required_number(lat_field, -90.0..=90.0)?;
     let lon = lon.required_number(lon_field, -180.0..=180.0)?;

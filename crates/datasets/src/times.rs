@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::Offset;
 
-use crate::field_value::FieldValue;
-use tributary_model::bad_row::{Code, Rejection, shown};
+use crate::field_value::{FieldValue, missing, wrong};
+use tributary_model::bad_row::{Code, Rejection};
 
 /// 2000-01-01T00:00:00Z in seconds of Unix time: the first that is read as such.
 const FIRST_SECOND: i64 = 946_684_800;
@@ -29,16 +29,13 @@ const AFTER_LAST_SECOND: i64 = 4_102_444_800;
 /// Nanoseconds in a unit of Unix time, and how many decimals of it a nanosecond resolves.
 const UNITS: [(i64, usize); 3] = [(1_000_000_000, 9), (1_000_000, 6), (1_000, 3)];
 
-/// The instant of a cell in any of the [forms](self).
+/// The instant of the field `timestamp`, in any of the [forms](self).
 ///
 /// # Errors
 ///
-/// [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
-pub(super) fn instant(
-    value: &FieldValue<'_>,
-    field: &'static str,
-) -> Result<Option<Timestamp>, Rejection> {
-    let Some(text) = value.text(field)? else { return Ok(None) };
+/// [`Code::MissingField`] for an empty field, [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
+pub(super) fn instant(value: &FieldValue<'_>) -> Result<Timestamp, Rejection> {
+    let text = value.text("timestamp")?.ok_or_else(|| missing("timestamp"))?;
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let read = if is_number {
         unix(text).ok_or("is no Unix time of 2000 to 2099 in s, ms or us")
@@ -47,35 +44,25 @@ pub(super) fn instant(
             .ok_or("is no date and time that exists")
             .and_then(|time| time.map_err(|_| "is beyond what a time can name"))
     };
-    read.map(Some).map_err(|what| {
-        Rejection::field(Code::InvalidTime, field, format!("{} {what}", shown(text)))
-    })
+    read.map_err(|what| wrong(Code::InvalidTime, "timestamp", text, what))
 }
 
-/// The date of a cell, `YYYY-MM-DD` and nothing else.
+/// The date of the field `date`, `YYYY-MM-DD` and nothing else.
 ///
 /// # Errors
 ///
-/// [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
-pub(super) fn date(value: &FieldValue<'_>, field: &'static str) -> Result<Option<Date>, Rejection> {
-    let Some(text) = value.text(field)? else { return Ok(None) };
-    let read = text.as_bytes().split_first_chunk().filter(|(_, rest)| rest.is_empty());
-    match read.and_then(|(date, _)| day(date)) {
-        Some(date) => Ok(Some(date)),
-        None => {
-            let message = format!("{} is no date that exists", shown(text));
-            Err(Rejection::field(Code::InvalidTime, field, message))
-        }
-    }
+/// [`Code::MissingField`] for an empty field, [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
+pub(super) fn date(value: &FieldValue<'_>) -> Result<Date, Rejection> {
+    let text = value.text("date")?.ok_or_else(|| missing("date"))?;
+    let date = text.as_bytes().try_into().ok().and_then(day);
+    date.ok_or_else(|| wrong(Code::InvalidTime, "date", text, "is no date that exists"))
 }
 
 /// Unix time in the one unit in which it lies in 2000 to 2099. Decimals beyond a nanosecond are
 /// refused, because they could not be kept.
 fn unix(text: &str) -> Option<Timestamp> {
-    let (whole, decimals) = match text.split_once('.') {
-        Some((whole, decimals)) => (whole, Some(decimals)),
-        None => (text, None),
-    };
+    let split = text.split_once('.');
+    let (whole, decimals) = split.map_or((text, None), |(whole, rest)| (whole, Some(rest)));
     let whole: i64 = whole.parse().ok()?;
     let (nanos, most_decimals) = UNITS.into_iter().find(|(nanos, _)| {
         let per_second = 1_000_000_000 / nanos;
@@ -157,8 +144,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, Code> {
-        let time = instant(&FieldValue::Text(Cow::Borrowed(text)), "timestamp");
-        time.map(|time| time.unwrap().to_string()).map_err(|rejection| rejection.code)
+        let time = instant(&FieldValue::Text(Cow::Borrowed(text)));
+        time.map(|time| time.to_string()).map_err(|rejection| rejection.code)
     }
 
     #[test]
@@ -241,7 +228,7 @@ mod tests {
     #[test]
     fn unrepresentable_time_has_its_own_message() {
         let message = |text: &'static str| {
-            instant(&FieldValue::Text(Cow::Borrowed(text)), "timestamp").unwrap_err().message
+            instant(&FieldValue::Text(Cow::Borrowed(text))).unwrap_err().message
         };
 
         for text in ["9999-12-31T23:59:59Z", "9999-12-30T23:59:59-12:00"] {
@@ -253,10 +240,10 @@ mod tests {
 
     #[test]
     fn a_date_is_a_date_alone() {
-        let read = |text| date(&FieldValue::Text(Cow::Borrowed(text)), "date");
+        let read = |text| date(&FieldValue::Text(Cow::Borrowed(text)));
 
-        assert_eq!(read("2021-02-05"), Ok(Some(Date::constant(2021, 2, 5))));
-        assert_eq!(read(" "), Ok(None));
+        assert_eq!(read("2021-02-05"), Ok(Date::constant(2021, 2, 5)));
+        assert_eq!(read(" "), Err(missing("date")));
         for text in ["2021-02-30", "2021-2-5", "20210205", "2021-02-05T00:00:00", "02/05/2021"] {
             assert_eq!(read(text).unwrap_err().code, Code::InvalidTime, "{text}");
         }
@@ -281,16 +268,16 @@ mod tests {
                 format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
             ];
             for spelling in spellings {
-                let read = instant(&FieldValue::Text(Cow::Borrowed(&spelling)), "timestamp");
-                prop_assert_eq!(read, Ok(Some(time)), "{}", spelling);
+                let read = instant(&FieldValue::Text(Cow::Borrowed(&spelling)));
+                prop_assert_eq!(read, Ok(time), "{}", spelling);
             }
         }
 
         #[test]
         fn any_text_is_a_time_or_a_rejection(text in "[0-9T:. Z+-]{0,32}|.{0,32}") {
             let value = FieldValue::Text(Cow::Owned(text));
-            let _ = instant(&value, "timestamp");
-            let _ = date(&value, "date");
+            let _ = instant(&value);
+            let _ = date(&value);
         }
     }
 }

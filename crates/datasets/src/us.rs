@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 /// State or territory (USPS code), its name, the zone of most of its people (IANA).
 ///
 /// Codes and names: <https://pe.usps.com/text/pub28/28apb.htm>.
-const STATES: &[(&str, &str, &str)] = &[
+pub(super) const STATES: &[(&str, &str, &str)] = &[
     ("AK", "Alaska", "America/Anchorage"),
     ("AL", "Alabama", "America/Chicago"),
     ("AR", "Arkansas", "America/Chicago"),
@@ -85,16 +85,6 @@ pub(super) fn state(code_or_name: &str) -> Option<(&'static str, &'static str)> 
     let is = |known: &str| known.eq_ignore_ascii_case(code_or_name);
     let (code, name, _) = STATES.iter().find(|(code, name, _)| is(name) || is(code))?;
     Some((code, name))
-}
-
-/// The codes of all states and territories.
-pub(super) fn codes() -> impl Iterator<Item = &'static str> {
-    STATES.iter().map(|(code, ..)| *code)
-}
-
-/// The names of all states and territories.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    STATES.iter().map(|(_, name, _)| *name)
 }
 
 /// The zone of an IANA name, links such as `US/Eastern` included.

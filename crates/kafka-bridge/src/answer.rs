@@ -31,21 +31,19 @@ pub enum BadAnswer {
 
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(default, rename = "batchItemFailures")]
+    #[serde(rename = "batchItemFailures")]
     failures: Option<Vec<Failure>>,
 }
 
 #[derive(Deserialize)]
 struct Failure {
-    #[serde(default, rename = "itemIdentifier")]
+    #[serde(rename = "itemIdentifier")]
     position: Option<Position>,
 }
 
 #[derive(Deserialize)]
 struct Position {
-    #[serde(default)]
     partition: Option<String>,
-    #[serde(default)]
     offset: Option<i64>,
 }
 
@@ -70,7 +68,7 @@ pub fn read(text: &str, batch: &[Record]) -> Result<FailedOffsets, BadAnswer> {
         else {
             return Err(BadAnswer::NoPosition);
         };
-        let known = batch.iter().find(|it| it.offset == offset && it.partition.is_called(&name));
+        let known = batch.iter().find(|it| it.offset == offset && it.partition.to_string() == name);
         let Some(record) = known else {
             return Err(BadAnswer::NotInBatch { partition: name, offset });
         };

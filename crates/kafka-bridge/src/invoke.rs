@@ -7,7 +7,6 @@ use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::error::DisplayErrorContext;
 use aws_sdk_lambda::primitives::Blob;
-use thiserror::Error;
 use tributary_aws::clients;
 
 /// Time limit of an invocation: Lambda's maximum and some time for the network.
@@ -15,32 +14,6 @@ const INVOCATION: Duration = Duration::from_secs(910);
 
 /// Time limit for connecting, which takes milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
-
-/// Invocation that failed as a whole.
-#[derive(Debug, Error)]
-#[error("{0}")]
-pub struct InvokeError(pub String);
-
-/// Function that can be invoked.
-pub trait Invoker {
-    /// Invokes the function with a payload and returns its answer, which may be empty.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the function was not called, failed or did not answer: nothing is known
-    /// to be delivered.
-    fn invoke(&self, payload: String) -> impl Future<Output = Result<String, InvokeError>>;
-}
-
-/// Function in this process.
-#[derive(Debug)]
-pub struct InProcess<F>(pub F);
-
-impl<F: AsyncFn(String) -> Result<String, InvokeError>> Invoker for InProcess<F> {
-    async fn invoke(&self, payload: String) -> Result<String, InvokeError> {
-        (self.0)(payload).await
-    }
-}
 
 /// Lambda function, called synchronously through the Invoke API.
 ///
@@ -64,27 +37,25 @@ impl LambdaFunction {
             .timeout_config(timeouts)
             .retry_config(RetryConfig::disabled())
             .build();
-        Self::new(Client::from_conf(config), name)
+        Self { client: Client::from_conf(config), name: name.to_owned() }
     }
 
-    /// Creates access to the function `name` through a client.
-    #[must_use]
-    pub fn new(client: Client, name: &str) -> Self {
-        Self { client, name: name.to_owned() }
-    }
-}
-
-impl Invoker for LambdaFunction {
-    async fn invoke(&self, payload: String) -> Result<String, InvokeError> {
+    /// Invokes the function with a payload and returns its answer, which may be empty.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the function was not called, failed or did not answer: nothing is known
+    /// to be delivered.
+    pub async fn invoke(&self, payload: String) -> Result<String, String> {
         let call = self.client.invoke().function_name(&self.name).payload(Blob::new(payload));
         let answer = call.send().await.map_err(|error| {
-            InvokeError(format!("lambda:Invoke on {}: {}", self.name, DisplayErrorContext(&error)))
+            format!("lambda:Invoke on {}: {}", self.name, DisplayErrorContext(&error))
         })?;
         let text = answer.payload().map(|it| String::from_utf8_lossy(it.as_ref()).into_owned());
         let text = text.unwrap_or_default();
         match answer.function_error() {
             None => Ok(text),
-            Some(kind) => Err(InvokeError(format!("{} failed ({kind}): {text}", self.name))),
+            Some(kind) => Err(format!("{} failed ({kind}): {text}", self.name)),
         }
     }
 }

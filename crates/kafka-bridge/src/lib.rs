@@ -11,3 +11,4 @@ pub mod batch;
 pub mod invoke;
 pub mod payload;
 pub mod poller;
+pub mod settings;

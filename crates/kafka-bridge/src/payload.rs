@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::{Serialize, Serializer};
 
 use crate::batch::{Partition, Record};
 
 /// Maximum number of bytes of a synchronous invocation.
 pub const MAX_BYTES: usize = 6 * 1024 * 1024;
 
-/// Record as the broker returns it.
-#[derive(Clone, Copy, Debug)]
+/// Record as the broker returns it and as a payload has it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Message<'a> {
     /// Name of the topic.
     pub topic: &'a str,
@@ -21,83 +22,38 @@ pub struct Message<'a> {
     pub partition: i32,
     /// Offset in the partition.
     pub offset: i64,
-    /// Milliseconds since 1970, and the clock they are from.
-    pub time: Time,
+    /// Milliseconds since 1970; -1 if the broker does not know the time.
+    pub timestamp: i64,
+    /// Clock of the time: `CREATE_TIME`, `LOG_APPEND_TIME` or `NO_TIMESTAMP_TYPE`.
+    pub timestamp_type: &'static str,
     /// Key; `None` if the record has none.
-    pub key: Option<&'a [u8]>,
+    pub key: Option<Base64<'a>>,
     /// Value; `None` for a tombstone.
-    pub value: Option<&'a [u8]>,
+    pub value: Option<Base64<'a>>,
     /// Headers in order; a name may occur twice.
-    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+    pub headers: &'a [Header<'a>],
 }
 
-/// Time of a record, in milliseconds since 1970.
+/// Bytes as base64.
 #[derive(Clone, Copy, Debug)]
-pub enum Time {
-    /// Unknown to the broker.
-    None,
-    /// Time of the producer's clock.
-    Create(i64),
-    /// Time of the broker's clock.
-    LogAppend(i64),
-}
+pub struct Base64<'a>(pub &'a [u8]);
 
-impl Time {
-    fn parts(self) -> (i64, &'static str) {
-        match self {
-            Self::None => (-1, "NO_TIMESTAMP_TYPE"),
-            Self::Create(millis) => (millis, "CREATE_TIME"),
-            Self::LogAppend(millis) => (millis, "LOG_APPEND_TIME"),
-        }
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&base64_simd::STANDARD.encode_to_string(self.0))
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Shape<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    timestamp: i64,
-    timestamp_type: &'static str,
-    key: Option<String>,
-    value: Option<String>,
-    headers: Vec<Header<'a>>,
-}
-
 /// Header: an object of its name and its bytes.
-struct Header<'a>(&'a str, Option<&'a [u8]>);
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'a>(pub &'a str, pub Option<&'a [u8]>);
 
 impl Serialize for Header<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // The mapping is written in Java, whose bytes are signed.
         let bytes: Option<Vec<i8>> =
             self.1.map(|bytes| bytes.iter().map(|byte| byte.cast_signed()).collect());
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(self.0, &bytes)?;
-        map.end()
-    }
-}
-
-impl Message<'_> {
-    /// Serializes the record for a payload.
-    ///
-    /// # Errors
-    ///
-    /// Returns no known error: text and numbers can always be serialized.
-    pub fn json(&self) -> serde_json::Result<String> {
-        let base64 = |bytes: &[u8]| base64_simd::STANDARD.encode_to_string(bytes);
-        let (timestamp, timestamp_type) = self.time.parts();
-        serde_json::to_string(&Shape {
-            topic: self.topic,
-            partition: self.partition,
-            offset: self.offset,
-            timestamp,
-            timestamp_type,
-            key: self.key.map(base64),
-            value: self.value.map(base64),
-            headers: self.headers.iter().map(|(name, bytes)| Header(name, *bytes)).collect(),
-        })
+        serializer.collect_map([(self.0, bytes)])
     }
 }
 
@@ -143,7 +99,7 @@ mod tests {
         Record {
             partition: Partition::new(message.topic, message.partition),
             offset: message.offset,
-            json: message.json().unwrap(),
+            json: serde_json::to_string(message).unwrap(),
             arrived: Instant::now(),
         }
     }
@@ -154,14 +110,17 @@ mod tests {
             topic: "telemetry",
             partition: 0,
             offset: 15,
-            time: Time::Create(1_545_084_650_987),
-            key: Some(b"device-1"),
-            value: Some(b"{\"a\":1}"),
-            headers: &[("trace", Some(&[0, 127, 128, 255])), ("trace", None)],
+            timestamp: 1_545_084_650_987,
+            timestamp_type: "CREATE_TIME",
+            key: Some(Base64(b"device-1")),
+            value: Some(Base64(b"{\"a\":1}")),
+            headers: &[Header("trace", Some(&[0, 127, 128, 255])), Header("trace", None)],
         };
+        let (timestamp, timestamp_type) = (7, "LOG_APPEND_TIME");
         let tombstone =
-            Message { offset: 16, time: Time::LogAppend(7), value: None, headers: &[], ..first };
-        let bare = Message { partition: 1, time: Time::None, key: None, ..tombstone };
+            Message { offset: 16, timestamp, timestamp_type, value: None, headers: &[], ..first };
+        let (timestamp, timestamp_type) = (-1, "NO_TIMESTAMP_TYPE");
+        let bare = Message { partition: 1, timestamp, timestamp_type, key: None, ..tombstone };
         let batch = [record(&first), record(&bare), record(&tombstone)];
 
         let payload: serde_json::Value =
@@ -176,9 +135,10 @@ mod tests {
             topic: "a",
             partition: 10,
             offset: 1,
-            time: Time::None,
+            timestamp: -1,
+            timestamp_type: "NO_TIMESTAMP_TYPE",
             key: None,
-            value: Some(b"x"),
+            value: Some(Base64(b"x")),
             headers: &[],
         };
         let other = Message { partition: 2, ..message };

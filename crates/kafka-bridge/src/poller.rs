@@ -21,9 +21,9 @@ use thiserror::Error;
 use tokio::runtime::{self, Runtime};
 
 use crate::answer::{self, FailedOffsets};
-use crate::batch::{Limits, Partition, Queue, Record};
-use crate::invoke::Invoker;
-use crate::payload::{self, Message, Time};
+use crate::batch::{Partition, Queue, Record};
+use crate::payload::{self, Base64, Header, Message};
+use crate::settings::Settings;
 
 /// Time that one poll waits for records when there is nothing to do.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -47,21 +47,6 @@ const COMMIT_AGAIN: Duration = Duration::from_millis(250);
 
 /// Number of full batches by which consumption may run ahead of the function.
 const PREFETCHED_BATCHES: usize = 2;
-
-/// Settings of a poller.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Bootstrap brokers, `HOST:PORT`, comma-separated.
-    pub brokers: String,
-    /// Topics. Each is an event source mapping of its own, with batches of its own.
-    pub topics: Vec<String>,
-    /// Name of the consumer group.
-    pub group: String,
-    /// Limits that complete a batch.
-    pub limits: Limits,
-    /// Idle time after which the poller ends, once records have arrived and all are delivered.
-    pub until_idle: Option<Duration>,
-}
 
 /// Report of a finished run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -133,10 +118,10 @@ impl ConsumerContext for RebalanceListener {
 }
 
 /// Poller that delivers topics to a function.
-pub struct Poller<I> {
+pub struct Poller<F> {
     settings: Settings,
     consumer: BaseConsumer<RebalanceListener>,
-    invoker: I,
+    function: F,
     runtime: Runtime,
     queues: BTreeMap<String, Queue>,
     progress: BTreeMap<Partition, PartitionProgress>,
@@ -160,13 +145,15 @@ struct PartitionProgress {
     dirty: Option<i64>,
 }
 
-impl<I: Invoker> Poller<I> {
-    /// Joins the group. Errors that are retried are reported to `trouble`, a line each.
+impl<F: AsyncFn(String) -> Result<String, String>> Poller<F> {
+    /// Joins the group. `function` receives a payload and returns its answer, which may be empty;
+    /// after an error, nothing is known to be delivered. Errors that are retried are reported to
+    /// `trouble`, a line each.
     ///
     /// # Errors
     ///
     /// Returns an error if the client cannot be created. Brokers that do not answer are waited for.
-    pub fn new(settings: Settings, invoker: I, trouble: fn(&str)) -> Result<Self, PollerError> {
+    pub fn new(settings: Settings, function: F, trouble: fn(&str)) -> Result<Self, PollerError> {
         let consumer: BaseConsumer<RebalanceListener> = ClientConfig::new()
             .set("bootstrap.servers", &settings.brokers)
             .set("client.id", "kafka-bridge")
@@ -190,7 +177,7 @@ impl<I: Invoker> Poller<I> {
             queues: settings.topics.iter().map(|it| (it.clone(), Queue::default())).collect(),
             settings,
             consumer,
-            invoker,
+            function,
             runtime,
             progress: BTreeMap::new(),
             is_paused: false,
@@ -227,7 +214,7 @@ impl<I: Invoker> Poller<I> {
 
     /// Consumes available records while no batch is complete.
     fn consume(&mut self) -> Result<(), PollerError> {
-        let waiting: usize = self.queues.values().map(Queue::len).sum();
+        let waiting: usize = self.queues.values().map(|it| it.records.len()).sum();
         self.pause(waiting >= PREFETCHED_BATCHES * self.settings.limits.records)?;
         let now = Instant::now();
         let next = self.queues.values().filter_map(|it| it.next_at(self.settings.limits.window));
@@ -267,7 +254,7 @@ impl<I: Invoker> Poller<I> {
         place.consumed = Some(place.consumed.unwrap_or(0).max(record.offset + 1));
         self.last_activity = record.arrived;
         if let Some(queue) = self.queues.get_mut(&record.partition.topic) {
-            queue.push(record);
+            queue.records.push(record);
         }
     }
 
@@ -341,12 +328,10 @@ impl<I: Invoker> Poller<I> {
             }
             self.report.calls += 1;
             self.count_redelivered(&batch);
-            let answer = self.runtime.block_on(self.invoker.invoke(payload));
-            let read = match answer {
-                Ok(text) => answer::read(&text, &batch).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            match read {
+            let answer = self.runtime.block_on((self.function)(payload));
+            let read =
+                |text: String| answer::read(&text, &batch).map_err(|error| error.to_string());
+            match answer.and_then(read) {
                 Ok(failed_offsets) => {
                     self.report.batches += 1;
                     self.finish_batch(&topic, batch, &failed_offsets);
@@ -432,7 +417,7 @@ impl<I: Invoker> Poller<I> {
         let Some(patience) = self.settings.until_idle else { return false };
         if self.progress.is_empty()
             || self.is_dirty()
-            || self.queues.values().any(|it| !it.is_empty())
+            || self.queues.values().any(|it| !it.records.is_empty())
             || self.last_activity.elapsed() < patience
         {
             return false;
@@ -472,28 +457,27 @@ fn is_coordinator_error(code: Code) -> bool {
 
 /// Converts a message to the record of a payload.
 fn record(message: &BorrowedMessage<'_>) -> Result<Record, PollerError> {
-    let headers: Vec<_> = message
-        .headers()
-        .map(|headers| headers.iter().map(|it| (it.key, it.value)).collect())
-        .unwrap_or_default();
-    let time = match message.timestamp() {
-        Timestamp::NotAvailable => Time::None,
-        Timestamp::CreateTime(millis) => Time::Create(millis),
-        Timestamp::LogAppendTime(millis) => Time::LogAppend(millis),
+    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    let headers: Vec<_> = headers.map(|it| Header(it.key, it.value)).collect();
+    let (timestamp, timestamp_type) = match message.timestamp() {
+        Timestamp::NotAvailable => (-1, "NO_TIMESTAMP_TYPE"),
+        Timestamp::CreateTime(millis) => (millis, "CREATE_TIME"),
+        Timestamp::LogAppendTime(millis) => (millis, "LOG_APPEND_TIME"),
     };
     let shape = Message {
         topic: message.topic(),
         partition: message.partition(),
         offset: message.offset(),
-        time,
-        key: message.key(),
-        value: message.payload(),
+        timestamp,
+        timestamp_type,
+        key: message.key().map(Base64),
+        value: message.payload().map(Base64),
         headers: &headers,
     };
     Ok(Record {
         partition: Partition::new(message.topic(), message.partition()),
         offset: message.offset(),
-        json: shape.json().map_err(io::Error::from)?,
+        json: serde_json::to_string(&shape).map_err(io::Error::from)?,
         arrived: Instant::now(),
     })
 }

@@ -93,7 +93,7 @@ fn read(rest: &[u8]) -> Result<Vec<UserRecord<'_>>, &'static str> {
 
     // The tables may follow the records that refer to them.
     let (mut keys, mut hash_keys, mut records) = (Vec::new(), Vec::new(), Vec::new());
-    for field in Fields::of(message) {
+    for field in Fields(message) {
         match field? {
             (PARTITION_KEY_TABLE, value) => keys.push(text(value)?),
             (EXPLICIT_HASH_KEY_TABLE, value) => hash_keys.push(text(value)?),
@@ -119,7 +119,7 @@ struct Entry<'a> {
 /// Decodes a Record. As in any proto2 message, the last of several values of a field counts.
 fn entry(value: Value<'_>) -> Result<Entry<'_>, &'static str> {
     let (mut key, mut hash_key, mut data) = (None, None, None);
-    for field in Fields::of(bytes(value)?) {
+    for field in Fields(bytes(value)?) {
         match field? {
             (PARTITION_KEY_INDEX, value) => key = Some(number(value)?),
             (EXPLICIT_HASH_KEY_INDEX, value) => hash_key = Some(number(value)?),

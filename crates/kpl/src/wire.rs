@@ -13,15 +13,9 @@ pub(super) enum Value<'a> {
 }
 
 /// Iterator over the fields of a message, as number and value. Ends at the first fault.
-pub(super) struct Fields<'a> {
-    rest: &'a [u8],
-}
+pub(super) struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(message: &'a [u8]) -> Self {
-        Self { rest: message }
-    }
-
     fn field(&mut self) -> Result<(u64, Value<'a>), &'static str> {
         let tag = self.varint()?;
         let value = match tag & 7 {
@@ -43,8 +37,8 @@ impl<'a> Fields<'a> {
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], &'static str> {
         let (taken, rest) =
-            self.rest.split_at_checked(length).ok_or("a field of the aggregate ends too early")?;
-        self.rest = rest;
+            self.0.split_at_checked(length).ok_or("a field of the aggregate ends too early")?;
+        self.0 = rest;
         Ok(taken)
     }
 
@@ -71,12 +65,12 @@ impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u64, Value<'a>), &'static str>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
+        if self.0.is_empty() {
             return None;
         }
         let field = self.field();
         if field.is_err() {
-            self.rest = &[];
+            self.0 = &[];
         }
         Some(field)
     }
@@ -125,7 +119,7 @@ mod tests {
     use super::*;
 
     fn fields(message: &[u8]) -> Result<Vec<(u64, Value<'_>)>, &'static str> {
-        Fields::of(message).collect()
+        Fields(message).collect()
     }
 
     #[test]

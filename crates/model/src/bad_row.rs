@@ -4,18 +4,19 @@ use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::id::Id;
 use crate::json::to_json;
-use crate::time::as_millis;
+use crate::time::{as_millis, as_optional_millis};
 
 /// Maximum characters of a name in a bad row that is too large even without its payload. Only
 /// records that no Tributary function wrote have such names.
 const MAX_NAME_CHARS: usize = 1024;
 
 /// Codes of bad rows. The list is closed because a code is a metric dimension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The record's data is not base64.
     BrokenBase64,
@@ -74,81 +75,47 @@ pub enum Code {
 }
 
 impl Code {
-    /// All codes.
-    pub const ALL: [Self; 27] = [
-        Self::BrokenBase64,
-        Self::BrokenAggregate,
-        Self::InvalidJson,
-        Self::DuplicateField,
-        Self::UnknownDataset,
-        Self::NotAnEvent,
-        Self::MissingField,
-        Self::InvalidNumber,
-        Self::OutOfRange,
-        Self::InvalidTime,
-        Self::UnknownValue,
-        Self::EventTooLarge,
-        Self::BrokenQuoting,
-        Self::WrongColumnCount,
-        Self::NotUtf8,
-        Self::NulByte,
-        Self::RowTooLarge,
-        Self::EmptyObject,
-        Self::MissingColumn,
-        Self::DuplicateColumn,
-        Self::HeaderTooLarge,
-        Self::ObjectMissing,
-        Self::ObjectChanged,
-        Self::TruncatedGzip,
-        Self::CorruptGzip,
-        Self::GzipRatio,
-        Self::Late,
+    /// All codes with their names in records and metrics, in the order of declaration.
+    pub const ALL: [(Self, &'static str); 27] = [
+        (Self::BrokenBase64, "broken_base64"),
+        (Self::BrokenAggregate, "broken_aggregate"),
+        (Self::InvalidJson, "invalid_json"),
+        (Self::DuplicateField, "duplicate_field"),
+        (Self::UnknownDataset, "unknown_dataset"),
+        (Self::NotAnEvent, "not_an_event"),
+        (Self::MissingField, "missing_field"),
+        (Self::InvalidNumber, "invalid_number"),
+        (Self::OutOfRange, "out_of_range"),
+        (Self::InvalidTime, "invalid_time"),
+        (Self::UnknownValue, "unknown_value"),
+        (Self::EventTooLarge, "event_too_large"),
+        (Self::BrokenQuoting, "broken_quoting"),
+        (Self::WrongColumnCount, "wrong_column_count"),
+        (Self::NotUtf8, "not_utf8"),
+        (Self::NulByte, "nul_byte"),
+        (Self::RowTooLarge, "row_too_large"),
+        (Self::EmptyObject, "empty_object"),
+        (Self::MissingColumn, "missing_column"),
+        (Self::DuplicateColumn, "duplicate_column"),
+        (Self::HeaderTooLarge, "header_too_large"),
+        (Self::ObjectMissing, "object_missing"),
+        (Self::ObjectChanged, "object_changed"),
+        (Self::TruncatedGzip, "truncated_gzip"),
+        (Self::CorruptGzip, "corrupt_gzip"),
+        (Self::GzipRatio, "gzip_ratio"),
+        (Self::Late, "late"),
     ];
 
     /// Returns the name used in records and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BrokenBase64 => "broken_base64",
-            Self::BrokenAggregate => "broken_aggregate",
-            Self::InvalidJson => "invalid_json",
-            Self::DuplicateField => "duplicate_field",
-            Self::UnknownDataset => "unknown_dataset",
-            Self::NotAnEvent => "not_an_event",
-            Self::MissingField => "missing_field",
-            Self::InvalidNumber => "invalid_number",
-            Self::OutOfRange => "out_of_range",
-            Self::InvalidTime => "invalid_time",
-            Self::UnknownValue => "unknown_value",
-            Self::EventTooLarge => "event_too_large",
-            Self::BrokenQuoting => "broken_quoting",
-            Self::WrongColumnCount => "wrong_column_count",
-            Self::NotUtf8 => "not_utf8",
-            Self::NulByte => "nul_byte",
-            Self::RowTooLarge => "row_too_large",
-            Self::EmptyObject => "empty_object",
-            Self::MissingColumn => "missing_column",
-            Self::DuplicateColumn => "duplicate_column",
-            Self::HeaderTooLarge => "header_too_large",
-            Self::ObjectMissing => "object_missing",
-            Self::ObjectChanged => "object_changed",
-            Self::TruncatedGzip => "truncated_gzip",
-            Self::CorruptGzip => "corrupt_gzip",
-            Self::GzipRatio => "gzip_ratio",
-            Self::Late => "late",
-        }
+        Self::ALL[self as usize].1
     }
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Code {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -176,9 +143,10 @@ impl Rejection {
 }
 
 /// Origin of a bad row: its source position and arrival time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Origin<'a> {
     /// The dataset, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<&'a str>,
     /// Source position: `s3://bucket/key?versionId=v#offset=0&row=1`, or the shard and sequence
     /// number.
@@ -186,10 +154,13 @@ pub struct Origin<'a> {
     /// Stable id of the source position: a row delivered twice is quarantined under one id.
     pub record_id: Cow<'a, str>,
     /// Shard of the record; absent at ingest.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub shard_id: Option<&'a str>,
     /// Sequence number of the record; absent at ingest.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence_number: Option<&'a str>,
     /// Arrival time of the record in the stream.
+    #[serde(skip_serializing_if = "Option::is_none", with = "as_optional_millis")]
     pub arrived_at: Option<Timestamp>,
 }
 
@@ -236,16 +207,8 @@ pub struct BadRow<'a> {
     pub message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dataset: Option<&'a str>,
-    source: &'a str,
-    record_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shard_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence_number: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "optional_millis")]
-    arrived_at: Option<Timestamp>,
+    #[serde(flatten)]
+    origin: &'a Origin<'a>,
     #[serde(with = "as_millis")]
     rejected_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,12 +229,7 @@ impl<'a> BadRow<'a> {
             code: rejection.code,
             message: &rejection.message,
             field: rejection.field.as_deref(),
-            dataset: origin.dataset,
-            source: &origin.source,
-            record_id: &origin.record_id,
-            shard_id: origin.shard_id,
-            sequence_number: origin.sequence_number,
-            arrived_at: origin.arrived_at,
+            origin,
             rejected_at: now,
             payload_base64: payload.map(|bytes| base64_simd::STANDARD.encode_to_string(bytes)),
         }
@@ -283,48 +241,26 @@ impl<'a> BadRow<'a> {
     /// names are cut: a line that quarantine rejects would hold up its whole shard.
     #[must_use]
     pub fn to_line(mut self, max_bytes: usize) -> Vec<u8> {
-        let mut line = self.to_json();
+        let mut line = to_json(&self);
         if line.len() >= max_bytes {
             self.payload_base64 = None;
-            line = self.to_json();
+            line = to_json(&self);
         }
         if line.len() >= max_bytes {
-            self.cut_names();
-            line = self.to_json();
+            let cut = |name| first_chars(name, MAX_NAME_CHARS);
+            let origin = Origin {
+                dataset: self.origin.dataset.map(cut),
+                source: cut(&self.origin.source).into(),
+                record_id: cut(&self.origin.record_id).into(),
+                shard_id: self.origin.shard_id.map(cut),
+                sequence_number: self.origin.sequence_number.map(cut),
+                arrived_at: self.origin.arrived_at,
+            };
+            let (message, field) = (cut(self.message), self.field.map(cut));
+            line = to_json(&BadRow { message, field, origin: &origin, ..self });
         }
-        line.push(b'\n');
-        line
-    }
-
-    fn cut_names(&mut self) {
-        let cut = |name| first_chars(name, MAX_NAME_CHARS);
-        self.message = cut(self.message);
-        self.source = cut(self.source);
-        self.record_id = cut(self.record_id);
-        self.field = self.field.map(cut);
-        self.dataset = self.dataset.map(cut);
-        self.shard_id = self.shard_id.map(cut);
-        self.sequence_number = self.sequence_number.map(cut);
-    }
-
-    fn to_json(&self) -> Vec<u8> {
-        to_json(self).into_bytes()
-    }
-}
-
-mod optional_millis {
-    use jiff::Timestamp;
-    use serde::Serializer;
-
-    #[expect(clippy::ref_option, reason = "the signature is serde's")]
-    pub(super) fn serialize<S: Serializer>(
-        time: &Option<Timestamp>,
-        s: S,
-    ) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => crate::time::as_millis::serialize(time, s),
-            None => s.serialize_none(),
-        }
+        line.push('\n');
+        line.into_bytes()
     }
 }
 
@@ -353,12 +289,15 @@ mod tests {
     #[test]
     fn all_lists_every_named_code() {
         let source = include_str!("bad_row.rs");
-        let (_, names) = source.split_once("pub fn as_str").unwrap();
-        let (names, _) = names.split_once("impl fmt::Display").unwrap();
+        let (_, codes) = source.split_once("pub enum Code").unwrap();
+        let (codes, _) = codes.split_once("\n}").unwrap();
 
-        assert_eq!(Code::ALL.len(), names.matches("Self::").count());
-        let names: std::collections::BTreeSet<_> = Code::ALL.map(Code::as_str).into();
-        assert_eq!(names.len(), Code::ALL.len());
+        let declared = codes.lines().filter(|line| !line.contains("///") && line.ends_with(','));
+        assert_eq!(Code::ALL.len(), declared.count());
+        for (index, (code, name)) in Code::ALL.into_iter().enumerate() {
+            assert_eq!((code as usize, code.as_str()), (index, name));
+            assert_eq!(serde_json::to_value(code).unwrap(), name);
+        }
     }
 
     fn line(payload: &[u8]) -> serde_json::Value {

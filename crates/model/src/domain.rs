@@ -10,22 +10,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config_error::ConfigError;
 use crate::event::{Event, Kind};
 
-pub use self::numbers::{Comparison, NumberSet};
+pub use self::numbers::{Comparison, NumberSet, rounded};
 pub use self::texts::TextSet;
 
 /// The fields of the events of one dataset, or of the windows of one spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fields {
-    dataset: String,
-    kind: Kind,
+    /// The dataset.
+    pub dataset: String,
     /// The window spec, for windows.
-    spec: Option<String>,
-    measures: BTreeMap<String, NumberSet>,
+    pub spec: Option<String>,
+    /// Possible values of each measure.
+    pub measures: BTreeMap<String, NumberSet>,
     /// Prefixes of measures that count the values of an attribute with arbitrary text.
-    counted: Vec<String>,
-    attributes: BTreeMap<String, TextSet>,
-    tags: BTreeSet<String>,
-    has_location: bool,
+    pub counted: Vec<String>,
+    /// Possible values of each attribute.
+    pub attributes: BTreeMap<String, TextSet>,
+    /// The tags.
+    pub tags: BTreeSet<String>,
+    /// `true` if the events have a location.
+    pub has_location: bool,
 }
 
 /// Possible values of one field.
@@ -63,7 +67,6 @@ impl Fields {
         let named = |(name, numbers): (&str, NumberSet)| (name.to_owned(), numbers);
         Self {
             dataset: dataset.to_owned(),
-            kind: Kind::Reading,
             spec: None,
             measures: measures.into_iter().map(named).collect(),
             counted: Vec::new(),
@@ -80,31 +83,6 @@ impl Fields {
         self
     }
 
-    /// Declares the window events of `spec` over readings of `dataset`.
-    ///
-    /// `counted` holds the prefixes of measures that count the values of an attribute with
-    /// arbitrary text.
-    #[must_use]
-    pub fn of_windows(
-        spec: &str,
-        dataset: &str,
-        measures: BTreeMap<String, NumberSet>,
-        counted: Vec<String>,
-        attributes: BTreeMap<String, TextSet>,
-        tags: BTreeSet<String>,
-    ) -> Self {
-        Self {
-            dataset: dataset.to_owned(),
-            kind: Kind::Window,
-            spec: Some(spec.to_owned()),
-            measures,
-            counted,
-            attributes,
-            tags,
-            has_location: false,
-        }
-    }
-
     /// Narrows each measure of `ranges` to its lowest and highest possible value.
     #[must_use]
     pub fn within(mut self, ranges: &BTreeMap<String, [f64; 2]>) -> Self {
@@ -114,18 +92,6 @@ impl Fields {
             }
         }
         self
-    }
-
-    /// Returns the dataset.
-    #[must_use]
-    pub fn dataset(&self) -> &str {
-        &self.dataset
-    }
-
-    /// Returns the window spec, for windows.
-    #[must_use]
-    pub fn spec(&self) -> Option<&str> {
-        self.spec.as_deref()
     }
 
     /// Returns the owner of the fields for messages: `accidents`, `telemetry-1m`.
@@ -142,35 +108,15 @@ impl Fields {
         known.or_else(|| is_counted().then(|| NumberSet::whole(1.0, f64::INFINITY)))
     }
 
-    /// Returns the names of the measures.
-    pub fn measures(&self) -> impl Iterator<Item = &str> {
-        self.measures.keys().map(String::as_str)
-    }
-
-    /// Returns the possible values of an attribute; `None` if it does not exist.
-    #[must_use]
-    pub fn attribute(&self, name: &str) -> Option<&TextSet> {
-        self.attributes.get(name)
-    }
-
-    /// Returns the names of the attributes.
-    pub fn attributes(&self) -> impl Iterator<Item = &str> {
-        self.attributes.keys().map(String::as_str)
-    }
-
-    /// Returns the tags.
-    pub fn tags(&self) -> impl Iterator<Item = &str> {
-        self.tags.iter().map(String::as_str)
-    }
-
     /// Returns the possible values of the field at `path`, such as `measures.severity`; `None` if
     /// it does not exist.
     pub fn domain(&self, path: &str) -> Option<Domain> {
         let window = |domain| self.spec.as_ref().map(|_| domain);
         let placed = |domain| self.has_location.then_some(domain);
         let degrees = |max: f64| Domain::Number(NumberSet::between(-max, max), NumberType::Double);
+        let kind = if self.spec.is_some() { Kind::Window } else { Kind::Reading };
         match path {
-            "kind" => Some(Domain::Text(TextSet::one_of([self.kind.as_str()]))),
+            "kind" => Some(Domain::Text(TextSet::one_of([kind.as_str()]))),
             "dataset" => Some(Domain::Text(TextSet::one_of([self.dataset.as_str()]))),
             "event_id" | "entity" | "event_time" | "received_at" => {
                 Some(Domain::Text(TextSet::any()))
@@ -201,8 +147,8 @@ impl Fields {
     /// Returns the names at `path`, for a message about an unknown one.
     pub fn names(&self, path: &str) -> Vec<&str> {
         match path {
-            "measures" => self.measures().collect(),
-            "attributes" => self.attributes().collect(),
+            "measures" => self.measures.keys().map(String::as_str).collect(),
+            "attributes" => self.attributes.keys().map(String::as_str).collect(),
             "location" => vec!["lat", "lon", "cell"],
             "window" => vec!["spec", "start", "end", "revision"],
             _ => {

@@ -4,21 +4,14 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{MapAccess, Visitor};
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Key and value pairs in insertion order; a JSON object on the wire.
 ///
 /// An event holds about a dozen pairs and is written once and read once. A vector is faster than a
 /// hash map at both and keeps the order of the columns.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pairs<K, V>(Vec<(K, V)>);
-
-impl<K, V> Default for Pairs<K, V> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
 
 impl<K: AsRef<str>, V> Pairs<K, V> {
     /// Creates an empty map with room for `capacity` pairs.
@@ -65,11 +58,7 @@ impl<K: AsRef<str>, V> Pairs<K, V> {
 
 impl<K: Serialize, V: Serialize> Serialize for Pairs<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in &self.0 {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
 }
 

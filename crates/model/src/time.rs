@@ -6,21 +6,7 @@ use serde::Deserialize;
 /// A duration as written in configuration: `15m`, `1h 30m`, `0s`; never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-pub struct DurationSpec(SignedDuration);
-
-impl DurationSpec {
-    /// Creates a duration; a negative one becomes zero.
-    #[must_use]
-    pub fn new(length: SignedDuration) -> Self {
-        Self(length.max(SignedDuration::ZERO))
-    }
-
-    /// Returns the duration.
-    #[must_use]
-    pub fn get(self) -> SignedDuration {
-        self.0
-    }
-}
+pub struct DurationSpec(pub SignedDuration);
 
 impl TryFrom<String> for DurationSpec {
     type Error = String;
@@ -57,7 +43,10 @@ pub fn millis(time: Timestamp) -> String {
 /// Serde form of an arrival time: RFC 3339 with milliseconds.
 pub mod as_millis {
     use jiff::Timestamp;
-    use serde::{Deserializer, Serializer};
+    use serde::Serializer;
+
+    /// Reads any RFC 3339 time with an offset.
+    pub use super::as_rfc3339::deserialize;
 
     /// Writes `time` with exactly three fractional digits of a second.
     ///
@@ -67,14 +56,37 @@ pub mod as_millis {
     pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{time:.3}"))
     }
+}
 
-    /// Reads any RFC 3339 time with an offset.
+/// Serde form of an arrival time that may be absent: as [`as_millis`], or null.
+pub mod as_optional_millis {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Millis(#[serde(with = "super::as_millis")] Timestamp);
+
+    /// Writes `time` as [`as_millis`](super::as_millis) does.
     ///
     /// # Errors
     ///
-    /// If the value is not an RFC 3339 time.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        super::as_rfc3339::deserialize(deserializer)
+    /// Errors of `serializer`.
+    pub fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(Millis).serialize(serializer)
+    }
+
+    /// Reads any RFC 3339 time with an offset, or null.
+    ///
+    /// # Errors
+    ///
+    /// If the value is neither.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<Millis>::deserialize(deserializer)?.map(|Millis(time)| time))
     }
 }
 

@@ -132,17 +132,21 @@ impl AddAssign for MappingCounts {
     }
 }
 
+impl TimeRange {
+    /// Returns the end of the time in which records are put that must have been taken by `until`.
+    fn due(&self) -> Timestamp {
+        self.until.checked_sub(self.slack).unwrap_or(self.since).max(self.since)
+    }
+}
+
 /// Sums the counts from `since` (inclusive) to `until` (exclusive).
-fn total<C: Copy + Default + AddAssign>(
-    points: &[(Timestamp, C)],
-    since: Timestamp,
-    until: Timestamp,
-) -> C {
+fn total<C>(points: &[(Timestamp, C)], since: Timestamp, until: Timestamp) -> C
+where
+    C: Copy + Default + AddAssign,
+{
     let mut sum = C::default();
-    for (at, counts) in points {
-        if (since..until).contains(at) {
-            sum += *counts;
-        }
+    for (_, counts) in points.iter().filter(|(at, _)| (since..until).contains(at)) {
+        sum += *counts;
     }
     sum
 }
@@ -167,12 +171,10 @@ impl Reconciliation {
             let counts = total(points, window.since, window.until);
             if !counts.is_balanced() {
                 let (before, after) = (counts.received, counts.accounted());
-                reconciliation
-                    .faults
-                    .push(format!("{name}: {before} in, and {after} are accounted for"));
+                let fault = format!("{name}: {before} in, and {after} are accounted for");
+                reconciliation.faults.push(fault);
             }
-            if counts.undelivered > 0 {
-                let count = counts.undelivered;
+            if let count @ 1.. = counts.undelivered {
                 reconciliation.notes.push(format!("{name}: {count} undelivered, which come again"));
             }
             reconciliation.functions.push(FunctionTotal { function: name.clone(), counts });
@@ -213,7 +215,7 @@ impl Reconciliation {
         };
         let counts = total(&taking.points, since, until);
         let taken = counts.received.saturating_sub(counts.undelivered);
-        let due = put(since, until.checked_sub(slack).unwrap_or(since).max(since));
+        let due = put(since, window.due());
         let all = put(since, until);
         let max = put(since.checked_sub(slack).unwrap_or(since), until);
         let name = stream.name;
@@ -241,36 +243,30 @@ impl Reconciliation {
         functions: &[FunctionSeries],
         window: TimeRange,
     ) {
-        let TimeRange { since, until, slack } = window;
+        let TimeRange { since, until, .. } = window;
         let MappingSeries { function, source, points } = mapping;
         let counts = total(points, since, until);
         let name = format!("{function} of {source}");
-        if counts.dropped > 0 {
-            self.faults
-                .push(format!("{name}: {} events dropped: they are nowhere", counts.dropped));
+        let MappingCounts { invoked, failed, dropped, parked, .. } = counts;
+        let mut fault = |fault: String| self.faults.push(format!("{name}: {fault}"));
+        if dropped > 0 {
+            fault(format!("{dropped} events dropped: they are nowhere"));
         }
-        if counts.parked > 0 {
-            let parked = counts.parked;
-            self.faults.push(format!(
-                "{name}: {parked} events parked: `tributary redrive` brings them back"
-            ));
+        if parked > 0 {
+            fault(format!("{parked} events parked: `tributary redrive` brings them back"));
         }
-        let early = total(points, since, until.checked_sub(slack).unwrap_or(since).max(since));
+        let early = total(points, since, window.due());
         let (polled, wanted) = (early.polled, early.polled.saturating_sub(early.filtered_out));
-        if counts.invoked < wanted {
-            let invoked = counts.invoked;
-            self.faults.push(format!(
-                "{name}: {polled} events polled, and {function} invoked with {invoked}"
-            ));
+        if invoked < wanted {
+            fault(format!("{polled} events polled, and {function} invoked with {invoked}"));
         }
         let series = functions.iter().find(|it| it.name == *function);
-        if let (true, Some(series)) = (takes_records, series) {
+        if let Some(series) = series.filter(|_| takes_records) {
             let received = total(&series.points, since, until).received;
-            if received + counts.failed < early.invoked {
+            if received + failed < early.invoked {
                 let invoked = early.invoked;
-                self.faults.push(format!(
-                    "{name}: invoked with {invoked} events, and its books have {received}, {} failed",
-                    counts.failed
+                fault(format!(
+                    "invoked with {invoked} events, and its books have {received}, {failed} failed"
                 ));
             }
         }

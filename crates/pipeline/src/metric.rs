@@ -10,6 +10,11 @@ use tributary_model::domain::Schemas;
 use tributary_model::event::{Event, Kind};
 use tributary_model::time::period;
 
+/// Maximum number of dimensions of a metric, as CloudWatch accepts them.
+///
+/// See <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>.
+pub const MAX_DIMENSIONS: usize = 30;
+
 /// Dimension value of series beyond [`MetricSpec::max_series`].
 const OTHER: &str = "other";
 
@@ -20,7 +25,6 @@ const OTHER: &str = "other";
 pub struct MetricSpec {
     pub name: String,
     pub dataset: String,
-    #[serde(default)]
     pub measure: Option<String>,
     pub dimensions: Vec<String>,
     #[serde(default = "default_max_series")]
@@ -63,14 +67,15 @@ pub struct Datum {
 #[derive(Debug)]
 pub struct Aggregator<'s> {
     specs: &'s [MetricSpec],
-    series: HashMap<Key, Series>,
+    /// Number of occurrences by series and by the bits of a value (finite, with -0 normalized to 0).
+    series: HashMap<Key, HashMap<u64, f64>>,
     series_of_spec: Vec<usize>,
     /// Reused for each lookup, so that an existing series costs no allocation.
     key: Key,
 }
 
-/// Key of a series: the index of the metric, the minute, and the dimension values joined by a
-/// character that none of them contains.
+/// Key of a series: the index of the metric, the minute, and the dimension values, each followed by
+/// a character that none of them contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Key {
     spec: usize,
@@ -78,13 +83,7 @@ struct Key {
     values: String,
 }
 
-const JOIN: char = '\u{1f}';
-
-#[derive(Debug, Default)]
-struct Series {
-    /// Number of occurrences by the bits of a value (finite, with -0 normalized to 0).
-    counts: HashMap<u64, u64>,
-}
+const END: char = '\u{1f}';
 
 /// Checks the metrics of a configuration.
 ///
@@ -96,8 +95,9 @@ pub fn check(specs: &[MetricSpec], schemas: &Schemas) -> Result<(), ConfigError>
     for spec in specs {
         let owner = format!("metric {}", spec.name);
         schemas.require(&owner, &spec.dataset)?;
-        if spec.dimensions.len() > 30 {
-            return Err(ConfigError::new(owner, "has more than CloudWatch's 30 dimensions"));
+        if spec.dimensions.len() > MAX_DIMENSIONS {
+            let message = format!("has more than CloudWatch's {MAX_DIMENSIONS} dimensions");
+            return Err(ConfigError::new(owner, message));
         }
         if spec.max_series == 0 {
             return Err(ConfigError::new(owner, "max_series is 0, which leaves only `other`"));
@@ -126,26 +126,20 @@ impl<'s> Aggregator<'s> {
         if event.kind != Kind::Reading {
             return;
         }
-        for (index, spec) in self.specs.iter().enumerate() {
-            if spec.dataset != event.dataset {
-                continue;
-            }
+        let specs = self.specs.iter().enumerate();
+        for (index, spec) in specs.filter(|(_, spec)| spec.dataset == event.dataset) {
             let value = match &spec.measure {
-                None => 1.0,
-                Some(measure) => match event.measures.get(measure) {
-                    Some(&value) => value,
-                    None => continue,
-                },
+                None => Some(1.0),
+                Some(measure) => event.measures.get(measure).copied(),
             };
+            let Some(value) = value else { continue };
             self.find_series(index, spec, event, arrival_time);
             // Adding 0 merges -0 into 0.
             let bits = (value + 0.0).to_bits();
-            match self.series.get_mut(&self.key) {
-                Some(series) => *series.counts.entry(bits).or_default() += 1,
-                None => {
-                    let series = Series { counts: HashMap::from([(bits, 1)]) };
-                    self.series.insert(self.key.clone(), series);
-                }
+            if let Some(counts) = self.series.get_mut(&self.key) {
+                *counts.entry(bits).or_default() += 1.0;
+            } else {
+                self.series.insert(self.key.clone(), HashMap::from([(bits, 1.0)]));
             }
         }
     }
@@ -156,11 +150,9 @@ impl<'s> Aggregator<'s> {
         self.key.spec = index;
         self.key.minute = period(time, 60);
         self.key.values.clear();
-        for (position, name) in spec.dimensions.iter().enumerate() {
-            if position > 0 {
-                self.key.values.push(JOIN);
-            }
+        for name in &spec.dimensions {
             push_dimension(&mut self.key.values, event, name);
+            self.key.values.push(END);
         }
         if self.series.contains_key(&self.key) {
             return;
@@ -170,11 +162,9 @@ impl<'s> Aggregator<'s> {
             return;
         }
         self.key.values.clear();
-        for position in 0..spec.dimensions.len() {
-            if position > 0 {
-                self.key.values.push(JOIN);
-            }
+        for _ in &spec.dimensions {
             self.key.values.push_str(OTHER);
+            self.key.values.push(END);
         }
     }
 
@@ -185,23 +175,21 @@ impl<'s> Aggregator<'s> {
         series.sort_by(|(a, _), (b, _)| a.cmp(b));
 
         let mut data = Vec::with_capacity(series.len());
-        for (key, series) in series {
+        for (key, counts) in series {
             let spec = &self.specs[key.spec];
-            let dimensions: Vec<_> = spec
-                .dimensions
-                .iter()
-                .cloned()
-                .zip(key.values.split(JOIN).map(str::to_owned))
-                .collect();
+            let names = spec.dimensions.iter().cloned();
+            let dimensions =
+                names.zip(key.values.split_terminator(END).map(str::to_owned)).collect();
             let mut counts: Vec<_> =
-                series.counts.into_iter().map(|(bits, n)| (f64::from_bits(bits), n)).collect();
+                counts.into_iter().map(|(bits, count)| (f64::from_bits(bits), count)).collect();
             counts.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+            let (values, counts) = counts.into_iter().unzip();
             data.push(Datum {
                 name: spec.name.clone(),
                 dimensions,
                 time: Timestamp::from_second(key.minute * 60).unwrap_or(Timestamp::MIN),
-                values: counts.iter().map(|&(value, _)| value).collect(),
-                counts: counts.iter().map(|&(_, n)| as_f64(n)).collect(),
+                values,
+                counts,
                 unit: spec.unit(),
             });
         }
@@ -217,11 +205,6 @@ impl MetricSpec {
             Some(_) => Unit::None,
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of one batch, far below 2^52")]
-fn as_f64(count: u64) -> f64 {
-    count as f64
 }
 
 /// Appends the value of a dimension; `unknown` where the event has none.
@@ -248,7 +231,7 @@ fn push_dimension(out: &mut String, event: &Event<'_>, name: &str) {
 
 /// Appends `text` without the character that separates values in a [`Key`].
 fn push_text(out: &mut String, text: &str) {
-    out.extend(text.chars().map(|c| if c == JOIN { '?' } else { c }));
+    out.extend(text.chars().map(|c| if c == END { '?' } else { c }));
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Transforms a raw record into an event, a filtered row or a rejection.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use tributary_datasets::{self as datasets, Dataset};
 use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::config_error::ConfigError;
-use tributary_model::domain::{MeasureRanges, Schemas};
+use tributary_model::domain::MeasureRanges;
 use tributary_model::event::Event;
 use tributary_model::json::is_object;
 use tributary_model::raw::RawRecord;
@@ -31,13 +32,6 @@ struct Filter {
     drop_when: Expression,
 }
 
-/// Ranges of one dataset's measures.
-#[derive(Debug)]
-struct Ranges {
-    dataset: String,
-    by_measure: Vec<(String, RangeInclusive<f64>)>,
-}
-
 /// Result of a valid row.
 #[derive(Debug)]
 pub enum Outcome<'a> {
@@ -50,7 +44,8 @@ pub enum Outcome<'a> {
 /// Compiled ranges and filters, which turn rows into events.
 #[derive(Debug)]
 pub struct Transformer {
-    ranges: Vec<Ranges>,
+    /// By dataset, the range of each measure.
+    ranges: BTreeMap<String, Vec<(String, RangeInclusive<f64>)>>,
     filters: Vec<Filter>,
 }
 
@@ -74,10 +69,13 @@ impl Transformer {
             Ok(Filter { dataset: spec.dataset.clone(), drop_when })
         };
         let filters = filters.iter().map(compile).collect::<Result<_, _>>()?;
-        let ranges = ranges
-            .iter()
-            .map(|entry| Ranges::compile(entry, &schemas))
-            .collect::<Result<_, _>>()?;
+        let compile = |(dataset, measures): (&String, &BTreeMap<String, [f64; 2]>)| {
+            schemas.require("ranges", dataset)?;
+            let ranges =
+                measures.iter().map(|(measure, range)| compile_range(dataset, measure, range));
+            Ok((dataset.clone(), ranges.collect::<Result<_, _>>()?))
+        };
+        let ranges = ranges.iter().map(compile).collect::<Result<_, _>>()?;
         Ok(Self { ranges, filters })
     }
 
@@ -108,19 +106,17 @@ impl Transformer {
     ) -> Result<Outcome<'a>, Rejection> {
         let event = dataset.event(payload, received_at)?;
         if let Some((measure, _)) = event.measures.iter().find(|(_, value)| !value.is_finite()) {
-            let field = Some(measure.to_string().into());
-            let message = "is too large a number in its unit".into();
-            return Err(Rejection { code: Code::OutOfRange, field, message });
+            let message = "is too large a number in its unit".to_owned();
+            return Err(out_of_range(measure.to_owned(), message));
         }
-        if let Some(ranges) = self.ranges.iter().find(|ranges| ranges.dataset == event.dataset) {
-            ranges.check(&event)?;
+        for (measure, range) in self.ranges.get(&*event.dataset).into_iter().flatten() {
+            if let Some(value) = event.measures.get(measure).filter(|it| !range.contains(it)) {
+                let message = format!("{value} is outside {} to {}", range.start(), range.end());
+                return Err(out_of_range(measure.clone(), message));
+            }
         }
-        let mut filters =
-            self.filters.iter().filter(|filter| filter.dataset == event.dataset).peekable();
-        if filters.peek().is_none() {
-            return Ok(Outcome::Event(Box::new(event)));
-        }
-        let scope = Scope::of(&event);
+        let scope = LazyCell::new(|| Scope::of(&event));
+        let mut filters = self.filters.iter().filter(|filter| filter.dataset == event.dataset);
         // A filter that cannot be evaluated drops nothing: keeping the row is the safe side.
         let dropped = filters.any(|filter| filter.drop_when.holds(&scope).unwrap_or(false));
         drop(scope);
@@ -128,38 +124,20 @@ impl Transformer {
     }
 }
 
-impl Ranges {
-    fn compile(
-        (dataset, measures): (&String, &BTreeMap<String, [f64; 2]>),
-        schemas: &Schemas,
-    ) -> Result<Self, ConfigError> {
-        schemas.require("ranges", dataset)?;
-        let range = |(measure, &[low, high]): (&String, &[f64; 2])| {
-            if low.is_finite() && high.is_finite() && low < high {
-                return Ok((measure.clone(), low..=high));
-            }
-            let message = format!("{low} to {high} is no range of finite numbers");
-            Err(ConfigError::new(format!("ranges.{dataset}.{measure}"), message))
-        };
-        let by_measure = measures.iter().map(range).collect::<Result<_, _>>()?;
-        Ok(Self { dataset: dataset.clone(), by_measure })
+fn compile_range(
+    dataset: &str,
+    measure: &str,
+    &[low, high]: &[f64; 2],
+) -> Result<(String, RangeInclusive<f64>), ConfigError> {
+    if low.is_finite() && high.is_finite() && low < high {
+        return Ok((measure.to_owned(), low..=high));
     }
+    let message = format!("{low} to {high} is no range of finite numbers");
+    Err(ConfigError::new(format!("ranges.{dataset}.{measure}"), message))
+}
 
-    /// Rejects an event with a measure outside its range.
-    fn check(&self, event: &Event<'_>) -> Result<(), Rejection> {
-        for (measure, range) in &self.by_measure {
-            let Some(value) = event.measures.get(measure).filter(|value| !range.contains(value))
-            else {
-                continue;
-            };
-            return Err(Rejection {
-                code: Code::OutOfRange,
-                field: Some(measure.clone().into()),
-                message: format!("{value} is outside {} to {}", range.start(), range.end()),
-            });
-        }
-        Ok(())
-    }
+fn out_of_range(measure: String, message: String) -> Rejection {
+    Rejection { code: Code::OutOfRange, field: Some(measure.into()), message }
 }
 
 /// Decodes a record of the RAW stream.

@@ -95,9 +95,10 @@ pub(super) enum Scanned {
     TooLarge,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
     /// In an unquoted field, or at the start of any field.
+    #[default]
     Bare,
     /// In a quoted field.
     Quoted,
@@ -108,7 +109,7 @@ enum Mode {
 }
 
 /// Scan for one row. All numbers are bytes from the start of the row.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Scan {
     at: usize,
     mode: Mode,
@@ -123,24 +124,6 @@ pub(super) struct Scan {
     /// Bytes passed by all scans so far.
     #[cfg(test)]
     pub passed: u64,
-}
-
-impl Default for Scan {
-    fn default() -> Self {
-        Self {
-            at: 0,
-            mode: Mode::Bare,
-            field_start: 0,
-            flags: 0,
-            first_line: None,
-            ends: Vec::new(),
-            columns: 0,
-            opened: 0,
-            done: false,
-            #[cfg(test)]
-            passed: 0,
-        }
-    }
 }
 
 impl Scan {

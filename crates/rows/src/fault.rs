@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use super::csv::{self, Fault};
 use super::row::needs_escape;
-use super::{ErrorKind, Format, Header, json_lines};
+use super::{ErrorKind, Format, Header, object_fault};
 
 /// Kind and message of a fault.
 pub(super) type Problem = (ErrorKind, String);
@@ -27,7 +27,7 @@ pub(super) fn check_row<'a, 'h>(
         (fault.problem("the row"), field.map(String::as_str))
     })?;
     if header.format() == Format::JsonLines
-        && let Some(message) = json_lines::fault(text.0)
+        && let Some(message) = object_fault(text.0)
     {
         return Err(((ErrorKind::InvalidJson, message), None));
     }

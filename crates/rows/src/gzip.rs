@@ -10,11 +10,11 @@
 //! and distinguishes a truncated stream from a damaged one.
 
 use std::io::Write as _;
-use std::ops::Range;
 
 use flate2::write::GzDecoder;
 
-use crate::ErrorKind;
+use super::ErrorKind;
+use super::buffer::Buffer;
 
 /// First bytes of a gzip member.
 pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -62,12 +62,9 @@ enum Part {
 
 /// Incremental gzip decoder.
 pub(super) struct Inflater {
-    input: Vec<u8>,
-    /// Number of consumed bytes at the front of `input`.
-    at: usize,
+    /// Input of the stream; its offset is the number of bytes consumed so far.
+    input: Buffer,
     finished: bool,
-    /// Bytes of the stream consumed so far.
-    taken: u64,
     /// Bytes of output so far.
     given: u64,
     max_ratio: u64,
@@ -80,10 +77,8 @@ pub(super) struct Inflater {
 impl Inflater {
     pub(super) fn new(max_ratio: u64) -> Self {
         Self {
-            input: Vec::new(),
-            at: 0,
+            input: Buffer::default(),
             finished: false,
-            taken: 0,
             given: 0,
             max_ratio,
             part: Part::Member,
@@ -94,11 +89,7 @@ impl Inflater {
 
     /// Appends more of the stream.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if self.at * 2 >= self.input.len() {
-            self.input.drain(..self.at);
-            self.at = 0;
-        }
-        self.input.extend_from_slice(bytes);
+        self.input.extend(bytes);
     }
 
     /// Marks the end of the stream: no bytes follow those pushed.
@@ -115,13 +106,13 @@ impl Inflater {
             if let Some(damage) = self.damage {
                 return Err(damage);
             }
-            let in_block = BLOCK - (self.taken % BLOCK as u64) as usize;
-            let available = self.input.len() - self.at;
-            if available < in_block && !self.finished {
+            let in_block = BLOCK - (self.input.offset() % BLOCK as u64) as usize;
+            let pending = self.input.pending();
+            if pending.len() < in_block && !self.finished {
                 return Ok(Step::NeedInput);
             }
-            let block = self.at..self.at + available.min(in_block);
-            let next = self.input.get(self.at).filter(|_| !block.is_empty());
+            let block = pending.len().min(in_block);
+            let next = pending.first();
             match (self.part, next) {
                 (Part::Member, _) => {
                     self.damage = self.inflate(block).err();
@@ -137,24 +128,23 @@ impl Inflater {
                 (Part::Magic, None) => return Err(TRUNCATED),
                 (part, Some(byte)) => {
                     self.part = self.after(part, *byte)?;
-                    self.at += 1;
-                    self.taken += 1;
+                    self.input.consume(1);
                 }
             }
         }
     }
 
     fn check_ratio(&self) -> Result<(), Damage> {
-        let max = self.taken.saturating_mul(self.max_ratio);
+        let max = self.input.offset().saturating_mul(self.max_ratio);
         if self.given > RATIO_GRACE && self.given > max { Err(BAD_RATIO) } else { Ok(()) }
     }
 
-    /// Inflates part of `block`, which is empty at the end of the stream. If the input is damaged,
-    /// the decoder still holds all output that precedes the damage.
-    fn inflate(&mut self, block: Range<usize>) -> Result<(), Damage> {
+    /// Inflates part of the next `block` bytes, of which there are none at the end of the stream.
+    /// If the input is damaged, the decoder still holds all output that precedes the damage.
+    fn inflate(&mut self, block: usize) -> Result<(), Damage> {
         // A complete member consumes nothing; any other consumes at least one byte.
-        let has_ended = block.is_empty();
-        let input = if has_ended { &[0] } else { &self.input[block] };
+        let has_ended = block == 0;
+        let input = if has_ended { &[0] } else { &self.input.pending()[..block] };
         let damage = if self.member.header().is_none() { BAD_HEADER } else { BAD_BODY };
         match self.member.write(input) {
             Ok(0) => {
@@ -164,8 +154,7 @@ impl Inflater {
             }
             _ if has_ended => Err(TRUNCATED),
             Ok(taken) => {
-                self.at += taken;
-                self.taken += taken as u64;
+                self.input.consume(taken);
                 // Without the flush, the last output stays inside the decoder.
                 self.member.flush().map_err(|_| self.damaged(damage))
             }

@@ -5,16 +5,18 @@ use std::collections::HashMap;
 use super::Format;
 
 /// Format and columns of an object, known before its first row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// The default is the header of JSON Lines, which has no columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    offset: u64,
+    pub(super) offset: u64,
     format: Format,
     columns: Vec<String>,
     index: HashMap<String, usize>,
     /// For each column `","name":"`: the end of the field before it, and its own key.
-    keys: Vec<u8>,
+    pub(super) keys: Vec<u8>,
     /// End of each column's key in `keys`.
-    key_ends: Vec<usize>,
+    pub(super) key_ends: Vec<usize>,
 }
 
 impl Header {
@@ -45,26 +47,9 @@ impl Header {
         self.index.get(column).copied()
     }
 
-    /// Returns the header of JSON Lines, which has no columns.
-    pub(super) fn json_lines() -> Self {
-        Self {
-            offset: 0,
-            format: Format::JsonLines,
-            columns: Vec::new(),
-            index: HashMap::new(),
-            keys: Vec::new(),
-            key_ends: Vec::new(),
-        }
-    }
-
-    /// Returns the same header, `offset` bytes into the object.
-    pub(super) fn at(self, offset: u64) -> Self {
-        Self { offset, ..self }
-    }
-
     /// Names the columns of a CSV file, or returns the first name that occurs twice.
     pub(super) fn csv(fields: impl Iterator<Item = impl AsRef<str>>) -> Result<Self, String> {
-        let mut header = Self { format: Format::Csv, ..Self::json_lines() };
+        let mut header = Self { format: Format::Csv, ..Self::default() };
         for (index, field) in fields.enumerate() {
             let name = match field.as_ref().trim() {
                 "" => format!("column_{}", index + 1),
@@ -80,15 +65,5 @@ impl Header {
             header.columns.push(name);
         }
         Ok(header)
-    }
-
-    /// Returns all keys in sequence: each is `","name":"`.
-    pub(super) fn keys(&self) -> &[u8] {
-        &self.keys
-    }
-
-    /// Returns the end of each key in [`keys`](Self::keys).
-    pub(super) fn key_ends(&self) -> &[usize] {
-        &self.key_ends
     }
 }

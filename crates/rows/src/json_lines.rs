@@ -45,11 +45,13 @@ impl LineScan {
     }
 }
 
-/// Returns why a line is not one JSON object, or `None` if it is.
+/// Returns why `text`, a line of JSON Lines or text from any source, is not one JSON object, or
+/// `None` if it is. Columns are bytes from 1.
 ///
 /// Any reader built on `serde_json` can read what passes here: numbers are in range, strings are
 /// UTF-8, and nesting stays below the limit of 128.
-pub(super) fn fault(text: &str) -> Option<String> {
+#[must_use]
+pub fn object_fault(text: &str) -> Option<String> {
     let column = text.len() - text.trim_start_matches([' ', '\t', '\r']).len() + 1;
     if text.as_bytes().get(column - 1) != Some(&b'{') {
         return Some(format!("not a JSON object at column {column}"));
@@ -70,9 +72,11 @@ pub(super) fn fault(text: &str) -> Option<String> {
     Some(format!("{what} at column {}", error.column()))
 }
 
-/// Returns a top-level string or number as text; the last one if the name repeats.
-pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    let raw = raw_field(text, name)?;
+/// Returns a top-level string or number of a JSON object as text. If a name occurs more than once,
+/// the last value counts.
+#[must_use]
+pub fn object_field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let raw = object_value(text, name)?;
     match raw.as_bytes().first()? {
         b'"' => match raw.get(1..raw.len() - 1) {
             Some(inside) if !inside.contains('\\') => Some(Cow::Borrowed(inside)),
@@ -83,8 +87,10 @@ pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
     }
 }
 
-/// Returns the JSON text of a top-level value; the last one if the name repeats.
-pub(super) fn raw_field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+/// Returns the JSON text of a top-level value of an object. If a name occurs more than once, the
+/// last value counts.
+#[must_use]
+pub fn object_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer.deserialize_map(Lookup(name)).ok()?.map(RawValue::get)
 }

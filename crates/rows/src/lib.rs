@@ -70,10 +70,10 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::fmt;
 
 pub use header::Header;
+pub use json_lines::{object_fault, object_field, object_value};
 pub use reader::ObjectReader;
 pub use row::Row;
 
@@ -105,11 +105,12 @@ impl Default for Limits {
 }
 
 /// Format of the rows of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Comma-separated values with a header.
     Csv,
     /// One JSON object on each line.
+    #[default]
     JsonLines,
 }
 
@@ -223,13 +224,6 @@ pub enum Next<'a> {
     End,
 }
 
-/// Returns why `text` is not one JSON object, or `None` if it is. Applies the checks for a line of
-/// JSON Lines to text from any source. Columns are bytes from 1.
-#[must_use]
-pub fn object_fault(text: &str) -> Option<String> {
-    json_lines::fault(text)
-}
-
 /// Returns the JSON object in `bytes`, without surrounding blanks. `what` names the bytes in
 /// messages. Of several faults it reports the most specific, as for the rows of a file.
 ///
@@ -237,41 +231,19 @@ pub fn object_fault(text: &str) -> Option<String> {
 ///
 /// [`ErrorKind::NotUtf8`], [`ErrorKind::NulByte`] or [`ErrorKind::InvalidJson`].
 pub fn json_object<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, ObjectError> {
-    let text = str::from_utf8(bytes).map_err(|error| {
-        let message = format!("byte {} of the {what} is not UTF-8", error.valid_up_to());
-        ObjectError::new(ErrorKind::NotUtf8, message)
+    let error = |kind, message| ObjectError { kind, message };
+    let text = str::from_utf8(bytes).map_err(|fault| {
+        let message = format!("byte {} of the {what} is not UTF-8", fault.valid_up_to());
+        error(ErrorKind::NotUtf8, message)
     })?;
     if let Some(at) = memchr::memchr(0, bytes) {
-        return Err(ObjectError::new(
-            ErrorKind::NulByte,
-            format!("byte {at} of the {what} is NUL"),
-        ));
+        return Err(error(ErrorKind::NulByte, format!("byte {at} of the {what} is NUL")));
     }
     let text = text.trim_matches([' ', '\t', '\r', '\n']);
     match object_fault(text) {
-        Some(fault) => Err(ObjectError::new(ErrorKind::InvalidJson, fault)),
+        Some(fault) => Err(error(ErrorKind::InvalidJson, fault)),
         None => Ok(text),
     }
-}
-
-impl ObjectError {
-    fn new(kind: ErrorKind, message: String) -> Self {
-        Self { kind, message }
-    }
-}
-
-/// Returns a top-level string or number of a JSON object as text. If a name occurs more than once,
-/// the last value counts.
-#[must_use]
-pub fn object_field<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    json_lines::field(text, name)
-}
-
-/// Returns the JSON text of a top-level value of an object. If a name occurs more than once, the
-/// last value counts.
-#[must_use]
-pub fn object_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    json_lines::raw_field(text, name)
 }
 
 /// Quotes a name for a message: escaped, and cut after 64 characters.

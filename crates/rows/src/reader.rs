@@ -72,8 +72,8 @@ enum Phase {
 /// [`Next`] without borrows.
 enum Step {
     Header,
-    Row(Position, Range<usize>),
-    Broken(Position, Range<usize>, Problem),
+    /// A row, and its problem if it is known to be broken.
+    Row(Position, Range<usize>, Option<Problem>),
     TooLarge(Position),
     NeedInput,
     End,
@@ -155,11 +155,18 @@ impl ObjectReader {
             Step::Header => Next::Header(header),
             Step::NeedInput => Next::NeedInput,
             Step::End => Next::End,
-            Step::Row(position, range) => {
-                let bytes = self.buffer.consumed(range);
-                match check_row(header, bytes, self.scan.ends()) {
+            Step::Row(position, range, problem) => {
+                let (bytes, ends) = (self.buffer.consumed(range), self.scan.ends());
+                let checked = match problem {
+                    None => check_row(header, bytes, ends),
+                    // Invalid text is more specific than broken quotes or a wrong number of fields.
+                    Some(problem) => {
+                        let not_text = check_text(bytes).err();
+                        Err((not_text.map_or(problem, |fault| fault.problem("the row")), None))
+                    }
+                };
+                match checked {
                     Ok((text, plain)) => {
-                        let ends = self.scan.ends();
                         Next::Row(Row { position, bytes, text, header, ends, plain })
                     }
                     Err(((kind, message), field)) => {
@@ -168,14 +175,6 @@ impl ObjectReader {
                         Next::Broken(BrokenRow { position, bytes, kind, message, field, complete })
                     }
                 }
-            }
-            Step::Broken(position, range, problem) => {
-                let bytes = self.buffer.consumed(range);
-                // Invalid text is more specific than broken quotes or a wrong number of fields.
-                let not_text = check_text(bytes).err();
-                let (kind, message) = not_text.map_or(problem, |fault| fault.problem("the row"));
-                let (field, complete) = (None, true);
-                Next::Broken(BrokenRow { position, bytes, kind, message, field, complete })
             }
             Step::TooLarge(position) => Next::Broken(BrokenRow {
                 position,
@@ -313,7 +312,7 @@ impl ObjectReader {
             match self.pass_blank_lines(seen, cut)? {
                 None => return Ok(None),
                 Some(Format::Csv) => self.phase = Phase::CsvHeader,
-                Some(Format::JsonLines) => return Ok(Some(self.begin(Header::json_lines()))),
+                Some(Format::JsonLines) => return Ok(Some(self.begin(Header::default()))),
             }
         }
         let max_bytes = self.limits.max_header_bytes;
@@ -343,8 +342,9 @@ impl ObjectReader {
         Ok(Some(self.begin(header)))
     }
 
-    fn begin(&mut self, header: Header) -> Step {
-        self.header = Some(header.at(self.header_offset));
+    fn begin(&mut self, mut header: Header) -> Step {
+        header.offset = self.header_offset;
+        self.header = Some(header);
         self.phase = Phase::Rows;
         let here = Position { offset: self.buffer.offset(), row: 1 };
         self.first = here;
@@ -384,10 +384,8 @@ impl ObjectReader {
                     return Ok(Some(self.format.unwrap_or(detected)));
                 }
                 None if self.at_end => {
-                    return Err((
-                        ErrorKind::EmptyObject,
-                        "there is no header and no row".to_owned(),
-                    ));
+                    let message = "there is no header and no row".to_owned();
+                    return Err((ErrorKind::EmptyObject, message));
                 }
                 None => {
                     seen = pending.len();
@@ -445,29 +443,26 @@ impl ObjectReader {
                 Scanned::Row { line, first_line } => {
                     let found = self.scan.columns();
                     if format == Format::JsonLines || found == expected {
-                        let (position, range) = self.pass(line);
-                        return Some(Step::Row(position, range));
+                        return Some(self.pass(line, None));
                     }
                     let one_line = line == first_line;
                     let problem = fault::wrong_column_count(found, expected, one_line);
-                    let (position, range) = self.pass(first_line);
-                    return Some(Step::Broken(position, range, problem));
+                    return Some(self.pass(first_line, Some(problem)));
                 }
                 Scanned::Broken { first_line, fault } => {
-                    let (position, range) = self.pass(first_line);
                     let problem = fault::broken_quoting(fault, max_bytes);
-                    return Some(Step::Broken(position, range, problem));
+                    return Some(self.pass(first_line, Some(problem)));
                 }
             }
         }
     }
 
-    /// Consumes a row; returns its position and the range of its bytes.
-    fn pass(&mut self, line: Line) -> (Position, Range<usize>) {
+    /// Consumes a row.
+    fn pass(&mut self, line: Line, problem: Option<Problem>) -> Step {
         let position = self.next;
         let range = self.buffer.consume(line.next);
         self.next = Position { offset: self.buffer.offset(), row: position.row + 1 };
-        (position, range.start..range.start + line.end)
+        Step::Row(position, range.start..range.start + line.end, problem)
     }
 
     /// Drops the buffered part of a line that is too large. At the end of the line, returns whether

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::csv::{self, FieldSpan};
-use super::{Format, Header, Position, json_lines};
+use super::{Format, Header, Position, object_field};
 
 /// A well-formed row: its quoting, number of fields and encoding are right.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ impl<'a> Row<'a> {
     pub fn field(&self, name: &str) -> Option<Cow<'a, str>> {
         match self.header.format() {
             Format::Csv => self.field_at(self.header.index_of(name)?),
-            Format::JsonLines => json_lines::field(self.text, name),
+            Format::JsonLines => object_field(self.text, name),
         }
     }
 
@@ -54,13 +54,13 @@ impl<'a> Row<'a> {
             out.extend_from_slice(self.bytes);
             return;
         }
-        let keys = self.header.keys();
+        let keys = &self.header.keys;
         out.reserve(keys.len() + self.bytes.len() + 2);
         out.push(b'{');
         // No field precedes the first key, so its `",` is left out.
         let mut skipped = 2;
         let mut key_start = 0;
-        for (field, &key_end) in csv::fields(self.ends).zip(self.header.key_ends()) {
+        for (field, &key_end) in csv::fields(self.ends).zip(&self.header.key_ends) {
             let key = key_start..key_end;
             key_start = key_end;
             if field.start == field.end {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::no_data::WatchedEntity;
-use crate::{Rule, Severity};
+use crate::{Rule, RuleSpec, Severity};
 use tributary_model::bad_row::first_chars;
 use tributary_model::event::Event;
 use tributary_model::id::Id;
@@ -75,15 +75,6 @@ impl AlertStatus {
     }
 }
 
-/// Period without readings of an entity, by arrival time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoDataPeriod {
-    /// Arrival time of the last reading before the period.
-    pub since: Timestamp,
-    /// Arrival time of the first reading after the period.
-    pub until: Option<Timestamp>,
-}
-
 #[derive(Serialize)]
 struct Message<'a, E> {
     alert_id: Id,
@@ -123,8 +114,7 @@ impl Alert {
         title: String,
         event: &Event<'_>,
     ) -> Self {
-        let severity = rule.severity();
-        let (rule_id, entity) = (rule.id(), &event.entity);
+        let (rule_id, severity, entity) = (&rule.spec.id, rule.spec.severity, &event.entity);
         let head = Message { alert_id, rule: rule_id, entity, severity, title: &title, event };
         let mut message = to_json(&head);
         if message.len() > rule.max_message_bytes {
@@ -143,8 +133,8 @@ impl Alert {
         }
         Self {
             alert_id,
-            cooldown: rule.cooldown(),
-            rule: rule_id.to_owned(),
+            cooldown: rule.spec.cooldown.0,
+            rule: rule_id.clone(),
             severity,
             dataset: event.dataset.clone().into_owned(),
             status: AlertStatus::Firing,
@@ -158,41 +148,43 @@ impl Alert {
         }
     }
 
+    /// Creates the alert of a no-data period, by the arrival times of the last reading before it
+    /// and the first reading after it.
     pub(crate) fn of_no_data(
         alert_id: Id,
         rule: &Rule,
         watched: &WatchedEntity,
-        no_data: NoDataPeriod,
+        since: Timestamp,
+        until: Option<Timestamp>,
     ) -> Self {
-        let severity = rule.severity();
+        let RuleSpec { id, dataset, severity, cooldown, .. } = &rule.spec;
         let title = first_chars(&watched.title, MAX_TEXT_CHARS);
-        let (status, title) = match no_data.until {
+        let (status, title) = match until {
             None => (AlertStatus::Firing, title.to_owned()),
             Some(_) => (AlertStatus::Resolved, format!("Over: {title}")),
         };
-        let to = no_data.until.unwrap_or(no_data.since);
         let message = to_json(&NoDataMessage {
             alert_id,
-            rule: rule.id(),
+            rule: id,
             entity: first_chars(&watched.entity, MAX_TEXT_CHARS),
-            severity,
+            severity: *severity,
             title: &title,
-            dataset: rule.dataset(),
-            silent_since: no_data.since.to_string(),
-            silent_until: no_data.until.map(|until| until.to_string()),
+            dataset,
+            silent_since: since.to_string(),
+            silent_until: until.map(|until| until.to_string()),
         });
         Self {
             alert_id,
-            cooldown: rule.cooldown(),
-            rule: rule.id().to_owned(),
-            severity,
-            dataset: rule.dataset().to_owned(),
+            cooldown: cooldown.0,
+            rule: id.clone(),
+            severity: *severity,
+            dataset: dataset.clone(),
             status,
             key: watched.key.clone(),
             digest: rule.digest(),
             events: 1,
-            from: no_data.since,
-            to,
+            from: since,
+            to: until.unwrap_or(since),
             title,
             message,
         }

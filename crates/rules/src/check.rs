@@ -5,7 +5,7 @@ mod facts;
 mod names;
 mod reachability;
 mod source;
-mod tree;
+pub(crate) mod tree;
 mod types;
 
 use std::collections::BTreeMap;
@@ -59,27 +59,6 @@ pub enum Code {
     Always,
     /// No example shows when it fires, or none when it does not.
     NoExample,
-}
-
-impl Code {
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::Contradiction => "contradiction",
-            Self::UnknownDataset => "unknown_dataset",
-            Self::UnknownWindow => "unknown_window",
-            Self::Unparsable => "unparsable",
-            Self::UnknownField => "unknown_field",
-            Self::TooLarge => "too_large",
-            Self::UnknownFunction => "unknown_function",
-            Self::WrongType => "wrong_type",
-            Self::Dead => "dead",
-            Self::Always => "always",
-            Self::NoExample => "no_example",
-        }
-    }
 }
 
 /// Finding in a rules file, with its position.
@@ -225,22 +204,19 @@ impl Check<'_> {
         let Some(readings) = self.schemas.get(&rule.dataset) else {
             let offset = self.source.value(index, "dataset");
             let message = format!("dataset {:?} is none of {}", rule.dataset, self.schemas.names());
-            self.report(id, Code::UnknownDataset, offset, message);
-            return;
+            return self.report(id, Code::UnknownDataset, offset, message);
         };
-        let fields = match &rule.window {
-            None => readings,
-            Some(window) => match self.windows.get(window) {
-                Some(fields) if fields.dataset() == rule.dataset => fields,
-                _ => {
-                    let offset = self.source.value(index, "window");
-                    let names = self.windows.names(&rule.dataset);
-                    let message = format!("{window:?} is no window of {}: {names}", rule.dataset);
-                    self.report(id, Code::UnknownWindow, offset, message);
-                    return;
-                }
-            },
-        };
+        let mut fields = readings;
+        if let Some(window) = &rule.window {
+            let of_window = self.windows.get(window).filter(|it| it.dataset == rule.dataset);
+            let Some(of_window) = of_window else {
+                let offset = self.source.value(index, "window");
+                let names = self.windows.names(&rule.dataset);
+                let message = format!("{window:?} is no window of {}: {names}", rule.dataset);
+                return self.report(id, Code::UnknownWindow, offset, message);
+            };
+            fields = of_window;
+        }
         if let Some(when) = &rule.when {
             for mut fault in faults(fields, when) {
                 fault.offset = self.source.inside(index, "when", fault.offset);

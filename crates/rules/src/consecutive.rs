@@ -43,7 +43,7 @@ impl Rule {
     /// without `for`.
     #[must_use]
     pub fn consecutive_windows(&self, slide: SignedDuration) -> Option<ConsecutiveWindows<'_>> {
-        let needed = i64::from(self.sustained()?);
+        let needed = i64::from(self.spec.sustained?);
         Some(ConsecutiveWindows { rule: self, needed, slide: slide.as_secs().max(1) })
     }
 }
@@ -58,7 +58,7 @@ impl ConsecutiveWindows<'_> {
         if !holds && window.revision == 0 {
             return Vec::new();
         }
-        let number = self.number(window.start);
+        let number = period(window.start, self.slide);
         let value = 2 * u64::from(window.revision) + u64::from(holds);
         let last = self.chunk(number + self.needed - 1);
         (self.chunk(number)..=last)
@@ -77,10 +77,6 @@ impl ConsecutiveWindows<'_> {
             .filter(|end| (end - self.needed + 1..=*end).all(holds))
             .filter_map(|end| Timestamp::from_second(end * self.slide).ok())
             .collect()
-    }
-
-    fn number(&self, start: Timestamp) -> i64 {
-        period(start, self.slide)
     }
 
     /// Returns the chunk of a window. A sequence of consecutive windows spans at most two chunks.

@@ -53,7 +53,7 @@ impl<'r> RuleEvaluator<'r> {
     #[must_use]
     pub fn new(rules: &'r Rules, specs: &[Spec]) -> Self {
         let histories = |rule: &'r Rule| {
-            let spec = specs.iter().find(|spec| Some(spec.id.as_str()) == rule.window());
+            let spec = specs.iter().find(|spec| Some(&spec.id) == rule.spec.window.as_ref());
             let slide = spec.map(|spec| spec.slide);
             RuleHistory { rule, slide, marks_by_item: HashMap::new(), last: HashMap::new() }
         };
@@ -70,13 +70,13 @@ impl<'r> RuleEvaluator<'r> {
     /// rules that fail on it.
     pub fn event(&mut self, event: &Event<'_>) -> (Vec<Firing<'r>>, Vec<RuleError>) {
         let (matches, errors) = self.rules.matches(event);
-        let matches: BTreeSet<_> = matches.into_iter().map(Rule::id).collect();
+        let matches: BTreeSet<_> = matches.into_iter().map(|rule| &rule.spec.id).collect();
         let mut firings = Vec::new();
         for history in self.histories.iter_mut().filter(|it| it.rule.applies_to(event)) {
-            let holds = matches.contains(history.rule.id());
-            if history.rule.absent().is_some() {
+            let holds = matches.contains(&history.rule.spec.id);
+            if history.rule.spec.absent.is_some() {
                 firings.extend(history.record_seen(event));
-            } else if history.rule.sustained().is_some() {
+            } else if history.rule.spec.sustained.is_some() {
                 let ends = history.completed_rows(event, holds);
                 firings.extend(ends.into_iter().map(|end| history.fires(event, end)));
             } else if holds {
@@ -149,7 +149,7 @@ impl<'r> RuleHistory<'r> {
     /// at `now`.
     fn no_data_alert(&mut self, last: &WatchedEntity, now: Timestamp) -> Option<Firing<'r>> {
         let rule = self.rule;
-        let at = last.last_seen.checked_add(rule.absent()?).ok()?;
+        let at = last.last_seen.checked_add(rule.spec.absent?.0).ok()?;
         let mut last = last.clone();
         let mut stands_for_it = None;
         // A suppressed alert is due again at the end of its cooldown, as long as no data arrives.

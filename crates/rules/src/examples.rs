@@ -13,7 +13,7 @@ use super::Rules;
 use super::evaluator::RuleEvaluator;
 use tributary_model::domain::Schemas;
 use tributary_model::event::Event;
-use tributary_model::time::as_rfc3339;
+use tributary_model::time::as_optional_millis;
 use tributary_windows::Spec;
 use tributary_windows::fields::WindowFields;
 
@@ -44,11 +44,9 @@ impl Expectation {
 struct Sequence<'a> {
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
-    until: Option<Until>,
+    #[serde(default, with = "as_optional_millis")]
+    until: Option<Timestamp>,
 }
-
-#[derive(Clone, Copy, Deserialize)]
-struct Until(#[serde(deserialize_with = "as_rfc3339::deserialize")] Timestamp);
 
 /// Context for examples: the possible events of each dataset and the windows of each spec.
 #[derive(Debug)]
@@ -72,43 +70,42 @@ impl<'c> Examples<'c> {
     /// Returns an error if the JSON has another shape, an event is impossible, or the rule applies
     /// to no event: such an example would prove nothing.
     pub fn fires(&self, rules: &Rules, id: &str, text: &str) -> Result<bool, String> {
-        let rule = rules.iter().find(|rule| rule.id() == id).ok_or("there is no such rule")?;
+        let rule = rules.iter().find(|rule| rule.spec.id == id).ok_or("there is no such rule")?;
         let sequence = sequence(text)?;
         let mut evaluator = RuleEvaluator::new(rules, self.specs);
         let (mut fires, mut is_asked) = (false, false);
         for (index, raw) in sequence.events.iter().enumerate() {
-            let event = Event::from_json(raw.get().as_bytes())
-                .map_err(|error| format!("event {}: {error}", index + 1))?;
-            if let Some(mismatch) = self.mismatch(&event) {
-                return Err(format!("event {}: {mismatch}", index + 1));
-            }
+            let wrong = |message| format!("event {}: {message}", index + 1);
+            let event = Event::from_json(raw.get().as_bytes());
+            let event = event.map_err(|error| wrong(error.to_string()))?;
+            self.check(&event).map_err(wrong)?;
             is_asked |= rule.applies_to(&event);
             let (firings, errors) = evaluator.event(&event);
             if let Some(error) = errors.iter().find(|error| error.rule == id) {
                 return Err(error.message.clone());
             }
-            fires |= firings.iter().any(|firing| firing.rule.id() == id);
+            fires |= firings.iter().any(|firing| firing.rule.spec.id == id);
         }
         if !is_asked {
             return Err("has no event that the rule is asked about".to_owned());
         }
-        let later = sequence.until.map(|Until(until)| evaluator.finish(until)).unwrap_or_default();
-        Ok(fires || later.iter().any(|firing| firing.rule.id() == id))
+        let later = sequence.until.map(|until| evaluator.finish(until)).unwrap_or_default();
+        Ok(fires || later.iter().any(|firing| firing.rule.spec.id == id))
     }
 
-    /// Returns the reason why an event is impossible.
-    fn mismatch(&self, event: &Event<'_>) -> Option<String> {
-        let mismatch = match &event.window {
-            Some(window) => match self.windows.get(&window.spec) {
-                Some(fields) => fields.mismatch(event)?,
-                None => return Some(format!("there is no window spec {}", window.spec)),
-            },
-            None => match self.schemas.get(&event.dataset) {
-                Some(fields) => fields.mismatch(event)?,
-                None => return Some(format!("there is no dataset {}", event.dataset)),
-            },
+    /// Rejects an impossible event.
+    fn check(&self, event: &Event<'_>) -> Result<(), String> {
+        let (fields, owner) = match &event.window {
+            Some(window) => {
+                (self.windows.get(&window.spec), format!("window spec {}", window.spec))
+            }
+            None => (self.schemas.get(&event.dataset), format!("dataset {}", event.dataset)),
         };
-        Some(format!("no event has {mismatch}"))
+        let fields = fields.ok_or_else(|| format!("there is no {owner}"))?;
+        match fields.mismatch(event) {
+            Some(mismatch) => Err(format!("no event has {mismatch}")),
+            None => Ok(()),
+        }
     }
 }
 

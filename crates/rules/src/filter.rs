@@ -1,7 +1,5 @@
 //! Filters for records: CEL expressions over the JSON of a record.
 
-use std::fmt;
-
 use crate::expression::{Expression, Scope};
 use tributary_model::config_error::ConfigError;
 
@@ -31,13 +29,8 @@ use tributary_model::config_error::ConfigError;
 /// ```
 ///
 /// The language: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>.
+#[derive(Debug)]
 pub struct Filter(Expression);
-
-impl fmt::Debug for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
 
 impl Filter {
     /// Compiles `text`; error messages name its `owner`.

@@ -13,7 +13,7 @@ mod template;
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::alert::{Alert, shorten};
 use crate::expression::{Expression, Scope};
@@ -24,7 +24,7 @@ use tributary_model::id::Id;
 
 pub use self::spec::{AlertsConfig, MAX_SUSTAINED, RuleSpec, Severity};
 use self::template::Template;
-use tributary_model::time::{DurationSpec, period};
+use tributary_model::time::period;
 
 /// All compiled rules.
 #[derive(Debug)]
@@ -33,15 +33,12 @@ pub struct Rules(Vec<Rule>);
 /// Compiled rule.
 #[derive(Debug)]
 pub struct Rule {
-    id: String,
-    dataset: String,
-    window: Option<String>,
-    severity: Severity,
-    condition: Condition,
+    /// The rule as written.
+    pub spec: RuleSpec,
+    /// Compiled `when`.
+    when: Option<Expression>,
     title: Template,
     key: Template,
-    cooldown: SignedDuration,
-    digest: usize,
     /// Hash of the condition: rule state belongs to this definition only.
     definition: Id,
     max_message_bytes: usize,
@@ -49,15 +46,6 @@ pub struct Rule {
 
 /// Default for the maximum number of messages that one batch may send for a rule.
 pub const MAX_MESSAGES: u32 = 10;
-
-/// Condition of a rule.
-#[derive(Debug)]
-enum Condition {
-    /// An expression holds: once, or for a number of consecutive windows.
-    Holds(Expression, Option<u32>),
-    /// No reading of an entity arrives for this duration.
-    Absent(SignedDuration),
-}
 
 /// Failure of a rule on an event, caused by a mistake in the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +113,7 @@ impl Rules {
         for rule in rules {
             match rule.when(&scope) {
                 Ok(holds) => verdicts.push((rule, holds)),
-                Err(message) => errors.push(RuleError { rule: rule.id.clone(), message }),
+                Err(message) => errors.push(RuleError { rule: rule.spec.id.clone(), message }),
             }
         }
         (verdicts, errors)
@@ -138,7 +126,7 @@ impl Rules {
     /// A rule that fails on the event is reported; the other rules are still evaluated.
     pub fn alerts(&self, event: &Event<'_>) -> (Vec<Alert>, Vec<RuleError>) {
         let (matches, errors) = self.matches(event);
-        let once = matches.into_iter().filter(|rule| rule.sustained().is_none());
+        let once = matches.into_iter().filter(|rule| rule.spec.sustained.is_none());
         (once.map(|rule| rule.alert(event)).collect(), errors)
     }
 }
@@ -151,74 +139,15 @@ impl Rule {
             let message = if field == "id" { message } else { format!("`{field}`: {message}") };
             return Err(ConfigError::new(owner, message));
         }
-        let condition = match (&spec.when, spec.absent) {
-            (Some(when), _) => Condition::Holds(Expression::compile(&owner, when)?, spec.sustained),
-            (None, length) => {
-                Condition::Absent(length.map_or(SignedDuration::ZERO, DurationSpec::get))
-            }
-        };
+        let when = spec.when.as_ref().map(|when| Expression::compile(&owner, when));
         Ok(Self {
-            id: spec.id.clone(),
-            dataset: spec.dataset.clone(),
-            window: spec.window.clone(),
-            severity: spec.severity,
-            condition,
+            spec: spec.clone(),
+            when: when.transpose()?,
             title: Template::compile(&owner, &spec.title)?,
             key: Template::compile(&owner, &spec.key)?,
-            cooldown: spec.cooldown.get(),
-            digest: spec.digest.unwrap_or(MAX_MESSAGES) as usize,
             definition: spec.definition(),
             max_message_bytes: usize::MAX,
         })
-    }
-
-    /// Returns the id.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Returns the dataset of the events to which the rule applies.
-    #[must_use]
-    pub fn dataset(&self) -> &str {
-        &self.dataset
-    }
-
-    /// Returns the window spec to which the rule applies, or `None` for a rule about readings.
-    #[must_use]
-    pub fn window(&self) -> Option<&str> {
-        self.window.as_deref()
-    }
-
-    /// Returns the severity of its alerts.
-    #[must_use]
-    pub fn severity(&self) -> Severity {
-        self.severity
-    }
-
-    /// Returns the number of consecutive windows for which `when` must hold, if more than one.
-    #[must_use]
-    pub fn sustained(&self) -> Option<u32> {
-        match self.condition {
-            Condition::Holds(_, count) => count,
-            Condition::Absent(_) => None,
-        }
-    }
-
-    /// Returns the duration without data after which a rule with `absent` fires.
-    #[must_use]
-    pub fn absent(&self) -> Option<SignedDuration> {
-        match self.condition {
-            Condition::Holds(..) => None,
-            Condition::Absent(length) => Some(length),
-        }
-    }
-
-    /// Returns the period in which alerts of one key share an id; zero if they share it
-    /// permanently.
-    #[must_use]
-    pub fn cooldown(&self) -> SignedDuration {
-        self.cooldown
     }
 
     /// Returns the maximum number of messages that one batch may send for this rule.
@@ -226,17 +155,17 @@ impl Rule {
     /// If there are more alerts, the rest are sent in digests, which count as messages too.
     #[must_use]
     pub fn digest(&self) -> usize {
-        self.digest
+        self.spec.digest.unwrap_or(MAX_MESSAGES) as usize
     }
 
     /// Returns true if the rule applies to `event`: a reading of its dataset or, if it names a
     /// window spec, a window of that spec.
     #[must_use]
     pub fn applies_to(&self, event: &Event<'_>) -> bool {
-        if self.dataset != event.dataset {
+        if self.spec.dataset != event.dataset {
             return false;
         }
-        match &self.window {
+        match &self.spec.window {
             None => event.kind == Kind::Reading,
             Some(spec) => {
                 let is_of_spec = event.window.as_ref().is_some_and(|window| window.spec == *spec);
@@ -247,10 +176,7 @@ impl Rule {
 
     /// Evaluates `when`; false for a rule without it.
     fn when(&self, scope: &Scope<'_>) -> Result<bool, String> {
-        match &self.condition {
-            Condition::Holds(when, _) => when.holds(scope),
-            Condition::Absent(_) => Ok(false),
-        }
+        self.when.as_ref().map_or(Ok(false), |when| when.holds(scope))
     }
 
     /// Returns the key of an alert about `event`, at most 256 characters long.
@@ -259,24 +185,20 @@ impl Rule {
         shorten(self.key.key(event))
     }
 
-    /// Returns the id of the alert about `event`: hash of rule, key and cooldown period.
-    #[must_use]
-    pub fn alert_id(&self, event: &Event<'_>) -> Id {
-        // Event time, so that a redelivery falls into the same period as the first delivery.
-        self.alert_id_at(event, event.event_time)
-    }
-
+    /// Returns the id of the alert about `event` in the cooldown period of `time`: hash of rule, key
+    /// and period.
     fn alert_id_at(&self, event: &Event<'_>, time: Timestamp) -> Id {
-        let number = match self.cooldown.as_secs() {
+        let number = match self.spec.cooldown.0.as_secs() {
             0 => String::new(),
             seconds => period(time, seconds).to_string(),
         };
-        Id::of_text(&[&self.id, &self.key(event), &number])
+        Id::of_text(&[&self.spec.id, &self.key(event), &number])
     }
 
     /// Creates the alert about `event`, regardless of whether one is due.
     #[must_use]
     pub fn alert(&self, event: &Event<'_>) -> Alert {
+        // Event time, so that a redelivery falls into the same period as the first delivery.
         self.alert_at(event, event.event_time)
     }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Rule;
 use super::consecutive::{Mark, Marks};
-use crate::alert::{Alert, MAX_TEXT_CHARS, NoDataPeriod, shorten};
+use crate::alert::{Alert, MAX_TEXT_CHARS, shorten};
 use tributary_model::bad_row::first_chars;
 use tributary_model::event::Event;
 use tributary_model::id::Id;
@@ -67,7 +67,7 @@ impl Rule {
     /// for readings that are too old.
     #[must_use]
     pub fn watched_entity(&self, event: &Event<'_>) -> Option<WatchedEntity> {
-        let absent = self.absent()?;
+        let absent = self.spec.absent?.0;
         // The time of a window is its end.
         let time = event.window.as_ref().map_or(event.event_time, |window| window.end);
         let age = event.received_at.duration_since(time);
@@ -78,7 +78,7 @@ impl Rule {
         let entity = shorten(event.entity.clone().into_owned());
         Some(WatchedEntity {
             item: self.item_of(&entity),
-            rule: self.id.clone(),
+            rule: self.spec.id.clone(),
             entity,
             key: self.key(event),
             title: first_chars(&self.title.render(event), MAX_TEXT_CHARS).to_owned(),
@@ -98,14 +98,14 @@ impl Rule {
     /// too many.
     #[must_use]
     pub fn write_interval(&self) -> SignedDuration {
-        (self.absent().unwrap_or_default() / 4).min(MAX_WRITE_INTERVAL)
+        (self.spec.absent.unwrap_or_default().0 / 4).min(MAX_WRITE_INTERVAL)
     }
 
     /// Returns the time at which the no-data alert of an entity is due. Includes
     /// [`Rule::write_interval`], because later readings may be unwritten for that long.
     #[must_use]
     pub fn due(&self, last_seen: Timestamp) -> Timestamp {
-        let length = self.absent().unwrap_or_default().saturating_add(self.write_interval());
+        let length = self.spec.absent.unwrap_or_default().0.saturating_add(self.write_interval());
         last_seen.checked_add(length).unwrap_or(Timestamp::MAX)
     }
 
@@ -114,7 +114,7 @@ impl Rule {
     pub fn no_data_alert(&self, watched: &WatchedEntity) -> Alert {
         let since = watched.last_seen;
         let alert_id = self.no_data_alert_id(&watched.key, since);
-        Alert::of_no_data(alert_id, self, watched, NoDataPeriod { since, until: None })
+        Alert::of_no_data(alert_id, self, watched, since, None)
     }
 
     /// Returns the cooldown period in which a no-data period is counted, or `None` for a rule
@@ -125,7 +125,10 @@ impl Rule {
     #[must_use]
     pub fn cooldown_period(&self, silent: &WatchedEntity) -> Option<CooldownPeriod> {
         let due = silent.due.unwrap_or_else(|| self.due(silent.last_seen));
-        let (begin, end) = self.period_of(due)?;
+        let seconds = Some(self.spec.cooldown.0.as_secs()).filter(|seconds| *seconds > 0)?;
+        let number = period(due, seconds);
+        let start_of = |number: i64| Timestamp::from_second(number.saturating_mul(seconds)).ok();
+        let (begin, end) = (start_of(number)?, start_of(number + 1)?);
         let definition = self.definition.to_string();
         let item = Id::of_text(&["cool", &definition, &silent.key, &begin.to_string()]);
         let window = silent.last_seen.as_millisecond();
@@ -149,26 +152,16 @@ impl Rule {
         Some(self.no_data_alert_id(key, since))
     }
 
-    /// Returns start and end of the cooldown period that contains `time`, or `None` without
-    /// cooldown.
-    fn period_of(&self, time: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let seconds = Some(self.cooldown.as_secs()).filter(|seconds| *seconds > 0)?;
-        let number = period(time, seconds);
-        let at = |number: i64| Timestamp::from_second(number.saturating_mul(seconds)).ok();
-        Some((at(number)?, at(number + 1)?))
-    }
-
     /// Returns the resolved alert of a no-data alert that was sent.
     #[must_use]
     pub fn resolved_alert(&self, watched: &WatchedEntity, since: Timestamp) -> Alert {
         let alert_id = self.no_data_alert_id(&watched.key, since).to_string();
         let alert_id = Id::of_text(&["end", &alert_id]);
-        let until = Some(watched.last_seen);
-        Alert::of_no_data(alert_id, self, watched, NoDataPeriod { since, until })
+        Alert::of_no_data(alert_id, self, watched, since, Some(watched.last_seen))
     }
 
     fn no_data_alert_id(&self, key: &str, since: Timestamp) -> Id {
-        Id::of_text(&["silence", &self.id, key, &since.as_millisecond().to_string()])
+        Id::of_text(&["silence", &self.spec.id, key, &since.as_millisecond().to_string()])
     }
 }
 

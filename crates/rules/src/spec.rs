@@ -88,7 +88,7 @@ impl RuleSpec {
     /// Returns the hash of the condition, which excludes title, key and severity.
     #[must_use]
     pub(crate) fn definition(&self) -> Id {
-        let absent = self.absent.map(|length| length.get().as_secs().to_string());
+        let absent = self.absent.map(|length| length.0.as_secs().to_string());
         let sustained = self.sustained.map(|count| count.to_string());
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (window, when) = (text(&self.window), text(&self.when));
@@ -110,14 +110,14 @@ impl RuleSpec {
         }
         let lengths = [("cooldown", Some(self.cooldown)), ("absent", self.absent)];
         let is_broken =
-            |length: &Option<DurationSpec>| length.is_some_and(|it| it.get().subsec_nanos() != 0);
+            |length: &Option<DurationSpec>| length.is_some_and(|it| it.0.subsec_nanos() != 0);
         if let Some((field, _)) = lengths.iter().find(|(_, length)| is_broken(length)) {
             return wrong(field, "is no whole number of seconds");
         }
         match (&self.when, &self.absent) {
             (Some(_), Some(_)) => return wrong("absent", "excludes `when`: nothing has no fields"),
             (None, None) => return wrong("id", "has neither `when` nor `absent`"),
-            (None, Some(length)) if length.get().is_zero() => {
+            (None, Some(length)) if length.0.is_zero() => {
                 return wrong("absent", "is no time: everything is absent for 0s");
             }
             _ => {}

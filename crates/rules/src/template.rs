@@ -1,6 +1,7 @@
 //! Templates for title and key of an alert: text with fields of the event.
 
 use tributary_model::config_error::ConfigError;
+use tributary_model::domain::rounded;
 use tributary_model::event::Event;
 
 /// Fields allowed in braces.
@@ -9,7 +10,10 @@ pub(super) const FIELDS: &str = "{dataset}, {event_id}, {entity}, {event_time}, 
 
 /// Returns true if `name` is allowed in braces.
 pub(super) fn is_field(name: &str) -> bool {
-    Field::named(name).is_some()
+    match name {
+        "dataset" | "event_id" | "entity" | "event_time" | "window.start" | "window.end" => true,
+        _ => name.starts_with("attributes.") || name.starts_with("measures."),
+    }
 }
 
 /// Text with `{fields}` of an event.
@@ -19,19 +23,8 @@ pub(super) struct Template(Vec<Piece>);
 #[derive(Debug)]
 enum Piece {
     Text(String),
-    Field(Field),
-}
-
-#[derive(Debug)]
-enum Field {
-    Dataset,
-    EventId,
-    Entity,
-    EventTime,
-    Attribute(String),
-    Measure(String),
-    WindowStart,
-    WindowEnd,
+    /// Name of a field.
+    Field(String),
 }
 
 impl Template {
@@ -47,12 +40,11 @@ impl Template {
             let Some((name, after)) = after.split_once('}') else {
                 return Err(ConfigError::new(owner, format!("{text:?} lacks a closing brace")));
             };
-            let field = Field::named(name).ok_or_else(|| {
-                let message = format!("{{{name}}} is none of {FIELDS}");
-                ConfigError::new(owner, message)
-            })?;
+            if !is_field(name) {
+                return Err(ConfigError::new(owner, format!("{{{name}}} is none of {FIELDS}")));
+            }
             pieces.push(Piece::Text(before.to_owned()));
-            pieces.push(Piece::Field(field));
+            pieces.push(Piece::Field(name.to_owned()));
             rest = after;
         }
         pieces.push(Piece::Text(rest.to_owned()));
@@ -62,7 +54,7 @@ impl Template {
     /// Renders the text of `event` for people, with at most three decimals. A missing field shows
     /// as `?`.
     pub(super) fn render(&self, event: &Event<'_>) -> String {
-        self.with(event, rounded).0
+        self.with(event, |number| rounded(number, 3)).0
     }
 
     /// Renders the text of `event` as a key. If a field is missing, the entity is appended, so that
@@ -80,7 +72,7 @@ impl Template {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Field(field) => match field.of(event, shown) {
+                Piece::Field(name) => match field(event, name, shown) {
                     Some(value) => out.push_str(&value),
                     None => {
                         out.push('?');
@@ -93,42 +85,18 @@ impl Template {
     }
 }
 
-/// Formats a number with at most three decimals.
-fn rounded(number: f64) -> String {
-    let text = format!("{number:.3}");
-    match text.trim_end_matches('0').trim_end_matches('.') {
-        "-0" => "0".to_owned(),
-        text => text.to_owned(),
-    }
-}
-
-impl Field {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "dataset" => Self::Dataset,
-            "event_id" => Self::EventId,
-            "entity" => Self::Entity,
-            "event_time" => Self::EventTime,
-            "window.start" => Self::WindowStart,
-            "window.end" => Self::WindowEnd,
-            _ => match name.split_once('.')? {
-                ("attributes", key) => Self::Attribute(key.to_owned()),
-                ("measures", key) => Self::Measure(key.to_owned()),
-                _ => return None,
-            },
-        })
-    }
-
-    fn of(&self, event: &Event<'_>, shown: fn(f64) -> String) -> Option<String> {
-        Some(match self {
-            Self::Dataset => event.dataset.clone().into_owned(),
-            Self::EventId => event.event_id.clone().into_owned(),
-            Self::Entity => event.entity.clone().into_owned(),
-            Self::EventTime => event.event_time.to_string(),
-            Self::Attribute(key) => event.attributes.get(key)?.clone().into_owned(),
-            Self::Measure(key) => shown(*event.measures.get(key)?),
-            Self::WindowStart => event.window.as_ref()?.start.to_string(),
-            Self::WindowEnd => event.window.as_ref()?.end.to_string(),
-        })
-    }
+/// Returns the text of a field of `event`, or `None` if the event lacks it.
+fn field(event: &Event<'_>, name: &str, shown: fn(f64) -> String) -> Option<String> {
+    Some(match name {
+        "dataset" => event.dataset.clone().into_owned(),
+        "event_id" => event.event_id.clone().into_owned(),
+        "entity" => event.entity.clone().into_owned(),
+        "event_time" => event.event_time.to_string(),
+        "window.start" => event.window.as_ref()?.start.to_string(),
+        "window.end" => event.window.as_ref()?.end.to_string(),
+        _ => match name.split_once('.')? {
+            ("attributes", key) => event.attributes.get(key)?.clone().into_owned(),
+            (_, key) => shown(*event.measures.get(key)?),
+        },
+    })
 }

@@ -1,3 +1,4 @@
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
@@ -192,7 +193,7 @@ fn window(spec: &str) -> String {
 fn matches(rules: &Rules, event: &str) -> Vec<String> {
     let (matches, errors) = rules.matches(&Event::from_json(event.as_bytes()).unwrap());
     assert_eq!(errors, []);
-    matches.iter().map(|rule| rule.id().to_owned()).collect()
+    matches.iter().map(|rule| rule.spec.id.clone()).collect()
 }
 
 #[test]
@@ -219,12 +220,15 @@ fn sustained_and_absent_rules_ignore_single_event() {
     assert!(alerts(&rules, &window("telemetry-1m")).is_empty());
     let [heat, silent] = &rules.iter().collect::<Vec<_>>()[..] else { panic!("two rules") };
     assert_eq!(
-        (heat.window(), heat.sustained(), heat.absent()),
+        (heat.spec.window.as_deref(), heat.spec.sustained, heat.spec.absent.map(|length| length.0)),
         (Some("telemetry-1m"), Some(3), None)
     );
-    assert_eq!((heat.digest(), heat.cooldown()), (10, SignedDuration::from_hours(1)));
-    assert_eq!((silent.window(), silent.sustained()), (None, None));
-    assert_eq!((silent.absent(), silent.digest()), (Some(SignedDuration::from_mins(5)), 10));
+    assert_eq!((heat.digest(), heat.spec.cooldown.0), (10, SignedDuration::from_hours(1)));
+    assert_eq!((silent.spec.window.as_deref(), silent.spec.sustained), (None, None));
+    assert_eq!(
+        (silent.spec.absent.map(|length| length.0), silent.digest()),
+        (Some(SignedDuration::from_mins(5)), 10)
+    );
 }
 
 #[test]

@@ -21,9 +21,8 @@ fn aggregate(records: &[Value]) -> Option<Value> {
         let record = &record["kinesis"];
         let data = base64_simd::STANDARD.decode_to_vec(record["data"].as_str()?).ok()?;
         let partition_key = record["partitionKey"].as_str()?;
-        let added =
-            aggregator.push(&UserRecord { partition_key, explicit_hash_key: None, data: &data });
-        added.then_some(())?;
+        let record = UserRecord { partition_key, explicit_hash_key: None, data: &data };
+        aggregator.push(&record).then_some(())?;
     }
     let mut aggregate = records.first()?.clone();
     let data = base64_simd::STANDARD.encode_to_string(aggregator.finish());

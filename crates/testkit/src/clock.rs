@@ -5,11 +5,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 /// Start of every simulation: 2026-11-20T10:00:00Z.
-const BEGINNING_SECOND: i64 = 1_795_168_800;
+const BEGINNING: Timestamp = Timestamp::constant(1_795_168_800, 0);
 
 thread_local! {
     static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -30,11 +30,7 @@ pub fn elapsed() -> Duration {
 /// Returns the virtual time of day; handlers use it as their `clock`.
 #[must_use]
 pub fn now() -> Timestamp {
-    let beginning = Timestamp::from_second(BEGINNING_SECOND).unwrap_or(Timestamp::UNIX_EPOCH);
-    SignedDuration::try_from(elapsed())
-        .ok()
-        .and_then(|elapsed| beginning.checked_add(elapsed).ok())
-        .unwrap_or(Timestamp::MAX)
+    BEGINNING.saturating_add(elapsed()).unwrap_or(Timestamp::MAX)
 }
 
 /// Returns a number greater than all previous ones on this thread. It orders actions within one

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tributary_datagen::random::Sequence;
@@ -49,55 +49,31 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Every kind of fault.
-    pub const ALL: [Self; 17] = [
-        Self::Throttle,
-        Self::ServerError,
-        Self::TimeOutBefore,
-        Self::TimeOutAfter,
-        Self::PartialFailure,
-        Self::ShortAnswer,
-        Self::LongAnswer,
-        Self::SlowCall,
-        Self::Denied,
-        Self::Kill,
-        Self::DuplicateBatch,
-        Self::DuplicateMessage,
-        Self::DuplicateNotification,
-        Self::LateNotification,
-        Self::Reshard,
-        Self::ObjectDeleted,
-        Self::Poison,
+    /// Every kind of fault with its name in reports, in the order of the variants.
+    pub const ALL: [(Self, &'static str); 17] = [
+        (Self::Throttle, "throttle"),
+        (Self::ServerError, "server_error"),
+        (Self::TimeOutBefore, "time_out_before"),
+        (Self::TimeOutAfter, "time_out_after"),
+        (Self::PartialFailure, "partial_failure"),
+        (Self::ShortAnswer, "short_answer"),
+        (Self::LongAnswer, "long_answer"),
+        (Self::SlowCall, "slow_call"),
+        (Self::Denied, "denied"),
+        (Self::Kill, "kill"),
+        (Self::DuplicateBatch, "duplicate_batch"),
+        (Self::DuplicateMessage, "duplicate_message"),
+        (Self::DuplicateNotification, "duplicate_notification"),
+        (Self::LateNotification, "late_notification"),
+        (Self::Reshard, "reshard"),
+        (Self::ObjectDeleted, "object_deleted"),
+        (Self::Poison, "poison"),
     ];
-
-    /// Returns the name in reports and options.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttle => "throttle",
-            Self::ServerError => "server_error",
-            Self::TimeOutBefore => "time_out_before",
-            Self::TimeOutAfter => "time_out_after",
-            Self::PartialFailure => "partial_failure",
-            Self::ShortAnswer => "short_answer",
-            Self::LongAnswer => "long_answer",
-            Self::SlowCall => "slow_call",
-            Self::Denied => "denied",
-            Self::Kill => "kill",
-            Self::DuplicateBatch => "duplicate_batch",
-            Self::DuplicateMessage => "duplicate_message",
-            Self::DuplicateNotification => "duplicate_notification",
-            Self::LateNotification => "late_notification",
-            Self::Reshard => "reshard",
-            Self::ObjectDeleted => "object_deleted",
-            Self::Poison => "poison",
-        }
-    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(Self::ALL[*self as usize].1)
     }
 }
 
@@ -194,6 +170,16 @@ impl Faults {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fault;
+
+    #[test]
+    fn names_follow_the_variants() {
+        assert!(Fault::ALL.iter().enumerate().all(|(index, (fault, _))| *fault as usize == index));
     }
 }

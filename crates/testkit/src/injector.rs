@@ -1,5 +1,7 @@
 //! Fault injector: delays and fails calls to a service, and loses their answers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -15,47 +17,31 @@ const LONG_WAIT: Duration = Duration::from_hours(1);
 /// Every call awaits once before its effect and once after it: a handler can be killed or time out
 /// at both points.
 #[derive(Clone, Debug)]
-pub struct FaultInjector {
-    operation: &'static str,
-    faults: Faults,
+pub(crate) struct FaultInjector {
+    pub(crate) operation: &'static str,
+    pub(crate) faults: Faults,
 }
 
 impl FaultInjector {
-    /// Creates the injector for `operation`.
-    #[must_use]
-    pub fn new(operation: &'static str, faults: Faults) -> Self {
-        Self { operation, faults }
-    }
-
-    /// Returns the faults of this injector.
-    #[must_use]
-    pub fn faults(&self) -> &Faults {
-        &self.faults
-    }
-
     /// Makes one call with `effect`.
     ///
     /// # Errors
     ///
     /// Returns the error of the fault that occurs.
-    pub async fn call<T>(&self, effect: impl FnOnce() -> T) -> Result<T, CallError> {
+    pub(crate) async fn call<T>(&self, effect: impl FnOnce() -> T) -> Result<T, CallError> {
         self.travel().await;
         if self.faults.occurs(Fault::SlowCall) {
             sleep(Duration::from_secs(1 + self.faults.below(12) as u64)).await;
         }
         if self.faults.occurs(Fault::Throttle) {
-            return Err(self.retryable("ThrottlingException"));
+            return Err(CallError::retryable(self.operation, "ThrottlingException", "simulated"));
         }
         if self.faults.occurs(Fault::ServerError) {
-            return Err(self.retryable("InternalFailure"));
+            return Err(CallError::retryable(self.operation, "InternalFailure", "simulated"));
         }
         if self.faults.denies(self.operation) {
-            return Err(CallError::Setup(SetupError {
-                operation: self.operation,
-                resource: "simulated".into(),
-                code: "AccessDeniedException".into(),
-                message: "not authorized".into(),
-            }));
+            let (code, message) = ("AccessDeniedException", "not authorized".to_owned());
+            return Err(SetupError::new(self.operation, "simulated", code, message).into());
         }
         if self.faults.occurs(Fault::TimeOutBefore) {
             return Err(self.no_answer().await);
@@ -79,12 +65,38 @@ impl FaultInjector {
         sleep(wait).await;
         CallError::time_out(self.operation)
     }
+}
 
-    fn retryable(&self, code: &str) -> CallError {
-        CallError::Retryable {
-            operation: self.operation,
-            code: code.to_owned(),
-            message: "simulated".to_owned(),
-        }
+/// Table behind a fault injector. Clones share the state.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote<S> {
+    pub(crate) injector: FaultInjector,
+    state: Arc<Mutex<S>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl<S: Default> Remote<S> {
+    /// Creates an empty table, reached by `operation`.
+    pub(crate) fn new(operation: &'static str, faults: Faults) -> Self {
+        let injector = FaultInjector { operation, faults };
+        Self { injector, state: Arc::default(), calls: Arc::default() }
+    }
+}
+
+impl<S> Remote<S> {
+    /// Locks the state, without a call.
+    pub(crate) fn state(&self) -> MutexGuard<'_, S> {
+        crate::lock(&self.state)
+    }
+
+    /// Returns the number of calls, with or without effect.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Makes one call with `effect`; see [`FaultInjector::call`].
+    pub(crate) async fn call<T>(&self, effect: impl FnOnce(&mut S) -> T) -> Result<T, CallError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.injector.call(|| effect(&mut self.state())).await
     }
 }

@@ -1,10 +1,10 @@
 //! Simulated Lambda function: a handler with a timeout, whose process can be killed at any await.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -26,10 +26,11 @@ type Handler = dyn Fn(String, Deadline) -> Pin<Box<dyn Future<Output = Answer>>>
 /// Simulated function. Clones share state.
 #[derive(Clone)]
 pub struct Lambda {
-    name: &'static str,
+    /// Name of the function.
+    pub name: &'static str,
     handler: Rc<Handler>,
     timeout: Duration,
-    faults: Faults,
+    pub(crate) faults: Faults,
     state: Rc<RefCell<State>>,
 }
 
@@ -63,22 +64,8 @@ impl Lambda {
     where
         F: Future<Output = Answer> + 'static,
     {
-        let handler = move |payload, deadline| -> Pin<Box<dyn Future<Output = Answer>>> {
-            Box::pin(handler(payload, deadline))
-        };
-        Self { name, handler: Rc::new(handler), timeout, faults, state: Rc::default() }
-    }
-
-    /// Returns the name.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Returns the faults of the function.
-    #[must_use]
-    pub fn faults(&self) -> &Faults {
-        &self.faults
+        let handler: Rc<Handler> = Rc::new(move |payload, it| Box::pin(handler(payload, it)));
+        Self { name, handler, timeout, faults, state: Rc::default() }
     }
 
     /// Returns the number of invocations.
@@ -110,46 +97,22 @@ impl Lambda {
             state.kill.filter(|kill| kill.0 == state.invocations).map(|kill| kill.1)
         };
         let random_kill = self.faults.occurs(Fault::Kill).then(|| self.faults.below(AWAITS));
+        let kill_at = planned.or(random_kill);
         let deadline = Deadline::after(self.timeout.saturating_sub(RESERVE));
-        let process = Process {
-            work: (self.handler)(payload, deadline),
-            awaits_left: planned.or(random_kill),
-            awaits: 0,
-            state: self.state.clone(),
-        };
-        match timeout(self.timeout, process).await {
-            Ok(Some(answer)) => answer.map_err(Failure::Error),
-            Ok(None) => Err(Failure::Killed),
-            Err(_) => Err(Failure::TimeOut),
-        }
-    }
-}
-
-/// Running handler. A kill drops it midway.
-struct Process {
-    work: Pin<Box<dyn Future<Output = Answer>>>,
-    awaits_left: Option<usize>,
-    awaits: usize,
-    state: Rc<RefCell<State>>,
-}
-
-impl Future for Process {
-    /// `None` if it was killed.
-    type Output = Option<Answer>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(answer) = self.work.as_mut().poll(context) {
-            return Poll::Ready(Some(answer));
-        }
-        self.awaits += 1;
-        let max = self.awaits.max(self.state.borrow().awaits);
-        self.state.borrow_mut().awaits = max;
-        match self.awaits_left {
-            Some(0) => return Poll::Ready(None),
-            Some(left) => self.awaits_left = Some(left - 1),
-            None => {}
-        }
-        Poll::Pending
+        let mut work = (self.handler)(payload, deadline);
+        let mut awaits = 0;
+        // `None` if the process was killed, which drops the handler midway.
+        let process = poll_fn(|context| {
+            if let Poll::Ready(answer) = work.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
+            }
+            awaits += 1;
+            let mut state = self.state.borrow_mut();
+            state.awaits = state.awaits.max(awaits);
+            if kill_at.is_some_and(|at| at < awaits) { Poll::Ready(None) } else { Poll::Pending }
+        });
+        let answer = timeout(self.timeout, process).await.map_err(|_| Failure::TimeOut)?;
+        answer.ok_or(Failure::Killed)?.map_err(Failure::Error)
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use tributary_aws::error::CallError;
 use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
+use tributary_model::id::Id;
+
+use crate::lock;
 
 /// Objects by key, in one unversioned bucket.
 #[derive(Debug, Default)]
@@ -13,7 +16,7 @@ pub struct MemoryObjects(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    objects: HashMap<String, Stored>,
+    objects: HashMap<String, Object>,
     /// Changes before the n-th read, counted from 0.
     changes: HashMap<usize, (String, Option<Vec<u8>>)>,
     /// Failing reads, counted from 0.
@@ -21,15 +24,16 @@ struct State {
     ranges: Vec<Range<u64>>,
 }
 
+/// Bytes of an object with their ETag, which is computed once: a test may read byte by byte.
 #[derive(Debug)]
-struct Stored {
+struct Object {
     bytes: Vec<u8>,
     etag: String,
 }
 
-impl Stored {
+impl Object {
     fn new(bytes: Vec<u8>) -> Self {
-        let etag = tributary_model::id::Id::of([bytes.as_slice()]).to_string();
+        let etag = Id::of([bytes.as_slice()]).to_string();
         Self { bytes, etag }
     }
 }
@@ -38,64 +42,63 @@ impl MemoryObjects {
     /// Creates a bucket with one object.
     pub fn with(key: &str, bytes: impl Into<Vec<u8>>) -> Self {
         let objects = Self::default();
-        objects.state().objects.insert(key.to_owned(), Stored::new(bytes.into()));
+        lock(&objects.0).objects.insert(key.to_owned(), Object::new(bytes.into()));
         objects
     }
 
     /// Puts `bytes` at `key`, or deletes the object, immediately before the given read.
     #[must_use]
     pub fn change_before(self, read: usize, key: &str, bytes: Option<&[u8]>) -> Self {
-        self.state().changes.insert(read, (key.to_owned(), bytes.map(<[u8]>::to_vec)));
+        lock(&self.0).changes.insert(read, (key.to_owned(), bytes.map(<[u8]>::to_vec)));
         self
     }
 
     /// Makes the given reads fail as if the service were down.
     #[must_use]
     pub fn failing(self, reads: Range<usize>) -> Self {
-        self.state().failures = reads;
+        lock(&self.0).failures = reads;
         self
     }
 
     /// Returns the ranges that were read.
     pub fn ranges(&self) -> Vec<Range<u64>> {
-        self.state().ranges.clone()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).ranges.clone()
     }
 }
 
 impl ObjectStore for MemoryObjects {
     async fn read(&self, object: &ObjectName, range: Range<u64>) -> Result<Piece, ReadError> {
-        let mut state = self.state();
+        let mut state = lock(&self.0);
         let number = state.ranges.len();
         state.ranges.push(range.clone());
         match state.changes.remove(&number) {
-            Some((key, Some(bytes))) => drop(state.objects.insert(key, Stored::new(bytes))),
+            Some((key, Some(bytes))) => drop(state.objects.insert(key, Object::new(bytes))),
             Some((key, None)) => drop(state.objects.remove(&key)),
             None => {}
         }
         if state.failures.contains(&number) {
-            return Err(CallError::Retryable {
-                operation: "s3:GetObject",
-                code: "InternalError".into(),
-                message: "we encountered an internal error".into(),
-            }
-            .into());
+            let message = "we encountered an internal error";
+            return Err(CallError::retryable("s3:GetObject", "InternalError", message).into());
         }
-        let stored = state.objects.get(&object.key).ok_or(ReadError::Missing)?;
-        if object.etag.as_ref().is_some_and(|etag| *etag != stored.etag) {
-            return Err(ReadError::Changed);
-        }
-        let length = stored.bytes.len();
-        let start = usize::try_from(range.start).unwrap_or(length).min(length);
-        let end = usize::try_from(range.end).unwrap_or(length).clamp(start, length);
-        Ok(Piece {
-            bytes: stored.bytes[start..end].to_vec(),
-            object_bytes: length as u64,
-            version_id: None,
-            etag: Some(stored.etag.clone()),
-        })
+        let Object { bytes, etag } = state.objects.get(&object.key).ok_or(ReadError::Missing)?;
+        piece(object, bytes, range, None, etag.clone())
     }
+}
+
+/// Returns the part of `range` that an object of these `bytes` has.
+pub(crate) fn piece(
+    object: &ObjectName,
+    bytes: &[u8],
+    range: Range<u64>,
+    version_id: Option<String>,
+    etag: String,
+) -> Result<Piece, ReadError> {
+    if object.etag.as_ref().is_some_and(|wanted| *wanted != etag) {
+        return Err(ReadError::Changed);
+    }
+    let length = bytes.len();
+    let start = usize::try_from(range.start).unwrap_or(length).min(length);
+    let end = usize::try_from(range.end).unwrap_or(length).clamp(start, length);
+    let (bytes, object_bytes) = (bytes[start..end].to_vec(), length as u64);
+    Ok(Piece { bytes, object_bytes, version_id, etag: Some(etag) })
 }

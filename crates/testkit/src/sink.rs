@@ -1,11 +1,14 @@
 //! In-memory sink that fails by script.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::put::{BatchPut, EntryResult, Limits};
+use tributary_aws::sqs::Queue;
+
+use crate::lock;
 
 /// Answer of a sink to one call.
 #[derive(Clone, Debug)]
@@ -28,25 +31,6 @@ pub enum Answer {
     After(Duration),
 }
 
-/// Answers of a sink, call by call; the last answer repeats indefinitely.
-#[derive(Clone, Debug)]
-pub struct Script(VecDeque<Answer>);
-
-impl Script {
-    /// Creates a script of answers in order.
-    pub fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self(answers.into_iter().collect())
-    }
-
-    fn next(&mut self) -> Answer {
-        match self.0.len() {
-            0 => Answer::Take,
-            1 => self.0[0].clone(),
-            _ => self.0.pop_front().unwrap_or(Answer::Take),
-        }
-    }
-}
-
 /// Sink that stores entries of any type.
 #[derive(Debug)]
 pub struct MemorySink<E> {
@@ -55,14 +39,18 @@ pub struct MemorySink<E> {
     state: Mutex<State<E>>,
 }
 
+/// In-memory queue: a sink of message bodies.
+pub type MemoryQueue = MemorySink<String>;
+
 #[derive(Debug)]
 struct State<E> {
-    script: Script,
+    /// Answers to the next calls; the last one repeats indefinitely.
+    script: VecDeque<Answer>,
     stored: Vec<E>,
     calls: Vec<usize>,
 }
 
-impl<E> MemorySink<E> {
+impl<E: Clone> MemorySink<E> {
     /// Creates a sink with the limits of a service that stores everything.
     pub fn new(limits: Limits, size: fn(&E) -> usize) -> Self {
         Self::scripted(limits, size, [])
@@ -74,39 +62,45 @@ impl<E> MemorySink<E> {
         size: fn(&E) -> usize,
         script: impl IntoIterator<Item = Answer>,
     ) -> Self {
-        let state = State { script: Script::new(script), stored: Vec::new(), calls: Vec::new() };
-        Self { limits, size, state: Mutex::new(state) }
+        let script = script.into_iter().collect();
+        let state = Mutex::new(State { script, stored: Vec::new(), calls: Vec::new() });
+        Self { limits, size, state }
+    }
+
+    /// Removes and returns the stored entries.
+    pub fn drain(&self) -> Vec<E> {
+        std::mem::take(&mut lock(&self.state).stored)
     }
 
     /// Returns the number of entries of each call.
     pub fn calls(&self) -> Vec<usize> {
-        self.state().calls.clone()
+        lock(&self.state).calls.clone()
     }
 
     /// Replaces the script, and removes and returns the stored entries.
     pub fn restart(&self, script: impl IntoIterator<Item = Answer>) -> Vec<E> {
-        let mut state = self.state();
-        state.script = Script::new(script);
+        let mut state = lock(&self.state);
+        state.script = script.into_iter().collect();
         state.calls.clear();
         std::mem::take(&mut state.stored)
     }
 
-    fn state(&self) -> MutexGuard<'_, State<E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<E: Clone> MemorySink<E> {
     /// Returns the stored entries, in order; an entry that was sent twice may appear twice.
     pub fn stored(&self) -> Vec<E> {
-        self.state().stored.clone()
+        lock(&self.state).stored.clone()
     }
 }
 
-impl<E: Clone> State<E> {
-    fn store(&mut self, entries: &[&E], but: &[usize]) {
-        let kept = entries.iter().enumerate().filter(|(index, _)| !but.contains(index));
-        self.stored.extend(kept.map(|(_, entry)| (*entry).clone()));
+impl Default for MemoryQueue {
+    fn default() -> Self {
+        let limits = Limits { entries: usize::MAX, bytes: usize::MAX, entry_bytes: usize::MAX };
+        Self::new(limits, String::len)
+    }
+}
+
+impl Queue for MemoryQueue {
+    async fn send(&self, body: String) -> Result<(), CallError> {
+        self.put(&[&body]).await.map(drop)
     }
 }
 
@@ -125,54 +119,46 @@ impl<E: Clone + Send + Sync> BatchPut for MemorySink<E> {
 
     async fn put(&self, entries: &[&E]) -> Result<Vec<EntryResult>, CallError> {
         let answer = {
-            let mut state = self.state();
+            let mut state = lock(&self.state);
             state.calls.push(entries.len());
-            state.script.next()
+            let is_last = state.script.len() < 2;
+            let next =
+                if is_last { state.script.front().cloned() } else { state.script.pop_front() };
+            next.unwrap_or(Answer::Take)
         };
         if let Answer::After(delay) = answer {
             tokio::time::sleep(delay).await;
         }
-        let mut state = self.state();
-        let mut verdicts = vec![EntryResult::Stored; entries.len()];
-        let mut mark = |indexes: &[usize], verdict: &EntryResult| {
-            for slot in indexes.iter().filter(|index| **index < entries.len()) {
-                verdicts[*slot] = verdict.clone();
-            }
-        };
-        match answer {
-            Answer::Take | Answer::After(_) => state.store(entries, &[]),
-            Answer::Fail(indexes) => {
-                state.store(entries, &indexes);
-                mark(&indexes, &EntryResult::Failed("InternalFailure".into()));
-            }
-            Answer::Reject(indexes) => {
-                state.store(entries, &indexes);
-                mark(&indexes, &EntryResult::Rejected("InvalidParameter".into()));
-            }
+        let (unstored, result) = match &answer {
             Answer::Throttle => {
-                return Err(CallError::Retryable {
-                    operation: Self::OPERATION,
-                    code: "ThrottlingException".into(),
-                    message: "rate exceeded".into(),
-                });
-            }
-            Answer::AnswerFor(count) => {
-                state.store(entries, &[]);
-                verdicts = vec![EntryResult::Stored; count];
-            }
-            Answer::StoreAndTimeOut => {
-                state.store(entries, &[]);
-                return Err(CallError::time_out(Self::OPERATION));
+                return Err(CallError::retryable(
+                    Self::OPERATION,
+                    "ThrottlingException",
+                    "rate exceeded",
+                ));
             }
             Answer::Deny => {
-                return Err(CallError::Setup(SetupError {
-                    operation: Self::OPERATION,
-                    resource: "memory".into(),
-                    code: "AccessDeniedException".into(),
-                    message: "not authorized".into(),
-                }));
+                let (code, message) = ("AccessDeniedException", "not authorized".to_owned());
+                return Err(SetupError::new(Self::OPERATION, "memory", code, message).into());
             }
+            Answer::Fail(indexes) => (&indexes[..], EntryResult::Failed("InternalFailure".into())),
+            Answer::Reject(indexes) => {
+                (&indexes[..], EntryResult::Rejected("InvalidParameter".into()))
+            }
+            _ => (&[][..], EntryResult::Stored),
+        };
+        let all = entries.iter().enumerate();
+        let stored = all.filter(|(index, _)| !unstored.contains(index));
+        lock(&self.state).stored.extend(stored.map(|(_, entry)| (*entry).clone()));
+        let count = match answer {
+            Answer::StoreAndTimeOut => return Err(CallError::time_out(Self::OPERATION)),
+            Answer::AnswerFor(count) => count,
+            _ => entries.len(),
+        };
+        let mut results = vec![EntryResult::Stored; count];
+        for index in unstored.iter().filter(|index| **index < count) {
+            results[*index] = result.clone();
         }
-        Ok(verdicts)
+        Ok(results)
     }
 }

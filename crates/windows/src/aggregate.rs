@@ -211,29 +211,23 @@ impl Aggregate {
         let float = |count: u64| count as f64;
         results.push("count", float(self.count));
         for (name, moments) in &self.measures {
-            let mut put = |suffix: &str, value: f64| {
-                if value.is_finite() {
+            let mut put = |suffix: &str, value: Option<f64>| {
+                if let Some(value) = value.filter(|value| value.is_finite()) {
                     results.push(format!("{name}_{suffix}"), value);
                 }
             };
-            put("mean", moments.mean());
-            put("min", moments.min);
-            put("max", moments.max);
-            put("sum", moments.sum.get());
-            if let Some(std) = moments.std() {
-                put("std", std);
-            }
-            put("first", moments.first.value);
-            put("last", moments.last.value);
+            put("mean", Some(moments.mean()));
+            put("min", Some(moments.min));
+            put("max", Some(moments.max));
+            put("sum", Some(moments.sum.get()));
+            put("std", moments.std());
+            put("first", Some(moments.first.value));
+            put("last", Some(moments.last.value));
             for quantile in &spec.quantiles {
-                if let Some(value) = moments.quantile(*quantile) {
-                    put(&format!("p{}", percent(*quantile)), value);
-                }
+                put(&format!("p{}", percent(*quantile)), moments.quantile(*quantile));
             }
-            if spec.rate.contains(name)
-                && let Some(rate) = moments.per_hour()
-            {
-                put("per_h", rate);
+            if spec.rate.contains(name) {
+                put("per_h", moments.per_hour());
             }
         }
         for (name, counts) in &self.counts {

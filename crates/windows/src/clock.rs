@@ -68,12 +68,7 @@ pub fn clock_name(spec: &Spec) -> String {
 /// Returns the idle timeout of each clock: the maximum over its specs.
 #[must_use]
 pub fn idle_timeout_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
-    let mut idle: BTreeMap<_, SignedDuration> = BTreeMap::new();
-    for spec in specs {
-        let longest = idle.entry(clock_name(spec)).or_default();
-        *longest = spec.idle_timeout.max(*longest);
-    }
-    idle
+    longest_by_clock(specs, |spec| spec.idle_timeout.0)
 }
 
 /// Returns the lateness horizon of each clock: the maximum over its specs of window size, delay and
@@ -82,13 +77,21 @@ pub fn idle_timeout_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration>
 /// A reading further behind the watermark is too late for every window.
 #[must_use]
 pub fn lateness_horizon_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
-    let mut horizon: BTreeMap<_, SignedDuration> = BTreeMap::new();
+    longest_by_clock(specs, |spec| {
+        spec.size.0.saturating_add(spec.delay.0).saturating_add(spec.allowed_lateness.0)
+    })
+}
+
+fn longest_by_clock(
+    specs: &[Spec],
+    length: fn(&Spec) -> SignedDuration,
+) -> BTreeMap<String, SignedDuration> {
+    let mut longest: BTreeMap<_, SignedDuration> = BTreeMap::new();
     for spec in specs {
-        let widest = horizon.entry(clock_name(spec)).or_default();
-        let of_spec = spec.size.saturating_add(spec.delay).saturating_add(spec.allowed_lateness);
-        *widest = of_spec.max(*widest);
+        let so_far = longest.entry(clock_name(spec)).or_default();
+        *so_far = length(spec).max(*so_far);
     }
-    horizon
+    longest
 }
 
 /// Returns the time to which `event` advances the watermark of its shard, or `None` if the event is
@@ -150,29 +153,27 @@ impl Clock {
     ) -> ShardRegistration {
         let mut registration = ShardRegistration::default();
         let read = ancestors(id, stream);
+        let shard = |id: &str, watermark| Shard {
+            id: id.to_owned(),
+            watermark,
+            last_seen: now,
+            is_closed: false,
+        };
         let is_new = |shard: &&StreamShard| {
             self.shard(&shard.id).is_none() && !read.contains(shard.id.as_str())
         };
-        for shard in stream.iter().filter(is_new) {
+        for new in stream.iter().filter(is_new) {
             // Open parents stand for this shard; it starts at their watermark.
-            let parents: Vec<_> = shard.parents.iter().filter_map(|it| self.shard(it)).collect();
-            let lowest = parents.iter().map(|parent| parent.watermark).min();
-            registration.new.push(Shard {
-                id: shard.id.clone(),
-                watermark: lowest.flatten(),
-                last_seen: now,
-                is_closed: false,
-            });
+            let parents = new.parents.iter().filter_map(|it| self.shard(it));
+            let lowest = parents.map(|parent| parent.watermark).min();
+            registration.new.push(shard(&new.id, lowest.flatten()));
         }
         if !stream.iter().any(|shard| shard.id == id) && self.shard(id).is_none() {
-            let id = id.to_owned();
-            registration.new.push(Shard { id, watermark: None, last_seen: now, is_closed: false });
+            registration.new.push(shard(id, None));
         }
-        for parent in read.iter().filter_map(|parent| self.shard(parent)) {
-            if !parent.is_closed {
-                registration.closed.push(Shard { is_closed: true, ..parent.clone() });
-            }
-        }
+        let parents = read.iter().filter_map(|parent| self.shard(parent));
+        let open = parents.filter(|parent| !parent.is_closed);
+        registration.closed.extend(open.map(|it| Shard { is_closed: true, ..it.clone() }));
         registration
     }
 }

@@ -31,7 +31,7 @@ impl WindowFields {
     /// Returns the ids of the specs of `dataset`, comma-separated, for error messages.
     #[must_use]
     pub fn names(&self, dataset: &str) -> String {
-        let of_it = self.0.iter().filter(|(_, fields)| fields.dataset() == dataset);
+        let of_it = self.0.iter().filter(|(_, fields)| fields.dataset == dataset);
         of_it.map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ")
     }
 }
@@ -80,11 +80,21 @@ pub(crate) fn window_fields(spec: &WindowSpec, readings: &Fields) -> Fields {
     }
     // The group is one attribute, named after the parts of the key.
     let group = match &spec.key[..] {
-        [name] => readings.attribute(name).map(|texts| texts.or(&TextSet::one_of(["unknown"]))),
+        [name] => {
+            readings.attributes.get(name).map(|texts| texts.or(&TextSet::one_of(["unknown"])))
+        }
         _ => None,
     };
     let attributes = BTreeMap::from([(spec.key.join("/"), group.unwrap_or_else(TextSet::any))]);
-    Fields::of_windows(&spec.id, readings.dataset(), measures, counted, attributes, tags)
+    Fields {
+        dataset: readings.dataset.clone(),
+        spec: Some(spec.id.clone()),
+        measures,
+        counted,
+        attributes,
+        tags,
+        has_location: false,
+    }
 }
 
 /// Returns the range of a sum of one or more numbers between `low` and `high`.
@@ -101,7 +111,7 @@ fn values(readings: &Fields, name: &str) -> Option<Vec<String>> {
         let listed = numbers.listed(MAX_VALUES)?;
         return Some(listed.iter().map(ToString::to_string).collect());
     }
-    match readings.attribute(name)? {
+    match readings.attributes.get(name)? {
         TextSet::OneOf(texts) if texts.len() < MAX_VALUES => {
             Some(texts.iter().cloned().chain(["unknown".to_owned()]).collect())
         }

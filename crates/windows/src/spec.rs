@@ -1,6 +1,7 @@
 //! Window specs: the `[[windows]]` of `pipeline.toml`.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -31,39 +32,56 @@ const MAX_KEY_CHARS: usize = 256;
 /// Window spec as written in `pipeline.toml`; the file explains each field.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the configuration file explains its fields where users read them")]
 pub struct WindowSpec {
+    /// Id of the spec, in window events and in the window store.
     pub id: String,
+    /// Dataset of its events.
     pub dataset: String,
+    /// Parts of the group key: `entity` or attributes.
     pub key: Vec<String>,
+    /// Duration of a window in whole seconds.
     pub size: DurationSpec,
+    /// Distance between the starts of consecutive windows in whole seconds. Equals the size for
+    /// tumbling windows.
     #[serde(default, rename = "hop")]
     pub slide: Option<DurationSpec>,
+    /// Time of an event that assigns it to windows.
     #[serde(default)]
     pub time: TimeBasis,
+    /// Watermark delay: a window closes when the watermark is this far past its end.
     #[serde(default)]
     pub delay: DurationSpec,
+    /// Allowed lateness: until the watermark is this far past the delay, a late event makes a
+    /// revision.
     #[serde(rename = "lateness")]
     pub allowed_lateness: DurationSpec,
+    /// Idle timeout: a shard without records for this long no longer holds back the watermark.
     #[serde(default = "two_minutes", rename = "idle")]
     pub idle_timeout: DurationSpec,
+    /// Retention of a closed window in the store.
     #[serde(rename = "keep")]
     pub retention: DurationSpec,
+    /// Measures to aggregate.
     pub measures: Vec<String>,
+    /// Quantiles of each measure, 0 to 1.
     #[serde(default)]
     pub quantiles: Vec<f64>,
+    /// Measures whose change per hour is emitted.
     #[serde(default)]
     pub rate: Vec<String>,
+    /// Attributes or integer measures whose values are counted.
     #[serde(default)]
     pub count_by: Vec<String>,
+    /// Maximum number of events per window that are deduplicated by id.
     #[serde(default = "default_distinct")]
     pub distinct: usize,
+    /// Anomaly detection on the windows, if any.
     #[serde(default)]
     pub anomaly: Option<AnomalySpec>,
 }
 
 fn two_minutes() -> DurationSpec {
-    DurationSpec::new(SignedDuration::from_mins(2))
+    DurationSpec(SignedDuration::from_mins(2))
 }
 
 fn default_distinct() -> usize {
@@ -90,43 +108,24 @@ pub struct Span {
     pub end: Timestamp,
 }
 
-/// Compiled window spec.
+/// Compiled window spec: a valid [`WindowSpec`], which it dereferences to.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Id of the spec, in window events and in the window store.
-    pub id: String,
-    /// Dataset of its events.
-    pub dataset: String,
-    /// Parts of the group key: `entity` or attributes.
-    pub key: Vec<String>,
-    /// Duration of a window in whole seconds.
-    pub size: SignedDuration,
-    /// Distance between the starts of consecutive windows in whole seconds. Equals the size for
-    /// tumbling windows.
+    /// The spec as written.
+    pub written: WindowSpec,
+    /// Distance between the starts of consecutive windows in whole seconds: the size if the spec
+    /// has no `hop`.
     pub slide: SignedDuration,
-    /// Time of an event that assigns it to windows.
-    pub time: TimeBasis,
-    /// Watermark delay: a window closes when the watermark is this far past its end.
-    pub delay: SignedDuration,
-    /// Allowed lateness: until the watermark is this far past the delay, a late event makes a
-    /// revision.
-    pub allowed_lateness: SignedDuration,
-    /// Idle timeout: a shard without records for this long no longer holds back the watermark.
-    pub idle_timeout: SignedDuration,
-    /// Retention of a closed window in the store.
-    pub retention: SignedDuration,
-    /// Measures to aggregate.
-    pub measures: Vec<String>,
-    /// Quantiles of each measure, 0 to 1.
-    pub quantiles: Vec<f64>,
-    /// Measures whose change per hour is emitted.
-    pub rate: Vec<String>,
-    /// Attributes or integer measures whose values are counted.
-    pub count_by: Vec<String>,
-    /// Maximum number of events per window that are deduplicated by id.
-    pub distinct: usize,
     /// Anomaly detector, if the spec has one.
     pub detector: Option<Detector>,
+}
+
+impl Deref for Spec {
+    type Target = WindowSpec;
+
+    fn deref(&self) -> &WindowSpec {
+        &self.written
+    }
 }
 
 /// Compiles the windows of a configuration over the datasets of `schemas`.
@@ -160,45 +159,40 @@ fn wrong_name(spec: &WindowSpec, schemas: &Schemas) -> Option<String> {
         ("count_by", &spec.count_by),
     ];
     for (list, names) in lists {
-        if let Some(twice) = (1..names.len()).find(|&index| names[..index].contains(&names[index]))
-        {
-            return Some(format!("{list} names {} twice", names[twice]));
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
+            return Some(format!("{list} names {twice} twice"));
         }
     }
     let fields = schemas.get(&spec.dataset)?;
-    let is_attribute = |name: &String| fields.attributes().any(|it| it == name);
+    let is_attribute = |name: &String| fields.attributes.contains_key(name);
     let is_measure = |name: &String| fields.measure(name).is_some();
-    let have = |names: &mut dyn Iterator<Item = &str>| names.collect::<Vec<_>>().join(", ");
+    let have = |names: &mut dyn Iterator<Item = &String>| {
+        names.map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
     if let Some(name) = spec.key.iter().find(|name| *name != "entity" && !is_attribute(name)) {
-        let there = have(&mut fields.attributes());
+        let there = have(&mut fields.attributes.keys());
         return Some(format!("key {name:?} is neither entity nor one of the attributes {there}"));
     }
     if let Some(name) = spec.measures.iter().find(|name| !is_measure(name)) {
-        return Some(format!("measures {name:?} is none of {}", have(&mut fields.measures())));
+        return Some(format!("measures {name:?} is none of {}", have(&mut fields.measures.keys())));
     }
     if let Some(name) = spec.count_by.iter().find(|name| !is_attribute(name) && !is_measure(name)) {
-        let there = have(&mut fields.attributes().chain(fields.measures()));
+        let there = have(&mut fields.attributes.keys().chain(fields.measures.keys()));
         return Some(format!("count_by {name:?} is none of {there}"));
     }
     let results = window_fields(spec, fields);
     let evaluated = spec.anomaly.iter().flat_map(|anomaly| &anomaly.measures);
     let unknown = evaluated.into_iter().find(|name| results.measure(name).is_none())?;
-    Some(format!("anomaly: measures {unknown:?} is none of {}", have(&mut results.measures())))
+    Some(format!("anomaly: measures {unknown:?} is none of {}", have(&mut results.measures.keys())))
 }
 
 impl Spec {
     fn compile(spec: &WindowSpec, schemas: &Schemas) -> Result<Self, ConfigError> {
         let refuse = |message: String| ConfigError::new(format!("window {}", spec.id), message);
-        let size = spec.size.get();
-        let slide = spec.slide.map_or(size, DurationSpec::get);
-        let lengths = [
-            size,
-            slide,
-            spec.delay.get(),
-            spec.allowed_lateness.get(),
-            spec.idle_timeout.get(),
-            spec.retention.get(),
-        ];
+        let (size, slide) = (spec.size.0, spec.slide.unwrap_or(spec.size).0);
+        let settings = [spec.delay, spec.allowed_lateness, spec.idle_timeout, spec.retention];
+        let is_long = |length: SignedDuration| length > MAX_LENGTH;
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
         };
@@ -210,9 +204,9 @@ impl Spec {
             Some("size and hop are at least 1s, and hop is no longer than size".to_owned())
         } else if size.subsec_nanos() != 0 || slide.subsec_nanos() != 0 {
             Some("size and hop are whole seconds".to_owned())
-        } else if lengths.iter().any(|length| *length > MAX_LENGTH) {
+        } else if is_long(size) || settings.iter().any(|length| is_long(length.0)) {
             Some("a length of time is more than a hundred years".to_owned())
-        } else if spec.idle_timeout.get() < SignedDuration::from_secs(1) {
+        } else if spec.idle_timeout.0 < SignedDuration::from_secs(1) {
             Some("idle is less than 1s: every shard would be idle".to_owned())
         } else if spec.distinct > MAX_DISTINCT {
             Some(format!(
@@ -222,7 +216,7 @@ impl Spec {
             Some(format!("an event would be in more than {MAX_OVERLAP} windows"))
         } else if spec.key.is_empty() {
             Some("key is empty: expected entity or attributes".to_owned())
-        } else if spec.retention.get() < spec.allowed_lateness.get() {
+        } else if spec.retention < spec.allowed_lateness {
             Some("keep is shorter than lateness: a late event would start a new window".to_owned())
         } else if !spec.quantiles.iter().all(|it| (0.0..=1.0).contains(it)) {
             Some("quantiles are from 0 to 1".to_owned())
@@ -238,24 +232,8 @@ impl Spec {
                 ConfigError::new(format!("window {}: anomaly", spec.id), error.to_string())
             })
         };
-        Ok(Self {
-            detector: spec.anomaly.as_ref().map(detector).transpose()?,
-            id: spec.id.clone(),
-            dataset: spec.dataset.clone(),
-            key: spec.key.clone(),
-            size,
-            slide,
-            time: spec.time,
-            delay: spec.delay.get(),
-            allowed_lateness: spec.allowed_lateness.get(),
-            idle_timeout: spec.idle_timeout.get(),
-            retention: spec.retention.get(),
-            measures: spec.measures.clone(),
-            quantiles: spec.quantiles.clone(),
-            rate: spec.rate.clone(),
-            count_by: spec.count_by.clone(),
-            distinct: spec.distinct,
-        })
+        let detector = spec.anomaly.as_ref().map(detector).transpose()?;
+        Ok(Self { written: spec.clone(), slide, detector })
     }
 
     /// Returns true if `event` is a reading of the spec's dataset.
@@ -298,7 +276,7 @@ impl Spec {
     /// Windows start at multiples of the slide since 1970. A window whose start or end a
     /// [`Timestamp`] cannot represent is left out.
     pub fn windows_of(&self, time: Timestamp) -> impl Iterator<Item = Span> + use<> {
-        let (size, slide) = (self.size.as_secs(), self.slide.as_secs());
+        let (size, slide) = (self.size.0.as_secs(), self.slide.as_secs());
         let last = period(time, slide);
         // The latest window that ends at or before `time` starts at least one size earlier.
         let before = (floor_second(time) - size).div_euclid(slide);
@@ -314,13 +292,13 @@ impl Spec {
     /// Returns the latest end of the windows that are closed at `watermark`.
     #[must_use]
     pub fn closes_until(&self, watermark: Timestamp) -> Timestamp {
-        watermark.checked_sub(self.delay).unwrap_or(Timestamp::MIN)
+        watermark.checked_sub(self.delay.0).unwrap_or(Timestamp::MIN)
     }
 
     /// Returns true if an event is too late for the window `span` at `watermark`.
     #[must_use]
     pub fn is_late(&self, span: Span, watermark: Timestamp) -> bool {
-        let limit = span.end.checked_add(self.delay.saturating_add(self.allowed_lateness));
+        let limit = span.end.checked_add(self.delay.0.saturating_add(self.allowed_lateness.0));
         limit.is_ok_and(|limit| watermark >= limit)
     }
 }

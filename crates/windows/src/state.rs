@@ -13,12 +13,14 @@ use tributary_anomaly::Baseline;
 use tributary_model::event::{Attributes, Event, Kind, WindowSpan};
 use tributary_model::id::Id;
 use tributary_model::json::to_json;
+use tributary_model::time::{as_optional_millis, as_rfc3339};
 
 /// Phase of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Waiting for the watermark.
+    #[default]
     Open,
     /// Its revision is fixed and about to be emitted. No event is added until it was emitted, so
     /// that a revision emitted twice is identical.
@@ -28,13 +30,13 @@ pub enum Phase {
 }
 
 /// Window of one group: aggregate and phase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     /// First instant inside.
-    #[serde(with = "tributary_model::time::as_rfc3339")]
+    #[serde(with = "as_rfc3339")]
     start: Timestamp,
     /// First instant after the end.
-    #[serde(with = "tributary_model::time::as_rfc3339")]
+    #[serde(with = "as_rfc3339")]
     end: Timestamp,
     phase: Phase,
     /// Revision that is pending or was emitted last.
@@ -64,42 +66,11 @@ impl AnomalyResult {
     }
 }
 
-mod as_optional_millis {
-    use jiff::Timestamp;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Millis(#[serde(with = "tributary_model::time::as_millis")] Timestamp);
-
-    #[expect(clippy::ref_option, reason = "serde hands it so")]
-    pub(super) fn serialize<S: Serializer>(
-        time: &Option<Timestamp>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        time.map(Millis).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Timestamp>, D::Error> {
-        Ok(Option::<Millis>::deserialize(deserializer)?.map(|Millis(time)| time))
-    }
-}
-
 impl Window {
     /// Creates a window without events.
     #[must_use]
     pub fn open(span: Span) -> Self {
-        Self {
-            start: span.start,
-            end: span.end,
-            phase: Phase::Open,
-            revision: 0,
-            closed_at: None,
-            aggregate: Aggregate::default(),
-            seen: SeenEvents::default(),
-            judgement: AnomalyResult::default(),
-        }
+        Self { start: span.start, end: span.end, ..Self::default() }
     }
 
     /// Parses the output of [`Window::to_json`].
@@ -133,12 +104,6 @@ impl Window {
     #[must_use]
     pub fn revision(&self) -> u32 {
         self.revision
-    }
-
-    /// Returns the aggregate of its events.
-    #[must_use]
-    pub fn aggregate(&self) -> &Aggregate {
-        &self.aggregate
     }
 
     /// Returns the time at which the window is due: its end while open, immediately while pending.

@@ -64,8 +64,7 @@ impl Refresh {
     }
 }
 
-type Answer = Result<Vec<u8>, String>;
-type Read = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
 
 /// Active rules, and the object that may override them.
 pub struct ActiveRules {
@@ -85,7 +84,7 @@ struct Source {
     name: String,
     every: SignedDuration,
     pipeline: PipelineConfig,
-    read: Read,
+    read: Box<dyn Fn() -> Answer + Send + Sync>,
 }
 
 /// Rules without an overriding object.
@@ -112,11 +111,10 @@ impl ActiveRules {
         let name = format!("s3://{bucket}/{key}");
         let object = ObjectName { bucket, key, version_id: None, etag: None };
         let shared = Arc::new((store, object));
-        let read: Read = Box::new(move || {
+        let read = Box::new(move || -> Answer {
             let shared = Arc::clone(&shared);
             Box::pin(async move {
-                let (store, object) = &*shared;
-                let piece = store.read(object, 0..MAX_BYTES).await;
+                let piece = shared.0.read(&shared.1, 0..MAX_BYTES).await;
                 let piece = piece.map_err(|error| error.to_string())?;
                 if piece.object_bytes > MAX_BYTES {
                     let bytes = piece.object_bytes;
@@ -154,12 +152,12 @@ impl ActiveRules {
         let bytes = match timeout(wait, (source.read)()).await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(error)) => {
-                error!(rules = name, error, "the rules cannot be read: those from before stay");
+                error!(rules = name, error, "rules cannot be read: the active ones stay");
                 return Refresh::Unreadable;
             }
             Err(_) => {
                 let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                error!(rules = name, wait_ms, "the rules do not come: those from before stay");
+                error!(rules = name, wait_ms, "rules not read in time: the active ones stay");
                 return Refresh::Unreadable;
             }
         };
@@ -172,12 +170,12 @@ impl ActiveRules {
         state.read = Some((id, right.is_ok()));
         match right {
             Ok(rules) => {
-                info!(rules = name, count = rules.iter().count(), "rules taken over");
+                info!(rules = name, count = rules.iter().count(), "rules updated");
                 state.rules = Arc::new(rules);
                 Refresh::Updated
             }
             Err(fault) => {
-                error!(rules = name, fault, "the rules are not right: those from before stay");
+                error!(rules = name, fault, "rules are invalid: the active ones stay");
                 Refresh::Rejected
             }
         }
@@ -197,9 +195,10 @@ fn compiled(bytes: &[u8], pipeline: &PipelineConfig) -> Result<Rules, String> {
     let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let checked = pipeline.check_rules(text);
     if let Some(finding) = checked.errors().next() {
-        let more = checked.errors().count() - 1;
-        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        return Err(format!("{finding}{more}"));
+        return Err(match checked.errors().count() - 1 {
+            0 => finding.to_string(),
+            more => format!("{finding}, and {more} more"),
+        });
     }
     let config = AlertsConfig::from_toml(text).map_err(|error| error.to_string())?;
     let rules = pipeline.rules(&config).map_err(|error| error.to_string())?;

@@ -35,21 +35,21 @@ impl Config {
     ///
     /// Names every variable that is missing or wrong.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(lookup);
-        let seconds = i64::try_from(env.number("RULES_REFRESH_SECONDS")).unwrap_or(i64::MAX);
-        let every = SignedDuration::from_secs(seconds);
-        let config = Self {
-            quarantine_delivery_stream: env.quarantine_delivery_stream(),
-            alerts_topic_arn: env.text("ALERTS_TOPIC_ARN"),
-            critical_alerts_topic_arn: env.text("CRITICAL_ALERTS_TOPIC_ARN"),
-            warning_alerts_topic_arn: env.text("WARNING_ALERTS_TOPIC_ARN"),
-            claims_table: env.text("CLAIMS_TABLE"),
-            state_table: env.text("STATE_TABLE"),
-            stream_retention_hours: env.number("STREAM_RETENTION_HOURS"),
-            metrics_namespace: env.metrics_namespace(),
-            rules_override: env.parsed("RULES_OBJECT", |text| override_of(text, every)),
-        };
-        env.finish(config)
+        Env::read(lookup, |env| {
+            let seconds = i64::try_from(env.number("RULES_REFRESH_SECONDS")).unwrap_or(i64::MAX);
+            let every = SignedDuration::from_secs(seconds);
+            Self {
+                quarantine_delivery_stream: env.quarantine_delivery_stream(),
+                alerts_topic_arn: env.text("ALERTS_TOPIC_ARN"),
+                critical_alerts_topic_arn: env.text("CRITICAL_ALERTS_TOPIC_ARN"),
+                warning_alerts_topic_arn: env.text("WARNING_ALERTS_TOPIC_ARN"),
+                claims_table: env.text("CLAIMS_TABLE"),
+                state_table: env.text("STATE_TABLE"),
+                stream_retention_hours: env.number("STREAM_RETENTION_HOURS"),
+                metrics_namespace: env.metrics_namespace(),
+                rules_override: env.parsed("RULES_OBJECT", |text| override_of(text, every)),
+            }
+        })
     }
 }
 
@@ -62,12 +62,9 @@ fn override_of(text: &str, every: SignedDuration) -> Result<Option<RulesOverride
     if text.is_empty() {
         return Ok(None);
     }
-    match text.split_once('/') {
-        Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
-            Ok(Some(RulesOverride { bucket: bucket.to_owned(), key: key.to_owned(), every }))
-        }
-        _ => Err(format!("{text:?} should be bucket/key")),
-    }
+    let object = text.split_once('/').filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty());
+    let (bucket, key) = object.ok_or_else(|| format!("{text:?} should be bucket/key"))?;
+    Ok(Some(RulesOverride { bucket: bucket.to_owned(), key: key.to_owned(), every }))
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! The life of a batch of events: rules are evaluated, their state recorded, each alert sent once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tracing::error;
-use tributary_aws::alert_state::{AlertState, AlertStateTable};
+use tracing::{error, info};
+use tributary_aws::alert_state::{AlertState, AlertStateTable, OPERATION};
 use tributary_aws::batch::{Disposition, KinesisBatch};
 use tributary_aws::claims::{ClaimStore, ClaimsTable, RetryingClaims};
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::deadline::Deadline;
-use tributary_aws::error::{InvocationError, SetupError};
+use tributary_aws::error::{CallError, InvocationError};
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::{BatchResponse, is_scheduled};
@@ -22,13 +22,13 @@ use tributary_aws::sns::{Notification, Topic};
 use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Kind;
-use tributary_rules::alert::{Alert, AlertCounts};
+use tributary_rules::alert::{Alert, AlertOutcome};
 use tributary_rules::{Rules, Severity};
 
 use crate::active_rules::{ActiveRules, Refresh};
 use crate::config::Config;
-use crate::no_data::SeenEntities;
-use crate::rule_state::{Evaluation, RecordedEvaluations, ResolvedAlert, RuleState};
+use crate::no_data::{SeenEntities, groups};
+use crate::rule_state::{Evaluation, RuleState, StateUpdates};
 use crate::sender::{AlertSender, PendingAlert, SendOutcome};
 
 /// Retention of an alert beyond that of the stream. A parked batch that an operator redrives within
@@ -133,10 +133,10 @@ where
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
         if is_scheduled(payload) {
-            self.run_scheduled(owner, deadline).await?;
+            Box::pin(self.run_scheduled(owner, deadline)).await?;
             return Ok(BatchResponse::default());
         }
-        self.handle_batch(payload, owner, deadline).await
+        Box::pin(self.handle_batch(payload, owner, deadline)).await
     }
 
     /// Processes a batch.
@@ -153,25 +153,34 @@ where
     ) -> Result<BatchResponse, InvocationError> {
         let mut batch = KinesisBatch::parse(payload)?;
         let (rules, refresh) = self.rules.current((self.clock)(), deadline).await;
-        let findings = self.evaluate(&rules, &mut batch);
+        let mut findings = self.evaluate(&rules, &mut batch);
         // Last-seen times first: they hold even if Lambda redelivers the batch.
         self.record_lag(&findings, &batch, deadline).await;
-        let half = deadline.half_way();
-        let seen = self.state.record_seen(findings.seen_entities, self.retention, half).await?;
+        let mut updates = StateUpdates::default();
+        let (seen, half) = (findings.seen_entities, deadline.half_way());
+        let resolved = self.state.record_seen(seen, self.retention, half, &mut updates).await?;
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
-        let recorded = self.record_evaluations(findings.evaluations, barrier.end, deadline).await?;
+        findings.evaluations.retain(|evaluation| evaluation.position < barrier.end);
+        let expires_at = (self.clock)().checked_add(self.retention).unwrap_or(Timestamp::MAX);
+        let (evaluations, half) = (&findings.evaluations, deadline.half_way());
+        let due =
+            self.state.record_evaluations(evaluations, expires_at, half, &mut updates).await?;
 
-        let resolved = seen.resolved.iter().map(|it| (it.position, it.alert.clone()));
-        let due = recorded.alerts.into_iter().chain(resolved);
         let mut pending = findings.pending;
+        let due = due.into_iter().chain(resolved.iter().map(|it| (it.position, it.alert.clone())));
         pending.extend(due.map(|(position, alert)| self.pending_alert(position, alert)));
         pending.sort_by_key(|pending| pending.position);
-        let mut counts = matched_counts(&pending);
-        let mut sent = self.send(pending, barrier.end, owner, deadline).await?;
-        self.mark_resolved(&seen.resolved, &sent, deadline).await;
-        sent.undelivered.extend(recorded.unconfirmed);
-        sent.undelivered.extend(seen.unconfirmed);
-        sent.last_error = sent.last_error.or(recorded.last_error).or(seen.last_error);
+        let sent = SendOutcome::of(&pending);
+        let beyond = pending.split_off(pending.partition_point(|it| it.position < barrier.end));
+        let mut sent = AlertSender::new(self, owner, deadline, sent).send(pending).await?;
+        for pending in &beyond {
+            sent.record_undelivered(pending);
+        }
+        let ended = resolved.into_iter().filter(|it| !sent.undelivered.contains(&it.position));
+        let ended: Vec<_> = ended.map(|it| it.watched).collect();
+        self.state.mark_resolved(&ended, deadline).await;
+        sent.undelivered.extend(updates.unconfirmed);
+        sent.last_error = sent.last_error.or(updates.last_error);
 
         let error = sent.last_error.as_deref();
         let outcome = barrier.outcome(&batch.dispositions, &sent.undelivered, error);
@@ -180,22 +189,21 @@ where
             "digests": sent.digests,
             "held": sent.held_by_others,
             "unsettled": sent.unsettled,
-            "windows": recorded.marks,
-            "seen": seen.written,
+            "windows": updates.marks,
+            "seen": updates.seen,
             "rule_errors": findings.rule_errors,
             "retried": barrier.quarantined.retried + sent.retried,
         });
         let now = (self.clock)();
         let response = batch.finish(&outcome, extra, &self.metrics_log, now);
-        add_counts(&mut counts, sent.counts);
-        self.metrics_log.write_alert_counts(&counts, now);
+        self.metrics_log.write_alert_counts(&sent.counts, now);
         self.count_refresh(refresh);
         Ok(response)
     }
 
     /// Evaluates the rules on each event of the batch.
     fn evaluate<'r>(&self, rules: &'r Rules, batch: &mut KinesisBatch<'_>) -> Findings<'r> {
-        let watching: Vec<_> = rules.iter().filter(|rule| rule.absent().is_some()).collect();
+        let watching: Vec<_> = rules.iter().filter(|rule| rule.spec.absent.is_some()).collect();
         let mut findings = Findings { is_watching: !watching.is_empty(), ..Findings::default() };
         let mut rule_errors = Vec::new();
         batch.read_events((self.clock)(), |context, event| {
@@ -210,7 +218,7 @@ where
             }
             let (verdicts, errors) = rules.evaluate(event);
             for (rule, holds) in verdicts {
-                if rule.sustained().is_some() {
+                if rule.spec.sustained.is_some() {
                     findings.evaluations.extend(self.state.evaluate(position, rule, event, holds));
                 } else if holds {
                     findings.pending.push(self.pending_alert(position, rule.alert(event)));
@@ -242,85 +250,72 @@ where
         self.state.record_lag(last.shard_id(), as_of, now, deadline).await;
     }
 
-    /// Records the evaluations of windows before position `end`.
-    async fn record_evaluations(
-        &self,
-        mut evaluations: Vec<Evaluation<'_>>,
-        end: usize,
-        deadline: Deadline,
-    ) -> Result<RecordedEvaluations, SetupError> {
-        evaluations.retain(|evaluation| evaluation.position < end);
-        let expires_at = (self.clock)().checked_add(self.retention).unwrap_or(Timestamp::MAX);
-        self.state.record_evaluations(&evaluations, expires_at, deadline.half_way()).await
-    }
-
-    /// Sends the alerts before position `end`; the others are undelivered.
-    async fn send(
-        &self,
-        mut pending: Vec<PendingAlert>,
-        end: usize,
-        owner: &str,
-        deadline: Deadline,
-    ) -> Result<SendOutcome, SetupError> {
-        let ready = pending.partition_point(|pending| pending.position < end);
-        let beyond = pending.split_off(ready);
-        let mut sent = self.sender(owner, deadline).send(pending).await?;
-        for pending in &beyond {
-            sent.record_undelivered(pending);
+    /// Sends due no-data alerts, which no event can trigger, and then marks them as sent. An alert
+    /// in cooldown is postponed to the end of it. One that is not sent for another reason is due in
+    /// the next run.
+    async fn run_scheduled(&self, owner: &str, deadline: Deadline) -> Result<(), InvocationError> {
+        let now = (self.clock)();
+        let (rules, refresh) = self.rules.current(now, deadline).await;
+        self.count_refresh(refresh);
+        if rules.iter().all(|rule| rule.spec.absent.is_none()) {
+            return Ok(());
         }
-        Ok(sent)
-    }
+        let groups = groups(self.state.due(&rules, now, deadline.half_way()).await?);
+        let (half, mut updates) = (deadline.half_way(), StateUpdates::default());
+        let in_cooldown = self.state.check_cooldowns(&groups, now, half, &mut updates).await?;
+        let is_later = |position: &usize| {
+            in_cooldown.contains_key(position) || updates.unconfirmed.contains(position)
+        };
+        let pending = groups.iter().enumerate();
+        let (later, to_send): (Vec<_>, Vec<_>) = pending
+            .map(|(index, group)| self.pending_alert(index, group.alert.clone()))
+            .partition(|it| is_later(&it.position));
 
-    /// Marks those no-data alerts as resolved whose message was sent.
-    async fn mark_resolved(
-        &self,
-        resolved: &[ResolvedAlert],
-        sent: &SendOutcome,
-        deadline: Deadline,
-    ) {
-        let is_sent = |it: &&ResolvedAlert| !sent.undelivered.contains(&it.position);
-        let entities: Vec<_> =
-            resolved.iter().filter(is_sent).map(|it| it.watched.clone()).collect();
-        self.state.mark_resolved(&entities, deadline).await;
+        let sent = SendOutcome::of(to_send.iter().chain(&later));
+        // Groups that are due in different cooldowns can share an alert id.
+        let alerts: BTreeMap<_, _> =
+            to_send.iter().map(|pending| (pending.position, pending.alert.alert_id)).collect();
+        let mut sent = AlertSender::new(self, owner, deadline, sent).send(to_send).await?;
+        for pending in &later {
+            if in_cooldown.contains_key(&pending.position) {
+                sent.record(&pending.alert, AlertOutcome::Cooled);
+            } else {
+                sent.record_undelivered(pending);
+            }
+        }
+        let unsent: BTreeSet<_> = sent.undelivered.iter().filter_map(|it| alerts.get(it)).collect();
+        let notified = alerts.iter().filter(|(_, id)| !unsent.contains(id));
+        let notified: Vec<_> =
+            notified.flat_map(|(index, _)| groups[*index].entities.clone()).collect();
+        let postponed = in_cooldown.iter().flat_map(|(index, until)| {
+            groups[*index].entities.iter().map(|watched| (watched.clone(), *until))
+        });
+        let postponed: Vec<_> = postponed.collect();
+        self.state.mark_sent(&notified, deadline).await;
+        self.state.postpone(&postponed, self.retention, deadline).await;
+
+        info!(
+            silences.told = notified.len(),
+            silences.untold = sent.undelivered.len(),
+            silences.put_off = postponed.len(),
+            "scheduled run of no-data alerts"
+        );
+        self.metrics_log.write_alert_counts(&sent.counts, (self.clock)());
+        let last_error = sent.last_error.or(updates.last_error);
+        match last_error.filter(|_| !sent.undelivered.is_empty()) {
+            None => Ok(()),
+            Some(message) => Err(CallError::retryable(OPERATION, "undelivered", message).into()),
+        }
     }
 
     /// Counts a refresh of the rules.
-    pub(crate) fn count_refresh(&self, refresh: Refresh) {
+    fn count_refresh(&self, refresh: Refresh) {
         if let Some(name) = refresh.metric() {
             self.metrics_log.write_count("rules", name, (self.clock)());
         }
     }
 
-    pub(crate) fn sender<'a>(
-        &'a self,
-        owner: &'a str,
-        deadline: Deadline,
-    ) -> AlertSender<'a, C, T> {
-        let (claims, topic, routes) = (&self.claims, &self.topic, &self.routes);
-        AlertSender { claims, topic, routes, owner, clock: self.clock, deadline }
-    }
-
-    pub(crate) fn pending_alert(&self, position: usize, alert: Alert) -> PendingAlert {
+    fn pending_alert(&self, position: usize, alert: Alert) -> PendingAlert {
         PendingAlert { position, retention: alert.cooldown.saturating_add(self.retention), alert }
-    }
-}
-
-/// Counts the matches of each rule.
-pub(crate) fn matched_counts<'w>(
-    pending: impl IntoIterator<Item = &'w PendingAlert>,
-) -> BTreeMap<String, AlertCounts> {
-    let mut counts: BTreeMap<String, AlertCounts> = BTreeMap::new();
-    for PendingAlert { alert, .. } in pending {
-        counts.entry(alert.rule.clone()).or_default().matched += alert.events;
-    }
-    counts
-}
-
-pub(crate) fn add_counts(
-    counts: &mut BTreeMap<String, AlertCounts>,
-    more: BTreeMap<String, AlertCounts>,
-) {
-    for (rule, more) in more {
-        *counts.entry(rule).or_default() += more;
     }
 }

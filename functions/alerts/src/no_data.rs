@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::Timestamp;
 use tributary_rules::Rule;
 use tributary_rules::alert::Alert;
 use tributary_rules::no_data::{CooldownPeriod, WatchedEntity};
 
 /// Entity that a rule watches, and that a batch has a reading of.
 #[derive(Clone, Debug)]
-pub struct SeenEntity<'r> {
+pub(crate) struct SeenEntity<'r> {
     /// Position of its first event in the batch.
-    pub position: usize,
+    pub(crate) position: usize,
     pub(crate) rule: &'r Rule,
     /// As of its last event.
     pub(crate) watched: WatchedEntity,
@@ -19,11 +18,11 @@ pub struct SeenEntity<'r> {
 
 /// Watched entities that a batch shows, by item.
 #[derive(Debug, Default)]
-pub struct SeenEntities<'r>(HashMap<String, SeenEntity<'r>>);
+pub(crate) struct SeenEntities<'r>(HashMap<String, SeenEntity<'r>>);
 
 impl<'r> SeenEntities<'r> {
     /// Adds a reading; the latest one of an entity counts.
-    pub fn add(&mut self, position: usize, rule: &'r Rule, watched: WatchedEntity) {
+    pub(crate) fn add(&mut self, position: usize, rule: &'r Rule, watched: WatchedEntity) {
         match self.0.get_mut(&watched.item) {
             Some(known) if known.watched.last_seen < watched.last_seen => known.watched = watched,
             Some(_) => {}
@@ -52,16 +51,6 @@ pub(crate) struct Group<'r> {
     /// Period that counts them, and in which one is sent.
     pub(crate) cooldown_period: Option<CooldownPeriod>,
     pub(crate) entities: Vec<WatchedEntity>,
-}
-
-impl Group<'_> {
-    /// Returns each entity with the time until which its alert is postponed.
-    pub(crate) fn until(
-        &self,
-        until: Timestamp,
-    ) -> impl Iterator<Item = (WatchedEntity, Timestamp)> {
-        self.entities.iter().map(move |watched| (watched.clone(), until))
-    }
 }
 
 /// Groups due entities by alert, those without data for longest first.

@@ -1,6 +1,6 @@
 //! State that rules keep between batches: evaluated windows, last-seen times, lag, cooldowns.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -63,17 +63,36 @@ pub struct Evaluation<'r> {
     event: Option<String>,
 }
 
-/// Result of [`RuleState::record_evaluations`].
+/// Updates of the state by one invocation.
 #[derive(Debug, Default)]
-pub struct RecordedEvaluations {
-    /// Due alerts, with the positions of the events that completed their windows.
-    pub alerts: Vec<(usize, Alert)>,
-    /// Positions of windows that are not known to be recorded.
+pub struct StateUpdates {
+    /// Positions of updates that are not known to be stored.
     pub unconfirmed: Vec<usize>,
-    /// Number of recorded marks.
+    /// Number of recorded marks of windows.
     pub marks: usize,
+    /// Number of entities that were written.
+    pub seen: usize,
     /// Last error of the store.
     pub last_error: Option<String>,
+}
+
+impl StateUpdates {
+    /// Returns the answer to the update at `position`; `None` if it is not known to be stored.
+    fn confirm<T>(
+        &mut self,
+        position: usize,
+        answer: Result<T, CallError>,
+    ) -> Result<Option<T>, SetupError> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(CallError::Setup(error)) => Err(error),
+            Err(error) => {
+                self.unconfirmed.push(position);
+                self.last_error = Some(error.to_string());
+                Ok(None)
+            }
+        }
+    }
 }
 
 /// No-data alert that is over.
@@ -85,30 +104,6 @@ pub struct ResolvedAlert {
     pub alert: Alert,
     /// Entity that is seen again.
     pub watched: WatchedEntity,
-}
-
-/// Result of [`RuleState::record_seen`].
-#[derive(Debug, Default)]
-pub struct SeenUpdate {
-    /// Resolved no-data alerts, in the order of their events.
-    pub resolved: Vec<ResolvedAlert>,
-    /// Positions of events that are not known to be recorded.
-    pub unconfirmed: Vec<usize>,
-    /// Number of entities that were written.
-    pub written: usize,
-    /// Last error of the store.
-    pub last_error: Option<String>,
-}
-
-/// Due groups that are not sent in this run.
-#[derive(Debug, Default)]
-pub(crate) struct CooldownCheck {
-    /// Groups in cooldown, each with its end.
-    pub(crate) postponed: Vec<(usize, Timestamp)>,
-    /// Groups whose cooldown could not be read.
-    pub(crate) unconfirmed: BTreeSet<usize>,
-    /// Last error of the store.
-    pub(crate) last_error: Option<String>,
 }
 
 impl<S: AlertState> RuleState<S> {
@@ -136,9 +131,15 @@ impl<S: AlertState> RuleState<S> {
         if marks.is_empty() {
             return None;
         }
-        let copy = holds.then(|| to_json(event));
         let entity = event.entity.clone().into_owned();
-        Some(Evaluation { position, rule, slide, entity, marks, event: copy })
+        Some(Evaluation {
+            position,
+            rule,
+            slide,
+            entity,
+            marks,
+            event: holds.then(|| to_json(event)),
+        })
     }
 
     /// Records evaluations concurrently, and returns the alerts of consecutive windows that they
@@ -152,7 +153,8 @@ impl<S: AlertState> RuleState<S> {
         evaluations: &[Evaluation<'_>],
         expires_at: Timestamp,
         deadline: Deadline,
-    ) -> Result<RecordedEvaluations, SetupError> {
+        updates: &mut StateUpdates,
+    ) -> Result<Vec<(usize, Alert)>, SetupError> {
         let marks: Vec<_> = evaluations
             .iter()
             .flat_map(|evaluation| evaluation.marks.iter().map(move |mark| (evaluation, mark)))
@@ -160,23 +162,15 @@ impl<S: AlertState> RuleState<S> {
         let answers = run_concurrently(&marks, |&(_, mark)| {
             self.retry.call(deadline, move || self.store.raise_mark(mark, expires_at))
         });
-        let mut recorded = RecordedEvaluations::default();
+        let mut alerts = Vec::new();
         for ((evaluation, mark), answer) in marks.iter().zip(answers.await) {
-            match answer {
-                Ok(marks) => {
-                    recorded.marks += 1;
-                    let alerts = evaluation.alerts(mark, &marks).into_iter();
-                    recorded.alerts.extend(alerts.map(|alert| (evaluation.position, alert)));
-                }
-                Err(CallError::Setup(error)) => return Err(error),
-                Err(error) => {
-                    recorded.unconfirmed.push(evaluation.position);
-                    recorded.last_error = Some(error.to_string());
-                }
-            }
+            let Some(marks) = updates.confirm(evaluation.position, answer)? else { continue };
+            updates.marks += 1;
+            let due = evaluation.alerts(mark, &marks).into_iter();
+            alerts.extend(due.map(|alert| (evaluation.position, alert)));
         }
-        recorded.alerts.sort_by_key(|(position, _)| *position);
-        Ok(recorded)
+        alerts.sort_by_key(|(position, _)| *position);
+        Ok(alerts)
     }
 
     /// Records last-seen times that were not written lately, and returns the no-data alerts that
@@ -185,12 +179,13 @@ impl<S: AlertState> RuleState<S> {
     /// # Errors
     ///
     /// [`SetupError`] when the store can never work.
-    pub async fn record_seen(
+    pub(crate) async fn record_seen(
         &self,
         seen_entities: SeenEntities<'_>,
         retention: SignedDuration,
         deadline: Deadline,
-    ) -> Result<SeenUpdate, SetupError> {
+        updates: &mut StateUpdates,
+    ) -> Result<Vec<ResolvedAlert>, SetupError> {
         let seen_entities = seen_entities.sorted(|it| {
             !self.written_recently(&it.watched.item, it.watched.last_seen, it.rule.write_interval())
         });
@@ -199,29 +194,21 @@ impl<S: AlertState> RuleState<S> {
             let expires_at = due.checked_add(retention).unwrap_or(Timestamp::MAX);
             self.retry.call(deadline, move || self.store.record_seen(watched, expires_at))
         });
-        let mut seen = SeenUpdate::default();
+        let mut resolved = Vec::new();
         for (answer, SeenEntity { position, rule, watched }) in
             answers.await.into_iter().zip(seen_entities)
         {
-            match answer {
-                Ok(known) => {
-                    seen.written += 1;
-                    match known.silent_since.filter(|since| *since < known.last_seen) {
-                        Some(since) => {
-                            let alert = rule.resolved_alert(&known, since);
-                            seen.resolved.push(ResolvedAlert { position, alert, watched: known });
-                        }
-                        None => self.remember_write(watched.item, watched.last_seen),
-                    }
+            let Some(known) = updates.confirm(position, answer)? else { continue };
+            updates.seen += 1;
+            match known.silent_since.filter(|since| *since < known.last_seen) {
+                Some(since) => {
+                    let alert = rule.resolved_alert(&known, since);
+                    resolved.push(ResolvedAlert { position, alert, watched: known });
                 }
-                Err(CallError::Setup(error)) => return Err(error),
-                Err(error) => {
-                    seen.unconfirmed.push(position);
-                    seen.last_error = Some(error.to_string());
-                }
+                None => self.remember_write(watched.item, watched.last_seen),
             }
         }
-        Ok(seen)
+        Ok(resolved)
     }
 
     /// Marks no-data alerts as resolved. One that fails is found again with the next reading, and
@@ -230,7 +217,7 @@ impl<S: AlertState> RuleState<S> {
         let answers = run_concurrently(entities, |watched| {
             self.retry.call(deadline, move || self.store.mark_resolved(watched))
         });
-        warn_failures(answers.await, "ends of silences are not noted as told");
+        warn_failures(answers.await, "resolved alerts are not marked as sent");
     }
 
     /// Records that the function lags with `shard`: records after `as_of` are still to be read.
@@ -250,7 +237,7 @@ impl<S: AlertState> RuleState<S> {
         let until = now.checked_add(SUPPRESSION).unwrap_or(Timestamp::MAX);
         match self.retry.attempt(deadline, self.store.record_lag(shard, until)).await {
             Ok(()) => self.remember_write(name, now),
-            Err(error) => warn!(%error, "it is not noted that this function is behind"),
+            Err(error) => warn!(%error, "lag is not recorded"),
         }
     }
 
@@ -268,7 +255,7 @@ impl<S: AlertState> RuleState<S> {
     ) -> Result<Vec<(&'r Rule, WatchedEntity)>, CallError> {
         let query = self.retry.for_operation(QUERY);
         if query.call(deadline, || self.store.is_lagging(now)).await? {
-            warn!("behind with a shard: nobody is said to be silent");
+            warn!("lagging on a shard: no-data alerts are suppressed");
             return Ok(Vec::new());
         }
         let buckets: Vec<u8> = (0..BUCKETS).collect();
@@ -279,7 +266,7 @@ impl<S: AlertState> RuleState<S> {
         for answer in answers.await {
             for watched in answer? {
                 let rule = rules.iter().find(|rule| {
-                    rule.id() == watched.rule && rule.item_of(&watched.entity) == watched.item
+                    rule.spec.id == watched.rule && rule.item_of(&watched.entity) == watched.item
                 });
                 match rule {
                     Some(rule) => due.push((rule, watched)),
@@ -292,7 +279,7 @@ impl<S: AlertState> RuleState<S> {
     }
 
     /// Counts due groups in their cooldown periods. A group that is not the first of its period is
-    /// postponed to the end of it.
+    /// postponed: returns the end of the period, by the index of the group.
     ///
     /// # Errors
     ///
@@ -302,32 +289,26 @@ impl<S: AlertState> RuleState<S> {
         groups: &[Group<'_>],
         now: Timestamp,
         deadline: Deadline,
-    ) -> Result<CooldownCheck, SetupError> {
+        updates: &mut StateUpdates,
+    ) -> Result<BTreeMap<usize, Timestamp>, SetupError> {
         let counted: Vec<_> = groups
             .iter()
             .enumerate()
             .filter_map(|(index, group)| Some((index, group, group.cooldown_period.as_ref()?)))
             .collect();
         let answers = run_concurrently(&counted, |&(_, group, period)| {
-            let retention = group.rule.cooldown().saturating_mul(2).max(MIN_COUNTED);
+            let retention = group.rule.spec.cooldown.0.saturating_mul(2).max(MIN_COUNTED);
             let expires_at = now.checked_add(retention).unwrap_or(Timestamp::MAX);
             self.retry.call(deadline, move || self.store.raise_mark(&period.mark, expires_at))
         });
-        let mut in_cooldown = CooldownCheck::default();
+        let mut postponed = BTreeMap::new();
         for ((index, group, period), answer) in counted.iter().zip(answers.await) {
-            match answer {
-                Ok(marks) => {
-                    let first = group.rule.alert_in_cooldown(&group.alert.key, period, &marks);
-                    in_cooldown.postponed.extend(first.map(|_| (*index, period.end)));
-                }
-                Err(CallError::Setup(error)) => return Err(error),
-                Err(error) => {
-                    in_cooldown.unconfirmed.insert(*index);
-                    in_cooldown.last_error = Some(error.to_string());
-                }
+            if let Some(marks) = updates.confirm(*index, answer)? {
+                let first = group.rule.alert_in_cooldown(&group.alert.key, period, &marks);
+                postponed.extend(first.map(|_| (*index, period.end)));
             }
         }
-        Ok(in_cooldown)
+        Ok(postponed)
     }
 
     /// Marks no-data alerts as sent. One that fails is due again, and its claim shows that it was
@@ -336,7 +317,7 @@ impl<S: AlertState> RuleState<S> {
         let answers = run_concurrently(entities, |watched| {
             self.retry.call(deadline, move || self.store.mark_sent(watched))
         });
-        warn_failures(answers.await, "silences are not noted as told");
+        warn_failures(answers.await, "no-data alerts are not marked as sent");
     }
 
     /// Postpones no-data alerts to the given times. One that fails is due in the next run.
@@ -350,7 +331,7 @@ impl<S: AlertState> RuleState<S> {
             let expires_at = until.checked_add(retention).unwrap_or(Timestamp::MAX);
             self.retry.call(deadline, move || self.store.postpone(watched, *until, expires_at))
         });
-        warn_failures(answers.await, "silences are not put off");
+        warn_failures(answers.await, "no-data alerts are not postponed");
     }
 
     fn written_recently(&self, item: &str, at: Timestamp, interval: SignedDuration) -> bool {

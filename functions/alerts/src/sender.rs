@@ -1,23 +1,22 @@
 //! Sends each alert once: claims it, publishes it, marks it as sent.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 use tracing::{error, warn};
-use tributary_aws::claims::{Claim, ClaimStatus, ClaimStore, RetryingClaims};
+use tributary_aws::claims::{Claim, ClaimStatus, ClaimStore};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetupError};
-use tributary_aws::producer::{Delivery, Outbound, Producer};
+use tributary_aws::producer::{Delivery, Outbound};
 use tributary_aws::put::BatchPut;
 use tributary_aws::retry::NOT_CALLED;
 use tributary_aws::sns::{LIMITS, MAX_MESSAGE_BYTES, Notification};
 use tributary_rules::Severity;
 use tributary_rules::alert::{Alert, AlertCounts, AlertOutcome, digest};
 
-use crate::message;
+use crate::handler::Alerts;
 
 /// Maximum time of a group, from its claim to the mark that it was sent. An invocation has about
 /// three times as much, so that it can wait for the lease of one that was killed.
@@ -29,7 +28,7 @@ const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// Alert to send, and the position of the record that waits for it.
 #[derive(Clone, Debug)]
-pub struct PendingAlert {
+pub(crate) struct PendingAlert {
     /// Position in the batch.
     pub position: usize,
     /// Retention of its claim.
@@ -39,11 +38,11 @@ pub struct PendingAlert {
 }
 
 /// Result of [`AlertSender::send`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SendOutcome {
+#[derive(Debug, Default)]
+pub(crate) struct SendOutcome {
     /// Positions of alerts that are not known to be sent, in no order.
     pub undelivered: Vec<usize>,
-    /// Alert counts by rule. The caller counts `matched`.
+    /// Alert counts by rule.
     pub counts: BTreeMap<String, AlertCounts>,
     /// Messages that the topic accepted.
     pub messages: usize,
@@ -60,32 +59,37 @@ pub struct SendOutcome {
 }
 
 impl SendOutcome {
+    /// Counts the matches of each rule, before their alerts are sent.
+    pub(crate) fn of<'p>(pending: impl IntoIterator<Item = &'p PendingAlert>) -> Self {
+        let mut sent = Self::default();
+        for PendingAlert { alert, .. } in pending {
+            sent.counts.entry(alert.rule.clone()).or_default().matched += alert.events;
+        }
+        sent
+    }
+
     pub(crate) fn record(&mut self, alert: &Alert, outcome: AlertOutcome) {
         self.counts.entry(alert.rule.clone()).or_default().record(outcome, alert.events);
     }
 
     /// Records that an alert is not known to be sent.
-    pub fn record_undelivered(&mut self, pending: &PendingAlert) {
+    pub(crate) fn record_undelivered(&mut self, pending: &PendingAlert) {
         self.undelivered.push(pending.position);
         self.record(&pending.alert, AlertOutcome::Undelivered);
     }
 }
 
 /// Sender of one invocation's alerts.
-#[derive(Clone, Copy, Debug)]
-pub struct AlertSender<'a, C, T> {
-    /// Claims of alerts.
-    pub claims: &'a RetryingClaims<C>,
-    /// Producer of alerts.
-    pub topic: &'a Producer<T>,
-    /// Producers of the severities that have a topic of their own.
-    pub routes: &'a BTreeMap<Severity, Producer<T>>,
+pub(crate) struct AlertSender<'a, C, S, T, Q> {
+    function: &'a Alerts<C, S, T, Q>,
     /// Id of the invocation.
-    pub owner: &'a str,
-    /// Source of the processing time.
-    pub clock: fn() -> Timestamp,
+    owner: &'a str,
     /// Instant by which work stops.
-    pub deadline: Deadline,
+    deadline: Deadline,
+    sent: SendOutcome,
+    deferred: Deferred,
+    /// Claims of alerts that were not published, and claims without an answer.
+    to_release: Vec<Claim>,
 }
 
 /// Alerts that a pass left to send.
@@ -101,11 +105,12 @@ struct Deferred {
 }
 
 /// Claimed alerts, and their messages.
-#[derive(Default)]
 struct ClaimedMessages {
     claimed: Vec<(PendingAlert, Claim)>,
-    /// Messages in the order of `claimed`; alerts after the last range are in none.
-    messages: Vec<(Range<usize>, Notification)>,
+    /// Messages; a position is the index of the message.
+    messages: Vec<Outbound<Notification>>,
+    /// Number of alerts in each message, in the order of `claimed`; later alerts are in none.
+    sizes: Vec<usize>,
     /// Number of leading messages that hold one alert each; the others are digests.
     singles: usize,
 }
@@ -113,7 +118,21 @@ struct ClaimedMessages {
 /// Messages left to each rule with more alerts than its `digest` limit.
 type DigestBudgets = BTreeMap<String, usize>;
 
-impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
+impl<'a, C, S, T, Q> AlertSender<'a, C, S, T, Q>
+where
+    C: ClaimStore,
+    T: BatchPut<Entry = Notification>,
+{
+    pub(crate) fn new(
+        function: &'a Alerts<C, S, T, Q>,
+        owner: &'a str,
+        deadline: Deadline,
+        sent: SendOutcome,
+    ) -> Self {
+        let (deferred, to_release) = Default::default();
+        Self { function, owner, deadline, sent, deferred, to_release }
+    }
+
     /// Sends the alerts that were not sent before, in groups of one call to the topic. The alerts
     /// of a rule above its `digest` limit form one group, most of them in digests.
     ///
@@ -127,21 +146,24 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
     /// # Errors
     ///
     /// [`SetupError`] when the table or the topic can never work.
-    pub async fn send(&self, pending: Vec<PendingAlert>) -> Result<SendOutcome, SetupError> {
-        let mut sent = SendOutcome::default();
+    pub(crate) async fn send(
+        mut self,
+        pending: Vec<PendingAlert>,
+    ) -> Result<SendOutcome, SetupError> {
         let mut pending = distinct(pending);
         let mut digest_budgets = digest_budgets_of(&pending);
-        let mut delays = self.claims.delays();
+        let mut delays = self.function.claims.delays();
         loop {
-            let deferred = self.pass(pending, &mut digest_budgets, &mut sent).await?;
+            self.pass(pending, &mut digest_budgets).await?;
+            let deferred = std::mem::take(&mut self.deferred);
             let pause = delays.next().map(|delay| self.pause(deferred.until, delay));
             let is_timed_out = pause.is_none_or(|pause| pause >= self.deadline.remaining());
-            if deferred.alerts.is_empty() || is_timed_out || !sent.undelivered.is_empty() {
-                sent.held_by_others = deferred.held_by_others;
+            if deferred.alerts.is_empty() || is_timed_out || !self.sent.undelivered.is_empty() {
+                self.sent.held_by_others = deferred.held_by_others;
                 for pending in &deferred.alerts {
-                    sent.record_undelivered(pending);
+                    self.sent.record_undelivered(pending);
                 }
-                return Ok(sent);
+                return Ok(self.sent);
             }
             sleep(pause.unwrap_or_default()).await;
             pending = deferred.alerts;
@@ -150,147 +172,164 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
 
     /// Returns the time to the next pass, at the end of a lease at `until` or after `delay`.
     fn pause(&self, until: Option<Timestamp>, delay: Duration) -> Duration {
-        let left = until.map(|until| until.duration_since((self.clock)()));
+        let left = until.map(|until| until.duration_since((self.function.clock)()));
         let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
         left.map_or(delay, |left| left.min(delay)).max(Duration::from_millis(50))
     }
 
     /// Sends the alerts in one pass, up to a group that a service did not accept.
     async fn pass(
-        &self,
+        &mut self,
         pending: Vec<PendingAlert>,
         digest_budgets: &mut DigestBudgets,
-        sent: &mut SendOutcome,
-    ) -> Result<Deferred, SetupError> {
+    ) -> Result<(), SetupError> {
         // One call publishes to one topic.
         let mut by_topic = BTreeMap::<Option<Severity>, Vec<PendingAlert>>::new();
         let mut by_rule = BTreeMap::<String, Vec<PendingAlert>>::new();
+        let routes = &self.function.routes;
         for pending in pending {
-            let severity = Some(pending.alert.severity).filter(|it| self.routes.contains_key(it));
+            let severity = Some(pending.alert.severity).filter(|it| routes.contains_key(it));
             match digest_budgets.get(&pending.alert.rule) {
                 None => by_topic.entry(severity).or_default().push(pending),
-                Some(0) => sent.record_undelivered(&pending),
+                Some(0) => self.sent.record_undelivered(&pending),
                 Some(_) => by_rule.entry(pending.alert.rule.clone()).or_default().push(pending),
             }
         }
-        let mut deferred = Deferred::default();
         // Highest severity first.
         for queue in by_topic.into_values().rev() {
             let mut queue = queue.into_iter().peekable();
-            while queue.peek().is_some() && !deferred.is_stopped {
-                let group: Vec<_> = queue.by_ref().take(LIMITS.entries).collect();
-                self.send_group(group, None, sent, &mut deferred).await?;
+            while queue.peek().is_some() {
+                let group = queue.by_ref().take(LIMITS.entries).collect();
+                self.send_group(group, None).await?;
             }
-            deferred.alerts.extend(queue);
         }
         for (rule, group) in by_rule {
-            if deferred.is_stopped {
-                deferred.alerts.extend(group);
-            } else {
-                self.send_group(group, digest_budgets.get_mut(&rule), sent, &mut deferred).await?;
-            }
+            self.send_group(group, digest_budgets.get_mut(&rule)).await?;
         }
-        Ok(deferred)
+        Ok(())
     }
 
     /// Claims, publishes and marks a group as sent, in this order; an unclaimed alert is not
     /// published. The alerts of a group go to one topic. Each step takes half of the time left at
-    /// most, so that the next one can complete it.
+    /// most, so that the next one can complete it. After a group that a service did not accept, the
+    /// others are deferred.
     async fn send_group(
-        &self,
+        &mut self,
         group: Vec<PendingAlert>,
         messages: Option<&mut usize>,
-        sent: &mut SendOutcome,
-        deferred: &mut Deferred,
     ) -> Result<(), SetupError> {
+        if self.deferred.is_stopped {
+            self.deferred.alerts.extend(group);
+            return Ok(());
+        }
+        let Alerts { claims, topic, routes, .. } = self.function;
         let deadline = Deadline::after(self.deadline.remaining().min(GROUP_TIME));
         let severity = group.first().map(|pending| pending.alert.severity);
-        let topic = severity.and_then(|it| self.routes.get(&it)).unwrap_or(self.topic);
-        let waiting = deferred.alerts.len();
-        let mut to_release = Vec::new();
-        let claimed = match self.claim_group(group, deadline, &mut to_release, sent, deferred).await
-        {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                self.claims.release(&to_release, deadline).await;
-                return Err(error);
-            }
-        };
-        let waiting = deferred.alerts.len() - waiting;
-        let mut batch = ClaimedMessages::of(claimed, messages.as_deref().copied(), waiting);
+        let topic = severity.and_then(|it| routes.get(&it)).unwrap_or(topic);
+        let waiting = self.deferred.alerts.len();
+        let (claimed, claim_error) = self.claim_group(group, deadline).await;
+        let waiting = self.deferred.alerts.len() - waiting;
+        let batch = ClaimedMessages::of(claimed, messages.as_deref().copied(), waiting);
 
-        let (delivery, setup_error) = topic.attempt(&batch.outbound(), deadline.half_way()).await;
-        sent.retried += delivery.retried;
-        let published = batch.apply_delivery(&delivery, &mut to_release, sent, deferred);
-        sent.last_error = delivery.last_error.or(sent.last_error.take());
+        let (delivery, setup_error) = topic.attempt(&batch.messages, deadline.half_way()).await;
+        self.sent.retried += delivery.retried;
         if let Some(messages) = messages {
             *messages -= batch.messages.len() - delivery.undelivered.len();
         }
-        self.mark_sent(&published, deadline, sent).await;
-        self.claims.release(&to_release, deadline).await;
-        setup_error.map_or(Ok(()), Err)
+        let published = self.apply_delivery(batch, &delivery);
+        self.sent.last_error = delivery.last_error.or(self.sent.last_error.take());
+        self.mark_sent(&published, deadline).await;
+        claims.release(&std::mem::take(&mut self.to_release), deadline).await;
+        claim_error.or(setup_error).map_or(Ok(()), Err)
     }
 
-    /// Claims the alerts of a group, and returns those that this invocation holds. Claims without
-    /// an answer, which may have been taken, go to `to_release`; so do all claims on a setup error.
+    /// Claims the alerts of a group, and returns those that this invocation holds: none on a setup
+    /// error. Claims without an answer may have been taken: they are released.
     async fn claim_group(
-        &self,
+        &mut self,
         group: Vec<PendingAlert>,
         deadline: Deadline,
-        to_release: &mut Vec<Claim>,
-        sent: &mut SendOutcome,
-        deferred: &mut Deferred,
-    ) -> Result<Vec<(PendingAlert, Claim)>, SetupError> {
+    ) -> (Vec<(PendingAlert, Claim)>, Option<SetupError>) {
         let claims: Vec<_> = group.iter().map(|pending| self.claim(pending, deadline)).collect();
-        let statuses = self.claims.claim(&claims, self.clock, deadline.half_way()).await;
+        let Alerts { claims: store, clock, .. } = self.function;
+        let statuses = store.claim(&claims, *clock, deadline.half_way()).await;
 
         let (mut claimed, mut setup_error) = (Vec::new(), None);
+        let deferred = &mut self.deferred;
         for ((pending, claim), status) in group.into_iter().zip(claims).zip(statuses) {
             match status {
                 Ok(ClaimStatus::Claimed) => claimed.push((pending, claim)),
-                Ok(ClaimStatus::Sent) => sent.record(&pending.alert, AlertOutcome::Cooled),
+                Ok(ClaimStatus::Sent) => self.sent.record(&pending.alert, AlertOutcome::Cooled),
                 Ok(ClaimStatus::HeldByOther { until }) => {
-                    deferred.until =
-                        Some(deferred.until.map_or(until, |soonest| soonest.min(until)));
+                    deferred.until = deferred.until.into_iter().chain([until]).min();
                     deferred.held_by_others += 1;
                     deferred.alerts.push(pending);
                 }
                 Err(error) => {
                     deferred.is_stopped = true;
                     deferred.alerts.push(pending);
-                    let is_called =
-                        !matches!(&error, CallError::Retryable { code, .. } if code == NOT_CALLED);
-                    if is_called {
-                        to_release.push(claim);
+                    if !matches!(&error, CallError::Retryable { code, .. } if code == NOT_CALLED) {
+                        self.to_release.push(claim);
                     }
-                    sent.last_error = Some(error.to_string());
+                    self.sent.last_error = Some(error.to_string());
                     if let CallError::Setup(error) = error {
                         setup_error.get_or_insert(error);
                     }
                 }
             }
         }
-        match setup_error {
-            None => Ok(claimed),
-            Some(error) => {
-                to_release.extend(claimed.into_iter().map(|(_, claim)| claim));
-                Err(error)
+        if setup_error.is_some() {
+            self.to_release.extend(claimed.drain(..).map(|(_, claim)| claim));
+        }
+        (claimed, setup_error)
+    }
+
+    /// Sorts the alerts by the result of their messages, and returns the claims of those published.
+    fn apply_delivery(&mut self, batch: ClaimedMessages, delivery: &Delivery) -> Vec<Claim> {
+        let (sent, deferred) = (&mut self.sent, &mut self.deferred);
+        let mut published = Vec::new();
+        let mut claimed = batch.claimed.into_iter();
+        for (index, size) in batch.sizes.into_iter().enumerate() {
+            let is_digest = index >= batch.singles;
+            let is_taken = delivery.undelivered.binary_search(&index).is_err();
+            let is_refused = delivery.rejected.contains(&index);
+            sent.messages += usize::from(is_taken);
+            sent.digests += usize::from(is_taken && is_digest);
+            deferred.is_stopped |= !is_taken;
+            let outcome = if is_digest { AlertOutcome::Digested } else { AlertOutcome::Sent };
+            for (pending, claim) in claimed.by_ref().take(size) {
+                if is_taken {
+                    sent.record(&pending.alert, outcome);
+                    published.push(claim);
+                    continue;
+                }
+                self.to_release.push(claim);
+                if is_refused {
+                    sent.record_undelivered(&pending);
+                } else {
+                    deferred.alerts.push(pending);
+                }
             }
         }
+        // Alerts that not even the digests hold.
+        for (pending, claim) in claimed {
+            self.to_release.push(claim);
+            sent.record_undelivered(&pending);
+        }
+        published
     }
 
     /// Marks alerts as sent. They are done even if that fails: a redelivery would send them again.
-    async fn mark_sent(&self, published: &[Claim], deadline: Deadline, sent: &mut SendOutcome) {
-        let answers = self.claims.mark_sent(published, deadline).await;
+    async fn mark_sent(&mut self, published: &[Claim], deadline: Deadline) {
+        let answers = self.function.claims.mark_sent(published, deadline).await;
         let errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
-        sent.unsettled += errors.len();
+        self.sent.unsettled += errors.len();
         match errors.first() {
             Some(CallError::Setup(error)) => {
-                error!(%error, batch.unsettled = errors.len(), "sent alerts cannot be noted");
+                error!(%error, batch.unsettled = errors.len(), "alerts cannot be marked as sent");
             }
             Some(error) => {
-                let error = error.to_string();
-                warn!(error, batch.unsettled = errors.len(), "sent alerts may be sent again");
+                warn!(%error, batch.unsettled = errors.len(), "sent alerts may be sent again");
             }
             None => {}
         }
@@ -298,7 +337,7 @@ impl<C: ClaimStore, T: BatchPut<Entry = Notification>> AlertSender<'_, C, T> {
 
     /// Returns the claim of an alert, whose group stops at `deadline`.
     fn claim(&self, pending: &PendingAlert, deadline: Deadline) -> Claim {
-        let now = (self.clock)();
+        let now = (self.function.clock)();
         let left = SignedDuration::try_from(deadline.remaining()).unwrap_or(SignedDuration::MAX);
         let lease = left.saturating_add(LEASE_MARGIN);
         let later = |length| now.checked_add(length).unwrap_or(Timestamp::MAX);
@@ -322,62 +361,36 @@ impl ClaimedMessages {
             None => alerts.len(),
         };
         let plan = digest::plan(&alerts, max, MAX_MESSAGE_BYTES);
-        let singles = alerts[..plan.singles].iter().enumerate();
-        let singles = singles.map(|(index, alert)| (index..index + 1, message::of_alert(alert)));
-        let digests = plan.digests.iter().filter_map(|digest| {
-            let first = alerts.get(digest.alerts.start)?;
-            Some((digest.alerts.clone(), message::of_digest(digest, first)))
+        let singles = alerts[..plan.singles].iter().map(|alert| (1, of_alert(alert)));
+        let digests = plan.digests.into_iter().map(|digest| {
+            let first = alerts[digest.alerts.start];
+            let message = notification(first, "digest", &digest.title, digest.message);
+            (digest.alerts.len(), message)
         });
-        let messages = singles.chain(digests).collect();
-        Self { messages, singles: plan.singles, claimed }
+        let messages = singles.chain(digests).enumerate();
+        let (sizes, messages) =
+            messages.map(|(position, (size, entry))| (size, Outbound { position, entry })).unzip();
+        Self { messages, sizes, singles: plan.singles, claimed }
     }
+}
 
-    /// Returns the messages for the topic; a position is the index of the message.
-    fn outbound(&self) -> Vec<Outbound<Notification>> {
-        let entries = self.messages.iter().map(|(_, message)| message.clone()).enumerate();
-        entries.map(|(position, entry)| Outbound { position, entry }).collect()
-    }
+/// Returns the message of one alert.
+fn of_alert(alert: &Alert) -> Notification {
+    notification(alert, alert.status.as_str(), &alert.title, alert.message.clone())
+}
 
-    /// Sorts the alerts by the result of their messages, and returns the claims of those published.
-    fn apply_delivery(
-        &mut self,
-        delivery: &Delivery,
-        to_release: &mut Vec<Claim>,
-        sent: &mut SendOutcome,
-        deferred: &mut Deferred,
-    ) -> Vec<Claim> {
-        let mut published = Vec::new();
-        let mut claimed = std::mem::take(&mut self.claimed).into_iter();
-        for (index, (alerts, _)) in self.messages.iter().enumerate() {
-            let is_digest = index >= self.singles;
-            let is_taken = delivery.undelivered.binary_search(&index).is_err();
-            let is_refused = delivery.rejected.contains(&index);
-            sent.messages += usize::from(is_taken);
-            sent.digests += usize::from(is_taken && is_digest);
-            deferred.is_stopped |= !is_taken;
-            for (pending, claim) in claimed.by_ref().take(alerts.len()) {
-                if is_taken {
-                    sent.record(
-                        &pending.alert,
-                        if is_digest { AlertOutcome::Digested } else { AlertOutcome::Sent },
-                    );
-                    published.push(claim);
-                    continue;
-                }
-                to_release.push(claim);
-                if is_refused {
-                    sent.record_undelivered(&pending);
-                } else {
-                    deferred.alerts.push(pending);
-                }
-            }
-        }
-        // Alerts that not even the digests hold.
-        for (pending, claim) in claimed {
-            to_release.push(claim);
-            sent.record_undelivered(&pending);
-        }
-        published
+/// Returns a message about `alert` or about several like it, with the attributes that subscribers
+/// filter by.
+fn notification(alert: &Alert, form: &str, title: &str, message: String) -> Notification {
+    Notification {
+        subject: Notification::subject_of(title),
+        message,
+        attributes: vec![
+            ("severity", alert.severity.as_str().to_owned()),
+            ("dataset", alert.dataset.clone()),
+            ("rule", alert.rule.clone()),
+            ("form", form.to_owned()),
+        ],
     }
 }
 

@@ -1,10 +1,11 @@
 //! Answer to a request, with an entry for each item.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use tributary_model::bad_row::Rejection;
+use tributary_model::bad_row::Code;
 use tributary_model::json::to_json;
 
 /// Delay in seconds after which it is worth sending unstored items again.
@@ -31,7 +32,7 @@ pub struct HttpAnswer {
 }
 
 /// Rejection of a whole request, before any of its items is validated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// HTTP status.
     pub status: u16,
@@ -39,74 +40,74 @@ pub struct Refusal {
     pub error: &'static str,
     /// Message for a person: lower case, no full stop.
     pub message: String,
+    #[serde(skip)]
     header: Option<(&'static str, &'static str)>,
 }
 
 /// Status of an item.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
 pub enum ItemStatus {
     /// Stored in the stream, under this record id.
-    Accepted(String),
+    Accepted {
+        /// Id of its record.
+        record_id: String,
+    },
     /// Rejected: it can never become an event.
-    Rejected(Rejection),
-    /// Not known to be stored. If sent again, the item has this record id.
-    SendAgain(String),
+    Rejected {
+        /// Code of the fault.
+        code: Code,
+        /// Field at fault.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        field: Option<Cow<'static, str>>,
+        /// Message, within the first [`MAX_MESSAGE_BYTES`] of an answer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// Not known to be stored.
+    SendAgain {
+        /// Id of its record, also if it is sent again.
+        record_id: String,
+    },
 }
 
 /// Item and its status.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Serialize)]
 pub struct Entry {
+    /// Number of the item in its request, from 0.
+    pub item: usize,
     /// Line of the body, if items are lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
     /// Status of the item.
+    #[serde(flatten)]
     pub status: ItemStatus,
 }
 
 /// Number of items by status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Counts {
     /// Stored items.
-    pub accepted: usize,
+    pub accepted: u64,
     /// Items that can never become an event.
-    pub rejected: usize,
+    pub rejected: u64,
+    /// Rejected items by code.
+    pub codes: BTreeMap<Code, u64>,
     /// Items to send again.
-    pub send_again: usize,
+    pub send_again: u64,
 }
 
 #[derive(Serialize)]
-struct RefusalBody<'a> {
-    status: u16,
-    error: &'a str,
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
+struct Body {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
     message: String,
-    accepted: usize,
-    rejected: usize,
+    accepted: u64,
+    rejected: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     send_again: Vec<usize>,
-    items: Vec<ItemBody<'a>>,
-}
-
-#[derive(Serialize)]
-struct ItemBody<'a> {
-    item: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    record_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+    items: Vec<Entry>,
 }
 
 impl Refusal {
@@ -125,11 +126,8 @@ impl Refusal {
     /// Returns the answer with this rejection.
     #[must_use]
     pub fn answer(&self) -> HttpAnswer {
-        let Self { status, error, message, header } = self;
-        let mut answer = HttpAnswer::new(*status, &RefusalBody { status: *status, error, message });
-        if let Some((name, value)) = header {
-            answer.headers.insert(name, (*value).to_owned());
-        }
+        let mut answer = HttpAnswer::new(self.status, self);
+        answer.headers.extend(self.header.map(|(name, value)| (name, value.to_owned())));
         answer
     }
 }
@@ -141,54 +139,50 @@ impl Counts {
         let mut counts = Self::default();
         for entry in entries {
             match entry.status {
-                ItemStatus::Accepted(_) => counts.accepted += 1,
-                ItemStatus::Rejected(_) => counts.rejected += 1,
-                ItemStatus::SendAgain(_) => counts.send_again += 1,
+                ItemStatus::Accepted { .. } => counts.accepted += 1,
+                ItemStatus::Rejected { code, .. } => {
+                    counts.rejected += 1;
+                    *counts.codes.entry(code).or_default() += 1;
+                }
+                ItemStatus::SendAgain { .. } => counts.send_again += 1,
             }
         }
         counts
     }
 
-    /// Returns the HTTP status: 503 if any item is to be sent again, whatever the status of the
-    /// others; otherwise 202, 207 or 422 for all, some or none accepted.
-    #[must_use]
-    pub fn status(self) -> u16 {
+    /// Returns the HTTP status and the kind of error: 503 if any item is to be sent again, whatever
+    /// the status of the others; otherwise 202, 207 or 422 for all, some or none accepted.
+    fn status(&self) -> (u16, Option<&'static str>) {
         match self {
-            Self { send_again: 1.., .. } => 503,
-            Self { rejected: 0, .. } => 202,
-            Self { accepted: 0, .. } => 422,
-            _ => 207,
-        }
-    }
-
-    fn error(self) -> Option<&'static str> {
-        match self.status() {
-            503 => Some("send_again"),
-            422 => Some("all_rejected"),
-            207 => Some("some_rejected"),
-            _ => None,
+            Self { send_again: 1.., .. } => (503, Some("send_again")),
+            Self { rejected: 0, .. } => (202, None),
+            Self { accepted: 0, .. } => (422, Some("all_rejected")),
+            _ => (207, Some("some_rejected")),
         }
     }
 }
 
 impl HttpAnswer {
-    /// Builds the answer to a request that has an entry for each item. `has_key` is true if ids are
-    /// made of an idempotency key.
+    /// Builds the answer to a request that has an entry for each item, counted in `counts`.
+    /// `has_key` is true if ids are made of an idempotency key.
     #[must_use]
-    pub fn of_items(entries: &[Entry], has_key: bool) -> Self {
-        let counts = Counts::of(entries);
-        let status = counts.status();
-        let items = enumerate(entries);
-        let send_again = items.iter().filter(|it| it.status == "send_again").map(|it| it.item);
-        let body = Body {
-            status,
-            error: counts.error(),
-            message: message(counts, has_key),
-            accepted: counts.accepted,
-            rejected: counts.rejected,
-            send_again: send_again.collect(),
-            items,
-        };
+    pub fn of_items(mut items: Vec<Entry>, counts: &Counts, has_key: bool) -> Self {
+        let (mut send_again, mut message_bytes) = (Vec::new(), 0);
+        for Entry { item, line, status } in &mut items {
+            match status {
+                // Requests often have thousands of these, so they carry only what is needed.
+                ItemStatus::Accepted { .. } => *line = None,
+                ItemStatus::SendAgain { .. } => send_again.push(*item),
+                ItemStatus::Rejected { message, .. } => {
+                    message_bytes += message.as_ref().map_or(0, String::len);
+                    message.take_if(|_| message_bytes > MAX_MESSAGE_BYTES);
+                }
+            }
+        }
+        let (status, error) = counts.status();
+        let (accepted, rejected) = (counts.accepted, counts.rejected);
+        let message = message(counts, has_key);
+        let body = Body { status, error, message, accepted, rejected, send_again, items };
         let mut answer = Self::new(status, &body);
         if status == 503 {
             answer.headers.insert("retry-after", RETRY_AFTER_SECONDS.to_string());
@@ -210,45 +204,8 @@ impl HttpAnswer {
     }
 }
 
-fn enumerate(entries: &[Entry]) -> Vec<ItemBody<'_>> {
-    let mut message_bytes = 0;
-    entries
-        .iter()
-        .enumerate()
-        .map(|(item, Entry { line, status })| {
-            let empty = ItemBody {
-                item,
-                line: *line,
-                status: "accepted",
-                record_id: None,
-                code: None,
-                field: None,
-                message: None,
-            };
-            match status {
-                // Requests often have thousands of these, so they carry only what is needed.
-                ItemStatus::Accepted(id) => ItemBody { line: None, record_id: Some(id), ..empty },
-                ItemStatus::SendAgain(id) => {
-                    ItemBody { status: "send_again", record_id: Some(id), ..empty }
-                }
-                ItemStatus::Rejected(Rejection { code, field, message }) => {
-                    message_bytes += message.len();
-                    let fits = message_bytes <= MAX_MESSAGE_BYTES;
-                    ItemBody {
-                        status: "rejected",
-                        code: Some(code.as_str()),
-                        field: field.as_deref(),
-                        message: fits.then_some(message.as_str()),
-                        ..empty
-                    }
-                }
-            }
-        })
-        .collect()
-}
-
-fn message(counts: Counts, has_key: bool) -> String {
-    let Counts { accepted, rejected, send_again } = counts;
+fn message(counts: &Counts, has_key: bool) -> String {
+    let &Counts { accepted, rejected, send_again, .. } = counts;
     let all = accepted + rejected + send_again;
     let mut message = format!("{accepted} of {all} accepted");
     // Writing to a string cannot fail.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{ErrorKind, Read};
 
 use flate2::read::MultiGzDecoder;
-use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use tributary_model::bad_row::shown;
 
@@ -61,16 +61,14 @@ impl Format {
     ///
     /// Returns a [`Refusal`] for any other type, or none.
     pub fn of_content_type(value: Option<&str>) -> Result<Self, Refusal> {
-        let (kind, parameters) = value.unwrap_or_default().split_once(';').map_or_else(
-            || (value.unwrap_or_default(), ""),
-            |(kind, parameters)| (kind.trim(), parameters),
-        );
+        let text = value.unwrap_or_default();
+        let (kind, parameters) = text.split_once(';').unwrap_or((text, ""));
         let is_utf8 = parameters
             .split(';')
             .filter_map(|parameter| parameter.trim().split_once('='))
             .filter(|(name, _)| name.eq_ignore_ascii_case("charset"))
             .all(|(_, charset)| charset.trim_matches('"').eq_ignore_ascii_case("utf-8"));
-        match kind.to_ascii_lowercase().as_str() {
+        match kind.trim().to_ascii_lowercase().as_str() {
             JSON if is_utf8 => Ok(Self::Json),
             LINES if is_utf8 => Ok(Self::Lines),
             _ => {
@@ -188,10 +186,9 @@ fn elements(body: &[u8]) -> Result<(Vec<Item<'_>>, usize), Refusal> {
     })?;
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'[') => {
-            let array: Elements<'_> = serde_json::from_str(text).map_err(|it| not_json(&it))?;
-            let items =
-                array.kept.iter().map(|raw| Item { bytes: raw.get().as_bytes(), line: None });
-            Ok((items.collect(), array.count))
+            let mut json = serde_json::Deserializer::from_str(text);
+            let array = json.deserialize_seq(Elements);
+            array.and_then(|array| json.end().map(|()| array)).map_err(|it| not_json(&it))
         }
         Some(b'{') => {
             let object: &RawValue = serde_json::from_str(text).map_err(|it| not_json(&it))?;
@@ -202,36 +199,25 @@ fn elements(body: &[u8]) -> Result<(Vec<Item<'_>>, usize), Refusal> {
     }
 }
 
-/// Elements of an array; beyond [`MAX_ITEMS`] they are only counted.
-struct Elements<'a> {
-    kept: Vec<&'a RawValue>,
-    count: usize,
-}
+/// Visitor of an array, whose elements beyond [`MAX_ITEMS`] are only counted.
+struct Elements;
 
-impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ElementsVisitor)
-    }
-}
-
-struct ElementsVisitor;
-
-impl<'de> Visitor<'de> for ElementsVisitor {
-    type Value = Elements<'de>;
+impl<'de> Visitor<'de> for Elements {
+    type Value = (Vec<Item<'de>>, usize);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        let mut elements = Elements { kept: Vec::new(), count: 0 };
-        while let Some(element) = array.next_element()? {
-            if elements.count < MAX_ITEMS {
-                elements.kept.push(element);
+        let (mut items, mut count) = (Vec::new(), 0);
+        while let Some(element) = array.next_element::<&RawValue>()? {
+            if count < MAX_ITEMS {
+                items.push(Item { bytes: element.get().as_bytes(), line: None });
             }
-            elements.count += 1;
+            count += 1;
         }
-        Ok(elements)
+        Ok((items, count))
     }
 }
 

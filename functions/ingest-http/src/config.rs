@@ -18,11 +18,9 @@ impl Config {
     ///
     /// Returns an error that names every missing or wrong variable.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(lookup);
-        let config = Self {
-            raw: StreamConfig::from_env(&mut env, "RAW_STREAM").ordered(&mut env),
+        Env::read(lookup, |env| Self {
+            raw: StreamConfig::from_env(env, "RAW_STREAM").ordered(env),
             metrics_namespace: env.metrics_namespace(),
-        };
-        env.finish(config)
+        })
     }
 }

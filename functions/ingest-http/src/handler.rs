@@ -11,10 +11,11 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::MetricsLog;
+use tributary_aws::payload::object;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_config::{PIPELINE, PipelineConfig};
-use tributary_model::bad_row::Code;
+use tributary_model::bad_row::Rejection;
 use tributary_model::config_error::ConfigError;
 use tributary_model::counts::BatchCounts;
 use tributary_pipeline::transform::Transformer;
@@ -22,7 +23,7 @@ use tributary_pipeline::transform::Transformer;
 use crate::answer::{Counts, Entry, HttpAnswer, ItemStatus, Refusal};
 use crate::body;
 use crate::config::Config;
-use crate::item::{ItemValidator, Sender};
+use crate::item::ItemValidator;
 use crate::request::Payload;
 
 /// Function `ingest-http` over any sink.
@@ -57,16 +58,17 @@ impl IngestHttp<Stream> {
 #[derive(Default)]
 struct Totals {
     counts: Counts,
-    codes: BTreeMap<Code, u64>,
+    error: Option<&'static str>,
     retried: usize,
 }
 
 /// Validated items of a request.
 struct ValidatedItems {
-    sender: Sender,
     /// Entries, so far either accepted or rejected.
     entries: Vec<Entry>,
     records: Vec<Outbound<StreamRecord>>,
+    /// True if ids are made of an idempotency key.
+    has_key: bool,
 }
 
 impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
@@ -86,19 +88,17 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
         deadline: Deadline,
     ) -> Result<HttpAnswer, InvocationError> {
         let started = Instant::now();
-        let payload = Payload::from_json(payload)?;
+        let payload: Payload<'_> = object(payload)?;
         let mut totals = Totals::default();
-        let mut error = None;
         let answer = match self.validate(&payload) {
             Ok(validated) => self.deliver(validated, deadline, &mut totals).await?,
             Err(refusal) => {
-                error = Some(refusal.error);
+                totals.error = Some(refusal.error);
                 refusal.answer()
             }
         };
 
-        let Counts { accepted, rejected, send_again } = totals.counts;
-        let (accepted, send_again) = (accepted as u64, send_again as u64);
+        let Counts { accepted, rejected, codes, send_again } = totals.counts;
         let counts = BatchCounts {
             received: accepted + send_again,
             delivered: accepted,
@@ -107,13 +107,13 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
         };
         let extra = json!({
             "status": answer.status_code,
-            "error": error,
+            "error": totals.error,
             "rejected": rejected,
             "retried": totals.retried,
         });
         let now = (self.clock)();
         self.metrics_log.write_batch(&counts, &BTreeMap::new(), started.elapsed(), extra, now);
-        self.metrics_log.write_rejected(&totals.codes, now);
+        self.metrics_log.write_rejected(&codes, now);
         Ok(answer)
     }
 
@@ -128,16 +128,17 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
         let mut records = Vec::with_capacity(items.len());
         for (position, item) in items.iter().enumerate() {
             let status = match validate.validate(position, item) {
-                Ok(accepted) => {
-                    records.push(Outbound { position, entry: accepted.record });
-                    ItemStatus::Accepted(accepted.record_id)
+                Ok((record_id, entry)) => {
+                    records.push(Outbound { position, entry });
+                    ItemStatus::Accepted { record_id }
                 }
-                Err(rejection) => ItemStatus::Rejected(rejection),
+                Err(Rejection { code, field, message }) => {
+                    ItemStatus::Rejected { code, field, message: Some(message) }
+                }
             };
-            entries.push(Entry { line: item.line, status });
+            entries.push(Entry { item: position, line: item.line, status });
         }
-        drop(validate);
-        Ok(ValidatedItems { sender: request.sender, entries, records })
+        Ok(ValidatedItems { entries, records, has_key: request.sender.key.is_some() })
     }
 
     async fn deliver(
@@ -146,22 +147,16 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
         deadline: Deadline,
         totals: &mut Totals,
     ) -> Result<HttpAnswer, InvocationError> {
-        let ValidatedItems { sender, mut entries, records } = validated;
+        let ValidatedItems { mut entries, records, has_key } = validated;
         let delivery = self.raw.send(&records, deadline).await?;
         for &position in &delivery.undelivered {
-            if let Some(Entry { status, .. }) = entries.get_mut(position)
-                && let ItemStatus::Accepted(record_id) = status
-            {
-                *status = ItemStatus::SendAgain(std::mem::take(record_id));
+            let status = &mut entries[position].status;
+            if let ItemStatus::Accepted { record_id } = status {
+                *status = ItemStatus::SendAgain { record_id: std::mem::take(record_id) };
             }
         }
         totals.counts = Counts::of(&entries);
         totals.retried = delivery.retried;
-        for entry in &entries {
-            if let ItemStatus::Rejected(rejection) = &entry.status {
-                *totals.codes.entry(rejection.code).or_default() += 1;
-            }
-        }
         if totals.counts.send_again > 0 {
             let error = delivery.last_error.as_deref();
             warn!(
@@ -169,6 +164,6 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
                 error, "the stream did not take all items"
             );
         }
-        Ok(HttpAnswer::of_items(&entries, sender.key.is_some()))
+        Ok(HttpAnswer::of_items(entries, &totals.counts, has_key))
     }
 }

@@ -2,15 +2,14 @@
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::kinesis::{StreamRecord, too_large};
 use tributary_datasets::Dataset;
-use tributary_datasets::ingest::partition_key;
-use tributary_model::bad_row::{Code, Rejection};
+use tributary_datasets::ingest::{json_object, partition_key};
+use tributary_model::bad_row::Rejection;
 use tributary_model::id::Id;
 use tributary_model::raw::RawRecordWriter;
 use tributary_model::time::millis;
 use tributary_pipeline::transform::Transformer;
-use tributary_rows::object_fault;
 
 use crate::body::Item;
 
@@ -19,7 +18,6 @@ const UNESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
 
 /// Sender of a request, with its dataset and key.
-#[derive(Clone)]
 pub struct Sender {
     /// Dataset of every item.
     pub dataset: &'static dyn Dataset,
@@ -29,26 +27,6 @@ pub struct Sender {
     pub client: Option<String>,
     /// Header `Idempotency-Key`.
     pub key: Option<String>,
-}
-
-impl std::fmt::Debug for Sender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sender")
-            .field("dataset", &self.dataset.name())
-            .field("principal", &self.principal)
-            .field("client", &self.client)
-            .field("key", &self.key)
-            .finish()
-    }
-}
-
-/// Valid item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// Id of its record.
-    pub record_id: String,
-    /// Raw record.
-    pub record: StreamRecord,
 }
 
 /// Validator that converts the items of one request to records.
@@ -86,7 +64,8 @@ impl<'s> ItemValidator<'s> {
         }
     }
 
-    /// Converts the item at `index` of its request, counted from 0, to its record.
+    /// Converts the item at `index` of its request, counted from 0, to its record. Returns the
+    /// record's id as well.
     ///
     /// Reads the item as `transform` will, with the same time of receipt: `transform` would reject
     /// the same items, but here the sender still waits for the answer.
@@ -94,21 +73,15 @@ impl<'s> ItemValidator<'s> {
     /// # Errors
     ///
     /// Returns a [`Rejection`] if the item can never become an event.
-    pub fn validate(&self, index: usize, item: &Item<'_>) -> Result<Accepted, Rejection> {
+    pub fn validate(
+        &self,
+        index: usize,
+        item: &Item<'_>,
+    ) -> Result<(String, StreamRecord), Rejection> {
         if item.bytes.len() > self.max_record_bytes {
-            return Err(self.too_large(item.bytes.len()));
+            return Err(too_large(item.bytes.len(), self.max_record_bytes));
         }
-        let text = str::from_utf8(item.bytes).map_err(|error| {
-            let message = format!("byte {} of the item is not UTF-8", error.valid_up_to());
-            Rejection::row(Code::NotUtf8, message)
-        })?;
-        if let Some(at) = text.bytes().position(|byte| byte == 0) {
-            let message = format!("byte {at} of the item is NUL");
-            return Err(Rejection::row(Code::NulByte, message));
-        }
-        if let Some(fault) = object_fault(text) {
-            return Err(Rejection::row(Code::InvalidJson, fault));
-        }
+        let text = json_object(item.bytes, "item")?;
         self.transformer.payload(self.sender.dataset, text, Some(self.now))?;
 
         let payload = on_one_line(text);
@@ -119,10 +92,7 @@ impl<'s> ItemValidator<'s> {
         });
         let key = partition_key(self.sender.dataset, text);
         let record = StreamRecord::new(key.as_deref().unwrap_or(&record_id), data);
-        if record.size() > self.max_record_bytes {
-            return Err(self.too_large(record.size()));
-        }
-        Ok(Accepted { record_id, record })
+        Ok((record_id, record.within(self.max_record_bytes)?))
     }
 
     /// Returns the id of a record: made of the sender's key and the item's index, or of the item's
@@ -142,17 +112,8 @@ impl<'s> ItemValidator<'s> {
 
     /// Returns `http:<dataset>/<client or principal>#<key or hash>&item=<index>`.
     fn source(&self, index: usize, record_id: &str) -> String {
-        match &self.sender.key {
-            Some(key) => {
-                format!("{}{}&item={index}", self.uri, utf8_percent_encode(key, UNESCAPED))
-            }
-            None => format!("{}{record_id}&item={index}", self.uri),
-        }
-    }
-
-    fn too_large(&self, bytes: usize) -> Rejection {
-        let message = format!("the record would have {bytes} bytes of {}", self.max_record_bytes);
-        Rejection::row(Code::RowTooLarge, message)
+        let key = self.sender.key.as_deref().unwrap_or(record_id);
+        format!("{}{}&item={index}", self.uri, utf8_percent_encode(key, UNESCAPED))
     }
 }
 

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use tributary_aws::payload::object;
 use tributary_datasets::{self as datasets, Dataset};
 use tributary_model::bad_row::shown;
 use tributary_model::pairs::Pairs;
@@ -31,7 +30,7 @@ pub struct Payload<'a> {
     headers: Pairs<String, String>,
     #[serde(borrow)]
     request_context: RequestContext<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     body: Option<Cow<'a, str>>,
     #[serde(default)]
     is_base64_encoded: bool,
@@ -40,11 +39,9 @@ pub struct Payload<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RequestContext<'a> {
-    #[serde(default)]
     account_id: Option<String>,
     #[serde(borrow)]
     http: Http<'a>,
-    #[serde(default)]
     authorizer: Option<Authorizer>,
 }
 
@@ -56,19 +53,16 @@ struct Http<'a> {
 
 #[derive(Debug, Deserialize)]
 struct Authorizer {
-    #[serde(default)]
     iam: Option<Iam>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Iam {
-    #[serde(default)]
     user_arn: Option<String>,
 }
 
 /// Request whose path, method and headers are valid.
-#[derive(Debug)]
 pub struct Request<'a> {
     /// Sender of the request, with its idempotency key.
     pub sender: Sender,
@@ -82,16 +76,7 @@ pub struct Request<'a> {
     pub is_base64: bool,
 }
 
-impl<'a> Payload<'a> {
-    /// Parses a payload.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it is no request to a function URL.
-    pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
-        object(text)
-    }
-
+impl Payload<'_> {
     /// Parses path, method and headers. The body is not read yet.
     ///
     /// # Errors
@@ -172,7 +157,13 @@ impl<'a> Payload<'a> {
 
 #[cfg(test)]
 mod tests {
+    use tributary_aws::payload::object;
+
     use super::*;
+
+    fn parsed(text: &str) -> Result<Payload<'_>, serde_json::Error> {
+        object(text)
+    }
 
     fn payload(method: &str, path: &str, headers: &str, arn: &str) -> String {
         format!(
@@ -186,7 +177,7 @@ mod tests {
 
     fn refusal(method: &str, path: &str, headers: &str) -> Refusal {
         let text = payload(method, path, headers, USER);
-        Payload::from_json(&text).unwrap().request().err().unwrap()
+        parsed(&text).unwrap().request().err().unwrap()
     }
 
     fn refused(method: &str, path: &str, headers: &str) -> (u16, &'static str) {
@@ -200,7 +191,7 @@ mod tests {
             "idempotency-KEY":" k 1 ","x-client-id":"device-7","content-encoding":"gzip"}"#;
         let text = payload("POST", "/v1/accident%73", headers, USER);
 
-        let payload = Payload::from_json(&text).unwrap();
+        let payload = parsed(&text).unwrap();
         let request = payload.request().ok().unwrap();
 
         assert_eq!(request.sender.dataset.name(), "accidents");
@@ -216,7 +207,7 @@ mod tests {
             let arn = format!("arn:aws-cn:sts::1:assumed-role/Fleet/{session}");
             let text = payload("POST", "/v1/accidents", JSON, &arn);
 
-            let payload = Payload::from_json(&text).unwrap();
+            let payload = parsed(&text).unwrap();
 
             assert_eq!(payload.principal(), "1:assumed-role/Fleet");
         }
@@ -225,10 +216,10 @@ mod tests {
     #[test]
     fn unsigned_request_falls_back_to_the_account() {
         let text = r#"{"rawPath":"/","requestContext":{"http":{"method":"GET"},"accountId":"1"}}"#;
-        assert_eq!(Payload::from_json(text).unwrap().principal(), "1");
+        assert_eq!(parsed(text).unwrap().principal(), "1");
 
         let text = r#"{"rawPath":"/","requestContext":{"http":{"method":"GET"}}}"#;
-        assert_eq!(Payload::from_json(text).unwrap().principal(), "anonymous");
+        assert_eq!(parsed(text).unwrap().principal(), "anonymous");
     }
 
     #[test]
@@ -268,7 +259,7 @@ mod tests {
             r#"{"Records":[]}"#,
             r#"{"rawPath":"/","requestContext":{}}"#,
         ] {
-            assert!(Payload::from_json(text).is_err(), "{text}");
+            assert!(parsed(text).is_err(), "{text}");
         }
     }
 }

@@ -63,14 +63,12 @@ impl Config {
     ///
     /// Names every variable that is missing or wrong.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(lookup);
-        let config = Self {
-            raw: StreamConfig::from_env(&mut env, "RAW_STREAM").ordered(&mut env),
+        Env::read(lookup, |env| Self {
+            raw: StreamConfig::from_env(env, "RAW_STREAM").ordered(env),
             quarantine_delivery_stream: env.quarantine_delivery_stream(),
             topics: env.parsed("TOPIC_DATASETS", Topics::parse),
             metrics_namespace: env.metrics_namespace(),
-        };
-        env.finish(config)
+        })
     }
 }
 

@@ -15,14 +15,14 @@ use tributary_aws::error::InvocationError;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::MetricsLog;
-use tributary_aws::producer::{Outbound, Producer};
+use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
 use tributary_model::bad_row::Code;
 use tributary_model::counts::BatchCounts;
 
 use crate::config::{Config, Topics};
-use crate::payload::{KafkaFailure, KafkaPayload, KafkaPosition, KafkaResponse, Partition};
+use crate::payload::{KafkaPayload, KafkaPosition, KafkaResponse, Partition};
 use crate::record::{Sorted, Sorter};
 
 /// `ingest-kafka`, generic over its sinks.
@@ -53,51 +53,7 @@ impl IngestKafka<Stream, DeliveryStream> {
     }
 }
 
-/// Partitions of a batch, with the range of positions of each.
-struct Spans<'p, 'a>(Vec<(&'p Partition<'a>, Range<usize>)>);
-
-impl<'p, 'a> Spans<'p, 'a> {
-    fn of(payload: &'p KafkaPayload<'a>) -> Self {
-        let mut end = 0;
-        let span = |partition: &'p Partition<'a>| {
-            let start = end;
-            end += partition.records.len();
-            (partition, start..end)
-        };
-        Self(payload.partitions.iter().map(span).collect())
-    }
-
-    /// Returns the resume point of each partition with an undelivered record; `undelivered` is
-    /// ascending.
-    fn resume_points(
-        &self,
-        undelivered: &[usize],
-    ) -> Result<Vec<Option<ResumePoint>>, InvocationError> {
-        let mut rest = undelivered;
-        let cut = |(partition, span): &(&Partition<'_>, Range<usize>)| {
-            let (here, later) = rest.split_at(rest.partition_point(|it| *it < span.end));
-            rest = later;
-            here.first().map(|first| ResumePoint::of(partition, span.start, *first)).transpose()
-        };
-        self.0.iter().map(cut).collect()
-    }
-
-    /// Removes the records that Lambda redelivers with a bad row that quarantine did not accept.
-    fn hold_back(
-        &self,
-        records: &mut Vec<Outbound<StreamRecord>>,
-        unquarantined: &[usize],
-    ) -> Result<(), InvocationError> {
-        for ((_, span), resume) in self.0.iter().zip(self.resume_points(unquarantined)?) {
-            let Some(ResumePoint { position, .. }) = resume else { continue };
-            records.retain(|it| !(position..span.end).contains(&it.position));
-        }
-        Ok(())
-    }
-}
-
 /// Point of a partition from which Lambda redelivers.
-#[derive(Clone, Copy)]
 struct ResumePoint {
     /// First position that is redelivered.
     position: usize,
@@ -105,11 +61,16 @@ struct ResumePoint {
 }
 
 impl ResumePoint {
-    /// Returns the resume point for the undelivered record at position `first`, of a partition
-    /// whose positions begin at `start`. A record without an offset is redelivered with the one
-    /// before it.
-    fn of(partition: &Partition<'_>, start: usize, first: usize) -> Result<Self, InvocationError> {
-        let place = partition.places.get(first - start).copied().flatten();
+    /// Returns the resume point of a partition with an undelivered record; `undelivered` is
+    /// ascending. A record without an offset is redelivered with the one before it.
+    fn of(
+        partition: &Partition<'_>,
+        undelivered: &[usize],
+    ) -> Result<Option<Self>, InvocationError> {
+        let Range { start, end } = partition.positions;
+        let first = undelivered.partition_point(|it| *it < start);
+        let Some(first) = undelivered.get(first).filter(|it| **it < end) else { return Ok(None) };
+        let place = partition.places[first - start];
         let Some(offset) = place else {
             let message = format!(
                 "a record of {} has no offset to report it by, and could not be delivered",
@@ -118,12 +79,7 @@ impl ResumePoint {
             return Err(serde_json::Error::custom(message).into());
         };
         let before = partition.places.partition_point(|it| *it < place);
-        Ok(Self { position: start + before, offset })
-    }
-
-    fn failure(self, partition: &Partition<'_>) -> KafkaFailure {
-        let partition = partition.name.clone().into_owned();
-        KafkaFailure { item_identifier: KafkaPosition { partition, offset: self.offset } }
+        Ok(Some(Self { position: start + before, offset }))
     }
 }
 
@@ -147,46 +103,54 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
     ) -> Result<KafkaResponse, InvocationError> {
         let started = Instant::now();
         let payload = KafkaPayload::from_json(payload)?;
-        let spans = Spans::of(&payload);
         let Sorted { dispositions, mut records, bad_rows } = self.sort(&payload);
 
         let quarantined = bad_rows.deliver(&self.quarantine, deadline).await?;
-        spans.hold_back(&mut records, &quarantined.undelivered)?;
+        for partition in &payload.partitions {
+            // Lambda redelivers these with a bad row that quarantine did not accept.
+            if let Some(resume) = ResumePoint::of(partition, &quarantined.undelivered)? {
+                let held_back = resume.position..partition.positions.end;
+                records.retain(|it| !held_back.contains(&it.position));
+            }
+        }
         let sent = self.raw.send(&records, deadline).await?;
 
         let mut undelivered = quarantined.undelivered;
         undelivered.extend(&sent.undelivered);
         undelivered.sort_unstable();
         let (mut counts, mut codes) = (BatchCounts::default(), BTreeMap::<Code, u64>::new());
-        let mut response = KafkaResponse::default();
-        for ((partition, span), resume) in spans.0.iter().zip(spans.resume_points(&undelivered)?) {
-            let first = resume.map(|it| it.position - span.start);
-            let outcome = BatchOutcome::new(&dispositions[span.clone()], first);
+        let mut failures = Vec::new();
+        for partition in &payload.partitions {
+            let resume = ResumePoint::of(partition, &undelivered)?;
+            let first = resume.as_ref().map(|it| it.position - partition.positions.start);
+            let outcome = BatchOutcome::new(&dispositions[partition.positions.clone()], first);
             outcome.add_to(&mut counts, &mut codes);
-            response.batch_item_failures.extend(resume.map(|it| it.failure(partition)));
+            failures.extend(resume.map(|ResumePoint { offset, .. }| KafkaPosition {
+                partition: partition.name.clone().into_owned(),
+                offset,
+            }));
         }
-        let partitions_cut = response.batch_item_failures.len();
+        let partitions_cut = failures.len();
         if partitions_cut > 0 {
             let error = sent.last_error.as_deref().or(quarantined.last_error.as_deref());
             warn!(batch.undelivered = counts.undelivered, partitions_cut, error, "batch cut short");
         }
         let retried = quarantined.retried + sent.retried;
         let extra = json!({
-            "partitions": spans.0.len(), "partitions_cut": partitions_cut, "retried": retried,
+            "partitions": payload.partitions.len(), "partitions_cut": partitions_cut, "retried": retried,
         });
         self.metrics_log.write_batch(&counts, &codes, started.elapsed(), extra, (self.clock)());
-        Ok(response)
+        Ok(KafkaResponse::failed(failures))
     }
 
     fn sort(&self, payload: &KafkaPayload<'_>) -> Sorted {
         let max = self.raw.target().limits().entry_bytes;
-        let mut records = Sorter::new(&self.topics, (self.clock)(), max);
-        let mut sorted = Sorted::default();
+        let mut sorter = Sorter::new(&self.topics, (self.clock)(), max);
         for partition in &payload.partitions {
             for record in &partition.records {
-                records.push(&partition.name, record, &mut sorted);
+                sorter.push(&partition.name, record);
             }
         }
-        sorted
+        sorter.sorted
     }
 }

@@ -5,11 +5,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tributary_aws::payload::object;
+use tributary_aws::payload::{BatchResponse, object};
 use tributary_model::json::BorrowedText;
 
 /// Payload of a batch of topics, borrowed from its JSON text.
@@ -24,6 +25,8 @@ pub struct KafkaPayload<'a> {
 pub struct Partition<'a> {
     /// `<topic>-<partition>`, the name by which the answer reports it.
     pub name: Cow<'a, str>,
+    /// Positions of its records in the batch, which count those of the partitions before it.
+    pub positions: Range<usize>,
     /// Records in the order of their offsets. One without an offset stays behind its predecessor.
     pub records: Vec<Received<'a>>,
     /// Offset by which each record is reported: its own, or that of the last record before it that
@@ -51,11 +54,10 @@ pub struct KafkaRecord<'a> {
     /// Position in the partition.
     pub offset: i64,
     /// Milliseconds since 1970, by the clock of the producer or the broker.
-    #[serde(default)]
     timestamp: Option<i64>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     key: Option<BorrowedText<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     value: Option<BorrowedText<'a>>,
 }
 
@@ -77,19 +79,21 @@ impl<'a> KafkaPayload<'a> {
     ///
     /// Fails when it is no Kafka payload.
     pub fn from_json(text: &'a str) -> Result<Self, serde_json::Error> {
-        let payload = match object::<Payload<'a, KafkaRecord<'a>>>(text) {
+        Ok(match object::<Payload<'a, KafkaRecord<'a>>>(text) {
             Ok(payload) => Self::new(payload, Received::Record),
             // Parse record by record only where the payload needs it.
             Err(_) => Self::new(object(text)?, received),
-        };
-        Ok(payload)
+        })
     }
 
     fn new<R>(payload: Payload<'a, R>, received: impl Fn(R) -> Received<'a> + Copy) -> Self {
-        let partitions = payload.records.into_iter();
-        let partition =
-            |(name, records): (_, Vec<R>)| Partition::new(name, records.into_iter().map(received));
-        Self { partitions: partitions.map(partition).collect() }
+        let mut start = 0;
+        let partition = |(name, records): (_, Vec<R>)| {
+            let partition = Partition::new(name, start, records.into_iter().map(received));
+            start = partition.positions.end;
+            partition
+        };
+        Self { partitions: payload.records.into_iter().map(partition).collect() }
     }
 }
 
@@ -116,26 +120,21 @@ fn received(json: &RawValue) -> Received<'_> {
 }
 
 impl<'a> Partition<'a> {
-    fn new(name: Cow<'a, str>, records: impl Iterator<Item = Received<'a>>) -> Self {
+    fn new(name: Cow<'a, str>, start: usize, records: impl Iterator<Item = Received<'a>>) -> Self {
         let mut last = None;
         let with_place = |record: Received<'a>| {
-            last = record.offset().or(last);
+            last = match &record {
+                Received::Record(record) => Some(record.offset),
+                Received::Unreadable(_, offset) => offset.or(last),
+            };
             (last, record)
         };
         let mut pairs: Vec<_> = records.map(with_place).collect();
         // Lambda sends them in order; sorting makes that a guarantee.
         pairs.sort_by_key(|(place, _)| *place);
+        let positions = start..start + pairs.len();
         let (places, records) = pairs.into_iter().unzip();
-        Self { name, records, places }
-    }
-}
-
-impl Received<'_> {
-    fn offset(&self) -> Option<i64> {
-        match self {
-            Self::Record(record) => Some(record.offset),
-            Self::Unreadable(_, offset) => *offset,
-        }
+        Self { name, positions, records, places }
     }
 }
 
@@ -169,24 +168,11 @@ impl KafkaRecord<'_> {
     }
 }
 
-/// Answer to a batch, with the partitions that Lambda must redeliver.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct KafkaResponse {
-    /// Empty when the whole batch succeeded.
-    #[serde(rename = "batchItemFailures")]
-    pub batch_item_failures: Vec<KafkaFailure>,
-}
-
-/// Partition with an undelivered record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct KafkaFailure {
-    /// Position from which Lambda redelivers.
-    #[serde(rename = "itemIdentifier")]
-    pub item_identifier: KafkaPosition,
-}
+/// Answer to a batch, with the positions from which Lambda must redeliver partitions.
+pub type KafkaResponse = BatchResponse<KafkaPosition>;
 
 /// Position in a topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct KafkaPosition {
     /// `<topic>-<partition>`, as in the payload.
     pub partition: String,
@@ -300,8 +286,7 @@ mod tests {
     #[test]
     fn a_failure_names_partition_and_offset() {
         let position = KafkaPosition { partition: "telemetry-0".into(), offset: 15 };
-        let response =
-            KafkaResponse { batch_item_failures: vec![KafkaFailure { item_identifier: position }] };
+        let response = KafkaResponse::failed([position]);
 
         let json = serde_json::to_string(&response).unwrap();
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use tributary_aws::batch::Disposition;
-use tributary_aws::kinesis::StreamRecord;
+use tributary_aws::kinesis::{StreamRecord, too_large};
 use tributary_aws::producer::Outbound;
 use tributary_aws::quarantine::BadRows;
 use tributary_datasets::ingest::json_object;
@@ -28,6 +28,8 @@ pub(crate) struct Sorted {
 
 /// Classifies the records of one batch, with values and buffers that all records share.
 pub(crate) struct Sorter<'t> {
+    /// Records so far.
+    pub(crate) sorted: Sorted,
     topics: &'t Topics,
     now: Timestamp,
     received_at: String,
@@ -47,6 +49,7 @@ impl<'t> Sorter<'t> {
     pub(crate) fn new(topics: &'t Topics, now: Timestamp, max_record_bytes: usize) -> Self {
         let writers = datasets::ALL.iter().map(|dataset| RawRecordWriter::new(dataset.name()));
         Self {
+            sorted: Sorted::default(),
             topics,
             now,
             received_at: millis(now),
@@ -61,29 +64,22 @@ impl<'t> Sorter<'t> {
     }
 
     /// Classifies the next record, of the partition `name`.
-    pub(crate) fn push(&mut self, name: &str, received: &Received<'_>, sorted: &mut Sorted) {
-        let position = sorted.dispositions.len();
+    pub(crate) fn push(&mut self, name: &str, received: &Received<'_>) {
         let disposition = match received {
-            Received::Record(record) => self.record(position, name, record, sorted),
+            Received::Record(record) => self.record(name, record),
             Received::Unreadable(json, offset) => {
                 let rejection =
                     Rejection::row(Code::InvalidJson, "the record lacks the shape of one of Kafka");
                 // It has no position of its own: its text identifies it.
                 replace(&mut self.record_id, Id::of_text(&["kafka", name, json]));
                 self.source_is(name, *offset);
-                self.reject(position, &rejection, None, None, json.as_bytes(), sorted)
+                self.reject(&rejection, None, None, json.as_bytes())
             }
         };
-        sorted.dispositions.push(disposition);
+        self.sorted.dispositions.push(disposition);
     }
 
-    fn record(
-        &mut self,
-        position: usize,
-        name: &str,
-        record: &KafkaRecord<'_>,
-        sorted: &mut Sorted,
-    ) -> Disposition {
+    fn record(&mut self, name: &str, record: &KafkaRecord<'_>) -> Disposition {
         let mut value = std::mem::take(&mut self.value);
         let (bytes, made) = match record.value_into(&mut value) {
             // A tombstone marks a key as deleted from the topic; it is no row.
@@ -103,12 +99,13 @@ impl<'t> Sorter<'t> {
         };
         let disposition = match made {
             Ok(entry) => {
-                sorted.records.push(Outbound { position, entry });
+                let position = self.sorted.dispositions.len();
+                self.sorted.records.push(Outbound { position, entry });
                 Disposition::Delivered
             }
             Err(rejection) => {
                 let dataset = self.topics.dataset(&record.topic);
-                self.reject(position, &rejection, dataset, record.arrival_time(), bytes, sorted)
+                self.reject(&rejection, dataset, record.arrival_time(), bytes)
             }
         };
         self.value = value;
@@ -118,22 +115,25 @@ impl<'t> Sorter<'t> {
     /// Returns the raw record of `value` for the stream.
     fn raw(&mut self, record: &KafkaRecord<'_>, value: &[u8]) -> Result<StreamRecord, Rejection> {
         let name = self.topics.dataset(&record.topic).map(Dataset::name);
-        let known = datasets::ALL.iter().zip(&self.writers);
-        let (_, writer) = known
-            .into_iter()
-            .find(|(dataset, _)| Some(dataset.name()) == name)
-            .ok_or_else(|| unknown_topic(&record.topic))?;
+        let mut known = datasets::ALL.iter().zip(&self.writers);
+        let found = known.find(|(dataset, _)| Some(dataset.name()) == name);
+        let (_, writer) = found.ok_or_else(|| {
+            let topic = shown(&record.topic);
+            let message = format!(
+                "TOPIC_DATASETS does not name the topic {topic}, and no dataset is called so"
+            );
+            Rejection::row(Code::UnknownDataset, message)
+        })?;
 
-        let payload = object(value, self.max_record_bytes)?;
+        if value.len() > self.max_record_bytes {
+            return Err(too_large(value.len(), self.max_record_bytes));
+        }
+        let payload = json_object(value, "value")?;
         let data = writer.write(&self.record_id, &self.source, &self.received_at, |out| {
             push_on_one_line(out, payload);
         });
         let key = record.key_in(&mut self.key).unwrap_or(&self.record_id);
-        let entry = StreamRecord::new(key, data);
-        if entry.size() > self.max_record_bytes {
-            return Err(too_large(entry.size(), self.max_record_bytes));
-        }
-        Ok(entry)
+        StreamRecord::new(key, data).within(self.max_record_bytes)
     }
 
     /// Sets id and source to those of a record: topic, partition and offset.
@@ -156,14 +156,13 @@ impl<'t> Sorter<'t> {
     }
 
     fn reject(
-        &self,
-        position: usize,
+        &mut self,
         rejection: &Rejection,
         dataset: Option<&dyn Dataset>,
         arrived_at: Option<Timestamp>,
         bytes: &[u8],
-        sorted: &mut Sorted,
     ) -> Disposition {
+        let position = self.sorted.dispositions.len();
         let origin = Origin {
             dataset: dataset.map(Dataset::name),
             source: self.source.as_str().into(),
@@ -171,7 +170,7 @@ impl<'t> Sorter<'t> {
             arrived_at,
             ..Origin::default()
         };
-        sorted.bad_rows.push(position, rejection, &origin, Some(bytes), self.now);
+        self.sorted.bad_rows.push(position, rejection, &origin, Some(bytes), self.now);
         Disposition::Quarantined(rejection.code)
     }
 }
@@ -183,29 +182,8 @@ fn replace(text: &mut String, value: impl std::fmt::Display) {
     let _ = write!(text, "{value}");
 }
 
-/// Returns the value, which must be one JSON object. Of several faults the rejection names the most
-/// specific, as for the rows of a file.
-fn object(value: &[u8], max: usize) -> Result<&str, Rejection> {
-    if value.len() > max {
-        return Err(too_large(value.len(), max));
-    }
-    json_object(value, "value")
-}
-
 /// Appends `json` with blanks for line ends, because the raw layer has one record per line. Line
 /// ends in JSON are white space between tokens.
 fn push_on_one_line(out: &mut Vec<u8>, json: &str) {
     out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
-}
-
-fn unknown_topic(topic: &str) -> Rejection {
-    let topic = shown(topic);
-    let message =
-        format!("TOPIC_DATASETS does not name the topic {topic}, and no dataset is called so");
-    Rejection::row(Code::UnknownDataset, message)
-}
-
-fn too_large(bytes: usize, max: usize) -> Rejection {
-    let message = format!("the record would have {bytes} bytes of {max}");
-    Rejection::row(Code::RowTooLarge, message)
 }

@@ -27,19 +27,20 @@ impl Config {
     ///
     /// Returns an error that names every missing or wrong variable.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(lookup);
-        let config = Self {
-            raw: StreamConfig::from_env(&mut env, "RAW_STREAM").ordered(&mut env),
-            quarantine_delivery_stream: env.quarantine_delivery_stream(),
-            queue_url: env.text("QUEUE_URL"),
-            aggregate_records: env.flag("AGGREGATE_RECORDS"),
-            max_gzip_ratio: env.number("MAX_GZIP_RATIO"),
-            metrics_namespace: env.metrics_namespace(),
-        };
-        if config.aggregate_records && config.raw.order == Order::PerKey {
-            // An aggregate goes to the shard of its first record.
-            env.fault("AGGREGATE_RECORDS is true, which RECORD_ORDER per-key does not go with");
-        }
-        env.finish(config)
+        Env::read(lookup, |env| {
+            let config = Self {
+                raw: StreamConfig::from_env(env, "RAW_STREAM").ordered(env),
+                quarantine_delivery_stream: env.quarantine_delivery_stream(),
+                queue_url: env.text("QUEUE_URL"),
+                aggregate_records: env.flag("AGGREGATE_RECORDS"),
+                max_gzip_ratio: env.number("MAX_GZIP_RATIO"),
+                metrics_namespace: env.metrics_namespace(),
+            };
+            if config.aggregate_records && config.raw.order == Order::PerKey {
+                // An aggregate goes to the shard of its first record.
+                env.fault("AGGREGATE_RECORDS is true, which RECORD_ORDER per-key does not go with");
+            }
+            config
+        })
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::event::sqs::SqsEvent;
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
 use tributary_aws::aggregating::Aggregating;
+use tributary_aws::batch::{BatchOutcome, Disposition};
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, InvocationError};
@@ -18,7 +19,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::{self, BadRows};
-use tributary_aws::s3::{ObjectStore, S3};
+use tributary_aws::s3::{ObjectName, ObjectStore, S3};
 use tributary_aws::sqs::{Queue, SqsQueue};
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::counts::BatchCounts;
@@ -26,8 +27,8 @@ use tributary_model::id::Id;
 use tributary_rows::Limits;
 
 use crate::config::Config;
-use crate::message::{self, Task};
-use crate::object::{ObjectProgress, SEGMENT, Work};
+use crate::message;
+use crate::object::{SEGMENT, Stop, Work};
 
 /// Function `ingest-s3` over any store, sinks and queue.
 pub struct IngestS3<O, R, Q, C> {
@@ -73,10 +74,10 @@ impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
 
 /// Totals of the messages of one invocation.
 #[derive(Default)]
-struct Totals {
-    counts: BatchCounts,
-    codes: BTreeMap<Code, u64>,
-    retried: usize,
+pub(crate) struct Totals {
+    pub(crate) counts: BatchCounts,
+    pub(crate) codes: BTreeMap<Code, u64>,
+    pub(crate) retried: usize,
     objects: u64,
     continued: u64,
 }
@@ -108,10 +109,15 @@ where
         let mut totals = Totals::default();
         let mut failed = Vec::new();
         for message in payload.records {
-            let id = message.message_id.clone().unwrap_or_default();
-            if let Err(error) = self.handle_message(&message, deadline, &mut totals).await? {
-                warn!(message_id = id, error, "message will be delivered again");
-                failed.push(id);
+            let id = message.message_id.unwrap_or_default();
+            let body = message.body.unwrap_or_default();
+            match self.handle_message(&id, &body, deadline, &mut totals).await {
+                Ok(()) => {}
+                Err(Stop::Setup(error)) => return Err(error.into()),
+                Err(Stop::At(_, error)) => {
+                    warn!(message_id = id, error, "message will be delivered again");
+                    failed.push(id);
+                }
             }
         }
         let extra = json!({
@@ -124,72 +130,39 @@ where
         Ok(BatchResponse::failed(failed))
     }
 
-    /// Handles one message. Returns `Ok(Err(why))` if SQS must redeliver it.
     async fn handle_message(
         &self,
-        message: &SqsMessage,
+        id: &str,
+        body: &str,
         deadline: Deadline,
         totals: &mut Totals,
-    ) -> Result<Result<(), String>, InvocationError> {
-        let body = message.body.as_deref().unwrap_or_default();
-        let tasks = match message::tasks(body) {
-            Ok(tasks) => tasks,
-            Err(rejection) => {
-                let id = message.message_id.as_deref().unwrap_or_default();
-                return self.quarantine_message(id, body, &rejection, deadline, totals).await;
-            }
-        };
-        for task in tasks {
+    ) -> Result<(), Stop> {
+        for task in message::tasks(body) {
             let task = match task {
                 Ok(task) => task,
                 Err(rejection) => {
-                    let id = message.message_id.as_deref().unwrap_or_default();
-                    let reported = self.quarantine_message(id, body, &rejection, deadline, totals);
-                    match reported.await? {
-                        Ok(()) => continue,
-                        Err(error) => return Ok(Err(error)),
-                    }
+                    self.quarantine_message(id, body, &rejection, deadline, totals).await?;
+                    continue;
                 }
             };
-            let mut work = Work::new(self, task, deadline);
-            let ended = work.run().await?;
+            let mut work = Work::new(self, task, deadline, totals);
+            let rest = work.run().await;
+            let task = work.task;
             totals.objects += 1;
-            totals.counts += work.counts;
-            totals.retried += work.retried;
-            for (code, count) in &work.codes {
-                *totals.codes.entry(*code).or_default() += count;
+            let Some(rest) = rest? else { continue };
+            match self.queue.send(message::continuation(&task, rest)).await {
+                Ok(()) => {}
+                Err(CallError::Setup(error)) => return Err(error.into()),
+                Err(error) => return Err(Stop::At(None, error.to_string())),
             }
-            let rest = match ended {
-                ObjectProgress::Done => continue,
-                ObjectProgress::Remaining(rest) => rest,
-                ObjectProgress::Stalled(error) => return Ok(Err(error)),
-            };
-            let body = message::continuation(&work.task, Some(rest));
-            if let Err(error) = self.enqueue_rest(body, &work.task).await? {
-                return Ok(Err(error));
-            }
+            let ObjectName { bucket, key, .. } = &task.object;
+            info!(bucket, key, "rest of the object handed on");
             totals.continued += 1;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// Sends the rest of an object to the queue.
-    async fn enqueue_rest(
-        &self,
-        body: String,
-        task: &Task,
-    ) -> Result<Result<(), String>, InvocationError> {
-        match self.queue.send(body).await {
-            Ok(()) => {
-                let (bucket, key) = (&task.object.bucket, &task.object.key);
-                info!(bucket, key, "rest of the object handed on");
-                Ok(Ok(()))
-            }
-            Err(CallError::Setup(error)) => Err(error.into()),
-            Err(error) => Ok(Err(error.to_string())),
-        }
-    }
-
+    /// Quarantines a message, or an object of it that it does not name as it should.
     async fn quarantine_message(
         &self,
         id: &str,
@@ -197,7 +170,7 @@ where
         rejection: &Rejection,
         deadline: Deadline,
         totals: &mut Totals,
-    ) -> Result<Result<(), String>, InvocationError> {
+    ) -> Result<(), Stop> {
         let origin = Origin {
             source: format!("sqs:{id}").into(),
             record_id: Id::of_text(&["sqs", id]).to_string().into(),
@@ -206,18 +179,12 @@ where
         let mut bad_rows = BadRows::default();
         bad_rows.push(0, rejection, &origin, Some(body.as_bytes()), (self.clock)());
         let delivery = bad_rows.deliver(&self.quarantine, deadline).await?;
-        let lost = delivery.undelivered.len() as u64;
-        totals.counts += BatchCounts {
-            received: 1,
-            quarantined: 1 - lost,
-            undelivered: lost,
-            ..BatchCounts::default()
-        };
-        if lost == 0 {
-            *totals.codes.entry(rejection.code).or_default() += 1;
-            Ok(Ok(()))
-        } else {
-            Ok(Err(delivery.last_error.unwrap_or_default()))
+        let disposition = Disposition::Quarantined(rejection.code);
+        let outcome = BatchOutcome::new(&[disposition], delivery.first_undelivered());
+        outcome.add_to(&mut totals.counts, &mut totals.codes);
+        match outcome.first_undelivered {
+            None => Ok(()),
+            Some(_) => Err(Stop::At(None, delivery.last_error.unwrap_or_default())),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Work on one object, chunk by chunk: reads a range, makes records, delivers them and tracks the
 //! position.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tributary_aws::batch::Disposition;
+use jiff::Timestamp;
+use tokio::time::timeout;
+use tributary_aws::batch::{BatchOutcome, Disposition};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::kinesis::{self, StreamRecord};
@@ -16,12 +17,11 @@ use tributary_aws::sqs::Queue;
 use tributary_datasets::Dataset;
 use tributary_datasets::ingest::{Feed, FeedRow, SourceName, Step};
 use tributary_model::bad_row::{Code, Origin, Rejection};
-use tributary_model::counts::BatchCounts;
 use tributary_model::raw::RawRecordWriter;
 use tributary_model::time::millis;
 use tributary_rows::Position;
 
-use crate::handler::IngestS3;
+use crate::handler::{IngestS3, Totals};
 use crate::message::Task;
 
 /// Size of the first range, which holds any header. Later ranges are large enough to be worth a
@@ -36,17 +36,6 @@ pub(crate) const SEGMENT: u64 = 16 * 1024 * 1024;
 /// Time that a range and a chunk may need. With less left, the rest is enqueued.
 const CONTINUATION_RESERVE: Duration = Duration::from_secs(8);
 
-/// Progress of an object in this invocation.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ObjectProgress {
-    /// Completely read, or its unreadable rest is in quarantine.
-    Done,
-    /// Start of the rest to enqueue.
-    Remaining(Position),
-    /// Stalled by a retryable error before anything was delivered.
-    Stalled(String),
-}
-
 /// Work on one object.
 pub(crate) struct Work<'h, O, R, Q, C> {
     handler: &'h IngestS3<O, R, Q, C>,
@@ -59,9 +48,7 @@ pub(crate) struct Work<'h, O, R, Q, C> {
     offset: u64,
     object_bytes: Option<u64>,
     chunk: Chunk,
-    pub counts: BatchCounts,
-    pub codes: BTreeMap<Code, u64>,
-    pub retried: usize,
+    totals: &'h mut Totals,
 }
 
 /// Rows to deliver. The position of an [`Outbound`] is its index in `positions`.
@@ -74,10 +61,10 @@ struct Chunk {
     bad_rows: BadRows,
 }
 
-/// Reasons to stop before the end of an object.
-enum Stop {
-    /// Retryable error; the rest begins at this row.
-    At(Position, String),
+/// Reasons to stop before the end of an object, or of the message that names it.
+pub(crate) enum Stop {
+    /// Retryable error; the rest of the object begins at this row.
+    At(Option<Position>, String),
     Setup(SetupError),
 }
 
@@ -94,7 +81,12 @@ where
     Q: BatchPut<Entry = Vec<u8>>,
     C: Queue,
 {
-    pub(crate) fn new(handler: &'h IngestS3<O, R, Q, C>, task: Task, deadline: Deadline) -> Self {
+    pub(crate) fn new(
+        handler: &'h IngestS3<O, R, Q, C>,
+        task: Task,
+        deadline: Deadline,
+        totals: &'h mut Totals,
+    ) -> Self {
         let object = &task.object;
         let (version, etag) = (object.version_id.as_deref(), object.etag.as_deref());
         Self {
@@ -107,35 +99,27 @@ where
             offset: 0,
             object_bytes: None,
             chunk: Chunk::default(),
-            counts: BatchCounts::default(),
-            codes: BTreeMap::new(),
-            retried: 0,
+            totals,
         }
     }
 
-    /// Reads the object until it ends, time runs short, or a sink accepts nothing more. Updates the
-    /// task with what it learnt of the object, for the continuation.
-    pub(crate) async fn run(&mut self) -> Result<ObjectProgress, SetupError> {
-        let start = self.task.start;
+    /// Reads the object until it ends, time runs short, or a sink accepts nothing more. Returns the
+    /// position of the rest to enqueue, or `None` if nothing is left: what cannot be read is in
+    /// quarantine. Updates the task with what it learnt of the object, for the continuation.
+    pub(crate) async fn run(&mut self) -> Result<Option<Position>, Stop> {
+        let begun = self.task.start.map_or(0, |start| start.offset);
+        let done = |totals: &Totals| totals.counts.delivered + totals.counts.quarantined;
+        let before = done(self.totals);
         let read = self.read().await;
         // The first line of JSON Lines determines the dataset; the first line of the rest may not.
         self.task.dataset = self.task.dataset.or(self.feed.dataset());
         match read {
-            Ok(None) => Ok(ObjectProgress::Done),
-            Ok(Some(rest)) => Ok(ObjectProgress::Remaining(rest)),
-            Err(Stop::Setup(error)) => Err(error),
             // Progress is enqueued as a continuation. Without progress the message itself must be
             // redelivered, so that the queue counts its receptions and finally parks it.
-            Err(Stop::At(rest, error)) => {
-                let begun = start.map_or(0, |start| start.offset);
-                let done = self.counts.delivered + self.counts.quarantined;
-                let progress = rest.offset > begun && done > 0;
-                Ok(if progress {
-                    ObjectProgress::Remaining(rest)
-                } else {
-                    ObjectProgress::Stalled(error)
-                })
+            Err(Stop::At(Some(rest), _)) if rest.offset > begun && done(self.totals) > before => {
+                Ok(Some(rest))
             }
+            read => read,
         }
     }
 
@@ -150,7 +134,13 @@ where
                         && position.offset >= begun + self.handler.segment_bytes;
                     if far || self.deadline.remaining() < CONTINUATION_RESERVE {
                         self.flush().await?;
-                        return self.enqueue_rest(position).map(Some);
+                        if position.offset > begun {
+                            return Ok(Some(position));
+                        }
+                        // An object whose next row is never reached within one invocation would be
+                        // enqueued permanently.
+                        let error = "no row was reached in time".to_owned();
+                        return Err(Stop::At(Some(position), error));
                     }
                     if !self.read_range().await? {
                         return Ok(None);
@@ -166,34 +156,23 @@ where
                 }
                 Ok(Step::Row(row)) => {
                     let now = (self.handler.clock)();
-                    let writer = self
-                        .writer
-                        .get_or_insert_with(|| RawRecordWriter::new(row.dataset().name()));
+                    let (position, dataset) = (row.position(), row.dataset().name());
+                    let writer = self.writer.get_or_insert_with(|| RawRecordWriter::new(dataset));
                     let max = self.handler.raw.target().limits().entry_bytes;
-                    match record(writer, &self.source, &row, &millis(now), max) {
-                        Ok(record) => self.chunk.push_record(row.position(), record),
-                        Err(rejection) => self.chunk.push_bad_row(
-                            row.position(),
-                            &rejection,
-                            &self.source,
-                            Some(row.dataset().name()),
-                            Some(row.bytes()),
-                            now,
-                        ),
+                    let (chunk, source) = (&mut self.chunk, &self.source);
+                    match record(writer, source, &row, &millis(now), max) {
+                        Ok(record) => chunk.push_record(position, record),
+                        Err(rejection) => {
+                            let (dataset, bytes) = (Some(dataset), Some(row.bytes()));
+                            chunk.push_bad_row(position, &rejection, source, dataset, bytes, now);
+                        }
                     }
                     self.flush_when_full().await?;
                 }
                 Ok(Step::Bad(position, rejection, bytes)) => {
                     let dataset = self.task.dataset.map(Dataset::name);
-                    let now = (self.handler.clock)();
-                    self.chunk.push_bad_row(
-                        position,
-                        &rejection,
-                        &self.source,
-                        dataset,
-                        bytes,
-                        now,
-                    );
+                    let (source, now) = (&self.source, (self.handler.clock)());
+                    self.chunk.push_bad_row(position, &rejection, source, dataset, bytes, now);
                     self.flush_when_full().await?;
                 }
                 Ok(Step::End) => {
@@ -208,17 +187,6 @@ where
         }
     }
 
-    /// Returns the position to enqueue if it is any progress. Otherwise, an object whose next row
-    /// is never reached within one invocation would be enqueued permanently.
-    fn enqueue_rest(&self, position: Position) -> Result<Position, Stop> {
-        let begun = self.task.start.map_or(0, |start| start.offset);
-        if position.offset > begun {
-            Ok(position)
-        } else {
-            Err(Stop::At(position, "no row was reached in time".to_owned()))
-        }
-    }
-
     /// Reads the next range into the feed. Returns `false` if the object is missing; it is then in
     /// quarantine.
     async fn read_range(&mut self) -> Result<bool, Stop> {
@@ -230,10 +198,11 @@ where
         // Bytes beyond the segment are left to the next message.
         let range = self.offset..self.offset + length.min(self.handler.segment_bytes);
         let read = self.handler.objects.read(&self.task.object, range);
-        let answer = tokio::time::timeout(self.deadline.remaining(), read).await;
+        let answer = timeout(self.deadline.remaining(), read).await;
+        let answer = answer.unwrap_or_else(|_| Err(CallError::time_out("s3:GetObject").into()));
         let position = self.feed.position();
         let (code, message) = match answer {
-            Ok(Ok(piece)) => {
+            Ok(piece) => {
                 if self.object_bytes.is_none() {
                     self.pin(piece.version_id, piece.etag);
                 }
@@ -246,21 +215,16 @@ where
                 }
                 return Ok(true);
             }
-            Ok(Err(ReadError::Missing)) => {
+            Err(ReadError::Missing) => {
                 (Code::ObjectMissing, "the object was deleted before it was read")
             }
-            Ok(Err(ReadError::Changed)) => {
+            Err(ReadError::Changed) => {
                 (Code::ObjectChanged, "the object was overwritten while it was read")
             }
-            Ok(Err(ReadError::Call(CallError::Setup(error)))) => return Err(error.into()),
-            Ok(Err(ReadError::Call(error))) => {
+            Err(ReadError::Call(CallError::Setup(error))) => return Err(error.into()),
+            Err(ReadError::Call(error)) => {
                 self.flush().await?;
-                return Err(Stop::At(position, error.to_string()));
-            }
-            Err(_) => {
-                self.flush().await?;
-                let error = CallError::time_out("s3:GetObject");
-                return Err(Stop::At(position, error.to_string()));
+                return Err(Stop::At(Some(position), error.to_string()));
             }
         };
         self.refuse(position, &Rejection::row(code, message)).await?;
@@ -298,18 +262,14 @@ where
         let end = quarantined.first_undelivered().unwrap_or(chunk.positions.len());
         let ready = chunk.records.partition_point(|record| record.position < end);
         let sent = self.handler.raw.send(&chunk.records[..ready], self.deadline).await?;
-        self.retried += quarantined.retried + sent.retried;
+        self.totals.retried += quarantined.retried + sent.retried;
 
         let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
-        let outcome = tributary_aws::batch::BatchOutcome::new(&chunk.dispositions, undelivered);
-        outcome.add_to(&mut self.counts, &mut self.codes);
-        match outcome.first_undelivered {
-            None => Ok(()),
-            Some(first) => {
-                let error = sent.last_error.or(quarantined.last_error).unwrap_or_default();
-                Err(Stop::At(chunk.positions[first], error))
-            }
-        }
+        let outcome = BatchOutcome::new(&chunk.dispositions, undelivered);
+        outcome.add_to(&mut self.totals.counts, &mut self.totals.codes);
+        let Some(first) = outcome.first_undelivered else { return Ok(()) };
+        let error = sent.last_error.or(quarantined.last_error).unwrap_or_default();
+        Err(Stop::At(Some(chunk.positions[first]), error))
     }
 }
 
@@ -328,7 +288,7 @@ impl Chunk {
         source: &SourceName,
         dataset: Option<&str>,
         bytes: Option<&[u8]>,
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) {
         let origin = Origin {
             dataset,
@@ -356,10 +316,5 @@ fn record(
     });
     let key = row.partition_key();
     let key = key.as_deref().map(str::trim).filter(|key| !key.is_empty());
-    let record = StreamRecord::new(key.unwrap_or(&record_id), data);
-    if record.size() > max {
-        let message = format!("the record would have {} bytes of {max}", record.size());
-        return Err(Rejection::row(Code::RowTooLarge, message));
-    }
-    Ok(record)
+    StreamRecord::new(key.unwrap_or(&record_id), data).within(max)
 }

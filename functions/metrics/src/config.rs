@@ -18,11 +18,9 @@ impl Config {
     ///
     /// Names every variable that is missing or wrong.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(lookup);
-        let config = Self {
+        Env::read(lookup, |env| Self {
             quarantine_delivery_stream: env.quarantine_delivery_stream(),
             metrics_namespace: env.metrics_namespace(),
-        };
-        env.finish(config)
+        })
     }
 }

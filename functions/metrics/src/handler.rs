@@ -72,7 +72,7 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
         let mut batch = KinesisBatch::parse(payload)?;
         let mut data = self.aggregate(&mut batch, usize::MAX);
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
-        if barrier.end < batch.dispositions.len() {
+        if barrier.end < batch.dispositions.all.len() {
             // Lambda redelivers the rest, which is counted then.
             data = self.aggregate(&mut batch, barrier.end);
         }

@@ -20,12 +20,10 @@ impl Config {
     ///
     /// Names every variable that is missing or wrong.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(lookup);
-        let config = Self {
-            events: StreamConfig::from_env(&mut env, "EVENTS_STREAM").ordered(&mut env),
+        Env::read(lookup, |env| Self {
+            events: StreamConfig::from_env(env, "EVENTS_STREAM").ordered(env),
             quarantine_delivery_stream: env.quarantine_delivery_stream(),
             metrics_namespace: env.metrics_namespace(),
-        };
-        env.finish(config)
+        })
     }
 }

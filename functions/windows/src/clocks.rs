@@ -10,6 +10,7 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::windows::{ShardList, WindowStore};
 use tributary_windows::clock::{Clock, ClockStatus, Shard};
 
+use crate::handler::Windows;
 use crate::updater::WindowUpdater;
 
 /// Retention of an inactive shard in the store.
@@ -18,16 +19,19 @@ use crate::updater::WindowUpdater;
 /// records for at most 1 year, and the streams of these functions for 7 days.
 const SHARD_RETENTION: SignedDuration = SignedDuration::from_hours(8 * 24);
 
-impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> {
+impl<S, L, E, Q> WindowUpdater<'_, S, L, E, Q>
+where
+    S: WindowStore,
+    L: ShardList,
+    E: BatchPut<Entry = StreamRecord>,
+{
     /// Loads the clocks with these names.
     pub(crate) async fn clocks<'n>(
         &self,
         names: impl Iterator<Item = &'n String>,
     ) -> Result<BTreeMap<String, Clock>, CallError> {
-        let load = async |name: &String| {
-            let clock = self.retry.call(self.deadline, || self.store.clock(name)).await?;
-            Ok((name.clone(), clock))
-        };
+        let load =
+            async |name: &String| Ok((name.clone(), self.call(|store| store.clock(name)).await?));
         join_all(names.map(load)).await.into_iter().collect()
     }
 
@@ -43,13 +47,11 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         shard: &str,
         is_in_time: bool,
         idle: SignedDuration,
-        list: &impl ShardList,
     ) -> Result<(), CallError> {
-        let now = (self.clock)();
+        let now = self.now();
         if is_in_time && clock.status(now, idle) == ClockStatus::Idle {
             for other in clock.shards.iter_mut().filter(|it| !it.is_closed && it.id != shard) {
-                let wake = || self.store.touch_shard(name, &other.id, now);
-                self.retry.call(self.deadline, wake).await?;
+                self.call(|store| store.touch_shard(name, &other.id, now)).await?;
                 other.last_seen = now;
             }
         }
@@ -60,15 +62,13 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
             }
             return Ok(());
         }
-        let stream = self.retry.call(self.deadline, || list.shards()).await?;
+        let Windows { shards, retry, .. } = self.function;
+        let stream = retry.call(self.deadline, || shards.shards()).await?;
         let mut registration = clock.shards_to_register(shard, &stream, now);
         // Add the own shard last: once it is registered, all others are.
         registration.new.sort_by_key(|new| new.id == shard);
         for new in registration.new {
-            let (add, expires_at) = (&new, expiry(now));
-            self.retry
-                .call(self.deadline, move || self.store.add_shard(name, add, expires_at))
-                .await?;
+            self.call(|store| store.add_shard(name, &new, expiry(now))).await?;
             clock.shards.push(new);
         }
         for closed in registration.closed {
@@ -89,11 +89,10 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         idle: SignedDuration,
     ) -> Result<(), CallError> {
         if progress.is_in_time {
-            let now = (self.clock)();
             let known = clock.shard(shard);
             let watermark = known.and_then(|known| known.watermark).max(progress.to);
             let is_closed = known.is_some_and(|known| known.is_closed);
-            let shard = Shard { id: shard.to_owned(), watermark, last_seen: now, is_closed };
+            let shard = Shard { id: shard.to_owned(), watermark, last_seen: self.now(), is_closed };
             self.put_shard(name, clock, shard).await?;
         }
         self.raise_watermark(name, clock, idle).await.map(|_| ())
@@ -106,11 +105,11 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         clock: &mut Clock,
         idle: SignedDuration,
     ) -> Result<ClockStatus, CallError> {
-        let now = (self.clock)();
+        let now = self.now();
         if let Some(time) = clock.event_time(now, idle)
             && clock.watermark.is_none_or(|before| before < time)
         {
-            self.retry.call(self.deadline, || self.store.raise_watermark(name, time)).await?;
+            self.call(|store| store.raise_watermark(name, time)).await?;
             clock.watermark = Some(time);
         }
         Ok(clock.status(now, idle))
@@ -122,8 +121,8 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         clock: &mut Clock,
         shard: Shard,
     ) -> Result<(), CallError> {
-        let (put, expires_at) = (&shard, expiry((self.clock)()));
-        self.retry.call(self.deadline, move || self.store.put_shard(name, put, expires_at)).await?;
+        let expires_at = expiry(self.now());
+        self.call(|store| store.put_shard(name, &shard, expires_at)).await?;
         clock.shards.retain(|other| other.id != shard.id);
         clock.shards.push(shard);
         Ok(())

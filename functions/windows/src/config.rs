@@ -41,9 +41,9 @@ impl Config {
     ///
     /// Names every variable that is missing or wrong.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
-        let mut env = Env::new(lookup);
-        let config =
-            Self { settings: Settings::from_env(&mut env), table: env.text("WINDOWS_TABLE") };
-        env.finish(config)
+        Env::read(lookup, |env| Self {
+            settings: Settings::from_env(env),
+            table: env.text("WINDOWS_TABLE"),
+        })
     }
 }

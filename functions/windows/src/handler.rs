@@ -1,10 +1,11 @@
 //! The life of a batch of events: added to windows in a store, which are closed and emitted.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
 use tributary_aws::batch::{Disposition, KinesisBatch};
@@ -31,10 +32,9 @@ use tributary_windows::clock::{
 use tributary_windows::seen::RecordPosition;
 
 use crate::clocks::ShardProgress;
-use crate::closing::passes_an_end;
 use crate::config::Settings;
 use crate::readings::BatchReadings;
-use crate::updater::{WindowCounts, WindowUpdater, stored_window};
+use crate::updater::{WindowCounts, WindowUpdater, passes_an_end, stored_window};
 
 /// Minimum time left after a batch for closing windows to start.
 const CLOSING_TIME: Duration = Duration::from_secs(3);
@@ -120,15 +120,8 @@ where
         self.handle_batch(payload, deadline).await
     }
 
-    fn updater(&self, deadline: Deadline) -> WindowUpdater<'_, S, E> {
-        WindowUpdater {
-            store: &self.store,
-            events: &self.events,
-            retry: self.retry,
-            specs: &self.specs,
-            clock: self.clock,
-            deadline,
-        }
+    fn updater(&self, deadline: Deadline) -> WindowUpdater<'_, S, L, E, Q> {
+        WindowUpdater { function: self, deadline, counts: RefCell::default() }
     }
 
     /// Processes a batch: late readings are bad rows, the others go into their windows, and what
@@ -146,7 +139,7 @@ where
             Err(CallError::Setup(error)) => return Err(error.into()),
             Err(error) => {
                 // Without a watermark no reading can be told late or in time.
-                warn!(%error, "no watermarks: the batch comes again");
+                warn!(%error, "no watermarks: Lambda redelivers the batch");
                 let outcome = batch.dispositions.outcome([0]);
                 return Ok(batch.finish(&outcome, json!({}), &self.metrics_log, (self.clock)()));
             }
@@ -154,28 +147,28 @@ where
         self.reject_late(&mut batch, &late);
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         readings.retain(barrier.end, &late.of_windows);
-        let mut counts = WindowCounts::default();
         let places = |position| place(&batch, position);
-        let watermarks = self.watermarks(&clocks);
-        let applied = updater.apply(&readings, &places, &watermarks, &mut counts).await?;
+        let applied = updater.apply(&readings, &places, &self.watermarks(&clocks)).await?;
         let error = applied.last_error.as_deref();
         let outcome = barrier.outcome(&batch.dispositions, &applied.undelivered, error);
 
         let end = outcome.first_undelivered.unwrap_or(usize::MAX);
-        let shard = batch.shard_id();
         let closing = async {
-            let is_emitted = updater.emit(applied.pending, &mut counts).await?;
-            let advanced =
-                self.advance(&updater, shard, &readings, end, &mut clocks, &mut counts).await;
-            advanced.map(|is_whole| is_emitted && is_whole)
+            let is_emitted = updater.emit(applied.pending).await?;
+            let shard = batch.shard_id();
+            let is_whole = self.advance(&updater, shard, &readings, end, &mut clocks).await?;
+            Ok(is_emitted && is_whole)
         };
         match closing.await {
             Ok(true) => {}
-            Ok(false) => warn!("windows are left to be told: the schedule finds them"),
+            Ok(false) => warn!("some windows are not emitted: the next scheduled run emits them"),
             Err(CallError::Setup(error)) => return Err(error.into()),
-            Err(error) => warn!(%error, "windows are left to be closed: the schedule finds them"),
+            Err(error) => {
+                warn!(%error, "some windows are not closed: the next scheduled run closes them");
+            }
         }
 
+        let counts = updater.counts.take();
         let extra = json!({
             "retried": barrier.quarantined.retried,
             "windows_opened": counts.opened,
@@ -216,7 +209,7 @@ where
     /// A late reading that is in its window already was in time when it was first delivered.
     async fn find_late(
         &self,
-        updater: &WindowUpdater<'_, S, E>,
+        updater: &WindowUpdater<'_, S, L, E, Q>,
         batch: &KinesisBatch<'_>,
         readings: &BatchReadings,
     ) -> Result<(BTreeMap<String, Clock>, LateReadings), CallError> {
@@ -253,7 +246,7 @@ where
     /// Loads the clocks of the readings, and registers the shard of the batch with each.
     async fn load_clocks(
         &self,
-        updater: &WindowUpdater<'_, S, E>,
+        updater: &WindowUpdater<'_, S, L, E, Q>,
         shard: &str,
         readings: &BatchReadings,
     ) -> Result<BTreeMap<String, Clock>, CallError> {
@@ -263,9 +256,7 @@ where
         for (name, clock) in &mut clocks {
             let times = readings.clocks[name].iter().map(|(_, time)| *time);
             let ShardProgress { is_in_time, .. } = ShardProgress::of(times, clock, horizon[name]);
-            updater
-                .register_shard(name, clock, shard, is_in_time, idle[name], &self.shards)
-                .await?;
+            updater.register_shard(name, clock, shard, is_in_time, idle[name]).await?;
         }
         Ok(clocks)
     }
@@ -281,12 +272,11 @@ where
     /// Returns true if all of these were emitted and marked.
     async fn advance(
         &self,
-        updater: &WindowUpdater<'_, S, E>,
+        updater: &WindowUpdater<'_, S, L, E, Q>,
         shard: &str,
         readings: &BatchReadings,
         end: usize,
         clocks: &mut BTreeMap<String, Clock>,
-        window_counts: &mut WindowCounts,
     ) -> Result<bool, CallError> {
         let (idle, horizon) =
             (idle_timeout_by_clock(&self.specs), lateness_horizon_by_clock(&self.specs));
@@ -305,8 +295,7 @@ where
                 if updater.deadline.remaining() < CLOSING_TIME {
                     return Ok(false);
                 }
-                is_whole &=
-                    updater.close_due(number, spec.closes_until(after), window_counts).await?;
+                is_whole &= updater.close_due(number, spec.closes_until(after)).await?;
             }
         }
         Ok(is_whole)
@@ -319,7 +308,6 @@ where
         let updater = self.updater(deadline);
         let idle = idle_timeout_by_clock(&self.specs);
         let mut clocks = updater.clocks(idle.keys()).await?;
-        let mut window_counts = WindowCounts::default();
         let mut is_whole = true;
         for (name, clock) in &mut clocks {
             let status = updater.raise_watermark(name, clock, idle[name]).await?;
@@ -330,23 +318,20 @@ where
                 let by_watermark = clock.watermark.map(|it| spec.closes_until(it));
                 // While all shards are idle nothing advances the watermark: processing time
                 // decides.
-                let by_processing_time = match status {
-                    ClockStatus::Idle => Some(before((self.clock)(), idle[name])),
-                    ClockStatus::At(_) | ClockStatus::Waiting => None,
-                };
+                let is_idle = status == ClockStatus::Idle;
+                let idle_end = (self.clock)().checked_sub(idle[name]).ok();
+                let by_processing_time = idle_end.filter(|_| is_idle);
                 let until = by_watermark.max(by_processing_time).unwrap_or(Timestamp::UNIX_EPOCH);
-                is_whole &= updater.close_due(number, until, &mut window_counts).await?;
+                is_whole &= updater.close_due(number, until).await?;
             }
         }
-        let (closed, emitted) = (window_counts.closed, window_counts.emitted);
-        info!(windows.closed = closed, windows.emitted = emitted, is_whole, "a round of closing");
+        let WindowCounts { closed, emitted, .. } = updater.counts.take();
+        info!(windows.closed = closed, windows.emitted = emitted, is_whole, "scheduled run");
         if is_whole {
-            Ok(())
-        } else {
-            let message = "windows are left to be told".to_owned();
-            let code = "undelivered".to_owned();
-            Err(CallError::Retryable { operation: OPERATION, code, message }.into())
+            return Ok(());
         }
+        let message = "some windows are not emitted";
+        Err(CallError::retryable(OPERATION, "undelivered", message).into())
     }
 }
 
@@ -358,8 +343,4 @@ fn place<'b>(batch: &'b KinesisBatch<'_>, position: usize) -> Option<RecordPosit
 
 fn disposition(is_taken: bool) -> Disposition {
     if is_taken { Disposition::Delivered } else { Disposition::Filtered }
-}
-
-fn before(time: Timestamp, length: SignedDuration) -> Timestamp {
-    time.checked_sub(length).unwrap_or(Timestamp::MIN)
 }

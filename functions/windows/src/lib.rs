@@ -1,7 +1,7 @@
-//! `windows`: readings in, windows kept and told. See the README beside this crate.
+//! `windows`: groups readings into time windows and emits each window as an event. See the README
+//! beside this crate.
 
 mod clocks;
-mod closing;
 pub mod config;
 pub mod handler;
 mod readings;

@@ -66,9 +66,7 @@ impl BatchReadings {
             !window.samples.is_empty()
         });
     }
-}
 
-impl BatchReadings {
     /// Returns the positions of the readings of one window.
     pub(crate) fn positions(
         &self,

@@ -1,46 +1,50 @@
-//! Window updater: reads, changes and writes windows, and emits their revisions to the stream.
+//! Window updater: reads, changes, closes and writes windows, and emits their revisions to the
+//! stream.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
+use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use tracing::error;
 use tributary_anomaly::Baseline;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::producer::{Outbound, Producer};
+use tributary_aws::producer::Outbound;
 use tributary_aws::put::BatchPut;
-use tributary_aws::retry::Retry;
-use tributary_aws::windows::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
+use tributary_aws::windows::{
+    BUCKETS, Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written,
+};
 use tributary_model::json::to_json;
+use tributary_model::time::period;
 use tributary_windows::seen::RecordPosition;
 use tributary_windows::{Phase, Spec, Window};
 
+use crate::handler::Windows;
 use crate::readings::{BatchReadings, WindowReadings};
 
 /// Number of windows that are written concurrently.
 const CONCURRENCY: usize = 32;
+
+/// Number of due windows that one query returns.
+const PAGE: usize = 100;
 
 /// Number of preceding windows that are searched for the latest baseline.
 ///
 /// One is not enough: a window that was opened after its end may still be open, without baseline.
 const BASELINE_LOOKBACK: usize = 3;
 
-/// Store and stream of one invocation.
-pub(crate) struct WindowUpdater<'a, S, E> {
-    /// Store of the windows.
-    pub store: &'a S,
-    /// Producer of window events.
-    pub events: &'a Producer<E>,
-    /// Retry policy of calls to the store.
-    pub retry: Retry,
-    /// Window specs.
-    pub specs: &'a [Spec],
-    /// Source of the processing time.
-    pub clock: fn() -> Timestamp,
+/// Changes to the windows by one invocation.
+pub(crate) struct WindowUpdater<'a, S, L, E, Q> {
+    /// Store, stream and specs.
+    pub function: &'a Windows<S, L, E, Q>,
     /// Instant by which work stops.
     pub deadline: Deadline,
+    /// Counts of the invocation so far.
+    pub counts: RefCell<WindowCounts>,
 }
 
 /// Window and its version in the store.
@@ -57,7 +61,7 @@ pub(crate) struct StoredWindow {
 }
 
 /// Window counts of one invocation, for the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct WindowCounts {
     /// Opened windows.
     pub opened: usize,
@@ -90,13 +94,33 @@ type PendingWrite<'a> = ((&'a ItemKey, &'a WindowReadings), Option<Item>);
 /// Looks up the shard and sequence number of a record by its position in the batch.
 pub(crate) type Places<'a> = &'a (dyn Fn(usize) -> Option<RecordPosition<'a>> + Sync);
 
-impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> {
+impl<S, L, E, Q> WindowUpdater<'_, S, L, E, Q>
+where
+    S: WindowStore,
+    E: BatchPut<Entry = StreamRecord>,
+{
+    /// Calls the store, and retries while there is time.
+    pub(crate) async fn call<'s, T, F>(
+        &'s self,
+        attempt: impl Fn(&'s S) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let Windows { store, retry, .. } = self.function;
+        retry.call(self.deadline, || attempt(store)).await
+    }
+
+    /// Returns the processing time.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.function.clock)()
+    }
+
     /// Reads the windows with these keys, in the same order.
     pub(crate) async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, CallError> {
-        let read = |keys| self.retry.call(self.deadline, move || self.store.read(keys));
-        let found = join_all(keys.chunks(MAX_KEYS).map(read)).await;
-        let found: Result<Vec<_>, _> = found.into_iter().collect();
-        Ok(found?.into_iter().flatten().collect())
+        let read = |keys| self.call(move |store| store.read(keys));
+        let found = try_join_all(keys.chunks(MAX_KEYS).map(read)).await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Adds the readings of a batch to their windows, with one write per window.
@@ -111,7 +135,6 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         readings: &BatchReadings,
         places: Places<'_>,
         watermarks: &BTreeMap<usize, Timestamp>,
-        window_counts: &mut WindowCounts,
     ) -> Result<Applied, SetupError> {
         let mut applied = Applied::default();
         let windows: Vec<_> = readings.windows.iter().collect();
@@ -128,25 +151,21 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
                 }
             };
             let found = some.iter().copied().zip(found);
-            let mut chains = self.chains(found, watermarks).into_iter().peekable();
-            while chains.peek().is_some() {
-                let group = chains.by_ref().take(CONCURRENCY);
-                let chains = group.map(|chain| async {
-                    let mut done = Vec::with_capacity(chain.len());
-                    for ((key, window_readings), item) in chain {
-                        let watermark = watermarks.get(&window_readings.spec).copied();
-                        let one =
-                            self.apply_one(key, window_readings, item, readings, places, watermark);
-                        done.push((window_readings, one.await));
-                    }
-                    done
-                });
-                for (window_readings, done) in join_all(chains).await.into_iter().flatten() {
+            let chains = self.chains(found, watermarks).into_iter().map(async |chain| {
+                let mut done = Vec::with_capacity(chain.len());
+                for ((key, window_readings), item) in chain {
+                    let watermark = watermarks.get(&window_readings.spec).copied();
+                    let one =
+                        self.apply_one(key, window_readings, item, readings, places, watermark);
+                    done.push((window_readings, one.await));
+                }
+                done
+            });
+            let mut chains = pin!(stream::iter(chains).buffered(CONCURRENCY));
+            while let Some(chain) = chains.next().await {
+                for (window_readings, done) in chain {
                     match done {
-                        Ok(one) => {
-                            window_counts.add(one.window_counts);
-                            applied.pending.extend(one.pending);
-                        }
+                        Ok(pending) => applied.pending.extend(pending),
                         Err(CallError::Setup(error)) => return Err(error),
                         Err(error) => {
                             applied.last_error = Some(error.to_string());
@@ -169,7 +188,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         watermarks: &BTreeMap<usize, Timestamp>,
     ) -> Vec<Vec<PendingWrite<'a>>> {
         let is_evaluated = |window_readings: &WindowReadings| {
-            let spec = &self.specs[window_readings.spec];
+            let spec = &self.function.specs[window_readings.spec];
             let until = watermarks.get(&window_readings.spec).map(|it| spec.closes_until(*it));
             spec.detector.is_some() && until.is_some_and(|until| window_readings.span.end <= until)
         };
@@ -187,6 +206,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         chains
     }
 
+    /// Adds readings to one window, and returns it if it has a revision to emit.
     async fn apply_one(
         &self,
         key: &ItemKey,
@@ -195,28 +215,32 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
         readings: &BatchReadings,
         places: Places<'_>,
         watermark: Option<Timestamp>,
-    ) -> Result<AppliedWindow, CallError> {
-        let spec = &self.specs[window_readings.spec];
-        let mut one = AppliedWindow::default();
+    ) -> Result<Option<StoredWindow>, CallError> {
+        let spec = &self.function.specs[window_readings.spec];
         loop {
             let mut stored = match &found {
                 Some(item) => stored_window(window_readings.spec, item)?,
-                None => StoredWindow::new(window_readings, key),
+                None => {
+                    let window = Window::open(window_readings.span);
+                    let (spec, key) = (window_readings.spec, key.clone());
+                    StoredWindow { spec, key, version: 0, window }
+                }
             };
             if stored.window.phase() == Phase::Pending {
                 // Emit the pending revision before readings change the window.
-                self.emit_one(&stored, &mut one.window_counts).await?;
+                self.emit_one(&stored).await?;
                 stored.window.mark_emitted();
             }
-            let now = (self.clock)();
+            let now = self.now();
             let samples = window_readings.samples.iter().map(|&index| {
                 let (position, sample) = &readings.samples[index];
                 (sample, places(*position))
             });
             let added = stored.window.apply(spec, samples, now);
+            let duplicates = window_readings.samples.len() - added;
             if added == 0 {
-                one.window_counts.duplicates += window_readings.samples.len();
-                return Ok(one);
+                self.counts.borrow_mut().duplicates += duplicates;
+                return Ok(None);
             }
             let is_over =
                 watermark.is_some_and(|it| window_readings.span.end <= spec.closes_until(it));
@@ -225,22 +249,19 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
                 let before = self.baseline(&stored).await?;
                 stored.window.evaluate(spec, &before);
             }
-            match self.write(&mut stored).await? {
-                Written::Conflict => {
-                    one.window_counts.conflicts += 1;
-                    found = self.read(std::slice::from_ref(key)).await?.pop().flatten();
-                }
-                Written::Stored => {
-                    one.window_counts.duplicates += window_readings.samples.len() - added;
-                    one.window_counts.opened += usize::from(stored.version == 1);
-                    one.window_counts.closed += usize::from(is_closed);
-                    if stored.window.phase() == Phase::Pending {
-                        one.window_counts.revised += usize::from(!is_closed);
-                        one.pending = Some(stored);
-                    }
-                    return Ok(one);
-                }
+            let written = self.write(&mut stored).await?;
+            if written == Written::Conflict {
+                self.counts.borrow_mut().conflicts += 1;
+                found = self.read(std::slice::from_ref(key)).await?.pop().flatten();
+                continue;
             }
+            let is_pending = stored.window.phase() == Phase::Pending;
+            let mut counts = self.counts.borrow_mut();
+            counts.duplicates += duplicates;
+            counts.opened += usize::from(stored.version == 1);
+            counts.closed += usize::from(is_closed);
+            counts.revised += usize::from(is_pending && !is_closed);
+            return Ok(is_pending.then_some(stored));
         }
     }
 
@@ -248,8 +269,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
     pub(crate) async fn baseline(&self, stored: &StoredWindow) -> Result<Baseline, CallError> {
         let ItemKey { spec, group, start } = &stored.key;
         let range = Range { from: Timestamp::MIN, until: *start, limit: BASELINE_LOOKBACK };
-        let range = || self.store.range(spec, group, range);
-        let found = self.retry.call(self.deadline, range).await?;
+        let found = self.call(|store| store.range(spec, group, range)).await?;
         for item in &found {
             let before = stored_window(stored.spec, item)?.window;
             if !before.baseline().is_empty() {
@@ -262,8 +282,8 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
     /// Writes a window if the store still has the version that was read.
     pub(crate) async fn write(&self, stored: &mut StoredWindow) -> Result<Written, CallError> {
         let is_closed = stored.window.phase() == Phase::Closed;
-        let retention = self.specs[stored.spec].retention;
-        let expires_at = (self.clock)().checked_add(retention).unwrap_or(Timestamp::MAX);
+        let retention = self.function.specs[stored.spec].retention.0;
+        let expires_at = self.now().checked_add(retention).unwrap_or(Timestamp::MAX);
         let item = Item {
             key: stored.key.clone(),
             version: stored.version + 1,
@@ -272,7 +292,7 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
             body: stored.window.to_json(),
         };
         let item = &item;
-        let written = self.retry.call(self.deadline, move || self.store.write(item)).await?;
+        let written = self.call(move |store| store.write(item)).await?;
         if written == Written::Stored {
             stored.version += 1;
         }
@@ -280,87 +300,144 @@ impl<S: WindowStore, E: BatchPut<Entry = StreamRecord>> WindowUpdater<'_, S, E> 
     }
 
     fn record(&self, stored: &StoredWindow) -> StreamRecord {
-        let event = stored.window.event(&self.specs[stored.spec], &stored.key.group);
+        let event = stored.window.event(&self.function.specs[stored.spec], &stored.key.group);
         StreamRecord::new(&event.entity, to_json(&event).into_bytes())
     }
 
-    async fn emit_one(
-        &self,
-        stored: &StoredWindow,
-        window_counts: &mut WindowCounts,
-    ) -> Result<(), CallError> {
+    async fn emit_one(&self, stored: &StoredWindow) -> Result<(), CallError> {
         let outbound = [Outbound { position: 0, entry: self.record(stored) }];
-        let sent = self.events.send(&outbound, self.deadline).await?;
+        let sent = self.function.events.send(&outbound, self.deadline).await?;
         if sent.undelivered.is_empty() {
-            window_counts.emitted += 1;
+            self.counts.borrow_mut().emitted += 1;
             return Ok(());
         }
         let message = sent.last_error.unwrap_or_default();
-        Err(CallError::Retryable { operation: E::OPERATION, code: "undelivered".into(), message })
+        Err(CallError::retryable(E::OPERATION, "undelivered", message))
     }
 
     /// Emits pending revisions to the stream, then marks them as emitted.
     ///
     /// In this order, a revision whose function is killed in between is emitted twice rather than
     /// never. Returns true if all were emitted and marked; the next invocation finds the rest.
-    pub(crate) async fn emit(
-        &self,
-        pending: Vec<StoredWindow>,
-        window_counts: &mut WindowCounts,
-    ) -> Result<bool, SetupError> {
+    pub(crate) async fn emit(&self, pending: Vec<StoredWindow>) -> Result<bool, SetupError> {
         let entry = |(position, stored)| Outbound { position, entry: self.record(stored) };
         let outbound: Vec<_> = pending.iter().enumerate().map(entry).collect();
-        let sent = self.events.send(&outbound, self.deadline).await?;
-        window_counts.emitted += outbound.len() - sent.undelivered.len();
+        let sent = self.function.events.send(&outbound, self.deadline).await?;
+        self.counts.borrow_mut().emitted += outbound.len() - sent.undelivered.len();
 
         let is_there = |position: &usize| sent.undelivered.binary_search(position).is_err();
-        let mut there = pending.into_iter().enumerate().filter(|(position, _)| is_there(position));
+        let there = pending.into_iter().enumerate().filter(|(position, _)| is_there(position));
+        let marks = there.map(async |(_, mut stored)| {
+            stored.window.mark_emitted();
+            // On a conflict another invocation has marked it, and maybe changed more.
+            self.write(&mut stored).await
+        });
+        let mut marked = pin!(stream::iter(marks).buffered(CONCURRENCY));
         let mut is_whole = sent.undelivered.is_empty();
-        loop {
-            let group: Vec<_> =
-                there.by_ref().take(CONCURRENCY).map(|(_, stored)| stored).collect();
-            if group.is_empty() {
-                return Ok(is_whole);
+        while let Some(marked) = marked.next().await {
+            match marked {
+                Ok(_) => {}
+                Err(CallError::Setup(error)) => return Err(error),
+                Err(CallError::Retryable { .. }) => is_whole = false,
             }
-            let mark = async |mut stored: StoredWindow| {
-                stored.window.mark_emitted();
-                // On a conflict another invocation has marked it, and maybe changed more.
-                self.write(&mut stored).await
-            };
-            for marked in join_all(group.into_iter().map(mark)).await {
-                match marked {
-                    Ok(_) => {}
-                    Err(CallError::Setup(error)) => return Err(error),
-                    Err(CallError::Retryable { .. }) => is_whole = false,
+        }
+        Ok(is_whole)
+    }
+
+    /// Closes the windows of a spec that end at or before `until`, and emits the pending revisions.
+    ///
+    /// Returns true if all of them were emitted and marked; the next invocation finds the rest.
+    pub(crate) async fn close_due(&self, spec: usize, until: Timestamp) -> Result<bool, CallError> {
+        let mut is_whole = true;
+        for bucket in 0..BUCKETS {
+            let (mut looked_at, mut stale) = (BTreeSet::new(), 0);
+            loop {
+                let (id, limit) = (&self.function.specs[spec].id, PAGE + stale);
+                let mut keys = self.call(|store| store.due(id, bucket, until, limit)).await?;
+                // The index lags: it may still list windows just closed, so the limit grows by as
+                // many.
+                let found = keys.len();
+                keys.retain(|key| looked_at.insert(key.clone()));
+                stale = found - keys.len();
+                let mut pending = Vec::new();
+                for stored in self.close(spec, &keys, until).await {
+                    match stored {
+                        Ok(stored) => pending.extend(stored),
+                        Err(CallError::Retryable { .. }) => is_whole = false,
+                        Err(error) => return Err(error),
+                    }
+                }
+                is_whole &= self.emit(pending).await?;
+                if found < limit {
+                    break;
                 }
             }
         }
+        Ok(is_whole)
+    }
+
+    /// Closes these windows, and returns those with a pending revision.
+    async fn close(
+        &self,
+        spec: usize,
+        keys: &[ItemKey],
+        until: Timestamp,
+    ) -> Vec<Result<Option<StoredWindow>, CallError>> {
+        let found = match self.read(keys).await {
+            Ok(found) => found,
+            Err(error) => return vec![Err(error)],
+        };
+        // Windows of one group in order: the baseline of a window comes from the one before it.
+        let mut groups: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+        for item in found.into_iter().flatten() {
+            groups.entry(item.key.group.clone()).or_default().push(item);
+        }
+        let of_group = async |mut items: Vec<Item>| {
+            items.sort_by_key(|item| item.key.start);
+            let mut closed = Vec::new();
+            for item in &items {
+                closed.push(self.close_one(spec, item, until).await);
+            }
+            closed
+        };
+        join_all(groups.into_values().map(of_group)).await.into_iter().flatten().collect()
+    }
+
+    async fn close_one(
+        &self,
+        spec: usize,
+        item: &Item,
+        until: Timestamp,
+    ) -> Result<Option<StoredWindow>, CallError> {
+        let mut stored = stored_window(spec, item)?;
+        if stored.window.phase() == Phase::Open && stored.window.span().end <= until {
+            stored.window.close(self.now());
+            let spec_of = &self.function.specs[spec];
+            if spec_of.detector.is_some() {
+                let before = self.baseline(&stored).await?;
+                stored.window.evaluate(spec_of, &before);
+            }
+            if self.write(&mut stored).await? == Written::Stored {
+                self.counts.borrow_mut().closed += 1;
+                return Ok(Some(stored));
+            }
+            // Another invocation wrote the window first, or an earlier try of this write succeeded.
+            let found = self.read(std::slice::from_ref(&stored.key)).await?.pop().flatten();
+            let Some(item) = found else { return Ok(None) };
+            stored = stored_window(spec, &item)?;
+        }
+        Ok((stored.window.phase() == Phase::Pending).then_some(stored))
     }
 }
 
-#[derive(Debug, Default)]
-struct AppliedWindow {
-    pending: Option<StoredWindow>,
-    window_counts: WindowCounts,
-}
-
-impl WindowCounts {
-    fn add(&mut self, other: Self) {
-        self.opened += other.opened;
-        self.closed += other.closed;
-        self.revised += other.revised;
-        self.emitted += other.emitted;
-        self.duplicates += other.duplicates;
-        self.conflicts += other.conflicts;
-    }
-}
-
-impl StoredWindow {
-    /// Opens a window that the store does not have yet.
-    fn new(window_readings: &WindowReadings, key: &ItemKey) -> Self {
-        let window = Window::open(window_readings.span);
-        Self { spec: window_readings.spec, key: key.clone(), version: 0, window }
-    }
+/// Returns true if the watermark passed the end of a window on its way from `before` to `after`.
+///
+/// If not, no window is due and the query can be skipped.
+pub(crate) fn passes_an_end(spec: &Spec, before: Option<Timestamp>, after: Timestamp) -> bool {
+    // A window ends `size` after its start, and starts are multiples of `slide`.
+    let start = |time| spec.closes_until(time).checked_sub(spec.size.0).unwrap_or(Timestamp::MIN);
+    let end = |time| period(start(time), spec.slide.as_secs());
+    before.is_none_or(|before| end(before) < end(after))
 }
 
 /// Decodes the window of an item. An item that cannot be decoded fails its own window only.
@@ -369,7 +446,7 @@ pub(crate) fn stored_window(spec: usize, item: &Item) -> Result<StoredWindow, Ca
         let ItemKey { spec, group, start } = &item.key;
         let message = format!("the window {spec} of {group} at {start}: {error}");
         error!(message, "a window in the store cannot be read");
-        CallError::Retryable { operation: OPERATION, code: "unreadable".to_owned(), message }
+        CallError::retryable(OPERATION, "unreadable", message)
     })?;
     Ok(StoredWindow { spec, key: item.key.clone(), version: item.version, window })
 }

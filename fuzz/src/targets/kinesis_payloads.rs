@@ -1,10 +1,8 @@
 //! Payload of a function that reads a stream: the text of a batch.
 
 use serde_json::{Value, json};
-use tributary_aws::batch::Disposition;
-use tributary_aws::events;
+use tributary_aws::batch::{Disposition, KinesisBatch};
 use tributary_aws::payload::{KinesisPayload, KinesisRecord};
-use tributary_aws::unpack::unpack;
 use tributary_model::time::millis;
 use tributary_pipeline::transform::read_raw;
 
@@ -27,7 +25,7 @@ fn check(input: &[u8]) {
         let arrived = millis(record.arrival_time());
         assert!(arrived.parse::<jiff::Timestamp>().is_ok(), "{arrived}");
     }
-    each_user_record_is_given_once(&payload.records);
+    each_user_record_is_given_once(text);
 
     // The payload reads the same when rewritten, and one more record is one more.
     let Ok(mut value) = serde_json::from_str::<Value>(text) else { return };
@@ -39,9 +37,9 @@ fn check(input: &[u8]) {
     let (good, rest) = again.records.split_last().unwrap();
     assert_eq!(rest.iter().map(self::known).collect::<Vec<_>>(), known);
     let mut last = false;
-    unpack(&again.records, |place, data| {
-        last =
-            place.record.sequence_number() == "good" && data.is_ok_and(|it| read_raw(it).is_ok());
+    KinesisBatch::parse(&text).unwrap().classify(now(), |record| {
+        let number = record.context.record.sequence_number();
+        last = number == "good" && read_raw(record.data).is_ok();
         Disposition::Delivered
     });
     assert!(last && good.shard_id().is_empty(), "a good record is read after any other");
@@ -57,25 +55,33 @@ fn known(record: &KinesisRecord<'_>) -> Known {
 }
 
 /// Asserts that each record yields itself or the user records of its aggregate, each with its own
-/// disposition and origin.
-fn each_user_record_is_given_once(records: &[KinesisRecord<'_>]) {
-    let mut places = Vec::new();
-    let dispositions = unpack(records, |place, _| {
-        let origin = place.origin();
-        places.push((place.position, origin.source.into_owned()));
+/// disposition, or is one bad row.
+fn each_user_record_is_given_once(text: &str) {
+    let mut batch = KinesisBatch::parse(text).unwrap();
+    let mut positions = Vec::new();
+    batch.classify(now(), |record| {
+        assert!(!record.context.origin().source.is_empty());
+        positions.push(record.context.position);
         Disposition::Delivered
     });
-    assert_eq!(dispositions.len(), places.len());
-    assert!(places.iter().enumerate().all(|(index, (position, _))| index == *position));
-    for position in 0..dispositions.len() {
-        assert!(dispositions.record_of(position) < records.len());
+    let dispositions = &batch.dispositions;
+    let count = dispositions.all.len();
+    assert_eq!(count, positions.len() + batch.bad_rows.0.len(), "given or a bad row");
+    assert!(positions.is_sorted_by(|one, next| one < next));
+    assert!(positions.last().is_none_or(|last| *last < count));
+    for position in 0..count {
+        assert!(dispositions.record_of(position) < batch.records.len());
         assert!(dispositions.redelivered_from(position) <= position);
     }
 
     let mut seen = 0;
-    let (dispositions, bad_rows) = events::read(records, now(), |_, _| {
+    batch.read_events(now(), |_, _| {
         seen += 1;
         Ok(Disposition::Delivered)
     });
-    assert_eq!(dispositions.len(), seen + bad_rows.len(), "an event or a bad row");
+    assert_eq!(
+        batch.dispositions.all.len(),
+        seen + batch.bad_rows.0.len(),
+        "an event or a bad row"
+    );
 }

@@ -159,7 +159,7 @@ fn progress(figures: &Figures, all: u64) {
 }
 
 fn as_json(figures: &Figures, seconds: f64) -> serde_json::Value {
-    let faults: BTreeMap<_, _> = figures.faults.iter().map(|(it, n)| (it.as_str(), n)).collect();
+    let faults: BTreeMap<_, _> = figures.faults.iter().map(|(it, n)| (it.to_string(), n)).collect();
     json!({
         "seeds": figures.seeds, "records": figures.records, "invocations": figures.invocations,
         "redelivered": figures.redelivered, "parked": figures.parked, "faults": faults,
@@ -194,7 +194,7 @@ fn show(figures: &Figures, seconds: f64, shown: usize) -> std::io::Result<()> {
     }
     writeln!(out, "faults")?;
     for (fault, count) in &figures.faults {
-        writeln!(out, "  {:<22}{count:>10}", fault.as_str())?;
+        writeln!(out, "  {fault:<22}{count:>10}")?;
     }
     writeln!(out, "losses{:>28}", figures.losses)?;
     writeln!(out, "doubles{:>27}", figures.doubles)?;

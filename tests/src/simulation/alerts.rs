@@ -149,8 +149,8 @@ impl Due {
         }
         for ((spec, _), events) in &windows {
             let slide = specs.iter().find(|it| it.id == *spec).map_or(1, |it| it.slide.as_secs());
-            for rule in rules.iter().filter(|rule| rule.window() == Some(spec)) {
-                if let Some(needed) = rule.sustained() {
+            for rule in rules.iter().filter(|rule| rule.spec.window.as_ref() == Some(spec)) {
+                if let Some(needed) = rule.spec.sustained {
                     due.of_rows(&rules, rule, i64::from(needed), slide, events);
                 }
             }
@@ -181,7 +181,7 @@ impl Due {
             self.may.extend(signs.iter().flat_map(|watched| [id(watched), end(watched)]));
             let Some(last) = signs.iter().map(|watched| watched.last_seen).max() else { continue };
             // An alert within a cooldown is sent when the cooldown ends.
-            if rule.due(last) + rule.cooldown() + TIMEOUT < clock::now() {
+            if rule.due(last) + rule.spec.cooldown.0 + TIMEOUT < clock::now() {
                 let is_late =
                     |watched: &&WatchedEntity| watched.last_seen + rule.write_interval() >= last;
                 self.one_of.push(signs.iter().filter(is_late).map(id).collect());
@@ -197,7 +197,7 @@ impl Due {
             let json = event.to_string();
             let Ok(read) = Event::from_json(json.as_bytes()) else { continue };
             let Some(window) = &read.window else { continue };
-            let holds = rules.matches(&read).0.iter().any(|it| it.id() == rule.id());
+            let holds = rules.matches(&read).0.iter().any(|it| it.spec.id == rule.spec.id);
             let alert = rule.alert(&read).alert_id.to_string();
             let words = known.entry(window.start.as_second()).or_default();
             words.push((window.revision, holds, alert));
@@ -292,7 +292,7 @@ pub(super) fn evaluate(
     }
     // Messages without a confirmation may have been sent in addition.
     for ((holder, rule), messages) in known {
-        let max = rules.iter().find(|it| it.id() == rule).map_or(0, Rule::digest);
+        let max = rules.iter().find(|it| it.spec.id == rule).map_or(0, Rule::digest);
         if messages.len() > max {
             let text = format!("{holder} sent {} messages of {rule}, not {max}", messages.len());
             verdict.faults.push(text);

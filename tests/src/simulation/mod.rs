@@ -63,19 +63,22 @@ pub fn run(plan: Plan) -> Result<Outcome, Box<dyn std::error::Error>> {
                 .push("did not come to an end, or does not process a new record".to_owned());
         }
         let functions = world.functions.all();
-        let redelivered = world.streams.iter().map(|mapping| mapping.redelivered()).sum::<u64>();
+        let redelivered =
+            world.streams.iter().map(|mapping| mapping.redelivered.get()).sum::<u64>();
         Ok(Outcome {
             records: world.lock().rows.len() as u64,
             invocations: functions.iter().map(|function| function.invocations()).sum(),
-            redelivered: redelivered + world.messages.redelivered() + world.topics.redelivered(),
+            redelivered: redelivered
+                + world.messages.redelivered.get()
+                + world.topics.redelivered.get(),
             windows: world.windows.items().len() as u64,
             revisions: verdict.revisions,
             late: verdict.late,
-            parked: world.streams.iter().map(|mapping| mapping.parked()).sum(),
+            parked: world.streams.iter().map(|mapping| mapping.parked.get()).sum(),
             faults: world.faults.counts(),
             seconds: clock::elapsed().as_secs(),
             verdict,
-            awaits: functions.iter().map(|function| (function.name(), function.awaits())).collect(),
+            awaits: functions.iter().map(|function| (function.name, function.awaits())).collect(),
         })
     })
 }

@@ -53,7 +53,7 @@ impl Plan {
         let mut pick = |of: &[usize]| of[(chance.bits() % of.len() as u64) as usize];
         // Most faults are rare with most seeds; some are frequent with some.
         let mut rates = BTreeMap::new();
-        for fault in Fault::ALL {
+        for (fault, _) in Fault::ALL {
             let thousandths = match fault {
                 Fault::Denied => pick(&[0, 0, 1, 5]),
                 Fault::Kill => pick(&[0, 10, 50, 200]),

@@ -132,7 +132,7 @@ pub(super) fn evaluate(
 }
 
 fn key_end(spec: &Spec, key: &ItemKey) -> Timestamp {
-    key.start.checked_add(spec.size).unwrap_or(Timestamp::MAX)
+    key.start.checked_add(spec.size.0).unwrap_or(Timestamp::MAX)
 }
 
 /// Computes the reference: each event of the stream once in each of its windows, unless it was
@@ -154,7 +154,7 @@ fn reference(world: &World, found: &Found, specs: &[Spec]) -> BTreeMap<ItemKey, 
                 _ => event.attributes.get(name).map_or("unknown".into(), ToString::to_string),
             };
             let group = spec.key.iter().map(part).collect::<Vec<_>>().join("/");
-            let (size, slide) = (spec.size.as_secs(), spec.slide.as_secs());
+            let (size, slide) = (spec.size.0.as_secs(), spec.slide.as_secs());
             let second = time.as_second();
             let mut start = second - second % slide;
             while start + size > second {

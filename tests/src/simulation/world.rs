@@ -242,7 +242,7 @@ impl World {
             let parked: Value = serde_json::from_slice(&object).unwrap_or_default();
             let payload = parked["payload"].as_str().unwrap_or_default().to_owned();
             let uuid = key.split('/').nth(2).unwrap_or_default();
-            let function = self.functions.all().into_iter().find(|it| it.name() == uuid);
+            let function = self.functions.all().into_iter().find(|it| it.name == uuid);
             if let Some(function) = function {
                 let answer = function.invoke(payload).await.unwrap_or_else(|_| "-".to_owned());
                 if Reported::by(&answer) == Reported::Nothing {

@@ -79,7 +79,7 @@ fn table_of_codes_has_each_code_once() {
     let mut reported: Vec<_> = rows.map(|row| row.split('`').next().unwrap()).collect();
     reported.sort_unstable();
 
-    let mut codes: Vec<_> = Code::ALL.into_iter().map(Code::as_str).collect();
+    let mut codes: Vec<_> = Code::ALL.into_iter().map(|(_, name)| name).collect();
     codes.sort_unstable();
     assert_eq!(reported, codes);
 }

@@ -1,10 +1,6 @@
 //! Rule state in a `DynamoDB` table.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
@@ -12,7 +8,11 @@ use tributary_rules::consecutive::{Mark, Marks};
 use tributary_rules::no_data::WatchedEntity;
 
 use super::{AlertState, OPERATION, QUERY};
-use crate::error::{CallError, SetupError};
+use crate::dynamodb::{Attributes, Table, Updated, number, string, text, time};
+use crate::error::CallError;
+
+/// Partition key.
+const KEY: &str = "item";
 
 /// Name prefix of the attributes that hold a window mark.
 const WINDOW: &str = "w";
@@ -28,8 +28,6 @@ const LAG_PARTITION: &str = "behind";
 const NAMES: [&str; 8] =
     ["rule", "entity", "key", "title", "seen_at", "silent_since", "due_in", "due"];
 
-type Item = HashMap<String, AttributeValue>;
-
 /// Table with the text partition key `item` and the index `due`, whose items expire at `expires_at`
 /// (seconds since 1970).
 ///
@@ -42,26 +40,13 @@ type Item = HashMap<String, AttributeValue>;
 /// alert is sent `silent_since` in milliseconds. A shard on which the function lags has `due_in` =
 /// `behind`.
 #[derive(Clone, Debug)]
-pub struct AlertStateTable {
-    client: Client,
-    name: String,
-}
+pub struct AlertStateTable(Table);
 
 impl AlertStateTable {
     /// Creates a store over the table `name`.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
-        Self { client, name }
-    }
-}
-
-impl AlertStateTable {
-    fn update(&self, item: &str, expression: &str) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("item", text(item))
-            .update_expression(expression)
+        Self(Table { client, name })
     }
 
     /// Builds an update of a watched entity. It declares only the names that the expressions use,
@@ -78,7 +63,7 @@ impl AlertStateTable {
             let is_in = |text: &str| text.split(|it: char| !is_of_name(it)).any(|it| it == name);
             is_in(expression) || is_in(condition)
         };
-        let mut request = self.update(item, expression).condition_expression(condition);
+        let mut request = self.0.update(KEY, item, expression).condition_expression(condition);
         for name in NAMES.iter().filter(|name| is_used(name)) {
             request = request.expression_attribute_names(format!("#{name}"), *name);
         }
@@ -91,70 +76,62 @@ impl AlertStateTable {
         let request = request
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
-            Ok(answer) => Ok(Updated { is_met: true, item: answer.attributes }),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    Ok(Updated { is_met: false, item: failed.item().cloned() })
-                }
-                _ => Err(CallError::from_sdk(OPERATION, &self.name, &error)),
-            },
-        }
+        self.0.updated(OPERATION, request).await
     }
 
-    fn due_in(&self, part: String) -> QueryFluentBuilder {
-        self.client
-            .query()
-            .table_name(&self.name)
+    /// Returns up to `limit` items of a partition of the index whose `due` compares to `now` as
+    /// `condition` says.
+    async fn due_in(
+        &self,
+        partition: &str,
+        condition: &str,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Attributes>, CallError> {
+        let request = self
+            .0
+            .query(condition)
             .index_name(DUE_INDEX)
             .expression_attribute_names("#due_in", "due_in")
             .expression_attribute_names("#due", "due")
-            .expression_attribute_values(":due_in", AttributeValue::S(part))
+            .expression_attribute_values(":due_in", text(partition))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let answer = request.send().await.map_err(self.0.failed(QUERY))?;
+        Ok(answer.items.unwrap_or_default())
     }
 
-    fn watched(&self, item: &Item) -> Result<WatchedEntity, CallError> {
-        let string = |name: &str| item.get(name)?.as_s().ok().cloned();
-        let time = |name: &str| {
-            let milliseconds = item.get(name)?.as_n().ok()?.parse().ok()?;
-            Timestamp::from_millisecond(milliseconds).ok()
-        };
+    /// Returns the entity of an item in an answer to `operation`.
+    fn watched(
+        &self,
+        operation: &'static str,
+        item: &Attributes,
+    ) -> Result<WatchedEntity, CallError> {
+        let text = |name: &str| string(item, name).map(str::to_owned);
         let read = || {
             Some(WatchedEntity {
-                item: string("item")?,
-                rule: string("rule")?,
-                entity: string("entity")?,
-                key: string("key")?,
-                title: string("title")?,
-                last_seen: time("seen_at")?,
-                silent_since: time("silent_since"),
-                due: time("due"),
+                item: text(KEY)?,
+                rule: text("rule")?,
+                entity: text("entity")?,
+                key: text("key")?,
+                title: text("title")?,
+                last_seen: time(item, "seen_at")?,
+                silent_since: time(item, "silent_since"),
+                due: time(item, "due"),
             })
         };
-        read().ok_or_else(|| {
-            let item = string("item").unwrap_or_default();
-            CallError::Setup(SetupError {
-                operation: OPERATION,
-                resource: self.name.clone(),
-                code: "client".to_owned(),
-                message: format!("the item {item} is none that this program wrote"),
-            })
-        })
+        read().ok_or_else(|| self.0.unreadable(operation, string(item, KEY).unwrap_or_default()))
     }
-}
-
-/// Result of a conditional update.
-struct Updated {
-    is_met: bool,
-    item: Option<Item>,
 }
 
 impl AlertState for AlertStateTable {
     async fn raise_mark(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
         let request = self
-            .update(&mark.item, "SET #window = :value, expires_at = :expires_at")
+            .0
+            .update(KEY, &mark.item, "SET #window = :value, expires_at = :expires_at")
             .condition_expression("attribute_not_exists(#window) OR #window < :value")
             .expression_attribute_names("#window", format!("{WINDOW}{}", mark.window))
-            .expression_attribute_values(":value", AttributeValue::N(mark.value.to_string()))
+            .expression_attribute_values(":value", number(mark.value))
             .expression_attribute_values(":expires_at", number(expires_at.as_second()));
         self.updated(request).await?.item.as_ref().map(marks).ok_or_else(no_item)
     }
@@ -177,11 +154,11 @@ impl AlertState for AlertStateTable {
             .expression_attribute_values(":key", text(&watched.key))
             .expression_attribute_values(":title", text(&watched.title))
             .expression_attribute_values(":seen_at", number(watched.last_seen.as_millisecond()))
-            .expression_attribute_values(":due_in", AttributeValue::S(part(watched.bucket())))
+            .expression_attribute_values(":due_in", text(&part(watched.bucket())))
             .expression_attribute_values(":due", number(due.as_millisecond()))
             .expression_attribute_values(":expires_at", number(expires_at.as_second()));
         let item = self.updated(request).await?.item.ok_or_else(no_item)?;
-        self.watched(&item)
+        self.watched(OPERATION, &item)
     }
 
     async fn due(
@@ -190,14 +167,9 @@ impl AlertState for AlertStateTable {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<WatchedEntity>, CallError> {
-        let request = self
-            .due_in(part(bucket))
-            .key_condition_expression("#due_in = :due_in AND #due <= :now")
-            .expression_attribute_values(":now", number(now.as_millisecond()))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| CallError::from_sdk(QUERY, &self.name, &error))?;
-        answer.items().iter().map(|item| self.watched(item)).collect()
+        let condition = "#due_in = :due_in AND #due <= :now";
+        let items = self.due_in(&part(bucket), condition, now, limit).await?;
+        items.iter().map(|item| self.watched(QUERY, item)).collect()
     }
 
     async fn mark_sent(&self, watched: &WatchedEntity) -> Result<(), CallError> {
@@ -222,7 +194,7 @@ impl AlertState for AlertStateTable {
                  (attribute_not_exists(#silent_since) OR #silent_since < :seen_at)",
             )
             .expression_attribute_values(":seen_at", last_seen());
-        self.updated(request).await.map(|_| ())
+        self.updated(request).await.map(drop)
     }
 
     async fn postpone(
@@ -241,7 +213,7 @@ impl AlertState for AlertStateTable {
             .expression_attribute_values(":seen_at", number(watched.last_seen.as_millisecond()))
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .expression_attribute_values(":expires_at", number(expires_at.as_second()));
-        self.updated(request).await.map(|_| ())
+        self.updated(request).await.map(drop)
     }
 
     async fn mark_resolved(&self, watched: &WatchedEntity) -> Result<(), CallError> {
@@ -249,12 +221,14 @@ impl AlertState for AlertStateTable {
         let request = self
             .update_watched(&watched.item, "REMOVE #silent_since", "#silent_since = :since")
             .expression_attribute_values(":since", number(since.as_millisecond()));
-        self.updated(request).await.map(|_| ())
+        self.updated(request).await.map(drop)
     }
 
     async fn record_lag(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
         let request = self
+            .0
             .update(
+                KEY,
                 &format!("{LAG_PARTITION}#{shard}"),
                 "SET #due_in = :due_in, #due = :until, expires_at = :expires_at",
             )
@@ -263,18 +237,12 @@ impl AlertState for AlertStateTable {
             .expression_attribute_values(":due_in", text(LAG_PARTITION))
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .expression_attribute_values(":expires_at", number(until.as_second() + 1));
-        self.updated(request).await.map(|_| ())
+        self.updated(request).await.map(drop)
     }
 
     async fn is_lagging(&self, now: Timestamp) -> Result<bool, CallError> {
-        let request = self
-            .due_in(LAG_PARTITION.to_owned())
-            .key_condition_expression("#due_in = :due_in AND #due > :now")
-            .expression_attribute_values(":now", number(now.as_millisecond()))
-            .limit(1);
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| CallError::from_sdk(QUERY, &self.name, &error))?;
-        Ok(!answer.items().is_empty())
+        let condition = "#due_in = :due_in AND #due > :now";
+        Ok(!self.due_in(LAG_PARTITION, condition, now, 1).await?.is_empty())
     }
 }
 
@@ -286,16 +254,8 @@ fn is_of_name(it: char) -> bool {
     it == '#' || it == '_' || it.is_ascii_alphanumeric()
 }
 
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
 /// Returns the marks of an item and ignores its other attributes.
-fn marks(item: &Item) -> Marks {
+fn marks(item: &Attributes) -> Marks {
     let mark = |(name, value): (&String, &AttributeValue)| {
         let window = name.strip_prefix(WINDOW)?.parse().ok()?;
         Some((window, value.as_n().ok()?.parse().ok()?))
@@ -305,9 +265,5 @@ fn marks(item: &Item) -> Marks {
 
 /// Error for an answer without the item. It is retryable: the item was written a moment ago.
 fn no_item() -> CallError {
-    CallError::Retryable {
-        operation: OPERATION,
-        code: "no_item".to_owned(),
-        message: "an answer without the item that it is about".to_owned(),
-    }
+    CallError::retryable(OPERATION, "no_item", "an answer without the item that it is about")
 }

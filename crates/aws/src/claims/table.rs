@@ -1,15 +1,13 @@
 //! Claims in a `DynamoDB` table.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::Timestamp;
 
 use super::{Claim, ClaimStatus, ClaimStore, OPERATION};
-use crate::error::{CallError, SetupError};
+use crate::dynamodb::{Attributes, Table, number, string, text, time};
+use crate::error::CallError;
 
 const CLAIMED: &str = "claimed";
 const SENT: &str = "sent";
@@ -22,27 +20,36 @@ const SENT: &str = "sent";
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html>
 /// and, for expiry, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>.
 #[derive(Clone, Debug)]
-pub struct ClaimsTable {
-    client: Client,
-    name: String,
-}
+pub struct ClaimsTable(Table);
 
 impl ClaimsTable {
     /// Creates a store over the table `name`.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
-        Self { client, name }
+        Self(Table { client, name })
     }
 
     /// Builds an update of a claim's item. `state` and `owner` are reserved words of `DynamoDB`.
     fn update(&self, claim: &Claim, expression: &str) -> UpdateItemFluentBuilder {
-        let request = self.client.update_item().table_name(&self.name);
-        request
-            .key("alert_id", text(&claim.alert_id))
-            .update_expression(expression)
+        self.0
+            .update("alert_id", &claim.alert_id, expression)
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_values(":owner", text(&claim.owner))
+    }
+
+    /// Derives the status of an alert from the item whose condition rejected the claim.
+    fn status(&self, claim: &Claim, item: Option<&Attributes>) -> Result<ClaimStatus, CallError> {
+        let Some(item) = item else {
+            // The item existed a moment ago, so the next call can tell.
+            let message = "a condition failed without the item that failed it";
+            return Err(CallError::retryable(OPERATION, "no_item", message));
+        };
+        match (string(item, "state"), time(item, "lease_until")) {
+            (Some(SENT), _) => Ok(ClaimStatus::Sent),
+            (Some(CLAIMED), Some(until)) => Ok(ClaimStatus::HeldByOther { until }),
+            _ => Err(self.0.unreadable(OPERATION, &claim.alert_id)),
+        }
     }
 }
 
@@ -60,15 +67,11 @@ impl ClaimStore for ClaimsTable {
             .expression_attribute_values(":expires_at", number(claim.expires_at.as_second()))
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
-            Ok(_) => Ok(ClaimStatus::Claimed),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    self.status(claim, failed.item())
-                }
-                _ => Err(CallError::from_sdk(OPERATION, &self.name, &error)),
-            },
+        let updated = self.0.updated(OPERATION, request).await?;
+        if updated.is_met {
+            return Ok(ClaimStatus::Claimed);
         }
+        self.status(claim, updated.item.as_ref())
     }
 
     async fn mark_sent(&self, claim: &Claim) -> Result<(), CallError> {
@@ -77,10 +80,7 @@ impl ClaimStore for ClaimsTable {
             .update(claim, set)
             .expression_attribute_values(":sent", text(SENT))
             .expression_attribute_values(":expires_at", number(claim.expires_at.as_second()));
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(CallError::from_sdk(OPERATION, &self.name, &error)),
-        }
+        self.0.updated(OPERATION, request).await.map(drop)
     }
 
     async fn release(&self, claim: &Claim) -> Result<(), CallError> {
@@ -89,50 +89,6 @@ impl ClaimStore for ClaimsTable {
             .condition_expression("#state = :claimed AND #owner = :owner")
             .expression_attribute_values(":claimed", text(CLAIMED))
             .expression_attribute_values(":over", number(0));
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(CallError::from_sdk(OPERATION, &self.name, &error)),
-            },
-        }
+        self.0.updated(OPERATION, request).await.map(drop)
     }
-}
-
-impl ClaimsTable {
-    /// Derives the status of an alert from the item whose condition rejected the claim.
-    fn status(
-        &self,
-        claim: &Claim,
-        item: Option<&HashMap<String, AttributeValue>>,
-    ) -> Result<ClaimStatus, CallError> {
-        let Some(item) = item else {
-            // The item existed a moment ago, so the next call can tell.
-            return Err(CallError::Retryable {
-                operation: OPERATION,
-                code: "no_item".to_owned(),
-                message: "a condition failed without the item that failed it".to_owned(),
-            });
-        };
-        let state = item.get("state").and_then(|it| it.as_s().ok()).map(String::as_str);
-        let until = item.get("lease_until").and_then(|it| it.as_n().ok()?.parse().ok());
-        match (state, until.and_then(|ms| Timestamp::from_millisecond(ms).ok())) {
-            (Some(SENT), _) => Ok(ClaimStatus::Sent),
-            (Some(CLAIMED), Some(until)) => Ok(ClaimStatus::HeldByOther { until }),
-            _ => Err(CallError::Setup(SetupError {
-                operation: OPERATION,
-                resource: self.name.clone(),
-                code: "client".to_owned(),
-                message: format!("the item {} is none that this program wrote", claim.alert_id),
-            })),
-        }
-    }
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }

@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use aws_sdk_kinesis::config::http::HttpResponse;
 use jiff::Timestamp;
 use tributary_windows::clock::{Clock, Shard};
 
 use super::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
+use crate::dynamodb::{Attributes, Table, integer, number, string, text, time};
 use crate::error::{CallError, SetupError};
 
 /// Index of the due windows: partition key `due_in`, sort key `due`, keys only. It omits items
@@ -25,8 +23,6 @@ const ALL: &str = "all";
 
 /// Maximum number of requests for the keys that `DynamoDB` left unprocessed.
 const ROUNDS: usize = 5;
-
-type Attributes = HashMap<String, AttributeValue>;
 
 /// Table with the text partition key `pk`, the text sort key `sk` and the index `due`, whose items
 /// expire at `expires_at` (seconds since 1970).
@@ -41,61 +37,40 @@ type Attributes = HashMap<String, AttributeValue>;
 /// for sparse indexes,
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-indexes-general-sparse-indexes.html>.
 #[derive(Clone, Debug)]
-pub struct WindowTable {
-    client: Client,
-    name: String,
-}
+pub struct WindowTable(Table);
 
 impl WindowTable {
     /// Creates a store over the table `name`.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
-        Self { client, name }
+        Self(Table { client, name })
     }
 
-    fn failed<E>(&self, error: &SdkError<E, HttpResponse>) -> CallError
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        CallError::from_sdk(OPERATION, &self.name, error)
-    }
-
-    /// Returns the setup error of an item that this program did not write.
     fn unreadable(&self, item: &Attributes) -> CallError {
-        let key = |name: &str| item.get(name).and_then(|it| it.as_s().ok()).map_or("?", |it| it);
-        CallError::Setup(SetupError {
-            operation: OPERATION,
-            resource: self.name.clone(),
-            code: "client".to_owned(),
-            message: format!(
-                "the item {} {} is none that this program wrote",
-                key("pk"),
-                key("sk")
-            ),
-        })
+        let key = |name| string(item, name).unwrap_or("?");
+        self.0.unreadable(OPERATION, &format!("{} {}", key("pk"), key("sk")))
     }
 
     fn window(&self, item: &Attributes) -> Result<Item, CallError> {
         let read = || {
             let key = key_of(item)?;
             let version = integer(item, "version")?.try_into().ok()?;
-            let due = integer(item, "due").and_then(|ms| Timestamp::from_millisecond(ms).ok());
             let expires_at =
                 integer(item, "expires_at").and_then(|s| Timestamp::from_second(s).ok());
             let body = string(item, "body")?.to_owned();
-            Some(Item { key, version, due, expires_at, body })
+            Some(Item { key, version, due: time(item, "due"), expires_at, body })
         };
         read().ok_or_else(|| self.unreadable(item))
     }
 
-    /// Updates an item. A failed condition means that there is nothing to do.
-    async fn updated(&self, request: UpdateItemFluentBuilder) -> Result<(), CallError> {
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(self.failed(&error)),
-            },
+    /// Sends a put. Returns false if its condition failed.
+    async fn put(&self, request: PutItemFluentBuilder) -> Result<bool, CallError> {
+        let answer = request.table_name(&self.0.name).send().await;
+        let is_refused = |error: &PutItemError| error.is_conditional_check_failed_exception();
+        match answer {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(is_refused) => Ok(false),
+            Err(error) => Err(self.0.failed(OPERATION)(error)),
         }
     }
 
@@ -106,21 +81,24 @@ impl WindowTable {
         expires_at: Timestamp,
     ) -> PutItemFluentBuilder {
         let watermark = shard.watermark.map(|time| text(&time.to_string()));
-        self.client
-            .put_item()
-            .table_name(&self.name)
-            .item("pk", text(&format!("clock#{clock}")))
+        let request = self.0.client.put_item();
+        request
+            .item("pk", text(&clock_key(clock)))
             .item("sk", text(&format!("shard#{}", shard.id)))
             .item("watermark", watermark.unwrap_or(AttributeValue::Null(true)))
             .item("seen_at", number(shard.last_seen.as_millisecond()))
             .item("is_over", AttributeValue::Bool(shard.is_closed))
             .item("expires_at", number(expires_at.as_second()))
     }
+
+    fn update(&self, clock: &str, sort_key: &str, expression: &str) -> UpdateItemFluentBuilder {
+        self.0.update("pk", &clock_key(clock), expression).key("sk", text(sort_key))
+    }
 }
 
 impl WindowStore for WindowTable {
     async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, CallError> {
-        let mut found = HashMap::new();
+        let (mut found, name) = (HashMap::new(), &self.0.name);
         let mut left: Vec<Attributes> = keys.iter().map(key).collect();
         for _ in 0..ROUNDS {
             if left.is_empty() {
@@ -128,44 +106,42 @@ impl WindowStore for WindowTable {
             }
             let rest = left.split_off(left.len().min(MAX_KEYS));
             let wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true);
-            let wanted = wanted
-                .build()
-                .map_err(|error| SetupError::request(OPERATION, &self.name, &error))?;
-            let request = self.client.batch_get_item().request_items(&self.name, wanted);
-            let answer = request.send().await.map_err(|error| self.failed(&error))?;
-            for item in answer.responses().and_then(|all| all.get(&self.name)).into_iter().flatten()
-            {
+            let wanted =
+                wanted.build().map_err(|error| SetupError::request(OPERATION, name, &error))?;
+            let request = self.0.client.batch_get_item().request_items(name, wanted);
+            let answer = request.send().await.map_err(self.0.failed(OPERATION))?;
+            for item in answer.responses().and_then(|all| all.get(name)).into_iter().flatten() {
                 let item = self.window(item)?;
                 found.insert(item.key.clone(), item);
             }
             left = rest;
-            let unprocessed = answer.unprocessed_keys().and_then(|all| all.get(&self.name));
+            let unprocessed = answer.unprocessed_keys().and_then(|all| all.get(name));
             left.extend(unprocessed.into_iter().flat_map(|keys| keys.keys().to_vec()));
         }
         if left.is_empty() {
             Ok(keys.iter().map(|key| found.remove(key)).collect())
         } else {
-            Err(CallError::Retryable {
-                operation: OPERATION,
-                code: "unprocessed_keys".to_owned(),
-                message: format!("{} of {} items were not read", left.len(), keys.len()),
-            })
+            let message = format!("{} of {} items were not read", left.len(), keys.len());
+            Err(CallError::retryable(OPERATION, "unprocessed_keys", message))
         }
     }
 
     async fn write(&self, item: &Item) -> Result<Written, CallError> {
-        let mut attributes = key(&item.key);
-        attributes.insert("version".to_owned(), number(item.version.cast_signed()));
-        attributes.insert("body".to_owned(), text(&item.body));
+        let mut request = self
+            .0
+            .client
+            .put_item()
+            .set_item(Some(key(&item.key)))
+            .item("version", number(item.version))
+            .item("body", text(&item.body));
         if let Some(due) = item.due {
-            attributes
-                .insert("due_in".to_owned(), text(&due_in(&item.key.spec, item.key.bucket())));
-            attributes.insert("due".to_owned(), number(due.as_millisecond()));
+            request = request
+                .item("due_in", text(&partition(&item.key.spec, &item.key.bucket())))
+                .item("due", number(due.as_millisecond()));
         }
         if let Some(expires_at) = item.expires_at {
-            attributes.insert("expires_at".to_owned(), number(expires_at.as_second()));
+            request = request.item("expires_at", number(expires_at.as_second()));
         }
-        let request = self.client.put_item().table_name(&self.name).set_item(Some(attributes));
         let request = if item.version == 1 {
             request.condition_expression("attribute_not_exists(pk)")
         } else {
@@ -173,13 +149,7 @@ impl WindowStore for WindowTable {
                 .condition_expression("version = :before")
                 .expression_attribute_values(":before", number(item.version.cast_signed() - 1))
         };
-        match request.send().await {
-            Ok(_) => Ok(Written::Stored),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Written::Conflict),
-                _ => Err(self.failed(&error)),
-            },
-        }
+        Ok(if self.put(request).await? { Written::Stored } else { Written::Conflict })
     }
 
     async fn due(
@@ -190,77 +160,58 @@ impl WindowStore for WindowTable {
         limit: usize,
     ) -> Result<Vec<ItemKey>, CallError> {
         let request = self
-            .client
-            .query()
-            .table_name(&self.name)
+            .0
+            .query("due_in = :bucket AND due <= :until")
             .index_name(DUE_INDEX)
-            .key_condition_expression("due_in = :bucket AND due <= :until")
-            .expression_attribute_values(":bucket", text(&due_in(spec, bucket)))
+            .expression_attribute_values(":bucket", text(&partition(spec, &bucket)))
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = request.send().await.map_err(|error| self.failed(&error))?;
+        let answer = request.send().await.map_err(self.0.failed(OPERATION))?;
         let key = |item| key_of(item).ok_or_else(|| self.unreadable(item));
         answer.items().iter().map(key).collect()
     }
 
     async fn range(&self, spec: &str, group: &str, range: Range) -> Result<Vec<Item>, CallError> {
-        let mut items = Vec::new();
-        let mut from = None;
-        loop {
-            let request = self
-                .client
-                .query()
-                .table_name(&self.name)
-                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :last")
-                .expression_attribute_values(":pk", text(&partition(spec, group)))
-                .expression_attribute_values(":from", text(&sort_key(range.from)))
-                .expression_attribute_values(":last", text(&sort_key(range.until)))
-                .consistent_read(true)
-                .scan_index_forward(false)
-                .limit(i32::try_from(range.limit - items.len() + 1).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(from);
-            let answer = request.send().await.map_err(|error| self.failed(&error))?;
-            for item in answer.items() {
-                let item = self.window(item)?;
-                // `BETWEEN` includes its end.
-                if item.key.start < range.until && items.len() < range.limit {
-                    items.push(item);
-                }
-            }
-            match answer.last_evaluated_key() {
-                Some(key) if items.len() < range.limit => from = Some(key.clone()),
-                _ => return Ok(items),
+        let request = self
+            .0
+            .query("pk = :pk AND sk BETWEEN :from AND :last")
+            .expression_attribute_values(":pk", text(&partition(spec, &group)))
+            .expression_attribute_values(":from", text(&sort_key(range.from)))
+            .expression_attribute_values(":last", text(&sort_key(range.until)))
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(i32::try_from(range.limit + 1).unwrap_or(i32::MAX));
+        let (mut items, mut found) = (Vec::new(), request.into_paginator().items().send());
+        while items.len() < range.limit
+            && let Some(item) = found.next().await
+        {
+            let item = self.window(&item.map_err(self.0.failed(OPERATION))?)?;
+            // `BETWEEN` includes its end.
+            if item.key.start < range.until {
+                items.push(item);
             }
         }
+        Ok(items)
     }
 
     async fn clock(&self, name: &str) -> Result<Clock, CallError> {
-        let mut clock = Clock::default();
-        let mut from = None;
-        loop {
-            let request = self
-                .client
-                .query()
-                .table_name(&self.name)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", text(&format!("clock#{name}")))
-                .consistent_read(true)
-                .set_exclusive_start_key(from);
-            let answer = request.send().await.map_err(|error| self.failed(&error))?;
-            for item in answer.items() {
-                let watermark = string(item, "watermark").and_then(|it| it.parse().ok());
-                if string(item, "sk") == Some(ALL) {
-                    clock.watermark = watermark;
-                } else {
-                    let shard = shard(item, watermark).ok_or_else(|| self.unreadable(item))?;
-                    clock.shards.push(shard);
-                }
-            }
-            match answer.last_evaluated_key() {
-                Some(key) => from = Some(key.clone()),
-                None => return Ok(clock),
+        let request = self
+            .0
+            .query("pk = :pk")
+            .expression_attribute_values(":pk", text(&clock_key(name)))
+            .consistent_read(true);
+        let (mut clock, mut found) = (Clock::default(), request.into_paginator().items().send());
+        while let Some(item) = found.next().await {
+            let item = item.map_err(self.0.failed(OPERATION))?;
+            let watermark = string(&item, "watermark").and_then(|it| it.parse().ok());
+            if string(&item, "sk") == Some(ALL) {
+                clock.watermark = watermark;
+            } else {
+                let shard = shard(&item, watermark).ok_or_else(|| self.unreadable(&item))?;
+                clock.shards.push(shard);
             }
         }
+        Ok(clock)
     }
 
     async fn put_shard(
@@ -269,8 +220,7 @@ impl WindowStore for WindowTable {
         shard: &Shard,
         expires_at: Timestamp,
     ) -> Result<(), CallError> {
-        let request = self.put_of_shard(clock, shard, expires_at);
-        request.send().await.map(|_| ()).map_err(|error| self.failed(&error))
+        self.put(self.put_of_shard(clock, shard, expires_at)).await.map(drop)
     }
 
     async fn add_shard(
@@ -280,13 +230,7 @@ impl WindowStore for WindowTable {
         expires_at: Timestamp,
     ) -> Result<(), CallError> {
         let request = self.put_of_shard(clock, shard, expires_at);
-        match request.condition_expression("attribute_not_exists(pk)").send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(self.failed(&error)),
-            },
-        }
+        self.put(request.condition_expression("attribute_not_exists(pk)")).await.map(drop)
     }
 
     async fn touch_shard(
@@ -296,47 +240,35 @@ impl WindowStore for WindowTable {
         last_seen: Timestamp,
     ) -> Result<(), CallError> {
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", text(&format!("clock#{clock}")))
-            .key("sk", text(&format!("shard#{id}")))
-            .update_expression("SET seen_at = :seen_at")
+            .update(clock, &format!("shard#{id}"), "SET seen_at = :seen_at")
             .condition_expression("seen_at < :seen_at")
             .expression_attribute_values(":seen_at", number(last_seen.as_millisecond()));
-        self.updated(request).await
+        self.0.updated(OPERATION, request).await.map(drop)
     }
 
     async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
         // Nanoseconds are compared; the text is for people and for reading back.
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", text(&format!("clock#{clock}")))
-            .key("sk", text(ALL))
-            .update_expression("SET watermark = :watermark, nanoseconds = :nanoseconds")
+            .update(clock, ALL, "SET watermark = :watermark, nanoseconds = :nanoseconds")
             .condition_expression("attribute_not_exists(pk) OR nanoseconds < :nanoseconds")
             .expression_attribute_values(":watermark", text(&time.to_string()))
-            .expression_attribute_values(
-                ":nanoseconds",
-                AttributeValue::N(time.as_nanosecond().to_string()),
-            );
-        self.updated(request).await
+            .expression_attribute_values(":nanoseconds", number(time.as_nanosecond()));
+        self.0.updated(OPERATION, request).await.map(drop)
     }
 }
 
-fn partition(spec: &str, group: &str) -> String {
-    format!("{spec}#{group}")
+fn clock_key(clock: &str) -> String {
+    format!("clock#{clock}")
+}
+
+/// Formats a partition key: the spec with its group or, in the index, with a bucket.
+fn partition(spec: &str, part: &impl std::fmt::Display) -> String {
+    format!("{spec}#{part}")
 }
 
 /// Formats a start. Windows begin at whole seconds, so the text sorts as time does.
 fn sort_key(start: Timestamp) -> String {
     format!("{start:.0}")
-}
-
-fn due_in(spec: &str, bucket: u8) -> String {
-    format!("{spec}#{bucket}")
 }
 
 fn key(key: &ItemKey) -> Attributes {
@@ -357,23 +289,7 @@ fn shard(item: &Attributes, watermark: Option<Timestamp>) -> Option<Shard> {
     Some(Shard {
         id: string(item, "sk")?.strip_prefix("shard#")?.to_owned(),
         watermark,
-        last_seen: Timestamp::from_millisecond(integer(item, "seen_at")?).ok()?,
+        last_seen: time(item, "seen_at")?,
         is_closed: *item.get("is_over")?.as_bool().ok()?,
     })
-}
-
-fn string<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
-    item.get(name)?.as_s().ok().map(String::as_str)
-}
-
-fn integer(item: &Attributes, name: &str) -> Option<i64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use aws_smithy_mocks::{RuleMode, mock, mock_client};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::body::SdkBody;
+use serde_json::{Value, json};
+use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
@@ -13,34 +11,26 @@ use tributary_aws::producer::{Delivery, Outbound, Producer};
 use tributary_aws::put::{BatchPut, EntryResult};
 use tributary_aws::s3::{ObjectName, ObjectStore, ReadError, S3};
 use tributary_aws::sns::{Notification, Topic};
+use tributary_testkit::FakeHttp;
 
-mod kinesis {
-    pub(crate) use aws_sdk_kinesis::Client;
-    pub(crate) use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
-    pub(crate) use aws_sdk_kinesis::types::PutRecordsResultEntry;
+use crate::support::{operations, request, sent};
+
+fn stored(n: usize) -> Value {
+    json!({"SequenceNumber": format!("{n:056}"), "ShardId": "shardId-000000000000"})
 }
 
-fn stored(n: usize) -> kinesis::PutRecordsResultEntry {
-    kinesis::PutRecordsResultEntry::builder()
-        .sequence_number(format!("{n:056}"))
-        .shard_id("shardId-000000000000")
-        .build()
+fn throttled() -> Value {
+    json!({
+        "ErrorCode": "ProvisionedThroughputExceededException",
+        "ErrorMessage": "Rate exceeded for shard shardId-000000000000 in stream raw",
+    })
 }
 
-fn throttled() -> kinesis::PutRecordsResultEntry {
-    kinesis::PutRecordsResultEntry::builder()
-        .error_code("ProvisionedThroughputExceededException")
-        .error_message("Rate exceeded for shard shardId-000000000000 in stream raw")
-        .build()
-}
-
-fn answer(
-    entries: impl IntoIterator<Item = kinesis::PutRecordsResultEntry>,
-) -> kinesis::PutRecordsOutput {
-    kinesis::PutRecordsOutput::builder()
-        .set_records(Some(entries.into_iter().collect()))
-        .build()
-        .unwrap()
+/// Answers a `PutRecords` call with the results of its records.
+fn answer(entries: impl IntoIterator<Item = Value>) -> (u16, String) {
+    let entries: Vec<_> = entries.into_iter().collect();
+    let failed = entries.iter().filter(|it| it.get("ErrorCode").is_some()).count();
+    (200, json!({"FailedRecordCount": failed, "Records": entries}).to_string())
 }
 
 fn records(count: usize) -> Vec<Outbound<StreamRecord>> {
@@ -49,8 +39,19 @@ fn records(count: usize) -> Vec<Outbound<StreamRecord>> {
         .collect()
 }
 
-async fn send(client: kinesis::Client, count: usize, time: Duration) -> Delivery {
-    let producer = Producer::new(Stream::new(client, "raw".into(), 1 << 20));
+/// Returns the `PutRecords` call of the records at these positions.
+fn put_records(positions: impl IntoIterator<Item = usize>) -> (String, Value) {
+    let record = |n| json!({"Data": "ew==", "PartitionKey": format!("A-{n}")});
+    let records: Vec<_> = positions.into_iter().map(record).collect();
+    request("PutRecords", json!({"StreamName": "raw", "Records": records}))
+}
+
+fn stream(http: &FakeHttp) -> Stream {
+    Stream::new(clients::kinesis(&http.sdk_config()), "raw".into(), 1 << 20)
+}
+
+async fn send(http: &FakeHttp, count: usize, time: Duration) -> Delivery {
+    let producer = Producer::new(stream(http));
     producer.send(&records(count), Deadline::after(time)).await.unwrap()
 }
 
@@ -58,100 +59,72 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test(start_paused = true)]
 async fn only_failed_entries_are_retried() {
-    let first = mock!(kinesis::Client::put_records)
-        .match_requests(|request| request.records().len() == 500)
-        .then_output(|| {
-            answer((0..500).map(|n| if n % 13 == 0 && n < 481 { throttled() } else { stored(n) }))
-        });
-    let second = mock!(kinesis::Client::put_records)
-        .match_requests(|request| {
-            let keys = request.records().iter().filter_map(|record| record.partition_key());
-            keys.eq((0..37).map(|n| format!("A-{}", n * 13)))
-        })
-        .then_output(|| answer((0..37).map(stored)));
-    let client = mock_client!(aws_sdk_kinesis, RuleMode::Sequential, [&first, &second]);
+    let first = (0..500).map(|n| if n % 13 == 0 && n < 481 { throttled() } else { stored(n) });
+    let http = FakeHttp::new([answer(first), answer((0..37).map(stored))]);
 
-    let delivery = send(client, 500, MINUTE).await;
+    let delivery = send(&http, 500, MINUTE).await;
 
     assert_eq!((delivery.undelivered.len(), delivery.retried), (0, 37));
-    assert_eq!((first.num_calls(), second.num_calls()), (1, 1));
+    assert_eq!(sent(&http), [put_records(0..500), put_records((0..37).map(|n| n * 13))]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn throttled_or_5xx_call_is_retried() {
-    let body = r#"{"__type":"LimitExceededException","message":"slow down"}"#;
-    let throttled = mock!(kinesis::Client::put_records).then_http_response(move || {
-        HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::from(body))
-    });
-    let failed = mock!(kinesis::Client::put_records).then_http_response(|| {
-        HttpResponse::new(StatusCode::try_from(500).unwrap(), SdkBody::from("{}"))
-    });
-    let taken = mock!(kinesis::Client::put_records).then_output(|| answer((0..3).map(stored)));
-    let client = mock_client!(
-        aws_sdk_kinesis,
-        RuleMode::Sequential,
-        [&throttled, &failed, &taken],
-        |config| config.retry_config(aws_sdk_kinesis::config::retry::RetryConfig::disabled())
-    );
+    let throttled = r#"{"__type":"LimitExceededException","message":"slow down"}"#.to_owned();
+    let failed = (500, "{}".to_owned());
+    let http = FakeHttp::new([(400, throttled), failed, answer((0..3).map(stored))]);
 
-    let delivery = send(client, 3, MINUTE).await;
+    let delivery = send(&http, 3, MINUTE).await;
 
     assert_eq!((delivery.undelivered.len(), delivery.retried), (0, 6));
+    assert_eq!(sent(&http), vec![put_records(0..3); 3]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_short_answer_is_not_trusted() {
-    let short = mock!(kinesis::Client::put_records).then_output(|| answer((0..2).map(stored)));
-    let full = mock!(kinesis::Client::put_records).then_output(|| answer((0..3).map(stored)));
-    let client = mock_client!(aws_sdk_kinesis, RuleMode::Sequential, [&short, &full]);
+    let http = FakeHttp::new([answer((0..2).map(stored)), answer((0..3).map(stored))]);
 
-    let delivery = send(client, 3, MINUTE).await;
+    let delivery = send(&http, 3, MINUTE).await;
 
     assert_eq!((delivery.undelivered.len(), delivery.retried), (0, 3));
+    assert_eq!(sent(&http), vec![put_records(0..3); 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn entry_without_number_or_error_is_not_stored() {
-    let silent = || kinesis::PutRecordsResultEntry::builder().build();
-    let answers = mock!(kinesis::Client::put_records)
-        .then_output(move || answer([stored(0), silent(), stored(2)]));
-    let client = mock_client!(aws_sdk_kinesis, RuleMode::MatchAny, [&answers]);
-    let stream = Stream::new(client, "raw".into(), 1 << 20);
+    let http = FakeHttp::new([answer([stored(0), json!({}), stored(2)])]);
     let records = records(3);
     let entries: Vec<_> = records.iter().map(|outbound| &outbound.entry).collect();
 
-    let verdicts = stream.put(&entries).await.unwrap();
+    let verdicts = stream(&http).put(&entries).await.unwrap();
 
     assert_eq!(
         verdicts,
         [EntryResult::Stored, EntryResult::Failed("no_answer".into()), EntryResult::Stored]
     );
+    assert_eq!(sent(&http), [put_records(0..3)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn near_the_deadline_what_is_left_is_reported() {
-    let answers = mock!(kinesis::Client::put_records)
-        .sequence()
-        .output(|| answer((0..500).map(|n| if n < 499 { stored(n) } else { throttled() })))
-        .output(|| answer([throttled()]))
-        .repeatedly()
-        .build();
-    let client = mock_client!(aws_sdk_kinesis, RuleMode::Sequential, [&answers]);
+    let first = answer((0..500).map(|n| if n < 499 { stored(n) } else { throttled() }));
+    let retries = vec![answer([throttled()]); 100];
+    let http = FakeHttp::new([vec![first], retries].concat());
 
-    let delivery = send(client, 1_200, Duration::from_secs(5)).await;
+    let delivery = send(&http, 1_200, Duration::from_secs(5)).await;
 
     assert_eq!(delivery.undelivered, (499..1_200).collect::<Vec<_>>());
-    assert!(answers.num_calls() > 3, "{} calls", answers.num_calls());
+    let calls = sent(&http);
+    assert!((4..=101).contains(&calls.len()), "{} calls", calls.len());
+    assert_eq!(calls[0], put_records(0..500));
+    assert!(calls[1..].iter().all(|call| *call == put_records([499])), "{:?}", &calls[1..]);
 }
 
 #[tokio::test]
 async fn access_denied_is_a_setup_error() {
     let body = r#"{"__type":"AccessDeniedException","message":"not authorized to perform kinesis:PutRecords"}"#;
-    let denied = mock!(kinesis::Client::put_records).then_http_response(move || {
-        HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::from(body))
-    });
-    let client = mock_client!(aws_sdk_kinesis, RuleMode::MatchAny, [&denied]);
-    let producer = Producer::new(Stream::new(client, "raw".into(), 1 << 20));
+    let http = FakeHttp::new([(400, body)]);
+    let producer = Producer::new(stream(&http));
 
     let error = producer.send(&records(1), Deadline::after(MINUTE)).await.unwrap_err();
 
@@ -159,51 +132,46 @@ async fn access_denied_is_a_setup_error() {
         error.to_string(),
         "kinesis:PutRecords on raw: AccessDeniedException: not authorized to perform kinesis:PutRecords"
     );
-    assert_eq!(denied.num_calls(), 1);
+    assert_eq!(sent(&http), [put_records(0..1)]);
 }
 
 #[tokio::test]
 async fn firehose_answers_for_each_line() {
-    use aws_sdk_firehose::Client;
-    use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
-    use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
-    let answers = mock!(Client::put_record_batch).then_output(|| {
-        let stored = PutRecordBatchResponseEntry::builder().record_id("r1").build();
-        let failed =
-            PutRecordBatchResponseEntry::builder().error_code("ServiceUnavailableException");
-        PutRecordBatchOutput::builder()
-            .failed_put_count(1)
-            .request_responses(stored)
-            .request_responses(failed.build())
-            .build()
-            .unwrap()
-    });
-    let client = mock_client!(aws_sdk_firehose, RuleMode::MatchAny, [&answers]);
+    let answer = r#"{"FailedPutCount":1,"RequestResponses":[{"RecordId":"r1"},{"ErrorCode":"ServiceUnavailableException"}]}"#;
+    let http = FakeHttp::new([(200, answer)]);
+    let client = clients::firehose(&http.sdk_config());
     let quarantine = DeliveryStream::new(client, "quarantine".into());
 
-    let verdicts = quarantine.put(&[&b"{}\n".to_vec(), &b"{}\n".to_vec()]).await.unwrap();
+    let verdicts = quarantine.put(&[&b"{}\n".to_vec(), &b"[]\n".to_vec()]).await.unwrap();
 
     let failed = EntryResult::Failed("ServiceUnavailableException".into());
     assert_eq!(verdicts, [EntryResult::Stored, failed]);
+    let put = json!({
+        "DeliveryStreamName": "quarantine",
+        "Records": [{"Data": "e30K"}, {"Data": "W10K"}],
+    });
+    assert_eq!(sent(&http), [request("PutRecordBatch", put)]);
 }
 
 #[tokio::test]
 async fn sns_answers_match_by_id_sender_fault_rejects() {
-    use aws_sdk_sns::Client;
-    use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
-    use aws_sdk_sns::types::{BatchResultErrorEntry, PublishBatchResultEntry};
-    let answers = mock!(Client::publish_batch).then_output(|| {
-        let failed = |id: &str, sender_fault| {
-            let entry = BatchResultErrorEntry::builder().id(id).sender_fault(sender_fault);
-            entry.code("Broken").build().unwrap()
-        };
-        PublishBatchOutput::builder()
-            .successful(PublishBatchResultEntry::builder().id("2").message_id("m").build())
-            .failed(failed("3", false))
-            .failed(failed("0", true))
-            .build()
-    });
-    let client = mock_client!(aws_sdk_sns, RuleMode::MatchAny, [&answers]);
+    let failed = |id: u8, sender_fault: bool| {
+        format!(
+            "<member><Id>{id}</Id><Code>Broken</Code><SenderFault>{sender_fault}</SenderFault></member>"
+        )
+    };
+    let answer = format!(
+        "<PublishBatchResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\">\
+         <PublishBatchResult>\
+         <Successful><member><Id>2</Id><MessageId>m</MessageId></member></Successful>\
+         <Failed>{}{}</Failed>\
+         </PublishBatchResult>\
+         </PublishBatchResponse>",
+        failed(3, false),
+        failed(0, true),
+    );
+    let http = FakeHttp::new([(200, answer)]);
+    let client = clients::sns(&http.sdk_config());
     let topic = Topic::new(client, "arn:aws:sns:us-east-1:000000000000:alerts".into());
     let notification =
         Notification { subject: "s".into(), message: "m".into(), attributes: Vec::new() };
@@ -213,42 +181,54 @@ async fn sns_answers_match_by_id_sender_fault_rejects() {
     let failed = |code: &str| EntryResult::Failed(code.into());
     let refused = EntryResult::Rejected("Broken".into());
     assert_eq!(verdicts, [refused, failed("no_answer"), EntryResult::Stored, failed("Broken")]);
+    let requests = http.requests();
+    let bodies: Vec<_> = requests.iter().map(|it| String::from_utf8_lossy(&it.body)).collect();
+    let entry = |number: usize| {
+        let field = format!("&PublishBatchRequestEntries.member.{number}");
+        format!("{field}.Id={}{field}.Message=m{field}.Subject=s", number - 1)
+    };
+    let topic = "arn%3Aaws%3Asns%3Aus-east-1%3A000000000000%3Aalerts";
+    let publish = format!("Action=PublishBatch&Version=2010-03-31&TopicArn={topic}");
+    let publish = publish + &[1, 2, 3, 4].map(entry).concat();
+    assert_eq!(bodies, [publish]);
+}
+
+const GET_OBJECT: &str = "GET https://s3.us-east-1.amazonaws.com/b/k?x-id=GetObject";
+
+fn object() -> ObjectName {
+    ObjectName { bucket: "b".into(), key: "k".into(), version_id: None, etag: None }
+}
+
+fn store(http: &FakeHttp) -> S3 {
+    S3::new(clients::s3(&http.sdk_config()))
 }
 
 #[tokio::test]
 async fn s3_errors_map_to_read_errors() {
-    use aws_sdk_s3::Client;
-    let object = ObjectName { bucket: "b".into(), key: "k".into(), version_id: None, etag: None };
     for (status, code, expected) in [
         (404, "NoSuchKey", Some(ReadError::Missing)),
         (404, "NoSuchVersion", Some(ReadError::Missing)),
         (412, "PreconditionFailed", Some(ReadError::Changed)),
         (416, "InvalidRange", None),
     ] {
-        let answers = mock!(Client::get_object).then_http_response(move || {
-            let body = format!("<Error><Code>{code}</Code><Message>m</Message></Error>");
-            HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body))
-        });
-        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&answers]);
+        let body = format!("<Error><Code>{code}</Code><Message>m</Message></Error>");
+        let http = FakeHttp::new([(status, body)]);
 
-        let read = S3::new(client).read(&object, 0..10).await;
+        let read = store(&http).read(&object(), 0..10).await;
 
         assert_eq!(read.as_ref().err(), expected.as_ref(), "{code}");
         assert!(read.is_err() || read.unwrap().bytes.is_empty(), "{code}");
+        assert_eq!(operations(&http), [GET_OBJECT]);
     }
 }
 
 #[tokio::test]
 async fn s3_access_denied_is_a_setup_error() {
-    use aws_sdk_s3::Client;
-    let answers = mock!(Client::get_object).then_http_response(|| {
-        let body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
-        HttpResponse::new(StatusCode::try_from(403).unwrap(), SdkBody::from(body))
-    });
-    let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&answers]);
-    let object = ObjectName { bucket: "b".into(), key: "k".into(), version_id: None, etag: None };
+    let body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+    let http = FakeHttp::new([(403, body)]);
 
-    let error = S3::new(client).read(&object, 0..10).await.unwrap_err();
+    let error = store(&http).read(&object(), 0..10).await.unwrap_err();
 
     assert_eq!(error.to_string(), "s3:GetObject on s3://b/k: AccessDenied: no");
+    assert_eq!(operations(&http), [GET_OBJECT]);
 }

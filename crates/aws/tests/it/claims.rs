@@ -2,19 +2,15 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::body::SdkBody;
 use jiff::Timestamp;
+use serde_json::json;
 use tributary_aws::claims::{Claim, ClaimStatus, ClaimStore, ClaimsTable, RetryingClaims};
+use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::CallError;
+use tributary_testkit::FakeHttp;
 
-use crate::support::answer;
+use crate::support::{CONDITION_FAILED, EMPTY, operations, request, sent};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -27,52 +23,41 @@ fn claim(alert_id: &str) -> Claim {
     Claim { alert_id, owner, lease_until: at(1_068), expires_at: at(2_679_400) }
 }
 
-fn table(rules: &[&Rule]) -> ClaimsTable {
-    let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, rules, |config| {
-        config.retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
-    });
-    ClaimsTable::new(client, "claims".into())
+fn table(http: &FakeHttp) -> ClaimsTable {
+    ClaimsTable::new(clients::dynamodb(&http.sdk_config()), "claims".into())
 }
 
-fn taken() -> Rule {
-    mock!(Client::update_item).then_output(|| UpdateItemOutput::builder().build())
-}
-
-fn text(request: &UpdateItemInput, name: &str) -> Option<String> {
-    let values = request.expression_attribute_values()?;
-    match values.get(name)? {
-        AttributeValue::S(text) | AttributeValue::N(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-async fn status(status: u16, body: &'static str) -> Result<ClaimStatus, CallError> {
-    table(&[&answer(status, body)]).claim(&claim("a"), at(1_000)).await
+async fn status(status: u16, body: &str) -> Result<ClaimStatus, CallError> {
+    let http = FakeHttp::new([(status, body)]);
+    let status = table(&http).claim(&claim("a"), at(1_000)).await;
+    assert_eq!(operations(&http), ["UpdateItem"]);
+    status
 }
 
 #[tokio::test]
 async fn a_claim_is_one_conditional_write() {
-    let rule = mock!(Client::update_item)
-        .match_requests(|request| {
-            let keys = request.key().unwrap();
-            request.table_name() == Some("claims")
-                && keys.len() == 1
-                && keys["alert_id"] == AttributeValue::S("a".into())
-                && request.condition_expression()
-                    == Some(
-                        "attribute_not_exists(alert_id) OR \
-                         (#state = :claimed AND (lease_until <= :now OR #owner = :owner))",
-                    )
-                && request.return_values_on_condition_check_failure()
-                    == Some(&ReturnValuesOnConditionCheckFailure::AllOld)
-                && text(request, ":owner").as_deref() == Some("request-1")
-                && text(request, ":now").as_deref() == Some("1000000")
-                && text(request, ":lease_until").as_deref() == Some("1068000")
-                && text(request, ":expires_at").as_deref() == Some("2679400")
-        })
-        .then_output(|| UpdateItemOutput::builder().build());
+    let http = FakeHttp::new([(200, EMPTY)]);
 
-    assert_eq!(table(&[&rule]).claim(&claim("a"), at(1_000)).await, Ok(ClaimStatus::Claimed));
+    assert_eq!(table(&http).claim(&claim("a"), at(1_000)).await, Ok(ClaimStatus::Claimed));
+
+    let write = json!({
+        "TableName": "claims",
+        "Key": {"alert_id": {"S": "a"}},
+        "ConditionExpression": "attribute_not_exists(alert_id) OR \
+            (#state = :claimed AND (lease_until <= :now OR #owner = :owner))",
+        "UpdateExpression": "SET #state = :claimed, #owner = :owner, \
+            lease_until = :lease_until, expires_at = :expires_at",
+        "ExpressionAttributeNames": {"#state": "state", "#owner": "owner"},
+        "ExpressionAttributeValues": {
+            ":claimed": {"S": "claimed"},
+            ":owner": {"S": "request-1"},
+            ":now": {"N": "1000000"},
+            ":lease_until": {"N": "1068000"},
+            ":expires_at": {"N": "2679400"},
+        },
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    });
+    assert_eq!(sent(&http), [request("UpdateItem", write)]);
 }
 
 #[tokio::test]
@@ -98,10 +83,7 @@ async fn conflicting_item_distinguishes_sent_from_held() {
 
 #[tokio::test]
 async fn failed_condition_without_item_is_retryable() {
-    let bare = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
-        "message":"The conditional request failed"}"#;
-
-    let error = status(400, bare).await.unwrap_err();
+    let error = status(400, CONDITION_FAILED).await.unwrap_err();
 
     assert!(matches!(error, CallError::Retryable { ref code, .. } if code == "no_item"), "{error}");
 }
@@ -140,61 +122,70 @@ async fn missing_or_denied_table_is_named() {
 
 #[tokio::test]
 async fn mark_sent_is_unconditional_release_accepts_condition_failure() {
-    let settle = mock!(Client::update_item)
-        .match_requests(|request| {
-            request.condition_expression().is_none()
-                && text(request, ":sent").as_deref() == Some("sent")
-                && text(request, ":expires_at").as_deref() == Some("2679400")
-        })
-        .then_output(|| UpdateItemOutput::builder().build());
-    let release = mock!(Client::update_item)
-        .match_requests(|request| {
-            request.update_expression() == Some("SET lease_until = :over")
-                && request.condition_expression() == Some("#state = :claimed AND #owner = :owner")
-        })
-        .then_http_response(|| {
-            let body =
-                r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"}"#;
-            HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::from(body))
-        });
-    let table = table(&[&settle, &release]);
+    let failed = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"}"#;
+    let http = FakeHttp::new([(200, EMPTY), (400, failed)]);
+    let table = table(&http);
 
     assert_eq!(table.mark_sent(&claim("a")).await, Ok(()));
     assert_eq!(table.release(&claim("a")).await, Ok(()));
+
+    let mark_sent = json!({
+        "TableName": "claims",
+        "Key": {"alert_id": {"S": "a"}},
+        "UpdateExpression": "SET #state = :sent, #owner = :owner, expires_at = :expires_at",
+        "ExpressionAttributeNames": {"#state": "state", "#owner": "owner"},
+        "ExpressionAttributeValues": {
+            ":sent": {"S": "sent"},
+            ":owner": {"S": "request-1"},
+            ":expires_at": {"N": "2679400"},
+        },
+    });
+    let release = json!({
+        "TableName": "claims",
+        "Key": {"alert_id": {"S": "a"}},
+        "ConditionExpression": "#state = :claimed AND #owner = :owner",
+        "UpdateExpression": "SET lease_until = :over",
+        "ExpressionAttributeNames": {"#state": "state", "#owner": "owner"},
+        "ExpressionAttributeValues": {
+            ":claimed": {"S": "claimed"},
+            ":owner": {"S": "request-1"},
+            ":over": {"N": "0"},
+        },
+    });
+    assert_eq!(sent(&http), [request("UpdateItem", mark_sent), request("UpdateItem", release)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn throttled_claim_is_retried_within_the_deadline() {
-    let throttled = answer(
-        400,
-        r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"m"}"#,
-    );
-    let limited = answer(
-        400,
-        r#"{"__type":"com.amazonaws.dynamodb.v20120810#RequestLimitExceeded","message":"m"}"#,
-    );
-    let failed =
-        answer(500, r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#);
-    let claimant = RetryingClaims::new(table(&[&throttled, &limited, &failed, &taken()]));
+    let throttled = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"m"}"#;
+    let limited =
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#RequestLimitExceeded","message":"m"}"#;
+    let failed = r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#;
+    let http = FakeHttp::new([(400, throttled), (400, limited), (500, failed), (200, EMPTY)]);
+    let claimant = RetryingClaims::new(table(&http));
 
     let statuses = claimant.claim(&[claim("a")], || at(1_000), Deadline::after(MINUTE)).await;
 
     assert_eq!(statuses, [Ok(ClaimStatus::Claimed)]);
-    let down = mock!(Client::update_item).sequence().http_status(500, None).repeatedly().build();
-    let claimant = RetryingClaims::new(table(&[&down]));
+    assert_eq!(operations(&http), ["UpdateItem"; 4]);
+
+    let down = FakeHttp::new(vec![(500, ""); 100]);
+    let claimant = RetryingClaims::new(table(&down));
     let statuses = claimant.claim(&[claim("a")], || at(1_000), Deadline::after(MINUTE)).await;
     assert!(matches!(statuses[..], [Err(CallError::Retryable { .. })]), "{statuses:?}");
-    assert!(down.num_calls() > 5, "{}", down.num_calls());
+    let calls = operations(&down);
+    assert!((6..=100).contains(&calls.len()), "{} calls", calls.len());
+    assert!(calls.iter().all(|it| it == "UpdateItem"), "{calls:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_time_nothing_is_asked() {
-    let rule = taken();
-    let claimant = RetryingClaims::new(table(&[&rule]));
+    let http = FakeHttp::new([(200, EMPTY)]);
+    let claimant = RetryingClaims::new(table(&http));
 
     let statuses =
         claimant.claim(&[claim("a")], || at(1_000), Deadline::after(Duration::ZERO)).await;
 
     assert!(matches!(statuses[..], [Err(CallError::Retryable { .. })]), "{statuses:?}");
-    assert_eq!(rule.num_calls(), 0);
+    assert_eq!(http.requests(), []);
 }

@@ -1,79 +1,73 @@
 //! `WindowTable` against recorded SDK answers: the condition of each write, and the result of a
 //! failed one.
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
-use aws_sdk_dynamodb::types::AttributeValue;
-use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::body::SdkBody;
 use jiff::Timestamp;
+use serde_json::{Value, json};
+use tributary_aws::clients;
 use tributary_aws::error::CallError;
 use tributary_aws::windows::{Item, ItemKey, WindowStore, WindowTable, Written};
+use tributary_testkit::FakeHttp;
 
-const REFUSED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"The conditional request failed"}"#;
+use crate::support::{CONDITION_FAILED, EMPTY, request, sent};
+
 const NO_TABLE: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"no such table"}"#;
 
-fn table(rules: &[&Rule]) -> WindowTable {
-    let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, rules, |config| {
-        config.retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
-    });
-    WindowTable::new(client, "windows".into())
+fn table(http: &FakeHttp) -> WindowTable {
+    WindowTable::new(clients::dynamodb(&http.sdk_config()), "windows".into())
 }
 
 fn noon() -> Timestamp {
     "2026-11-20T12:00:00Z".parse().unwrap()
 }
 
-fn bad(body: &'static str) -> HttpResponse {
-    HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::from(body))
-}
-
-fn is_keyed(request: &UpdateItemInput, sort: &str) -> bool {
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    request.key().is_some_and(|keys| {
-        keys["pk"] == text("clock#telemetry/event") && keys["sk"] == text(sort) && keys.len() == 2
+fn touch() -> Value {
+    json!({
+        "TableName": "windows",
+        "Key": {"pk": {"S": "clock#telemetry/event"}, "sk": {"S": "shard#shardId-000000000001"}},
+        "ConditionExpression": "seen_at < :seen_at",
+        "UpdateExpression": "SET seen_at = :seen_at",
+        "ExpressionAttributeValues": {":seen_at": {"N": "1795176000000"}},
     })
 }
 
 #[tokio::test]
 async fn touch_shard_leaves_the_watermark() {
-    let taken = mock!(Client::update_item)
-        .match_requests(|request| {
-            is_keyed(request, "shard#shardId-000000000001")
-                && request.update_expression() == Some("SET seen_at = :seen_at")
-                && request.condition_expression() == Some("seen_at < :seen_at")
-                && request.expression_attribute_values().unwrap()[":seen_at"]
-                    == AttributeValue::N("1795176000000".to_owned())
-        })
-        .then_output(|| UpdateItemOutput::builder().build());
+    let http = FakeHttp::new([(200, EMPTY)]);
 
-    table(&[&taken]).touch_shard("telemetry/event", "shardId-000000000001", noon()).await.unwrap();
+    table(&http).touch_shard("telemetry/event", "shardId-000000000001", noon()).await.unwrap();
 
-    assert_eq!(taken.num_calls(), 1);
+    assert_eq!(sent(&http), [request("UpdateItem", touch())]);
 }
 
 #[tokio::test]
 async fn newer_shard_state_needs_no_update() {
-    let refused = mock!(Client::update_item).then_http_response(|| bad(REFUSED));
-    let asleep = table(&[&refused]);
-    assert_eq!(asleep.touch_shard("telemetry/event", "shardId-000000000001", noon()).await, Ok(()));
+    let http = FakeHttp::new([(400, CONDITION_FAILED), (400, CONDITION_FAILED), (400, NO_TABLE)]);
+    let table = table(&http);
 
-    let refused = mock!(Client::update_item)
-        .match_requests(|request| is_keyed(request, "all"))
-        .then_http_response(|| bad(REFUSED));
-    assert_eq!(table(&[&refused]).raise_watermark("telemetry/event", noon()).await, Ok(()));
-
-    let missing = mock!(Client::update_item).then_http_response(|| bad(NO_TABLE));
-    let error = table(&[&missing]).raise_watermark("telemetry/event", noon()).await.unwrap_err();
+    let touched = table.touch_shard("telemetry/event", "shardId-000000000001", noon()).await;
+    assert_eq!(touched, Ok(()));
+    assert_eq!(table.raise_watermark("telemetry/event", noon()).await, Ok(()));
+    let error = table.raise_watermark("telemetry/event", noon()).await.unwrap_err();
     assert!(matches!(&error, CallError::Setup(it) if it.resource == "windows"), "{error}");
+
+    let raise = json!({
+        "TableName": "windows",
+        "Key": {"pk": {"S": "clock#telemetry/event"}, "sk": {"S": "all"}},
+        "ConditionExpression": "attribute_not_exists(pk) OR nanoseconds < :nanoseconds",
+        "UpdateExpression": "SET watermark = :watermark, nanoseconds = :nanoseconds",
+        "ExpressionAttributeValues": {
+            ":watermark": {"S": "2026-11-20T12:00:00Z"},
+            ":nanoseconds": {"N": "1795176000000000000"},
+        },
+    });
+    let expected = [touch(), raise.clone(), raise].map(|body| request("UpdateItem", body));
+    assert_eq!(sent(&http), expected);
 }
 
 #[tokio::test]
 async fn window_write_requires_the_version_read() {
     let key = ItemKey { spec: "telemetry-1m".into(), group: "device-1".into(), start: noon() };
+    let bucket = format!("telemetry-1m#{}", key.bucket());
     let item = |version| Item {
         key: key.clone(),
         version,
@@ -81,17 +75,30 @@ async fn window_write_requires_the_version_read() {
         expires_at: None,
         body: "{}".into(),
     };
-    let conditions = ["attribute_not_exists(pk)", "version = :before"];
-    for (version, condition) in [(1, conditions[0]), (7, conditions[1])] {
-        let taken = mock!(Client::put_item)
-            .match_requests(move |request| {
-                let start = request.item().unwrap()["sk"].as_s().unwrap();
-                request.condition_expression() == Some(condition) && start == "2026-11-20T12:00:00Z"
-            })
-            .then_output(|| PutItemOutput::builder().build());
-        assert_eq!(table(&[&taken]).write(&item(version)).await, Ok(Written::Stored));
-    }
+    let put = |version: &str, condition: &str| {
+        json!({
+            "TableName": "windows",
+            "Item": {
+                "pk": {"S": "telemetry-1m#device-1"},
+                "sk": {"S": "2026-11-20T12:00:00Z"},
+                "version": {"N": version},
+                "body": {"S": "{}"},
+                "due_in": {"S": bucket},
+                "due": {"N": "1795176000000"},
+            },
+            "ConditionExpression": condition,
+        })
+    };
+    let http = FakeHttp::new([(200, EMPTY), (200, EMPTY), (400, CONDITION_FAILED)]);
+    let table = table(&http);
 
-    let refused = mock!(Client::put_item).then_http_response(|| bad(REFUSED));
-    assert_eq!(table(&[&refused]).write(&item(7)).await, Ok(Written::Conflict));
+    assert_eq!(table.write(&item(1)).await, Ok(Written::Stored));
+    assert_eq!(table.write(&item(7)).await, Ok(Written::Stored));
+    assert_eq!(table.write(&item(7)).await, Ok(Written::Conflict));
+
+    let first = put("1", "attribute_not_exists(pk)");
+    let mut next = put("7", "version = :before");
+    next["ExpressionAttributeValues"] = json!({":before": {"N": "6"}});
+    let expected = [first, next.clone(), next].map(|body| request("PutItem", body));
+    assert_eq!(sent(&http), expected);
 }

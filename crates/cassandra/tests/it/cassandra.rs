@@ -12,9 +12,10 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use scylla::client::session_builder::SessionBuilder;
 use serde_json::Value;
+use tributary_aws::clients::SdkConfig;
 use tributary_aws::error::CallError;
 use tributary_aws::windows::{Item, ItemKey, Range, WindowStore, Written};
-use tributary_cassandra::{Access, CassandraWindows, Cluster};
+use tributary_cassandra::{CassandraWindows, ClusterConfig};
 use tributary_testkit::Faults;
 use tributary_testkit::service::SimWindows;
 
@@ -75,15 +76,13 @@ impl Node {
         self.known[name].as_str().unwrap().to_owned()
     }
 
-    fn cluster(&self, keyspace: &str, password: &str) -> Cluster {
-        Cluster {
+    fn cluster(&self, keyspace: &str, password: &str) -> ClusterConfig {
+        ClusterConfig::Cassandra {
             keyspace: keyspace.to_owned(),
-            access: Access::Password {
-                nodes: vec![self.text("node")],
-                datacenter: None,
-                user: self.text("user"),
-                password: password.to_owned(),
-            },
+            nodes: vec![self.text("node")],
+            datacenter: None,
+            user: self.text("user"),
+            password: password.to_owned(),
         }
     }
 
@@ -145,17 +144,13 @@ fn is_set_up<T: Debug>(answer: Result<T, CallError>, code: &str) {
 async fn a_real_cassandra_behaves_and_may_be_killed() {
     let Some(node) = Node::start() else { return };
     let started = Instant::now();
-    let password = node.text("password");
-    is_set_up(
-        CassandraWindows::connect(&node.cluster("nowhere", &password), Timestamp::now).await,
-        "invalid",
-    );
-    let refused =
-        CassandraWindows::connect(&node.cluster("nowhere", "wrong"), Timestamp::now).await;
+    let (password, sdk) = (node.text("password"), SdkConfig::builder().build());
+    is_set_up(node.cluster("nowhere", &password).open(&sdk).await, "invalid");
+    let refused = node.cluster("nowhere", "wrong").open(&sdk).await;
     is_set_up(refused, "bad_credentials");
     node.make("tributary").await;
     let cluster = node.cluster("tributary", &password);
-    let store = CassandraWindows::connect(&cluster, Timestamp::now).await.unwrap();
+    let store = cluster.open(&sdk).await.unwrap();
 
     behaves(&store).await;
     note(&format!("the behaviours took {:.1} s", started.elapsed().as_secs_f64()));
@@ -163,7 +158,7 @@ async fn a_real_cassandra_behaves_and_may_be_killed() {
     what_was_announced_and_never_written_is_not_due(&node, &store).await;
     a_device_with_many_windows_is_read_page_by_page(&store).await;
     // Two functions, each with its own connection to the node.
-    let other = CassandraWindows::connect(&cluster, Timestamp::now).await.unwrap();
+    let other = cluster.open(&sdk).await.unwrap();
     a_node_that_is_killed_loses_nothing(&node, [&store, &other]).await;
     nobody_who_answers_is_plumbing(&node, &cluster, &store).await;
 }
@@ -296,11 +291,15 @@ async fn a_node_that_is_killed_loses_nothing(node: &Node, stores: [&CassandraWin
     ));
 }
 
-async fn nobody_who_answers_is_plumbing(node: &Node, cluster: &Cluster, store: &CassandraWindows) {
+async fn nobody_who_answers_is_plumbing(
+    node: &Node,
+    cluster: &ClusterConfig,
+    store: &CassandraWindows,
+) {
     assert_eq!(node.tool("kill").unwrap()["running"], false);
 
     let read = store.read(&[key("killed", "sensor-00", 0)]).await;
-    let connected = CassandraWindows::connect(cluster, Timestamp::now).await;
+    let connected = cluster.open(&SdkConfig::builder().build()).await;
 
     for error in [read.map(|_| ()).unwrap_err(), connected.map(|_| ()).unwrap_err()] {
         assert!(matches!(error, CallError::Retryable { .. }), "{error:?}");

@@ -9,7 +9,7 @@ use tributary_aws::clients::SdkConfig;
 use tributary_model::counts::BatchCounts;
 use tributary_operate::reconciliation::{FunctionSeries, TimeRange};
 
-use crate::progress::Steps;
+use crate::progress::Progress;
 use crate::stack::{Stack, why};
 
 /// Filter pattern: every batch line contains this word, and few other lines do.
@@ -26,14 +26,13 @@ pub(super) async fn read(
 ) -> Result<Vec<FunctionSeries>> {
     let client = Client::new(config);
     let functions = stack.functions();
-    let mut progress = Steps::new(functions.len() as u64, "logs");
+    let mut progress = Progress::of_steps(functions.len() as u64, "logs");
     let mut found = Vec::new();
     for (name, function) in functions {
         let points = points(&client, &format!("/aws/lambda/{function}"), &name, window).await?;
         found.push(FunctionSeries { name, points });
-        progress.advance(1);
+        progress.step();
     }
-    progress.finish();
     Ok(found)
 }
 

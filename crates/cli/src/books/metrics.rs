@@ -1,6 +1,6 @@
 //! Batch counts from CloudWatch metrics, and the counts of event source mappings.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
 use aws_sdk_cloudwatch::Client;
@@ -19,9 +19,9 @@ use crate::stack::{Stack, why};
 const MAX_QUERIES: usize = 500;
 
 /// Metric name and the field that holds its value.
-type Count<C> = (&'static str, fn(&mut C) -> &mut u64);
+pub(super) type Count<C> = (&'static str, fn(&mut C) -> &mut u64);
 
-const COUNTS: [Count<BatchCounts>; 6] = [
+pub(super) const COUNTS: [Count<BatchCounts>; 6] = [
     ("in", |it| &mut it.received),
     ("out", |it| &mut it.delivered),
     ("quarantined", |it| &mut it.quarantined),
@@ -33,7 +33,7 @@ const COUNTS: [Count<BatchCounts>; 6] = [
 /// Metrics of an event source mapping.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics>
-const MAPPING: [Count<MappingCounts>; 6] = [
+pub(super) const MAPPING: [Count<MappingCounts>; 6] = [
     ("PolledEventCount", |it| &mut it.polled),
     ("FilteredOutEventCount", |it| &mut it.filtered_out),
     ("InvokedEventCount", |it| &mut it.invoked),
@@ -41,13 +41,6 @@ const MAPPING: [Count<MappingCounts>; 6] = [
     ("DroppedEventCount", |it| &mut it.dropped),
     ("OnFailureDestinationDeliveredEventCount", |it| &mut it.parked),
 ];
-
-/// Metric to query.
-struct Series {
-    namespace: String,
-    metric: &'static str,
-    dimension: (&'static str, String),
-}
 
 /// Returns the shortest period that CloudWatch still stores for metrics as old as `since`.
 pub(super) fn period(since: Timestamp, now: Timestamp) -> SignedDuration {
@@ -67,25 +60,14 @@ pub(super) async fn read(
 ) -> Result<(Vec<FunctionSeries>, Vec<MappingSeries>)> {
     let namespace = stack.output("MetricsNamespace")?;
     let (names, mappings) = (stack.functions(), mappings(config, stack).await?);
-    let of_functions = names.iter().flat_map(|(name, _)| {
-        let series = |(metric, _): &Count<BatchCounts>| Series {
-            namespace: namespace.to_owned(),
-            metric,
-            dimension: ("function", name.clone()),
-        };
-        COUNTS.each_ref().map(series)
-    });
-    let of_mappings = mappings.iter().flat_map(|(uuid, _)| {
-        let series = |(metric, _): &Count<MappingCounts>| Series {
-            namespace: "AWS/Lambda".to_owned(),
-            metric,
-            dimension: ("EventSourceMappingUUID", uuid.clone()),
-        };
-        MAPPING.each_ref().map(series)
-    });
-    let series: Vec<_> = of_functions.chain(of_mappings).collect();
+    let of_functions =
+        names.iter().flat_map(|(name, _)| series(&COUNTS, namespace, ("function", name)));
+    let of_mappings = mappings
+        .iter()
+        .flat_map(|(uuid, _)| series(&MAPPING, "AWS/Lambda", ("EventSourceMappingUUID", uuid)));
+    let all = of_functions.chain(of_mappings);
     let client = Client::new(config);
-    let values = values(&client, &series, window, period(window.since, Timestamp::now())).await?;
+    let values = values(&client, all, window, period(window.since, Timestamp::now())).await?;
 
     let (of_functions, of_mappings) = values.split_at(names.len() * COUNTS.len());
     let functions = names.into_iter().zip(of_functions.chunks(COUNTS.len()));
@@ -97,6 +79,18 @@ pub(super) async fn read(
         .map(|((_, counts), values)| MappingSeries { points: points(&MAPPING, values), ..counts })
         .collect();
     Ok((functions, mappings))
+}
+
+/// Returns the metrics `counts` of one function or mapping.
+fn series<C>(
+    counts: &[Count<C>],
+    namespace: &str,
+    (name, value): (&str, &str),
+) -> impl Iterator<Item = Metric> {
+    let metric = Metric::builder()
+        .namespace(namespace)
+        .dimensions(Dimension::builder().name(name).value(value).build());
+    counts.iter().map(move |(name, _)| metric.clone().metric_name(*name).build())
 }
 
 /// Merges the values of several metrics by time.
@@ -137,8 +131,8 @@ async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, Mapp
                 Some(topic) => topic.clone(),
                 None => arn.rsplit([':', '/']).next().unwrap_or_default().to_owned(),
             };
-            found
-                .push((uuid, MappingSeries { function: name.clone(), source, points: Vec::new() }));
+            let series = MappingSeries { function: name.clone(), source, points: Vec::new() };
+            found.push((uuid, series));
         }
     }
     Ok(found)
@@ -147,61 +141,52 @@ async fn mappings(config: &SdkConfig, stack: &Stack) -> Result<Vec<(String, Mapp
 /// Reads the sums of each metric per period.
 async fn values(
     client: &Client,
-    series: &[Series],
+    series: impl IntoIterator<Item = Metric>,
     window: TimeRange,
     period: SignedDuration,
 ) -> Result<Vec<Vec<(Timestamp, f64)>>> {
     let first = window.since.checked_sub(window.slack).unwrap_or(window.since);
     let first = super::floor(first, period)?;
-    let mut values = vec![Vec::new(); series.len()];
-    for (chunk, part) in series.chunks(MAX_QUERIES).enumerate() {
-        let queries = part.iter().enumerate().map(|(number, series)| query(number, series, period));
+    let queries: Vec<_> =
+        series.into_iter().enumerate().map(|(id, metric)| query(id, metric, period)).collect();
+    let mut values = vec![Vec::new(); queries.len()];
+    for part in queries.chunks(MAX_QUERIES) {
         let request = client
             .get_metric_data()
-            .set_metric_data_queries(Some(queries.collect()))
+            .set_metric_data_queries(Some(part.to_vec()))
             .start_time(DateTime::from_secs(first.as_second()))
             .end_time(DateTime::from_secs(window.until.as_second()));
         let mut pages = request.into_paginator().send();
-        let numbers: HashMap<_, _> = (0..part.len()).map(|number| (id(number), number)).collect();
         while let Some(page) = pages.next().await {
             let page =
                 page.map_err(|error| anyhow!("the metrics cannot be read: {}", why(&error)))?;
             for result in page.metric_data_results.unwrap_or_default() {
-                let number = result.id.as_ref().and_then(|id| numbers.get(id));
-                let Some(number) = number else { continue };
+                let number = result.id.as_deref().and_then(|id| id.strip_prefix('s')?.parse().ok());
+                let found = number.and_then(|number: usize| values.get_mut(number));
+                let Some(found) = found else { continue };
                 let times = result.timestamps.unwrap_or_default();
                 let points = times.iter().zip(result.values.unwrap_or_default());
-                let points = points.filter_map(|(time, value)| {
+                found.extend(points.filter_map(|(time, value)| {
                     Some((Timestamp::from_second(time.secs()).ok()?, value))
-                });
-                values[chunk * MAX_QUERIES + number].extend(points);
+                }));
             }
         }
     }
     Ok(values)
 }
 
-fn id(number: usize) -> String {
-    format!("s{number}")
-}
-
-fn query(number: usize, series: &Series, period: SignedDuration) -> MetricDataQuery {
-    let (name, value) = &series.dimension;
-    let metric = Metric::builder()
-        .namespace(&series.namespace)
-        .metric_name(series.metric)
-        .dimensions(Dimension::builder().name(*name).value(value).build())
-        .build();
+fn query(number: usize, metric: Metric, period: SignedDuration) -> MetricDataQuery {
     let seconds = i32::try_from(period.as_secs()).unwrap_or(60);
     let stat = MetricStat::builder().metric(metric).period(seconds).stat("Sum").build();
-    MetricDataQuery::builder().id(id(number)).metric_stat(stat).build()
+    MetricDataQuery::builder().id(format!("s{number}")).metric_stat(stat).build()
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataOutput;
-    use aws_sdk_cloudwatch::types::MetricDataResult;
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use aws_smithy_cbor::data::Type;
+    use aws_smithy_cbor::{Decoder, Encoder};
+    use serde_json::{Value, json};
+    use tributary_testkit::FakeHttp;
 
     use super::*;
 
@@ -209,54 +194,63 @@ mod tests {
         Timestamp::from_second(1_795_168_800 + second).unwrap()
     }
 
-    fn result(id: &str, points: &[(i64, f64)]) -> MetricDataResult {
-        let times = points.iter().map(|(second, _)| DateTime::from_secs(at(*second).as_second()));
-        let values = points.iter().map(|(_, value)| *value);
-        MetricDataResult::builder()
-            .id(id)
-            .set_timestamps(Some(times.collect()))
-            .set_values(Some(values.collect()))
-            .build()
+    /// Values of one metric: id, and seconds with values.
+    type Points<'a> = (&'a str, &'a [(i64, f64)]);
+
+    /// Returns the CBOR of a page of results.
+    fn page(results: &[Points<'_>], next_token: Option<&str>) -> Vec<u8> {
+        let mut page = Encoder::new(Vec::new());
+        page.begin_map().str("MetricDataResults").array(results.len());
+        for (id, points) in results {
+            page.map(3).str("Id").str(id).str("Timestamps").array(points.len());
+            for (second, _) in *points {
+                page.timestamp(&DateTime::from_secs(at(*second).as_second()));
+            }
+            page.str("Values").array(points.len());
+            for (_, value) in *points {
+                page.double(*value);
+            }
+        }
+        if let Some(token) = next_token {
+            page.str("NextToken").str(token);
+        }
+        page.end();
+        page.into_writer()
+    }
+
+    /// Decodes the next CBOR value; a timestamp becomes its seconds.
+    fn decode(from: &mut Decoder<'_>) -> Value {
+        match from.datatype().unwrap() {
+            Type::String => from.string().unwrap().into(),
+            Type::Tag => from.timestamp().unwrap().secs().into(),
+            Type::Array => {
+                let length = from.list().unwrap().unwrap();
+                (0..length).map(|_| decode(from)).collect()
+            }
+            Type::MapIndef => {
+                assert_eq!(from.map().unwrap(), None);
+                let mut fields = serde_json::Map::new();
+                while from.datatype().unwrap() != Type::Break {
+                    fields.insert(from.string().unwrap(), decode(from));
+                }
+                from.skip().unwrap();
+                fields.into()
+            }
+            _ => from.long().unwrap().into(),
+        }
     }
 
     #[tokio::test]
     async fn metric_pages_merge_into_counts_per_minute() {
-        let first = mock!(Client::get_metric_data)
-            .match_requests(|request| {
-                let queries = request.metric_data_queries();
-                let metric = queries[1].metric_stat().unwrap().metric().unwrap();
-                let dimension = &metric.dimensions()[0];
-                request.next_token().is_none()
-                    && queries.len() == 6
-                    && request.start_time().unwrap().secs() == at(-300).as_second()
-                    && request.end_time().unwrap().secs() == at(3_600).as_second()
-                    && metric.metric_name() == Some("out")
-                    && (dimension.name(), dimension.value())
-                        == (Some("function"), Some("transform"))
-            })
-            .then_output(|| {
-                GetMetricDataOutput::builder()
-                    .metric_data_results(result("s0", &[(60, 10.0), (0, 3.0)]))
-                    .metric_data_results(result("s1", &[(60, 9.0), (0, 3.0)]))
-                    .next_token("more")
-                    .build()
-            });
-        let second = mock!(Client::get_metric_data)
-            .match_requests(|request| request.next_token() == Some("more"))
-            .then_output(|| {
-                let results = [result("s2", &[(60, 1.0)]), result("s0", &[(120, 1.0)])];
-                GetMetricDataOutput::builder().set_metric_data_results(Some(results.into())).build()
-            });
-        let client = mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, [&first, &second]);
-        let series = COUNTS.map(|(metric, _)| Series {
-            namespace: "Tributary/dev".to_owned(),
-            metric,
-            dimension: ("function", "transform".to_owned()),
-        });
+        let first = [("s0", &[(60, 10.0), (0, 3.0)][..]), ("s1", &[(60, 9.0), (0, 3.0)])];
+        let second = [("s2", &[(60, 1.0)][..]), ("s0", &[(120, 1.0)])];
+        let http = FakeHttp::new([(200, page(&first, Some("more"))), (200, page(&second, None))]);
+        let client = Client::new(&http.sdk_config());
+        let series = series(&COUNTS, "Tributary/dev", ("function", "transform"));
         let window =
             TimeRange { since: at(0), until: at(3_600), slack: SignedDuration::from_secs(300) };
 
-        let values = values(&client, &series, window, SignedDuration::from_mins(1)).await.unwrap();
+        let values = values(&client, series, window, SignedDuration::from_mins(1)).await.unwrap();
 
         let counts = |received, delivered, quarantined| BatchCounts {
             received,
@@ -267,6 +261,28 @@ mod tests {
         let expected =
             vec![(at(0), counts(3, 3, 0)), (at(60), counts(10, 9, 1)), (at(120), counts(1, 0, 0))];
         assert_eq!(points(&COUNTS, &values), expected);
+        let metrics = ["in", "out", "quarantined", "filtered", "late", "undelivered"];
+        let query = |(number, metric)| {
+            let dimensions = json!([{"Name": "function", "Value": "transform"}]);
+            let metric = json!({
+                "Namespace": "Tributary/dev",
+                "MetricName": metric,
+                "Dimensions": dimensions,
+            });
+            let stat = json!({"Metric": metric, "Period": 60, "Stat": "Sum"});
+            json!({"Id": format!("s{number}"), "MetricStat": stat})
+        };
+        let request = json!({
+            "MetricDataQueries": metrics.into_iter().enumerate().map(query).collect::<Value>(),
+            "StartTime": at(-300).as_second(),
+            "EndTime": at(3_600).as_second(),
+        });
+        let mut next = request.clone();
+        next["NextToken"] = "more".into();
+        let requests = http.requests();
+        assert!(requests.iter().all(|it| it.operation.ends_with("/operation/GetMetricData")));
+        let sent: Vec<_> = requests.iter().map(|it| decode(&mut Decoder::new(&it.body))).collect();
+        assert_eq!(sent, [request, next]);
     }
 
     #[test]

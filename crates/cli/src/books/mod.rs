@@ -2,24 +2,24 @@
 
 mod logs;
 mod metrics;
-mod table;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use jiff::{SignedDuration, Timestamp, Unit};
-use tokio::runtime;
-use tributary_aws::clients;
+use tributary_aws::clients::SdkConfig;
 use tributary_model::time;
 use tributary_operate::reconciliation::{
     FunctionSeries, MappingSeries, Reconciliation, Stream, TimeRange,
 };
 
+use self::metrics::{COUNTS, MAPPING};
 use crate::output::print_line;
-use crate::stack::Stack;
+use crate::stack::{Stack, with_aws};
 use crate::summary::Format;
+use crate::table;
 use crate::units;
 
 /// Streams of a stack, with the functions at their two ends.
@@ -82,14 +82,10 @@ enum From {
 /// read errors and bad arguments.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let window = arguments.window(Timestamp::now())?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("nothing can be read")?;
-    let (functions, mappings) = runtime.block_on(arguments.read(window))?;
+    let (functions, mappings) = with_aws(async |config| arguments.read(config, window).await)?;
     let reconciliation = Reconciliation::of(&STREAMS, &functions, &mappings, window);
-    print_line(&match arguments.format {
-        Format::Table => table::table(&reconciliation, arguments, window),
-        Format::Json => serde_json::to_string(&reconciliation)?,
-    })?;
+    let table = || table(&reconciliation, arguments, window);
+    print_line(&arguments.format.text(&reconciliation, table)?)?;
     Ok(if reconciliation.is_balanced() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -104,21 +100,22 @@ impl Arguments {
             since = floor(since, period)?;
             until = floor(until, period)?;
         }
-        if since >= until {
-            bail!("{since:.0} to {until:.0} is no time range: --since must be before --until");
-        }
+        units::check_order(Some(since), Some(until))?;
         if until.duration_since(since) <= slack {
             bail!("{since:.0} to {until:.0} is no longer than the slack of {} s", slack.as_secs());
         }
         Ok(TimeRange { since, until, slack })
     }
 
-    async fn read(&self, window: TimeRange) -> Result<(Vec<FunctionSeries>, Vec<MappingSeries>)> {
-        let config = clients::load().await;
-        let stack = Stack::read(&config, &self.stack).await?;
+    async fn read(
+        &self,
+        config: &SdkConfig,
+        window: TimeRange,
+    ) -> Result<(Vec<FunctionSeries>, Vec<MappingSeries>)> {
+        let stack = Stack::read(config, &self.stack).await?;
         match self.from {
-            From::Metrics => metrics::read(&config, &stack, window).await,
-            From::Logs => Ok((logs::read(&config, &stack, window).await?, Vec::new())),
+            From::Metrics => metrics::read(config, &stack, window).await,
+            From::Logs => Ok((logs::read(config, &stack, window).await?, Vec::new())),
         }
     }
 }
@@ -128,4 +125,59 @@ fn floor(time: Timestamp, period: SignedDuration) -> Result<Timestamp> {
     let seconds = period.as_secs();
     let number = time::period(time.round(Unit::Second)?, seconds);
     Ok(Timestamp::from_second(number * seconds)?)
+}
+
+/// Returns the table of the batch counts and the reconciliation.
+fn table(reconciliation: &Reconciliation, arguments: &Arguments, window: TimeRange) -> String {
+    let from = match arguments.from {
+        From::Metrics => "metrics",
+        From::Logs => "logs",
+    };
+    let TimeRange { since, until, slack } = window;
+    let name = &arguments.stack;
+    let mut parts = vec![format!(" The books of {name}, {since:.0} to {until:.0}, from {from}")];
+
+    let head = ["function"].into_iter().chain(COUNTS.map(|(name, _)| name));
+    let rows = reconciliation.functions.iter().map(|it| {
+        let mut counts = it.counts;
+        ([it.function.as_str()], COUNTS.map(|(_, field)| *field(&mut counts)))
+    });
+    parts.extend(part(head, rows));
+
+    let head = ["stream", "to", "put", "under way", "taken"];
+    let rows = reconciliation.streams.iter();
+    let rows = rows.map(|it| ([it.stream, it.consumer], [it.put, it.under_way, it.taken]));
+    parts.extend(part(head, rows));
+
+    let head = ["mapping of", "to", "polled", "filtered", "invoked", "failed", "dropped", "parked"];
+    let rows = reconciliation.mappings.iter().map(|it| {
+        let mut counts = it.counts;
+        let names = [it.source.as_str(), &it.function];
+        (names, MAPPING.map(|(_, field)| *field(&mut counts)))
+    });
+    parts.extend(part(head, rows));
+
+    if !reconciliation.notes.is_empty() {
+        parts.push(format!(" note: {}", reconciliation.notes.join("\n note: ")));
+    }
+    let slack = slack.as_secs();
+    parts.push(if reconciliation.is_balanced() {
+        format!(" The books balance; what is put in the last {slack} s may be under way.")
+    } else {
+        format!(" THE BOOKS DO NOT BALANCE:\n   {}", reconciliation.faults.join("\n   "))
+    });
+    let parts: Vec<_> = parts.iter().map(|part| part.trim_end()).collect();
+    parts.join("\n\n")
+}
+
+/// Returns a table with names aligned left and counts aligned right, or `None` without rows.
+fn part<'a, const NAMES: usize, const COUNTS: usize>(
+    head: impl IntoIterator<Item = &'static str>,
+    rows: impl Iterator<Item = ([&'a str; NAMES], [u64; COUNTS])>,
+) -> Option<String> {
+    let mut table = table::table(head, NAMES..NAMES + COUNTS);
+    table.add_rows(rows.map(|(names, counts)| {
+        names.map(str::to_owned).into_iter().chain(counts.map(table::shown))
+    }));
+    (!table.is_empty()).then(|| table.trim_fmt())
 }

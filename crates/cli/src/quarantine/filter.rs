@@ -122,28 +122,20 @@ impl RowFilter {
 
 /// Parses a code.
 fn code(text: &str) -> Result<Code, String> {
-    Code::ALL.into_iter().find(|code| code.as_str() == text).ok_or_else(|| {
-        format!("there is no code {text:?}; there are {}", Code::ALL.map(Code::as_str).join(", "))
+    let found = Code::ALL.into_iter().find(|(_, name)| *name == text);
+    found.map(|(code, _)| code).ok_or_else(|| {
+        let names = Code::ALL.map(|(_, name)| name).join(", ");
+        format!("there is no code {text:?}; there are {names}")
     })
 }
 
 /// Returns whether `text` matches `glob`, in which `*` stands for any text.
-fn is_like(text: &str, glob: &str) -> bool {
-    let mut parts = glob.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    true
+fn is_like<'t>(text: &'t str, glob: &str) -> bool {
+    let Some((first, rest)) = glob.split_once('*') else { return text == glob };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let inner = text.strip_prefix(first).and_then(|text| text.strip_suffix(last));
+    let after = |text: &'t str, part| text.split_once(part).map(|(_, after)| after);
+    inner.and_then(|text| middle.split('*').try_fold(text, after)).is_some()
 }
 
 #[cfg(test)]

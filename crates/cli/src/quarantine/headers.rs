@@ -1,6 +1,7 @@
 //! CSV columns of the objects that bad rows came from. Each object is read once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::s3::{ObjectName, ObjectStore as _, S3};
@@ -14,10 +15,8 @@ const RANGE: u64 = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Headers {
     s3: S3,
-    known: HashMap<ObjectKey, Result<Option<Vec<String>>, NotReplayable>>,
+    known: HashMap<ObjectName, Result<Option<Vec<String>>, NotReplayable>>,
 }
-
-type ObjectKey = (String, String, Option<String>, Option<String>);
 
 impl Headers {
     pub(super) fn new(config: &SdkConfig) -> Self {
@@ -30,26 +29,27 @@ impl Headers {
         place: &ObjectPosition<'_>,
     ) -> Result<Option<&[String]>, NotReplayable> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        let key = (
-            place.bucket.to_owned(),
-            place.key.to_owned(),
-            owned(place.version_id),
-            owned(place.etag),
-        );
-        if !self.known.contains_key(&key) {
-            let (bucket, name, version_id, etag) = key.clone();
-            let object = ObjectName { bucket, key: name, version_id, etag };
-            let columns = read(&self.s3, &object).await.map_err(|why| {
-                let (bucket, key) = (&object.bucket, &object.key);
-                let message = format!("the header of s3://{bucket}/{key} cannot be read: {why}");
-                NotReplayable::new("no_header", message)
-            });
-            self.known.insert(key.clone(), columns);
-        }
-        match self.known.get(&key) {
-            Some(Ok(columns)) => Ok(columns.as_deref()),
-            Some(Err(unable)) => Err(unable.clone()),
-            None => Ok(None),
+        let object = ObjectName {
+            bucket: place.bucket.to_owned(),
+            key: place.key.to_owned(),
+            version_id: owned(place.version_id),
+            etag: owned(place.etag),
+        };
+        let columns = match self.known.entry(object) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let columns = read(&self.s3, new.key()).await.map_err(|why| {
+                    let (bucket, key) = (place.bucket, place.key);
+                    let message =
+                        format!("the header of s3://{bucket}/{key} cannot be read: {why}");
+                    NotReplayable::new("no_header", message)
+                });
+                new.insert(columns)
+            }
+        };
+        match columns {
+            Ok(columns) => Ok(columns.as_deref()),
+            Err(unable) => Err(unable.clone()),
         }
     }
 }

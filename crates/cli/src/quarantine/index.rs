@@ -1,18 +1,22 @@
-//! Index of the quarantine by row. The latest line of a row wins.
+//! Index of the quarantine by row, and its counts by kind. The latest line of a row wins.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, bail};
+use indicatif::HumanCount;
 use jiff::Timestamp;
+use serde::Serialize;
 use tributary_datasets as datasets;
+use tributary_model::time::{as_millis, millis};
 use tributary_operate::quarantine::QuarantinedRow;
 
 use super::filter::RowFilter;
-use super::layer::{Layer, bad_rows};
-use super::marks::{Marks, State};
+use super::layer::{Layer, Marks, State, bad_rows};
 use crate::lines::Unreadable;
 use crate::output::eprint_line;
-use crate::progress::Steps;
+use crate::progress::Progress;
+use crate::table::{shown, table};
 
 /// Rows of a quarantine.
 #[derive(Debug)]
@@ -40,10 +44,12 @@ pub(super) struct Seen {
 }
 
 /// Group of rows that is counted together.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(super) struct Kind {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
     pub code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }
 
@@ -53,12 +59,9 @@ impl Index {
         let mut unreadable = Unreadable::default();
         let marks = Marks::read(layer, filter.since, &mut unreadable).await?;
         let objects = layer.objects(filter.since, filter.until).await?;
-        let objects: Vec<_> = objects.into_iter().map(|entry| entry.key).collect();
         if objects.is_empty() {
-            eprint_line(&format!(
-                "tributary: {}",
-                layer.nothing(filter.since.or(filter.until).is_some())
-            ));
+            let nothing = layer.nothing(filter.since.or(filter.until).is_some());
+            eprint_line(&format!("tributary: {nothing}"));
         }
         let mut index = Self {
             rows: HashMap::new(),
@@ -69,7 +72,7 @@ impl Index {
             marks,
         };
         let mut kinds = HashMap::new();
-        let mut progress = Steps::new(index.objects.len() as u64, "objects");
+        let mut progress = Progress::of_steps(index.objects.len() as u64, "objects");
         let mut fetch = layer.fetch(index.objects.clone());
         let mut object = 0;
         while let Some((key, bytes)) = fetch.next().await? {
@@ -90,9 +93,9 @@ impl Index {
                 }
             });
             object += 1;
-            progress.advance(1);
+            progress.step();
         }
-        progress.finish();
+        drop(progress);
         index.unreadable = unreadable.count;
         let of: BTreeSet<_> = index.kinds.iter().filter_map(|it| it.dataset.as_deref()).collect();
         if let Some(name) = filter.unknown_dataset(&of) {
@@ -109,6 +112,24 @@ impl Index {
         Ok(index)
     }
 
+    /// Chooses the first `limit` of these rows, in the order of the objects. Returns also the number
+    /// of the others.
+    pub(super) fn select<'s>(
+        &self,
+        limit: usize,
+        rows: impl Iterator<Item = (&'s str, &'s Seen, State)>,
+    ) -> (Selected, usize) {
+        let mut chosen: Vec<_> =
+            rows.map(|(id, seen, _)| (seen.object, id, seen.rejected_at)).collect();
+        chosen.sort_unstable();
+        let more = chosen.len().saturating_sub(limit);
+        chosen.truncate(limit);
+        let objects: BTreeSet<_> = chosen.iter().map(|(object, ..)| *object).collect();
+        let objects = objects.into_iter().map(|object| self.objects[object].clone()).collect();
+        let rows = chosen.into_iter().map(|(_, id, time)| (id.to_owned(), time)).collect();
+        (Selected { objects, rows }, more)
+    }
+
     /// Returns the rows that match the filter, with their states.
     pub(super) fn wanted(&self) -> impl Iterator<Item = (&str, &Seen, State)> {
         let wanted = self.rows.iter().filter(|(_, seen)| seen.is_wanted);
@@ -116,13 +137,124 @@ impl Index {
     }
 }
 
+/// Rows chosen from an index.
+pub(super) struct Selected {
+    /// Keys of the objects that hold the rows, in order.
+    pub objects: Vec<String>,
+    /// Time of the rejection by record id.
+    pub rows: HashMap<String, Timestamp>,
+}
+
+impl Selected {
+    /// Returns the lines of the chosen rows in an object, each once. Unreadable lines were reported
+    /// when the index was read.
+    pub(super) fn lines(&mut self, key: &str, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        bad_rows(key, bytes, &mut Unreadable::silent(), |line, row| {
+            if self.rows.get(row.record_id.as_ref()) == Some(&row.rejected_at) {
+                self.rows.remove(row.record_id.as_ref());
+                lines.push(line.to_vec());
+            }
+        });
+        lines
+    }
+}
+
 impl Kind {
     fn of(row: &QuarantinedRow<'_>) -> Self {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        Self {
-            dataset: owned(row.dataset.as_deref()),
-            code: row.code.clone().into_owned(),
-            field: owned(row.field.as_deref()),
+        let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
+        let (dataset, field) = (owned(&row.dataset), owned(&row.field));
+        Self { dataset, code: row.code.clone().into_owned(), field }
+    }
+}
+
+/// Counts of the quarantine.
+#[derive(Debug, Serialize)]
+pub(super) struct Listing {
+    #[serde(flatten)]
+    all: Counts,
+    /// Lines and objects read, and lines that are not bad rows.
+    lines: u64,
+    objects: usize,
+    unreadable: u64,
+    kinds: Vec<Counted>,
+}
+
+/// Counts of rows that match the filter, each counted once, by state.
+#[derive(Debug, Default, Serialize)]
+struct Counts {
+    rows: u64,
+    waiting: u64,
+    replayed: u64,
+    came_back: u64,
+}
+
+/// Counts of one kind.
+#[derive(Debug, Serialize)]
+struct Counted {
+    #[serde(flatten)]
+    kind: Kind,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(with = "as_millis")]
+    first_rejected_at: Timestamp,
+    #[serde(with = "as_millis")]
+    last_rejected_at: Timestamp,
+}
+
+impl Counts {
+    fn add(&mut self, state: State) {
+        self.rows += 1;
+        match state {
+            State::Waiting => self.waiting += 1,
+            State::Replayed => self.replayed += 1,
+            State::CameBack => self.came_back += 1,
         }
+    }
+}
+
+impl Listing {
+    pub(super) fn of(index: &Index) -> Self {
+        let mut all = Counts::default();
+        let mut kinds: BTreeMap<&Kind, Counted> = BTreeMap::new();
+        for (_, seen, state) in index.wanted() {
+            let (kind, rejected_at) = (&index.kinds[seen.kind], seen.rejected_at);
+            let counted = kinds.entry(kind).or_insert_with(|| Counted {
+                kind: kind.clone(),
+                counts: Counts::default(),
+                first_rejected_at: rejected_at,
+                last_rejected_at: rejected_at,
+            });
+            all.add(state);
+            counted.counts.add(state);
+            counted.first_rejected_at = counted.first_rejected_at.min(rejected_at);
+            counted.last_rejected_at = counted.last_rejected_at.max(rejected_at);
+        }
+        let (lines, objects, unreadable) = (index.lines, index.objects.len(), index.unreadable);
+        Self { all, lines, objects, unreadable, kinds: kinds.into_values().collect() }
+    }
+
+    /// Returns a table with one line per kind, and the total.
+    pub(super) fn table(&self) -> String {
+        let head = ["dataset", "code", "field", "rows", "waiting", "replayed", "came back"];
+        let head = head.into_iter().chain(["first rejected", "last rejected"]);
+        let mut table = table(head, 3..7);
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        for Counted { kind, counts, first_rejected_at, last_rejected_at } in &self.kinds {
+            let names = [text(&kind.dataset), kind.code.clone(), text(&kind.field)];
+            let counts = [counts.rows, counts.waiting, counts.replayed, counts.came_back];
+            let times = [first_rejected_at, last_rejected_at].map(|time| millis(*time));
+            table.add_row(names.into_iter().chain(counts.map(shown)).chain(times));
+        }
+        let (objects, lines) = (HumanCount(self.objects as u64), HumanCount(self.lines));
+        let mut text = format!(
+            " {} rows, {} of them waiting; {lines} lines in {objects} objects",
+            shown(self.all.rows),
+            shown(self.all.waiting + self.all.came_back),
+        );
+        if self.unreadable > 0 {
+            text.extend([", ", &shown(self.unreadable), " lines unreadable"]);
+        }
+        if self.kinds.is_empty() { text } else { format!("{}\n\n{text}", table.trim_fmt()) }
     }
 }

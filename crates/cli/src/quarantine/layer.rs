@@ -1,12 +1,16 @@
-//! Objects of the quarantine and the lines in them.
+//! Objects of the quarantine and the lines in them: bad rows and, in objects beside them, marks of
+//! replayed ones.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
-use tributary_aws::bucket::{Bucket, Entry};
+use tributary_aws::bucket::Bucket;
+use tributary_model::id::Id;
+use tributary_model::time::{as_millis, millis};
 use tributary_operate::quarantine::QuarantinedRow;
 
 use crate::lines::{Unreadable, lines};
@@ -33,24 +37,23 @@ impl Layer {
         Self { bucket: self.bucket.clone(), prefix }
     }
 
-    /// Lists the objects in order of their days. An object belongs to the day on which its first
+    /// Lists the keys of the objects in order of their days. An object belongs to the day on which its first
     /// line arrived, so its other lines may be from an adjacent day. Hence the range is widened by
     /// one day at both ends.
     pub(super) async fn objects(
         &self,
         since: Option<Timestamp>,
         until: Option<Timestamp>,
-    ) -> Result<Vec<Entry>> {
+    ) -> Result<Vec<String>> {
         let first = since.and_then(|since| since.checked_sub(24.hours()).ok()).map(day);
         let last = until.and_then(|until| until.checked_add(24.hours()).ok()).map(day);
         let after = first.map(|first| format!("{}dt={first}", self.prefix));
-        let mut found = self.bucket.list(&self.prefix, after.as_deref()).await?;
-        let is_before = |entry: &Entry| match (self.day_of(&entry.key), &last) {
+        let found = self.bucket.list(&self.prefix, after.as_deref()).await?;
+        let is_before = |key: &String| match (self.day_of(key), &last) {
             (Some(day), Some(last)) => day <= last.as_str(),
             _ => true,
         };
-        found.retain(is_before);
-        Ok(found)
+        Ok(found.into_iter().map(|entry| entry.key).filter(is_before).collect())
     }
 
     /// Returns the message that no object exists, for all days or for the requested ones.
@@ -70,7 +73,7 @@ impl Layer {
 }
 
 /// Returns the UTC day of a time.
-pub(super) fn day(time: Timestamp) -> String {
+fn day(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string()
 }
 
@@ -109,4 +112,99 @@ pub(super) fn bad_rows(
         each(line, &row);
         Ok(())
     });
+}
+
+/// Replay of one bad row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    pub record_id: String,
+    /// Time of the rejection that was replayed. If the row is rejected later than that, it came
+    /// back.
+    #[serde(with = "as_millis")]
+    pub rejected_at: Timestamp,
+    pub code: String,
+    #[serde(with = "as_millis")]
+    pub replayed_at: Timestamp,
+    /// Set if the replayed row differed from the one in quarantine.
+    pub mended: bool,
+}
+
+/// State of a bad row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    Waiting,
+    Replayed,
+    /// Replayed, and rejected again.
+    CameBack,
+}
+
+impl State {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Replayed => "replayed",
+            Self::CameBack => "came back",
+        }
+    }
+}
+
+/// Marks read so far.
+#[derive(Debug)]
+pub(super) struct Marks {
+    layer: Layer,
+    /// Latest replayed rejection by record id.
+    by_record: HashMap<String, Timestamp>,
+}
+
+impl Marks {
+    /// Reads the marks of rows rejected since `since`.
+    pub(super) async fn read(
+        quarantine: &Layer,
+        since: Option<Timestamp>,
+        unreadable: &mut Unreadable,
+    ) -> Result<Self> {
+        let mut marks = Self { layer: quarantine.beside("-replayed"), by_record: HashMap::new() };
+        let objects = marks.layer.objects(since, None).await?;
+        let mut objects = marks.layer.fetch(objects);
+        while let Some((key, bytes)) = objects.next().await? {
+            lines(&key, &bytes, unreadable, |line| {
+                let mark: Mark = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+                marks.add(&mark);
+                Ok(())
+            });
+        }
+        Ok(marks)
+    }
+
+    /// Returns the state of a row whose last rejection was at `rejected_at`.
+    pub(super) fn state(&self, record_id: &str, rejected_at: Timestamp) -> State {
+        match self.by_record.get(record_id) {
+            None => State::Waiting,
+            Some(replayed) if *replayed < rejected_at => State::CameBack,
+            Some(_) => State::Replayed,
+        }
+    }
+
+    /// Writes marks to a new object.
+    pub(super) async fn write(&mut self, marks: &[Mark]) -> Result<()> {
+        let (Some(first), mut lines) = (marks.first(), Vec::new()) else { return Ok(()) };
+        for mark in marks {
+            serde_json::to_writer(&mut lines, mark)?;
+            lines.push(b'\n');
+        }
+        let id = Id::of([lines.as_slice()]);
+        let at = first.replayed_at;
+        let key = format!("{}dt={}/{}-{id}.jsonl", self.layer.prefix, day(at), millis(at));
+        self.layer.bucket.put(&key, lines).await?;
+        for mark in marks {
+            self.add(mark);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, mark: &Mark) {
+        let latest = self.by_record.entry(mark.record_id.clone()).or_insert(mark.rejected_at);
+        *latest = (*latest).max(mark.rejected_at);
+    }
 }

@@ -4,27 +4,22 @@ mod filter;
 mod headers;
 mod index;
 mod layer;
-mod list;
-mod marks;
 mod outcome;
 mod replay;
 mod show;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Subcommand;
-use tokio::runtime;
-use tributary_aws::clients::{self, SdkConfig};
+use tributary_aws::clients::SdkConfig;
 use tributary_operate::quarantine::QuarantinedRow;
 
 use self::filter::{Place, RowFilter};
-use self::index::Index;
-use self::layer::bad_rows;
-use self::list::Listing;
+use self::index::{Index, Listing};
 use self::show::Decoded;
-use crate::lines::Unreadable;
 use crate::output::{eprint_line, print_line};
+use crate::stack::with_aws;
 use crate::summary::Format;
 
 #[derive(clap::Args)]
@@ -80,15 +75,10 @@ struct Show {
 /// Runs the subcommand. Exit codes: 0 when done, 1 when rows are left over, 2 for bad arguments and
 /// for data that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("nothing can be read")?;
-    runtime.block_on(async {
-        let config = clients::load().await;
-        match &arguments.verb {
-            Verb::List(arguments) => arguments.run(&config).await,
-            Verb::Show(arguments) => arguments.run(&config).await,
-            Verb::Replay(arguments) => replay::run(arguments, &config).await,
-        }
+    with_aws(async |config| match &arguments.verb {
+        Verb::List(arguments) => arguments.run(config).await,
+        Verb::Show(arguments) => arguments.run(config).await,
+        Verb::Replay(arguments) => replay::run(arguments, config).await,
     })
 }
 
@@ -97,10 +87,7 @@ impl List {
         self.filter.check()?;
         let (layer, _) = self.place.open(config).await?;
         let listing = Listing::of(&Index::read(&layer, &self.filter).await?);
-        print_line(&match self.format {
-            Format::Table => listing.table(),
-            Format::Json => listing.json()?,
-        })?;
+        print_line(&self.format.text(&listing, || listing.table())?)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -112,27 +99,11 @@ impl Show {
         filter.record_ids.extend(self.ids.iter().cloned());
         let (layer, _) = self.place.open(config).await?;
         let index = Index::read(&layer, &filter).await?;
-        let mut wanted: Vec<_> = index.wanted().map(|(id, seen, _)| (seen.object, id)).collect();
-        wanted.sort_unstable();
-        let more = wanted.len().saturating_sub(self.limit);
-        wanted.truncate(self.limit);
-        let mut objects: Vec<_> = wanted.iter().map(|(object, _)| *object).collect();
-        objects.dedup();
-
-        let mut left: std::collections::HashSet<_> = wanted.into_iter().map(|(_, id)| id).collect();
-        let mut fetch = layer.fetch(objects.iter().map(|at| index.objects[*at].clone()).collect());
+        let (mut selected, more) = index.select(self.limit, index.wanted());
+        let mut fetch = layer.fetch(selected.objects.clone());
         while let Some((key, bytes)) = fetch.next().await? {
-            let mut lines = Vec::new();
-            bad_rows(&key, &bytes, &mut Unreadable::silent(), |line, row| {
-                let id = row.record_id.as_ref();
-                let is_latest =
-                    index.rows.get(id).is_some_and(|seen| seen.rejected_at == row.rejected_at);
-                if is_latest && left.remove(id) {
-                    lines.push(line.to_vec());
-                }
-            });
-            for line in &lines {
-                let row = QuarantinedRow::from_json(line)?;
+            for line in selected.lines(&key, &bytes) {
+                let row = QuarantinedRow::from_json(&line)?;
                 let state = index.marks.state(&row.record_id, row.rejected_at);
                 let decoded = Decoded::of(&row, state, None);
                 print_line(&match self.format {

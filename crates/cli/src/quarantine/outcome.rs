@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use serde::Serialize;
 use tributary_operate::quarantine::QuarantinedRow;
 
 use crate::output::{eprint_line, print_summary};
 use crate::summary::Format;
+use crate::table;
 
 /// Maximum number of skipped rows printed one by one.
 const MAX_REPORTED: u64 = 10;
@@ -70,11 +70,7 @@ impl Outcome {
             let more = HumanCount(self.reported - MAX_REPORTED);
             eprint_line(&format!("left out: {more} more; --left-out FILE writes all of them"));
         }
-        let text = match format {
-            Format::Json => serde_json::to_string(self)?,
-            Format::Table => self.table(),
-        };
-        print_summary(&text, data_on_stdout)?;
+        print_summary(&format.text(self, || self.table())?, data_on_stdout)?;
         if self.undelivered > 0 {
             let why = self.last_error.as_deref().unwrap_or("no answer");
             eprint_line(&format!(
@@ -87,12 +83,9 @@ impl Outcome {
     }
 
     fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
+        let mut rows = Vec::new();
         let mut row = |name: &str, count: u64, always: bool| {
-            if count > 0 || always {
-                table.add_row([name.to_owned(), HumanCount(count).to_string()]);
-            }
+            rows.extend((count > 0 || always).then(|| (name.to_owned(), count)));
         };
         row("rows", self.rows, true);
         row("already replayed", self.already_replayed, false);
@@ -107,9 +100,6 @@ impl Outcome {
         for (reason, count) in &self.unable {
             row(&format!("  {reason}"), *count, true);
         }
-        if let Some(column) = table.column_mut(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
         let (to_send, mended) = (HumanCount(self.to_send), HumanCount(self.mended));
         let (sent, seconds) = (HumanCount(self.sent), self.seconds);
         let stopped = if self.is_stopped { "; stopped before the end" } else { "" };
@@ -118,6 +108,6 @@ impl Outcome {
         } else {
             format!("{sent} of {to_send} rows sent, {mended} mended, in {seconds:.2} s")
         };
-        format!("{}\n\n {end}{stopped}", table.trim_fmt())
+        format!("{}\n\n {end}{stopped}", table::counts(rows).trim_fmt())
     }
 }

@@ -23,16 +23,13 @@ use tributary_operate::quarantine::{
 
 use super::filter::{Place, RowFilter};
 use super::headers::Headers;
-use super::index::Index;
-use super::layer::{Layer, bad_rows};
-use super::marks::{Mark, Marks, State};
+use super::index::{Index, Selected};
+use super::layer::{Layer, Mark, State};
 use super::outcome::Outcome;
-use crate::distinct;
-use crate::lines::Unreadable;
-use crate::output::{Lines, is_stdout};
-use crate::progress::Steps;
+use crate::output::{Lines, check_distinct, is_stdout};
+use crate::progress::Progress;
 use crate::stop::Stop;
-use crate::summary::Format;
+use crate::summary::{Format, thousandths};
 
 /// Time limit for a batch, after which the replay ends. Throttling passes; a missing network does
 /// not.
@@ -117,16 +114,11 @@ struct Replay<'a> {
     headers: Headers,
     /// Stream that rows are sent to; `None` in a dry run.
     raw: Option<Producer<Stream>>,
-    marks: Marks,
+    index: Index,
     /// Rows evaluated but not sent yet.
-    pending: Vec<Pending>,
+    pending: Vec<(RebuiltRecord, Mark)>,
     left_out: Lines,
     outcome: Outcome,
-}
-
-struct Pending {
-    rebuilt: RebuiltRecord,
-    mark: Mark,
 }
 
 /// Replays the requested rows and prints the result.
@@ -136,10 +128,7 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
     arguments.filter.check()?;
     let replayer = replayer(arguments)?;
     let mended = arguments.mended.as_deref().map(read_repairs).transpose()?;
-    distinct::outputs(
-        arguments.mended.as_deref(),
-        &[("--left-out", arguments.left_out.as_deref())],
-    )?;
+    check_distinct(arguments.mended.as_deref(), &[("--left-out", arguments.left_out.as_deref())])?;
     let left_out = Lines::open(arguments.left_out.as_deref())?;
     let (layer, stack) = arguments.place.open(config).await?;
     let raw_stream = match (&arguments.raw_stream, &stack) {
@@ -156,97 +145,53 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
         None => bail!("the raw stream is unknown: expected --stack or --raw-stream"),
     };
 
-    let index = Index::read(&layer, &arguments.filter).await?;
-    let mut outcome = Outcome { is_dry_run: !arguments.yes, ..Outcome::default() };
-    let selection = Selection::of(&index, arguments, mended.as_ref(), &mut outcome);
-    let Index { marks, objects, .. } = index;
     let mut replay = Replay {
         arguments,
         replayer,
         mended,
         headers: Headers::new(config),
         raw,
-        marks,
+        index: Index::read(&layer, &arguments.filter).await?,
         pending: Vec::new(),
         left_out,
-        outcome,
+        outcome: Outcome { is_dry_run: !arguments.yes, ..Outcome::default() },
     };
-    replay.objects(&layer, &objects, selection, &stop).await?;
+    replay.objects(&layer, &stop).await?;
     let Replay { left_out, mut outcome, .. } = replay;
     left_out.finish()?;
-    outcome.seconds = (started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+    outcome.seconds = thousandths(started.elapsed().as_secs_f64());
     let on_stdout = arguments.left_out.as_deref().is_some_and(is_stdout);
     outcome.show(arguments.format, on_stdout)
 }
 
-/// Lines to replay.
-struct Selection {
-    /// Time of the rejection by record id.
-    rows: HashMap<String, Timestamp>,
-    /// Number of selected rows per object.
-    by_object: Vec<usize>,
-}
-
-impl Selection {
-    fn of(
-        index: &Index,
-        arguments: &Arguments,
-        mended: Option<&HashMap<String, Repair>>,
-        outcome: &mut Outcome,
-    ) -> Self {
-        let mut chosen = Vec::new();
-        for (id, seen, state) in index.wanted() {
-            if mended.is_some_and(|mended| !mended.contains_key(id)) {
-                continue;
-            }
-            outcome.rows += 1;
-            if state == State::Replayed && !arguments.again {
-                outcome.already_replayed += 1;
-            } else {
-                chosen.push((seen.object, id, seen.rejected_at));
-            }
-        }
-        chosen.sort_unstable();
-        let limit = arguments.limit.unwrap_or(usize::MAX);
-        outcome.beyond_limit = chosen.len().saturating_sub(limit) as u64;
-        chosen.truncate(limit);
-        let mut by_object = vec![0; index.objects.len()];
-        for (object, ..) in &chosen {
-            by_object[*object] += 1;
-        }
-        let rows = chosen.into_iter().map(|(_, id, time)| (id.to_owned(), time)).collect();
-        Self { rows, by_object }
-    }
-}
-
 impl Replay<'_> {
+    /// Chooses the rows to replay.
+    fn select(&mut self) -> Selected {
+        let (index, outcome) = (&self.index, &mut self.outcome);
+        let mut wanted: Vec<_> = index.wanted().collect();
+        wanted.retain(|(id, ..)| self.mended.as_ref().is_none_or(|it| it.contains_key(*id)));
+        outcome.rows = wanted.len() as u64;
+        wanted.retain(|(.., state)| *state != State::Replayed || self.arguments.again);
+        outcome.already_replayed = outcome.rows - wanted.len() as u64;
+        let limit = self.arguments.limit.unwrap_or(usize::MAX);
+        let (selected, beyond_limit) = index.select(limit, wanted.into_iter());
+        outcome.beyond_limit = beyond_limit as u64;
+        selected
+    }
+
     /// Replays the selected rows, object by object.
-    async fn objects(
-        &mut self,
-        layer: &Layer,
-        objects: &[String],
-        mut selection: Selection,
-        stop: &Stop,
-    ) -> Result<()> {
-        let has_rows = objects.iter().zip(&selection.by_object).filter(|(_, rows)| **rows > 0);
-        let mut fetch = layer.fetch(has_rows.map(|(key, _)| key.clone()).collect());
-        let mut progress = Steps::new(selection.rows.len() as u64, "rows");
+    async fn objects(&mut self, layer: &Layer, stop: &Stop) -> Result<()> {
+        let mut selected = self.select();
+        let mut fetch = layer.fetch(selected.objects.clone());
+        let mut progress = Progress::of_steps(selected.rows.len() as u64, "rows");
         'rows: while let Some((key, bytes)) = fetch.next().await? {
-            let mut lines = Vec::new();
-            // Unreadable lines were reported when the index was read.
-            bad_rows(&key, &bytes, &mut Unreadable::silent(), |line, row| {
-                if selection.rows.get(row.record_id.as_ref()) == Some(&row.rejected_at) {
-                    selection.rows.remove(row.record_id.as_ref());
-                    lines.push(line.to_vec());
-                }
-            });
-            for line in lines {
+            for line in selected.lines(&key, &bytes) {
                 if stop.is_wanted() {
                     self.outcome.is_stopped = true;
                     break 'rows;
                 }
                 self.row(&QuarantinedRow::from_json(&line)?).await?;
-                progress.advance(1);
+                progress.step();
                 if self.pending.len() >= MAX_ENTRIES {
                     self.flush().await?;
                 }
@@ -255,7 +200,6 @@ impl Replay<'_> {
                 }
             }
         }
-        progress.finish();
         self.flush().await
     }
 
@@ -306,9 +250,7 @@ impl Replay<'_> {
 
     fn send_later(&mut self, row: &QuarantinedRow<'_>, rebuilt: RebuiltRecord) {
         self.outcome.to_send += 1;
-        if rebuilt.is_repaired {
-            self.outcome.mended += 1;
-        }
+        self.outcome.mended += u64::from(rebuilt.is_repaired);
         if self.raw.is_none() {
             return;
         }
@@ -319,13 +261,13 @@ impl Replay<'_> {
             replayed_at: Timestamp::now(),
             mended: rebuilt.is_repaired,
         };
-        self.pending.push(Pending { rebuilt, mark });
+        self.pending.push((rebuilt, mark));
     }
 
     fn leave_out(&mut self, row: &QuarantinedRow<'_>, why: &str) -> Result<()> {
         self.outcome.leave_out(row, why);
         if self.arguments.left_out.is_some() {
-            let state = self.marks.state(&row.record_id, row.rejected_at);
+            let state = self.index.marks.state(&row.record_id, row.rejected_at);
             let decoded = super::show::Decoded::of(row, state, Some(why.to_owned()));
             self.left_out.value(&decoded)?;
         }
@@ -337,21 +279,20 @@ impl Replay<'_> {
     async fn flush(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         let (Some(raw), false) = (&self.raw, pending.is_empty()) else { return Ok(()) };
-        let (mut records, mut marks) = (Vec::new(), Vec::new());
-        for (position, Pending { rebuilt, mark }) in pending.into_iter().enumerate() {
-            let entry = StreamRecord::new(&rebuilt.partition_key, rebuilt.data);
-            records.push(Outbound { position, entry });
-            marks.push(Some(mark));
-        }
+        let (rebuilt, marks): (Vec<_>, Vec<_>) = pending.into_iter().unzip();
+        let record = |(position, it): (usize, RebuiltRecord)| Outbound {
+            position,
+            entry: StreamRecord::new(&it.partition_key, it.data),
+        };
+        let records: Vec<_> = rebuilt.into_iter().enumerate().map(record).collect();
         let delivery = raw.send(&records, Deadline::after(TIMEOUT)).await?;
-        for position in &delivery.undelivered {
-            marks[*position] = None;
-        }
-        let marks: Vec<_> = marks.into_iter().flatten().collect();
+        let marks = marks.into_iter().enumerate();
+        let sent = marks.filter(|(position, _)| !delivery.undelivered.contains(position));
+        let marks: Vec<_> = sent.map(|(_, mark)| mark).collect();
         self.outcome.undelivered += delivery.undelivered.len() as u64;
         self.outcome.last_error = delivery.last_error.or(self.outcome.last_error.take());
         self.outcome.sent += marks.len() as u64;
-        self.marks.write(&marks).await.with_context(|| {
+        self.index.marks.write(&marks).await.with_context(|| {
             format!("{} rows were sent and could not be marked as replayed", marks.len())
         })
     }
@@ -360,13 +301,11 @@ impl Replay<'_> {
 fn replayer(arguments: &Arguments) -> Result<Replayer> {
     let transformer = PipelineConfig::from_toml(PIPELINE)?.transformer()?;
     let fixes = Fixes::compile(arguments.row.as_deref(), &arguments.sets)?;
-    let dataset = match &arguments.dataset_if_none {
-        Some(name) => Some(
-            datasets::by_name(name)
-                .with_context(|| format!("--as: {name:?} is none of {}", datasets::names()))?,
-        ),
-        None => None,
+    let named = |name: &str| {
+        datasets::by_name(name)
+            .with_context(|| format!("--as: {name:?} is none of {}", datasets::names()))
     };
+    let dataset = arguments.dataset_if_none.as_deref().map(named).transpose()?;
     Ok(Replayer { fixes, dataset, ..Replayer::new(transformer, arguments.max_record_bytes) })
 }
 

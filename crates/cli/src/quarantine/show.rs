@@ -9,7 +9,7 @@ use tributary_operate::quarantine::{QuarantinedRow, SourceKind};
 use tributary_pipeline::transform::read_raw;
 use tributary_rows::json_object;
 
-use super::marks::State;
+use super::layer::State;
 
 /// Bytes per line of a hex dump.
 const HEX_BYTES: usize = 32;

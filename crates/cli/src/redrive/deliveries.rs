@@ -19,7 +19,7 @@ use tributary_model::id::Id;
 
 use super::Redrive;
 use crate::lines::{Unreadable, lines};
-use crate::progress::Steps;
+use crate::progress::Progress;
 
 /// Time limit for one object, after which the redrive leaves it in place.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -29,30 +29,26 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 struct Delivery {
     name: &'static str,
     bucket: &'static str,
-    into: Into,
-}
-
-/// Route of the records into their layer.
-#[derive(Clone, Copy, PartialEq)]
-enum Into {
-    /// Through a delivery stream with the format conversion that failed.
-    Conversion,
-    /// As the lines of an object, compressed or not.
-    Object { day: &'static str, is_gzip: bool },
+    /// Prefix of the layer's day, if the records go there as the lines of an object. Otherwise they
+    /// go through a delivery stream with the format conversion that failed.
+    day: Option<&'static str>,
+    is_gzip: bool,
 }
 
 const DELIVERIES: [Delivery; 3] = [
     Delivery {
         name: "raw",
         bucket: "RawBucketName",
-        into: Into::Object { day: "raw/dt=%Y-%m-%d/hour=%H/", is_gzip: true },
+        day: Some("raw/dt=%Y-%m-%d/hour=%H/"),
+        is_gzip: true,
     },
     Delivery {
         name: "quarantine",
         bucket: "RawBucketName",
-        into: Into::Object { day: "quarantine/dt=%Y-%m-%d/", is_gzip: false },
+        day: Some("quarantine/dt=%Y-%m-%d/"),
+        is_gzip: false,
     },
-    Delivery { name: "events", bucket: "AnalyticsBucketName", into: Into::Conversion },
+    Delivery { name: "events", bucket: "AnalyticsBucketName", day: None, is_gzip: false },
 ];
 
 impl Redrive<'_> {
@@ -62,17 +58,16 @@ impl Redrive<'_> {
             let bucket = self.bucket(delivery.bucket)?;
             let prefix = format!("errors/{}/", delivery.name);
             let (objects, done) = self.objects(&bucket, &prefix).await?;
-            let mut progress = Steps::new(objects.len() as u64, "objects");
+            let mut progress = Progress::of_steps(objects.len() as u64, "objects");
             for entry in objects {
                 if self.stop.is_wanted() {
                     break;
                 }
-                progress.advance(1);
+                progress.step();
                 let object = bucket.get(&entry.key).await?;
                 let is_done = done.contains(&entry.key);
                 self.undelivered(delivery, &bucket, &entry, object, is_done).await?;
             }
-            progress.finish();
         }
         Ok(())
     }
@@ -99,27 +94,17 @@ impl Redrive<'_> {
         if !self.arguments.yes {
             return Ok(());
         }
-        let sent = match delivery.into {
+        let sent = match delivery.day {
             _ if is_done => Ok(()),
             _ if unreadable.count > 0 => Err(format!("{} lines are unreadable", unreadable.count)),
-            Into::Conversion => self.convert(entry, &records).await?,
-            Into::Object { day, is_gzip } => {
+            None => self.convert(entry, &records).await?,
+            Some(day) => {
                 let key = key(day, entry, &records);
-                bucket.put(&key, body(&records, is_gzip)?).await?;
+                bucket.put(&key, body(&records, delivery.is_gzip)?).await?;
                 Ok(())
             }
         };
-        match sent {
-            Ok(()) => {
-                self.archive(bucket, &entry.key, object).await?;
-                self.outcome.line("deliveries", delivery.name).redriven += 1;
-            }
-            Err(why) => {
-                self.outcome.line("deliveries", delivery.name).left += 1;
-                self.outcome.report(&entry.key, &why);
-            }
-        }
-        Ok(())
+        self.settle(("deliveries", delivery.name), bucket, (&entry.key, object), sent).await
     }
 
     /// Sends events to the delivery stream that writes only to the analytics layer. A record that
@@ -131,17 +116,11 @@ impl Redrive<'_> {
     ) -> Result<Result<(), String>> {
         let name = self.stack.output("EventsRedeliveryStreamName")?.to_owned();
         let stream = DeliveryStream::new(clients::firehose(self.config), name);
-        let mut events = Vec::new();
-        let mut not_events = 0;
-        for record in records {
-            if Event::from_json(&record.data).is_err() {
-                not_events += 1;
-                continue;
-            }
-            let mut line = record.data.trim_ascii_end().to_vec();
-            line.push(b'\n');
-            events.push(Outbound { position: events.len(), entry: line });
-        }
+        let is_event = |record: &&UndeliveredRecord| Event::from_json(&record.data).is_ok();
+        let events = records.iter().filter(is_event).map(line).enumerate();
+        let events: Vec<_> =
+            events.map(|(position, line)| Outbound { position, entry: line.concat() }).collect();
+        let not_events = records.len() - events.len();
         if not_events > 0 {
             let why = format!("{not_events} of its records are no events; quarantine has them");
             self.outcome.report(&entry.key, &why);
@@ -166,13 +145,14 @@ fn key(day: &str, entry: &Entry, records: &[UndeliveredRecord]) -> String {
     format!("{}redriven-{}", time.strftime(day), Id::of_text(&[&entry.key]))
 }
 
+/// Returns a record and the end of its line.
+fn line(record: &UndeliveredRecord) -> [&[u8]; 2] {
+    [record.data.trim_ascii_end(), b"\n"]
+}
+
 /// Joins the records into lines.
 fn body(records: &[UndeliveredRecord], is_gzip: bool) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    for record in records {
-        text.extend_from_slice(record.data.trim_ascii_end());
-        text.push(b'\n');
-    }
+    let text = records.iter().flat_map(line).collect::<Vec<_>>().concat();
     if !is_gzip {
         return Ok(text);
     }

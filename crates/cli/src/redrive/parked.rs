@@ -11,7 +11,7 @@ use tributary_aws::clients::SdkConfig;
 use tributary_aws::parked::{ParkedBatch, failures};
 
 use super::Redrive;
-use crate::progress::Steps;
+use crate::progress::Progress;
 use crate::stack::why;
 
 /// Prefix of parked batches: `aws/lambda/<mapping>/<shard>/…`.
@@ -30,12 +30,12 @@ impl Redrive<'_> {
         let bucket = self.bucket("RawBucketName")?;
         let (objects, done) = self.objects(&bucket, PARKED).await?;
         let lambda = client(self.config);
-        let mut progress = Steps::new(objects.len() as u64, "parked batches");
+        let mut progress = Progress::of_steps(objects.len() as u64, "parked batches");
         for entry in objects {
             if self.stop.is_wanted() {
                 break;
             }
-            progress.advance(1);
+            progress.step();
             let key = entry.key;
             let object = bucket.get(&key).await?;
             let batch = match ParkedBatch::from_json(&object) {
@@ -59,18 +59,8 @@ impl Redrive<'_> {
             // An earlier run succeeded and only failed to remove the object.
             let invoked = if done.contains(&key) { Ok(()) } else { invoke(&lambda, &batch).await };
             let function = batch.function().to_owned();
-            match invoked {
-                Ok(()) => {
-                    self.archive(&bucket, &key, object).await?;
-                    self.outcome.line("parked", &function).redriven += 1;
-                }
-                Err(why) => {
-                    self.outcome.line("parked", &function).left += 1;
-                    self.outcome.report(&key, &why);
-                }
-            }
+            self.settle(("parked", &function), &bucket, (&key, object), invoked).await?;
         }
-        progress.finish();
         Ok(())
     }
 

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
-use tributary_aws::s3::ReadError;
+use tributary_aws::s3::{ObjectName, ReadError};
 use tributary_model::id::Id;
-use tributary_rows::Position;
 
 use super::input::Place;
 use crate::target::TargetName;
@@ -17,7 +16,7 @@ use crate::target::TargetName;
 const HEAD: u64 = 4096;
 
 /// Position of the next row to send.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     /// Target of the rows.
     pub target: String,
@@ -55,7 +54,8 @@ impl Source {
     fn of(path: &Path, place: &mut Place, head_bytes: u64) -> Result<Self> {
         let head = place.head(head_bytes);
         let head = head.with_context(|| format!("{place} cannot be read"))?;
-        let (version_id, etag) = place.version();
+        let version = |name: &mut ObjectName| (name.version_id.clone(), name.etag.clone());
+        let (version_id, etag) = place.object().map(version).unwrap_or_default();
         Ok(Self {
             path: path.to_owned(),
             head_bytes: head.len() as u64,
@@ -76,29 +76,26 @@ impl Checkpoint {
         let sources = files.iter().zip(places).map(|(path, place)| Source::of(path, place, HEAD));
         Ok(Self {
             target: target.to_string(),
-            target_bytes: None,
             files: sources.collect::<Result<_>>()?,
-            loops: 0,
-            file: 0,
-            offset: 0,
             row: 1,
-            sent: 0,
-            bad_rows: 0,
+            ..Self::default()
         })
     }
 
-    /// Loads the checkpoint at `path`, if the file exists. It must belong to this replay. Pins
-    /// objects to the versions in the checkpoint.
-    pub(crate) fn load(
+    /// Loads the checkpoint at `path`, or creates that of the start if there is no such file. It
+    /// must belong to this replay. Pins objects to the versions in the checkpoint.
+    pub(crate) fn open(
         path: &Path,
         files: &[PathBuf],
         places: &mut [Place],
         target: &TargetName,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Self> {
         let name = path.display();
         let text = match fs::read(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Self::new(files, places, target);
+            }
             Err(error) => bail!("{name} cannot be read: {error}"),
         };
         let checkpoint: Self = serde_json::from_slice(&text)
@@ -110,7 +107,9 @@ impl Checkpoint {
             bail!("{name} is of other files");
         }
         for (source, place) in checkpoint.files.iter().zip(places) {
-            place.pin(source.version_id.clone(), source.etag.clone());
+            if let Some(name) = place.object() {
+                (name.version_id, name.etag) = (source.version_id.clone(), source.etag.clone());
+            }
             // A file may have grown, but its start must be the same.
             let is_same = match Source::of(&source.path, place, source.head_bytes) {
                 Ok(found) => found == *source,
@@ -121,12 +120,7 @@ impl Checkpoint {
                 bail!("{} has changed since {name} was written", source.path.display());
             }
         }
-        Ok(Some(checkpoint))
-    }
-
-    /// Returns the position in the current file.
-    pub(crate) fn position(&self) -> Position {
-        Position { offset: self.offset, row: self.row }
+        Ok(checkpoint)
     }
 
     /// Writes the checkpoint atomically: after a crash, the file holds the old checkpoint or this

@@ -3,14 +3,13 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::runtime::{self, Runtime};
 use tributary_aws::clients;
 use tributary_aws::error::CallError;
@@ -18,6 +17,7 @@ use tributary_aws::s3::{ObjectName, ObjectStore as _, Piece, ReadError, S3};
 use tributary_datasets::ingest::SourceName;
 
 use crate::output::is_stdout;
+use crate::pace::delays;
 
 /// Size of the first range, which holds any header, and of the following ranges, each large enough
 /// to be worth a request.
@@ -50,7 +50,7 @@ struct Store {
 impl Place {
     /// Returns the place of each argument.
     pub(super) fn all(files: &[PathBuf]) -> Result<Vec<Self>> {
-        let mut store: Option<Rc<Store>> = None;
+        let store = Rc::new(Store::new()?);
         let place = |file: &PathBuf| {
             if is_stdout(file) {
                 return Ok(Self::Stdin);
@@ -58,11 +58,7 @@ impl Place {
             let Some(url) = file.to_str().filter(|text| text.starts_with("s3://")) else {
                 return Ok(Self::File(file.clone()));
             };
-            let store = match &store {
-                Some(store) => Rc::clone(store),
-                None => Rc::clone(store.insert(Rc::new(Store::new()?))),
-            };
-            Ok(Self::Object(Object { name: object_name(url)?, store }))
+            Ok(Self::Object(Object { name: object_name(url)?, store: Rc::clone(&store) }))
         };
         files.iter().map(place).collect()
     }
@@ -92,18 +88,11 @@ impl Place {
         }
     }
 
-    /// Returns the version and the entity tag of an object that was read.
-    pub(super) fn version(&self) -> (Option<String>, Option<String>) {
+    /// Returns the name of an object, with its version once it was read.
+    pub(super) fn object(&mut self) -> Option<&mut ObjectName> {
         match self {
-            Self::Object(Object { name, .. }) => (name.version_id.clone(), name.etag.clone()),
-            Self::Stdin | Self::File(_) => (None, None),
-        }
-    }
-
-    /// Pins an object to a version.
-    pub(super) fn pin(&mut self, version_id: Option<String>, etag: Option<String>) {
-        if let Self::Object(Object { name, .. }) = self {
-            (name.version_id, name.etag) = (version_id, etag);
+            Self::Object(Object { name, .. }) => Some(name),
+            Self::Stdin | Self::File(_) => None,
         }
     }
 }
@@ -144,12 +133,7 @@ impl Store {
         let s3 =
             self.s3.get_or_init(|| S3::new(clients::s3(&self.runtime.block_on(clients::load()))));
         let until = Instant::now() + TIMEOUT;
-        let mut delays = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(5))
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let mut delays = delays(Duration::from_millis(200), Duration::from_secs(5));
         self.runtime.block_on(async {
             loop {
                 match s3.read(object, range.clone()).await {
@@ -183,9 +167,8 @@ pub(super) enum Input {
 /// Object, read in ranges.
 pub(super) struct Ranges {
     object: Object,
-    /// Current range, and the number of its bytes already returned.
-    piece: Vec<u8>,
-    given: usize,
+    /// Current range.
+    piece: Cursor<Vec<u8>>,
     /// Start of the next range, and the length of the object.
     offset: u64,
     object_bytes: u64,
@@ -200,18 +183,9 @@ impl Input {
             Place::Object(object) => {
                 let Piece { bytes, object_bytes, .. } = object.read(0..FIRST_RANGE)?;
                 let (object, offset) = (object.clone(), bytes.len() as u64);
-                Self::Object(Ranges { object, piece: bytes, given: 0, offset, object_bytes })
+                Self::Object(Ranges { object, piece: Cursor::new(bytes), offset, object_bytes })
             }
         })
-    }
-
-    /// Reads into `piece` and returns the number of bytes; 0 at the end.
-    pub(super) fn read(&mut self, piece: &mut [u8]) -> Result<usize> {
-        match self {
-            Self::File(file) => Ok(file.read(piece)?),
-            Self::Stdin(stdin) => Ok(stdin.read(piece)?),
-            Self::Object(ranges) => ranges.read(piece),
-        }
     }
 
     /// Moves to `offset`.
@@ -223,32 +197,36 @@ impl Input {
             // Standard input never has a checkpoint to resume from.
             Self::Stdin(_) => {}
             Self::Object(ranges) => {
-                (ranges.offset, ranges.given) = (offset, 0);
-                ranges.piece.clear();
+                (ranges.offset, ranges.piece) = (offset, Cursor::default());
             }
         }
         Ok(())
     }
 }
 
+impl Read for Input {
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(piece),
+            Self::Stdin(stdin) => stdin.read(piece),
+            Self::Object(ranges) => ranges.read(piece).map_err(io::Error::other),
+        }
+    }
+}
+
 impl Ranges {
     fn read(&mut self, piece: &mut [u8]) -> Result<usize> {
-        if self.given == self.piece.len() {
-            if self.offset >= self.object_bytes {
-                return Ok(0);
-            }
-            self.piece = self.object.read(self.offset..self.offset + RANGE)?.bytes;
-            self.given = 0;
-            self.offset += self.piece.len() as u64;
-            if self.piece.is_empty() {
-                bail!("the object ends before its {} bytes", self.object_bytes);
-            }
+        let length = self.piece.read(piece)?;
+        if length > 0 || self.offset >= self.object_bytes {
+            return Ok(length);
         }
-        let rest = &self.piece[self.given..];
-        let length = rest.len().min(piece.len());
-        piece[..length].copy_from_slice(&rest[..length]);
-        self.given += length;
-        Ok(length)
+        let bytes = self.object.read(self.offset..self.offset + RANGE)?.bytes;
+        if bytes.is_empty() {
+            bail!("the object ends before its {} bytes", self.object_bytes);
+        }
+        self.offset += bytes.len() as u64;
+        self.piece = Cursor::new(bytes);
+        Ok(self.piece.read(piece)?)
     }
 }
 

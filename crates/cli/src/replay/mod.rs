@@ -11,23 +11,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use tributary_datasets::Dataset;
-use tributary_datasets::ingest::{Feed, FeedRow, SourceName, Step};
-use tributary_rows::{Limits, Position};
+use tributary_datasets::ingest::{FeedRow, SourceName};
+use tributary_rows::Position;
 
 use self::checkpoint::Checkpoint;
 use self::input::{Input, Place};
-use crate::distinct;
-use crate::output::{eprint_line, is_stdout};
+use crate::output::{check_distinct, eprint_line, is_stdout};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
-use crate::run::{is_damage, named, no_row};
+use crate::rows::{Flow, Found, read_rows};
+use crate::run::named;
 use crate::stop::Stop;
-use crate::summary::{self, Format, Report, Throughput};
+use crate::summary::{self, Format, Summary};
 use crate::target::{Item, Origin, SendResult, Target, TargetName, To};
 use crate::units;
-
-/// Bytes per read.
-const PIECE: usize = 1 << 18;
 
 /// Interval between checkpoints. Rows sent since the last one may be sent again.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -76,35 +73,15 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-/// Result of a replay.
-#[derive(Debug, Serialize)]
-struct Summary {
-    target: String,
-    /// Rows sent in this run.
-    records: u64,
-    /// Records whose delivery was not confirmed.
-    undelivered: u64,
-    /// Rows sent more than once because the target did not accept them.
-    retried: u64,
-    /// Records that the target rejected permanently, in total and by code.
-    rejected: u64,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    rejected_by_code: BTreeMap<String, u64>,
+/// Result of a replay, beside that of any feed.
+#[derive(Serialize)]
+struct Counts {
     /// Rows left out because they cannot be read. The rest of a damaged file counts as one row.
     bad_rows: u64,
     /// Number of completed passes over all files.
     loops: u64,
     /// Set if nothing is left to send.
     finished: bool,
-    #[serde(flatten)]
-    throughput: Throughput,
-}
-
-/// Decision after a row or a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    Next,
-    Stop,
 }
 
 struct Replay<'a> {
@@ -116,7 +93,6 @@ struct Replay<'a> {
     pace: Pace,
     progress: FeedProgress,
     stop: Stop,
-    wants_keys: bool,
     /// Position reached so far.
     at: Checkpoint,
     saved: Instant,
@@ -140,27 +116,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         ("--checkpoint", checkpoint),
         ("the new --checkpoint", beside.as_deref()),
     ];
-    distinct::outputs(arguments.files.iter().map(PathBuf::as_path), &outputs)?;
+    check_distinct(arguments.files.iter().map(PathBuf::as_path), &outputs)?;
     let mut places = Place::all(&arguments.files)?;
     let name = &arguments.to.name;
-    let resumed = match &arguments.checkpoint {
-        Some(path) => Checkpoint::load(path, &arguments.files, &mut places, name)?,
-        None => None,
+    let at = match &arguments.checkpoint {
+        Some(path) => Checkpoint::open(path, &arguments.files, &mut places, name)?,
+        None => Checkpoint::new(&[], &mut [], name)?,
     };
-    let keep = resumed.as_ref().and_then(|at| at.target_bytes);
-    let at = match (resumed, &arguments.checkpoint) {
-        (Some(at), _) => at,
-        (None, Some(_)) => Checkpoint::new(&arguments.files, &mut places, name)?,
-        (None, None) => Checkpoint::new(&[], &mut [], name)?,
-    };
-    let tempo = match (arguments.rate, arguments.speed) {
-        (Some(rate), _) => Tempo::Rate(rate),
-        (_, Some(speed)) => Tempo::Speed(speed),
-        _ => Tempo::Free,
-    };
+    let tempo = Tempo::of(arguments.rate, arguments.speed);
 
     let started = Instant::now();
-    let target = arguments.to.open(keep)?;
+    let target = arguments.to.open(at.target_bytes)?;
     let stop = Stop::on_signal()?;
     let mut replay = Replay {
         arguments,
@@ -170,7 +136,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         target,
         pace: Pace::new(tempo),
         stop,
-        wants_keys: arguments.to.name.wants_keys(),
         at,
         saved: started,
         sent: 0,
@@ -190,7 +155,7 @@ impl Replay<'_> {
         loop {
             let sent_before = self.sent;
             while self.at.file < self.arguments.files.len() {
-                if self.is_over() || self.file()? == Flow::Stop {
+                if self.is_over() || self.file()?.is_break() {
                     return Ok(());
                 }
                 self.at.file += 1;
@@ -217,69 +182,37 @@ impl Replay<'_> {
     fn file(&mut self) -> Result<Flow> {
         let place = &mut self.places[self.at.file];
         let name = place.to_string();
-        let cannot = || format!("{name} cannot be read");
-        let mut input = Input::open(place).with_context(cannot)?;
-        let mut from = Some(self.at.position()).filter(|position| position.row > 1);
-        let resumed = from.is_some();
+        let input = Input::open(place).with_context(|| format!("{name} cannot be read"))?;
+        let from = Position { offset: self.at.offset, row: self.at.row };
+        let resume = (from.row > 1).then_some((from, Input::seek as fn(&mut _, _) -> _));
         let source = place.source();
-
-        let mut feed = Feed::new(self.dataset, Limits::default()).named(&name);
-        let mut piece = vec![0; PIECE];
-        let mut first = None;
-        loop {
-            let next = match feed.step() {
-                Ok(Step::NeedInput) => {
-                    match input.read(&mut piece).with_context(cannot)? {
-                        0 => feed.finish(),
-                        length => feed.push(&piece[..length]),
-                    }
-                    continue;
-                }
-                Ok(Step::Started) => {
-                    if let Some(position) = from.take()
-                        && let Some(offset) = feed.seek(position)
-                    {
-                        input.seek(offset).with_context(cannot)?;
-                    }
-                    continue;
-                }
-                Ok(Step::Row(row)) => self.row(&row, &source)?,
-                Ok(Step::Bad(position, rejection, _)) => {
-                    self.bad_row(&source, position, &rejection.message);
-                    first.get_or_insert((position.row, rejection.message));
-                    Flow::Next
-                }
-                Ok(Step::End) => {
-                    if feed.dataset().is_none() && !resumed {
-                        bail!("{name}: {}", no_row(first.as_ref()))
-                    }
-                    return Ok(Flow::Next);
-                }
-                Err(refused) => {
-                    let (code, message) = (refused.rejection.code, refused.rejection.message);
-                    if is_damage(code) && feed.dataset().is_some() {
-                        self.bad_row(&source, refused.position, &message);
-                        return Ok(Flow::Next);
-                    }
-                    bail!("{name}: {code}: {message}")
-                }
-            };
-            if next == Flow::Stop {
-                return Ok(Flow::Stop);
+        read_rows(&name, self.dataset, input, resume, |found| match found {
+            Found::Bytes(_) => Ok(Flow::Continue(())),
+            Found::Row(row) => self.row(&row, &source),
+            Found::Bad(position, rejection, ..) => {
+                self.bad_row(&source, position, &rejection.message);
+                Ok(Flow::Continue(()))
             }
-            let position = feed.position();
-            (self.at.offset, self.at.row) = (position.offset, position.row);
-            let looks = !self.pace.is_free() || self.sent.is_multiple_of(CHECK_EVERY);
-            if looks && self.saved.elapsed() >= SAVE_EVERY {
-                self.save()?;
-            }
-            if self.is_over() || (looks && self.target.status().undelivered > 0) {
-                return Ok(Flow::Stop);
-            }
-        }
+            Found::Reached(position) => self.reached(position),
+        })
     }
 
-    /// Sends one row when it is due. Returns [`Flow::Stop`] if it was not sent.
+    /// Saves the position from time to time. Breaks if the replay is over.
+    fn reached(&mut self, position: Position) -> Result<Flow> {
+        (self.at.offset, self.at.row) = (position.offset, position.row);
+        let looks = !self.pace.is_free() || self.sent.is_multiple_of(CHECK_EVERY);
+        if looks && self.saved.elapsed() >= SAVE_EVERY {
+            self.save()?;
+        }
+        let is_over = self.is_over() || (looks && self.has_undelivered());
+        Ok(if is_over { Flow::Break(()) } else { Flow::Continue(()) })
+    }
+
+    fn has_undelivered(&self) -> bool {
+        self.target.tally().status().undelivered > 0
+    }
+
+    /// Sends one row when it is due. Breaks if it was not sent.
     fn row(&mut self, row: &FeedRow<'_>, source: &SourceName) -> Result<Flow> {
         self.payload.clear();
         row.write_payload(&mut self.payload);
@@ -287,21 +220,29 @@ impl Replay<'_> {
         let at_ms = by_time.then(|| event_time_ms(row.dataset(), &self.payload)).flatten();
         self.pace.wait(at_ms, self.target.as_mut(), &self.stop)?;
         if self.stop.is_wanted() {
-            return Ok(Flow::Stop);
+            return Ok(Flow::Break(()));
         }
-        let key = self.wants_keys.then(|| row.partition_key()).flatten().unwrap_or_default();
+        let key = self
+            .arguments
+            .to
+            .name
+            .wants_keys()
+            .then(|| row.partition_key())
+            .flatten()
+            .unwrap_or_default();
         let origin = Origin::Row(source, row.position());
         let dataset = row.dataset().name();
         let item = Item { dataset, key: &key, payload: &self.payload, origin };
-        if let SendResult::TooLarge(bytes) = self.target.send(&item)? {
+        let result = self.target.send(&item)?;
+        if let SendResult::TooLarge(bytes) = result {
             let message = format!("the record would have {bytes} bytes");
             self.bad_row(source, row.position(), &message);
-            return Ok(Flow::Next);
+            return Ok(Flow::Continue(()));
         }
         self.sent += 1;
         self.at.sent += 1;
         self.progress.sent(self.sent);
-        Ok(Flow::Next)
+        Ok(if result == SendResult::Failed { Flow::Break(()) } else { Flow::Continue(()) })
     }
 
     fn bad_row(&mut self, source: &SourceName, position: Position, message: &str) {
@@ -318,7 +259,7 @@ impl Replay<'_> {
         let Some(path) = &self.arguments.checkpoint else { return Ok(()) };
         self.at.target_bytes = self.target.sync()?;
         // Undelivered rows are sent again from the last checkpoint on.
-        if self.target.status().undelivered > 0 {
+        if self.has_undelivered() {
             return Ok(());
         }
         self.at.save(path)
@@ -326,38 +267,23 @@ impl Replay<'_> {
 
     fn finish(self, started: Instant, result: Result<()>) -> Result<ExitCode> {
         self.progress.finish();
-        let status = self.target.status();
-        let summary = Summary {
-            target: self.arguments.to.name.to_string(),
-            records: self.sent,
-            undelivered: status.undelivered,
-            retried: status.retried,
-            rejected: status.rejected,
-            rejected_by_code: self.target.rejected(),
+        let counts = Counts {
             bad_rows: self.bad_rows,
             loops: self.at.loops,
             finished: result.is_ok() && self.at.file == self.arguments.files.len(),
-            throughput: Throughput::new(self.sent, started.elapsed(), status, &self.pace),
         };
-        let details = [
-            ("undelivered", summary.undelivered),
-            ("retried", summary.retried),
-            ("rejected", summary.rejected),
-            ("bad rows", summary.bad_rows),
-            ("loops", summary.loops),
-        ];
-        let shown = Report {
-            title: &format!("replay to {}", summary.target),
-            records: self.sent,
-            details: &details,
-            throughput: &summary.throughput,
-            data_on_stdout: self.arguments.to.name == TargetName::Stdout,
-        };
+        let details = [("bad rows", counts.bad_rows), ("loops", counts.loops)];
+        let To { name, .. } = &self.arguments.to;
+        let feed = BTreeMap::from([("target", name.to_string())]);
+        let target = self.target.as_ref();
+        let summary = Summary::new(feed, self.sent, target, counts, started, &self.pace);
         if self.sent > 0 || result.is_ok() {
-            shown.print(&summary, self.arguments.format)?;
+            let title = format!("replay to {name}");
+            let on_stdout = *name == TargetName::Stdout;
+            summary.print(&title, &details, self.arguments.format, on_stdout)?;
         }
         result?;
-        Ok(summary::outcome(self.target.as_ref()))
+        Ok(summary::outcome(target))
     }
 }
 

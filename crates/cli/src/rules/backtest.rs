@@ -1,7 +1,6 @@
 //! `tributary rules backtest`.
 
-use std::collections::BTreeSet;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,24 +8,26 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use indicatif::HumanCount;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
-use tributary_config::AlertsConfig;
+use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_datasets::Dataset;
-use tributary_datasets::ingest::{Feed, Step};
 use tributary_model::event::{Event, Kind};
+use tributary_model::id::Id;
 use tributary_pipeline::transform::{Outcome, Transformer};
-use tributary_rows::Limits;
-use tributary_rules::evaluator::RuleEvaluator;
+use tributary_rules::evaluator::{Firing, RuleEvaluator};
+use tributary_rules::{Rules, Severity};
 
-use super::rule_counts::RuleCounts;
 use crate::offline::Windows;
-use crate::output::{is_stdout, print_line};
+use crate::output::print_line;
 use crate::progress::Progress;
+use crate::rows::{self, Flow, Found, read_rows};
 use crate::run::named;
 use crate::summary::Format;
+use crate::table::{shown, table};
 
-/// Bytes per read.
-const PIECE: usize = 1 << 20;
+/// Maximum number of days and of entities shown per rule in the table.
+const MAX_SHOWN: usize = 5;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -57,6 +58,28 @@ struct Summary<'a> {
     rules: &'a RuleCounts,
 }
 
+impl Summary<'_> {
+    fn table(&self) -> String {
+        let Self { file, rules_file, seen, rules } = self;
+        let left_out = match seen.left_out {
+            0 => String::new(),
+            count => format!(", {count} rows are no events"),
+        };
+        let computed_anew = match seen.computed_anew {
+            0 => String::new(),
+            count => format!(" ({} of the file computed anew)", HumanCount(count)),
+        };
+        let day = |time: &str| time.chars().take(10).collect::<String>();
+        let span = seen.from.as_ref().zip(seen.to.as_ref());
+        let span = span.map(|(from, to)| format!(" from {} to {}", day(from), day(to)));
+        let (events, windows) = (HumanCount(seen.events), HumanCount(seen.windows));
+        let (text, span) = (rules.table(), span.unwrap_or_default());
+        format!(
+            "{text}\n\n {file}: {events} events{span}, {windows} windows{computed_anew}{left_out}; rules of {rules_file}"
+        )
+    }
+}
+
 /// Counts of the input.
 #[derive(Default, Serialize)]
 struct Seen {
@@ -68,18 +91,10 @@ struct Seen {
     /// Window events of the file that were not evaluated, because their windows are computed from
     /// its readings.
     computed_anew: u64,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
-    from: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
-    to: Option<Timestamp>,
-}
-
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
-fn as_text<S: serde::Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => to.collect_str(time),
-        None => to.serialize_none(),
-    }
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
 }
 
 /// Evaluation of rules over the events of a file.
@@ -93,22 +108,21 @@ struct Backtest<'r> {
     evaluator: RuleEvaluator<'r>,
     rule_counts: RuleCounts,
     seen: Seen,
+    /// Event times of the first and the last event.
+    span: Option<(Timestamp, Timestamp)>,
     last_received: Option<Timestamp>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (rules_file, text) = super::read(arguments.rules.as_deref())?;
-    let pipeline = super::pipeline()?;
-    let checked = pipeline.check_rules(&text);
-    if !checked.is_usable() {
-        super::check::report(&rules_file, &checked, arguments.format)?;
+    let pipeline = PipelineConfig::from_toml(PIPELINE)?;
+    let Some(rules) = super::usable(&pipeline, &rules_file, &text, arguments.format)? else {
         return Ok(ExitCode::FAILURE);
-    }
-    let rules = pipeline.rules(&AlertsConfig::from_toml(&text)?)?;
+    };
     let dataset = arguments.dataset.as_deref().map(named).transpose()?;
     let mut specs = pipeline.window_specs()?;
     let evaluator = RuleEvaluator::new(&rules, &specs);
-    specs.retain(|spec| rules.iter().any(|rule| rule.window() == Some(spec.id.as_str())));
+    specs.retain(|spec| rules.iter().any(|rule| rule.spec.window.as_ref() == Some(&spec.id)));
     let mut backtest = Backtest {
         windows: Windows::of(specs),
         read: BTreeSet::new(),
@@ -116,12 +130,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         evaluator,
         rule_counts: RuleCounts::new(&rules),
         seen: Seen::default(),
+        span: None,
         last_received: None,
     };
 
     let name = arguments.file.display().to_string();
-    let mut input = open(&arguments.file).with_context(|| format!("{name} cannot be read"))?;
-    let begin = input.fill_buf().with_context(|| format!("{name} cannot be read"))?;
+    let unreadable = || format!("{name} cannot be read");
+    let input = rows::open(&arguments.file).with_context(unreadable)?;
+    let mut input = BufReader::with_capacity(rows::PIECE, input);
+    let begin = input.fill_buf().with_context(unreadable)?;
     if is_events(begin) {
         backtest.events(input, &name)?;
     } else {
@@ -130,44 +147,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     backtest.close()?;
     // No-data rules are evaluated up to the end of the file.
-    let Backtest { evaluator, mut rule_counts, seen, last_received, .. } = backtest;
+    let Backtest { evaluator, mut rule_counts, mut seen, span, last_received, .. } = backtest;
+    (seen.from, seen.to) = span.map(|(from, to)| (from.to_string(), to.to_string())).unzip();
     if let Some(last) = last_received {
         for firing in evaluator.finish(last) {
             rule_counts.count(firing);
         }
     }
 
-    if arguments.format == Format::Json {
-        let summary =
-            Summary { file: &name, rules_file: &rules_file, seen: &seen, rules: &rule_counts };
-        print_line(&serde_json::to_string(&summary)?)?;
-    } else {
-        let left_out = if seen.left_out > 0 {
-            format!(", {} rows are no events", seen.left_out)
-        } else {
-            String::new()
-        };
-        let computed_anew = match seen.computed_anew {
-            0 => String::new(),
-            count => format!(" ({} of the file computed anew)", HumanCount(count)),
-        };
-        let day = |time: Timestamp| time.to_string().chars().take(10).collect::<String>();
-        let span = seen.from.zip(seen.to);
-        let span = span.map(|(from, to)| format!(" from {} to {}", day(from), day(to)));
-        let (events, windows) = (HumanCount(seen.events), HumanCount(seen.windows));
-        let text = rule_counts.table();
-        let span = span.unwrap_or_default();
-        print_line(&format!(
-            "{text}\n\n {name}: {events} events{span}, {windows} windows{computed_anew}{left_out}; rules of {rules_file}"
-        ))?;
-    }
+    let summary =
+        Summary { file: &name, rules_file: &rules_file, seen: &seen, rules: &rule_counts };
+    print_line(&arguments.format.text(&summary, || summary.table())?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn open(file: &Path) -> std::io::Result<BufReader<Box<dyn Read>>> {
-    let input: Box<dyn Read> =
-        if is_stdout(file) { Box::new(std::io::stdin()) } else { Box::new(File::open(file)?) };
-    Ok(BufReader::with_capacity(PIECE, input))
 }
 
 /// Returns whether a file starts with an event. A row in JSON has no `event_id`.
@@ -200,64 +191,31 @@ impl Backtest<'_> {
 
     fn rows(
         &mut self,
-        mut input: impl Read,
+        input: impl Read,
         path: &Path,
         dataset: Option<&'static dyn Dataset>,
         transformer: &Transformer,
     ) -> Result<()> {
-        let name = path.to_string_lossy();
         let length = path.metadata().ok().filter(std::fs::Metadata::is_file);
-        let mut progress = Progress::new(length.map(|metadata| metadata.len()));
-        let mut feed = Feed::new(dataset, Limits::default()).named(&name);
-        let (mut piece, mut payload) = (vec![0; PIECE], Vec::new());
-        // Reason why the first line is not a row, reported if no line is one.
-        let mut first = None;
-        loop {
-            match feed.step() {
-                Ok(Step::NeedInput) => {
-                    match input
-                        .read(&mut piece)
-                        .with_context(|| format!("{name} cannot be read"))?
-                    {
-                        0 => feed.finish(),
-                        length => {
-                            feed.push(&piece[..length]);
-                            progress.advance(length as u64, self.seen.events);
-                        }
-                    }
-                }
-                Ok(Step::Started) => {}
-                Ok(Step::Row(row)) => {
+        let mut progress = Progress::of_bytes(length.map(|metadata| metadata.len()));
+        let mut payload = Vec::new();
+        read_rows(&path.to_string_lossy(), dataset, input, None, |found| {
+            match found {
+                Found::Bytes(bytes) => progress.read(bytes, self.seen.events),
+                Found::Row(row) => {
                     payload.clear();
                     row.write_payload(&mut payload);
-                    let text = str::from_utf8(&payload)?;
-                    match transformer.payload(row.dataset(), text, None) {
+                    match transformer.payload(row.dataset(), str::from_utf8(&payload)?, None) {
                         Ok(Outcome::Event(event)) => self.event(&event)?,
                         Ok(Outcome::Filtered) | Err(_) => self.seen.left_out += 1,
                     }
                 }
-                Ok(Step::Bad(position, rejection, _)) => {
-                    first.get_or_insert_with(|| (position.row, rejection.message.clone()));
-                    self.seen.left_out += 1;
-                }
-                Ok(Step::End) => {
-                    progress.finish();
-                    if feed.dataset().is_none() {
-                        bail!("{name}: {}", crate::run::no_row(first.as_ref()));
-                    }
-                    return Ok(());
-                }
-                Err(refused) => {
-                    progress.finish();
-                    let (code, message) = (refused.rejection.code, &refused.rejection.message);
-                    if feed.dataset().is_some() && crate::run::is_damage(code) {
-                        self.seen.left_out += 1;
-                        return Ok(());
-                    }
-                    bail!("{name}: {code}: {message}");
-                }
+                Found::Bad(..) => self.seen.left_out += 1,
+                Found::Reached(_) => {}
             }
-        }
+            Ok(Flow::Continue(()))
+        })
+        .map(drop)
     }
 
     /// Adds one event of the file. A reading is also added to its windows; a window event is
@@ -267,8 +225,8 @@ impl Backtest<'_> {
         self.rule_counts.record_dataset(&event.dataset);
         let time = event.event_time;
         self.seen.events += 1;
-        self.seen.from = Some(self.seen.from.map_or(time, |from| from.min(time)));
-        self.seen.to = Some(self.seen.to.map_or(time, |to| to.max(time)));
+        let (from, to) = self.span.unwrap_or((time, time));
+        self.span = Some((from.min(time), to.max(time)));
         self.last_received = self.last_received.max(Some(event.received_at));
         match event.kind {
             Kind::Window => return Ok(()),
@@ -308,5 +266,98 @@ impl Backtest<'_> {
             self.rule_counts.count(firing);
         }
         Ok(())
+    }
+}
+
+/// Firings of a rule, and the alerts that remain after its cooldown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Count {
+    alerts: u64,
+    fired: u64,
+}
+
+/// Counts of one rule.
+#[derive(Serialize)]
+struct OfRule {
+    rule: String,
+    dataset: String,
+    /// Set if the input had an event of the rule's dataset.
+    #[serde(skip)]
+    has_events: bool,
+    severity: Severity,
+    #[serde(flatten)]
+    all: Count,
+    /// Counts by UTC day.
+    by_day: BTreeMap<String, Count>,
+    by_entity: BTreeMap<String, Count>,
+    #[serde(skip)]
+    reported: BTreeSet<Id>,
+}
+
+/// Counts of all rules, in the order of their file.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct RuleCounts(Vec<OfRule>);
+
+impl RuleCounts {
+    fn new(rules: &Rules) -> Self {
+        let rules = rules.iter().map(|rule| OfRule {
+            rule: rule.spec.id.clone(),
+            dataset: rule.spec.dataset.clone(),
+            has_events: false,
+            severity: rule.spec.severity,
+            all: Count::default(),
+            by_day: BTreeMap::new(),
+            by_entity: BTreeMap::new(),
+            reported: BTreeSet::new(),
+        });
+        Self(rules.collect())
+    }
+
+    /// Marks the rules of `dataset` as having input.
+    fn record_dataset(&mut self, dataset: &str) {
+        for of in self.0.iter_mut().filter(|of| of.dataset == dataset) {
+            of.has_events = true;
+        }
+    }
+
+    /// Counts one firing of a rule.
+    fn count(&mut self, firing: Firing<'_>) {
+        let Some(of) = self.0.iter_mut().find(|of| of.rule == firing.rule.spec.id) else { return };
+        let alerts = u64::from(of.reported.insert(firing.alert_id));
+        let day = firing.at.to_zoned(TimeZone::UTC).date().to_string();
+        let counts = [
+            &mut of.all,
+            of.by_day.entry(day).or_default(),
+            of.by_entity.entry(firing.entity).or_default(),
+        ];
+        for count in counts {
+            count.fired += 1;
+            count.alerts += alerts;
+        }
+    }
+
+    /// Returns a table of the rules for the datasets of the input, with their top days and
+    /// entities.
+    fn table(&self) -> String {
+        let mut table = table(["rule", "fired", "alerts", "days", "entities"], 1..5);
+        for of in self.0.iter().filter(|of| of.has_events) {
+            let (days, entities) = (of.by_day.len() as u64, of.by_entity.len() as u64);
+            let counts = [of.all.fired, of.all.alerts, days, entities].map(shown);
+            let [fired, alerts, days, entities] = &counts;
+            table.add_row([&of.rule, fired, alerts, days, entities]);
+            for by in [&of.by_day, &of.by_entity] {
+                let mut top: Vec<_> = by.iter().collect();
+                top.sort_by(|one, other| other.1.cmp(one.1).then(one.0.cmp(other.0)));
+                for (name, count) in top.iter().take(MAX_SHOWN) {
+                    let counts = [count.fired, count.alerts].map(shown);
+                    table.add_row([&format!("  {name}"), &counts[0], &counts[1]]);
+                }
+                if let Some(more) = top.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
+                    table.add_row([&format!("  and {more} more")]);
+                }
+            }
+        }
+        table.trim_fmt()
     }
 }

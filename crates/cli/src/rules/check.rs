@@ -1,17 +1,19 @@
 //! `tributary rules check`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use comfy_table::{Table, presets};
 use serde::Serialize;
+use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_rules::check::{Checked, Finding, Level};
 use tributary_rules::examples::Expectation;
 
 use super::EXAMPLES;
 use crate::output::print_line;
 use crate::summary::Format;
+use crate::table::plain;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -40,16 +42,14 @@ struct Summary<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (name, text) = super::read(arguments.file.as_deref())?;
-    let mut checked = super::pipeline()?.check_rules(&text);
+    let mut checked = PipelineConfig::from_toml(PIPELINE)?.check_rules(&text);
     let folder = arguments.examples.as_deref().unwrap_or(Path::new(EXAMPLES));
     let has_examples = folder.is_dir();
     if has_examples {
-        let mut counts = Vec::new();
-        for (rule, ..) in &checked.rules {
-            counts.push((rule.clone(), count(folder, rule)?));
-        }
-        let of = |rule: &str| counts.iter().find(|(id, _)| id == rule).map_or((0, 0), |it| it.1);
-        checked.require_examples(of);
+        let counted =
+            checked.rules.iter().map(|(rule, ..)| Ok((rule.clone(), count(folder, rule)?)));
+        let counts: HashMap<_, _> = counted.collect::<Result<_>>()?;
+        checked.require_examples(|rule| counts.get(rule).copied().unwrap_or_default());
     } else if arguments.examples.is_some() {
         bail!("{} is no folder", folder.display());
     }
@@ -74,31 +74,32 @@ pub(super) fn report(name: &str, checked: &Checked, format: Format) -> Result<()
     let errors = checked.errors().count();
     let warnings = checked.findings.len() - errors;
     let rules = checked.rules.len();
-    if format == Format::Json {
-        let findings = &checked.findings;
-        let summary = Summary { file: name, rules, errors, warnings, findings };
-        print_line(&serde_json::to_string(&summary)?)?;
-        return Ok(());
-    }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    for finding in &checked.findings {
-        let place = format!("{name}:{}:{}", finding.line, finding.column);
-        let level = if finding.level == Level::Error { "error" } else { "warning" };
-        let rule = finding.rule.as_deref().unwrap_or("-");
-        table.add_row([&place, level, rule, &finding.message]);
-    }
-    let lines = if checked.findings.is_empty() {
-        String::new()
-    } else {
-        format!("{}\n\n", super::aligned(&table))
-    };
-    let counted = |count: usize, what: &str| match count {
-        0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    };
-    let counts = [counted(rules, "rule"), counted(errors, "error"), counted(warnings, "warning")];
-    print_line(&format!("{lines} {name}: {}", counts.join(", ")))?;
+    let findings = &checked.findings;
+    let summary = Summary { file: name, rules, errors, warnings, findings };
+    print_line(&format.text(&summary, || summary.table())?)?;
     Ok(())
+}
+
+impl Summary<'_> {
+    fn table(&self) -> String {
+        let name = self.file;
+        let mut table = plain();
+        for finding in self.findings {
+            let place = format!("{name}:{}:{}", finding.line, finding.column);
+            let level = if finding.level == Level::Error { "error" } else { "warning" };
+            let rule = finding.rule.as_deref().unwrap_or("-");
+            table.add_row([&place, level, rule, &finding.message]);
+        }
+        let lines = match self.findings {
+            [] => String::new(),
+            _ => format!("{}\n\n", table.trim_fmt()),
+        };
+        let counted = |count: usize, what: &str| match count {
+            0 => format!("no {what}s"),
+            1 => format!("1 {what}"),
+            _ => format!("{count} {what}s"),
+        };
+        let counts = [(self.rules, "rule"), (self.errors, "error"), (self.warnings, "warning")];
+        format!("{lines} {name}: {}", counts.map(|(count, what)| counted(count, what)).join(", "))
+    }
 }

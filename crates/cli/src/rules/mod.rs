@@ -2,7 +2,6 @@
 
 mod backtest;
 mod check;
-mod rule_counts;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -10,8 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use comfy_table::Table;
-use tributary_config::{ALERTS, PIPELINE, PipelineConfig};
+use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_rules::Rules;
+
+use crate::summary::Format;
 
 /// Default folder of the examples, relative to the working directory.
 const EXAMPLES: &str = "fixtures/rules/shipped";
@@ -50,10 +51,19 @@ fn read(file: Option<&Path>) -> Result<(String, String)> {
     Ok((name, text))
 }
 
-/// Returns the compiled-in configuration, with the windows and ranges that rules are checked
-/// against.
-fn pipeline() -> Result<PipelineConfig> {
-    Ok(PipelineConfig::from_toml(PIPELINE)?)
+/// Compiles the rules of a file. If any is wrong, prints the findings and returns `None`.
+fn usable(
+    pipeline: &PipelineConfig,
+    name: &str,
+    text: &str,
+    format: Format,
+) -> Result<Option<Rules>> {
+    let checked = pipeline.check_rules(text);
+    if !checked.is_usable() {
+        check::report(name, &checked, format)?;
+        return Ok(None);
+    }
+    Ok(Some(pipeline.rules(&AlertsConfig::from_toml(text)?)?))
 }
 
 /// Lists the example files of a rule, sorted; empty if the rule has no folder.
@@ -63,16 +73,9 @@ fn examples(folder: &Path, rule: &str) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let unreadable = || format!("{} cannot be read", folder.display());
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&folder).with_context(unreadable)? {
-        files.push(entry.with_context(unreadable)?.path());
-    }
+    let entries = std::fs::read_dir(&folder).with_context(unreadable)?;
+    let paths = entries.map(|entry| Ok(entry.with_context(unreadable)?.path()));
+    let mut files: Vec<_> = paths.collect::<Result<_>>()?;
     files.sort();
     Ok(files)
-}
-
-/// Formats a table without trailing blanks.
-fn aligned(table: &Table) -> String {
-    let text = table.to_string();
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
-use tributary_config::AlertsConfig;
+use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_rules::Rules;
 use tributary_rules::examples::{Examples, Expectation};
 
 use super::EXAMPLES;
 use crate::output::print_line;
 use crate::summary::Format;
+use crate::table;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -57,27 +57,20 @@ struct Summary<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (name, text) = super::read(arguments.file.as_deref())?;
-    let pipeline = super::pipeline()?;
-    let checked = pipeline.check_rules(&text);
-    if !checked.is_usable() {
-        super::check::report(&name, &checked, arguments.format)?;
+    let pipeline = PipelineConfig::from_toml(PIPELINE)?;
+    let Some(rules) = super::usable(&pipeline, &name, &text, arguments.format)? else {
         return Ok(ExitCode::FAILURE);
-    }
-    let rules = pipeline.rules(&AlertsConfig::from_toml(&text)?)?;
+    };
     let (schemas, windows) = (pipeline.schemas(), pipeline.window_fields());
     let specs = pipeline.window_specs()?;
     let examples = Examples::new(&schemas, &windows, &specs);
     let mut all = Vec::new();
     for rule in rules.iter() {
-        all.push(tested(&arguments.examples, &examples, &rules, rule.id())?);
+        all.push(tested(&arguments.examples, &examples, &rules, &rule.spec.id)?);
     }
     let passed = all.iter().all(|tested| tested.passed);
-    if arguments.format == Format::Json {
-        let summary = Summary { file: &name, passed, rules: &all };
-        print_line(&serde_json::to_string(&summary)?)?;
-    } else {
-        print_line(&table(&name, &all))?;
-    }
+    let summary = Summary { file: &name, passed, rules: &all };
+    print_line(&arguments.format.text(&summary, || table(&name, &all))?)?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -119,9 +112,7 @@ fn tested(folder: &Path, examples: &Examples<'_>, rules: &Rules, rule: &str) -> 
 }
 
 fn table(name: &str, all: &[Tested]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["rule", "fires", "silent", ""]);
+    let mut table = table::table(["rule", "fires", "silent", ""], 1..3);
     for tested in all {
         let verdict = if tested.passed { "ok" } else { "FAILED" };
         let counts = [tested.fires.to_string(), tested.silent.to_string()];
@@ -130,12 +121,7 @@ fn table(name: &str, all: &[Tested]) -> String {
             table.add_row(["", "", "", &format!("{}: {}", fault.file, fault.message)]);
         }
     }
-    for column in [1, 2] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
     let failed = all.iter().filter(|tested| !tested.passed).count();
     let verdict = if failed == 0 { "all pass".to_owned() } else { format!("{failed} FAILED") };
-    format!("{}\n\n {name}: {} rules, {verdict}", super::aligned(&table), all.len())
+    format!("{}\n\n {name}: {} rules, {verdict}", table.trim_fmt(), all.len())
 }

@@ -4,15 +4,9 @@ use std::collections::HashMap;
 
 use tributary_aws::tail::Shard;
 
-/// Every shard seen so far.
+/// Parents and state of every shard seen so far.
 #[derive(Debug, Default)]
-pub(super) struct Lineage(HashMap<String, Known>);
-
-#[derive(Debug)]
-struct Known {
-    parents: Vec<String>,
-    state: State,
-}
+pub(super) struct Lineage(HashMap<String, (Vec<String>, State)>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -27,41 +21,36 @@ impl Lineage {
     /// has expired.
     pub(super) fn add(&mut self, shards: impl IntoIterator<Item = Shard>) -> Vec<String> {
         for Shard { id, parents, .. } in shards {
-            self.0.entry(id).or_insert(Known { parents, state: State::Waiting });
+            self.0.entry(id).or_insert((parents, State::Waiting));
         }
         self.ready()
     }
 
     /// Marks a shard as fully read, adds its children, and returns the shards that can be
     /// read now.
-    pub(super) fn ended(
-        &mut self,
-        shard: &str,
-        children: impl IntoIterator<Item = Shard>,
-    ) -> Vec<String> {
-        if let Some(known) = self.0.get_mut(shard) {
-            known.state = State::Ended;
+    pub(super) fn ended(&mut self, shard: &str, children: Vec<Shard>) -> Vec<String> {
+        if let Some((_, state)) = self.0.get_mut(shard) {
+            *state = State::Ended;
         }
         self.add(children)
     }
 
     /// Returns the number of started shards.
     pub(super) fn begun(&self) -> usize {
-        self.0.values().filter(|known| known.state != State::Waiting).count()
+        self.0.values().filter(|(_, state)| *state != State::Waiting).count()
     }
 
     fn ready(&mut self) -> Vec<String> {
         let has_ended =
-            |parent: &String| self.0.get(parent).is_none_or(|it| it.state == State::Ended);
-        let waiting = self.0.iter().filter(|(_, known)| known.state == State::Waiting);
-        let mut ready: Vec<String> = waiting
-            .filter(|(_, known)| known.parents.iter().all(has_ended))
-            .map(|(id, _)| id.clone())
-            .collect();
+            |parent: &String| self.0.get(parent).is_none_or(|(_, state)| *state == State::Ended);
+        let is_ready = |(_, (parents, state)): &(&String, &(Vec<String>, State))| {
+            *state == State::Waiting && parents.iter().all(has_ended)
+        };
+        let mut ready: Vec<_> = self.0.iter().filter(is_ready).map(|(id, _)| id.clone()).collect();
         ready.sort();
         for id in &ready {
-            if let Some(known) = self.0.get_mut(id) {
-                known.state = State::Begun;
+            if let Some((_, state)) = self.0.get_mut(id) {
+                *state = State::Begun;
             }
         }
         ready
@@ -83,7 +72,7 @@ mod tests {
         let shards = [shard("b", &["a"]), shard("a", &["gone"]), shard("c", &["a"])];
 
         assert_eq!(lineage.add(shards), ["a"]);
-        assert_eq!(lineage.ended("a", []), ["b", "c"]);
+        assert_eq!(lineage.ended("a", vec![]), ["b", "c"]);
     }
 
     #[test]
@@ -91,9 +80,9 @@ mod tests {
         let mut lineage = Lineage::default();
         assert_eq!(lineage.add([shard("a", &[]), shard("b", &[])]), ["a", "b"]);
 
-        assert!(lineage.ended("a", [shard("c", &["a", "b"])]).is_empty());
-        assert_eq!(lineage.ended("b", [shard("c", &["a", "b"])]), ["c"]);
-        assert!(lineage.ended("c", []).is_empty());
+        assert!(lineage.ended("a", vec![shard("c", &["a", "b"])]).is_empty());
+        assert_eq!(lineage.ended("b", vec![shard("c", &["a", "b"])]), ["c"]);
+        assert!(lineage.ended("c", vec![]).is_empty());
         assert_eq!(lineage.begun(), 3);
     }
 
@@ -102,7 +91,7 @@ mod tests {
         let mut lineage = Lineage::default();
         assert_eq!(lineage.add([shard("a", &[])]), ["a"]);
         assert!(lineage.add([shard("a", &[])]).is_empty());
-        assert_eq!(lineage.ended("a", [shard("b", &["a"])]), ["b"]);
-        assert!(lineage.ended("a", [shard("b", &["a"])]).is_empty());
+        assert_eq!(lineage.ended("a", vec![shard("b", &["a"])]), ["b"]);
+        assert!(lineage.ended("a", vec![shard("b", &["a"])]).is_empty());
     }
 }

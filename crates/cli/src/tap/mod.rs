@@ -4,7 +4,7 @@ mod lineage;
 mod shards;
 mod show;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result};
 use indicatif::HumanCount;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::{runtime, select, time};
-use tributary_aws::clients;
+use tokio::{select, time};
+use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::tail::{Reader, Shard, Start};
 use tributary_kpl as kpl;
 use tributary_model::bad_row::{Code, Origin, Rejection};
@@ -25,7 +25,8 @@ use tributary_rules::filter::Filter;
 use self::lineage::Lineage;
 use self::shards::{Batch, EndedShard, ReadStats, Tail};
 use self::show::{DisplayRecord, Format, Screen};
-use crate::output;
+use crate::output::eprint_line;
+use crate::stack::with_aws;
 use crate::stop::Stop;
 use crate::units;
 
@@ -92,33 +93,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         lineage: Lineage::default(),
         stats: Arc::default(),
     };
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("nothing can be read")?;
-    let result = runtime.block_on(tap.tail());
+    let result = with_aws(async |config| tap.tail(config).await);
     let result = result.and_then(|()| Ok(tap.screen.flush()?));
     // The reader of our output may have closed the pipe. The counts still go to standard error.
-    let result = match result {
-        Err(error) if is_broken_pipe(&error) => Ok(()),
-        result => result,
-    };
     tap.report();
     result.map(|()| ExitCode::SUCCESS)
 }
 
 impl Tap<'_> {
-    async fn tail(&mut self) -> Result<()> {
-        let config = clients::load().await;
-        let reader = Reader::new(clients::kinesis(&config), self.arguments.stream.clone());
+    async fn tail(&mut self, config: &SdkConfig) -> Result<()> {
+        let reader = Reader::new(clients::kinesis(config), self.arguments.stream.clone());
         let (sender, mut batches) = mpsc::channel(PAGES);
         let mut tails: JoinSet<Result<EndedShard>> = JoinSet::new();
-        let (first, later) = starts(&self.arguments.from);
+        // Every record of a shard that does not exist yet is later than now.
+        let first = self.arguments.from.clone();
+        let later = if first == Start::Latest { Start::Oldest } else { first.clone() };
+        let stats = Arc::clone(&self.stats);
+        let follow = |tails: &mut JoinSet<_>, shard, start: &Start| {
+            let tail = Tail::new(reader.clone(), shard, start.clone(), Arc::clone(&stats));
+            tails.spawn(tail.run(sender.clone()));
+        };
         let shards = reader.shards().await?;
         // A closed shard has no records later than now.
-        let is_wanted = |shard: &Shard| *first != Start::Latest || shard.is_open;
+        let is_wanted = |shard: &Shard| first != Start::Latest || shard.is_open;
         for shard in self.lineage.add(shards.into_iter().filter(is_wanted)) {
-            let stats = Arc::clone(&self.stats);
-            let tail = Tail::new(reader.clone(), shard, first.clone(), stats);
-            tails.spawn(tail.run(sender.clone()));
+            follow(&mut tails, shard, &first);
         }
         let mut tick = time::interval(MAX_SLEEP);
         while !self.is_over() {
@@ -126,11 +125,9 @@ impl Tap<'_> {
                 biased;
                 Some(batch) = batches.recv() => self.show(&batch)?,
                 Some(ended) = tails.join_next() => {
-                    let EndedShard { shard, children } = ended.context("a shard was lost")??;
+                    let (shard, children) = ended.context("a shard was lost")??;
                     for shard in self.lineage.ended(&shard, children) {
-                        let stats = Arc::clone(&self.stats);
-                        let tail = Tail::new(reader.clone(), shard, later.clone(), stats);
-                        tails.spawn(tail.run(sender.clone()));
+                        follow(&mut tails, shard, &later);
                     }
                 }
                 _ = tick.tick() => {
@@ -157,23 +154,20 @@ impl Tap<'_> {
                 partition_key: &record.partition_key,
                 data: &record.data,
             };
+            let at = record.arrived_at;
+            let origin = || Origin::of_record(shard, number, at);
             match kpl::user_records(&record.data) {
-                None => {
-                    let origin = || Origin::of_record(shard, number, record.arrived_at);
-                    self.record(&shown, origin)?;
-                }
+                None => self.record(&shown, origin)?,
                 Some(Ok(user_records)) => {
                     for (index, user_record) in user_records.iter().enumerate() {
                         shown.partition_key = user_record.partition_key;
                         shown.data = user_record.data;
-                        let at = record.arrived_at;
                         self.record(&shown, || Origin::of_user_record(shard, number, index, at))?;
                     }
                 }
                 Some(Err(fault)) => {
                     let rejection = Rejection::row(Code::BrokenAggregate, fault.to_string());
-                    let origin = Origin::of_record(shard, number, record.arrived_at);
-                    self.undecodable(&shown, &rejection, &origin)?;
+                    self.undecodable(&shown, &rejection, &origin())?;
                 }
             }
             if self.is_over() {
@@ -200,17 +194,17 @@ impl Tap<'_> {
         match self.filter.as_ref().map_or(Ok(true), |filter| filter.holds(text)) {
             Ok(true) => {
                 self.counts.shown += 1;
-                self.screen.object(record, text)
+                self.screen.object(record, text)?;
             }
-            Ok(false) => {
-                self.counts.filtered += 1;
-                Ok(())
-            }
+            Ok(false) => self.counts.filtered += 1,
             Err(error) => {
-                self.unanswered(&error);
-                Ok(())
+                self.counts.unanswered += 1;
+                if self.counts.unanswered == 1 {
+                    eprint_line(&format!("tributary: --where failed for a record: {error}"));
+                }
             }
         }
+        Ok(())
     }
 
     fn undecodable(
@@ -225,13 +219,6 @@ impl Tap<'_> {
         self.counts.shown += 1;
         self.counts.undecodable += 1;
         self.screen.undecodable(record, rejection, origin)
-    }
-
-    fn unanswered(&mut self, error: &str) {
-        self.counts.unanswered += 1;
-        if self.counts.unanswered == 1 {
-            output::eprint_line(&format!("tributary: --where failed for a record: {error}"));
-        }
     }
 
     /// `raw: 1,234 shown, 17 filtered, 2 undecodable; 3 reads throttled; 4 shards`
@@ -256,15 +243,8 @@ impl Tap<'_> {
             }
         }
         let (stream, shards) = (&self.arguments.stream, HumanCount(shards));
-        output::eprint_line(&format!("tributary: {stream}: {text}; {shards} shard{plural}"));
+        eprint_line(&format!("tributary: {stream}: {text}; {shards} shard{plural}"));
     }
-}
-
-/// Returns where reading starts in the existing shards and in later ones. Every record of a shard
-/// that does not exist yet is later than now.
-fn starts(from: &Start) -> (&Start, Start) {
-    let later = if *from == Start::Latest { Start::Oldest } else { from.clone() };
-    (from, later)
 }
 
 /// Returns the text of a record, which must be one JSON object.
@@ -277,8 +257,4 @@ fn object(data: &[u8]) -> Result<&str, Rejection> {
         None => Ok(text),
         Some(fault) => Err(Rejection::row(Code::InvalidJson, fault)),
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
 }

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
 use tokio::sync::mpsc::Sender;
 use tokio::time::sleep;
 use tributary_aws::error::CallError;
-use tributary_aws::tail::{PageError, Reader, Record, Shard, Start};
+use tributary_aws::tail::{Page, PageError, Reader, Record, Shard, Start};
+
+use crate::pace;
 
 /// Interval between two reads of a shard. A shard allows five reads per second, and each function
 /// uses one.
@@ -48,7 +49,8 @@ pub(super) struct ReadStats {
 pub(super) struct Tail {
     reader: Reader,
     shard: Arc<str>,
-    /// Start of the next iterator.
+    /// Current iterator, and the start of the next one.
+    iterator: Option<String>,
     start: Start,
     /// Start of reading. Every later record is shown, whichever iterator returns it.
     begun: Timestamp,
@@ -56,47 +58,22 @@ pub(super) struct Tail {
     failing_since: Option<Instant>,
 }
 
-/// Shard that was fully read.
-pub(super) struct EndedShard {
-    pub shard: Arc<str>,
-    pub children: Vec<Shard>,
-}
+/// Shard that was fully read, and its children.
+pub(super) type EndedShard = (Arc<str>, Vec<Shard>);
 
 impl Tail {
     pub(super) fn new(reader: Reader, shard: String, start: Start, stats: Arc<ReadStats>) -> Self {
         let (shard, begun) = (shard.into(), Timestamp::now());
-        Self { reader, shard, start, begun, stats, failing_since: None }
+        Self { reader, shard, iterator: None, start, begun, stats, failing_since: None }
     }
 
     /// Reads until the shard ends or the receiver is dropped.
     pub(super) async fn run(mut self, sender: Sender<Batch>) -> Result<EndedShard> {
-        let mut iterator: Option<String> = None;
         let mut delays = delays();
         loop {
-            let current = match iterator.take() {
-                Some(current) => current,
-                None => match self.reader.iterator(&self.shard, &self.start).await {
-                    Ok(fresh) => fresh,
-                    Err(error) => {
-                        self.pass(error)?;
-                        sleep(delays.next().unwrap_or(MAX_DELAY)).await;
-                        continue;
-                    }
-                },
-            };
-            let page = match self.reader.page(&current).await {
-                Ok(page) => page,
-                Err(PageError::Expired) => {
-                    self.renew();
-                    sleep(delays.next().unwrap_or(MAX_DELAY)).await;
-                    continue;
-                }
-                Err(PageError::Call(error)) => {
-                    self.pass(error)?;
-                    iterator = Some(current);
-                    sleep(delays.next().unwrap_or(MAX_DELAY)).await;
-                    continue;
-                }
+            let Some(page) = self.page().await? else {
+                sleep(delays.next().unwrap_or(MAX_DELAY)).await;
+                continue;
             };
             self.failing_since = None;
             delays = self::delays();
@@ -106,17 +83,37 @@ impl Tail {
                 self.start = Start::After(last.sequence_number.clone());
                 let batch = Batch { shard: Arc::clone(&self.shard), records: page.records };
                 if sender.send(batch).await.is_err() {
-                    return Ok(self.end(Vec::new()));
+                    return Ok((self.shard, Vec::new()));
                 }
             }
             if page.next.is_none() {
                 let children =
                     if page.children.is_empty() { self.children().await? } else { page.children };
-                return Ok(self.end(children));
+                return Ok((self.shard, children));
             }
-            iterator = page.next;
+            self.iterator = page.next;
             sleep(pause(is_caught_up, bytes)).await;
         }
+    }
+
+    /// Reads the next page. Returns `None` after a transient failure.
+    async fn page(&mut self) -> Result<Option<Page>> {
+        let current = match self.iterator.take() {
+            Some(current) => current,
+            None => match self.reader.iterator(&self.shard, &self.start).await {
+                Ok(fresh) => fresh,
+                Err(error) => return self.pass(error).map(|()| None),
+            },
+        };
+        match self.reader.page(&current).await {
+            Ok(page) => return Ok(Some(page)),
+            Err(PageError::Expired) => self.renew(),
+            Err(PageError::Call(error)) => {
+                self.pass(error)?;
+                self.iterator = Some(current);
+            }
+        }
+        Ok(None)
     }
 
     /// Counts a transient failure. Returns other errors, and those that exceed the time limit.
@@ -157,19 +154,10 @@ impl Tail {
             sleep(delays.next().unwrap_or(MAX_DELAY)).await;
         }
     }
-
-    fn end(self, children: Vec<Shard>) -> EndedShard {
-        EndedShard { shard: self.shard, children }
-    }
 }
 
 fn delays() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::new()
-        .with_min_delay(INITIAL_DELAY)
-        .with_max_delay(MAX_DELAY)
-        .with_jitter()
-        .without_max_times()
-        .build()
+    pace::delays(INITIAL_DELAY, MAX_DELAY)
 }
 
 fn is_throttle(error: &CallError) -> bool {

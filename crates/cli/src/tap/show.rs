@@ -73,15 +73,14 @@ impl Screen {
                 for part in text.split(['\n', '\r']) {
                     self.out.write_all(part.as_bytes())?;
                 }
-                self.out.write_all(b"\n")
             }
             Format::Pretty => {
                 let value: serde_json::Value = serde_json::from_str(text)?;
                 serde_json::to_writer_pretty(&mut self.out, &value)?;
-                self.out.write_all(b"\n")
             }
-            Format::Table => self.row(&Row::of(record, text)),
+            Format::Table => return self.row(&Row::of(record, text)),
         }
+        self.out.write_all(b"\n")
     }
 
     /// Shows a record that is not a JSON object. In JSON, it is the line that quarantine would
@@ -200,19 +199,18 @@ fn cut(text: &str) -> String {
 
 /// Escapes control characters, so that a producer to the stream cannot control the terminal.
 fn plain(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        let mut shown = String::with_capacity(text.len() + 16);
-        for character in text.chars() {
-            if character.is_control() {
-                shown.extend(character.escape_debug());
-            } else {
-                shown.push(character);
-            }
-        }
-        Cow::Owned(shown)
-    } else {
-        Cow::Borrowed(text)
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
     }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_debug());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]

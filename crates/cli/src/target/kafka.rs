@@ -4,18 +4,19 @@
 //! retried request is stored once, and the records of a key keep their order.
 
 use std::fmt;
-use std::str::FromStr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::producer::{NoCustomPartitioner, ThreadedProducer};
 use rdkafka::{ClientContext, util::Timeout};
 
-use super::{HealthProbe, Item, SendResult, Status, Target, TargetHealth};
+use super::tally::{Outcome, Tally};
+use super::{Item, SendResult, Target};
 
 /// Time limit for a record, after which the feed ends. A restarted broker is back within this time.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -43,11 +44,9 @@ pub(crate) struct Address {
     topic: String,
 }
 
-impl FromStr for Address {
-    type Err = String;
-
+impl Address {
     /// Parses `HOST:PORT,HOST:PORT/TOPIC`.
-    fn from_str(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (brokers, topic) = text
             .rsplit_once('/')
             .filter(|(brokers, topic)| !brokers.is_empty() && !topic.is_empty())
@@ -72,52 +71,37 @@ impl fmt::Display for Address {
 pub(crate) struct KafkaTarget {
     producer: ThreadedProducer<Reports, NoCustomPartitioner>,
     topic: String,
-    reports: Arc<Shared>,
-    waited: Duration,
 }
 
-/// State shared with librdkafka's threads.
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// Records in flight.
-    outstanding: u64,
-    undelivered: u64,
-    last_error: Option<String>,
+/// Receives the delivery report of each record.
+struct Reports {
+    topic: String,
+    tally: Arc<Tally>,
     /// Last error that librdkafka reported about a broker or the connection to it.
-    complaint: Option<String>,
-    /// Stored records.
-    stored: u64,
-    /// The complaint, until a record is stored after it.
-    stall_reason: Option<String>,
-    setup_error: Option<String>,
+    complaint: Mutex<Option<String>>,
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No thread panics while it holds the lock. Even if one did, the counts would be valid.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Reports {
+    fn complaint(&self) -> MutexGuard<'_, Option<String>> {
+        // No thread panics while it holds the lock.
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts an undelivered record and keeps its error.
     fn failed(&self, error: &KafkaError) {
-        let mut state = self.state();
-        state.undelivered += 1;
         let code = error.rdkafka_error_code();
         let mut reported = error.to_string();
-        if let (Some(Code::MessageTimedOut), Some(complaint)) = (code, &state.complaint) {
+        if let (Some(Code::MessageTimedOut), Some(complaint)) = (code, &*self.complaint()) {
             reported = format!("{reported}: {complaint}");
         }
-        if code.is_some_and(is_set_up) {
-            state.setup_error.get_or_insert_with(|| reported.clone());
-        }
-        // Keep the first error: it is the cause, and later ones only follow from it.
-        state.last_error.get_or_insert(reported);
+        let result = if code.is_some_and(is_set_up) {
+            Err(format!("kafka: topic {}: {reported}", self.topic))
+        } else {
+            // Keep the first error: it is the cause, and later ones only follow from it.
+            let last_error = self.tally.last_error().or(Some(reported));
+            Ok(Outcome { undelivered: 1, last_error, ..Outcome::default() })
+        };
+        self.tally.done(1, Some(result));
     }
 }
 
@@ -134,16 +118,13 @@ fn is_set_up(code: Code) -> bool {
     )
 }
 
-/// Receives the delivery report of each record.
-struct Reports(Arc<Shared>);
-
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
-        let mut state = self.0.state();
+        let mut complaint = self.complaint();
         // "All brokers down" adds nothing to the errors of the single brokers.
-        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) || state.complaint.is_none() {
-            state.complaint = Some(reason.to_owned());
-            state.stall_reason = Some(reason.to_owned());
+        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) || complaint.is_none() {
+            *complaint = Some(reason.to_owned());
+            self.tally.set_stalled(reason.to_owned());
         }
     }
 }
@@ -154,14 +135,11 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
             Ok(_) => {
-                let mut state = self.0.state();
-                state.stored += 1;
-                state.stall_reason = None;
+                self.tally.clear_stalled();
+                self.tally.done(1, Some(Ok(Outcome::default())));
             }
-            Err((error, _)) => self.0.failed(error),
+            Err((error, _)) => self.failed(error),
         }
-        self.0.state().outstanding -= 1;
-        self.0.changed.notify_all();
     }
 }
 
@@ -172,7 +150,8 @@ impl KafkaTarget {
     ///
     /// Fails if no broker answers or the topic does not exist.
     pub(crate) fn open(address: &Address) -> Result<Self> {
-        let reports = Arc::new(Shared::default());
+        let topic = address.topic.clone();
+        let tally = Arc::new(Tally::of_confirmed());
         let producer = ClientConfig::new()
             .set("bootstrap.servers", &address.brokers)
             .set("client.id", "tributary")
@@ -183,11 +162,18 @@ impl KafkaTarget {
             .set("message.timeout.ms", TIMEOUT.as_millis().to_string())
             .set("queue.buffering.max.messages", MAX_RECORDS)
             .set("queue.buffering.max.kbytes", MAX_KILOBYTES)
-            .create_with_context(Reports(Arc::clone(&reports)))?;
-        let target =
-            Self { producer, topic: address.topic.clone(), reports, waited: Duration::ZERO };
+            .create_with_context(Reports {
+                topic: topic.clone(),
+                tally,
+                complaint: Mutex::default(),
+            })?;
+        let target = Self { producer, topic };
         target.find_topic(address)?;
         Ok(target)
+    }
+
+    fn reports(&self) -> &Reports {
+        self.producer.context()
     }
 
     /// Waits until the topic has partitions. A cluster that creates topics on demand needs a
@@ -202,13 +188,13 @@ impl KafkaTarget {
                     Some(topic) if topic.error().is_none() && !topic.partitions().is_empty() => {
                         return Ok(());
                     }
-                    Some(topic) => {
-                        topic.error().map_or(Code::UnknownTopicOrPartition, Code::from).to_string()
-                    }
-                    None => Code::UnknownTopicOrPartition.to_string(),
+                    topic => topic
+                        .and_then(MetadataTopic::error)
+                        .map_or(Code::UnknownTopicOrPartition, Code::from)
+                        .to_string(),
                 },
                 Err(error) => {
-                    self.reports.state().complaint.clone().unwrap_or_else(|| error.to_string())
+                    self.reports().complaint().clone().unwrap_or_else(|| error.to_string())
                 }
             };
             time_limit = CONNECT.saturating_sub(started.elapsed());
@@ -216,25 +202,6 @@ impl KafkaTarget {
                 bail!("kafka:{address}: {wrong}");
             }
             std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Waits until `is_done`, checked after each delivery report.
-    fn wait_until(&mut self, is_done: impl Fn(&State) -> bool) {
-        let started = Instant::now();
-        let mut state = self.reports.state();
-        while !is_done(&state) {
-            let changed = self.reports.changed.wait(state);
-            state = changed.unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(state);
-        self.waited += started.elapsed();
-    }
-
-    fn check(&self) -> Result<()> {
-        match &self.reports.state().setup_error {
-            Some(error) => Err(anyhow!("kafka: topic {}: {error}", self.topic)),
-            None => Ok(()),
         }
     }
 }
@@ -246,27 +213,24 @@ impl Target for KafkaTarget {
         if size > MAX_RECORD_BYTES {
             return Ok(SendResult::TooLarge(size));
         }
-        let topic = self.topic.clone();
-        let mut record = BaseRecord::<str, [u8]>::to(&topic).payload(item.payload);
+        let tally = self.tally();
+        let mut record = BaseRecord::<str, [u8]>::to(&self.topic).payload(item.payload);
         if !key.is_empty() {
             record = record.key(key);
         }
+        tally.begin();
         loop {
-            let before = {
-                let mut state = self.reports.state();
-                state.outstanding += 1;
-                state.outstanding
-            };
+            let before = tally.outstanding();
             let Err((error, again)) = self.producer.send(record) else { break };
-            self.reports.state().outstanding -= 1;
             if error.rdkafka_error_code() != Some(Code::QueueFull) {
-                self.reports.failed(&error);
-                break;
+                self.reports().failed(&error);
+                tally.check()?;
+                return Ok(SendResult::Failed);
             }
             record = again;
-            self.wait_until(|state| state.outstanding + 1 < before);
+            tally.wait_until(|outstanding| outstanding < before);
         }
-        self.check()?;
+        tally.check()?;
         Ok(SendResult::Accepted)
     }
 
@@ -276,29 +240,39 @@ impl Target for KafkaTarget {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.wait_until(|state| state.outstanding == 0);
-        self.check()
+        self.tally().wait_until(|outstanding| outstanding == 0);
+        self.tally().check()
     }
 
-    fn sync(&mut self) -> Result<Option<u64>> {
-        self.flush().map(|()| None)
+    fn tally(&self) -> &Arc<Tally> {
+        &self.reports().tally
     }
+}
 
-    fn status(&self) -> Status {
-        let state = self.reports.state();
-        Status { undelivered: state.undelivered, waited: self.waited, ..Status::default() }
-    }
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
 
-    fn health_probe(&self) -> HealthProbe {
-        let reports = Arc::clone(&self.reports);
-        Box::new(move || {
-            let state = reports.state();
-            let (completed, stall_reason) = (Some(state.stored), state.stall_reason.clone());
-            TargetHealth { completed, rejected: 0, undelivered: state.undelivered, stall_reason }
-        })
-    }
+    use super::*;
+    use crate::target::Origin;
 
-    fn last_error(&self) -> Option<String> {
-        self.reports.state().last_error.clone()
+    #[test]
+    fn unqueued_record_fails_and_counts_undelivered() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("feed", 1, 1).unwrap();
+        let address = Address::parse(&format!("{}/feed", cluster.bootstrap_servers())).unwrap();
+        let mut target = KafkaTarget::open(&address).unwrap();
+        let origin = || Origin::Simulation { seed: 1, number: 1 };
+        let item = Item { dataset: "flood", key: "s-1", payload: b"{}", origin: origin() };
+        assert_eq!(target.send(&item).unwrap(), SendResult::Accepted);
+
+        // librdkafka refuses such a name at once, without a delivery report.
+        "fe\0ed".clone_into(&mut target.topic);
+        assert_eq!(target.send(&item).unwrap(), SendResult::Failed);
+
+        target.flush().unwrap();
+        let health = target.tally().health();
+        assert_eq!((health.completed, health.undelivered), (Some(1), 1));
+        assert!(target.tally().last_error().is_some());
     }
 }

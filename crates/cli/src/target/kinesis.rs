@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
 use tributary_aws::clients;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::CallError;
@@ -20,8 +21,9 @@ use tributary_aws::put::{BatchPut, EntryResult, Limits};
 use tributary_model::raw::RawRecordWriter;
 use tributary_model::time::millis;
 
-use super::lanes::{Lanes, Outcome, Shared};
-use super::{HealthProbe, Item, SendResult, Status, Target};
+use super::lanes::Lanes;
+use super::tally::{Outcome, Tally};
+use super::{Item, SendResult, Target};
 
 /// Time limit for a batch, after which the feed ends. Throttling passes; a missing network does
 /// not.
@@ -59,7 +61,7 @@ impl KinesisTarget {
     /// come from the environment.
     pub(crate) fn open(name: &str, connections: usize) -> Result<Self> {
         let name = name.to_owned();
-        let lanes = Lanes::start(connections, |lanes, shared| deliver(name, lanes, shared))?;
+        let lanes = Lanes::start(connections, |lanes, tally| deliver(name, lanes, tally))?;
         let empty = || Gathered { batch: Batch::new(), bytes: 0, since: Instant::now() };
         Ok(Self {
             gathered: (0..connections).map(|_| empty()).collect(),
@@ -95,7 +97,8 @@ impl KinesisTarget {
         }
         gathered.bytes = 0;
         let batch = std::mem::replace(&mut gathered.batch, Batch::with_capacity(MAX_ENTRIES));
-        self.lanes.send(lane, batch)
+        let records = batch.len();
+        self.lanes.send(lane, batch, records)
     }
 }
 
@@ -140,20 +143,8 @@ impl Target for KinesisTarget {
         self.lanes.flush()
     }
 
-    fn sync(&mut self) -> Result<Option<u64>> {
-        self.flush().map(|()| None)
-    }
-
-    fn status(&self) -> Status {
-        self.lanes.status()
-    }
-
-    fn health_probe(&self) -> HealthProbe {
-        self.lanes.health_probe()
-    }
-
-    fn last_error(&self) -> Option<String> {
-        self.lanes.last_error()
+    fn tally(&self) -> &Arc<Tally> {
+        &self.lanes.tally
     }
 }
 
@@ -161,7 +152,7 @@ impl Target for KinesisTarget {
 #[derive(Clone)]
 struct ObservedStream {
     stream: Stream,
-    shared: Arc<Shared>,
+    tally: Arc<Tally>,
 }
 
 impl BatchPut for ObservedStream {
@@ -184,12 +175,12 @@ impl BatchPut for ObservedStream {
     async fn put(&self, entries: &[&StreamRecord]) -> Result<Vec<EntryResult>, CallError> {
         let answer = self.stream.put(entries).await;
         match &answer {
-            Err(error) => self.shared.set_stalled(error.to_string()),
+            Err(error) => self.tally.set_stalled(error.to_string()),
             Ok(verdicts) => match verdicts.first() {
                 Some(EntryResult::Failed(code)) if !verdicts.contains(&EntryResult::Stored) => {
-                    self.shared.set_stalled(code.clone());
+                    self.tally.set_stalled(code.clone());
                 }
-                _ => self.shared.clear_stalled(),
+                _ => self.tally.clear_stalled(),
             },
         }
         answer
@@ -197,33 +188,29 @@ impl BatchPut for ObservedStream {
 }
 
 /// Delivers the batches of all lanes until their senders are dropped.
-async fn deliver(name: String, lanes: Vec<Receiver<Batch>>, shared: Arc<Shared>) {
+async fn deliver(name: String, lanes: Vec<Receiver<Batch>>, tally: Arc<Tally>) {
     let config = clients::load().await;
     let stream = Stream::new(clients::kinesis(&config), name, MAX_RECORD_BYTES);
-    let producer = Producer::new(ObservedStream { stream, shared: Arc::clone(&shared) });
-    let lanes: Vec<_> = lanes
-        .into_iter()
-        .map(|lane| tokio::spawn(deliver_lane(lane, producer.clone(), Arc::clone(&shared))))
-        .collect();
-    for lane in lanes {
-        // Fails only if the lane's task panicked.
-        let _ = lane.await;
-    }
+    let producer = Producer::new(ObservedStream { stream, tally: Arc::clone(&tally) });
+    let lane = |lane| deliver_lane(lane, producer.clone(), Arc::clone(&tally));
+    let mut lanes: JoinSet<_> = lanes.into_iter().map(lane).collect();
+    // Fails only if the task of a lane panicked.
+    while lanes.join_next().await.is_some() {}
 }
 
 async fn deliver_lane(
     mut lane: Receiver<Batch>,
     producer: Producer<ObservedStream>,
-    shared: Arc<Shared>,
+    tally: Arc<Tally>,
 ) {
     while let Some(batch) = lane.recv().await {
-        let result = if shared.has_failed() {
+        let result = if tally.has_failed() {
             None
         } else {
             let sent = producer.send(&batch, Deadline::after(TIMEOUT)).await;
             Some(sent.map(outcome).map_err(|error| error.to_string()))
         };
-        shared.done(batch.len(), result);
+        tally.done(batch.len(), result);
     }
 }
 

@@ -3,11 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Item, SendResult, Status, Target};
+use super::tally::Tally;
+use super::{Item, SendResult, Target};
 
 /// Bytes per write.
 const BUFFER: usize = 1 << 18;
@@ -19,7 +21,7 @@ pub(crate) struct LinesTarget {
     buffer: Vec<u8>,
     /// Bytes written in earlier runs and in this one.
     bytes: u64,
-    waited: Duration,
+    tally: Arc<Tally>,
 }
 
 enum Sink {
@@ -53,7 +55,7 @@ impl LinesTarget {
 
     fn new(name: String, sink: Sink, bytes: u64) -> Self {
         let buffer = Vec::with_capacity(BUFFER + 4096);
-        Self { name, sink, buffer, bytes, waited: Duration::ZERO }
+        Self { name, sink, buffer, bytes, tally: Arc::default() }
     }
 
     fn write_out(&mut self) -> Result<()> {
@@ -65,7 +67,7 @@ impl LinesTarget {
             }
             Sink::File(file) => file.write_all(&self.buffer),
         };
-        self.waited += started.elapsed();
+        self.tally.add_waited(started);
         self.bytes += self.buffer.len() as u64;
         self.buffer.clear();
         result.with_context(|| format!("{} cannot be written", self.name))
@@ -99,12 +101,12 @@ impl Target for LinesTarget {
         let started = Instant::now();
         let synced = file.sync_data().or_else(not_a_disk);
         synced.with_context(|| format!("{} cannot be written", self.name))?;
-        self.waited += started.elapsed();
+        self.tally.add_waited(started);
         Ok(Some(self.bytes))
     }
 
-    fn status(&self) -> Status {
-        Status { waited: self.waited, ..Status::default() }
+    fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 }
 

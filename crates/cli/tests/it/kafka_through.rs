@@ -26,10 +26,9 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits as SinkLimits;
-use tributary_kafka_bridge::batch::Limits;
-use tributary_kafka_bridge::invoke::{InProcess, InvokeError};
 use tributary_kafka_bridge::payload::MAX_BYTES;
-use tributary_kafka_bridge::poller::{Poller, Report, Settings};
+use tributary_kafka_bridge::poller::{Poller, Report};
+use tributary_kafka_bridge::settings::{Limits, Settings};
 use tributary_testkit::{Answer, MemorySink};
 
 const TOPIC: &str = "telemetry";
@@ -127,20 +126,20 @@ fn run_feed(broker: &impl Broker, plan: &Plan) -> Run {
         },
         until_idle: Some(Duration::from_secs(2)),
     };
-    let function = InProcess(async |payload: String| {
+    let function = async |payload: String| {
         let call = calls.fetch_add(1, Ordering::Relaxed);
         // A call takes a moment. With a short deadline, the sink's failure is reported and not
         // retried.
         tokio::time::sleep(plan.call).await;
         let time = if call.is_multiple_of(3) { 2_000 } else { 130 };
-        let wrong = |error: &dyn Display| InvokeError(error.to_string());
+        let wrong = |error: &dyn Display| error.to_string();
         let answer = ingest.handle(&payload, Deadline::after(Duration::from_millis(time))).await;
         let answer = answer.map_err(|error| wrong(&error))?;
         if call % 19 == 18 {
-            return Err(InvokeError("the answer was lost".into()));
+            return Err("the answer was lost".to_owned());
         }
         serde_json::to_string(&answer).map_err(|error| wrong(&error))
-    });
+    };
     let stored = || ingest.raw.target().stored().len();
     // The number of written records decides when the broker stops, not the speed of the consumer,
     // which depends on the machine.

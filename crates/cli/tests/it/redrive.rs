@@ -261,6 +261,31 @@ fn time_range_limits_redrive() {
 }
 
 #[test]
+fn dry_run_peeks_dead_letters_in_range() {
+    let cloud = Cloud::new();
+    let at = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let times = ["2026-11-20T09:00:00Z", "2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z"];
+    let letter = |number: usize| (format!("m-{number}"), at(times[number % 3]));
+    let letters: Vec<_> = (0..24).map(letter).collect();
+    cloud.state().queues.insert("dead-letters".to_owned(), letters.clone());
+    let count = |more: &[&str]| {
+        let summary = cloud.json(1, &redrive(&[&["--only", "dead-letters"], more].concat()));
+        counts(&summary, "ingest queue")
+    };
+
+    assert_eq!(count(&[]), [24, 0, 0, 0]);
+    assert_eq!(count(&["--since", "2026-11-20T10:00:00Z"]), [16, 0, 0, 0]);
+    assert_eq!(count(&["--until", "2026-11-20T10:00:00Z"]), [8, 0, 0, 0]);
+    let none = redrive(&["--only", "dead-letters", "--since", "2026-11-20T12:00:00Z"]);
+    assert_eq!(cloud.json(0, &none)["lines"], json!([]));
+
+    let state = cloud.state();
+    assert!(state.hidden.is_empty(), "every message was released");
+    assert_eq!(state.queues["dead-letters"], letters);
+    assert!(!state.queues.contains_key("ingest"));
+}
+
+#[test]
 fn invalid_arguments_exit_2_with_one_line() {
     let cloud = three();
     for (arguments, expected) in [

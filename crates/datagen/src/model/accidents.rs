@@ -8,11 +8,11 @@ use std::ops::Range;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Model, Reading, push_key};
-use crate::places::{PLACES, Place, Zone};
-use crate::random::{Sequence, hash, signed};
+use super::{Model, Reading};
+use crate::places::{PLACES, Place, ZONES};
+use crate::random::{Sequence, hash, signed, unit};
 use crate::settings::{Settings, SettingsError};
-use crate::text::{push_decimal, push_local, push_whole};
+use crate::text::{Object, push_decimal, push_local, push_whole};
 use crate::weather::{Region, Weather};
 use crate::{DAY_MS, HOUR_MS};
 
@@ -89,87 +89,90 @@ pub(super) struct Accidents {
     number: u64,
 }
 
-/// Weather of a row, in its units.
-struct Sky {
-    temperature_f: f64,
-    humidity: f64,
-    pressure_in: f64,
-    wind_mph: f64,
-    rain: f64,
-    condition: &'static str,
-}
-
 impl Accidents {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let weather = Weather::new(settings.seed, settings.rates.storm);
-        let clock = |zone: Zone| match TimeZone::get(zone.iana()) {
-            Ok(zone) => Ok(Clock { zone, hour: i64::MIN, offset_ms: 0 }),
-            Err(error) => Err(SettingsError(error.to_string())),
+        let clock = |name| {
+            let zone = TimeZone::get(name).map_err(|error| SettingsError(error.to_string()))?;
+            Ok(Clock { zone, hour: i64::MIN, offset_ms: 0 })
         };
         Ok(Self {
             weather,
             regions: PLACES.iter().map(|place| weather.region(place.spot)).collect(),
-            clocks: Zone::ALL.into_iter().map(clock).collect::<Result<_, _>>()?,
+            clocks: ZONES.into_iter().map(clock).collect::<Result<_, _>>()?,
             chances: Sequence::new(settings.seed, 40),
             // The seed separates the accident numbers of two simulations.
             number: (100 + hash([settings.seed, 41]) % 900) * 1_000_000_000,
         })
     }
 
-    fn sky(&mut self, place_at: usize, time_ms: i64, noise: [f64; 3]) -> Sky {
-        let place = &PLACES[place_at];
+    /// Writes the columns from `Weather_Timestamp` to `Weather_Condition`.
+    fn weather_columns(
+        &self,
+        row: &mut Object<'_>,
+        reading: &Reading,
+        offset_ms: i64,
+        rain: f64,
+        chances: &mut Sequence,
+    ) {
+        let (place, time_ms) = (&PLACES[reading.device % PLACES.len()], reading.time_ms);
         let front = self.weather.front(place.spot, time_ms);
-        let rain = self.regions[place_at].rain(time_ms);
+        let noise = reading.noise;
         let north = place.spot.lat - 25.0;
         let celsius = 25.0 - 0.75 * north - 0.002 * place.elevation_ft
             + (5.0 + 0.45 * north) * place.spot.yearly(time_ms)
             + 5.0 * place.spot.daily(time_ms) * (1.0 - 0.6 * rain)
             + 5.0 * front
             + 0.5 * noise[0];
-        let condition = match (rain, celsius) {
-            (0.5.., ..0.5) => "Heavy Snow",
-            (0.02.., ..0.5) => "Light Snow",
-            (0.6.., _) => "T-Storm",
-            (0.3.., _) => "Rain",
-            (0.02.., _) => "Light Rain",
-            _ if front > 0.6 && celsius < 10.0 => "Fog",
-            _ if front > 0.25 => "Cloudy",
-            _ if front > -0.1 => "Partly Cloudy",
-            _ => "Fair",
+        let condition = condition(celsius, rain, front);
+        let true_f = (celsius * 1.8 + 32.0).round();
+        let temperature = true_f + 2.0 * reading.drift + 60.0 * reading.spike;
+        let humidity = (62.0 + 14.0 * front + 28.0 * rain + noise[1]).clamp(5.0, 100.0).round();
+        let pressure = 29.94 - 0.001_03 * place.elevation_ft - 0.3 * front + 0.01 * noise[2];
+        let wind_mph = (6.0 + 6.0 * front.abs() + 22.0 * rain).round();
+        // The formula of the National Weather Service needs a power; this line approximates it.
+        let chill = if true_f <= 50.0 { temperature - 0.4 * wind_mph } else { temperature };
+        let visibility = match condition {
+            "Fog" => 0.5,
+            _ if rain > 0.5 => 2.0,
+            _ if rain > 0.02 => 6.0,
+            _ => 10.0,
         };
-        Sky {
-            temperature_f: (celsius * 1.8 + 32.0).round(),
-            humidity: (62.0 + 14.0 * front + 28.0 * rain + noise[1]).clamp(5.0, 100.0).round(),
-            pressure_in: 29.94 - 0.001_03 * place.elevation_ft - 0.3 * front + 0.01 * noise[2],
-            wind_mph: (6.0 + 6.0 * front.abs() + 22.0 * rain).round(),
-            rain,
-            condition,
-        }
+        let direction = DIRECTIONS[(chances.bits() % 8) as usize];
+        // Stations report at seven minutes to the hour.
+        let observed = time_ms.div_euclid(HOUR_MS) * HOUR_MS - 7 * 60_000;
+        row.quoted("Weather_Timestamp", |out| push_local(out, observed + offset_ms));
+        row.decimal("Temperature(F)", temperature, 1);
+        row.decimal("Wind_Chill(F)", chill, 1);
+        row.decimal("Humidity(%)", humidity, 1);
+        row.decimal("Pressure(in)", pressure, 2);
+        row.decimal("Visibility(mi)", visibility, 1);
+        row.text("Wind_Direction", if wind_mph < 1.0 { "CALM" } else { direction });
+        row.decimal("Wind_Speed(mph)", wind_mph, 1);
+        row.decimal("Precipitation(in)", 0.3 * rain, 2);
+        row.text("Weather_Condition", condition);
     }
 }
 
-/// Fields of a row, in order.
-struct Cells<'o>(&'o mut Vec<u8>);
-
-impl Cells<'_> {
-    fn text(&mut self, column: &str, text: &str) {
-        self.with(column, |out| out.extend_from_slice(text.as_bytes()));
+/// Returns the condition as a station words it.
+fn condition(celsius: f64, rain: f64, front: f64) -> &'static str {
+    match (rain, celsius) {
+        (0.5.., ..0.5) => "Heavy Snow",
+        (0.02.., ..0.5) => "Light Snow",
+        (0.6.., _) => "T-Storm",
+        (0.3.., _) => "Rain",
+        (0.02.., _) => "Light Rain",
+        _ if front > 0.6 && celsius < 10.0 => "Fog",
+        _ if front > 0.25 => "Cloudy",
+        _ if front > -0.1 => "Partly Cloudy",
+        _ => "Fair",
     }
+}
 
+impl Object<'_> {
+    /// Appends a number as text.
     fn decimal(&mut self, column: &str, value: f64, places: usize) {
-        self.with(column, |out| push_decimal(out, value, places));
-    }
-
-    fn flag(&mut self, column: &str, is: bool) {
-        self.text(column, if is { "True" } else { "False" });
-    }
-
-    fn with(&mut self, column: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        self.0.extend_from_slice(b",\"");
-        self.0.extend_from_slice(column.as_bytes());
-        self.0.extend_from_slice(b"\":\"");
-        write(self.0);
-        self.0.push(b'"');
+        self.quoted(column, |out| push_decimal(out, value, places));
     }
 }
 
@@ -188,43 +191,39 @@ impl Model for Accidents {
         let week = if is_weekend { 0.5 } else { 0.9 };
         let rain = self.regions[place_at].rain(time_ms);
         let likely = HOURS[usize::try_from(hour).unwrap_or_default()] * week * (1.0 + 0.6 * rain);
-        if crate::random::unit(happens) >= likely {
+        if unit(happens) >= likely {
             return None;
         }
 
         self.number += 1;
         let mut chances = Sequence::new(self.number, hash([happens]));
-        let sky = self.sky(place_at, time_ms, reading.noise);
-        out.extend_from_slice(b"{\"ID\":\"");
-        let start = out.len();
-        push_key(out, b"A-");
-        push_whole(out, self.number);
-        let key = start..out.len();
-        out.push(b'"');
-        let mut cells = Cells(out);
+        let mut row = Object(out);
+        let key = row.quoted("ID", |out| {
+            out.extend_from_slice(b"A-");
+            push_whole(out, self.number);
+        });
         let minutes = 15 + (chances.bits() % 165).cast_signed();
         let end_ms = time_ms + minutes * 60_000;
-        let end = (end_ms, self.clocks[place.zone as usize].lookup(end_ms));
-        let times = [(time_ms, offset_ms), end];
-        what_happened(&mut cells, place, times, sky.rain, &mut chances);
-        weather_columns(&mut cells, &sky, (time_ms, offset_ms), reading, &mut chances);
+        let local_end = end_ms + self.clocks[place.zone as usize].lookup(end_ms);
+        what_happened(&mut row, place, [local, local_end], rain, &mut chances);
+        self.weather_columns(&mut row, reading, offset_ms, rain, &mut chances);
         for (column, rate) in FLAGS {
-            cells.flag(column, chances.chance(rate));
+            row.text(column, if chances.chance(rate) { "True" } else { "False" });
         }
         let sun = place.spot.sun(time_ms);
         for (column, horizon) in TWILIGHTS {
-            cells.text(column, if sun > horizon { "Day" } else { "Night" });
+            row.text(column, if sun > horizon { "Day" } else { "Night" });
         }
         out.push(b'}');
         Some(key)
     }
 }
 
-/// Writes the columns from `Source` to `Airport_Code`. A time is given in UTC, with its offset.
+/// Writes the columns from `Source` to `Airport_Code`. Times are local.
 fn what_happened(
-    cells: &mut Cells<'_>,
+    row: &mut Object<'_>,
     place: &Place,
-    [start, end]: [(i64, i64); 2],
+    [start, end]: [i64; 2],
     rain: f64,
     chances: &mut Sequence,
 ) {
@@ -240,74 +239,41 @@ fn what_happened(
     };
     let lat = place.spot.lat + 0.08 * signed(chances.bits());
     let lon = place.spot.lon + 0.08 * signed(chances.bits());
-    let miles = if chances.chance(0.5) { 2.5 * crate::random::unit(chances.bits()) } else { 0.0 };
+    let miles = if chances.chance(0.5) { 2.5 * unit(chances.bits()) } else { 0.0 };
 
-    cells.text("Source", if source < 55 { "Source1" } else { "Source2" });
-    cells.text("Severity", severity);
-    cells.with("Start_Time", |out| push_local(out, start.0, start.1));
-    cells.with("End_Time", |out| push_local(out, end.0, end.1));
-    cells.decimal("Start_Lat", lat, 6);
-    cells.decimal("Start_Lng", lon, 6);
+    row.text("Source", if source < 55 { "Source1" } else { "Source2" });
+    row.text("Severity", severity);
+    row.quoted("Start_Time", |out| push_local(out, start));
+    row.quoted("End_Time", |out| push_local(out, end));
+    row.decimal("Start_Lat", lat, 6);
+    row.decimal("Start_Lng", lon, 6);
     if miles > 0.0 {
-        cells.decimal("End_Lat", lat + 0.010 * miles, 6);
-        cells.decimal("End_Lng", lon + 0.013 * miles, 6);
+        row.decimal("End_Lat", lat + 0.010 * miles, 6);
+        row.decimal("End_Lng", lon + 0.013 * miles, 6);
     } else {
-        cells.text("End_Lat", "");
-        cells.text("End_Lng", "");
+        row.text("End_Lat", "");
+        row.text("End_Lng", "");
     }
-    cells.decimal("Distance(mi)", miles, 3);
-    cells.with("Description", |out| {
+    row.decimal("Distance(mi)", miles, 3);
+    row.quoted("Description", |out| {
         let (before, after) = match story {
             0 => ("Two vehicles collided on ", " near exit "),
             1 => ("Right shoulder blocked on ", " beyond exit "),
             2 => ("Stalled truck after a crash on ", " at mile "),
             _ => ("Slow going on ", ", left lane closed before exit "),
         };
-        out.extend_from_slice(before.as_bytes());
-        out.extend_from_slice(road.as_bytes());
-        out.extend_from_slice(after.as_bytes());
+        for text in [before, road, after] {
+            out.extend_from_slice(text.as_bytes());
+        }
         push_whole(out, exit as u64);
         out.push(b'.');
     });
-    cells.text("Street", if on_road { road } else { street });
-    cells.text("City", place.city);
-    cells.text("County", place.county);
-    cells.text("State", place.state);
-    cells.text("Zipcode", place.zipcode);
-    cells.text("Country", "US");
-    cells.text("Timezone", place.zone.in_rows());
-    cells.text("Airport_Code", place.airport);
-}
-
-/// Writes the columns from `Weather_Timestamp` to `Weather_Condition`.
-fn weather_columns(
-    cells: &mut Cells<'_>,
-    sky: &Sky,
-    (time_ms, offset_ms): (i64, i64),
-    reading: &Reading,
-    chances: &mut Sequence,
-) {
-    // Stations report at seven minutes to the hour.
-    let observed = time_ms.div_euclid(HOUR_MS) * HOUR_MS - 7 * 60_000;
-    let temperature = sky.temperature_f + 2.0 * reading.drift + 60.0 * reading.spike;
-    // The formula of the National Weather Service needs a power; this line approximates it.
-    let chill =
-        if sky.temperature_f <= 50.0 { temperature - 0.4 * sky.wind_mph } else { temperature };
-    let visibility = match sky.condition {
-        "Fog" => 0.5,
-        _ if sky.rain > 0.5 => 2.0,
-        _ if sky.rain > 0.02 => 6.0,
-        _ => 10.0,
-    };
-    let direction = DIRECTIONS[(chances.bits() % 8) as usize];
-    cells.with("Weather_Timestamp", |out| push_local(out, observed, offset_ms));
-    cells.decimal("Temperature(F)", temperature, 1);
-    cells.decimal("Wind_Chill(F)", chill, 1);
-    cells.decimal("Humidity(%)", sky.humidity, 1);
-    cells.decimal("Pressure(in)", sky.pressure_in, 2);
-    cells.decimal("Visibility(mi)", visibility, 1);
-    cells.text("Wind_Direction", if sky.wind_mph < 1.0 { "CALM" } else { direction });
-    cells.decimal("Wind_Speed(mph)", sky.wind_mph, 1);
-    cells.decimal("Precipitation(in)", 0.3 * sky.rain, 2);
-    cells.text("Weather_Condition", sky.condition);
+    row.text("Street", if on_road { road } else { street });
+    row.text("City", place.city);
+    row.text("County", place.county);
+    row.text("State", place.state);
+    row.text("Zipcode", place.zipcode);
+    row.text("Country", "US");
+    row.text("Timezone", ZONES[place.zone as usize]);
+    row.text("Airport_Code", place.airport);
 }

@@ -9,7 +9,7 @@ use crate::DAY_MS;
 use crate::places::{PLACES, Place};
 use crate::random::{hash, normal, unit};
 use crate::settings::Settings;
-use crate::text::{Civil, push_whole};
+use crate::text::{Object, push_date, push_whole};
 use crate::weather::{in_units, wave};
 
 #[derive(Clone, Default)]
@@ -69,22 +69,14 @@ impl Model for Covid {
 
         let Place { county: name, state_name, fips, .. } = &PLACES[reading.device];
         let name = if fips.is_empty() { "New York City" } else { name };
-        out.extend_from_slice(b"{\"date\":\"");
-        Civil::of(reading.time_ms).push_date(out);
-        out.extend_from_slice(b"\",\"county\":\"");
-        let mut key = super::push_key(out, name.as_bytes());
-        out.extend_from_slice(b"\",\"state\":\"");
-        out.extend_from_slice(state_name.as_bytes());
-        out.extend_from_slice(b"\",\"fips\":\"");
-        let fips = super::push_key(out, fips.as_bytes());
-        if !fips.is_empty() {
-            key = fips;
-        }
-        out.extend_from_slice(b"\",\"cases\":\"");
-        push_whole(out, (counted as i64).unsigned_abs());
-        out.extend_from_slice(b"\",\"deaths\":\"");
-        push_whole(out, (county.deaths as i64).unsigned_abs());
-        out.extend_from_slice(b"\"}");
-        Some(key)
+        let mut object = Object(out);
+        object.quoted("date", |out| push_date(out, reading.time_ms));
+        let county_key = object.text("county", name);
+        object.text("state", state_name);
+        let fips_key = object.text("fips", fips);
+        object.quoted("cases", |out| push_whole(out, (counted as i64).unsigned_abs()));
+        object.quoted("deaths", |out| push_whole(out, (county.deaths as i64).unsigned_abs()));
+        out.push(b'}');
+        Some(if fips_key.is_empty() { county_key } else { fips_key })
     }
 }

@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 
-use super::{Model, Reading, push_key};
+use super::{Model, Reading, location};
 use crate::HOUR_MS;
 use crate::places::PLACES;
 use crate::random::{hash, signed, unit};
 use crate::settings::Settings;
-use crate::text::{push_decimal, push_time};
+use crate::text::{Object, push_decimal, push_time};
 use crate::weather::{Region, Spot, Weather};
 
 const GAUGES: usize = 6;
@@ -29,8 +29,8 @@ struct River {
 
 struct Gauge {
     sensor_id: String,
-    /// `,"location":{…},"water_level":`
-    middle: Vec<u8>,
+    /// Value of `location`, as JSON.
+    location: Vec<u8>,
     /// Level in dry weather, in metres.
     base_m: f64,
     lag_ms: i64,
@@ -62,14 +62,9 @@ impl Flood {
             let (number, below) = (device / GAUGES, (device % GAUGES) as u32);
             let steps = f64::from(below);
             let source = rivers[number].source;
-            let mut middle = b"\",\"location\":{\"latitude\":".to_vec();
-            push_decimal(&mut middle, source.lat - 0.04 * steps, 5);
-            middle.extend_from_slice(b",\"longitude\":");
-            push_decimal(&mut middle, source.lon + 0.06 * steps, 5);
-            middle.extend_from_slice(b"},\"water_level\":");
             Gauge {
                 sensor_id: format!("river-{number:04}-gauge-{}", below + 1),
-                middle,
+                location: location(source.lat - 0.04 * steps, source.lon + 0.06 * steps),
                 base_m: 0.6 + 0.8 * unit(draw(4, number)) + 0.15 * steps,
                 lag_ms: i64::from(below) * 75 * 60_000,
                 share: 1.0 - 0.07 * steps,
@@ -100,13 +95,13 @@ impl Model for Flood {
             + DRIFT_M * reading.drift
             + SPIKE_M * reading.spike;
 
-        out.extend_from_slice(b"{\"sensor_id\":\"");
-        let key = push_key(out, gauge.sensor_id.as_bytes());
-        out.extend_from_slice(&gauge.middle);
-        push_decimal(out, level.clamp(RANGE_M.0, RANGE_M.1), 3);
-        out.extend_from_slice(b",\"timestamp\":\"");
-        push_time(out, time_ms);
-        out.extend_from_slice(b"\"}");
+        let mut object = Object(out);
+        let key = object.text("sensor_id", &gauge.sensor_id);
+        object.field("location", |out| out.extend_from_slice(&gauge.location));
+        let level = level.clamp(RANGE_M.0, RANGE_M.1);
+        object.field("water_level", |out| push_decimal(out, level, 3));
+        object.quoted("timestamp", |out| push_time(out, time_ms));
+        out.push(b'}');
         Some(key)
     }
 }

@@ -8,6 +8,7 @@ mod telemetry;
 use std::ops::Range;
 
 use crate::settings::{FeedKind, Settings, SettingsError};
+use crate::text::{Object, push_decimal};
 
 /// Reading of a device, with its disturbances.
 #[derive(Debug)]
@@ -51,9 +52,12 @@ pub(crate) fn of(kind: FeedKind, settings: &Settings) -> Result<Box<dyn Model>, 
     })
 }
 
-/// Appends the partition key and returns its range.
-fn push_key(out: &mut Vec<u8>, key: &[u8]) -> Range<usize> {
-    let start = out.len();
-    out.extend_from_slice(key);
-    start..out.len()
+/// Returns `{"latitude":…,"longitude":…}`.
+fn location(lat: f64, lon: f64) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut object = Object(&mut out);
+    object.field("latitude", |out| push_decimal(out, lat, 5));
+    object.field("longitude", |out| push_decimal(out, lon, 5));
+    out.push(b'}');
+    out
 }

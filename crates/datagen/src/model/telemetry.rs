@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Model, Reading, push_key};
+use super::{Model, Reading, location};
 use crate::places::PLACES;
 use crate::random::{hash, signed};
 use crate::settings::Settings;
-use crate::text::{push_decimal, push_time};
+use crate::text::{Object, push_decimal, push_time};
 use crate::weather::{Region, Spot, Weather};
 
 /// Measuring ranges of the sensors: °C, %, hPa.
@@ -16,8 +16,8 @@ const PRESSURE: (f64, f64) = (900.0, 1080.0);
 
 struct Station {
     device_id: String,
-    /// `,"location":{…},"status":"`
-    tail: Vec<u8>,
+    /// Value of `location`, as JSON.
+    location: Vec<u8>,
     spot: Spot,
     region: usize,
     /// Annual mean, in °C.
@@ -50,15 +50,10 @@ impl Telemetry {
                 lat: place.spot.lat + 0.15 * signed(draw(1, device)),
                 lon: place.spot.lon + 0.15 * signed(draw(2, device)),
             };
-            let mut tail = b",\"location\":{\"latitude\":".to_vec();
-            push_decimal(&mut tail, spot.lat, 5);
-            tail.extend_from_slice(b",\"longitude\":");
-            push_decimal(&mut tail, spot.lon, 5);
-            tail.extend_from_slice(b"},\"status\":\"");
             let north = spot.lat - 25.0;
             Station {
                 device_id: format!("device-{device:06}"),
-                tail,
+                location: location(spot.lat, spot.lon),
                 spot,
                 region,
                 mean_c: 25.0 - 0.75 * north - 0.002 * place.elevation_ft + signed(draw(3, device)),
@@ -101,6 +96,7 @@ impl Model for Telemetry {
             .unwrap_or_else(|| temperature.clamp(TEMPERATURE.0, TEMPERATURE.1));
         station.last_c = Some(temperature);
         let humidity = humidity.clamp(HUMIDITY.0, HUMIDITY.1);
+        let pressure = pressure.clamp(PRESSURE.0, PRESSURE.1);
 
         // A station reports some of the jumps that it notices; heat and damp are left to people.
         let status = if reading.spike.abs() > 0.9 {
@@ -110,19 +106,15 @@ impl Model for Telemetry {
         } else {
             "OK"
         };
-        out.extend_from_slice(b"{\"device_id\":\"");
-        let key = push_key(out, station.device_id.as_bytes());
-        out.extend_from_slice(b"\",\"timestamp\":\"");
-        push_time(out, time_ms);
-        out.extend_from_slice(b"\",\"temperature\":");
-        push_decimal(out, temperature, 2);
-        out.extend_from_slice(b",\"humidity\":");
-        push_decimal(out, humidity, 1);
-        out.extend_from_slice(b",\"pressure\":");
-        push_decimal(out, pressure.clamp(PRESSURE.0, PRESSURE.1), 1);
-        out.extend_from_slice(&station.tail);
-        out.extend_from_slice(status.as_bytes());
-        out.extend_from_slice(b"\"}");
+        let mut object = Object(out);
+        let key = object.text("device_id", &station.device_id);
+        object.quoted("timestamp", |out| push_time(out, time_ms));
+        object.field("temperature", |out| push_decimal(out, temperature, 2));
+        object.field("humidity", |out| push_decimal(out, humidity, 1));
+        object.field("pressure", |out| push_decimal(out, pressure, 1));
+        object.field("location", |out| out.extend_from_slice(&station.location));
+        object.text("status", status);
+        out.push(b'}');
         Some(key)
     }
 }

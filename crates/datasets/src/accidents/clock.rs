@@ -7,9 +7,9 @@ use jiff::civil::{DateTime, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use super::row::Row;
-use crate::field_value::{FieldValue, missing};
+use crate::field_value::{FieldValue, missing, wrong};
 use crate::us;
-use tributary_model::bad_row::{Code, Rejection, shown};
+use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::event::Text;
 
 /// Parsed time columns of a row.
@@ -41,20 +41,18 @@ impl LocalClock {
         }
         let start = ambiguous.compatible().map_err(|_| beyond("Start_Time"))?;
 
-        let end = match civil(&row.end_time, "End_Time")? {
-            Some(local) => Some(end(&zone, local, start)?),
-            None => None,
-        };
-        let weather_time = match civil(&row.weather_timestamp, "Weather_Timestamp")? {
-            Some(local) => Some(
-                zone.to_ambiguous_timestamp(local)
-                    .compatible()
-                    .map_err(|_| beyond("Weather_Timestamp"))?,
-            ),
-            None => None,
-        };
+        let end = civil(&row.end_time, "End_Time")?;
+        let end = end.map(|local| end_after(start, &zone, local)).transpose()?;
+        let weather_time = civil(&row.weather_timestamp, "Weather_Timestamp")?
+            .map(|local| zone.to_timestamp(local).map_err(|_| beyond("Weather_Timestamp")))
+            .transpose()?;
 
-        push_calendar(local, tags);
+        // Rush hours are 07:00 to 09:59 and 16:00 to 18:59 from Monday to Friday.
+        if matches!(local.weekday(), Weekday::Saturday | Weekday::Sunday) {
+            tags.push(Cow::Borrowed("weekend"));
+        } else if matches!(local.hour(), 7..=9 | 16..=18) {
+            tags.push(Cow::Borrowed("rush_hour"));
+        }
         let duration_min = end.map(|end| end.duration_since(start).as_secs_f64() / 60.0);
         Ok(Self { start, duration_min, weather_time })
     }
@@ -62,7 +60,7 @@ impl LocalClock {
 
 /// The end of an accident that began at `start`. Of the two instants that a doubled hour names, the
 /// first that is not before the start.
-fn end(zone: &TimeZone, local: DateTime, start: Timestamp) -> Result<Timestamp, Rejection> {
+fn end_after(start: Timestamp, zone: &TimeZone, local: DateTime) -> Result<Timestamp, Rejection> {
     let ambiguous = zone.to_ambiguous_timestamp(local);
     let first = ambiguous.compatible().map_err(|_| beyond("End_Time"))?;
     if first >= start {
@@ -79,10 +77,7 @@ fn zone(
     state: &str,
     tags: &mut Vec<Text<'_>>,
 ) -> Result<TimeZone, Rejection> {
-    let unknown = |name| {
-        let message = format!("{} is no time zone", shown(name));
-        Rejection::field(Code::UnknownValue, "Timezone", message)
-    };
+    let unknown = |name| wrong(Code::UnknownValue, "Timezone", name, "is no time zone");
     if let Some(name) = timezone.text("Timezone")? {
         return us::zone(name).ok_or_else(|| unknown(name));
     }
@@ -93,10 +88,7 @@ fn zone(
 /// `2016-02-08 05:46:00`, with or without a fraction of a second.
 fn civil(value: &FieldValue<'_>, field: &'static str) -> Result<Option<DateTime>, Rejection> {
     let Some(text) = value.text(field)? else { return Ok(None) };
-    let wrong = || {
-        let message = format!("{} is no date and time that exists", shown(text));
-        Rejection::field(Code::InvalidTime, field, message)
-    };
+    let what = "is no date and time that exists";
     // The parser would take a date alone as its midnight, a 60th second as the 59th, and drop an
     // offset: each would be a guess.
     let bytes = text.as_bytes();
@@ -108,24 +100,11 @@ fn civil(value: &FieldValue<'_>, field: &'static str) -> Result<Option<DateTime>
         && bytes[19..].first().is_none_or(|&byte| byte == b'.')
         && bytes[19..].iter().skip(1).all(u8::is_ascii_digit)
         && bytes.len() != 20;
-    if !shaped {
-        return Err(wrong());
-    }
-    text.parse().map(Some).map_err(|_| wrong())
+    let time = if shaped { text.parse().ok() } else { None };
+    time.map(Some).ok_or_else(|| wrong(Code::InvalidTime, field, text, what))
 }
 
 /// The instant lies beyond the years that a timestamp can name.
 fn beyond(field: &'static str) -> Rejection {
     Rejection::field(Code::InvalidTime, field, "is beyond the years -9999 to 9999")
-}
-
-/// Tags by the local calendar: `weekend`, and `rush_hour` (07:00 to 09:59 and 16:00 to 18:59 from
-/// Monday to Friday).
-fn push_calendar(local: DateTime, tags: &mut Vec<Text<'_>>) {
-    let weekend = matches!(local.weekday(), Weekday::Saturday | Weekday::Sunday);
-    if weekend {
-        tags.push(Cow::Borrowed("weekend"));
-    } else if matches!(local.hour(), 7..=9 | 16..=18) {
-        tags.push(Cow::Borrowed("rush_hour"));
-    }
 }

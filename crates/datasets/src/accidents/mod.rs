@@ -16,10 +16,12 @@ use jiff::Timestamp;
 
 use self::clock::LocalClock;
 use self::row::Row;
-use super::{Dataset, rounded, us};
-use tributary_model::bad_row::{Code, Rejection, shown};
+use super::{Dataset, reading, rounded, us};
+use crate::field_value::{FieldValue, wrong};
+use crate::place::point;
+use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::domain::{Fields, NumberSet};
-use tributary_model::event::{Attributes, Event, Kind, Location, Measures, Text};
+use tributary_model::event::{Event, Measures};
 use tributary_model::id::Id;
 
 /// The dataset; see the [module](self).
@@ -43,27 +45,25 @@ impl Dataset for Accidents {
     }
 
     fn fields(&self) -> Fields {
-        let at_least = |low, names: &[&'static str]| -> Vec<_> {
-            names.iter().map(|name| (*name, NumberSet::at_least(low))).collect()
-        };
-        let mut measures = at_least(-273.15, &["temperature_c", "wind_chill_c"]);
-        measures.extend(at_least(
-            0.0,
-            &[
-                "pressure_hpa",
-                "visibility_km",
-                "wind_speed_kph",
-                "precipitation_mm",
-                "distance_km",
-                "duration_min",
-            ],
-        ));
-        measures.push(("severity", NumberSet::whole(1.0, 4.0)));
-        measures.push(("humidity_pct", NumberSet::between(0.0, 100.0)));
-        measures.push(("end_lat_deg", NumberSet::between(-90.0, 90.0)));
-        measures.push(("end_lon_deg", NumberSet::between(-180.0, 180.0)));
+        let at_least = NumberSet::at_least;
+        let measures = [
+            ("severity", NumberSet::whole(1.0, 4.0)),
+            ("temperature_c", at_least(-273.15)),
+            ("wind_chill_c", at_least(-273.15)),
+            ("humidity_pct", NumberSet::between(0.0, 100.0)),
+            ("pressure_hpa", at_least(0.0)),
+            ("visibility_km", at_least(0.0)),
+            ("wind_speed_kph", at_least(0.0)),
+            ("precipitation_mm", at_least(0.0)),
+            ("distance_km", at_least(0.0)),
+            ("duration_min", at_least(0.0)),
+            ("end_lat_deg", NumberSet::between(-90.0, 90.0)),
+            ("end_lon_deg", NumberSet::between(-180.0, 180.0)),
+        ];
         let times = ["dst_gap", "dst_fold", "timezone_from_state", "weekend", "rush_hour"];
-        let tags = row::FLAGS.into_iter().chain(weather::tags()).chain(times);
+        let row = Row::default();
+        let flags = row.flags().map(|(_, tag, _)| tag);
+        let tags = flags.into_iter().chain(weather::tags()).chain(times);
         let tags = tags.chain(row::DAY_OR_NIGHT.iter().map(|(_, tag)| *tag));
         Fields::of_readings(NAME, measures, row::attributes(), tags)
     }
@@ -73,68 +73,44 @@ impl Dataset for Accidents {
         payload: &'a str,
         received_at: Option<Timestamp>,
     ) -> Result<Event<'a>, Rejection> {
-        event(super::row::<Row<'a>>(payload)?, received_at)
+        let row: Row<'a> = super::row(payload)?;
+        let mut tags = Vec::with_capacity(8);
+
+        let severity = row.severity.required_whole("Severity", 1.0..=4.0)?;
+        // The state must be one: a row without a time zone takes its zone from it.
+        let state = row.state.clone().required("State")?;
+        if us::zone_of_state(&state).is_none() {
+            let what = "is no state of the United States";
+            return Err(wrong(Code::UnknownValue, "State", &state, what));
+        }
+        let clock = LocalClock::of(&row, &state, &mut tags)?;
+        let location = point([(&row.start_lat, "Start_Lat"), (&row.start_lng, "Start_Lng")])?;
+        let measures = measures(&row, severity, clock.duration_min)?;
+        for (column, tag, value) in row.flags() {
+            if value.flag(column)? == Some(true) {
+                tags.push(Cow::Borrowed(tag));
+            }
+        }
+        if let Some(day) = row.sunrise_sunset.one_of("Sunrise_Sunset", row::DAY_OR_NIGHT)? {
+            tags.push(Cow::Borrowed(day));
+        }
+        if let Some(text) = row.weather_condition.text("Weather_Condition")? {
+            tags.push(Cow::Borrowed(weather::tag(text)));
+        }
+
+        let attributes = row.into_attributes(state, clock.weather_time)?;
+        let text = |name| attributes.get(name).map_or("", |text| text);
+
+        let event_id = Id::of_text(&[NAME, text("id")]);
+        // The state alone where the county is not known.
+        let entity = match attributes.get("county") {
+            Some(county) => format!("{}/{county}", text("state")),
+            None => text("state").to_owned(),
+        };
+        let event =
+            reading(NAME, event_id, entity.into(), clock.start, received_at, measures, attributes);
+        Ok(Event { location: Some(location), tags, ..event })
     }
-}
-
-fn event(row: Row<'_>, received_at: Option<Timestamp>) -> Result<Event<'_>, Rejection> {
-    let mut tags = Vec::with_capacity(8);
-
-    let severity = row.severity.required_whole("Severity", 1.0..=4.0)?;
-    let state = state(&row)?;
-    let clock = LocalClock::of(&row, &state, &mut tags)?;
-    let location = location(&row)?;
-    let measures = measures(&row, severity, clock.duration_min)?;
-    row.push_flags(&mut tags)?;
-    if let Some(day) = row.day_or_night()? {
-        tags.push(Cow::Borrowed(day));
-    }
-    if let Some(text) = row.weather_condition.text("Weather_Condition")? {
-        tags.push(Cow::Borrowed(weather::tag(text)));
-    }
-
-    let attributes = row.into_attributes(state, clock.weather_time)?;
-    let id = attributes.get("id").map_or("", |id| id);
-
-    Ok(Event {
-        kind: Kind::Reading,
-        dataset: Cow::Borrowed(NAME),
-        event_id: Cow::Owned(Id::of_text(&[NAME, id]).to_string()),
-        entity: entity(&attributes),
-        event_time: clock.start,
-        received_at: received_at.unwrap_or(clock.start),
-        location: Some(location),
-        measures,
-        attributes,
-        tags,
-        window: None,
-    })
-}
-
-/// The state, which must be one: it is what a row without a time zone takes its zone from.
-fn state<'a>(row: &Row<'a>) -> Result<Text<'a>, Rejection> {
-    let state = row.state.clone().required("State")?;
-    if us::zone_of_state(&state).is_none() {
-        let message = format!("{} is no state of the United States", shown(&state));
-        return Err(Rejection::field(Code::UnknownValue, "State", message));
-    }
-    Ok(state)
-}
-
-/// `state/county`; the state alone where the county is not known.
-fn entity<'a>(attributes: &Attributes<'a>) -> Text<'a> {
-    let state = attributes.get("state").map_or("", |state| state);
-    match attributes.get("county") {
-        Some(county) => Cow::Owned(format!("{state}/{county}")),
-        None => Cow::Owned(state.to_owned()),
-    }
-}
-
-fn location(row: &Row<'_>) -> Result<Location<'static>, Rejection> {
-    let lat = row.start_lat.required_number("Start_Lat", -90.0..=90.0)?;
-    let lon = row.start_lng.required_number("Start_Lng", -180.0..=180.0)?;
-    Location::new(lat, lon)
-        .ok_or_else(|| Rejection::field(Code::OutOfRange, "Start_Lat", "is no place on Earth"))
 }
 
 /// The measures in SI-ish units. Physical limits only: a station that reports 77 °C in Alaska is
@@ -145,28 +121,26 @@ fn measures(
     duration_min: Option<f64>,
 ) -> Result<Measures<'static>, Rejection> {
     const ABSOLUTE_ZERO_F: f64 = -459.67;
-    let positive = || 0.0..=f64::INFINITY;
-    let above_zero = || ABSOLUTE_ZERO_F..=f64::INFINITY;
-    let celsius = |fahrenheit: f64| rounded((fahrenheit - 32.0) / 1.8);
-    let times = |factor: f64| move |value: f64| rounded(value * factor);
+    let celsius = |column, value: &FieldValue<'_>| {
+        let fahrenheit = value.number(column, ABSOLUTE_ZERO_F..=f64::INFINITY)?;
+        Ok(fahrenheit.map(|fahrenheit| rounded((fahrenheit - 32.0) / 1.8)))
+    };
+    let positive = |column, value: &FieldValue<'_>, factor: f64| {
+        let value = value.number(column, 0.0..=f64::INFINITY)?;
+        Ok(value.map(|value| rounded(value * factor)))
+    };
 
     let mut measures = Measures::with_capacity(12);
     let mut push = |name: &'static str, value: Option<f64>| measures.push_some(name, value);
     push("severity", Some(severity));
-    push("temperature_c", row.temperature.number("Temperature(F)", above_zero())?.map(celsius));
-    push("wind_chill_c", row.wind_chill.number("Wind_Chill(F)", above_zero())?.map(celsius));
+    push("temperature_c", celsius("Temperature(F)", &row.temperature)?);
+    push("wind_chill_c", celsius("Wind_Chill(F)", &row.wind_chill)?);
     push("humidity_pct", row.humidity.number("Humidity(%)", 0.0..=100.0)?);
-    push("pressure_hpa", row.pressure.number("Pressure(in)", positive())?.map(times(33.863_886_7)));
-    push("visibility_km", row.visibility.number("Visibility(mi)", positive())?.map(times(MILE_KM)));
-    push(
-        "wind_speed_kph",
-        row.wind_speed.number("Wind_Speed(mph)", positive())?.map(times(MILE_KM)),
-    );
-    push(
-        "precipitation_mm",
-        row.precipitation.number("Precipitation(in)", positive())?.map(times(25.4)),
-    );
-    push("distance_km", row.distance.number("Distance(mi)", positive())?.map(times(MILE_KM)));
+    push("pressure_hpa", positive("Pressure(in)", &row.pressure, 33.863_886_7)?);
+    push("visibility_km", positive("Visibility(mi)", &row.visibility, MILE_KM)?);
+    push("wind_speed_kph", positive("Wind_Speed(mph)", &row.wind_speed, MILE_KM)?);
+    push("precipitation_mm", positive("Precipitation(in)", &row.precipitation, 25.4)?);
+    push("distance_km", positive("Distance(mi)", &row.distance, MILE_KM)?);
     push("duration_min", duration_min.map(rounded));
     push("end_lat_deg", row.end_lat.number("End_Lat", -90.0..=90.0)?);
     push("end_lon_deg", row.end_lng.number("End_Lng", -180.0..=180.0)?);

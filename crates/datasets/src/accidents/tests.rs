@@ -210,7 +210,7 @@ fn rush_hour_and_weekend_are_by_local_time() {
     let tags = |local| {
         let payload = with(&[("Start_Time", local)]);
         let tags = read(&payload).unwrap().tags;
-        tags.into_iter().map(Text::into_owned).collect::<Vec<_>>()
+        tags.into_iter().map(Cow::into_owned).collect::<Vec<_>>()
     };
 
     assert_eq!(tags("2021-07-15 16:00:00"), ["rush_hour"]);

@@ -10,14 +10,13 @@ use tributary_model::config_error::ConfigError;
 /// The stations by their sensor id.
 pub(super) type Stations = HashMap<String, Station>;
 
-/// Stages of a river, by the levels of its station.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Normal,
-    Watch,
-    Warning,
-    Danger,
-}
+/// Stages of a river with their tags, from the lowest levels up.
+pub(super) const STAGES: [(&str, &str); 4] = [
+    ("normal", "stage_normal"),
+    ("watch", "stage_watch"),
+    ("warning", "stage_warning"),
+    ("danger", "stage_danger"),
+];
 
 /// One station as `stations.toml` states it; the file explains each field.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -45,42 +44,20 @@ struct File {
     stations: Vec<Station>,
 }
 
-impl Stage {
-    pub(super) const ALL: [Self; 4] = [Self::Normal, Self::Watch, Self::Warning, Self::Danger];
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Watch => "watch",
-            Self::Warning => "warning",
-            Self::Danger => "danger",
-        }
-    }
-
-    pub(super) fn tag(self) -> &'static str {
-        match self {
-            Self::Normal => "stage_normal",
-            Self::Watch => "stage_watch",
-            Self::Warning => "stage_warning",
-            Self::Danger => "stage_danger",
-        }
-    }
-}
-
 impl Station {
-    /// The stage at a level; a stage begins at its level.
-    pub(super) fn stage(&self, water_level_m: f64) -> Stage {
-        match water_level_m {
-            level if level >= self.danger_m => Stage::Danger,
-            level if level >= self.warning_m => Stage::Warning,
-            level if level >= self.watch_m => Stage::Watch,
-            _ => Stage::Normal,
-        }
+    /// The stage at a level, with its tag; a stage begins at its level.
+    pub(super) fn stage(&self, water_level_m: f64) -> (&'static str, &'static str) {
+        let reached = self.levels().into_iter().filter(|level| water_level_m >= *level);
+        STAGES[reached.count()]
+    }
+
+    fn levels(&self) -> [f64; 3] {
+        [self.watch_m, self.warning_m, self.danger_m]
     }
 
     fn fault(&self) -> Option<&'static str> {
-        let levels = [self.watch_m, self.warning_m, self.danger_m];
-        let rise = self.watch_m < self.warning_m && self.warning_m < self.danger_m;
+        let levels = self.levels();
+        let rise = levels.is_sorted_by(|lower, upper| lower < upper);
         let on_earth =
             |at: Position| (-90.0..=90.0).contains(&at.lat) && (-180.0..=180.0).contains(&at.lon);
         if self.sensor_id.trim() != self.sensor_id || self.sensor_id.is_empty() {
@@ -121,7 +98,6 @@ fn from_toml(text: &str) -> Result<Stations, ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::Stage::{Danger, Normal, Warning, Watch};
     use super::*;
 
     fn toml(levels: [&str; 3], rest: &str) -> String {
@@ -148,9 +124,10 @@ mod tests {
     fn a_stage_begins_at_its_level() {
         let stations = from_toml(&toml(["1.0", "2.0", "3.5"], "")).unwrap();
 
-        let stages = [-1.0, 0.999, 1.0, 2.0, 3.499, 3.5, 99.0].map(|at| stations["s"].stage(at));
+        let stages = [-1.0, 0.999, 1.0, 2.0, 3.499, 3.5, 99.0].map(|at| stations["s"].stage(at).0);
 
-        assert_eq!(stages, [Normal, Normal, Watch, Warning, Warning, Danger, Danger]);
+        let [normal, watch, warning, danger] = STAGES.map(|(name, _)| name);
+        assert_eq!(stages, [normal, normal, watch, warning, warning, danger, danger]);
     }
 
     #[test]

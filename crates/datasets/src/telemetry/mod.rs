@@ -5,17 +5,15 @@
 
 mod climate;
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::place::{Place, place};
-use super::{Dataset, reading_id, rounded, times};
-use crate::field_value::{FieldValue, missing, verbatim};
+use super::{Dataset, reading, reading_id, rounded, times};
+use crate::field_value::{FieldValue, verbatim};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::domain::{Fields, NumberSet, TextSet};
-use tributary_model::event::{Attributes, Event, Kind, Measures, Text};
+use tributary_model::event::{Attributes, Event, Measures, Text};
 
 /// The dataset; see the [module](self).
 pub struct Telemetry;
@@ -45,23 +43,20 @@ const ABSOLUTE_ZERO_C: f64 = -273.15;
 
 /// One reading.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, bound(deserialize = "'de: 'a"))]
 struct Row<'a> {
-    #[serde(borrow)]
     sensor_id: FieldValue<'a>,
-    #[serde(borrow)]
     device_id: FieldValue<'a>,
-    #[serde(borrow, deserialize_with = "verbatim")]
+    #[serde(deserialize_with = "verbatim")]
     timestamp: FieldValue<'a>,
-    #[serde(borrow, deserialize_with = "verbatim")]
+    #[serde(deserialize_with = "verbatim")]
     temperature: FieldValue<'a>,
-    #[serde(borrow, deserialize_with = "verbatim")]
+    #[serde(deserialize_with = "verbatim")]
     humidity: FieldValue<'a>,
-    #[serde(borrow, deserialize_with = "verbatim")]
+    #[serde(deserialize_with = "verbatim")]
     pressure: FieldValue<'a>,
-    #[serde(borrow, deserialize_with = "verbatim")]
+    #[serde(deserialize_with = "verbatim")]
     location: FieldValue<'a>,
-    #[serde(borrow)]
     status: FieldValue<'a>,
 }
 
@@ -108,42 +103,28 @@ impl Dataset for Telemetry {
         payload: &'a str,
         received_at: Option<Timestamp>,
     ) -> Result<Event<'a>, Rejection> {
-        event(super::row::<Row<'a>>(payload)?, received_at)
+        let row: Row<'a> = super::row(payload)?;
+        let event_time = times::instant(&row.timestamp)?;
+        let measures = measures(&row)?;
+        let status = row.status.one_of("status", STATUS)?;
+        if measures.is_empty() && status.is_none() {
+            let message = "is empty, and so is every other measure and the status";
+            return Err(Rejection::field(Code::MissingField, "temperature", message));
+        }
+        let (sensor_id, device_id) = ids(row.sensor_id, row.device_id)?;
+        let Place { point, name } = place(row.location)?;
+
+        let event_id = reading_id(NAME, &sensor_id, event_time);
+        let mut attributes = Attributes::with_capacity(4);
+        attributes.push("sensor_id", sensor_id.clone());
+        attributes.push_some("device_id", device_id);
+        attributes.push_some("status", status);
+        attributes.push_some("location", name);
+
+        let event =
+            reading(NAME, event_id, sensor_id, event_time, received_at, measures, attributes);
+        Ok(Event { location: point, ..event })
     }
-}
-
-fn event(row: Row<'_>, received_at: Option<Timestamp>) -> Result<Event<'_>, Rejection> {
-    let event_time =
-        times::instant(&row.timestamp, "timestamp")?.ok_or_else(|| missing("timestamp"))?;
-    let measures = measures(&row)?;
-    let status = row.status.one_of("status", STATUS)?;
-    if measures.is_empty() && status.is_none() {
-        let message = "is empty, and so is every other measure and the status";
-        return Err(Rejection::field(Code::MissingField, "temperature", message));
-    }
-    let (sensor_id, device_id) = ids(row.sensor_id, row.device_id)?;
-    let Place { point, name } = place(row.location)?;
-
-    let event_id = reading_id(NAME, &sensor_id, event_time);
-    let mut attributes = Attributes::with_capacity(4);
-    attributes.push("sensor_id", sensor_id.clone());
-    attributes.push_some("device_id", device_id);
-    attributes.push_some("status", status);
-    attributes.push_some("location", name);
-
-    Ok(Event {
-        kind: Kind::Reading,
-        dataset: Cow::Borrowed(NAME),
-        event_id: Cow::Owned(event_id.to_string()),
-        entity: sensor_id,
-        event_time,
-        received_at: received_at.unwrap_or(event_time),
-        location: point,
-        measures,
-        attributes,
-        tags: Vec::new(),
-        window: None,
-    })
 }
 
 /// Returns the entity of the reading, and the device id if that is another.
@@ -152,16 +133,13 @@ fn ids<'a>(
     device_id: FieldValue<'a>,
 ) -> Result<(Text<'a>, Option<Text<'a>>), Rejection> {
     let device_id = device_id.into_text("device_id")?;
-    match sensor_id.into_text("sensor_id")? {
-        Some(sensor_id) => {
-            let device_id = device_id.filter(|device_id| *device_id != sensor_id);
-            Ok((sensor_id, device_id))
-        }
-        None => device_id.map(|device_id| (device_id, None)).ok_or_else(|| {
-            let message = "is required and empty, and so is device_id";
-            Rejection::field(Code::MissingField, "sensor_id", message)
-        }),
-    }
+    let Some(sensor_id) = sensor_id.into_text("sensor_id")? else {
+        let message = "is required and empty, and so is device_id";
+        let missing = || Rejection::field(Code::MissingField, "sensor_id", message);
+        return Ok((device_id.ok_or_else(missing)?, None));
+    };
+    let device_id = device_id.filter(|device_id| *device_id != sensor_id);
+    Ok((sensor_id, device_id))
 }
 
 /// The measures and what follows from them. Physical limits only: what a device of this fleet can

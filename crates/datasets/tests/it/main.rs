@@ -185,7 +185,7 @@ fn declared_fields_match_fields_of_fixture_events() {
             seen.extend(event.attributes.iter().map(|(name, _)| name.to_string()));
             seen.extend(event.tags.iter().map(ToString::to_string));
         }
-        let declared = fields.measures().chain(fields.attributes()).chain(fields.tags());
+        let declared = fields.measures.keys().chain(fields.attributes.keys()).chain(&fields.tags);
         let unseen: Vec<_> = declared.filter(|name| !seen.contains(*name)).collect();
         assert_eq!(unseen, Vec::<&str>::new(), "{}", dataset.name());
     }

@@ -6,9 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use tributary_kafka_bridge::batch::Limits;
-use tributary_kafka_bridge::invoke::{InProcess, InvokeError};
 use tributary_kafka_bridge::poller::{Poller, PollerError};
+use tributary_kafka_bridge::settings::{Limits, Settings};
 
 use crate::support::{ALL, Calls, Kafka, assert_all_handed, handed, poll, resume_at, settings};
 
@@ -17,7 +16,7 @@ static GO_ON: AtomicBool = AtomicBool::new(false);
 type Given = (String, i64, String);
 
 #[expect(clippy::unnecessary_wraps, reason = "it stands where functions may fail")]
-fn take_all(_: usize, _: &[Given]) -> Result<String, InvokeError> {
+fn take_all(_: usize, _: &[Given]) -> Result<String, String> {
     Ok(String::new())
 }
 
@@ -115,7 +114,7 @@ fn failed_call_retries_whole_batch_after_backoff() {
 
     let report =
         poll(settings(&kafka.brokers(), &["a"]), &GO_ON, &calls, |number, _| match number {
-            1 => Err(InvokeError("time-out".into())),
+            1 => Err("time-out".into()),
             2 => Ok("{\"batchItemFailures\":[{\"itemIdentifier\":\"a-0\"}]}".into()),
             3 => Ok(resume_at(&[("a-7", 3)])),
             _ => Ok("null".into()),
@@ -221,7 +220,7 @@ fn failing_function_bounds_prefetched_records() {
 
     poll(settings(&kafka.brokers(), &["a"]), &stop, &calls, |number, _| {
         stop.store(number == 6, Ordering::Relaxed);
-        Err(InvokeError("down".into()))
+        Err("down".into())
     });
 
     // Two batches ahead, and the surplus of one poll.
@@ -238,12 +237,8 @@ fn oversized_record_stops_the_poller_uncommitted() {
     let limits = Limits { bytes: 3_000, ..settings("", &["a"]).limits };
     let settings = settings(&kafka.brokers(), &["a"]);
 
-    let function = InProcess(async |_: String| Ok(String::new()));
-    let poller = Poller::new(
-        tributary_kafka_bridge::poller::Settings { limits, ..settings },
-        function,
-        |_| (),
-    );
+    let function = async |_: String| Ok(String::new());
+    let poller = Poller::new(Settings { limits, ..settings }, function, |_| ());
     let error = poller.unwrap().run(&GO_ON).unwrap_err();
 
     assert!(matches!(&error, PollerError::TooLarge { offset: 1, .. }), "{error}");

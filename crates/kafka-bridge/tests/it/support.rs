@@ -10,10 +10,9 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
-use tributary_kafka_bridge::batch::Limits;
-use tributary_kafka_bridge::invoke::{InProcess, InvokeError};
 use tributary_kafka_bridge::payload::MAX_BYTES;
-use tributary_kafka_bridge::poller::{Poller, Report, Settings};
+use tributary_kafka_bridge::poller::{Poller, Report};
+use tributary_kafka_bridge::settings::{Limits, Settings};
 
 pub(crate) const PARTITIONS: i32 = 3;
 pub(crate) const ALL: i32 = -1;
@@ -123,10 +122,10 @@ pub(crate) fn poll(
     settings: Settings,
     stop: &AtomicBool,
     calls: &Calls,
-    answer: impl Fn(usize, &[(String, i64, String)]) -> Result<String, InvokeError>,
+    answer: impl Fn(usize, &[(String, i64, String)]) -> Result<String, String>,
 ) -> Report {
     let calls = Arc::clone(calls);
-    let function = InProcess(async |payload: String| {
+    let function = async |payload: String| {
         assert!(payload.len() <= MAX_BYTES);
         let records = records(&payload);
         let number = {
@@ -137,7 +136,7 @@ pub(crate) fn poll(
             calls.len()
         };
         answer(number, &records)
-    });
+    };
     Poller::new(settings, function, |_| ()).unwrap().run(stop).unwrap()
 }
 

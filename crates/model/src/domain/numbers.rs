@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Maximum decimals of a bound in a message: the next double after 30 is shown as 30.
+const MAX_DECIMALS: usize = 9;
+
 /// A set of doubles: disjoint closed spans in ascending order, or the whole numbers in them.
 ///
 /// An exclusive bound is stored as the next double inside the set, so that every span is closed.
@@ -53,18 +56,6 @@ impl Comparison {
             Self::GreaterOrEqual => Self::LessOrEqual,
         }
     }
-
-    /// Returns the operator as written.
-    pub fn sign(self) -> &'static str {
-        match self {
-            Self::Equal => "==",
-            Self::NotEqual => "!=",
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-        }
-    }
 }
 
 impl NumberSet {
@@ -113,12 +104,6 @@ impl NumberSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
-    }
-
-    /// Returns `true` if all numbers are whole.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.is_whole
     }
 
     /// Returns `true` if the set contains `number`.
@@ -277,12 +262,13 @@ impl fmt::Display for NumberSet {
             if position > 0 {
                 f.write_str(" or ")?;
             }
+            let shown = |bound| rounded(bound, MAX_DECIMALS);
             match (low.is_finite(), high.is_finite()) {
                 #[expect(clippy::float_cmp, reason = "it is the same number or it is not")]
                 (true, true) if low == high => write!(f, "{low}")?,
-                (true, true) => write!(f, "{} to {}", Bound(low), Bound(high))?,
-                (true, false) => write!(f, "at least {}", Bound(low))?,
-                (false, true) => write!(f, "at most {}", Bound(high))?,
+                (true, true) => write!(f, "{} to {}", shown(low), shown(high))?,
+                (true, false) => write!(f, "at least {}", shown(low))?,
+                (false, true) => write!(f, "at most {}", shown(high))?,
                 (false, false) => f.write_str("any number")?,
             }
         }
@@ -290,18 +276,13 @@ impl fmt::Display for NumberSet {
     }
 }
 
-/// A bound rounded for messages: the next double after 30 is shown as 30.
-struct Bound(f64);
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = format!("{:.9}", self.0);
-        let near = shown.parse().unwrap_or(self.0);
-        f.write_str(if near == 0.0 {
-            "0"
-        } else {
-            shown.trim_end_matches('0').trim_end_matches('.')
-        })
+/// Formats a finite number with at most this many decimals, of which there is at least one.
+#[must_use]
+pub fn rounded(number: f64, decimals: usize) -> String {
+    let text = format!("{number:.decimals$}");
+    match text.trim_end_matches('0').trim_end_matches('.') {
+        "-0" => "0".to_owned(),
+        text => text.to_owned(),
     }
 }
 

@@ -12,14 +12,8 @@ use tributary_rules::expression::{Expression, Scope};
 #[derive(Debug, Default)]
 pub struct Fixes {
     row: Option<Expression>,
-    sets: Vec<Set>,
-}
-
-/// Assignment of an expression's value to a field.
-#[derive(Debug)]
-struct Set {
-    field: String,
-    value: Expression,
+    /// Fields, each with the expression whose value is assigned to it.
+    sets: Vec<(String, Expression)>,
 }
 
 impl Fixes {
@@ -34,7 +28,7 @@ impl Fixes {
     /// Returns an error that names the expression and the position at which it does not parse.
     pub fn compile(row: Option<&str>, sets: &[String]) -> Result<Self, ConfigError> {
         let row = row.map(|text| Expression::compile_for_row("--row", text)).transpose()?;
-        let sets = sets.iter().map(|text| Set::compile(text)).collect::<Result<_, _>>()?;
+        let sets = sets.iter().map(|text| compile_set(text)).collect::<Result<_, _>>()?;
         Ok(Self { row, sets })
     }
 
@@ -58,7 +52,7 @@ impl Fixes {
         let unreadable = |error: serde_json::Error| format!("the payload cannot be read: {error}");
         let before: Map<String, Value> = serde_json::from_str(payload).map_err(unreadable)?;
         let mut after = before.clone();
-        for Set { field, value } in &self.sets {
+        for (field, value) in &self.sets {
             let now = Value::Object(after).to_string();
             let value = value.value(&Scope::of_row(row, Some(&now)));
             let value = value.map_err(|error| format!("--set {field}: {error}"))?;
@@ -89,17 +83,15 @@ impl Fixes {
     }
 }
 
-impl Set {
-    fn compile(text: &str) -> Result<Self, ConfigError> {
-        let wrong = || ConfigError::new("--set", format!("{text:?} is not FIELD=CEL"));
-        let (field, value) = text.split_once('=').ok_or_else(wrong)?;
-        let field = field.trim();
-        if field.is_empty() {
-            return Err(wrong());
-        }
-        let value = Expression::compile_for_row(&format!("--set {field}"), value)?;
-        Ok(Self { field: field.to_owned(), value })
+fn compile_set(text: &str) -> Result<(String, Expression), ConfigError> {
+    let wrong = || ConfigError::new("--set", format!("{text:?} is not FIELD=CEL"));
+    let (field, value) = text.split_once('=').ok_or_else(wrong)?;
+    let field = field.trim();
+    if field.is_empty() {
+        return Err(wrong());
     }
+    let value = Expression::compile_for_row(&format!("--set {field}"), value)?;
+    Ok((field.to_owned(), value))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::fix::Fixes;
-use super::row::{QuarantinedRow, SourceKind};
+use super::row::{ObjectPosition, QuarantinedRow, SourceKind};
 use tributary_datasets::ingest::{Feed, Step, json_object, partition_key};
 use tributary_datasets::{self as datasets, Dataset};
 use tributary_model::bad_row::{Code, Rejection, shown};
@@ -82,15 +82,13 @@ impl NotReplayable {
     }
 }
 
-/// Row as read now.
+/// Row as read now, with all edits.
 struct Read {
-    /// Text of the row, for expressions.
-    text: String,
     /// The row as a JSON object.
-    payload: Result<String, Rejection>,
+    payload: String,
     /// Dataset that the row names or whose columns it has.
     dataset: Option<String>,
-    /// Set when the text differs from the one in quarantine.
+    /// Set when the row differs from the one in quarantine.
     is_repaired: bool,
 }
 
@@ -123,21 +121,11 @@ impl Replayer {
             _ => None,
         };
         let read = match self.read(row, raw.as_ref(), bytes.as_deref(), columns, repair) {
-            Ok(read) => read,
+            Ok(Ok(read)) => read,
+            Ok(Err(rejection)) => return ReplayVerdict::Rejected(rejection, None),
             Err(unable) => return ReplayVerdict::NotReplayable(unable),
         };
-        let Read { text, payload, dataset, mut is_repaired } = read;
-        let mut payload = match payload {
-            Ok(payload) => payload,
-            Err(rejection) => return ReplayVerdict::Rejected(rejection, None),
-        };
-        match self.fixes.payload(&payload, &text) {
-            Ok(Some(fixed)) => (payload, is_repaired) = (fixed, true),
-            Ok(None) => {}
-            Err(error) => {
-                return ReplayVerdict::NotReplayable(NotReplayable::new("not_mended", error));
-            }
-        }
+        let Read { payload, dataset, is_repaired } = read;
         let Some(dataset) = self.dataset(row, dataset.as_deref()) else {
             let name = dataset.as_deref().or(row.dataset.as_deref()).unwrap_or_default();
             let message = format!("{} is none of {}", shown(name), datasets::names());
@@ -161,12 +149,11 @@ impl Replayer {
         row: &QuarantinedRow<'_>,
         read: Option<&str>,
     ) -> Option<&'static dyn Dataset> {
-        let topic = match row.source_kind() {
-            SourceKind::Topic(topic) => Some(topic),
-            _ => None,
-        };
-        let own = read.or(row.dataset.as_deref()).and_then(datasets::by_name);
-        own.or(self.dataset).or_else(|| topic.and_then(datasets::by_name))
+        let own = read.or(row.dataset.as_deref()).and_then(datasets::by_name).or(self.dataset);
+        match row.source_kind() {
+            SourceKind::Topic(topic) => own.or_else(|| datasets::by_name(topic)),
+            _ => own,
+        }
     }
 
     /// Reads the row, repaired or not.
@@ -177,34 +164,40 @@ impl Replayer {
         bytes: Option<&[u8]>,
         columns: Option<&[String]>,
         repair: &Repair,
-    ) -> Result<Read, NotReplayable> {
-        let of_raw = raw.map(|raw| raw.dataset.clone().into_owned());
-        if let Some(payload) = &repair.payload {
-            let text = payload.get().to_owned();
-            let payload = json_object(text.as_bytes(), "payload").map(on_one_line);
-            return Ok(Read { text, payload, dataset: of_raw, is_repaired: true });
-        }
-        let (text, was_repaired): (Cow<'_, [u8]>, _) = match (&repair.row, raw, bytes) {
-            (Some(text), _, _) => (text.as_bytes().into(), true),
-            (None, Some(raw), _) => (raw.payload.get().as_bytes().into(), false),
-            (None, None, Some(bytes)) => (bytes.into(), false),
+    ) -> Result<Result<Read, Rejection>, NotReplayable> {
+        let not_mended = |error| NotReplayable::new("not_mended", error);
+        let new = repair.payload.as_deref().map(RawValue::get).or(repair.row.as_deref());
+        let text: Cow<'_, [u8]> = match (new, raw, bytes) {
+            (Some(text), _, _) => text.as_bytes().into(),
+            (None, Some(raw), _) => raw.payload.get().as_bytes().into(),
+            (None, None, Some(bytes)) => bytes.into(),
             (None, None, None) => return Err(no_bytes(row)),
         };
-        if !was_repaired && raw.is_none() {
+        if new.is_none() && raw.is_none() {
             no_row(row, &text)?;
         }
-        let shown = String::from_utf8_lossy(&text).into_owned();
-        let fixed =
-            self.fixes.row(&shown).map_err(|error| NotReplayable::new("not_mended", error))?;
-        let is_repaired = was_repaired || fixed.is_some();
-        let text = fixed.map_or(text, |fixed| fixed.into_bytes().into());
-        let (payload, dataset) = match (row.source_kind(), of_raw) {
-            (_, Some(dataset)) => (json_object(&text, "payload").map(on_one_line), Some(dataset)),
-            (SourceKind::Object(_), None) => self.read_object_row(row, columns, &text),
-            (_, None) => (json_object(&text, "value").map(on_one_line), None),
+        let fixed = match repair.payload {
+            None => self.fixes.row(&String::from_utf8_lossy(&text)).map_err(not_mended)?,
+            Some(_) => None,
         };
-        let text = String::from_utf8_lossy(&text).into_owned();
-        Ok(Read { text, payload, dataset, is_repaired })
+        let mut is_repaired = new.is_some() || fixed.is_some();
+        let text = fixed.map_or(text, |fixed| fixed.into_bytes().into());
+        let of_raw = raw.map(|raw| raw.dataset.clone().into_owned());
+        let is_payload = repair.payload.is_some() || raw.is_some();
+        let read = match row.source_kind() {
+            SourceKind::Object(_) if !is_payload => self.read_object_row(row, columns, &text),
+            _ => json_object(&text, if is_payload { "payload" } else { "value" })
+                .map(|payload| (on_one_line(payload), of_raw)),
+        };
+        let (mut payload, dataset) = match read {
+            Ok(read) => read,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let fixed = self.fixes.payload(&payload, &String::from_utf8_lossy(&text));
+        if let Some(fixed) = fixed.map_err(not_mended)? {
+            (payload, is_repaired) = (fixed, true);
+        }
+        Ok(Ok(Read { payload, dataset, is_repaired }))
     }
 
     /// Reads a row of an object as ingest does: after the header of its object, if that has one.
@@ -213,7 +206,7 @@ impl Replayer {
         row: &QuarantinedRow<'_>,
         columns: Option<&[String]>,
         text: &[u8],
-    ) -> (Result<String, Rejection>, Option<String>) {
+    ) -> Result<(String, Option<String>), Rejection> {
         let own = row.dataset.as_deref().and_then(datasets::by_name).or(self.dataset);
         let limits = Limits {
             max_row_bytes: self.max_record_bytes,
@@ -227,7 +220,7 @@ impl Replayer {
             None if !text.trim_ascii_start().starts_with(b"{") => {
                 let fault = object_fault(&String::from_utf8_lossy(text));
                 let message = fault.unwrap_or_else(|| "is no JSON object".to_owned());
-                return (Err(Rejection::row(Code::InvalidJson, message)), None);
+                return Err(Rejection::row(Code::InvalidJson, message));
             }
             None => {}
         }
@@ -236,27 +229,23 @@ impl Replayer {
         feed.finish();
         let mut found = None;
         loop {
-            match feed.step() {
-                Ok(Step::Started) => {}
-                Ok(Step::Row(row)) if found.is_none() => {
+            match feed.step().map_err(|refused| refused.rejection)? {
+                Step::Started => {}
+                Step::Row(row) if found.is_none() => {
                     let mut payload = Vec::new();
                     row.write_payload(&mut payload);
                     let payload = String::from_utf8_lossy(&payload).into_owned();
-                    found = Some((Ok(payload), Some(row.dataset().name().to_owned())));
+                    found = Some((payload, Some(row.dataset().name().to_owned())));
                 }
-                Ok(Step::Bad(_, rejection, _)) => return (Err(rejection), None),
-                Err(refused) => return (Err(refused.rejection), None),
-                Ok(Step::Row(_)) => {
+                Step::Bad(_, rejection, _) => return Err(rejection),
+                Step::Row(_) => {
                     let message = "the text is more than one row";
-                    return (Err(Rejection::row(Code::WrongColumnCount, message)), None);
+                    return Err(Rejection::row(Code::WrongColumnCount, message));
                 }
-                Ok(Step::NeedInput | Step::End) => break,
+                Step::NeedInput | Step::End => break,
             }
         }
-        found.unwrap_or_else(|| {
-            let message = "there is nothing left of the row";
-            (Err(Rejection::row(Code::EmptyObject, message)), None)
-        })
+        found.ok_or_else(|| Rejection::row(Code::EmptyObject, "there is nothing left of the row"))
     }
 
     /// Returns the verdict that `transform` would reach.
@@ -268,27 +257,23 @@ impl Replayer {
                 None,
             );
         }
-        let filtered = match self.transformed(&rebuilt.data) {
-            Ok(Outcome::Event(event)) => match self.event_fits(&event) {
-                Ok(()) => false,
-                Err(rejection) => return ReplayVerdict::Rejected(rejection, Some(rebuilt)),
-            },
-            Ok(Outcome::Filtered) => true,
-            Err(rejection) => return ReplayVerdict::Rejected(rejection, Some(rebuilt)),
-        };
-        if filtered { ReplayVerdict::Filtered(rebuilt) } else { ReplayVerdict::Event(rebuilt) }
-    }
-
-    fn transformed<'d>(&self, data: &'d [u8]) -> Result<Outcome<'d>, Rejection> {
-        self.transformer.record(&read_raw(data)?)
-    }
-
-    fn event_fits(&self, event: &Event<'_>) -> Result<(), Rejection> {
-        let size = to_json(event).len() + event.entity.len();
-        if size <= self.max_record_bytes {
-            return Ok(());
+        match self.transform(&rebuilt.data) {
+            Ok(true) => ReplayVerdict::Event(rebuilt),
+            Ok(false) => ReplayVerdict::Filtered(rebuilt),
+            Err(rejection) => ReplayVerdict::Rejected(rejection, Some(rebuilt)),
         }
-        Err(self.too_large(Code::EventTooLarge, "event", size))
+    }
+
+    /// Returns true if the raw record becomes an event, false if a filter drops it.
+    fn transform(&self, data: &[u8]) -> Result<bool, Rejection> {
+        let Outcome::Event(event) = self.transformer.record(&read_raw(data)?)? else {
+            return Ok(false);
+        };
+        let size = to_json(&event).len() + event.entity.len();
+        if size > self.max_record_bytes {
+            return Err(self.too_large(Code::EventTooLarge, "event", size));
+        }
+        Ok(true)
     }
 
     fn too_large(&self, code: Code, what: &str, bytes: usize) -> Rejection {
@@ -332,37 +317,29 @@ fn on_one_line(json: &str) -> String {
 /// Returns the reason why a bad row has no bytes, with their location.
 fn no_bytes(row: &QuarantinedRow<'_>) -> NotReplayable {
     let source = &row.source;
-    match row.source_kind() {
+    let message = match row.source_kind() {
         SourceKind::Record => {
             let layer = row.arrived_at.map_or_else(String::new, |arrived_at| {
                 let hour = arrived_at.strftime("raw/dt=%Y-%m-%d/hour=%H/");
                 format!(", in the raw layer below {hour}")
             });
-            let message = format!("its record was too large to keep: it is {source}{layer}");
-            NotReplayable::new("bytes_elsewhere", message)
+            format!("its record was too large to keep: it is {source}{layer}")
         }
-        SourceKind::Object(_) if row.code == Code::RowTooLarge.as_str() => NotReplayable::new(
-            "bytes_elsewhere",
-            format!("its row was too large to keep: it is at {source}"),
-        ),
-        SourceKind::Object(place) => {
-            let name = match place.version_id {
-                Some(version) if version != "null" => {
-                    format!("s3://{}/{}?versionId={version}", place.bucket, place.key)
-                }
-                _ => format!("s3://{}/{}", place.bucket, place.key),
-            };
+        SourceKind::Object(_) if row.code == Code::RowTooLarge.as_str() => {
+            format!("its row was too large to keep: it is at {source}")
+        }
+        SourceKind::Object(ObjectPosition { bucket, key, version_id, .. }) => {
+            let version = version_id.filter(|version| *version != "null");
+            let version = version.map_or_else(String::new, |it| format!("?versionId={it}"));
             let message = format!(
-                "stands for all that is left of an object: once it can be read, `tributary replay '{name}'` \
-                 sends its rows under the same ids"
+                "stands for all that is left of an object: once it can be read, \
+                 `tributary replay 's3://{bucket}/{key}{version}'` sends its rows under the same ids"
             );
-            NotReplayable::new("rest_of_object", message)
+            return NotReplayable::new("rest_of_object", message);
         }
-        _ => NotReplayable::new(
-            "bytes_elsewhere",
-            format!("its bytes were not kept: they are at {source}"),
-        ),
-    }
+        _ => format!("its bytes were not kept: they are at {source}"),
+    };
+    NotReplayable::new("bytes_elsewhere", message)
 }
 
 /// Rejects bytes that can never be a row, regardless of how rows are read.

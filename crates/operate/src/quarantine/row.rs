@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer};
 
 use tributary_model::json::BorrowedText;
-use tributary_model::time::as_rfc3339;
+use tributary_model::time::{as_optional_millis, as_rfc3339};
 use tributary_rows::Position;
 
 /// Bad row read back from quarantine.
@@ -39,7 +39,7 @@ pub struct QuarantinedRow<'a> {
     #[serde(default, deserialize_with = "some_text")]
     pub sequence_number: Option<Cow<'a, str>>,
     /// Arrival time of the record in its stream or topic.
-    #[serde(default, deserialize_with = "some_time")]
+    #[serde(default, with = "as_optional_millis")]
     pub arrived_at: Option<Timestamp>,
     /// Time at which the row was rejected.
     #[serde(with = "as_rfc3339")]
@@ -137,12 +137,6 @@ fn some_text<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Cow<'de, str>>, D::Error> {
     Ok(Option::<BorrowedText<'de>>::deserialize(deserializer)?.map(|BorrowedText(text)| text))
-}
-
-fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let time =
-        |text: Cow<'de, str>| text.parse().map_err(|_| de::Error::custom("not an RFC 3339 time"));
-    some_text(deserializer)?.map(time).transpose()
 }
 
 #[cfg(test)]

@@ -151,8 +151,7 @@ fn message(alerts: &[&Alert], part: usize, parts: usize) -> (String, String) {
     let ids: Vec<_> = alerts.iter().map(|alert| alert.alert_id.to_string()).collect();
     let parts_of_id = ["digest"].into_iter().chain(ids.iter().map(String::as_str));
     let time = |time: Option<Timestamp>| time.unwrap_or_default().to_string();
-    let title = |alert: &Alert| first_chars(&alert.title, MAX_TEXT_CHARS).to_owned();
-    let examples: Vec<_> = alerts.iter().take(EXAMPLES).map(|alert| title(alert)).collect();
+    let examples = alerts.iter().take(EXAMPLES);
     let (rule, dataset) = (first_chars(&first.rule, MAX_TEXT_CHARS), &first.dataset);
     let what = match first.status {
         AlertStatus::Firing => "alerts",
@@ -174,7 +173,7 @@ fn message(alerts: &[&Alert], part: usize, parts: usize) -> (String, String) {
         to: time(alerts.iter().map(|alert| alert.to).max()),
         part,
         parts,
-        examples: examples.iter().map(String::as_str).collect(),
+        examples: examples.map(|alert| first_chars(&alert.title, MAX_TEXT_CHARS)).collect(),
         keys,
     });
     (title, message)

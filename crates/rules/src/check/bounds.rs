@@ -57,13 +57,10 @@ pub(super) fn of_text(text: &str) -> Option<(usize, String)> {
             b'?' => open = Open { choices: open.choices + 1, ..Open::default() },
             b':' | b'&' | b'|' => open = Open { choices: open.choices, ..Open::default() },
             b',' => open = Open::default(),
-            b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'!' => {
-                open = Open { operators: open.operators + 1, members: 0, ..open };
-            }
-            b'=' if bytes.get(at) == Some(&b'=') => {
-                open = Open { operators: open.operators + 1, members: 0, ..open };
-            }
             b'.' => open.members += 1,
+            byte if b"+-*/%<>!".contains(&byte) || bytes[here..].starts_with(b"==") => {
+                open = Open { operators: open.operators + 1, members: 0, ..open };
+            }
             _ => {}
         }
         let depth = outer.len() + open.choices + outer.iter().map(|it| it.choices).sum::<usize>();

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use cel::IdedExpr;
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr, operators};
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, operators};
 
 use super::tree;
 use tributary_model::domain::{Comparison, Domain, Fields, NumberSet, TextSet};
@@ -111,27 +111,22 @@ impl Facts<'_> {
         if let Some((condition, is_so)) = tree::boolean_test(node) {
             return self.assume(condition, is_so == truth);
         }
+        if let Some(value) = tree::boolean(node) {
+            return (value == truth).then(|| self.clone());
+        }
+        if truth
+            && let Some((comprehension, predicate)) = tree::exists_macro(node)
+            && let Some(bound) = self.bind(comprehension)
+        {
+            return bound.assume(predicate, true).map(|_| self.clone());
+        }
         match &node.expr {
-            Expr::Literal(LiteralValue::Boolean(value)) => {
-                (*value.inner() == truth).then(|| self.clone())
-            }
-            Expr::Select(select) => self.assume_has(select, truth),
-            Expr::Comprehension(_) => match tree::exists_macro(node) {
-                Some((comprehension, predicate)) if truth => match self.bind(comprehension) {
-                    Some(bound) => bound.assume(predicate, true).map(|_| self.clone()),
-                    None => Some(self.clone()),
-                },
-                _ => Some(self.clone()),
+            Expr::Select(select) => match tree::tested(select) {
+                Some(path) => self.clone().with_presence(path, truth),
+                None => Some(self.clone()),
             },
             Expr::Call(call) => self.assume_call(call, truth),
             _ => Some(self.clone()),
-        }
-    }
-
-    fn assume_has(&self, select: &SelectExpr, truth: bool) -> Option<Self> {
-        match tree::tested(select) {
-            Some(path) => self.clone().with_presence(path, truth),
-            None => Some(self.clone()),
         }
     }
 
@@ -307,7 +302,7 @@ impl Facts<'_> {
     pub(super) fn bind(&self, comprehension: &ComprehensionExpr) -> Option<Self> {
         let is_tags = tree::path(&comprehension.iter_range).as_deref() == Some("tags");
         let mut facts = self.clone();
-        let tags = TextSet::one_of(self.fields.tags());
+        let tags = TextSet::one_of(self.fields.tags.iter().cloned());
         facts.bound.insert(comprehension.iter_var.clone(), tags);
         is_tags.then_some(facts)
     }
@@ -328,7 +323,11 @@ impl Facts<'_> {
                 Some(texts) => Operand::Text(texts.clone(), Some(name.clone())),
                 None => Operand::Other,
             },
-            Expr::Literal(literal) => literal_operand(literal),
+            Expr::Literal(LiteralValue::String(text)) => {
+                Operand::Text(TextSet::one_of([text.inner()]), None)
+            }
+            Expr::Literal(literal) => literal_number(literal)
+                .map_or(Operand::Other, |number| Operand::Number(NumberSet::of(number), None)),
             Expr::Call(call) => self.called(call),
             _ => Operand::Other,
         }
@@ -340,10 +339,14 @@ impl Facts<'_> {
             Operand::Number(numbers, _) => Some(numbers),
             _ => None,
         };
+        let combined = |sides: &[&IdedExpr], combine: fn(f64, f64) -> f64| match sides {
+            [one, other] => Some(number(one)?.combined(&number(other)?, combine)),
+            _ => None,
+        };
         let found = match (call.func_name.as_str(), &parts[..]) {
             ("size", [of]) => Some(match tree::path(of).as_deref() {
                 Some("tags") => {
-                    let max = u32::try_from(self.fields.tags().count()).unwrap_or(u32::MAX);
+                    let max = u32::try_from(self.fields.tags.len()).unwrap_or(u32::MAX);
                     NumberSet::whole(0.0, f64::from(max))
                 }
                 _ => NumberSet::whole(0.0, f64::INFINITY),
@@ -356,15 +359,9 @@ impl Facts<'_> {
             (operators::NEGATE, [of]) => {
                 number(of).map(|it| it.combined(&NumberSet::of(-1.0), |one, by| one * by))
             }
-            (operators::ADD, [one, other]) => number(one)
-                .zip(number(other))
-                .map(|(one, other)| one.combined(&other, |one, other| one + other)),
-            (operators::SUBSTRACT, [one, other]) => number(one)
-                .zip(number(other))
-                .map(|(one, other)| one.combined(&other, |one, other| one - other)),
-            (operators::MULTIPLY, [one, other]) => number(one)
-                .zip(number(other))
-                .map(|(one, other)| one.combined(&other, |one, other| one * other)),
+            (operators::ADD, sides) => combined(sides, |one, other| one + other),
+            (operators::SUBSTRACT, sides) => combined(sides, |one, other| one - other),
+            (operators::MULTIPLY, sides) => combined(sides, |one, other| one * other),
             _ => None,
         };
         found.map_or(Operand::Other, |numbers| Operand::Number(numbers, None))
@@ -391,14 +388,6 @@ impl Facts<'_> {
             let _ = write!(reported, "{before}{short} is {can_be}{here}");
         }
         reported
-    }
-}
-
-fn literal_operand(literal: &LiteralValue) -> Operand {
-    match (literal, literal_number(literal)) {
-        (_, Some(number)) => Operand::Number(NumberSet::of(number), None),
-        (LiteralValue::String(text), _) => Operand::Text(TextSet::one_of([text.inner()]), None),
-        _ => Operand::Other,
     }
 }
 

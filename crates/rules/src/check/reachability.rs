@@ -2,7 +2,7 @@
 //!
 //! A rule reported as dead is dead; a dead rule may pass.
 
-use cel::common::ast::{CallExpr, Expr, operators};
+use cel::common::ast::{Expr, operators};
 use cel::{IdedExpr, Program};
 
 use super::facts::Facts;
@@ -59,7 +59,7 @@ impl Reachability<'_> {
         if let Some((condition, is_so)) = tree::boolean_test(node) {
             return self.walk(condition, is_so == wanted, facts);
         }
-        if let Some([condition, one, other]) = conditional(node) {
+        if let Some((operators::CONDITIONAL, [condition, one, other])) = tree::operation(node) {
             self.walk(condition, true, facts);
             for (holds, part) in [(true, one), (false, other)] {
                 if let Some(here) = facts.assume(condition, holds) {
@@ -102,10 +102,8 @@ impl Reachability<'_> {
         let shown = facts.describe(node);
         let not = if wanted { "" } else { "not " };
         if can_be.is_none() {
-            let message = format!(
-                "{}never holds{shown}",
-                if wanted { "" } else { "always holds, so its opposite " }
-            );
+            let opposite = if wanted { "" } else { "always holds, so its opposite " };
+            let message = format!("{opposite}never holds{shown}");
             self.report(Level::Error, Code::Dead, node, message);
             return;
         }
@@ -118,28 +116,14 @@ impl Reachability<'_> {
         }
         let (level, code) =
             if wanted { (Level::Error, Code::Dead) } else { (Level::Warning, Code::Always) };
-        let impossible_values =
-            listed(node).map(|(element, list)| facts.impossible_elements(element, list));
-        for value in impossible_values.into_iter().flatten().take(MAX_REPORTED) {
-            self.report(level, code, value, format!("is never found{shown}"));
+        if let Some((operators::IN, [element, list])) = tree::operation(node)
+            && let Expr::List(list) = &list.expr
+        {
+            let impossible = facts.impossible_elements(element, &list.elements);
+            for value in impossible.into_iter().take(MAX_REPORTED) {
+                self.report(level, code, value, format!("is never found{shown}"));
+            }
         }
-    }
-}
-
-/// Returns the parts of `condition ? one : other`.
-fn conditional(node: &IdedExpr) -> Option<&[IdedExpr; 3]> {
-    let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr else { return None };
-    if func_name == operators::CONDITIONAL { args.as_slice().try_into().ok() } else { None }
-}
-
-/// Returns the element and the list of an `in` over a literal list.
-fn listed(node: &IdedExpr) -> Option<(&IdedExpr, &[IdedExpr])> {
-    let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr else { return None };
-    match &args[..] {
-        [element, IdedExpr { expr: Expr::List(list), .. }] if func_name == operators::IN => {
-            Some((element, &list.elements))
-        }
-        _ => None,
     }
 }
 

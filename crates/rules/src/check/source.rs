@@ -1,7 +1,6 @@
 //! Positions of rules, fields and expressions in the text of an `alerts.toml`.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use serde::Deserialize;
 use toml::{Spanned, Value};
@@ -12,40 +11,25 @@ pub(super) struct Source<'t> {
     rules: Vec<Located>,
 }
 
-/// Byte ranges of a rule's keys and values, by key.
-struct Located {
-    id: Option<String>,
-    span: Range<usize>,
-    fields: BTreeMap<String, (Range<usize>, Range<usize>)>,
-}
+/// A rule with the byte ranges of its keys and values.
+type Located = Spanned<BTreeMap<Spanned<String>, Spanned<Value>>>;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct File {
     #[serde(default)]
-    rules: Vec<Spanned<BTreeMap<Spanned<String>, Spanned<Value>>>>,
+    rules: Vec<Located>,
 }
 
 impl<'t> Source<'t> {
     /// Finds the rules of `text`; none in invalid TOML or a file of another shape.
     pub(super) fn new(text: &'t str) -> Self {
-        let file: File = toml::from_str(text).unwrap_or(File { rules: Vec::new() });
-        let rules = file.rules.into_iter().map(|rule| {
-            let span = rule.span();
-            let rule = rule.into_inner();
-            let id = rule.get("id").and_then(|id| Some(id.get_ref().as_str()?.to_owned()));
-            let fields = rule.into_iter();
-            let fields = fields.map(|(key, value)| {
-                let spans = (key.span(), value.span());
-                (key.into_inner(), spans)
-            });
-            Located { id, span, fields: fields.collect() }
-        });
-        Self { text, rules: rules.collect() }
+        let file: File = toml::from_str(text).unwrap_or_default();
+        Self { text, rules: file.rules }
     }
 
     /// Returns the id of a rule.
     pub(super) fn id(&self, rule: usize) -> Option<String> {
-        self.rules.get(rule)?.id.clone()
+        Some(self.rules.get(rule)?.get_ref().get("id")?.get_ref().as_str()?.to_owned())
     }
 
     /// Returns line and column of a byte, both from 1; the column counts characters.
@@ -62,29 +46,29 @@ impl<'t> Source<'t> {
     /// Returns the first byte of a field's key, or of the rule if it lacks the field.
     pub(super) fn key(&self, rule: usize, field: &str) -> usize {
         let Some(rule) = self.rules.get(rule) else { return 0 };
-        rule.fields.get(field).map_or(rule.span.start, |(key, _)| key.start)
+        let field = rule.get_ref().get_key_value(field);
+        field.map_or(rule.span().start, |(key, _)| key.span().start)
     }
 
     /// Returns the first byte of a field's value, or of the rule if it lacks the field.
     pub(super) fn value(&self, rule: usize, field: &str) -> usize {
         let Some(rule) = self.rules.get(rule) else { return 0 };
-        rule.fields.get(field).map_or(rule.span.start, |(_, value)| value.start)
+        rule.get_ref().get(field).map_or(rule.span().start, |value| value.span().start)
     }
 
     /// Returns the byte of the file at which the byte `offset` of a field's text is written.
     pub(super) fn inside(&self, rule: usize, field: &str, offset: usize) -> usize {
-        let spans = self.rules.get(rule).and_then(|rule| rule.fields.get(field));
-        let Some((_, value)) = spans else { return self.value(rule, field) };
-        let Some(written) = self.text.get(value.clone()) else { return value.start };
-        value.start + written_at(written, offset)
+        let value = self.rules.get(rule).and_then(|rule| rule.get_ref().get(field));
+        let written = value.and_then(|value| self.text.get(value.span()));
+        self.value(rule, field) + written.map_or(0, |written| written_at(written, offset))
     }
 
     /// Returns the index of the rule that contains a byte.
     pub(super) fn rule_at(&self, offset: usize) -> Option<usize> {
         let starts = self.rules.iter().map(|rule| {
-            let fields = rule.fields.values().flat_map(|(key, value)| [key.start, value.end]);
-            let end = fields.chain([rule.span.end]).max().unwrap_or_default();
-            rule.span.start..=end
+            let fields = rule.get_ref().iter();
+            let ends = fields.flat_map(|(key, value)| [key.span().start, value.span().end]);
+            rule.span().start..=ends.chain([rule.span().end]).max().unwrap_or_default()
         });
         starts.into_iter().position(|span| span.contains(&offset))
     }

@@ -29,7 +29,7 @@ pub(super) fn start(program: &Program, node: &IdedExpr) -> usize {
 }
 
 /// Returns the children of a node.
-pub(super) fn parts(node: &IdedExpr) -> Vec<&IdedExpr> {
+pub(crate) fn parts(node: &IdedExpr) -> Vec<&IdedExpr> {
     let entries = match &node.expr {
         Expr::Map(map) => &map.entries,
         Expr::Struct(structure) => &structure.entries,
@@ -79,14 +79,16 @@ pub(super) fn comparison(call: &CallExpr) -> Option<Comparison> {
     })
 }
 
+/// Returns the operator and the operands of an operation.
+pub(super) fn operation(node: &IdedExpr) -> Option<(&str, &[IdedExpr])> {
+    let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr else { return None };
+    Some((func_name, args))
+}
+
 /// Returns the operator and the operands of `&&`, `||` and `!`.
 pub(super) fn connective(node: &IdedExpr) -> Option<(&str, &[IdedExpr])> {
-    let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr else { return None };
-    let is_one = matches!(
-        func_name.as_str(),
-        operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT
-    );
-    (is_one && !args.is_empty()).then_some((func_name, args))
+    let connectives = [operators::LOGICAL_AND, operators::LOGICAL_OR, operators::LOGICAL_NOT];
+    operation(node).filter(|(name, args)| connectives.contains(name) && !args.is_empty())
 }
 
 /// Returns the condition of `condition == true` and similar forms, and the value that it is
@@ -98,25 +100,15 @@ pub(super) fn boolean_test(node: &IdedExpr) -> Option<(&IdedExpr, bool)> {
         Comparison::NotEqual => false,
         _ => return None,
     };
-    let truth = |node: &IdedExpr| match &node.expr {
-        Expr::Literal(LiteralValue::Boolean(value)) => Some(*value.inner()),
-        _ => None,
-    };
-    match &call.args[..] {
-        [one, other] => truth(other)
-            .map(|truth| (one, truth == is_equal))
-            .or_else(|| truth(one).map(|truth| (other, truth == is_equal))),
-        _ => None,
-    }
+    let [one, other] = &call.args[..] else { return None };
+    let found = boolean(other).map(|truth| (one, truth)).or_else(|| Some((other, boolean(one)?)));
+    found.map(|(condition, truth)| (condition, truth == is_equal))
 }
 
 /// Returns the macros `exists` and `exists_one` with their predicate.
 pub(super) fn exists_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
     let Expr::Comprehension(comprehension) = &node.expr else { return None };
-    let is_false = matches!(
-        &comprehension.accu_init.expr,
-        Expr::Literal(LiteralValue::Boolean(start)) if !*start.inner()
-    );
+    let is_false = boolean(&comprehension.accu_init) == Some(false);
     match connective(&comprehension.loop_step) {
         Some((operators::LOGICAL_OR, [_, predicate])) if is_false => {
             Some((comprehension, predicate))
@@ -132,13 +124,8 @@ pub(super) fn exists_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &Ided
 /// Returns the macros `filter` and `exists_one` with their predicate.
 pub(super) fn filter_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &IdedExpr)> {
     let Expr::Comprehension(comprehension) = &node.expr else { return None };
-    match &comprehension.loop_step.expr {
-        Expr::Call(CallExpr { func_name, target: None, args }) => match &args[..] {
-            [predicate, ..] if func_name == operators::CONDITIONAL => {
-                Some((comprehension, predicate))
-            }
-            _ => None,
-        },
+    match operation(&comprehension.loop_step)? {
+        (operators::CONDITIONAL, [predicate, ..]) => Some((comprehension, predicate)),
         _ => None,
     }
 }
@@ -146,6 +133,14 @@ pub(super) fn filter_macro(node: &IdedExpr) -> Option<(&ComprehensionExpr, &Ided
 /// Returns true for a double literal.
 pub(super) fn is_double(node: &IdedExpr) -> bool {
     matches!(node.expr, Expr::Literal(LiteralValue::Double(_)))
+}
+
+/// Returns the value of a boolean literal.
+pub(super) fn boolean(node: &IdedExpr) -> Option<bool> {
+    match &node.expr {
+        Expr::Literal(LiteralValue::Boolean(value)) => Some(*value.inner()),
+        _ => None,
+    }
 }
 
 /// Returns the value of a text literal.
@@ -166,11 +161,10 @@ pub(super) fn path(node: &IdedExpr) -> Option<String> {
     match &node.expr {
         Expr::Ident(name) if name == "event" => Some(String::new()),
         Expr::Select(select) if !select.test => under(&select.operand, &select.field),
-        Expr::Call(CallExpr { func_name, target: None, args }) => match &args[..] {
-            [operand, index] if func_name == operators::INDEX => under(operand, text(index)?),
+        _ => match operation(node)? {
+            (operators::INDEX, [operand, index]) => under(operand, text(index)?),
             _ => None,
         },
-        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectEx
 use super::names::{no_field, shown};
 use super::tree::{self, Fault};
 use super::{Code, Level};
-use tributary_model::domain::{Domain, Fields, NumberType, TextSet};
+use tributary_model::domain::{Comparison, Domain, Fields, NumberType, TextSet};
 
 /// Supported functions besides operators and macros.
 pub(super) const FUNCTIONS: [&str; 12] = [
@@ -40,10 +40,6 @@ enum Type {
 }
 
 impl Type {
-    fn is_any(&self) -> bool {
-        matches!(self, Self::Any)
-    }
-
     /// Returns the name of the type for messages.
     fn name(&self) -> String {
         match self {
@@ -74,12 +70,8 @@ impl Type {
 
 /// Returns the faults of the names and types of an expression over events with `fields`.
 pub(super) fn faults(fields: &Fields, program: &cel::Program) -> Vec<Fault> {
-    let root = program.expression();
     let mut types = Types { fields, program, bound: Vec::new(), faults: Vec::new() };
-    let found = types.of(root);
-    if !found.is_any() && found != Type::Bool {
-        types.wrong(root, format!("is {} and should be a yes or no", found.name()));
-    }
+    types.expect(program.expression(), &Type::Bool);
     types.faults
 }
 
@@ -92,13 +84,15 @@ struct Types<'c> {
 }
 
 impl Types<'_> {
-    fn fault(&mut self, code: Code, offset: usize, message: String) {
+    /// Reports a fault; its part can have any type.
+    fn fault(&mut self, code: Code, offset: usize, message: String) -> Type {
         self.faults.push(Fault { level: Level::Error, code, offset, message });
+        Type::Any
     }
 
-    fn wrong(&mut self, node: &IdedExpr, message: String) {
+    fn wrong(&mut self, node: &IdedExpr, message: String) -> Type {
         let offset = tree::start(self.program, node);
-        self.fault(Code::WrongType, offset, message);
+        self.fault(Code::WrongType, offset, message)
     }
 
     fn of(&mut self, node: &IdedExpr) -> Type {
@@ -131,8 +125,7 @@ impl Types<'_> {
             return Type::Object(String::new());
         }
         let offset = tree::start(self.program, node);
-        self.fault(Code::UnknownField, offset, format!("names {name}, and only event is there"));
-        Type::Any
+        self.fault(Code::UnknownField, offset, format!("names {name}, and only event is there"))
     }
 
     fn select(&mut self, node: &IdedExpr, select: &SelectExpr) -> Type {
@@ -145,10 +138,7 @@ impl Types<'_> {
                 self.field(&path, &select.field, offset)
             }
             Type::Any => Type::Any,
-            other => {
-                self.wrong(node, format!("{} has no fields", other.name()));
-                Type::Any
-            }
+            other => self.wrong(node, format!("{} has no fields", other.name())),
         };
         if select.test { Type::Bool } else { found }
     }
@@ -163,8 +153,7 @@ impl Types<'_> {
             Some(Domain::Object) => Type::Object(full),
             None => {
                 let message = no_field(self.fields, path, name);
-                self.fault(Code::UnknownField, offset, message);
-                Type::Any
+                self.fault(Code::UnknownField, offset, message)
             }
         }
     }
@@ -176,8 +165,7 @@ impl Types<'_> {
             Type::Any => Type::Any,
             other => {
                 let message = format!("{} is no list to go through", other.name());
-                self.wrong(&comprehension.iter_range, message);
-                Type::Any
+                self.wrong(&comprehension.iter_range, message)
             }
         };
         let start = match self.of(&comprehension.accu_init) {
@@ -199,7 +187,7 @@ impl Types<'_> {
 
     fn call(&mut self, node: &IdedExpr, call: &CallExpr) -> Type {
         if let Some(comparison) = tree::comparison(call) {
-            return self.compare(node, call, comparison.sign());
+            return self.compare(node, call, comparison);
         }
         match (call.func_name.as_str(), &call.target, &call.args[..]) {
             (
@@ -223,10 +211,7 @@ impl Types<'_> {
             (operators::INDEX, None, [container, index]) => self.index(container, index),
             (operators::NEGATE, None, [of]) => match self.of(of) {
                 found @ (Type::Number(_) | Type::Any) => found,
-                other => {
-                    self.wrong(of, format!("{} has no negative", other.name()));
-                    Type::Any
-                }
+                other => self.wrong(of, format!("{} has no negative", other.name())),
             },
             (
                 operators::ADD
@@ -243,13 +228,13 @@ impl Types<'_> {
 
     fn expect(&mut self, node: &IdedExpr, expected: &Type) {
         let found = self.of(node);
-        if !found.is_any() && found != *expected {
+        if found != Type::Any && found != *expected {
             let message = format!("is {} and should be {}", found.name(), expected.name());
             self.wrong(node, message);
         }
     }
 
-    fn compare(&mut self, node: &IdedExpr, call: &CallExpr, sign: &str) -> Type {
+    fn compare(&mut self, node: &IdedExpr, call: &CallExpr, comparison: Comparison) -> Type {
         let types: Vec<_> = call.args.iter().map(|part| self.of(part)).collect();
         if types.contains(&Type::Tags) {
             let listed = call.args.iter().filter_map(|part| match &part.expr {
@@ -268,7 +253,9 @@ impl Types<'_> {
             self.wrong(node, "no field is null: what is absent is left out, ask has(…)".to_owned());
         } else if !one.is_comparable(other) {
             self.wrong(node, format!("compares {} with {}", one.name(), other.name()));
-        } else if !matches!(sign, "==" | "!=") && !types.iter().all(has_order) {
+        } else if !matches!(comparison, Comparison::Equal | Comparison::NotEqual)
+            && !types.iter().all(has_order)
+        {
             self.wrong(node, format!("{} has no order", one.name()));
         }
         Type::Bool
@@ -305,17 +292,18 @@ impl Types<'_> {
                 self.field(&path.clone(), name, offset);
             }
             (Type::List(_) | Type::Tags | Type::Object(_) | Type::Any, _) => {}
-            (other, _) => self.wrong(container, format!("{} holds nothing", other.name())),
+            (other, _) => {
+                self.wrong(container, format!("{} holds nothing", other.name()));
+            }
         }
         Type::Bool
     }
 
     /// Reports a text that is no known tag.
     fn tag(&mut self, node: &IdedExpr) {
-        let unknown = |tag: &&str| !self.fields.tags().any(|known| known == *tag);
-        if let Some(tag) = tree::text(node).filter(unknown) {
+        if let Some(tag) = tree::text(node).filter(|tag| !self.fields.tags.contains(*tag)) {
             let offset = tree::start(self.program, node);
-            let names: Vec<_> = self.fields.tags().collect();
+            let names: Vec<_> = self.fields.tags.iter().map(String::as_str).collect();
             let known = shown(&names, tag);
             let message = format!("{} has no tag {tag:?}{known}", self.fields.owner());
             self.fault(Code::UnknownField, offset, message);
@@ -364,10 +352,7 @@ impl Types<'_> {
                 self.faults.push(Fault { level, code, offset, message: message.to_owned() });
                 Type::Text
             }
-            (other, _) => {
-                self.wrong(container, format!("{} has no such index", other.name()));
-                Type::Any
-            }
+            (other, _) => self.wrong(container, format!("{} has no such index", other.name())),
         }
     }
 
@@ -384,12 +369,10 @@ impl Types<'_> {
             (Type::Any, _) | (_, Type::Any) => Type::Any,
             (Type::Number(of), Type::Number(with)) if of != with => {
                 let message = "calculates with a double and a whole number: write 1.0 for 1";
-                self.wrong(node, message.to_owned());
-                Type::Any
+                self.wrong(node, message.to_owned())
             }
             (Type::Number(NumberType::Double), _) if operator == operators::MODULO => {
-                self.wrong(node, "a double has no remainder".to_owned());
-                Type::Any
+                self.wrong(node, "a double has no remainder".to_owned())
             }
             (Type::Number(_), Type::Number(_)) => one,
             (Type::Text, Type::Text) if is_sum => Type::Text,
@@ -398,8 +381,7 @@ impl Types<'_> {
             }
             _ => {
                 let message = format!("calculates with {} and {}", one.name(), other.name());
-                self.wrong(node, message);
-                Type::Any
+                self.wrong(node, message)
             }
         }
     }
@@ -443,8 +425,7 @@ impl Types<'_> {
                 let known = FUNCTIONS.contains(&name);
                 let what = if known { "is called with other arguments" } else { "is no function" };
                 let offset = tree::start(self.program, node);
-                self.fault(Code::UnknownFunction, offset, format!("{name} {what} there is"));
-                Type::Any
+                self.fault(Code::UnknownFunction, offset, format!("{name} {what} there is"))
             }
         }
     }

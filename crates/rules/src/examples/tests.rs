@@ -33,13 +33,13 @@ fn shipped_rules_fire_as_their_examples_expect() {
     let (examples, rules) = (Examples::new(&schemas, &windows, &specs), rules());
     for rule in rules.iter() {
         let mut seen = [0, 0];
-        for file in entries(&folder().join(rule.id())) {
+        for file in entries(&folder().join(&rule.spec.id)) {
             let shows = Expectation::of_name(name(&file)).unwrap_or_else(|| panic!("{file:?}"));
-            let fires = examples.fires(&rules, rule.id(), &example(rule.id(), name(&file)));
+            let fires = examples.fires(&rules, &rule.spec.id, &example(&rule.spec.id, name(&file)));
             assert_eq!(fires, Ok(shows == Expectation::Fires), "{}", file.display());
             seen[usize::from(shows == Expectation::Fires)] += 1;
         }
-        assert!(seen[0] > 0 && seen[1] > 0, "{} has examples of both kinds", rule.id());
+        assert!(seen[0] > 0 && seen[1] > 0, "{} has examples of both kinds", rule.spec.id);
     }
 }
 
@@ -47,7 +47,7 @@ fn shipped_rules_fire_as_their_examples_expect() {
 fn example_folders_belong_to_rules() {
     let rules = rules();
     for folder in entries(&folder()).iter().filter(|entry| entry.is_dir()) {
-        assert!(rules.iter().any(|rule| rule.id() == name(folder)), "{}", folder.display());
+        assert!(rules.iter().any(|rule| rule.spec.id == name(folder)), "{}", folder.display());
     }
 }
 

@@ -1,4 +1,4 @@
-//! CEL view of an event: maps that read the event in place.
+//! CEL view of an event or a JSON object: maps that read it in place.
 //!
 //! Converting an event costs more than building one, and a rule uses two fields of twenty.
 
@@ -9,7 +9,7 @@ use cel::common::value::{CowVal, Val};
 
 use tributary_model::event::{Attributes, Event, Location, Measures, WindowSpan};
 
-/// Event, or an object inside one.
+/// Event, an object inside one, or the text of a JSON object.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fields<'e> {
     Event(&'e Event<'e>),
@@ -17,6 +17,7 @@ pub(super) enum Fields<'e> {
     Measures(&'e Measures<'e>),
     Attributes(&'e Attributes<'e>),
     Window(&'e WindowSpan<'e>),
+    Json(&'e str),
 }
 
 fn text<'v>(text: &'v str) -> Box<dyn Val + 'v> {
@@ -51,6 +52,7 @@ impl<'e> Fields<'e> {
                 "revision" => Box::new(CelInt::from(i64::from(window.revision))),
                 _ => return None,
             }),
+            Self::Json(object) => super::json::field(object, name),
         }
     }
 }
@@ -75,7 +77,7 @@ fn event_field<'e>(event: &'e Event<'e>, name: &str) -> Option<Box<dyn Val + 'e>
 }
 
 /// Returns an index as a field name.
-pub(super) fn name(index: &dyn Val) -> Result<&str, ExecutionError> {
+fn name(index: &dyn Val) -> Result<&str, ExecutionError> {
     index.downcast_ref::<CelString>().map(CelString::inner).ok_or_else(|| {
         let got = index.get_type().name().to_owned();
         ExecutionError::UnexpectedType { got, want: "string".to_owned() }

@@ -11,14 +11,12 @@ mod value;
 use std::sync::{Arc, LazyLock};
 
 use cel::common::types::CelString;
-use cel::common::value::Val;
 use cel::{Context, Env, ExecutionError, Program, Value, extensions};
 
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
 
 use self::fields::Fields;
-use self::json::Json;
 
 /// Environment with the standard functions, built once per process.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -30,9 +28,6 @@ static TEXT_ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let _ = env.add_extension(extensions::strings);
     Arc::new(env)
 });
-
-/// Variables of an expression over a row.
-const ROW_NAMES: [&str; 2] = ["payload", "row"];
 
 /// Compiled expression over the variable `event`, or over `payload` and `row`.
 #[derive(Debug)]
@@ -48,12 +43,12 @@ pub struct Scope<'e> {
 impl<'e> Scope<'e> {
     /// Creates the scope of one event.
     pub fn of(event: &'e Event<'e>) -> Self {
-        Self::with(Box::new(Fields::Event(event)))
+        Self::with(Fields::Event(event))
     }
 
     /// Creates the scope of a JSON object, given as text, as `event`.
     pub fn of_json(object: &'e str) -> Self {
-        Self::with(Box::new(Json(object)))
+        Self::with(Fields::Json(object))
     }
 
     /// Creates the scope of a row: its text as received, and the JSON object parsed from it, if it
@@ -62,14 +57,14 @@ impl<'e> Scope<'e> {
         let mut context = Context::with_env(Arc::clone(&TEXT_ENV));
         context.add_variable_as_val("row", Box::new(CelString::from(row)));
         if let Some(payload) = payload {
-            context.add_variable_as_val("payload", Box::new(Json(payload)));
+            context.add_variable_as_val("payload", Box::new(Fields::Json(payload)));
         }
         Self { context }
     }
 
-    fn with(event: Box<dyn Val + 'e>) -> Self {
+    fn with(event: Fields<'e>) -> Self {
         let mut context = Context::with_env(Arc::clone(&ENV));
-        context.add_variable_as_val("event", event);
+        context.add_variable_as_val("event", Box::new(event));
         Self { context }
     }
 }
@@ -91,7 +86,7 @@ impl Expression {
     ///
     /// As for [`compile`](Self::compile).
     pub fn compile_for_row(owner: &str, text: &str) -> Result<Self, ConfigError> {
-        Self::over(&TEXT_ENV, &ROW_NAMES, owner, text)
+        Self::over(&TEXT_ENV, &["payload", "row"], owner, text)
     }
 
     /// Parses `text`.

@@ -1,7 +1,9 @@
 //! Unknown variables of an expression.
 
 use cel::IdedExpr;
-use cel::common::ast::{EntryExpr, Expr};
+use cel::common::ast::Expr;
+
+use crate::check::tree::parts;
 
 /// Returns the names in `expression` that are neither `known` nor bound by a macro such as
 /// `exists`, in order of appearance, each once.
@@ -18,19 +20,6 @@ fn walk<'e>(node: &'e IdedExpr, bound: &mut Vec<&'e str>, found: &mut Vec<&'e st
                 found.push(name);
             }
         }
-        Expr::Select(select) => walk(&select.operand, bound, found),
-        Expr::Call(call) => {
-            for part in call.target.as_deref().into_iter().chain(&call.args) {
-                walk(part, bound, found);
-            }
-        }
-        Expr::List(list) => {
-            for element in &list.elements {
-                walk(element, bound, found);
-            }
-        }
-        Expr::Map(map) => walk_entries(&map.entries, bound, found),
-        Expr::Struct(structure) => walk_entries(&structure.entries, bound, found),
         Expr::Comprehension(macro_call) => {
             walk(&macro_call.iter_range, bound, found);
             walk(&macro_call.accu_init, bound, found);
@@ -43,21 +32,9 @@ fn walk<'e>(node: &'e IdedExpr, bound: &mut Vec<&'e str>, found: &mut Vec<&'e st
             }
             bound.truncate(outer);
         }
-        Expr::Literal(_) | Expr::Unspecified => {}
-    }
-}
-
-fn walk_entries<'e>(
-    entries: &'e [cel::common::ast::IdedEntryExpr],
-    bound: &mut Vec<&'e str>,
-    found: &mut Vec<&'e str>,
-) {
-    for entry in entries {
-        match &entry.expr {
-            EntryExpr::StructField(field) => walk(&field.value, bound, found),
-            EntryExpr::MapEntry(pair) => {
-                walk(&pair.key, bound, found);
-                walk(&pair.value, bound, found);
+        _ => {
+            for part in parts(node) {
+                walk(part, bound, found);
             }
         }
     }

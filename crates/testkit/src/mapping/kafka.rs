@@ -5,13 +5,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::{Reported, pause};
+use super::{Reported, idle, pause};
 use crate::clock;
 use crate::fault::Fault;
 use crate::lambda::Lambda;
@@ -33,13 +35,21 @@ pub struct KafkaEntry {
 pub struct KafkaMapping {
     lambda: Lambda,
     batch_size: usize,
-    partitions: RefCell<BTreeMap<(String, u32), Partition>>,
-    redelivered: Cell<u64>,
+    /// Partitions by name, such as `readings-0`.
+    partitions: RefCell<BTreeMap<String, Partition>>,
+    /// Number of redelivered records.
+    pub redelivered: Cell<u64>,
     is_stopped: Cell<bool>,
+    changed: Notify,
 }
+
+/// Range of offsets of each partition in a batch, by the partition's name.
+type Batch = BTreeMap<String, Range<usize>>;
 
 #[derive(Default)]
 struct Partition {
+    topic: String,
+    number: u32,
     log: Vec<KafkaEntry>,
     committed: usize,
     furthest: usize,
@@ -55,16 +65,19 @@ impl KafkaMapping {
             partitions: RefCell::default(),
             redelivered: Cell::new(0),
             is_stopped: Cell::new(false),
+            changed: Notify::new(),
         })
     }
 
     /// Appends a record and returns its offset.
-    pub fn produce(&self, topic: &str, partition: u32, mut entry: KafkaEntry) -> usize {
+    pub fn produce(&self, topic: &str, number: u32, mut entry: KafkaEntry) -> usize {
         entry.timestamp = clock::now().as_millisecond();
         let mut partitions = self.partitions.borrow_mut();
-        let log = &mut partitions.entry((topic.to_owned(), partition)).or_default().log;
-        log.push(entry);
-        log.len() - 1
+        let partition = partitions.entry(format!("{topic}-{number}")).or_default();
+        (partition.topic, partition.number) = (topic.to_owned(), number);
+        partition.log.push(entry);
+        self.changed.notify_waiters();
+        partition.log.len() - 1
     }
 
     /// Polls until stopped.
@@ -73,7 +86,7 @@ impl KafkaMapping {
         while !self.is_stopped.get() {
             let batch = self.batch();
             if batch.is_empty() {
-                sleep(POLL).await;
+                idle(POLL, self.changed.notified()).await;
                 continue;
             }
             let payload = self.payload(&batch);
@@ -82,7 +95,7 @@ impl KafkaMapping {
             let is_done = self.commit(&batch, &reported);
             if is_done {
                 failures = 0;
-                if self.lambda.faults().occurs(Fault::DuplicateBatch) {
+                if self.lambda.faults.occurs(Fault::DuplicateBatch) {
                     // Rebalance before the commit: Lambda delivers the batch again.
                     let _ = self.lambda.invoke(payload).await;
                 }
@@ -96,6 +109,7 @@ impl KafkaMapping {
     /// Stops the mapping.
     pub fn stop(&self) {
         self.is_stopped.set(true);
+        self.changed.notify_waiters();
     }
 
     /// Returns true if every partition is fully committed.
@@ -103,14 +117,8 @@ impl KafkaMapping {
         self.partitions.borrow().values().all(|it| it.committed == it.log.len())
     }
 
-    /// Returns the number of redelivered records.
-    #[must_use]
-    pub fn redelivered(&self) -> u64 {
-        self.redelivered.get()
-    }
-
     /// Returns the next batch: a range of records for each partition that has any.
-    fn batch(&self) -> BTreeMap<(String, u32), (usize, usize)> {
+    fn batch(&self) -> Batch {
         let mut left = self.batch_size;
         let mut batch = BTreeMap::new();
         for (name, partition) in self.partitions.borrow_mut().iter_mut() {
@@ -120,66 +128,59 @@ impl KafkaMapping {
                 self.redelivered.set(self.redelivered.get() + again as u64);
                 partition.furthest = partition.furthest.max(end);
                 left -= end - partition.committed;
-                batch.insert(name.clone(), (partition.committed, end));
+                batch.insert(name.clone(), partition.committed..end);
             }
         }
         batch
     }
 
     /// Commits the completed records and returns true if the whole batch is done.
-    fn commit(&self, batch: &BTreeMap<(String, u32), (usize, usize)>, reported: &Reported) -> bool {
+    fn commit(&self, batch: &Batch, reported: &Reported) -> bool {
         let items = match reported {
             Reported::Nothing => &[][..],
             Reported::Everything => return false,
             Reported::Items(items) => items,
         };
-        let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut lowest = BTreeMap::new();
         for item in items {
             let offset = item["offset"].as_u64().and_then(|it| usize::try_from(it).ok());
-            let (Some(partition), Some(offset)) = (item["partition"].as_str(), offset) else {
-                return false;
-            };
-            let lowest = first.entry(partition).or_insert(offset);
-            *lowest = offset.min(*lowest);
-        }
-        let names: Vec<_> = batch.keys().map(|(topic, n)| format!("{topic}-{n}")).collect();
-        if first.keys().any(|name| !names.iter().any(|known| known == name)) {
-            return false;
+            let name = item["partition"].as_str().filter(|name| batch.contains_key(*name));
+            let (Some(name), Some(offset)) = (name, offset) else { return false };
+            let first = lowest.entry(name).or_insert(offset);
+            *first = offset.min(*first);
         }
         let mut partitions = self.partitions.borrow_mut();
-        for ((key, (start, end)), name) in batch.iter().zip(&names) {
-            let done = first.get(name.as_str()).copied().unwrap_or(*end);
-            if let Some(partition) = partitions.get_mut(key) {
-                partition.committed = done.clamp(*start, *end);
+        for (name, range) in batch {
+            if let Some(partition) = partitions.get_mut(name) {
+                let done = lowest.get(name.as_str()).copied().unwrap_or(range.end);
+                partition.committed = done.clamp(range.start, range.end);
             }
         }
-        first.is_empty()
+        lowest.is_empty()
     }
 
     /// Returns the payload of a batch, as a function receives it.
-    fn payload(&self, batch: &BTreeMap<(String, u32), (usize, usize)>) -> String {
+    fn payload(&self, batch: &Batch) -> String {
         let partitions = self.partitions.borrow();
         let text = |bytes: &Option<Vec<u8>>| {
             bytes.as_ref().map(|bytes| base64_simd::STANDARD.encode_to_string(bytes))
         };
         let mut records = serde_json::Map::new();
-        for ((topic, partition), (start, end)) in batch {
-            let Some(log) = partitions.get(&(topic.clone(), *partition)) else { continue };
-            let record = |(offset, entry): (usize, &KafkaEntry)| {
+        for (name, range) in batch {
+            let Partition { topic, number, log, .. } = &partitions[name];
+            let record = |offset: usize| {
                 json!({
                     "topic": topic,
-                    "partition": partition,
+                    "partition": number,
                     "offset": offset,
-                    "timestamp": entry.timestamp,
+                    "timestamp": log[offset].timestamp,
                     "timestampType": "CREATE_TIME",
-                    "key": text(&entry.key),
-                    "value": text(&entry.value),
+                    "key": text(&log[offset].key),
+                    "value": text(&log[offset].value),
                     "headers": [{"trace": [0, 255, 7]}],
                 })
             };
-            let of_batch = log.log.iter().enumerate().skip(*start).take(end - start);
-            let of_batch: Vec<Value> = of_batch.map(record).collect();
-            records.insert(format!("{topic}-{partition}"), of_batch.into());
+            records.insert(name.clone(), range.clone().map(record).collect());
         }
         json!({
             "eventSource": "aws:kafka",

@@ -8,7 +8,7 @@
 //! batches).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use super::{Reported, pause};
+use super::{Reported, idle, pause};
 use crate::clock;
 use crate::fault::Fault;
 use crate::lambda::{Failure, Lambda};
@@ -60,21 +60,21 @@ pub struct KinesisMapping {
     lambda: Lambda,
     settings: Settings,
     on_failure: Arc<SimBucket>,
-    parked: Cell<u64>,
-    redelivered: Cell<u64>,
-    begun: RefCell<BTreeSet<usize>>,
-    /// Number of lanes, by shard, that have not reached its end.
-    open_lanes: RefCell<Vec<usize>>,
-    /// Position of each lane of each shard, as an index into the shard.
-    positions: RefCell<Vec<Vec<usize>>>,
+    /// Number of records parked at the on-failure destination.
+    pub parked: Cell<u64>,
+    /// Number of redelivered records.
+    pub redelivered: Cell<u64>,
+    /// Lanes of each shard that is being read, or was read to its end.
+    shards: RefCell<BTreeMap<usize, Lanes>>,
     is_stopped: Cell<bool>,
 }
 
-/// Consecutive records that are tried together.
-struct Attempt {
-    records: Vec<Arc<Stored>>,
-    /// Number of previous attempts, bisections not counted.
-    count: u32,
+/// Lanes of a shard.
+struct Lanes {
+    /// Number of lanes that have not reached the end of the shard.
+    open: usize,
+    /// Position of each lane, as an index into the shard.
+    positions: Vec<usize>,
 }
 
 impl KinesisMapping {
@@ -95,9 +95,7 @@ impl KinesisMapping {
             on_failure,
             parked: Cell::new(0),
             redelivered: Cell::new(0),
-            begun: RefCell::default(),
-            open_lanes: RefCell::default(),
-            positions: RefCell::default(),
+            shards: RefCell::default(),
             is_stopped: Cell::new(false),
         })
     }
@@ -106,11 +104,11 @@ impl KinesisMapping {
     pub async fn run(self: Rc<Self>) {
         while !self.is_stopped.get() {
             for shard in 0..self.stream.shard_count() {
-                if self.is_ready(shard) && self.begun.borrow_mut().insert(shard) {
+                if self.is_ready(shard) {
                     self.begin(shard);
                 }
             }
-            sleep(POLL).await;
+            idle(POLL, self.stream.changed()).await;
         }
     }
 
@@ -122,63 +120,47 @@ impl KinesisMapping {
 
     /// Returns true if every record was processed or parked.
     pub fn is_drained(&self) -> bool {
-        let positions = self.positions.borrow();
+        let shards = self.shards.borrow();
         (0..self.stream.shard_count()).all(|shard| {
-            match positions.get(shard).filter(|lanes| !lanes.is_empty()) {
-                Some(lanes) => lanes.iter().all(|&at| self.is_at_end(shard, at)),
-                None => self.is_at_end(shard, 0),
-            }
+            let positions = shards.get(&shard).map_or(&[0][..], |lanes| &lanes.positions);
+            let rest = |&at: &usize| self.stream.read(shard, at, 1);
+            positions.iter().filter_map(rest).all(|(_, records)| records.is_empty())
         })
     }
 
-    /// Returns the number of records parked at the on-failure destination.
-    #[must_use]
-    pub fn parked(&self) -> u64 {
-        self.parked.get()
-    }
-
-    /// Returns the number of redelivered records.
-    #[must_use]
-    pub fn redelivered(&self) -> u64 {
-        self.redelivered.get()
-    }
-
-    fn is_at_end(&self, shard: usize, at: usize) -> bool {
-        self.stream.read(shard, at, 1).is_none_or(|(_, records)| records.is_empty())
-    }
-
-    /// Returns true if all parents of a shard have been read to their ends.
+    /// Returns true if a shard is not read yet, but all its parents have been, to their ends.
     fn is_ready(&self, shard: usize) -> bool {
-        let (begun, open) = (self.begun.borrow(), self.open_lanes.borrow());
-        let is_done = |parent: &usize| begun.contains(parent) && open.get(*parent) == Some(&0);
-        self.stream.parents(shard).iter().all(is_done)
+        let shards = self.shards.borrow();
+        let is_done = |parent| shards.get(parent).is_some_and(|lanes| lanes.open == 0);
+        !shards.contains_key(&shard) && self.stream.parents(shard).iter().all(is_done)
     }
 
     fn begin(self: &Rc<Self>, shard: usize) {
-        let lanes = self.settings.parallelization_factor.max(1);
-        let mut open = self.open_lanes.borrow_mut();
-        let shards = open.len().max(shard + 1);
-        open.resize(shards, 0);
-        open[shard] = lanes;
-        let mut positions = self.positions.borrow_mut();
-        positions.resize(shards, Vec::new());
-        positions[shard] = vec![0; lanes];
-        for lane in 0..lanes {
+        let open = self.settings.parallelization_factor.max(1);
+        self.shards.borrow_mut().insert(shard, Lanes { open, positions: vec![0; open] });
+        for lane in 0..open {
             spawn_local(self.clone().read(shard, lane));
         }
+    }
+
+    /// Calls `change` with the lanes of a shard that is being read.
+    fn with_lanes<T>(&self, shard: usize, change: impl FnOnce(&mut Lanes) -> T) -> Option<T> {
+        self.shards.borrow_mut().get_mut(&shard).map(change)
     }
 
     /// Reads one lane: the records of a shard whose keys belong to it, batch by batch. A key
     /// belongs to one lane, so its order is preserved.
     async fn read(self: Rc<Self>, shard: usize, lane: usize) {
+        let mut at = 0;
         while !self.is_stopped.get() {
-            let at = self.positions.borrow()[shard][lane];
             let Some((batch, next)) = self.gather(shard, lane, at).await else {
-                self.open_lanes.borrow_mut()[shard] -= 1;
+                self.with_lanes(shard, |lanes| lanes.open -= 1);
+                self.stream.wake_readers();
                 return;
             };
             self.process(shard, batch).await;
-            self.positions.borrow_mut()[shard][lane] = next;
+            self.with_lanes(shard, |lanes| lanes.positions[lane] = next);
+            at = next;
         }
     }
 
@@ -195,14 +177,13 @@ impl KinesisMapping {
         let mut since = None;
         loop {
             let lanes = self.settings.parallelization_factor.max(1);
-            let read = self.stream.read(shard, at, 10_000);
-            let is_ended = read.is_none();
-            let (start, records) = read.unwrap_or((at, Vec::new()));
+            let (start, records) = self.stream.read(shard, at, 10_000)?;
             let (mut batch, mut bytes, mut next, mut is_full) = (Vec::new(), 0, start, false);
             for record in records {
                 let is_own = lane_of(&record.partition_key, lanes) == lane;
                 if is_own && self.passes(&record) {
-                    let size = size_in_payload(&record);
+                    let (data, key) = (record.data.len(), record.partition_key.len());
+                    let size = data.div_ceil(3) * 4 + key + RECORD_OVERHEAD;
                     if batch.len() >= self.settings.batch_size
                         || (!batch.is_empty() && bytes + size > PAYLOAD_BYTES)
                     {
@@ -215,42 +196,28 @@ impl KinesisMapping {
                 next += 1;
             }
             is_full |= batch.len() >= self.settings.batch_size;
-            let waited = clock::elapsed().saturating_sub(since.unwrap_or(clock::elapsed()));
-            if batch.is_empty() && is_ended {
-                return None;
-            }
             if batch.is_empty() {
                 if self.is_stopped.get() {
                     return None;
                 }
                 if next == start {
-                    self.idle().await;
+                    idle(POLL, self.stream.changed()).await;
                 } else {
                     // Only records of other lanes or filtered ones: the lane skips them.
                     at = next;
-                    self.positions.borrow_mut()[shard][lane] = next;
+                    self.with_lanes(shard, |lanes| lanes.positions[lane] = next);
                     sleep(POLL).await;
                 }
                 continue;
             }
-            if is_full || is_ended || waited >= self.settings.batching_window {
+            let since = *since.get_or_insert_with(clock::elapsed);
+            let waited = clock::elapsed().saturating_sub(since);
+            if is_full || waited >= self.settings.batching_window {
                 return Some((batch, next));
-            } else if since.is_none() {
-                since = Some(clock::elapsed());
             }
             let at_once = self.settings.batching_window.is_zero();
             sleep(if at_once { Duration::from_millis(1) } else { POLL }).await;
         }
-    }
-
-    /// Polls an unchanged stream: waits for a change, then for the next multiple of the polling
-    /// interval. A timer for each poll was half of the CPU time of a simulation.
-    async fn idle(&self) {
-        let begun = clock::elapsed();
-        self.stream.changed().await;
-        let waited = clock::elapsed() - begun;
-        let polls = u32::try_from(waited.as_nanos().div_ceil(POLL.as_nanos())).unwrap_or(u32::MAX);
-        sleep((POLL * polls.max(1)).saturating_sub(waited)).await;
     }
 
     fn passes(&self, record: &Stored) -> bool {
@@ -261,8 +228,10 @@ impl KinesisMapping {
 
     /// Retries a batch until each of its records is done or parked.
     async fn process(&self, shard: usize, records: Vec<Arc<Stored>>) {
-        let mut attempts = VecDeque::from([Attempt { records, count: 0 }]);
-        while let Some(Attempt { mut records, count }) = attempts.pop_front() {
+        // Records that are tried together, with the number of their attempts so far. Splitting a
+        // batch is no attempt.
+        let mut attempts = vec![(records, 0)];
+        while let Some((mut records, count)) = attempts.pop() {
             if self.is_stopped.get() {
                 return;
             }
@@ -295,8 +264,7 @@ impl KinesisMapping {
             // halves it.
             if self.settings.bisect && checkpoint.is_none() && records.len() > 1 {
                 let second = records.split_off(records.len() / 2);
-                attempts.push_front(Attempt { records: second, count });
-                attempts.push_front(Attempt { records, count });
+                attempts.extend([(second, count), (records, count)]);
                 sleep(pause(0)).await;
             } else if self.settings.max_retries.is_some_and(|max| count >= max) {
                 self.park(shard, &records, "RetryAttemptsExhausted", count + 1);
@@ -304,16 +272,8 @@ impl KinesisMapping {
                 // Splitting a batch uses no retry.
                 let is_cut = self.settings.bisect && done > 0;
                 let count = if is_cut { count.max(1) } else { count + 1 };
-                attempts.push_front(Attempt { records, count });
+                attempts.push((records, count));
             }
-        }
-    }
-
-    fn reported(&self, answer: &Result<String, Failure>) -> Reported {
-        match answer {
-            Ok(answer) if self.settings.reports_failures => Reported::by(answer),
-            Ok(_) => Reported::Nothing,
-            Err(_) => Reported::Everything,
         }
     }
 
@@ -323,7 +283,12 @@ impl KinesisMapping {
         records: &[Arc<Stored>],
         answer: &Result<String, Failure>,
     ) -> Option<usize> {
-        match self.reported(answer) {
+        let reported = match answer {
+            Ok(answer) if self.settings.reports_failures => Reported::by(answer),
+            Ok(_) => Reported::Nothing,
+            Err(_) => Reported::Everything,
+        };
+        match reported {
             Reported::Nothing => Some(records.len()),
             Reported::Everything => None,
             Reported::Items(items) => {
@@ -340,7 +305,7 @@ impl KinesisMapping {
 
     /// Randomly redelivers a completed batch.
     fn deliver_late(&self, payload: String) {
-        let faults = self.lambda.faults();
+        let faults = &self.lambda.faults;
         if faults.occurs(Fault::DuplicateBatch) {
             let wait = Duration::from_secs(faults.below(120) as u64);
             let lambda = self.lambda.clone();
@@ -364,10 +329,12 @@ impl KinesisMapping {
             self.uuid,
             now.strftime("%Y/%m/%d/%Y-%m-%dT%H.%M.%S"),
         );
+        let function_arn =
+            format!("arn:aws:lambda:us-east-1:000000000000:function:{}:$LATEST", self.lambda.name);
         let object = json!({
             "requestContext": {
                 "requestId": format!("{number:012}"),
-                "functionArn": function_arn(self.lambda.name()),
+                "functionArn": function_arn,
                 "condition": condition,
                 "approximateInvokeCount": count,
             },
@@ -396,18 +363,10 @@ pub(crate) fn shard_id(shard: usize) -> String {
     format!("shardId-{shard:012}")
 }
 
-fn function_arn(name: &str) -> String {
-    format!("arn:aws:lambda:us-east-1:000000000000:function:{name}:$LATEST")
-}
-
 /// Returns the lane of a key.
 fn lane_of(key: &str, lanes: usize) -> usize {
     let sum = key.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     sum % lanes
-}
-
-fn size_in_payload(record: &Stored) -> usize {
-    record.data.len().div_ceil(3) * 4 + record.partition_key.len() + RECORD_OVERHEAD
 }
 
 /// Returns the payload of a batch, as a function receives it.

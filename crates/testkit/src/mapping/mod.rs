@@ -8,6 +8,9 @@ pub mod sqs;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::clock;
 
 /// Result of a batch with `ReportBatchItemFailures`, from its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,17 +45,24 @@ impl Reported {
             Some(Value::Null) => Self::Nothing,
             Some(Value::Array(items)) if items.is_empty() => Self::Nothing,
             Some(Value::Array(items)) => {
-                let ids: Option<Vec<_>> =
-                    items.iter().map(|item| item.get("itemIdentifier").cloned()).collect();
-                let is_usable = |id: &Value| !id.is_null() && id.as_str() != Some("");
-                match ids {
-                    Some(ids) if ids.iter().all(is_usable) => Self::Items(ids),
-                    _ => Self::Everything,
-                }
+                let is_usable = |id: &&Value| !id.is_null() && id.as_str() != Some("");
+                let id = |item: &Value| item.get("itemIdentifier").filter(is_usable).cloned();
+                let ids: Option<Vec<_>> = items.iter().map(id).collect();
+                ids.map_or(Self::Everything, Self::Items)
             }
             _ => Self::Everything,
         }
     }
+}
+
+/// Waits as a poller that finds nothing: until `changed`, then for the next multiple of `interval`.
+/// A timer for each poll was half of the CPU time of a simulation.
+async fn idle(interval: Duration, changed: impl Future<Output = ()>) {
+    let begun = clock::elapsed();
+    changed.await;
+    let waited = clock::elapsed().saturating_sub(begun);
+    let polls = waited.as_nanos().div_ceil(interval.as_nanos()).max(1);
+    sleep((interval * u32::try_from(polls).unwrap_or(u32::MAX)).saturating_sub(waited)).await;
 }
 
 /// Returns the backoff before a retry. Lambda backs off without documenting the delays.

@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
 
-use super::Reported;
+use super::{Reported, idle};
 use crate::lambda::Lambda;
 use crate::service::{Message, SimQueue};
 
@@ -25,7 +24,8 @@ pub struct SqsMapping {
     lambda: Lambda,
     batch_size: usize,
     busy: Cell<usize>,
-    redelivered: Cell<u64>,
+    /// Number of redelivered messages.
+    pub redelivered: Cell<u64>,
     is_stopped: Cell<bool>,
 }
 
@@ -47,6 +47,7 @@ impl SqsMapping {
     /// Stops the mapping.
     pub fn stop(&self) {
         self.is_stopped.set(true);
+        self.queue.wake_readers();
     }
 
     /// Returns true if no message is queued or being processed.
@@ -54,17 +55,11 @@ impl SqsMapping {
         self.queue.is_empty() && self.busy.get() == 0
     }
 
-    /// Returns the number of redelivered messages.
-    #[must_use]
-    pub fn redelivered(&self) -> u64 {
-        self.redelivered.get()
-    }
-
     async fn poll(self: Rc<Self>) {
         while !self.is_stopped.get() {
             let messages = self.queue.receive(self.batch_size);
             if messages.is_empty() {
-                sleep(POLL).await;
+                idle(POLL, self.queue.changed()).await;
                 continue;
             }
             self.busy.set(self.busy.get() + 1);
@@ -88,13 +83,10 @@ impl SqsMapping {
                 let failed: Option<BTreeSet<u64>> =
                     items.iter().map(|item| item.as_str()?.parse().ok()).collect();
                 // An id outside the batch fails the whole batch.
-                match failed {
-                    Some(failed)
-                        if failed.iter().all(|id| messages.iter().any(|m| m.id == *id)) =>
-                    {
-                        all.filter(|id| !failed.contains(id)).collect()
-                    }
-                    _ => Vec::new(),
+                let is_known = |id: &u64| all.clone().any(|known| known == *id);
+                match failed.filter(|failed| failed.iter().all(is_known)) {
+                    Some(failed) => all.filter(|id| !failed.contains(id)).collect(),
+                    None => Vec::new(),
                 }
             }
         }

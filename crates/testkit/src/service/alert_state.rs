@@ -1,7 +1,6 @@
 //! Simulated alert state: one table with conditional writes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tributary_aws::alert_state::{AlertState, OPERATION};
@@ -11,7 +10,7 @@ use tributary_rules::no_data::WatchedEntity;
 
 use crate::clock;
 use crate::fault::Faults;
-use crate::injector::FaultInjector;
+use crate::injector::Remote;
 
 /// Maximum size of an item in bytes, names and values of its attributes included.
 ///
@@ -24,45 +23,32 @@ const MARK_BYTES: usize = 40;
 
 /// Simulated table behind a fault injector. Clones share state.
 #[derive(Clone, Debug)]
-pub struct SimAlertState {
-    injector: FaultInjector,
-    state: Arc<Mutex<State>>,
-}
+pub struct SimAlertState(Remote<State>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     marks: BTreeMap<String, (Marks, Timestamp)>,
     watched: BTreeMap<String, WatchedEntity>,
     behind: BTreeMap<String, Timestamp>,
-    calls: usize,
 }
 
 impl SimAlertState {
     /// Creates an empty table with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
-        Self { injector: FaultInjector::new(OPERATION, faults), state: Arc::default() }
+        Self(Remote::new(OPERATION, faults))
     }
 
     /// Returns the number of calls, with or without effect.
     #[must_use]
     pub fn calls(&self) -> usize {
-        self.state().calls
+        self.0.calls()
     }
 
     /// Returns the watched entities.
     #[must_use]
     pub fn watched(&self) -> Vec<WatchedEntity> {
-        self.state().watched.values().cloned().collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
-        self.state().calls += 1;
-        self.injector.call(|| effect(&mut self.state())).await
+        self.0.state().watched.values().cloned().collect()
     }
 }
 
@@ -71,12 +57,8 @@ fn fits(bytes: usize) -> Result<(), CallError> {
     if bytes <= MAX_ITEM_BYTES {
         return Ok(());
     }
-    Err(CallError::Setup(SetupError {
-        operation: OPERATION,
-        resource: "simulated".to_owned(),
-        code: "ValidationException".to_owned(),
-        message: "Item size to update has exceeded the maximum allowed size".to_owned(),
-    }))
+    let message = "Item size to update has exceeded the maximum allowed size".to_owned();
+    Err(SetupError::new(OPERATION, "simulated", "ValidationException", message).into())
 }
 
 impl State {
@@ -102,8 +84,8 @@ impl State {
     }
 
     fn due(&self, bucket: u8, now: Timestamp, limit: usize) -> Vec<WatchedEntity> {
-        let is_due = |it: &&WatchedEntity| it.due.is_some_and(|due| due <= now);
-        let all = self.watched.values().filter(|it| it.bucket() == bucket).filter(is_due);
+        let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
+        let all = self.watched.values().filter(|it| it.bucket() == bucket && is_due(it.due));
         let mut all: Vec<_> = all.collect();
         all.sort_by_key(|watched| watched.due);
         all.into_iter().take(limit).cloned().collect()
@@ -138,9 +120,9 @@ impl State {
 
 impl AlertState for SimAlertState {
     async fn raise_mark(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
-        let marks = self.state().marks.get(&mark.item).map_or(0, |(marks, _)| marks.len());
+        let marks = self.0.state().marks.get(&mark.item).map_or(0, |(marks, _)| marks.len());
         fits(REST_BYTES + (marks + 1) * MARK_BYTES)?;
-        self.call(|state| state.raise_mark(mark, expires_at)).await
+        self.0.call(|state| state.raise_mark(mark, expires_at)).await
     }
 
     async fn record_seen(
@@ -150,7 +132,7 @@ impl AlertState for SimAlertState {
     ) -> Result<WatchedEntity, CallError> {
         let texts = [&watched.item, &watched.rule, &watched.entity, &watched.key, &watched.title];
         fits(REST_BYTES + texts.iter().map(|text| text.len()).sum::<usize>())?;
-        self.call(|state| state.record_seen(watched)).await
+        self.0.call(|state| state.record_seen(watched)).await
     }
 
     async fn due(
@@ -159,11 +141,11 @@ impl AlertState for SimAlertState {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<WatchedEntity>, CallError> {
-        self.call(|state| state.due(bucket, now, limit)).await
+        self.0.call(|state| state.due(bucket, now, limit)).await
     }
 
     async fn mark_sent(&self, watched: &WatchedEntity) -> Result<(), CallError> {
-        self.call(|state| state.mark_sent(watched)).await
+        self.0.call(|state| state.mark_sent(watched)).await
     }
 
     async fn postpone(
@@ -172,21 +154,21 @@ impl AlertState for SimAlertState {
         until: Timestamp,
         _: Timestamp,
     ) -> Result<(), CallError> {
-        self.call(|state| state.postpone(watched, until)).await
+        self.0.call(|state| state.postpone(watched, until)).await
     }
 
     async fn mark_resolved(&self, watched: &WatchedEntity) -> Result<(), CallError> {
-        self.call(|state| state.mark_resolved(watched)).await
+        self.0.call(|state| state.mark_resolved(watched)).await
     }
 
     async fn record_lag(&self, shard: &str, until: Timestamp) -> Result<(), CallError> {
-        self.call(|state| {
+        let insert = |state: &mut State| {
             state.behind.insert(shard.to_owned(), until);
-        })
-        .await
+        };
+        self.0.call(insert).await
     }
 
     async fn is_lagging(&self, now: Timestamp) -> Result<bool, CallError> {
-        self.call(|state| state.behind.values().any(|until| *until > now)).await
+        self.0.call(|state| state.behind.values().any(|until| *until > now)).await
     }
 }

@@ -3,14 +3,14 @@
 //! Firehose inserts nothing between records: producers end each record with a newline. See
 //! <https://docs.aws.amazon.com/firehose/latest/dev/basic-deliver.html>.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tributary_aws::firehose;
 use tributary_aws::put::{EntryResult, Limits};
 
 use super::{SimBucket, Store};
-use crate::clock;
+use crate::{clock, lock};
 
 /// Buffering hints of the template: a buffer is flushed when it reaches either.
 const BUFFER_BYTES: usize = 5 * 1024 * 1024;
@@ -39,8 +39,7 @@ impl SimDelivery {
     }
 
     /// Writes the buffer to an object.
-    pub fn flush(&self) {
-        let mut state = self.state();
+    fn flush(&self, state: &mut State) {
         if state.buffer.is_empty() {
             return;
         }
@@ -53,15 +52,11 @@ impl SimDelivery {
     /// Flushes and returns the lines of all objects.
     #[must_use]
     pub fn lines(&self) -> Vec<Vec<u8>> {
-        self.flush();
+        self.flush(&mut lock(&self.state));
         let objects = self.bucket.list(self.prefix);
         let bytes: Vec<u8> = objects.into_iter().flat_map(|(_, bytes)| bytes).collect();
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(<[u8]>::to_vec).collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,15 +75,11 @@ impl Store for SimDelivery {
 
     fn take(&self, entry: &Vec<u8>) -> EntryResult {
         let now = clock::elapsed();
-        let (is_full, is_old) = {
-            let state = self.state();
-            let is_old = now.saturating_sub(state.since) >= BUFFER_TIME;
-            (state.buffer.len() + entry.len() > BUFFER_BYTES, is_old)
-        };
-        if is_full || is_old {
-            self.flush();
+        let mut state = lock(&self.state);
+        let is_old = now.saturating_sub(state.since) >= BUFFER_TIME;
+        if is_old || state.buffer.len() + entry.len() > BUFFER_BYTES {
+            self.flush(&mut state);
         }
-        let mut state = self.state();
         if state.buffer.is_empty() {
             state.since = now;
         }

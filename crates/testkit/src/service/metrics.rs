@@ -2,18 +2,17 @@
 //!
 //! Rules: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use jiff::SignedDuration;
 use tributary_aws::cloudwatch;
 use tributary_aws::put::{EntryResult, Limits};
-use tributary_pipeline::metric::Datum;
+use tributary_pipeline::metric::{Datum, MAX_DIMENSIONS};
 
 use super::Store;
-use crate::clock;
+use crate::{clock, lock};
 
 const MAX_VALUES: usize = 150;
-const MAX_DIMENSIONS: usize = 30;
 const MIN_OFFSET: SignedDuration = SignedDuration::from_hours(-14 * 24);
 const MAX_OFFSET: SignedDuration = SignedDuration::from_hours(2);
 
@@ -24,11 +23,7 @@ pub struct SimMetrics(Mutex<Vec<Datum>>);
 impl SimMetrics {
     /// Returns the data in the order of the calls.
     pub fn data(&self) -> Vec<Datum> {
-        self.data_mut().clone()
-    }
-
-    fn data_mut(&self) -> MutexGuard<'_, Vec<Datum>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).clone()
     }
 }
 
@@ -56,7 +51,7 @@ impl Store for SimMetrics {
         if !is_valid {
             return EntryResult::Rejected("InvalidParameterValue".to_owned());
         }
-        self.data_mut().push(datum.clone());
+        lock(&self.0).push(datum.clone());
         EntryResult::Stored
     }
 }

@@ -20,7 +20,7 @@ pub use delivery::SimDelivery;
 pub use metrics::SimMetrics;
 pub use objects::{SimBucket, SimObjects};
 pub use queue::{Message, SimQueue};
-pub use stream::{Shard, SimStream, Stored};
+pub use stream::{SimStream, Stored};
 pub use table::{Change, ChangeKind, SimClaims};
 pub use topic::{Message as TopicMessage, SimTopic};
 pub use windows::{SimShards, SimWindows};
@@ -75,11 +75,11 @@ impl<S: Store> SimSink<S> {
     /// Creates a sink for `store` with these faults.
     #[must_use]
     pub fn new(store: Arc<S>, faults: Faults) -> Self {
-        Self { store, injector: FaultInjector::new(S::OPERATION, faults) }
+        Self { store, injector: FaultInjector { operation: S::OPERATION, faults } }
     }
 
     /// Rejects a call beyond the service's limits; a producer never makes one.
-    fn check(&self, entries: &[&S::Entry]) -> Result<(), SetupError> {
+    fn check(&self, entries: &[&S::Entry]) -> Result<(), CallError> {
         let limits = self.store.limits();
         let sizes = || entries.iter().map(|entry| self.store.size(entry));
         let message = if entries.is_empty() || entries.len() > limits.entries {
@@ -91,16 +91,11 @@ impl<S: Store> SimSink<S> {
         } else {
             return Ok(());
         };
-        Err(SetupError {
-            operation: S::OPERATION,
-            resource: "simulated".into(),
-            code: "ValidationException".into(),
-            message,
-        })
+        Err(SetupError::new(S::OPERATION, "simulated", "ValidationException", message).into())
     }
 
     fn take(&self, entries: &[&S::Entry]) -> Vec<EntryResult> {
-        let faults = self.injector.faults();
+        let faults = &self.injector.faults;
         let is_partial = !S::IS_ATOMIC && faults.occurs(Fault::PartialFailure);
         let verdict = |entry: &&S::Entry| {
             if is_partial && faults.below(3) == 0 {
@@ -133,7 +128,7 @@ impl<S: Store> BatchPut for SimSink<S> {
     async fn put(&self, entries: &[&S::Entry]) -> Result<Vec<EntryResult>, CallError> {
         self.check(entries)?;
         let mut verdicts = self.store.read(self.injector.call(|| self.take(entries)).await?);
-        let faults = self.injector.faults();
+        let faults = &self.injector.faults;
         if !S::IS_ATOMIC && faults.occurs(Fault::ShortAnswer) {
             verdicts.pop();
         } else if !S::IS_ATOMIC && faults.occurs(Fault::LongAnswer) {

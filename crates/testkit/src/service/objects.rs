@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
 
 use crate::fault::Faults;
 use crate::injector::FaultInjector;
+use crate::lock;
+use crate::objects::piece;
 
 /// Versions of an object; `None` for a permanently deleted one.
 type Versions = Vec<Option<Arc<[u8]>>>;
@@ -19,7 +21,7 @@ pub struct SimBucket(Mutex<BTreeMap<String, Versions>>);
 impl SimBucket {
     /// Puts an object and returns its version, from 0.
     pub fn put(&self, key: &str, bytes: impl Into<Arc<[u8]>>) -> usize {
-        let mut objects = self.objects();
+        let mut objects = lock(&self.0);
         let versions = objects.entry(key.to_owned()).or_default();
         versions.push(Some(bytes.into()));
         versions.len() - 1
@@ -27,14 +29,14 @@ impl SimBucket {
 
     /// Deletes a version permanently.
     pub fn delete(&self, key: &str, version: usize) {
-        if let Some(slot) = self.objects().get_mut(key).and_then(|it| it.get_mut(version)) {
+        if let Some(slot) = lock(&self.0).get_mut(key).and_then(|it| it.get_mut(version)) {
             *slot = None;
         }
     }
 
     /// Returns the latest version of each object whose key starts with `prefix`, in key order.
     pub fn list(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
-        let objects = self.objects();
+        let objects = lock(&self.0);
         let newest = |(key, versions): (&String, &Versions)| {
             Some((key.clone(), versions.last()?.as_deref()?.to_vec()))
         };
@@ -42,17 +44,13 @@ impl SimBucket {
     }
 
     fn get(&self, object: &ObjectName) -> Option<(Arc<[u8]>, String)> {
-        let objects = self.objects();
+        let objects = lock(&self.0);
         let versions = objects.get(&object.key)?;
         let version = match &object.version_id {
             Some(id) => id.strip_prefix('v')?.parse().ok()?,
             None => versions.len().checked_sub(1)?,
         };
         Some((versions.get(version)?.clone()?, format!("v{version}")))
-    }
-
-    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Versions>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,7 +65,7 @@ impl SimObjects {
     /// Creates a reader for `bucket` with these faults.
     #[must_use]
     pub fn new(bucket: Arc<SimBucket>, faults: Faults) -> Self {
-        Self { bucket, injector: FaultInjector::new("s3:GetObject", faults) }
+        Self { bucket, injector: FaultInjector { operation: "s3:GetObject", faults } }
     }
 }
 
@@ -76,17 +74,6 @@ impl ObjectStore for SimObjects {
         let found = self.injector.call(|| self.bucket.get(object)).await?;
         let (bytes, version) = found.ok_or(ReadError::Missing)?;
         let etag = format!("etag-{version}");
-        if object.etag.as_ref().is_some_and(|wanted| *wanted != etag) {
-            return Err(ReadError::Changed);
-        }
-        let length = bytes.len();
-        let start = usize::try_from(range.start).unwrap_or(length).min(length);
-        let end = usize::try_from(range.end).unwrap_or(length).clamp(start, length);
-        Ok(Piece {
-            bytes: bytes[start..end].to_vec(),
-            object_bytes: length as u64,
-            version_id: Some(version),
-            etag: Some(etag),
-        })
+        piece(object, &bytes, range, Some(version), etag)
     }
 }

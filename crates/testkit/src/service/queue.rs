@@ -3,15 +3,17 @@
 //! Rules: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues.html>
 //! and, for receive counts, the page on dead-letter queues in the same guide.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tributary_aws::error::CallError;
 use tributary_aws::sqs::Queue;
 
 use crate::clock;
 use crate::fault::{Fault, Faults};
-use crate::injector::FaultInjector;
+use crate::injector::Remote;
 
 /// Message in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,13 +30,13 @@ pub struct Message {
 /// Simulated standard queue: at-least-once delivery, unordered. Clones share state.
 #[derive(Clone, Debug)]
 pub struct SimQueue {
-    injector: FaultInjector,
+    remote: Remote<State>,
     visibility: Duration,
     max_receives: u32,
-    state: Arc<Mutex<State>>,
+    pushed: Arc<Notify>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     sent: u64,
     messages: Vec<Message>,
@@ -46,26 +48,36 @@ impl SimQueue {
     /// times.
     #[must_use]
     pub fn new(faults: Faults, visibility: Duration, max_receives: u32) -> Self {
-        let injector = FaultInjector::new("sqs:SendMessage", faults);
-        Self { injector, visibility, max_receives, state: Arc::default() }
+        let remote = Remote::new("sqs:SendMessage", faults);
+        Self { remote, visibility, max_receives, pushed: Arc::default() }
     }
 
     /// Enqueues a message that becomes visible after `delay`.
     pub fn push(&self, body: String, delay: Duration) {
-        let mut state = self.state();
-        let message =
-            Message { id: state.sent, body, receives: 0, visible_at: clock::elapsed() + delay };
-        state.sent += 1;
-        state.messages.push(message);
+        self.remote.state().push(body, delay);
+        self.wake_readers();
+    }
+
+    /// Waits until a message is pushed or becomes visible, or [`Self::wake_readers`] is called.
+    pub async fn changed(&self) {
+        let next = self.remote.state().messages.iter().map(|message| message.visible_at).min();
+        let wait = next.map_or(Duration::MAX, |next| next.saturating_sub(clock::elapsed()));
+        // An elapsed wait is a message that becomes visible.
+        let _ = timeout(wait, self.pushed.notified()).await;
+    }
+
+    /// Ends every wait for a change.
+    pub fn wake_readers(&self) {
+        self.pushed.notify_waiters();
     }
 
     /// Receives up to `max` visible messages, in random order. Messages received too often move to
     /// the dead-letter queue.
     pub fn receive(&self, max: usize) -> Vec<Message> {
         let now = clock::elapsed();
-        let faults = self.injector.faults();
+        let faults = &self.remote.injector.faults;
         let mut received = Vec::new();
-        let mut state = self.state();
+        let mut state = self.remote.state();
         while received.len() < max {
             let visible: Vec<_> = (0..state.messages.len())
                 .filter(|&n| state.messages[n].visible_at <= now)
@@ -86,8 +98,8 @@ impl SimQueue {
 
     /// Deletes a message. A standard queue may still deliver it again.
     pub fn delete(&self, id: u64) {
-        let is_redelivered = self.injector.faults().occurs(Fault::DuplicateMessage);
-        let mut state = self.state();
+        let is_redelivered = self.remote.injector.faults.occurs(Fault::DuplicateMessage);
+        let mut state = self.remote.state();
         if let Some(at) = state.messages.iter().position(|message| message.id == id) {
             if is_redelivered {
                 let message = &mut state.messages[at];
@@ -102,22 +114,31 @@ impl SimQueue {
     /// Returns true if no message is left, visible or not.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.state().messages.is_empty()
+        self.remote.state().messages.is_empty()
     }
 
     /// Removes and returns the dead letters.
     #[must_use]
     pub fn take_dead_letters(&self) -> Vec<Message> {
-        std::mem::take(&mut self.state().dead)
+        std::mem::take(&mut self.remote.state().dead)
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    fn push(&mut self, body: String, delay: Duration) {
+        let (id, visible_at) = (self.sent, clock::elapsed() + delay);
+        self.sent += 1;
+        self.messages.push(Message { id, body, receives: 0, visible_at });
     }
 }
 
 impl Queue for SimQueue {
     async fn send(&self, body: String) -> Result<(), CallError> {
-        self.injector.call(|| self.push(body, Duration::ZERO)).await
+        // Readers wake as the message is stored: the caller may be killed before the answer.
+        let push = |state: &mut State| {
+            state.push(body, Duration::ZERO);
+            self.wake_readers();
+        };
+        self.remote.call(push).await
     }
 }

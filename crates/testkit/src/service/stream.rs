@@ -4,7 +4,7 @@
 //! <https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-resharding.html>.
 
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,11 +20,13 @@ use crate::clock;
 const SHARD_RECORDS: f64 = 1_000.0;
 const SHARD_BYTES: f64 = 1_048_576.0;
 
+/// Time for which a stream keeps its records.
+const RETENTION: Duration = Duration::from_hours(24);
+
 /// Simulated stream.
 #[derive(Debug)]
 pub struct SimStream {
     max_record_bytes: usize,
-    retention: Duration,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -37,13 +39,13 @@ struct State {
 
 /// Shard: a range of hash keys with its records.
 #[derive(Debug)]
-pub struct Shard {
+struct Shard {
     /// Range of hash keys.
-    pub keys: RangeInclusive<u128>,
+    keys: RangeInclusive<u128>,
     /// Parents of the shard; their records precede its own.
-    pub parents: Vec<usize>,
+    parents: Vec<usize>,
     /// True if it accepts no more records.
-    pub is_closed: bool,
+    is_closed: bool,
     records: Vec<Arc<Stored>>,
     /// Remaining records and bytes, and the time since which they have been refilled.
     allowance: (f64, f64, Duration),
@@ -98,8 +100,7 @@ impl SimStream {
             Shard::new(first..=last, Vec::new())
         };
         let state = State { numbers: 0, shards: (0..shards.max(1)).map(shard).collect() };
-        let retention = Duration::from_hours(24);
-        Self { max_record_bytes, retention, state: Mutex::new(state), changed: Notify::new() }
+        Self { max_record_bytes, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// Returns the number of shards, including closed ones.
@@ -165,7 +166,7 @@ impl SimStream {
     ) -> Option<(usize, Vec<Arc<Stored>>)> {
         let state = self.state();
         let shard = state.shards.get(shard)?;
-        let oldest = clock::elapsed().saturating_sub(self.retention);
+        let oldest = clock::elapsed().saturating_sub(RETENTION);
         let kept = shard.records.partition_point(|record| record.arrived < oldest);
         let start = index.max(kept);
         if start >= shard.records.len() {
@@ -191,7 +192,7 @@ impl SimStream {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock(&self.state)
     }
 }
 

@@ -5,7 +5,6 @@
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html> allows.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tributary_aws::claims::{Claim, ClaimStatus, ClaimStore, OPERATION};
@@ -13,28 +12,17 @@ use tributary_aws::error::CallError;
 
 use crate::clock;
 use crate::fault::Faults;
-use crate::injector::FaultInjector;
+use crate::injector::Remote;
 
 /// Simulated table of claims behind a fault injector. Clones share state.
 #[derive(Clone, Debug)]
-pub struct SimClaims {
-    injector: FaultInjector,
-    state: Arc<Mutex<State>>,
-}
+pub struct SimClaims(Remote<State>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
-    items: BTreeMap<String, Item>,
+    /// Latest claim of each alert, and true if the alert was sent.
+    items: BTreeMap<String, (Claim, bool)>,
     changes: Vec<Change>,
-    calls: usize,
-}
-
-#[derive(Debug)]
-struct Item {
-    owner: String,
-    is_sent: bool,
-    lease_until: Timestamp,
-    expires_at: Timestamp,
 }
 
 /// Change to an alert in the table.
@@ -67,41 +55,27 @@ impl SimClaims {
     /// Creates an empty table with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
-        Self { injector: FaultInjector::new(OPERATION, faults), state: Arc::default() }
+        Self(Remote::new(OPERATION, faults))
     }
 
     /// Returns the same table behind other faults.
     #[must_use]
     pub fn reached_with(&self, faults: Faults) -> Self {
-        Self { injector: FaultInjector::new(OPERATION, faults), state: self.state.clone() }
+        let mut other = self.clone();
+        other.0.injector.faults = faults;
+        other
     }
 
     /// Returns the changes, in order.
     #[must_use]
     pub fn changes(&self) -> Vec<Change> {
-        self.state().changes.clone()
+        self.0.state().changes.clone()
     }
 
     /// Returns the number of calls, with or without effect.
     #[must_use]
     pub fn calls(&self) -> usize {
-        self.state().calls
-    }
-
-    /// Returns the alerts marked as sent.
-    #[must_use]
-    pub fn sent(&self) -> Vec<String> {
-        let state = self.state();
-        state.items.iter().filter(|(_, item)| item.is_sent).map(|(id, _)| id.clone()).collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
-        self.state().calls += 1;
-        self.injector.call(|| effect(&mut self.state())).await
+        self.0.calls()
     }
 }
 
@@ -112,20 +86,18 @@ impl State {
     }
 
     fn put(&mut self, claim: &Claim, is_sent: bool) {
-        let Claim { owner, lease_until, expires_at, .. } = claim.clone();
-        let item = Item { owner, is_sent, lease_until, expires_at };
-        self.items.insert(claim.alert_id.clone(), item);
+        self.items.insert(claim.alert_id.clone(), (claim.clone(), is_sent));
     }
 
     fn claim(&mut self, claim: &Claim, now: Timestamp) -> ClaimStatus {
         let today = clock::now();
-        match self.items.get(&claim.alert_id).filter(|item| item.expires_at > today) {
-            Some(Item { is_sent: true, .. }) => return ClaimStatus::Sent,
-            Some(item) if item.owner != claim.owner && item.lease_until > now => {
-                return ClaimStatus::HeldByOther { until: item.lease_until };
+        match self.items.get(&claim.alert_id).filter(|(known, _)| known.expires_at > today) {
+            Some((_, true)) => return ClaimStatus::Sent,
+            Some((known, _)) if known.owner != claim.owner && known.lease_until > now => {
+                return ClaimStatus::HeldByOther { until: known.lease_until };
             }
-            Some(item) if item.owner == claim.owner && item.lease_until > Timestamp::UNIX_EPOCH => {
-            }
+            Some((known, _))
+                if known.owner == claim.owner && known.lease_until > Timestamp::UNIX_EPOCH => {}
             _ => self.record_change(claim, ChangeKind::Claimed),
         }
         self.put(claim, false);
@@ -138,9 +110,10 @@ impl State {
     }
 
     fn release(&mut self, claim: &Claim) {
-        let item = self.items.get_mut(&claim.alert_id);
-        if let Some(item) = item.filter(|it| !it.is_sent && it.owner == claim.owner) {
-            item.lease_until = Timestamp::UNIX_EPOCH;
+        if let Some((known, false)) = self.items.get_mut(&claim.alert_id)
+            && known.owner == claim.owner
+        {
+            known.lease_until = Timestamp::UNIX_EPOCH;
             self.record_change(claim, ChangeKind::Released);
         }
     }
@@ -148,16 +121,16 @@ impl State {
 
 impl ClaimStore for SimClaims {
     async fn claim(&self, claim: &Claim, now: Timestamp) -> Result<ClaimStatus, CallError> {
-        self.call(|state| state.claim(claim, now)).await
+        self.0.call(|state| state.claim(claim, now)).await
     }
 
     async fn mark_sent(&self, claim: &Claim) -> Result<(), CallError> {
-        self.state().record_change(claim, ChangeKind::MarkingSent);
-        self.call(|state| state.mark_sent(claim)).await
+        self.0.state().record_change(claim, ChangeKind::MarkingSent);
+        self.0.call(|state| state.mark_sent(claim)).await
     }
 
     async fn release(&self, claim: &Claim) -> Result<(), CallError> {
-        self.call(|state| state.release(claim)).await
+        self.0.call(|state| state.release(claim)).await
     }
 }
 

@@ -1,12 +1,12 @@
 //! Simulated SNS topic: messages, and acknowledgements to their publisher.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use tributary_aws::put::{EntryResult, Limits};
 use tributary_aws::sns::{self, Notification};
 
 use super::Store;
-use crate::clock;
+use crate::{clock, lock};
 
 /// Simulated topic.
 #[derive(Debug, Default)]
@@ -26,11 +26,7 @@ pub struct Message {
 impl SimTopic {
     /// Returns the messages that subscribers received, in order.
     pub fn messages(&self) -> Vec<Message> {
-        self.state().clone()
-    }
-
-    fn state(&self) -> MutexGuard<'_, Vec<Message>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).clone()
     }
 }
 
@@ -50,7 +46,7 @@ impl Store for SimTopic {
     fn take(&self, entry: &Notification) -> EntryResult {
         let notification = entry.clone();
         let message = Message { stamp: clock::stamp(), notification, is_acknowledged: false };
-        self.state().push(message);
+        lock(&self.0).push(message);
         EntryResult::Stored
     }
 
@@ -68,7 +64,7 @@ impl Store for SimTopic {
 
     /// Of equal messages, acknowledges the latest.
     fn acknowledge(&self, entry: &Notification) {
-        let mut state = self.state();
+        let mut state = lock(&self.0);
         let unanswered = |it: &&mut Message| !it.is_acknowledged && it.notification == *entry;
         if let Some(message) = state.iter_mut().rev().find(unanswered) {
             message.is_acknowledged = true;

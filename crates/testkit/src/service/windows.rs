@@ -5,7 +5,7 @@
 //! index, which is updated asynchronously.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use tributary_windows::clock::{Clock, Shard, StreamShard};
 use super::SimStream;
 use crate::clock;
 use crate::fault::Faults;
-use crate::injector::FaultInjector;
+use crate::injector::{FaultInjector, Remote};
 use crate::mapping::kinesis::shard_id;
 
 /// Maximum lag of the index.
@@ -26,12 +26,9 @@ const LAG: Duration = Duration::from_secs(2);
 
 /// Simulated window store behind a fault injector. Clones share state.
 #[derive(Clone, Debug)]
-pub struct SimWindows {
-    injector: FaultInjector,
-    state: Arc<Mutex<State>>,
-}
+pub struct SimWindows(Remote<State>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     items: BTreeMap<ItemKey, Item>,
     /// Index without lag.
@@ -48,23 +45,13 @@ impl SimWindows {
     /// Creates an empty store with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
-        Self { injector: FaultInjector::new(OPERATION, faults), state: Arc::default() }
+        Self(Remote::new(OPERATION, faults))
     }
 
     /// Returns all stored windows.
     #[must_use]
     pub fn items(&self) -> Vec<Item> {
-        self.state().items.values().cloned().collect()
-    }
-
-    /// Returns the clock of this name.
-    #[must_use]
-    pub fn clock_of(&self, name: &str) -> Clock {
-        self.state().clocks.get(name).cloned().unwrap_or_default()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state().items.values().cloned().collect()
     }
 
     async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
@@ -72,7 +59,7 @@ impl SimWindows {
             state.expire(clock::now());
             effect(state)
         };
-        self.injector.call(|| expiring(&mut self.state())).await
+        self.0.call(expiring).await
     }
 }
 
@@ -133,13 +120,9 @@ impl State {
         while self.recent.front().is_some_and(|(caught_up, ..)| *caught_up <= now) {
             self.recent.pop_front();
         }
-        let mut before = BTreeMap::new();
-        if lags {
-            // The earliest change holds the entry before all of them.
-            for (_, key, was_due) in self.recent.iter().rev() {
-                before.insert(key, *was_due);
-            }
-        }
+        // The earliest change holds the entry before all of them.
+        let recent = self.recent.iter().rev().filter(|_| lags);
+        let before: BTreeMap<_, _> = recent.map(|(_, key, was_due)| (key, *was_due)).collect();
         let index = self.due.get(&(spec.to_owned(), bucket)).into_iter().flatten();
         let up_to_date = index
             .take_while(|(due, _)| *due <= until)
@@ -187,7 +170,7 @@ impl WindowStore for SimWindows {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<ItemKey>, CallError> {
-        let lags = self.injector.faults().below(2) == 0;
+        let lags = self.0.injector.faults.below(2) == 0;
         self.call(|state| state.shown(spec, bucket, until, limit, lags)).await
     }
 
@@ -260,7 +243,7 @@ impl SimShards {
     /// Creates the shard list of `stream` with these faults.
     #[must_use]
     pub fn new(stream: Arc<SimStream>, faults: Faults) -> Self {
-        Self { injector: FaultInjector::new("kinesis:ListShards", faults), stream }
+        Self { injector: FaultInjector { operation: "kinesis:ListShards", faults }, stream }
     }
 }
 

@@ -40,7 +40,7 @@ async fn at(active_rules: &ActiveRules, minutes: i64) -> (String, Refresh) {
     let now = Timestamp::from_second(1_800_000_000 + 60 * minutes).unwrap();
     let (rules, refresh) =
         active_rules.current(now, Deadline::after(Duration::from_secs(50))).await;
-    (rules.iter().next().unwrap().id().to_owned(), refresh)
+    (rules.iter().next().unwrap().spec.id.clone(), refresh)
 }
 
 #[tokio::test]

@@ -243,8 +243,8 @@ async fn failed_message_does_not_fail_the_others() {
 #[tokio::test(start_paused = true)]
 async fn failed_continuation_send_fails_the_message() {
     let fail_late = [Answer::Take, Answer::Throttle];
-    let mut ingest = scripted(MemoryObjects::with(KEY, csv(1_200)), fail_late, []);
-    ingest.queue = MemoryQueue::down();
+    let ingest = scripted(MemoryObjects::with(KEY, csv(1_200)), fail_late, []);
+    ingest.queue.restart([Answer::Throttle]);
 
     let response = handle(&ingest, &[notification(KEY)], Duration::from_secs(20)).await.unwrap();
 

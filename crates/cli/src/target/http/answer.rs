@@ -22,20 +22,26 @@ pub(super) enum Reading<'a> {
     Refused(String),
 }
 
-/// Result of one item.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict<'a> {
-    Accepted,
-    Retry,
-    Rejected(Rejected<'a>),
+/// Result of one item, and the reason if it is permanently rejected.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Verdict<'a> {
+    item: usize,
+    pub status: Status,
+    #[serde(borrow, default)]
+    pub code: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub field: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub message: Option<Cow<'a, str>>,
 }
 
-/// Reason why an item is permanently rejected.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Rejected<'a> {
-    pub code: Cow<'a, str>,
-    pub field: Option<Cow<'a, str>>,
-    pub message: Option<Cow<'a, str>>,
+/// Status of one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    Accepted,
+    SendAgain,
+    Rejected,
 }
 
 /// Fields of an answer of `ingest-http` that matter here. Lambda's own answers have `Message`.
@@ -49,20 +55,6 @@ struct Body<'a> {
     accepted: Option<usize>,
     #[serde(borrow, default)]
     items: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(rename = "item")]
-    index: usize,
-    #[serde(borrow)]
-    status: Cow<'a, str>,
-    #[serde(borrow, default)]
-    code: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    field: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    message: Option<Cow<'a, str>>,
 }
 
 /// Reads the answer to a request of `count` items.
@@ -81,12 +73,12 @@ pub(super) fn read(status: u16, body: &[u8], count: usize) -> Reading<'_> {
     match (status, parsed.items) {
         (200..=206, _) if parsed.accepted == Some(count) => Reading::Accepted,
         (200..=206, None) if parsed.accepted.is_none() => Reading::Accepted,
-        (200..=207 | 422 | 503, Some(items)) => match verdicts(items.get(), count) {
-            Some(verdicts) => Reading::Items(verdicts),
-            None => Reading::Retry(format!("{status} without a result for each of {count} items")),
-        },
-        (200..=207, None) => {
-            Reading::Retry(format!("{status} without a result for each of {count} items"))
+        (200..=207, _) | (422 | 503, Some(_)) => {
+            let verdicts = parsed.items.and_then(|items| verdicts(items.get(), count));
+            verdicts.map_or_else(
+                || Reading::Retry(format!("{status} without a result for each of {count} items")),
+                Reading::Items,
+            )
         }
         (408 | 425 | 429 | 500..=599, _) => Reading::Retry(says()),
         (413, _) => Reading::TooLarge(says()),
@@ -96,23 +88,9 @@ pub(super) fn read(status: u16, body: &[u8], count: usize) -> Reading<'_> {
 
 /// Parses one result for each of `count` items in their order. Returns `None` if they do not match.
 fn verdicts(items: &str, count: usize) -> Option<Vec<Verdict<'_>>> {
-    let items: Vec<Item<'_>> = serde_json::from_str(items).ok()?;
-    let in_order = items.iter().enumerate().all(|(index, item)| item.index == index);
-    if items.len() != count || !in_order {
-        return None;
-    }
-    items
-        .into_iter()
-        .map(|Item { status, code, field, message, .. }| match status.as_ref() {
-            "accepted" => Some(Verdict::Accepted),
-            "send_again" => Some(Verdict::Retry),
-            "rejected" => {
-                let code = code.unwrap_or(Cow::Borrowed("rejected"));
-                Some(Verdict::Rejected(Rejected { code, field, message }))
-            }
-            _ => None,
-        })
-        .collect()
+    let verdicts: Vec<Verdict<'_>> = serde_json::from_str(items).ok()?;
+    let in_order = verdicts.iter().enumerate().all(|(index, verdict)| verdict.item == index);
+    (verdicts.len() == count && in_order).then_some(verdicts)
 }
 
 /// Returns the delay in `Retry-After`, in seconds and at most 30 s. A date is ignored.
@@ -133,12 +111,15 @@ mod tests {
 
     #[test]
     fn each_item_has_its_result() {
-        let rejected = Rejected {
-            code: "missing_field".into(),
+        let verdict =
+            |item, status| Verdict { item, status, code: None, field: None, message: None };
+        let rejected = Verdict {
+            code: Some("missing_field".into()),
             field: Some("ID".into()),
             message: Some("is empty".into()),
+            ..verdict(1, Status::Rejected)
         };
-        let expected = vec![Verdict::Accepted, Verdict::Rejected(rejected), Verdict::Retry];
+        let expected = vec![verdict(0, Status::Accepted), rejected, verdict(2, Status::SendAgain)];
 
         assert_eq!(read(503, MIXED.as_bytes(), 3), Reading::Items(expected));
     }

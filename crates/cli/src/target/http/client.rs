@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -36,16 +36,13 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(35);
 const MIN_CREDENTIALS_LIFE: Duration = Duration::from_mins(5);
 
 /// Sends requests to one address.
-#[derive(Clone)]
-pub(super) struct Client(Arc<Inner>);
-
-struct Inner {
+pub(super) struct Client {
     address: Address,
     connector: SharedHttpConnector,
     signer: Option<Signer>,
     gzip: bool,
     /// Number of rejected items printed one by one.
-    reported: AtomicU64,
+    pub reported: AtomicU64,
 }
 
 /// Answer to a request.
@@ -83,28 +80,19 @@ impl Client {
         let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
         let connector = default_connector(&settings, None).ok_or("there is no HTTP client")?;
         let signer = if unsigned { None } else { Some(Signer::of(&address).await?) };
-        let reported = AtomicU64::default();
-        Ok(Self(Arc::new(Inner { address, connector, signer, gzip, reported })))
-    }
-
-    /// Returns the number of rejected items printed one by one.
-    pub(super) fn reported(&self) -> &AtomicU64 {
-        &self.0.reported
+        Ok(Self { address, connector, signer, gzip, reported: AtomicU64::default() })
     }
 
     /// Returns the body of a request with these lines, compressed if configured.
     pub(super) fn body(&self, lines: SdkBody) -> SdkBody {
-        if !self.0.gzip {
-            return lines;
-        }
-        SdkBody::from(compressed(bytes(&lines)))
+        if self.gzip { SdkBody::from(compressed(bytes(&lines))) } else { lines }
     }
 
     /// Posts `body` for a dataset.
     pub(super) async fn post(&self, dataset: &str, body: &SdkBody) -> Result<Answer, NoAnswer> {
         let request = self.request(dataset, body).await?;
         let call = async {
-            let answer = self.0.connector.call(request).await;
+            let answer = self.connector.call(request).await;
             let mut answer = answer.map_err(|error| chain(&error))?;
             let status = answer.status().as_u16();
             let retry_after = answer.headers().get("retry-after").map(str::to_owned);
@@ -117,7 +105,7 @@ impl Client {
     }
 
     async fn request(&self, dataset: &str, body: &SdkBody) -> Result<HttpRequest, NoAnswer> {
-        let Inner { address, signer, gzip, .. } = self.0.as_ref();
+        let Self { address, signer, gzip, .. } = self;
         let cannot = |error: &dyn std::fmt::Display| {
             NoAnswer::Setup(format!("no request to {address} can be made: {error}"))
         };

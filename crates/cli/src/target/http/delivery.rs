@@ -1,18 +1,19 @@
 //! Delivery of one batch, until each item is accepted, rejected or timed out.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use aws_smithy_types::body::SdkBody;
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::sleep;
 use tributary_model::bad_row::shown;
 
 use super::Batch;
-use super::answer::{self, Reading, Rejected, Verdict};
+use super::answer::{self, Reading, Status, Verdict};
 use super::client::{Client, NoAnswer, bytes, same};
 use crate::output::eprint_line;
-use crate::target::lanes::{Outcome, Shared};
+use crate::pace::delays;
+use crate::target::tally::{Outcome, Tally};
 
 /// Maximum time without an accepted item of a batch, after which the feed ends. The function may
 /// take 28 s for one answer.
@@ -26,11 +27,10 @@ const MAX_REPORTED: u64 = 5;
 
 /// Batch in delivery.
 pub(super) struct Delivery {
-    client: Client,
-    dataset: &'static str,
-    first: u64,
+    client: Arc<Client>,
+    /// Batch without its body.
+    batch: Batch,
     lines: SdkBody,
-    ends: Vec<usize>,
     time_limit: Duration,
     outcome: Outcome,
 }
@@ -46,11 +46,9 @@ enum Next {
 }
 
 impl Delivery {
-    pub(super) fn of(client: Client, batch: Batch) -> Self {
-        let Batch { dataset, first, body, ends } = batch;
-        let lines = SdkBody::from(body);
-        let outcome = Outcome::default();
-        Self { client, dataset, first, lines, ends, time_limit: TIMEOUT, outcome }
+    pub(super) fn of(client: Arc<Client>, mut batch: Batch) -> Self {
+        let lines = SdkBody::from(std::mem::take(&mut batch.body));
+        Self { client, batch, lines, time_limit: TIMEOUT, outcome: Outcome::default() }
     }
 
     /// Posts the batch, then retries the items that were not accepted. The delays are exponential
@@ -60,26 +58,19 @@ impl Delivery {
     /// # Errors
     ///
     /// Fails if requests like this one are never accepted.
-    pub(super) async fn run(mut self, shared: &Shared) -> Result<Outcome, String> {
-        let mut parts = vec![(0..self.ends.len()).collect::<Vec<_>>()];
+    pub(super) async fn run(mut self, tally: &Tally) -> Result<Outcome, String> {
+        let mut parts = vec![(0..self.batch.ends.len()).collect::<Vec<_>>()];
         let mut give_up_at = Instant::now() + self.time_limit;
-        let delays = || {
-            ExponentialBuilder::new()
-                .with_min_delay(INITIAL_DELAY)
-                .with_max_delay(MAX_DELAY)
-                .with_jitter()
-                .without_max_times()
-                .build()
-        };
+        let delays = || delays(INITIAL_DELAY, MAX_DELAY);
         let mut waits = delays();
         while let Some(part) = parts.pop() {
             let body = self.body(&part);
             let (next, pause) = self.post(&part, &body).await?;
             match &next {
                 Next::Retry(again) if again.len() == part.len() => {
-                    shared.set_stalled(self.outcome.last_error.clone().unwrap_or_default());
+                    tally.set_stalled(self.outcome.last_error.clone().unwrap_or_default());
                 }
-                _ => shared.clear_stalled(),
+                _ => tally.clear_stalled(),
             }
             match next {
                 Next::Done => {}
@@ -95,7 +86,7 @@ impl Delivery {
                     let wait = waits.next().unwrap_or(MAX_DELAY).max(pause.unwrap_or_default());
                     let count = again.len() as u64;
                     parts.push(again);
-                    if Instant::now() + wait > give_up_at || shared.has_failed() {
+                    if Instant::now() + wait > give_up_at || tally.has_failed() {
                         break;
                     }
                     self.outcome.retried += count;
@@ -111,7 +102,7 @@ impl Delivery {
 
     /// Returns the body with these items.
     fn body(&self, part: &[usize]) -> SdkBody {
-        let lines = if part.len() == self.ends.len() {
+        let lines = if part.len() == self.batch.ends.len() {
             same(&self.lines)
         } else {
             let lines: Vec<&[u8]> = part.iter().map(|&item| self.line(item)).collect();
@@ -122,8 +113,8 @@ impl Delivery {
 
     /// Returns an item with its newline.
     fn line(&self, item: usize) -> &[u8] {
-        let start = item.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &bytes(&self.lines)[start..self.ends[item]]
+        let start = item.checked_sub(1).map_or(0, |before| self.batch.ends[before]);
+        &bytes(&self.lines)[start..self.batch.ends[item]]
     }
 
     async fn post(
@@ -131,7 +122,7 @@ impl Delivery {
         part: &[usize],
         body: &SdkBody,
     ) -> Result<(Next, Option<Duration>), String> {
-        let answer = match self.client.post(self.dataset, body).await {
+        let answer = match self.client.post(self.batch.dataset, body).await {
             Ok(answer) => answer,
             Err(NoAnswer::Setup(error)) => return Err(error),
             Err(NoAnswer::Transient(error)) => {
@@ -149,9 +140,7 @@ impl Delivery {
             }
             Reading::TooLarge(_) if part.len() > 1 => Next::Halves,
             Reading::TooLarge(why) => {
-                let code = "body_too_large".into();
-                let rejected = Rejected { code, field: None, message: Some(why.into()) };
-                self.reject(part[0], &rejected);
+                self.reject(part[0], "body_too_large", &why);
                 Next::Done
             }
             Reading::Refused(why) => return Err(format!("the target refuses: {why}")),
@@ -163,10 +152,16 @@ impl Delivery {
     fn apply_verdicts(&mut self, part: &[usize], verdicts: Vec<Verdict<'_>>, status: u16) -> Next {
         let mut again = Vec::new();
         for (&item, verdict) in part.iter().zip(verdicts) {
-            match verdict {
-                Verdict::Accepted => {}
-                Verdict::Retry => again.push(item),
-                Verdict::Rejected(rejected) => self.reject(item, &rejected),
+            match verdict.status {
+                Status::Accepted => {}
+                Status::SendAgain => again.push(item),
+                Status::Rejected => {
+                    let Verdict { code, field, message, .. } = verdict;
+                    let field = field.map(|field| format!("{field}: ")).unwrap_or_default();
+                    let message = message.as_deref().unwrap_or("no message");
+                    let code = code.as_deref().unwrap_or("rejected");
+                    self.reject(item, code, &format!("{field}{message}"));
+                }
             }
         }
         if again.is_empty() {
@@ -176,19 +171,14 @@ impl Delivery {
         Next::Retry(again)
     }
 
-    fn reject(&mut self, item: usize, rejected: &Rejected<'_>) {
-        let Rejected { code, field, message } = rejected;
-        *self.outcome.rejected.entry(code.to_string()).or_default() += 1;
-        if self.client.reported().fetch_add(1, Ordering::Relaxed) >= MAX_REPORTED {
+    fn reject(&mut self, item: usize, code: &str, why: &str) {
+        *self.outcome.rejected.entry(code.to_owned()).or_default() += 1;
+        if self.client.reported.fetch_add(1, Ordering::Relaxed) >= MAX_REPORTED {
             return;
         }
-        let number = self.first + item as u64;
+        let number = self.batch.first + item as u64;
         let text = shown(String::from_utf8_lossy(self.line(item)).trim_end());
-        let field = field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
-        let message = message.as_deref().unwrap_or("no message");
-        eprint_line(&format!(
-            "tributary: rejected: record {number}: {code}: {field}{message}: {text}"
-        ));
+        eprint_line(&format!("tributary: rejected: record {number}: {code}: {why}: {text}"));
     }
 }
 
@@ -206,10 +196,10 @@ mod tests {
         let client = Client::connect(address, false, true).await.unwrap();
         let batch =
             Batch { dataset: "flood", first: 1, body: b"{}\n{}\n".to_vec(), ends: vec![3, 6] };
-        let mut delivery = Delivery::of(client, batch);
+        let mut delivery = Delivery::of(Arc::new(client), batch);
         delivery.time_limit = Duration::from_millis(300);
 
-        let outcome = delivery.run(&Shared::default()).await.unwrap();
+        let outcome = delivery.run(&Tally::default()).await.unwrap();
 
         assert_eq!(outcome.undelivered, 2);
         assert!(outcome.last_error.is_some_and(|error| error.contains("refused")));

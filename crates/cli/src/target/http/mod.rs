@@ -8,7 +8,6 @@ mod answer;
 mod client;
 mod delivery;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +18,9 @@ use tokio::task::JoinSet;
 pub(crate) use self::address::Address;
 use self::client::Client;
 use self::delivery::Delivery;
-use super::lanes::{self, Lanes, Shared};
-use super::{HealthProbe, Item, SendResult, Status, Target};
+use super::lanes::Lanes;
+use super::tally::Tally;
+use super::{Item, SendResult, Target};
 
 /// Maximum items of a request: four calls to the stream, so that the answer arrives soon.
 const MAX_ITEMS: usize = 2_000;
@@ -52,12 +52,6 @@ struct Batch {
     ends: Vec<usize>,
 }
 
-impl lanes::Batch for Batch {
-    fn records(&self) -> usize {
-        self.ends.len()
-    }
-}
-
 impl Batch {
     fn new() -> Self {
         let body = Vec::with_capacity(MAX_BYTES);
@@ -74,10 +68,10 @@ impl HttpTarget {
         gzip: bool,
         unsigned: bool,
     ) -> Result<Self> {
-        let lanes = Lanes::start(1, move |lanes, shared| async move {
-            let client = Client::connect(address, gzip, unsigned).await;
+        let lanes = Lanes::start(1, move |lanes, tally| async move {
+            let client = Client::connect(address, gzip, unsigned).await.map(Arc::new);
             for lane in lanes {
-                deliver(&client, lane, connections, &shared).await;
+                deliver(&client, lane, connections, &tally).await;
             }
         })?;
         Ok(Self { batch: Batch::new(), since: Instant::now(), taken: 0, lanes })
@@ -89,7 +83,8 @@ impl HttpTarget {
             return Ok(());
         }
         let batch = std::mem::replace(&mut self.batch, Batch::new());
-        self.lanes.send(0, batch)
+        let records = batch.ends.len();
+        self.lanes.send(0, batch, records)
     }
 }
 
@@ -127,55 +122,39 @@ impl Target for HttpTarget {
         self.lanes.flush()
     }
 
-    fn sync(&mut self) -> Result<Option<u64>> {
-        self.flush().map(|()| None)
-    }
-
-    fn status(&self) -> Status {
-        self.lanes.status()
-    }
-
-    fn rejected(&self) -> BTreeMap<String, u64> {
-        self.lanes.rejected()
-    }
-
-    fn health_probe(&self) -> HealthProbe {
-        self.lanes.health_probe()
-    }
-
-    fn last_error(&self) -> Option<String> {
-        self.lanes.last_error()
+    fn tally(&self) -> &Arc<Tally> {
+        &self.lanes.tally
     }
 }
 
 /// Delivers the batches of a lane until its sender is dropped, up to `connections` concurrently.
 async fn deliver(
-    client: &Result<Client, String>,
+    client: &Result<Arc<Client>, String>,
     mut lane: Receiver<Batch>,
     connections: usize,
-    shared: &Arc<Shared>,
+    tally: &Arc<Tally>,
 ) {
     let mut calls = JoinSet::new();
     while let Some(batch) = lane.recv().await {
         let records = batch.ends.len();
         let client = match client {
-            Ok(client) => client.clone(),
+            Ok(client) => Arc::clone(client),
             Err(error) => {
-                shared.done(records, Some(Err(error.clone())));
+                tally.done(records, Some(Err(error.clone())));
                 continue;
             }
         };
         while calls.len() >= connections {
             calls.join_next().await;
         }
-        let shared = Arc::clone(shared);
+        let tally = Arc::clone(tally);
         calls.spawn(async move {
-            let result = if shared.has_failed() {
+            let result = if tally.has_failed() {
                 None
             } else {
-                Some(Delivery::of(client, batch).run(&shared).await)
+                Some(Delivery::of(client, batch).run(&tally).await)
             };
-            shared.done(records, result);
+            tally.done(records, result);
         });
     }
     while calls.join_next().await.is_some() {}
