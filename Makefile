@@ -13,8 +13,9 @@ VENV := .venv
 # One stamp for each content of requirements.txt: a changed pin installs again, an unchanged one does not.
 STAMP := $(VENV)/installed-$(firstword $(shell cksum requirements.txt))
 FUNCTIONS := ingest-s3 ingest-http ingest-kafka transform metrics alerts windows
-# What runs on this machine only: the command, and who polls topics for the functions.
-TOOLS := tributary kafka-bridge
+# What a feed of the demo needs besides: the command, which generates rows, and who polls topics for the functions. Their
+# own dependencies (librdkafka, a Cassandra driver, more of the SDK) are a third of a first build, so others do without.
+FEED_TOOLS = $(if $(filter covid flood telemetry kafka http all,$(FEED)),tributary) $(if $(filter kafka all,$(FEED)),kafka-bridge)
 # Where cargo puts what it builds for this machine: a link, so that no one need know the name of its target.
 BIN := target/bin
 
@@ -54,7 +55,7 @@ setup: $(STAMP) ## The Python tools of requirements.txt in .venv
 $(STAMP): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/pip install --quiet --no-deps -r requirements.txt
+	$(VENV)/bin/pip install --quiet --no-deps --no-compile -r requirements.txt
 	@rm -f $(VENV)/installed-*
 	@touch $@
 
@@ -71,8 +72,8 @@ $(BIN):
 .PHONY: build
 build: export CARGO_LAMBDA_COMPILER := cargo
 build: export SAM_BUILD_MODE := debug
-build: $(STAMP) $(BIN) ## The functions, built for this machine into .aws-sam/local, and the commands in target/bin
-	cargo build --locked $(addprefix --bin ,$(FUNCTIONS) $(TOOLS))
+build: $(STAMP) $(BIN) ## The functions, built for this machine into .aws-sam/local
+	cargo build --locked $(addprefix --bin ,$(FUNCTIONS) $(FEED_TOOLS))
 	@sam build --config-env local --build-dir .aws-sam/local >target/sam-build.log 2>&1 || { cat target/sam-build.log; exit 1; }
 	@strip .aws-sam/local/*/bootstrap
 
@@ -86,6 +87,7 @@ demo: build ## A feed through the whole pipeline on a local AWS [FEED=accidents|
 		$(call option,KILL_EVERY,--kill-every) $(call option,KILL_TIMES,--kill-times) $(call option,ALARM,--alarm)
 
 .PHONY: demo-operate
+demo-operate: FEED := flood
 demo-operate: build ## What an operator does: bad rows mended and replayed, dead letters redriven, the books, on a local AWS
 	@python -m demo operate
 
