@@ -129,7 +129,7 @@ test-cassandra: ## The store of windows on a real Cassandra that is killed; need
 
 .PHONY: sim
 sim: ## The whole in memory with everything going wrong that can [SEEDS=n, or SEED=n for one in full]
-	@cargo run --locked --quiet --package system-tests --bin sim -- $(if $(SEED),--seed '$(SEED)',--seeds '$(SEEDS)')
+	@cargo run --release --locked --quiet --package system-tests --bin sim -- $(if $(SEED),--seed '$(SEED)',--seeds '$(SEEDS)')
 
 .PHONY: bench-anomaly
 bench-anomaly: ## Precision, recall and F1 of anomaly detection by kind of fault, beside two plain rules

@@ -33,7 +33,8 @@ const UNITS: [(i64, usize); 3] = [(1_000_000_000, 9), (1_000_000, 6), (1_000, 3)
 ///
 /// # Errors
 ///
-/// [`Code::MissingField`] for an empty field, [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
+/// [`Code::MissingField`] for an empty field, [`Code::UnknownValue`] for an object or an array,
+/// [`Code::InvalidTime`] for anything else.
 pub(super) fn instant(value: &FieldValue<'_>) -> Result<Timestamp, Rejection> {
     let text = value.text("timestamp")?.ok_or_else(|| missing("timestamp"))?;
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -51,7 +52,8 @@ pub(super) fn instant(value: &FieldValue<'_>) -> Result<Timestamp, Rejection> {
 ///
 /// # Errors
 ///
-/// [`Code::MissingField`] for an empty field, [`Code::InvalidTime`] for anything else, [`Code::UnknownValue`] for an object or an array.
+/// [`Code::MissingField`] for an empty field, [`Code::UnknownValue`] for an object or an array,
+/// [`Code::InvalidTime`] for anything else.
 pub(super) fn date(value: &FieldValue<'_>) -> Result<Date, Rejection> {
     let text = value.text("date")?.ok_or_else(|| missing("date"))?;
     let date = text.as_bytes().try_into().ok().and_then(day);

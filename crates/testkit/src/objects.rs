@@ -24,7 +24,7 @@ struct State {
     ranges: Vec<Range<u64>>,
 }
 
-/// Bytes of an object with their ETag, which is computed once: a test may read byte by byte.
+/// Bytes of an object with their `ETag`, which is computed once: a test may read byte by byte.
 #[derive(Debug)]
 struct Object {
     bytes: Vec<u8>,
