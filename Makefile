@@ -13,9 +13,9 @@ VENV := .venv
 # One stamp for each content of requirements.txt: a changed pin installs again, an unchanged one does not.
 STAMP := $(VENV)/installed-$(firstword $(shell cksum requirements.txt))
 FUNCTIONS := ingest-s3 ingest-http ingest-kafka transform metrics alerts windows
-# What a feed of the demo needs besides: the command, which generates rows, and who polls topics for the functions. Their
-# own dependencies (librdkafka, a Cassandra driver, more of the SDK) are a third of a first build, so others do without.
-FEED_TOOLS = $(if $(filter covid flood telemetry kafka http all,$(FEED)),tributary) $(if $(filter kafka all,$(FEED)),kafka-bridge)
+# Built besides, where the input needs it: `tributary` generates rows and counts the alerts that are due, `kafka-bridge` polls
+# topics. Their own dependencies (librdkafka, a Cassandra driver, more of the SDK) are a third of a first build.
+INPUT_TOOLS = $(if $(filter-out accidents,$(FEED))$(DATA)$(ROWS),tributary) $(if $(filter kafka all,$(FEED)),kafka-bridge)
 # Where cargo puts what it builds for this machine: a link, so that no one need know the name of its target.
 BIN := target/bin
 
@@ -73,7 +73,7 @@ $(BIN):
 build: export CARGO_LAMBDA_COMPILER := cargo
 build: export SAM_BUILD_MODE := debug
 build: $(STAMP) $(BIN) ## The functions, built for this machine into .aws-sam/local
-	cargo build --locked $(addprefix --bin ,$(FUNCTIONS) $(FEED_TOOLS))
+	cargo build --locked $(addprefix --bin ,$(FUNCTIONS) $(INPUT_TOOLS))
 	@sam build --config-env local --build-dir .aws-sam/local >target/sam-build.log 2>&1 || { cat target/sam-build.log; exit 1; }
 	@strip .aws-sam/local/*/bootstrap
 

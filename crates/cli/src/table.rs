@@ -16,9 +16,7 @@ pub(crate) fn plain() -> Table {
 pub(crate) fn table(header: impl Into<Row>, right: Range<usize>) -> Table {
     let mut table = plain();
     table.set_header(header);
-    for column in table.column_iter_mut().skip(right.start).take(right.len()) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align_right(&mut table, right);
     table
 }
 
@@ -26,10 +24,14 @@ pub(crate) fn table(header: impl Into<Row>, right: Range<usize>) -> Table {
 pub(crate) fn counts<N: Into<String>>(rows: impl IntoIterator<Item = (N, u64)>) -> Table {
     let mut table = plain();
     table.add_rows(rows.into_iter().map(|(name, count)| [name.into(), shown(count)]));
-    if let Some(column) = table.column_mut(1) {
+    align_right(&mut table, 1..2);
+    table
+}
+
+fn align_right(table: &mut Table, columns: Range<usize>) {
+    for column in table.column_iter_mut().skip(columns.start).take(columns.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table
 }
 
 /// Formats a count for people: `1,234`.

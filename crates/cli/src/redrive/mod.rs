@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tributary_aws::bucket::{Bucket, Entry};
 use tributary_aws::clients::{self, SdkConfig};
-use tributary_aws::sqs::{Queue as _, SqsQueue};
+use tributary_aws::sqs::{Queue as _, Received, SqsQueue};
 
 use crate::output::{eprint_line, print_summary};
 use crate::progress::Progress;
@@ -118,12 +118,7 @@ impl Redrive<'_> {
         Ok(Bucket::new(clients::s3(self.config), name))
     }
 
-    /// Sends each message to the ingest queue, then removes it from the dead-letter queue. If the
-    /// process is killed in between, the message is sent twice and its object is read twice, under
-    /// the same ids.
-    ///
-    /// A dry run receives messages only if there is a time range, which needs the times at which
-    /// they were sent. It releases them at the end.
+    /// Redrives the dead letters, or counts them in a dry run.
     async fn dead_letters(&mut self) -> Result<()> {
         let queue = |output: &str| -> Result<SqsQueue> {
             let url = self.stack.output(output)?.to_owned();
@@ -131,43 +126,83 @@ impl Redrive<'_> {
         };
         let (letters, source) = (queue("IngestDeadLetterQueueUrl")?, queue("IngestQueueUrl")?);
         let Arguments { yes, since, until, .. } = *self.arguments;
-        let mut waiting = letters.message_count().await?;
-        let (mut redriven, mut left) = (0, 0);
-        if yes || since.is_some() || until.is_some() {
-            // A message that fails again may return before the loop ends. It was sent after this
-            // time.
-            let started = Timestamp::now();
-            let mut progress = Progress::of_steps(waiting, "messages");
+        let mut found = Line { waiting: letters.message_count().await?, ..Line::default() };
+        if yes {
+            found = self.move_letters(&letters, &source, found.waiting).await?;
+        } else if since.is_some() || until.is_some() {
             let mut peeked = Vec::new();
-            waiting = 0;
-            while !self.stop.is_wanted() {
-                let messages = letters.receive().await?;
-                if messages.is_empty() {
-                    break;
-                }
-                for message in messages {
-                    let is_in_time = |sent_at| sent_at < started && self.is_in_range(sent_at);
-                    let is_wanted = message.sent_at.is_none_or(is_in_time);
-                    if yes && is_wanted {
-                        source.send(message.body.clone()).await?;
-                        letters.remove(&message).await?;
-                        redriven += 1;
-                    }
-                    left += u64::from(yes && !is_wanted);
-                    waiting += u64::from(yes || is_wanted);
-                    progress.step();
-                    peeked.extend((!yes).then_some(message));
-                }
-            }
+            let counted = self.peek(&letters, found.waiting, &mut peeked).await;
+            // All are released, whatever ended the count: others cannot receive a hidden message.
+            let mut released = Ok(());
             for message in &peeked {
-                letters.release(message).await?;
+                released = released.and(letters.release(message).await);
             }
+            found.waiting = counted?;
+            released?;
         }
-        if waiting > 0 {
+        if found.waiting > 0 {
+            let Line { waiting, redriven, left, .. } = found;
             let line = self.outcome.line("dead-letters", "ingest queue");
             (line.waiting, line.redriven, line.left) = (waiting, redriven, left);
         }
         Ok(())
+    }
+
+    /// Sends each message to the ingest queue, then removes it from the dead-letter queue. If the
+    /// process is killed in between, the message is sent twice and its object is read twice, under
+    /// the same ids.
+    async fn move_letters(
+        &self,
+        letters: &SqsQueue,
+        source: &SqsQueue,
+        expected: u64,
+    ) -> Result<Line> {
+        // A message that fails again may return before the loop ends. It was sent after this time.
+        let started = Timestamp::now();
+        let (mut moved, mut progress) = (Line::default(), Progress::of_steps(expected, "messages"));
+        while !self.stop.is_wanted() {
+            let messages = letters.receive().await?;
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                moved.waiting += 1;
+                let is_in_time = |sent_at| sent_at < started && self.is_in_range(sent_at);
+                if message.sent_at.is_none_or(is_in_time) {
+                    source.send(message.body.clone()).await?;
+                    letters.remove(&message).await?;
+                    moved.redriven += 1;
+                } else {
+                    moved.left += 1;
+                }
+                progress.step();
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Receives all messages into `peeked`, since only a received message shows when it was sent,
+    /// and returns how many are in the range of time.
+    async fn peek(
+        &self,
+        letters: &SqsQueue,
+        expected: u64,
+        peeked: &mut Vec<Received>,
+    ) -> Result<u64> {
+        let (mut in_range, mut progress) = (0, Progress::of_steps(expected, "messages"));
+        while !self.stop.is_wanted() {
+            let messages = letters.receive().await?;
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                let is_wanted = message.sent_at.is_none_or(|sent_at| self.is_in_range(sent_at));
+                in_range += u64::from(is_wanted);
+                progress.step();
+                peeked.push(message);
+            }
+        }
+        Ok(in_range)
     }
 
     /// Lists the objects below a prefix that were written in the time range. Also returns the keys
