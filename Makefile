@@ -1,6 +1,6 @@
 # Everything a person does with Tributary. `make help` lists the targets.
 #
-# Needed beforehand: Rust (rustup picks the version of rust-toolchain.toml), Python 3.11 or later with venv, make, gcc and g++.
+# Needed beforehand: Rust (rustup picks the version of rust-toolchain.toml), Python 3.11.5 or later with venv, make, gcc and g++.
 # Whatever a target writes goes into .venv, target, .aws-sam or .local.
 
 SHELL := bash
@@ -53,7 +53,7 @@ setup: $(STAMP) ## The Python tools of requirements.txt in .venv
 
 # --no-deps: requirements.txt holds the whole set, and says why pip cannot work it out.
 $(STAMP): requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11.5 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11, 5) else 0)'
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --no-deps --no-compile -r requirements.txt
 	@rm -f $(VENV)/installed-*
