@@ -1,6 +1,6 @@
 # Everything a person does with Tributary. `make help` lists the targets.
 #
-# Needed beforehand: Rust (rustup picks the version of rust-toolchain.toml), Python 3.11.5 or later with venv, make, gcc and g++.
+# Needed beforehand: Rust (rustup picks the version of rust-toolchain.toml), Python 3.11 or later with venv, make, gcc and g++.
 # Whatever a target writes goes into .venv, target, .aws-sam or .local.
 
 SHELL := bash
@@ -10,8 +10,10 @@ SHELL := bash
 
 PYTHON ?= python3
 VENV := .venv
-# One stamp for each content of requirements.txt: a changed pin installs again, an unchanged one does not.
-STAMP := $(VENV)/installed-$(firstword $(shell cksum requirements.txt))
+# One stamp for each content of a list: a changed pin installs again, an unchanged one does not.
+stamp = $(VENV)/$(1)-$(firstword $(shell cksum $(1).txt))
+STAMP := $(call stamp,requirements)
+RELEASE_STAMP := $(call stamp,requirements-release)
 FUNCTIONS := ingest-s3 ingest-http ingest-kafka transform metrics alerts windows
 # Built besides, where the input needs it: `tributary` generates rows and counts the alerts that are due, `kafka-bridge` polls
 # topics. Their own dependencies (librdkafka, a Cassandra driver, more of the SDK) are a third of a first build.
@@ -49,19 +51,27 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: $(STAMP) ## The Python tools of requirements.txt in .venv
+setup: $(STAMP) $(RELEASE_STAMP) ## The Python tools in .venv, with those that check and deploy
 
-# --no-deps: requirements.txt holds the whole set, and says why pip cannot work it out.
-$(STAMP): requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11.5 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11, 5) else 0)'
-	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/pip install --quiet --no-deps --no-compile -r requirements.txt
-	@rm -f $(VENV)/installed-*
-	@touch $@
+# --no-deps: the lists hold the whole set, and requirements.txt says why pip cannot work it out.
+define install
+	$(VENV)/bin/pip install --quiet --no-deps --no-compile -r $(1).txt
+	@rm -f $(VENV)/$(1)-[0-9]* && touch $@
+endef
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(STAMP): requirements.txt | $(VENV)/bin/pip
+	$(call install,requirements)
+
+$(RELEASE_STAMP): requirements-release.txt $(STAMP)
+	$(call install,requirements-release)
 
 $(BIN):
 	@mkdir -p target
-	@ln -sfn "$$(rustc --print host-tuple)/debug" $@
+	@ln -sfn "$$(MAKEFLAGS= rustc --print host-tuple)/debug" $@
 
 # The build for this machine. One cargo run for all binaries keeps every core busy and compiles what they share once;
 # `make test` and `make cli` find it there, since profile, target, folder and features are the same everywhere (docs/dependencies.md).
@@ -72,10 +82,15 @@ $(BIN):
 .PHONY: build
 build: export CARGO_LAMBDA_COMPILER := cargo
 build: export SAM_BUILD_MODE := debug
-build: $(STAMP) $(BIN) ## The functions, built for this machine into .aws-sam/local
-	cargo build --locked $(addprefix --bin ,$(FUNCTIONS) $(INPUT_TOOLS))
+build: ## The functions, built for this machine into .aws-sam/local
+	@$(MAKE) --no-print-directory --jobs=2 $(STAMP) binaries
 	@sam build --config-env local --build-dir .aws-sam/local >target/sam-build.log 2>&1 || { cat target/sam-build.log; exit 1; }
 	@strip .aws-sam/local/*/bootstrap
+
+# Beside pip, which leaves cores idle; cargo takes as many as there are, whatever make was told.
+.PHONY: binaries
+binaries: $(BIN) | $(VENV)/bin/pip
+	MAKEFLAGS= cargo build --locked $(addprefix --bin ,$(FUNCTIONS) $(INPUT_TOOLS))
 
 .PHONY: cli
 cli: $(BIN) ## The tributary command: target/bin/tributary
@@ -107,12 +122,22 @@ watch: $(STAMP) ## The functions from source (cargo lambda watch), on the stack 
 replay-events: build ## Every payload of events/ to its function from source, answers compared [CASE=function/case]
 	@python -m demo replay-events $(CASE)
 
+# The tests of the command and of the bridge mostly wait, for servers and clocks: they run beside the others.
+WAITING := tributary-cli tributary-kafka-bridge
 .PHONY: test
 test: $(STAMP) $(BIN) ## All tests: Rust, and the Python of demo and tools
-	cargo test --workspace --locked
-	python -m unittest discover --start-directory demo/tests --top-level-directory .
-	$(if $(wildcard tools/tests/test_*.py),python -m unittest discover --start-directory tools/tests --top-level-directory .)
+	cargo test --workspace --locked --no-run
+	@$(MAKE) --no-print-directory test-waiting >target/test-waiting.log 2>&1 & beside=$$!; others=0; \
+	trap "kill $$beside 2>/dev/null || true" EXIT; \
+	cargo test --workspace $(addprefix --exclude ,$(WAITING)) --locked || others=$$?; \
+	wait $$beside || others=$$?; cat target/test-waiting.log; exit $$others
 	python -m tools.one_build
+
+.PHONY: test-waiting
+test-waiting:
+	cargo test $(addprefix --package ,$(WAITING)) --locked
+	python -m unittest discover --start-directory demo/tests --top-level-directory .
+	python -m unittest discover --start-directory tools/tests --top-level-directory .
 
 # The jars of the broker come through Maven, as its settings say, into target/kafka. The filter names a module and cargo is
 # given no package: with `-p` it takes other features than `make test`, and compiles the SDK crates once more.
@@ -144,7 +169,7 @@ mutants: $(STAMP) ## Mistakes made on purpose, each of which the simulator must 
 	python -m tools.mutants
 
 .PHONY: check
-check: $(STAMP) ## Formatting, lints, docs, template, fixtures, Python syntax
+check: setup ## Formatting, lints, docs, template, fixtures, Python syntax
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet

@@ -13,7 +13,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 template=$(realpath "${1:-$root/template.yaml}")
 bin=${TRIBUTARY_VENV:-$root/.venv}/bin
 if [ ! -x "$bin/sam" ]; then
-    echo "no tools in $bin: make a virtual environment there from requirements.txt" >&2
+    echo "no tools in $bin: run make setup" >&2
     exit 2
 fi
 work=$(mktemp -d)

@@ -110,6 +110,51 @@ pub fn documented_edges(page: &str) -> BTreeSet<(String, String)> {
     edges
 }
 
+/// Returns each test in a source of a target for which cargo builds no tests, from `cargo metadata
+/// --no-deps`. A harness without tests costs each build of them a link and a run.
+///
+/// `files` are all files of the repository, and `read` returns what is in one.
+#[must_use]
+pub fn unbuilt_tests(
+    metadata: &Value,
+    files: &[String],
+    read: impl Fn(&str) -> Option<String>,
+) -> Vec<String> {
+    let root = metadata["workspace_root"].as_str().unwrap_or_default();
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.flat_map(|it| it["targets"].as_array().into_iter().flatten());
+    let mut faults = Vec::new();
+    for target in targets {
+        let path = target["src_path"].as_str().unwrap_or_default();
+        let path = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/');
+        let is_library =
+            target["kind"].as_array().is_some_and(|it| it.iter().any(|it| it == "lib"));
+        let folder = path.trim_end_matches("lib.rs");
+        let is_part = |it: &str| it.starts_with(folder) && !it.ends_with("/main.rs");
+        let is_source = |it: &&String| *it == path || (is_library && is_part(it));
+        for source in files.iter().filter(|it| has_extension(it, "rs")).filter(is_source) {
+            let text = read(source).unwrap_or_default();
+            if target["test"] == false && text.contains("test]\n") {
+                faults.push(format!("{source}: cargo builds no tests of it (`test = false`)"));
+            }
+            if is_library && target["doctest"] == false && has_code_example(&text) {
+                faults.push(format!("{source}: cargo runs no examples of it (`doctest = false`)"));
+            }
+        }
+    }
+    faults
+}
+
+/// Reports whether a doc comment has a block that `cargo test` would run: its language is Rust or
+/// not named.
+fn has_code_example(text: &str) -> bool {
+    let lines = text.lines().map(str::trim_start);
+    let comments = lines.filter_map(|it| it.strip_prefix("///").or_else(|| it.strip_prefix("//!")));
+    let fences = comments.filter_map(|it| it.trim_start().strip_prefix("```"));
+    // Every second fence is the end of a block.
+    fences.step_by(2).any(|language| !matches!(language.trim(), "text" | "json" | "toml" | "sh"))
+}
+
 /// Returns the path, relative to `root`, of every file below it that is not generated.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 """What cargo says is read aright: which packages are third-party, and which it has compiled."""
 
 import json
+import subprocess
 import unittest
 
 from tools import one_build
@@ -19,9 +20,11 @@ class OneBuild(unittest.TestCase):
 
         self.assertEqual(list(one_build.parse(lines)), [("tokio@1.54.1", {"rt"}, True)])
 
-    def test_failed_build_is_no_success(self):
-        with self.assertRaises(SystemExit):
-            list(one_build.parse(['{"reason": "build-finished", "success": false}']))
+    def test_compiler_answers_and_refuses_to_compile(self):
+        asked = [subprocess.run([one_build.REFUSE, "echo", argument, "lib.rs"], capture_output=True, text=True, check=False)
+                 for argument in ("-vV", "--edition=2024")]
+
+        self.assertEqual([(it.returncode, it.stdout) for it in asked], [(0, "-vV lib.rs\n"), (1, "")])
 
     def test_rebuilt_package_is_named_with_its_features(self):
         known = {"tokio@1.54.1": {frozenset({"rt", "time"})}}

@@ -70,6 +70,36 @@ fn aws_service_in_a_source_is_reported() {
 }
 
 #[test]
+fn cargo_builds_all_tests() {
+    holds(&house::unbuilt_tests(&metadata(), &files(), read));
+}
+
+#[test]
+fn test_that_is_not_built_is_reported() {
+    let target =
+        json!({"kind": ["lib"], "test": false, "doctest": false, "src_path": "/r/a/src/lib.rs"});
+    let binary =
+        json!({"kind": ["bin"], "test": false, "doctest": false, "src_path": "/r/a/src/main.rs"});
+    let metadata = json!({"workspace_root": "/r", "packages": [{"targets": [target, binary]}]});
+    let files = ["a/src/lib.rs", "a/src/main.rs", "a/src/b.rs", "c/src/lib.rs"].map(str::to_owned);
+    let text = |path: &str| {
+        Some(match path {
+            "a/src/b.rs" => "/// ```\n/// f();\n/// ```\n".to_owned(),
+            "a/src/lib.rs" => "/// ```text\n/// f();\n/// ```\n".to_owned(),
+            _ => "#[tokio::test]\n".to_owned(),
+        })
+    };
+
+    assert_eq!(
+        house::unbuilt_tests(&metadata, &files, text),
+        [
+            "a/src/b.rs: cargo runs no examples of it (`doctest = false`)",
+            "a/src/main.rs: cargo builds no tests of it (`test = false`)",
+        ]
+    );
+}
+
+#[test]
 fn dependencies_are_those_of_the_architecture() {
     let page = read("docs/ARCHITECTURE.md").unwrap();
 
