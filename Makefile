@@ -87,7 +87,7 @@ build: ## The functions, built for this machine into .aws-sam/local
 	@sam build --config-env local --build-dir .aws-sam/local >target/sam-build.log 2>&1 || { cat target/sam-build.log; exit 1; }
 	@strip .aws-sam/local/*/bootstrap
 
-# Beside pip, which leaves cores idle; cargo takes as many as there are, whatever make was told.
+# Runs beside pip, which leaves cores idle. Without MAKEFLAGS, cargo uses every core instead of make's two jobs.
 .PHONY: binaries
 binaries: $(BIN) | $(VENV)/bin/pip
 	MAKEFLAGS= cargo build --locked $(addprefix --bin ,$(FUNCTIONS) $(INPUT_TOOLS))
@@ -122,12 +122,13 @@ watch: $(STAMP) ## The functions from source (cargo lambda watch), on the stack 
 replay-events: build ## Every payload of events/ to its function from source, answers compared [CASE=function/case]
 	@python -m demo replay-events $(CASE)
 
-# The tests of the command and of the bridge mostly wait, for servers and clocks: they run beside the others.
+# The tests of the command and of the bridge mostly wait for servers and clocks, so they run beside the others. Their output
+# goes to target/test-waiting.log and is shown at the end. Not $(MAKE): `make -n test` would run the whole line.
 WAITING := tributary-cli tributary-kafka-bridge
 .PHONY: test
 test: $(STAMP) $(BIN) ## All tests: Rust, and the Python of demo and tools
 	cargo test --workspace --locked --no-run
-	@$(MAKE) --no-print-directory test-waiting >target/test-waiting.log 2>&1 & beside=$$!; others=0; \
+	@make --no-print-directory test-waiting >target/test-waiting.log 2>&1 & beside=$$!; others=0; \
 	trap "kill $$beside 2>/dev/null || true" EXIT; \
 	cargo test --workspace $(addprefix --exclude ,$(WAITING)) --locked || others=$$?; \
 	wait $$beside || others=$$?; cat target/test-waiting.log; exit $$others

@@ -32,7 +32,7 @@ def members():
 def artifacts(command):
     """Returns the third-party artefacts of a build as (package, features, whether cargo had it).
 
-    The packages of the workspace are not compiled: their compiler is one that refuses. Cargo goes on with the rest.
+    Packages of the workspace are not compiled: a wrapper refuses, and cargo continues with the other packages.
     """
     environment = {**os.environ, "CARGO_LAMBDA_COMPILER": "cargo", "RUSTC_WORKSPACE_WRAPPER": str(REFUSE)}
     with subprocess.Popen(

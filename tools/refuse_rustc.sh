@@ -1,5 +1,5 @@
 #!/bin/sh
-# A compiler for tools/one_build.py: says who it is, as cargo asks, and compiles nothing.
+# Compiler wrapper for tools/one_build.py: answers cargo's questions about rustc, and refuses to compile.
 case " $* " in
 *" -vV "* | *" --print"*) exec "$@" ;;
 esac

@@ -134,7 +134,7 @@ pub fn unbuilt_tests(
         let is_source = |it: &&String| *it == path || (is_library && is_part(it));
         for source in files.iter().filter(|it| has_extension(it, "rs")).filter(is_source) {
             let text = read(source).unwrap_or_default();
-            if target["test"] == false && text.contains("test]\n") {
+            if target["test"] == false && has_test(&text) {
                 faults.push(format!("{source}: cargo builds no tests of it (`test = false`)"));
             }
             if is_library && target["doctest"] == false && has_code_example(&text) {
@@ -143,6 +143,15 @@ pub fn unbuilt_tests(
         }
     }
     faults
+}
+
+/// Reports whether a source has a test, with or without arguments of its attribute, or a module of
+/// tests.
+fn has_test(text: &str) -> bool {
+    let attributes = text.lines().map(str::trim).filter_map(|it| it.strip_prefix("#["));
+    let mut names = attributes.map(|it| it.split(['(', ']']).next().unwrap_or_default().trim_end());
+    names.any(|it| it == "test" || it.ends_with("::test"))
+        || ["#[cfg(test)]", "proptest! {"].iter().any(|it| text.contains(it))
 }
 
 /// Reports whether a doc comment has a block that `cargo test` would run: its language is Rust or

@@ -86,7 +86,7 @@ fn test_that_is_not_built_is_reported() {
         Some(match path {
             "a/src/b.rs" => "/// ```\n/// f();\n/// ```\n".to_owned(),
             "a/src/lib.rs" => "/// ```text\n/// f();\n/// ```\n".to_owned(),
-            _ => "#[tokio::test]\n".to_owned(),
+            _ => "#[tokio::test(start_paused = true)]\n".to_owned(),
         })
     };
 
