@@ -13,7 +13,7 @@ from typing import Callable
 
 # Unix time by magnitude: the first and the last second of 2000 to 2099, and the nanoseconds of each unit.
 FIRST_SECOND, AFTER_LAST_SECOND = 946_684_800, 4_102_444_800
-UNITS = (10**9, 10**6, 10**3)
+UNITS = (10**9, 10**6, 10**3, 1)
 EPOCH = datetime(1970, 1, 1)
 _NUMBER = re.compile(r"(\d+)(?:\.\d+)?")
 _CALENDAR = re.compile(
@@ -97,8 +97,8 @@ def _covid_row(payload):
     except ValueError:
         return None
     if fips:
-        # A code of four digits has lost its leading zero.
-        return _key(day, fips.zfill(5))
+        # A code of four digits has lost its leading zero; one with a fraction has gained that.
+        return _key(day, fips.removesuffix(".0").zfill(5))
     return _key(day, county, state and state.casefold())
 
 

@@ -12,7 +12,7 @@ from . import place, rows
 
 DATASET = "accidents"
 CLI = place.BIN / "tributary"
-FIXTURES = ("valid.csv", "valid.jsonl", "bad-rows.csv", "bad-rows.jsonl")
+FIXTURES = ("valid.csv", "valid.jsonl", "bad-rows.csv", "bad-rows.jsonl", "faults.csv", "faults.jsonl")
 MADE_UP_ROWS = 240
 # Every fault that devices have, often enough to occur within some hundred rows.
 FAULTS = ("--late-rate", "0.05", "--duplicate-rate", "0.05", "--dropout-rate", "0.05", "--spike-rate", "0.02")
@@ -151,11 +151,11 @@ def files(dataset, data=None, first=None):
 
 
 def fixtures(dataset):
-    """Returns the good and the bad rows of fixtures/datasets, with the code of each bad one."""
+    """Returns the good, bad and faulty rows of fixtures/datasets, with the code of each bad one."""
     folder = place.ROOT / "fixtures" / "datasets" / dataset
     expected = json.loads((folder / "bad-rows.expected.json").read_text())
     found = []
-    for name in FIXTURES:
+    for name in filter(lambda name: (folder / name).exists(), FIXTURES):
         one = load(folder / name)
         codes = [row["code"] for row in expected.get(name, [])]
         bad = dict(zip(one.offsets, codes, strict=True)) if codes else {}

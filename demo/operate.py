@@ -17,7 +17,7 @@ from . import books, expected, feed, follow, place, probe, run
 
 DEAD_SECONDS = 120
 ARRIVAL_SECONDS = 60
-COMMA = "Temperature(F)"
+COMMA = "Start_Lat"
 # An object without bad rows, to be read while the function is broken.
 LOST = place.ROOT / "fixtures" / "datasets" / "flood" / "valid.csv"
 

@@ -39,6 +39,8 @@ class Report:
     alerts_expected: int
     refused: dict
     bad_rows_by_code: dict
+    with_faults: int
+    faults: dict
     metric_sums: dict
     top_metrics: dict
     layers: dict
@@ -95,6 +97,8 @@ def collect(stack, watcher, feeds, expected_alerts):
         datasets=by_dataset,
         alerts_expected=settled.alerts_expected,
         refused=settled.refused,
+        with_faults=sum(1 for event in seen.events.values() if event.get("faults")),
+        faults=_faults(seen.events.values()),
         bad_rows_by_code=dict(sorted(codes.items(), key=lambda code: (-code[1], code[0]))),
         metric_sums=metric_sums(series),
         top_metrics=top_metrics(series),
@@ -114,6 +118,12 @@ def collect(stack, watcher, feeds, expected_alerts):
     _check_the_ends(report, failed, probe.queue_depth(stack, "IngestDeadLetterQueueUrl"))
     report.balanced = not report.problems
     return report
+
+
+def _faults(events):
+    """Counts the faults of events, by dataset, field and code."""
+    counts = Counter(f"{event['dataset']} {fault}" for event in events for fault in event.get("faults", []))
+    return dict(sorted(counts.items(), key=lambda fault: (-fault[1], fault[0])))
 
 
 def ask_athena(stack, layer):

@@ -38,6 +38,7 @@ def _table(report, out):
         counts = "".join(f"{line[name]:>{max(7, len(title) + 2)}}" for name, title in COLUMNS.items())
         out(f"  {line['feed']:<10}{counts}")
     _codes(report, out)
+    _faults(report, out)
 
 
 def _list(report, out):
@@ -46,12 +47,20 @@ def _list(report, out):
         out(f"  {'rejected, and the sender told':<34}{report.rejected:>8}")
     out(f"  {'raw records':<34}{report.raw_records:>8}   + {report.quarantined_at_ingest} quarantined at ingest")
     out(f"  {'events':<34}{report.events:>8}")
+    _faults(report, out)
     if report.duplicates:
         out(f"  {'rows with the key of another row':<34}{report.duplicates:>8}")
     out(f"  {'quarantined':<34}{report.quarantined:>8}")
     _codes(report, out)
     out(f"  {'filtered':<34}{report.filtered:>8}")
     out(f"  {'lost':<34}{report.lost:>8}")
+
+
+def _faults(report, out):
+    if report.with_faults:
+        out(f"    {'of which with faults':<32}{report.with_faults:>8}")
+    for fault, count in report.faults.items():
+        out(f"      {fault:<36}{count:>2}")
 
 
 def _codes(report, out):

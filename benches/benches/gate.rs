@@ -18,7 +18,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits as PutLimits;
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_rows::{Limits, Next, ObjectReader};
 use tributary_testkit::MemorySink;
 
@@ -84,7 +84,7 @@ fn transform(bencher: Bencher<'_, '_>, records: usize) {
     let payload = payload(records);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let pipeline = PipelineConfig::from_toml(PIPELINE).expect("the shipped configuration");
+    let pipeline = Configuration::shipped().expect("the shipped configuration");
     let transform = || Transform {
         events: Producer::new(MemorySink::new(STREAM, StreamRecord::size)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),

@@ -23,6 +23,7 @@ def a_report(**changes):
         "rows": 4, "raw_records": 3, "events": 2, "quarantined": 2, "quarantined_at_ingest": 1, "rejected": 0, "filtered": 0,
         "duplicates": 0, "lost": 0, "alerts": 1, "metrics": 2, "raw_objects": 3, "analytics_rows": 2,
         "input": "x.csv", "feeds": [a_line()], "alerts_expected": 1, "refused": {}, "bad_rows_by_code": {"out_of_range": 2},
+        "with_faults": 1, "faults": {"accidents humidity_pct:out_of_range": 1},
         "datasets": {"accidents": {"events": 2, "by": "severity", "values": {"2": 1, "4": 1}}}, "metric_sums": CUTS,
         "top_metrics": report.top_metrics([Series("accidents", {"severity": "2", "state": "CA"}, 1.0, 1.0)]),
         "layers": {"raw": {"objects": 3, "bytes": 12_345}}, "deliveries": {},

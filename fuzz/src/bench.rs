@@ -12,7 +12,7 @@ use tributary_aws::firehose::{self, MAX_RECORD_BYTES};
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::put::Limits;
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::counts::BatchCounts;
 use tributary_model::id::Id;
 use tributary_pipeline::transform::Transformer;
@@ -24,12 +24,12 @@ pub(crate) type Lines = MemorySink<Vec<u8>>;
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
 /// Configuration of the deployment.
-pub(crate) static PIPELINE_CONFIG: LazyLock<PipelineConfig> =
-    LazyLock::new(|| PipelineConfig::from_toml(PIPELINE).unwrap());
+pub(crate) static CONFIGURATION: LazyLock<Configuration> =
+    LazyLock::new(|| Configuration::shipped().unwrap());
 
 /// Returns a transformer with the deployed configuration.
 pub(crate) fn transformer() -> Transformer {
-    PIPELINE_CONFIG.transformer().unwrap()
+    CONFIGURATION.transformer().unwrap()
 }
 
 /// Returns the time of the fixed clock.

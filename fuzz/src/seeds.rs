@@ -1,10 +1,10 @@
 //! Initial inputs, made of `fixtures/` and `events/` and cut short: small inputs are fast.
 
+use crate::bench::CONFIGURATION;
 use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tributary_datasets as datasets;
 use tributary_kpl::{MAGIC, user_records as read_aggregate};
 
 /// File name and bytes.
@@ -58,13 +58,14 @@ pub(crate) fn objects() -> Vec<Seed> {
             ((*name).to_owned(), fixture(&format!("fixtures/datasets/accidents/files/{name}")))
         })
         .collect();
-    for dataset in datasets::ALL.iter().map(|dataset| dataset.name()) {
+    for dataset in CONFIGURATION.datasets.iter().map(|dataset| dataset.name()) {
         // A row of accidents is longer than a whole file of the others.
         let lines = if dataset == "accidents" { 2 } else { 5 };
         for end in [".csv", ".jsonl"] {
             let files = files(&format!("fixtures/datasets/{dataset}"), end, usize::MAX).into_iter();
-            let rows = files
-                .filter(|(name, _)| ["valid", "bad-rows"].contains(&name.trim_end_matches(end)));
+            let rows = files.filter(|(name, _)| {
+                ["valid", "bad-rows", "faults"].contains(&name.trim_end_matches(end))
+            });
             seeds.extend(
                 rows.map(|(name, bytes)| (format!("{dataset}-{name}"), head(&bytes, lines))),
             );
@@ -75,7 +76,8 @@ pub(crate) fn objects() -> Vec<Seed> {
 
 pub(crate) fn named_objects() -> Vec<Seed> {
     let keyed = |(name, bytes): Seed| {
-        let dataset = datasets::ALL.iter().map(|it| it.name()).find(|it| name.starts_with(it));
+        let mut datasets = CONFIGURATION.datasets.iter().map(|it| it.name());
+        let dataset = datasets.find(|it| name.starts_with(it));
         let key = format!("{}/{name}\n", dataset.unwrap_or("uploads"));
         (name, [key.as_bytes(), &bytes].concat())
     };
@@ -84,7 +86,7 @@ pub(crate) fn named_objects() -> Vec<Seed> {
 
 pub(crate) fn payloads() -> Vec<Seed> {
     let mut seeds = Vec::new();
-    for dataset in datasets::ALL.iter().map(|dataset| dataset.name()) {
+    for dataset in CONFIGURATION.datasets.iter().map(|dataset| dataset.name()) {
         let max = if dataset == "accidents" { 2 } else { 12 };
         for (name, bytes) in files(&format!("fixtures/datasets/{dataset}"), ".jsonl", usize::MAX) {
             for (index, line) in bytes.split(|&byte| byte == b'\n').take(max).enumerate() {

@@ -12,8 +12,7 @@ use std::sync::Mutex;
 use cap::Cap;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tributary_config::{PIPELINE, PipelineConfig};
-use tributary_datasets as datasets;
+use tributary_config::Configuration;
 use tributary_datasets::ingest::{Feed, Step};
 use tributary_model::bad_row::Code;
 use tributary_pipeline::transform::{Outcome, read_raw};
@@ -38,9 +37,10 @@ struct Ingested {
 /// it allocates `max` bytes or more beyond the pieces.
 fn read(dataset: &str, pieces: impl IntoIterator<Item = Vec<u8>>, max: usize) -> Ingested {
     let _alone = ALONE.lock().unwrap();
-    let transformer = PipelineConfig::from_toml(PIPELINE).unwrap().transformer().unwrap();
+    let transformer = Configuration::shipped().unwrap().transformer().unwrap();
     let limits = Limits { max_row_bytes: MIB, max_gzip_ratio: 200, ..Limits::default() };
-    let mut feed = Feed::new(datasets::by_name(dataset), limits);
+    let dataset = transformer.datasets().by_name(dataset).cloned();
+    let mut feed = Feed::new(transformer.datasets(), dataset, limits);
     let mut pieces = pieces.into_iter();
     let mut ingested = Ingested::default();
     let mut payload = Vec::new();
@@ -116,7 +116,7 @@ fn huge_row_is_rejected_in_bounded_memory() {
 
 #[test]
 fn deeply_nested_json_is_one_bad_row() {
-    let transformer = PipelineConfig::default().transformer().unwrap();
+    let transformer = Configuration::shipped().unwrap().transformer().unwrap();
     for deep in [
         format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000)),
         format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)),
@@ -158,7 +158,8 @@ fn duplicate_fields_and_huge_numbers_have_codes() {
         (format!(r#""water_level":"{huge}""#), Code::InvalidNumber),
         (r#""water_level":"1e400""#.to_owned(), Code::InvalidNumber),
         (r#""water_level":1e300"#.to_owned(), Code::OutOfRange),
-        (r#""water_level":"NaN""#.to_owned(), Code::InvalidNumber),
+        (r#""water_level":"NaN""#.to_owned(), Code::MissingField),
+        (r#""water_level":"inf""#.to_owned(), Code::InvalidNumber),
         (format!(r#""water_level":1,"timestamp":{huge}"#), Code::InvalidJson),
     ] {
         let line = format!(

@@ -20,6 +20,17 @@ pub struct MetricsLog {
     write: Arc<dyn Fn(&Value) + Send + Sync>,
 }
 
+/// Kind of fault of an event: a bad optional field, which the event lacks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// Dataset of the event.
+    pub dataset: String,
+    /// Field of the event.
+    pub field: String,
+    /// Code, as of a bad row.
+    pub code: String,
+}
+
 impl MetricsLog {
     /// Creates the log of `function`, with metrics in the CloudWatch namespace `namespace`.
     #[must_use]
@@ -76,6 +87,19 @@ impl MetricsLog {
             }
             merge(&mut line, counts);
             self.finish(line, json!({"message": "alerts", "rule": rule}));
+        }
+    }
+
+    /// Writes one line for each kind of fault of events, with its count as the metric `faults`.
+    ///
+    /// The metric has the dimension sets `function`, and `function`, `dataset`, `field` and `code`.
+    pub fn write_faults(&self, faults: &BTreeMap<Fault, u64>, now: Timestamp) {
+        let dimensions: [&[&str]; 2] = [&["function"], &["function", "dataset", "field", "code"]];
+        for (Fault { dataset, field, code }, count) in faults {
+            let line = self.line(&dimensions, vec!["faults".to_owned()], now);
+            let fields = json!({"message": "faults", "dataset": dataset, "field": field,
+                "code": code, "faults": count});
+            self.finish(line, fields);
         }
     }
 
@@ -170,6 +194,17 @@ mod tests {
         let lines = lines("transform", |log| {
             log.write_batch(&counts, &codes, took, json!({"retried": 0}), Timestamp::UNIX_EPOCH);
         });
+
+        insta::assert_json_snapshot!(lines);
+    }
+
+    #[test]
+    fn faults_count_by_dataset_field_and_code() {
+        let [dataset, field, code] =
+            ["telemetry", "humidity_pct", "out_of_range"].map(str::to_owned);
+        let faults = BTreeMap::from([(Fault { dataset, field, code }, 2)]);
+
+        let lines = lines("transform", |log| log.write_faults(&faults, Timestamp::UNIX_EPOCH));
 
         insta::assert_json_snapshot!(lines);
     }

@@ -1,6 +1,7 @@
 //! The `tributary` command.
 
 mod books;
+mod configuration;
 mod lines;
 mod offline;
 mod output;

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use tributary_datasets::Dataset;
 use tributary_datasets::ingest::{Feed, FeedRow, Step};
+use tributary_datasets::{Dataset, Datasets};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_rows::{Limits, Position};
 
@@ -25,7 +26,7 @@ pub(crate) enum Found<'f> {
     Bytes(usize),
     Row(FeedRow<'f>),
     /// Bad row with its dataset and bytes, if known. The rest of a damaged file is one bad row.
-    Bad(Position, &'f Rejection, Option<&'static str>, Option<&'f [u8]>),
+    Bad(Position, &'f Rejection, Option<&'f str>, Option<&'f [u8]>),
     /// Position after a row or a bad row.
     Reached(Position),
 }
@@ -40,13 +41,14 @@ pub(crate) type Resume<R> = (Position, fn(&mut R, u64) -> Result<()>);
 /// Fails if the input cannot be read or has no row of a dataset, and with the errors of `each`.
 pub(crate) fn read_rows<R: Read>(
     name: &str,
-    dataset: Option<&'static dyn Dataset>,
+    datasets: &Datasets,
+    dataset: Option<Arc<Dataset>>,
     mut input: R,
     resume: Option<Resume<R>>,
     mut each: impl FnMut(Found<'_>) -> Result<Flow>,
 ) -> Result<Flow> {
     let cannot = || format!("{name} cannot be read");
-    let mut feed = Feed::new(dataset, Limits::default()).named(name);
+    let mut feed = Feed::new(datasets, dataset, Limits::default()).named(name);
     let mut piece = vec![0; PIECE];
     // Reason why the first line is not a row, reported if no line is one.
     let mut first = None;

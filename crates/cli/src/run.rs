@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, bail};
 use indicatif::HumanCount;
 use jiff::Timestamp;
 use serde::Serialize;
 use tributary_aws::{firehose, sns};
-use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
 use tributary_datasets::ingest::SourceName;
-use tributary_datasets::{self as datasets, Dataset};
+use tributary_datasets::{Dataset, Datasets};
 use tributary_model::bad_row::{BadRow, Origin, Rejection};
 use tributary_model::id::Id;
 use tributary_pipeline::transform::{Outcome, Transformer};
 use tributary_rows::Position;
 use tributary_rules::Rules;
 
+use crate::configuration::{ConfigArguments, named};
 use crate::offline::Windows;
 use crate::output::{Lines, check_distinct, eprint_line, is_stdout, print_summary};
 use crate::progress::Progress;
@@ -36,6 +38,9 @@ pub(crate) struct Arguments {
     /// Dataset of the files [default: detected from each header]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
+
+    #[command(flatten)]
+    configuration: ConfigArguments,
 
     /// File for events, one JSON object a line; - is standard output
     #[arg(long, value_name = "FILE")]
@@ -92,15 +97,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("only one of --events, --bad-rows, --alerts and --windows can go to standard output");
     }
     check_distinct(arguments.files.iter().map(PathBuf::as_path), &outputs)?;
-    let dataset = arguments.dataset.as_deref().map(named).transpose()?;
-    let pipeline = PipelineConfig::from_toml(PIPELINE)?;
+    let pipeline = arguments.configuration.load()?;
+    let datasets = &pipeline.datasets;
+    let dataset = arguments.dataset.as_deref().map(|name| named(datasets, name)).transpose()?;
     let mut windows = Lines::open(arguments.windows.as_deref())?;
     let mut run = Run {
         transformer: pipeline.transformer()?,
         windows: windows.wanted().then(|| pipeline.window_specs().map(Windows::of)).transpose()?,
-        rules: PipelineConfig::default()
-            .rules(&AlertsConfig::from_toml(ALERTS)?)?
-            .with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
+        rules: pipeline.rules()?.with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
         events: Lines::open(arguments.events.as_deref())?,
         bad_rows: Lines::open(arguments.bad_rows.as_deref())?,
         alerts: Lines::open(arguments.alerts.as_deref())?,
@@ -112,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut progress = Progress::of_bytes(total_bytes(&arguments.files));
     let mut unreadable = Vec::new();
     for file in &arguments.files {
-        if let Err(error) = run.file(file, dataset, &mut progress)? {
+        if let Err(error) = run.file(file, datasets, dataset.clone(), &mut progress)? {
             unreadable.push(error);
         }
     }
@@ -137,11 +141,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-pub(crate) fn named(name: &str) -> Result<&'static dyn Dataset> {
-    datasets::by_name(name)
-        .with_context(|| format!("{name:?} is no dataset; there are {}", datasets::names()))
-}
-
 /// Returns the total length of the files, or `None` if any of them has no length.
 fn total_bytes(files: &[PathBuf]) -> Option<u64> {
     files
@@ -155,7 +154,8 @@ impl Run {
     fn file(
         &mut self,
         path: &Path,
-        dataset: Option<&'static dyn Dataset>,
+        datasets: &Datasets,
+        dataset: Option<Arc<Dataset>>,
         progress: &mut Progress,
     ) -> Result<Result<()>> {
         let name = if is_stdout(path) { "stdin".into() } else { path.to_string_lossy() };
@@ -165,7 +165,7 @@ impl Run {
             Err(error) => return Ok(Err(error)),
         };
         let mut written = Ok(());
-        let read = read_rows(&name, dataset, input, None, |found| {
+        let read = read_rows(&name, datasets, dataset, input, None, |found| {
             if let Found::Bytes(bytes) = found {
                 progress.read(bytes, self.report.rows);
             }
@@ -194,7 +194,7 @@ impl Run {
     }
 
     /// Runs the row in `payload` through transform and rules.
-    fn row(&mut self, dataset: &dyn Dataset) -> io::Result<Result<(), Rejection>> {
+    fn row(&mut self, dataset: &Dataset) -> io::Result<Result<(), Rejection>> {
         // The row reader writes payloads from text that it has validated.
         let payload = str::from_utf8(&self.payload).map_err(io::Error::other)?;
         // The row has no arrival time. It counts as received at its event time, so that the same
@@ -210,6 +210,11 @@ impl Run {
         };
         self.report.rows += 1;
         self.report.events += 1;
+        self.report.with_faults += u64::from(!event.faults.is_empty());
+        for fault in &event.faults {
+            let fault = format!("{} {fault}", event.dataset);
+            *self.report.faults_by_field.entry(fault).or_default() += 1;
+        }
         self.events.value(&event)?;
         if let Some(windows) = &mut self.windows {
             windows.add(&event);
@@ -264,6 +269,8 @@ struct Report {
     rows: u64,
     /// Rows that became events.
     events: u64,
+    /// Events that lack a bad optional field.
+    with_faults: u64,
     /// Bad rows.
     quarantined: u64,
     /// Rows dropped by a configured filter.
@@ -273,6 +280,8 @@ struct Report {
     /// Windows of the events, if `--windows` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     windows: Option<u64>,
+    /// Faults of events as `dataset field:code`.
+    faults_by_field: BTreeMap<String, u64>,
     /// Bad rows by code.
     bad_rows_by_code: BTreeMap<&'static str, u64>,
     /// Alerts by rule.
@@ -293,6 +302,12 @@ impl Report {
         let mut row = |name: &str, count: u64| rows.push((name.to_owned(), count));
         row("rows", self.rows);
         row("events", self.events);
+        if self.with_faults > 0 {
+            row("  with faults", self.with_faults);
+        }
+        for (fault, count) in &self.faults_by_field {
+            row(&format!("    {fault}"), *count);
+        }
         row("quarantined", self.quarantined);
         for (code, count) in &self.bad_rows_by_code {
             row(&format!("  {code}"), *count);

@@ -9,11 +9,11 @@ use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::env::Env;
 use tributary_aws::windows::{Item, Range, WindowStore, WindowTable};
 use tributary_cassandra::ClusterConfig;
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_datasets::Datasets;
 use tributary_windows::{Phase, Spec, Window};
 
+use crate::configuration::{ConfigArguments, named};
 use crate::output::print_line;
-use crate::run::named;
 use crate::stack::{Stack, with_aws};
 use crate::summary::Format;
 use crate::table::table;
@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
 
     /// Group: a device, a state; the parts of a composite key joined by /
     key: String,
+
+    #[command(flatten)]
+    configuration: ConfigArguments,
 
     /// Window spec, by its id [default: the shortest windows of the dataset]
     #[arg(long, value_name = "ID")]
@@ -75,8 +78,9 @@ pub(crate) struct Arguments {
 
 /// Prints the windows. Exit codes: 0, with or without windows; 2 for read errors and bad arguments.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let specs = PipelineConfig::from_toml(PIPELINE)?.window_specs()?;
-    let spec = choose(&specs, arguments)?;
+    let configuration = arguments.configuration.load()?;
+    let specs = configuration.window_specs()?;
+    let spec = choose(&configuration.datasets, &specs, arguments)?;
     let range = range(arguments)?;
     with_aws(async |config| match place(arguments, config).await? {
         Place::Table(name) => {
@@ -89,8 +93,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Returns the requested spec, or the one with the shortest windows.
-fn choose<'s>(specs: &'s [Spec], arguments: &Arguments) -> Result<&'s Spec> {
-    let dataset = named(&arguments.dataset)?.name();
+fn choose<'s>(datasets: &Datasets, specs: &'s [Spec], arguments: &Arguments) -> Result<&'s Spec> {
+    let dataset = named(datasets, &arguments.dataset)?;
+    let dataset = dataset.name();
     let mut specs: Vec<_> = specs.iter().filter(|spec| spec.dataset == dataset).collect();
     specs.sort_by_key(|spec| spec.size);
     let ids: Vec<_> = specs.iter().map(|spec| spec.id.as_str()).collect();

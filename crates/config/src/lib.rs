@@ -1,7 +1,13 @@
-//! Shipped configuration: the files of `config/`, compiled in.
+//! The configuration: the files of a folder such as `config/`, validated as a whole.
+//!
+//! The files of the repository are compiled in. Out of scope: reading folders, and Amazon S3.
+
+mod bundle;
+mod entries;
 
 use serde::Deserialize;
 
+use tributary_datasets::Datasets;
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::{MeasureRanges, Schemas};
 use tributary_pipeline::metric::{self, MetricSpec};
@@ -12,11 +18,16 @@ use tributary_rules::check::{Checked, check};
 use tributary_windows::fields::WindowFields;
 use tributary_windows::{Spec, WindowSpec};
 
-/// Text of `config/pipeline.toml`.
-pub const PIPELINE: &str = include_str!("../../../config/pipeline.toml");
+pub use self::bundle::Bundle;
 
 /// Text of `config/alerts.toml`.
 pub const ALERTS: &str = include_str!("../../../config/alerts.toml");
+
+/// Path of the filters, ranges, metrics and windows in a bundle.
+pub const PIPELINE_FILE: &str = "pipeline.toml";
+
+/// Path of the rules in a bundle.
+pub const ALERTS_FILE: &str = "alerts.toml";
 
 /// Contents of `pipeline.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -36,29 +47,67 @@ pub struct PipelineConfig {
     pub windows: Vec<WindowSpec>,
 }
 
-impl PipelineConfig {
-    /// Parses the text of a `pipeline.toml`.
+/// A configuration whose schemas are compiled.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// The datasets, within the configured ranges.
+    pub datasets: Datasets,
+    /// Filters, metrics and windows.
+    pub pipeline: PipelineConfig,
+    /// Alert rules.
+    pub alerts: AlertsConfig,
+}
+
+impl Configuration {
+    /// Loads the compiled-in configuration.
     ///
     /// # Errors
     ///
-    /// If the text does not have this shape. The message holds line and column.
-    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError::new("pipeline.toml", error.to_string()))
+    /// See [`Configuration::load`].
+    pub fn shipped() -> Result<Self, ConfigError> {
+        Self::load(&Bundle::shipped())
+    }
+
+    /// Loads the compiled-in schemas with another `pipeline.toml`, and no rules of its own.
+    ///
+    /// # Errors
+    ///
+    /// See [`Configuration::load`].
+    pub fn with_pipeline(text: &str) -> Result<Self, ConfigError> {
+        Self::load(&Bundle::shipped().with(PIPELINE_FILE, text).with(ALERTS_FILE, ""))
+    }
+
+    /// Parses the files of a bundle and compiles its schemas.
+    ///
+    /// # Errors
+    ///
+    /// Names file, line and column.
+    pub fn load(bundle: &Bundle) -> Result<Self, ConfigError> {
+        let mut pipeline: PipelineConfig = parse(PIPELINE_FILE, bundle.text(PIPELINE_FILE))?;
+        let mut alerts: AlertsConfig = parse(ALERTS_FILE, bundle.text(ALERTS_FILE))?;
+        let schemas = bundle.folder("datasets", "toml");
+        for (name, text) in &schemas {
+            entries::add(name, text, &mut pipeline, &mut alerts)?;
+        }
+        let lookups = bundle.folder("lookups", "csv").into_iter();
+        let lookups = lookups.map(|(name, text)| (format!("{name}.csv"), text)).collect();
+        let datasets = Datasets::compile(&schemas, &lookups, &pipeline.ranges)?;
+        Ok(Self { datasets, pipeline, alerts })
     }
 
     /// Returns the fields of every dataset's readings, within the configured ranges.
     #[must_use]
     pub fn schemas(&self) -> Schemas {
-        tributary_datasets::schemas(&self.ranges)
+        self.datasets.schemas()
     }
 
-    /// Compiles the step from raw records to events: ranges and filters.
+    /// Compiles the step from raw records to events: schemas and filters.
     ///
     /// # Errors
     ///
     /// See [`Transformer::compile`].
     pub fn transformer(&self) -> Result<Transformer, ConfigError> {
-        Transformer::compile(&self.filters, &self.ranges)
+        Transformer::compile(&self.datasets, &self.pipeline.filters)
     }
 
     /// Compiles the windows.
@@ -67,40 +116,56 @@ impl PipelineConfig {
     ///
     /// See [`tributary_windows::compile`].
     pub fn window_specs(&self) -> Result<Vec<Spec>, ConfigError> {
-        tributary_windows::compile(&self.windows, &self.schemas())
+        tributary_windows::compile(&self.pipeline.windows, &self.schemas())
     }
 
     /// Returns the fields of the events of every window.
     #[must_use]
     pub fn window_fields(&self) -> WindowFields {
-        WindowFields::of(&self.windows, &self.schemas())
+        WindowFields::of(&self.pipeline.windows, &self.schemas())
     }
 
-    /// Returns the metrics after checking that their datasets exist.
+    /// Returns the metrics after checking that their fields exist.
     ///
     /// # Errors
     ///
     /// See [`metric::check`].
-    pub fn checked_metrics(self) -> Result<Vec<MetricSpec>, ConfigError> {
-        metric::check(&self.metrics, &self.schemas())?;
-        Ok(self.metrics)
+    pub fn metrics(&self) -> Result<Vec<MetricSpec>, ConfigError> {
+        metric::check(&self.pipeline.metrics, &self.schemas())?;
+        Ok(self.pipeline.metrics.clone())
     }
 
-    /// Compiles rules over the configured datasets.
+    /// Compiles the rules.
     ///
     /// # Errors
     ///
     /// See [`Rules::compile`].
-    pub fn rules(&self, alerts: &AlertsConfig) -> Result<Rules, ConfigError> {
+    pub fn rules(&self) -> Result<Rules, ConfigError> {
+        self.rules_of(&self.alerts)
+    }
+
+    /// Compiles other rules over the configured datasets.
+    ///
+    /// # Errors
+    ///
+    /// See [`Rules::compile`].
+    pub fn rules_of(&self, alerts: &AlertsConfig) -> Result<Rules, ConfigError> {
         Rules::compile(&alerts.rules, &self.schemas())
     }
 
     /// Checks the text of an `alerts.toml` against the configured datasets and windows.
     #[must_use]
     pub fn check_rules(&self, text: &str) -> Checked {
-        let schemas = self.schemas();
-        check(text, &schemas, &WindowFields::of(&self.windows, &schemas))
+        check(text, &self.schemas(), &self.window_fields())
     }
+}
+
+/// Parses a TOML file.
+fn parse<'t, T: Deserialize<'t>>(file: &str, text: &'t str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        ConfigError::at(file, text, start, error.message())
+    })
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 use std::collections::BTreeMap;
 
 use tributary_model::domain::{Domain, Fields};
-use tributary_windows::fields::WindowFields;
 
 use super::*;
-use tributary_datasets as datasets;
 use tributary_windows::Window;
 use tributary_windows::aggregate::Sample;
 
-fn pipeline() -> PipelineConfig {
-    PipelineConfig::from_toml(PIPELINE).unwrap()
+fn shipped() -> Configuration {
+    Configuration::shipped().unwrap()
 }
 
 fn shown(fields: &Fields, path: &str) -> String {
@@ -23,7 +21,7 @@ fn shown(fields: &Fields, path: &str) -> String {
 
 #[test]
 fn dataset_fields_are_limited_by_configured_ranges() {
-    let fields = |name| pipeline().schemas().get(name).unwrap().clone();
+    let fields = |name| shipped().schemas().get(name).unwrap().clone();
     for (dataset, path, expected) in [
         ("accidents", "measures.severity", "1 to 4"),
         ("accidents", "measures.temperature_c", "at least -273.15"),
@@ -32,7 +30,7 @@ fn dataset_fields_are_limited_by_configured_ranges() {
         ("accidents", "kind", "reading"),
         ("accidents", "window.spec", "not there"),
         ("telemetry", "measures.temperature_c", "-90 to 100"),
-        ("telemetry", "attributes.status", "failure, inactive, ok or warning"),
+        ("telemetry", "attributes.status", "failure, inactive, ok, unknown or warning"),
         ("flood", "measures.water_level_m", "-10 to 100"),
         ("flood", "attributes.stage", "danger, normal, warning or watch"),
         ("covid", "location.lat", "not there"),
@@ -44,15 +42,12 @@ fn dataset_fields_are_limited_by_configured_ranges() {
 
 #[test]
 fn shipped_metrics_have_known_datasets() {
-    let pipeline = pipeline();
-
-    assert_eq!(metric::check(&pipeline.metrics, &pipeline.schemas()), Ok(()));
-    assert!(!pipeline.metrics.is_empty());
+    assert!(!shipped().metrics().unwrap().is_empty());
 }
 
 #[test]
 fn window_fields_follow_from_readings() {
-    let windows = WindowFields::of(&pipeline().windows, &pipeline().schemas());
+    let windows = shipped().window_fields();
     for (spec, path, expected) in [
         ("telemetry-1m", "measures.temperature_c_mean", "-90 to 100"),
         ("telemetry-1m", "measures.temperature_c_std", "0 to 190"),
@@ -83,10 +78,10 @@ fn window_fields_follow_from_readings() {
 /// `accidents` has more states than the limit of separately counted values.
 #[test]
 fn values_over_count_limit_may_be_other() {
-    let mut pipeline = pipeline();
-    let spec = pipeline.windows.iter_mut().find(|spec| spec.id == "accidents-1h").unwrap();
+    let mut shipped = shipped();
+    let spec = shipped.pipeline.windows.iter_mut().find(|spec| spec.id == "accidents-1h").unwrap();
     spec.count_by = vec!["state".to_owned(), "severity".to_owned()];
-    let windows = WindowFields::of(&pipeline.windows, &pipeline.schemas());
+    let windows = shipped.window_fields();
     let fields = windows.get("accidents-1h").unwrap();
 
     for name in ["count_state_OH", "count_state_other", "count_severity_4"] {
@@ -103,11 +98,11 @@ fn fixture(dataset: &str) -> String {
 
 #[test]
 fn fixture_windows_match_declared_fields() {
-    let pipeline = pipeline();
-    let windows = WindowFields::of(&pipeline.windows, &pipeline.schemas());
-    for spec in tributary_windows::compile(&pipeline.windows, &pipeline.schemas()).unwrap() {
+    let shipped = shipped();
+    let windows = shipped.window_fields();
+    for spec in shipped.window_specs().unwrap() {
         let rows = fixture(&spec.dataset);
-        let dataset = datasets::by_name(&spec.dataset).unwrap();
+        let dataset = shipped.datasets.by_name(&spec.dataset).unwrap();
         let mut open: BTreeMap<(String, i64), Window> = BTreeMap::new();
         for row in rows.lines() {
             let reading = dataset.event(row, None).unwrap();

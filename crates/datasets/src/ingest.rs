@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::{self as datasets, Dataset};
+use std::sync::Arc;
+
+use crate::{Dataset, Datasets, recognition};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::id::Id;
 use tributary_rows::{ErrorKind, Format, Limits, Next, ObjectReader, Position, Row, object_field};
@@ -52,7 +54,8 @@ impl SourceName {
 /// The rows of one object, of one dataset.
 pub struct Feed {
     reader: ObjectReader,
-    dataset: Option<&'static dyn Dataset>,
+    datasets: Datasets,
+    dataset: Option<Arc<Dataset>>,
     /// The columns of the partition key, in a CSV.
     partition_indices: Vec<usize>,
 }
@@ -84,15 +87,20 @@ pub struct Refused {
 /// One good row of a feed.
 pub struct FeedRow<'f> {
     row: Row<'f>,
-    dataset: &'static dyn Dataset,
+    dataset: &'f Arc<Dataset>,
     partition_indices: &'f [usize],
 }
 
 impl Feed {
-    /// A feed of `dataset`, or of the one that the header tells where that is not known.
+    /// Creates a feed of `dataset`, or if that is not known of the one that the header selects.
     #[must_use]
-    pub fn new(dataset: Option<&'static dyn Dataset>, limits: Limits) -> Self {
-        Self { reader: ObjectReader::new(limits), dataset, partition_indices: Vec::new() }
+    pub fn new(datasets: &Datasets, dataset: Option<Arc<Dataset>>, limits: Limits) -> Self {
+        Self {
+            reader: ObjectReader::new(limits),
+            datasets: datasets.clone(),
+            dataset,
+            partition_indices: Vec::new(),
+        }
     }
 
     /// The same, of an object of this name, which may say its format.
@@ -129,10 +137,10 @@ impl Feed {
         self.reader.seek(position)
     }
 
-    /// The dataset, once it is known.
+    /// Returns the dataset, once it is known.
     #[must_use]
-    pub fn dataset(&self) -> Option<&'static dyn Dataset> {
-        self.dataset
+    pub fn dataset(&self) -> Option<&Arc<Dataset>> {
+        self.dataset.as_ref()
     }
 
     /// The next step.
@@ -151,22 +159,24 @@ impl Feed {
                 if header.format() == Format::Csv {
                     let columns: Vec<_> = header.columns().iter().map(String::as_str).collect();
                     let position = Position { offset: header.offset(), row: 1 };
-                    let dataset = datasets::of_columns(self.dataset, &columns)
+                    let named = self.dataset.as_ref();
+                    let dataset = recognition::of_columns(&self.datasets, named, &columns)
                         .map_err(|rejection| Refused { position, rejection })?;
                     let partition = dataset.partition_columns().iter();
                     self.partition_indices =
-                        partition.filter_map(|column| header.index_of(column)).collect();
+                        partition.filter_map(|column| index_of(&columns, column)).collect();
                     self.dataset = Some(dataset);
                 }
                 Step::Started
             }
             Next::Row(row) => {
-                let dataset = match self.dataset {
+                let dataset = match &mut self.dataset {
                     Some(dataset) => dataset,
-                    None => of_fields(&row)
-                        .map_err(|rejection| Refused { position: row.position, rejection })?,
+                    unknown => unknown.insert(
+                        of_fields(&self.datasets, &row)
+                            .map_err(|rejection| Refused { position: row.position, rejection })?,
+                    ),
                 };
-                self.dataset = Some(dataset);
                 Step::Row(FeedRow { row, dataset, partition_indices: &self.partition_indices })
             }
             Next::Broken(broken) => {
@@ -197,9 +207,9 @@ impl FeedRow<'_> {
         self.row.bytes
     }
 
-    /// The dataset.
+    /// Returns the dataset.
     #[must_use]
-    pub fn dataset(&self) -> &'static dyn Dataset {
+    pub fn dataset(&self) -> &Arc<Dataset> {
         self.dataset
     }
 
@@ -229,7 +239,7 @@ impl FeedRow<'_> {
 /// The partition key of the raw record of a payload: the value of the first of the dataset's partition
 /// columns that it has one in. Without one, the record's id is the key.
 #[must_use]
-pub fn partition_key(dataset: &dyn Dataset, payload: &str) -> Option<String> {
+pub fn partition_key(dataset: &Dataset, payload: &str) -> Option<String> {
     let columns = dataset.partition_columns().iter();
     let keys = columns.filter_map(|column| object_field(payload, column));
     keys.map(|key| key.trim().to_owned()).find(|key| !key.is_empty())
@@ -266,19 +276,32 @@ pub fn json_object<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, Rejection
 }
 
 /// The dataset of the first line of a JSON Lines file.
-fn of_fields(row: &Row<'_>) -> Result<&'static dyn Dataset, Rejection> {
+fn of_fields(datasets: &Datasets, row: &Row<'_>) -> Result<Arc<Dataset>, Rejection> {
     let fields: serde_json::Map<_, _> = serde_json::from_slice(row.bytes).unwrap_or_default();
     let names: Vec<_> = fields.keys().map(String::as_str).collect();
-    datasets::of_fields(&names)
+    recognition::of_fields(datasets, &names)
+}
+
+/// Returns the index of a column, exact or in another case.
+fn index_of(columns: &[&str], name: &str) -> Option<usize> {
+    let exact = columns.iter().position(|column| *column == name);
+    let folded = || {
+        let name = name.to_lowercase();
+        columns.iter().position(|column| column.trim().to_lowercase() == name)
+    };
+    exact.or_else(folded)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::shipped;
 
     /// Returns for each row of an object with this name whether it is good.
     fn rows(name: &str, text: &str) -> Vec<bool> {
-        let mut feed = Feed::new(datasets::by_name("flood"), Limits::default()).named(name);
+        let datasets = shipped();
+        let flood = datasets.by_name("flood").cloned();
+        let mut feed = Feed::new(&datasets, flood, Limits::default()).named(name);
         feed.push(text.as_bytes());
         feed.finish();
         let mut rows = Vec::new();
@@ -296,7 +319,7 @@ mod tests {
     fn unknown_header_position_is_independent_of_pieces() {
         let object = b"\xef\xbb\xbf\r\n \r\nno,columns\n1,2\n";
         for size in 1..=object.len() {
-            let mut feed = Feed::new(None, Limits::default());
+            let mut feed = Feed::new(&shipped(), None, Limits::default());
             let mut pieces = object.chunks(size);
             let refused = loop {
                 match feed.step() {

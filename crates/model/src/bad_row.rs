@@ -40,6 +40,8 @@ pub enum Code {
     InvalidTime,
     /// A value is not in the closed list of its field.
     UnknownValue,
+    /// The row has a column that the schema does not read, and the schema refuses those.
+    UnknownColumn,
     /// The event would exceed the size limit of a stream record.
     EventTooLarge,
     /// A CSV row's quotes do not match.
@@ -76,7 +78,7 @@ pub enum Code {
 
 impl Code {
     /// All codes with their names in records and metrics, in the order of declaration.
-    pub const ALL: [(Self, &'static str); 27] = [
+    pub const ALL: [(Self, &'static str); 28] = [
         (Self::BrokenBase64, "broken_base64"),
         (Self::BrokenAggregate, "broken_aggregate"),
         (Self::InvalidJson, "invalid_json"),
@@ -88,6 +90,7 @@ impl Code {
         (Self::OutOfRange, "out_of_range"),
         (Self::InvalidTime, "invalid_time"),
         (Self::UnknownValue, "unknown_value"),
+        (Self::UnknownColumn, "unknown_column"),
         (Self::EventTooLarge, "event_too_large"),
         (Self::BrokenQuoting, "broken_quoting"),
         (Self::WrongColumnCount, "wrong_column_count"),

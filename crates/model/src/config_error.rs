@@ -24,4 +24,19 @@ impl ConfigError {
     pub fn new(owner: impl Into<String>, message: impl Into<String>) -> Self {
         Self { owner: owner.into(), message: message.into() }
     }
+
+    /// Creates an error at a byte of a file: `file:line:column: message`, both counted from 1.
+    #[must_use]
+    pub fn at(file: &str, text: &str, offset: usize, message: impl Into<String>) -> Self {
+        let (line, column) = line_and_column(text, offset);
+        Self::new(format!("{file}:{line}:{column}"), message)
+    }
+}
+
+/// Returns line and column of a byte, both from 1; the column counts characters.
+#[must_use]
+pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (1 + before.matches('\n').count(), 1 + before[line_start..].chars().count())
 }

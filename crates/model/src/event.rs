@@ -85,6 +85,9 @@ pub struct Event<'a> {
     /// Derived flags.
     #[serde(borrow)]
     pub tags: Vec<Text<'a>>,
+    /// Bad optional fields of the row, which the event lacks: `humidity_pct:out_of_range`.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Text<'a>>,
     /// Window of a [`Kind::Window`] event.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowSpan<'a>>,

@@ -215,25 +215,25 @@ impl Rule {
 /// Datasets and windows of the shipped configuration.
 #[cfg(test)]
 mod shipped {
-    use tributary_config::{PIPELINE, PipelineConfig};
+    use tributary_config::Configuration;
     use tributary_model::domain::Schemas;
     use tributary_windows::Spec;
     use tributary_windows::fields::WindowFields;
 
-    fn pipeline() -> PipelineConfig {
-        PipelineConfig::from_toml(PIPELINE).unwrap()
+    fn configuration() -> Configuration {
+        Configuration::shipped().unwrap()
     }
 
     pub(crate) fn schemas() -> Schemas {
-        pipeline().schemas()
+        configuration().schemas()
     }
 
     pub(crate) fn windows() -> WindowFields {
-        WindowFields::of(&pipeline().windows, &schemas())
+        configuration().window_fields()
     }
 
     pub(crate) fn specs() -> Vec<Spec> {
-        tributary_windows::compile(&pipeline().windows, &schemas()).unwrap()
+        configuration().window_specs().unwrap()
     }
 }
 

@@ -229,6 +229,7 @@ impl Window {
             location: None,
             measures,
             attributes,
+            faults: Vec::new(),
             tags,
             window: Some(WindowSpan { spec: Cow::Borrowed(&spec.id), start, end, revision }),
         }

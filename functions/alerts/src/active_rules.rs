@@ -14,7 +14,7 @@ use tracing::{error, info};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::s3::{ObjectName, ObjectStore};
 use tributary_aws::sns;
-use tributary_config::{AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_config::{AlertsConfig, Configuration};
 use tributary_model::config_error::ConfigError;
 use tributary_model::id::Id;
 use tributary_rules::Rules;
@@ -83,7 +83,7 @@ struct State {
 struct Source {
     name: String,
     every: SignedDuration,
-    pipeline: PipelineConfig,
+    configuration: Configuration,
     read: Box<dyn Fn() -> Answer + Send + Sync>,
 }
 
@@ -101,7 +101,7 @@ impl ActiveRules {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in `pipeline.toml`, which rules are checked against, is invalid.
+    /// Fails when the compiled-in configuration, which rules are checked against, is invalid.
     pub fn overridden(
         self,
         by: RulesOverride,
@@ -123,8 +123,8 @@ impl ActiveRules {
                 Ok(piece.bytes)
             })
         });
-        let pipeline = PipelineConfig::from_toml(PIPELINE)?;
-        Ok(Self { source: Some(Source { name, every, pipeline, read }), ..self })
+        let configuration = Configuration::shipped()?;
+        Ok(Self { source: Some(Source { name, every, configuration, read }), ..self })
     }
 
     /// Returns the rules for a batch at `now`, after a refresh where that is due.
@@ -165,7 +165,7 @@ impl ActiveRules {
         if self.state().read == Some((id, true)) {
             return Refresh::Unchanged;
         }
-        let right = compiled(&bytes, &source.pipeline);
+        let right = compiled(&bytes, &source.configuration);
         let mut state = self.state();
         state.read = Some((id, right.is_ok()));
         match right {
@@ -191,9 +191,9 @@ impl ActiveRules {
 /// # Errors
 ///
 /// Returns the first fault, with line and column.
-fn compiled(bytes: &[u8], pipeline: &PipelineConfig) -> Result<Rules, String> {
+fn compiled(bytes: &[u8], configuration: &Configuration) -> Result<Rules, String> {
     let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let checked = pipeline.check_rules(text);
+    let checked = configuration.check_rules(text);
     if let Some(finding) = checked.errors().next() {
         return Err(match checked.errors().count() - 1 {
             0 => finding.to_string(),
@@ -201,6 +201,6 @@ fn compiled(bytes: &[u8], pipeline: &PipelineConfig) -> Result<Rules, String> {
         });
     }
     let config = AlertsConfig::from_toml(text).map_err(|error| error.to_string())?;
-    let rules = pipeline.rules(&config).map_err(|error| error.to_string())?;
+    let rules = configuration.rules_of(&config).map_err(|error| error.to_string())?;
     Ok(rules.with_max_message_bytes(sns::MAX_MESSAGE_BYTES))
 }

@@ -19,7 +19,7 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
 use tributary_aws::s3::S3;
 use tributary_aws::sns::{Notification, Topic};
-use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Kind;
 use tributary_rules::alert::{Alert, AlertOutcome};
@@ -79,15 +79,15 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in `alerts.toml` or `pipeline.toml` is invalid.
+    /// Fails when the compiled-in configuration is invalid.
     pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         let claims = ClaimsTable::new(clients::dynamodb(sdk), config.claims_table);
         let state = AlertStateTable::new(clients::dynamodb(sdk), config.state_table);
-        let specs = PipelineConfig::from_toml(PIPELINE)?.window_specs()?;
+        let configuration = Configuration::shipped()?;
+        let specs = configuration.window_specs()?;
         let retention = i64::try_from(config.stream_retention_hours).unwrap_or(i64::MAX / 3_600);
         let retention = SignedDuration::from_secs(retention.saturating_mul(3_600));
-        let mut rules =
-            ActiveRules::from(PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS)?)?);
+        let mut rules = ActiveRules::from(configuration.rules()?);
         if let Some(by) = config.rules_override {
             rules = rules.overridden(by, S3::new(clients::s3(sdk)))?;
         }

@@ -14,7 +14,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::object;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::bad_row::Rejection;
 use tributary_model::config_error::ConfigError;
 use tributary_model::counts::BatchCounts;
@@ -43,11 +43,11 @@ impl IngestHttp<Stream> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the compiled-in `pipeline.toml` is wrong.
+    /// Returns an error if the compiled-in configuration is wrong.
     pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             raw: config.raw.producer(sdk),
-            transformer: PipelineConfig::from_toml(PIPELINE)?.transformer()?,
+            transformer: Configuration::shipped()?.transformer()?,
             metrics_log: MetricsLog::new("ingest-http", config.metrics_namespace),
             clock: Timestamp::now,
         })
@@ -118,7 +118,7 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
     }
 
     fn validate(&self, payload: &Payload<'_>) -> Result<ValidatedItems, Refusal> {
-        let request = payload.request()?;
+        let request = payload.request(self.transformer.datasets())?;
         let bytes = body::bytes(request.body, request.is_base64, request.encoding)?;
         let items = body::items(&bytes, request.format)?;
 

@@ -1,5 +1,7 @@
 //! Conversion of an item to its raw record, or to its rejection.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tributary_aws::kinesis::{StreamRecord, too_large};
@@ -20,7 +22,7 @@ const UNESCAPED: &AsciiSet =
 /// Sender of a request, with its dataset and key.
 pub struct Sender {
     /// Dataset of every item.
-    pub dataset: &'static dyn Dataset,
+    pub dataset: Arc<Dataset>,
     /// Principal that signed the request.
     pub principal: String,
     /// Header `X-Client-Id`, which distinguishes clients that sign with the same principal.
@@ -82,7 +84,7 @@ impl<'s> ItemValidator<'s> {
             return Err(too_large(item.bytes.len(), self.max_record_bytes));
         }
         let text = json_object(item.bytes, "item")?;
-        self.transformer.payload(self.sender.dataset, text, Some(self.now))?;
+        self.transformer.payload(&self.sender.dataset, text, Some(self.now))?;
 
         let payload = on_one_line(text);
         let record_id = self.record_id(index, &payload);
@@ -90,7 +92,7 @@ impl<'s> ItemValidator<'s> {
         let data = self.writer.write(&record_id, &source, &self.received_at, |out| {
             out.extend_from_slice(&payload);
         });
-        let key = partition_key(self.sender.dataset, text);
+        let key = partition_key(&self.sender.dataset, text);
         let record = StreamRecord::new(key.as_deref().unwrap_or(&record_id), data);
         Ok((record_id, record.within(self.max_record_bytes)?))
     }

@@ -4,10 +4,11 @@
 //! requires a time. These types are lenient.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use tributary_datasets::{self as datasets, Dataset};
+use tributary_datasets::{Dataset, Datasets};
 use tributary_model::bad_row::shown;
 use tributary_model::pairs::Pairs;
 
@@ -82,8 +83,8 @@ impl Payload<'_> {
     /// # Errors
     ///
     /// Returns a [`Refusal`] for a wrong path, method or header.
-    pub fn request(&self) -> Result<Request<'_>, Refusal> {
-        let dataset = self.dataset()?;
+    pub fn request(&self, datasets: &Datasets) -> Result<Request<'_>, Refusal> {
+        let dataset = Arc::clone(self.dataset(datasets)?);
         let method = self.request_context.http.method.as_ref();
         if method != "POST" {
             let message = format!("{} is not for items, POST is", shown(method));
@@ -104,15 +105,15 @@ impl Payload<'_> {
         })
     }
 
-    fn dataset(&self) -> Result<&'static dyn Dataset, Refusal> {
+    fn dataset<'d>(&self, datasets: &'d Datasets) -> Result<&'d Arc<Dataset>, Refusal> {
         let path = percent_decode_str(&self.raw_path).decode_utf8_lossy();
         let name = path.strip_prefix("/v1/").filter(|name| !name.is_empty() && !name.contains('/'));
         let Some(name) = name else {
             let message = format!("nothing is at {}; items go to /v1/<dataset>", shown(&path));
             return Err(Refusal::new(404, "unknown_path", message));
         };
-        datasets::by_name(name).ok_or_else(|| {
-            let message = format!("{} is none of {}", shown(name), datasets::names());
+        datasets.by_name(name).ok_or_else(|| {
+            let message = format!("{} is none of {}", shown(name), datasets.names());
             Refusal::new(404, "unknown_dataset", message)
         })
     }
@@ -159,6 +160,10 @@ impl Payload<'_> {
 mod tests {
     use tributary_aws::payload::object;
 
+    fn datasets() -> Datasets {
+        tributary_config::Configuration::shipped().unwrap().datasets
+    }
+
     use super::*;
 
     fn parsed(text: &str) -> Result<Payload<'_>, serde_json::Error> {
@@ -177,7 +182,7 @@ mod tests {
 
     fn refusal(method: &str, path: &str, headers: &str) -> Refusal {
         let text = payload(method, path, headers, USER);
-        parsed(&text).unwrap().request().err().unwrap()
+        parsed(&text).unwrap().request(&datasets()).err().unwrap()
     }
 
     fn refused(method: &str, path: &str, headers: &str) -> (u16, &'static str) {
@@ -192,7 +197,7 @@ mod tests {
         let text = payload("POST", "/v1/accident%73", headers, USER);
 
         let payload = parsed(&text).unwrap();
-        let request = payload.request().ok().unwrap();
+        let request = payload.request(&datasets()).ok().unwrap();
 
         assert_eq!(request.sender.dataset.name(), "accidents");
         assert_eq!(request.sender.principal, "111122223333:user/fleet");
@@ -233,7 +238,7 @@ mod tests {
             assert_eq!(refused("GET", path, JSON), (404, "unknown_dataset"), "{path}");
         }
         let message = refusal("POST", "/v1/balloons", JSON).message;
-        assert_eq!(message, format!("\"balloons\" is none of {}", datasets::names()));
+        assert_eq!(message, format!("\"balloons\" is none of {}", datasets().names()));
         for method in ["GET", "PUT", "HEAD", "post"] {
             assert_eq!(refused(method, "/v1/accidents", JSON), (405, "method_not_allowed"));
         }

@@ -18,6 +18,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
+use tributary_datasets::Datasets;
 use tributary_model::bad_row::Code;
 use tributary_model::counts::BatchCounts;
 
@@ -31,6 +32,8 @@ pub struct IngestKafka<R, Q> {
     pub raw: Producer<R>,
     /// Producer of bad rows.
     pub quarantine: Producer<Q>,
+    /// Datasets that the rows can be of.
+    pub datasets: Datasets,
     /// Dataset of each topic.
     pub topics: Topics,
     /// Metrics log.
@@ -42,10 +45,11 @@ pub struct IngestKafka<R, Q> {
 impl IngestKafka<Stream, DeliveryStream> {
     /// Connects the function to AWS.
     #[must_use]
-    pub fn connect(config: Config, sdk: &SdkConfig) -> Self {
+    pub fn connect(config: Config, datasets: Datasets, sdk: &SdkConfig) -> Self {
         Self {
             raw: config.raw.producer(sdk),
             quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
+            datasets,
             topics: config.topics,
             metrics_log: MetricsLog::new("ingest-kafka", config.metrics_namespace),
             clock: Timestamp::now,
@@ -145,7 +149,7 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
 
     fn sort(&self, payload: &KafkaPayload<'_>) -> Sorted {
         let max = self.raw.target().limits().entry_bytes;
-        let mut sorter = Sorter::new(&self.topics, (self.clock)(), max);
+        let mut sorter = Sorter::new(&self.topics, &self.datasets, (self.clock)(), max);
         for partition in &payload.partitions {
             for record in &partition.records {
                 sorter.push(&partition.name, record);

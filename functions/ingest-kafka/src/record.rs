@@ -8,7 +8,7 @@ use tributary_aws::kinesis::{StreamRecord, too_large};
 use tributary_aws::producer::Outbound;
 use tributary_aws::quarantine::BadRows;
 use tributary_datasets::ingest::json_object;
-use tributary_datasets::{self as datasets, Dataset};
+use tributary_datasets::{Dataset, Datasets};
 use tributary_model::bad_row::{Code, Origin, Rejection, shown};
 use tributary_model::id::Id;
 use tributary_model::raw::RawRecordWriter;
@@ -31,10 +31,11 @@ pub(crate) struct Sorter<'t> {
     /// Records so far.
     pub(crate) sorted: Sorted,
     topics: &'t Topics,
+    datasets: &'t Datasets,
     now: Timestamp,
     received_at: String,
     max_record_bytes: usize,
-    /// In the order of [`datasets::ALL`].
+    /// In the order of the datasets.
     writers: Vec<RawRecordWriter>,
     value: Vec<u8>,
     key: Vec<u8>,
@@ -46,11 +47,17 @@ pub(crate) struct Sorter<'t> {
 impl<'t> Sorter<'t> {
     /// Returns a sorter of records received at `now`, of at most `max_record_bytes` in the stream
     /// with the partition key.
-    pub(crate) fn new(topics: &'t Topics, now: Timestamp, max_record_bytes: usize) -> Self {
-        let writers = datasets::ALL.iter().map(|dataset| RawRecordWriter::new(dataset.name()));
+    pub(crate) fn new(
+        topics: &'t Topics,
+        datasets: &'t Datasets,
+        now: Timestamp,
+        max_record_bytes: usize,
+    ) -> Self {
+        let writers = datasets.iter().map(|dataset| RawRecordWriter::new(dataset.name()));
         Self {
             sorted: Sorted::default(),
             topics,
+            datasets,
             now,
             received_at: millis(now),
             max_record_bytes,
@@ -104,7 +111,8 @@ impl<'t> Sorter<'t> {
                 Disposition::Delivered
             }
             Err(rejection) => {
-                let dataset = self.topics.dataset(&record.topic);
+                let dataset = self.topics.dataset(&record.topic, self.datasets);
+                let dataset = dataset.map(AsRef::as_ref);
                 self.reject(&rejection, dataset, record.arrival_time(), bytes)
             }
         };
@@ -114,9 +122,9 @@ impl<'t> Sorter<'t> {
 
     /// Returns the raw record of `value` for the stream.
     fn raw(&mut self, record: &KafkaRecord<'_>, value: &[u8]) -> Result<StreamRecord, Rejection> {
-        let name = self.topics.dataset(&record.topic).map(Dataset::name);
-        let mut known = datasets::ALL.iter().zip(&self.writers);
-        let found = known.find(|(dataset, _)| Some(dataset.name()) == name);
+        let own = self.topics.dataset(&record.topic, self.datasets);
+        let mut known = self.datasets.iter().zip(&self.writers);
+        let found = known.find(|(dataset, _)| own.is_some_and(|own| own.name() == dataset.name()));
         let (_, writer) = found.ok_or_else(|| {
             let topic = shown(&record.topic);
             let message = format!(
@@ -158,7 +166,7 @@ impl<'t> Sorter<'t> {
     fn reject(
         &mut self,
         rejection: &Rejection,
-        dataset: Option<&dyn Dataset>,
+        dataset: Option<&Dataset>,
         arrived_at: Option<Timestamp>,
         bytes: &[u8],
     ) -> Disposition {

@@ -21,7 +21,10 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::{self, BadRows};
 use tributary_aws::s3::{ObjectName, ObjectStore, S3};
 use tributary_aws::sqs::{Queue, SqsQueue};
+use tributary_config::Configuration;
+use tributary_datasets::Datasets;
 use tributary_model::bad_row::{Code, Origin, Rejection};
+use tributary_model::config_error::ConfigError;
 use tributary_model::counts::BatchCounts;
 use tributary_model::id::Id;
 use tributary_rows::Limits;
@@ -40,6 +43,8 @@ pub struct IngestS3<O, R, Q, C> {
     pub quarantine: Producer<Q>,
     /// Queue for continuations.
     pub queue: C,
+    /// Datasets that the rows can be of.
+    pub datasets: Datasets,
     /// Read limits.
     pub limits: Limits,
     /// Maximum number of bytes of a plain object that one message covers.
@@ -52,14 +57,18 @@ pub struct IngestS3<O, R, Q, C> {
 
 impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
     /// Creates the function over AWS.
-    #[must_use]
-    pub fn connect(config: Config, sdk: &SdkConfig) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Fails when the compiled-in configuration is invalid.
+    pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         let raw = Aggregating::new(config.raw.stream(sdk), config.aggregate_records);
-        Self {
+        Ok(Self {
             objects: S3::new(clients::s3(sdk)),
             raw: Producer::new(raw).with_order(config.raw.order),
             quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
             queue: SqsQueue::new(clients::sqs(sdk), config.queue_url),
+            datasets: Configuration::shipped()?.datasets,
             limits: Limits {
                 max_row_bytes: config.raw.max_record_bytes,
                 max_gzip_ratio: config.max_gzip_ratio as u64,
@@ -68,7 +77,7 @@ impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
             segment_bytes: SEGMENT,
             metrics_log: MetricsLog::new("ingest-s3", config.metrics_namespace),
             clock: Timestamp::now,
-        }
+        })
     }
 }
 
@@ -137,7 +146,7 @@ where
         deadline: Deadline,
         totals: &mut Totals,
     ) -> Result<(), Stop> {
-        for task in message::tasks(body) {
+        for task in message::tasks(body, &self.datasets) {
             let task = match task {
                 Ok(task) => task,
                 Err(rejection) => {

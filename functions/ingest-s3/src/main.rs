@@ -7,7 +7,7 @@ use tributary_aws::lambda::{self, Error};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(&|name| std::env::var(name).ok())?;
-    let ingest = IngestS3::connect(config, &lambda::start().await);
+    let ingest = IngestS3::connect(config, &lambda::start().await)?;
     lambda::serve(async |payload, it| {
         ingest.handle(serde_json::from_str(payload)?, it.deadline).await
     })

@@ -1,12 +1,13 @@
 //! Tasks of a queue message: objects from an S3 notification, or the rest of one.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tributary_aws::payload::object;
 use tributary_aws::s3::ObjectName;
-use tributary_datasets::{self as datasets, Dataset};
+use tributary_datasets::{Dataset, Datasets};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::json::to_json;
 use tributary_rows::Position;
@@ -17,7 +18,7 @@ pub struct Task {
     /// Object to read.
     pub object: ObjectName,
     /// Dataset, if the key or the earlier invocation determines it.
-    pub dataset: Option<&'static dyn Dataset>,
+    pub dataset: Option<Arc<Dataset>>,
     /// Position to resume at; `None` starts at the beginning.
     pub start: Option<Position>,
 }
@@ -84,11 +85,11 @@ const CONTINUATION: &str = "continuation";
 /// The `s3:TestEvent` that S3 sends when a notification is set up has no tasks, and neither does
 /// the removal of an object.
 #[must_use]
-pub fn tasks(body: &str) -> Vec<Result<Task, Rejection>> {
+pub fn tasks(body: &str, datasets: &Datasets) -> Vec<Result<Task, Rejection>> {
     if let Ok(rest) = object::<Continuation<'_>>(body)
         && rest.tributary == CONTINUATION
     {
-        return vec![Ok(rest.into_task())];
+        return vec![Ok(rest.into_task(datasets))];
     }
     if object::<TestEvent<'_>>(body).is_ok_and(|test| test.event == "s3:TestEvent") {
         return Vec::new();
@@ -99,14 +100,15 @@ pub fn tasks(body: &str) -> Vec<Result<Task, Rejection>> {
     };
     let created = |record: &NotificationRecord<'_>| record.event_name.starts_with("ObjectCreated");
     let records = notification.records.into_iter().filter(created);
-    records.map(|record| record.s3.into_task()).collect()
+    records.map(|record| record.s3.into_task(datasets)).collect()
 }
 
 impl NotificationEntity<'_> {
-    fn into_task(self) -> Result<Task, Rejection> {
+    fn into_task(self, datasets: &Datasets) -> Result<Task, Rejection> {
         let Self { bucket, object } = self;
         let key = decoded(&object.key)?;
-        let dataset = key.split_once('/').and_then(|(folder, _)| datasets::by_name(folder));
+        let folder = key.split_once('/').map(|(folder, _)| folder);
+        let dataset = folder.and_then(|folder| datasets.by_name(folder)).cloned();
         let version_id = object.version_id.filter(|id| !id.is_empty()).map(Cow::into_owned);
         // The notification's entity tag is not required: in a bucket without versions the object
         // may legitimately be newer than the notification, and both notifications then refer to the
@@ -126,21 +128,21 @@ pub fn continuation(task: &Task, position: Position) -> String {
         key: Cow::Borrowed(&task.object.key),
         version_id: task.object.version_id.as_deref().map(Cow::Borrowed),
         etag: task.object.etag.as_deref().map(Cow::Borrowed),
-        dataset: task.dataset.map(|dataset| Cow::Borrowed(dataset.name())),
+        dataset: task.dataset.as_ref().map(|dataset| Cow::Borrowed(dataset.name())),
         offset: position.offset,
         row: position.row,
     })
 }
 
 impl Continuation<'_> {
-    fn into_task(self) -> Task {
+    fn into_task(self, datasets: &Datasets) -> Task {
         let object = ObjectName {
             bucket: self.bucket.into_owned(),
             key: self.key.into_owned(),
             version_id: self.version_id.map(Cow::into_owned),
             etag: self.etag.map(Cow::into_owned),
         };
-        let dataset = self.dataset.and_then(|name| datasets::by_name(&name));
+        let dataset = self.dataset.and_then(|name| datasets.by_name(&name)).cloned();
         let start = (self.offset > 0).then_some(Position { offset: self.offset, row: self.row });
         Task { object, dataset, start }
     }
@@ -164,6 +166,10 @@ fn decoded(key: &str) -> Result<String, Rejection> {
 mod tests {
     use super::*;
 
+    fn datasets() -> Datasets {
+        tributary_config::Configuration::shipped().unwrap().datasets
+    }
+
     fn notification(key: &str) -> String {
         format!(
             r#"{{"Records":[{{"eventVersion":"2.1","eventName":"ObjectCreated:Put",
@@ -173,7 +179,7 @@ mod tests {
 
     /// Returns the tasks of a body whose keys can all be decoded.
     fn all(body: &str) -> Vec<Task> {
-        tasks(body).into_iter().map(|task| task.ok().unwrap()).collect()
+        tasks(body, &datasets()).into_iter().map(|task| task.ok().unwrap()).collect()
     }
 
     #[test]
@@ -183,7 +189,7 @@ mod tests {
         assert_eq!(tasks.len(), 1);
         assert_eq!(tasks[0].object.key, "accidents/a b+ü.csv");
         assert_eq!(tasks[0].object.version_id.as_deref(), Some("v1"));
-        assert_eq!(tasks[0].dataset.map(Dataset::name), Some("accidents"));
+        assert_eq!(tasks[0].dataset.as_deref().map(Dataset::name), Some("accidents"));
     }
 
     #[test]
@@ -195,7 +201,7 @@ mod tests {
         let keys = ["flood/a.csv", "flood/%FF.csv", "flood/b.csv"];
         let body = format!("{{\"Records\":[{}]}}", keys.map(record).join(","));
 
-        let tasks = tasks(&body);
+        let tasks = tasks(&body, &datasets());
 
         let key =
             |task: Result<Task, Rejection>| task.map(|it| it.object.key).map_err(|it| it.code);
@@ -220,7 +226,7 @@ mod tests {
 
         assert_eq!(read[0].object, task.object);
         assert_eq!(read[0].start, Some(position));
-        assert_eq!(read[0].dataset.map(Dataset::name), Some("accidents"));
+        assert_eq!(read[0].dataset.as_deref().map(Dataset::name), Some("accidents"));
     }
 
     #[test]
@@ -235,7 +241,7 @@ mod tests {
         for body in
             ["", "{}", "[]", r#"{"Records":[{"s3":{}}]}"#, "Records", "{\"Records\":7}", "[[]]"]
         {
-            let tasks = tasks(body);
+            let tasks = tasks(body, &datasets());
             assert_eq!(tasks.len(), 1, "{body}");
             assert!(tasks[0].as_ref().is_err_and(|it| it.code == Code::InvalidJson), "{body}");
         }

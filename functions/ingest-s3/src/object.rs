@@ -90,7 +90,8 @@ where
         let object = &task.object;
         let (version, etag) = (object.version_id.as_deref(), object.etag.as_deref());
         Self {
-            feed: Feed::new(task.dataset, handler.limits.clone()).named(&object.key),
+            feed: Feed::new(&handler.datasets, task.dataset.clone(), handler.limits.clone())
+                .named(&object.key),
             writer: None,
             source: SourceName::s3(&object.bucket, &object.key, version, etag),
             handler,
@@ -112,7 +113,8 @@ where
         let before = done(self.totals);
         let read = self.read().await;
         // The first line of JSON Lines determines the dataset; the first line of the rest may not.
-        self.task.dataset = self.task.dataset.or(self.feed.dataset());
+        let dataset = self.task.dataset.take();
+        self.task.dataset = dataset.or_else(|| self.feed.dataset().cloned());
         match read {
             // Progress is enqueued as a continuation. Without progress the message itself must be
             // redelivered, so that the queue counts its receptions and finally parks it.
@@ -170,7 +172,7 @@ where
                     self.flush_when_full().await?;
                 }
                 Ok(Step::Bad(position, rejection, bytes)) => {
-                    let dataset = self.task.dataset.map(Dataset::name);
+                    let dataset = self.task.dataset.as_deref().map(Dataset::name);
                     let (source, now) = (&self.source, (self.handler.clock)());
                     self.chunk.push_bad_row(position, &rejection, source, dataset, bytes, now);
                     self.flush_when_full().await?;
@@ -243,7 +245,8 @@ where
 
     /// Quarantines everything from `position` on as one bad row.
     async fn refuse(&mut self, position: Position, rejection: &Rejection) -> Result<(), Stop> {
-        let dataset = self.feed.dataset().or(self.task.dataset).map(Dataset::name);
+        let dataset = self.feed.dataset().or(self.task.dataset.as_ref());
+        let dataset = dataset.map(|dataset| dataset.name());
         let now = (self.handler.clock)();
         self.chunk.push_bad_row(position, rejection, &self.source, dataset, None, now);
         self.flush().await

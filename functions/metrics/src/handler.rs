@@ -13,7 +13,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::config_error::ConfigError;
 use tributary_pipeline::metric::{Aggregator, Datum, MetricSpec};
 
@@ -38,14 +38,13 @@ impl Metrics<Namespace, DeliveryStream> {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in `pipeline.toml` is invalid.
+    /// Fails when the compiled-in configuration is invalid.
     pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
-        let pipeline = PipelineConfig::from_toml(PIPELINE)?;
         let metrics = Namespace::new(clients::cloudwatch(sdk), config.metrics_namespace.clone());
         Ok(Self {
             metrics: Producer::new(metrics),
             quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
-            specs: pipeline.checked_metrics()?,
+            specs: Configuration::shipped()?.metrics()?,
             metrics_log: MetricsLog::new("metrics", config.metrics_namespace),
             clock: Timestamp::now,
         })

@@ -1,6 +1,8 @@
 //! The life of a batch of raw records: classified by the crates that decide, delivered to two
 //! sinks.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::json;
 use tributary_aws::batch::{Disposition, KinesisBatch};
@@ -9,12 +11,12 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
-use tributary_aws::log::MetricsLog;
+use tributary_aws::log::{Fault, MetricsLog};
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_model::json::to_json;
@@ -42,12 +44,12 @@ impl Transform<Stream, DeliveryStream> {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in `pipeline.toml` is invalid.
+    /// Fails when the compiled-in configuration is invalid.
     pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             events: config.events.producer(sdk),
             quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
-            transformer: PipelineConfig::from_toml(PIPELINE)?.transformer()?,
+            transformer: Configuration::shipped()?.transformer()?,
             metrics_log: MetricsLog::new("transform", config.metrics_namespace),
             clock: Timestamp::now,
         })
@@ -72,19 +74,24 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
         let mut batch = KinesisBatch::parse(payload)?;
-        let events = self.classify(&mut batch);
+        let (events, faulty) = self.classify(&mut batch);
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         let sent = self.events.send(barrier.ready(&events), deadline).await?;
 
         let error = sent.last_error.as_deref();
         let outcome = barrier.outcome(&batch.dispositions, &sent.undelivered, error);
-        let extra = json!({ "retried": barrier.quarantined.retried + sent.retried });
-        Ok(batch.finish(&outcome, extra, &self.metrics_log, (self.clock)()))
+        let now = (self.clock)();
+        let faults = Faults::of(&faulty, outcome.first_undelivered);
+        self.metrics_log.write_faults(&faults.counts, now);
+        let retried = barrier.quarantined.retried + sent.retried;
+        let extra = json!({ "retried": retried, "with_faults": faults.with_faults });
+        Ok(batch.finish(&outcome, extra, &self.metrics_log, now))
     }
 
-    /// Makes each raw record an event, a bad row or a filtered record, and returns the events.
-    fn classify(&self, batch: &mut KinesisBatch<'_>) -> Vec<Outbound<StreamRecord>> {
-        let mut events = Vec::new();
+    /// Makes each raw record an event, a bad row or a filtered record. Returns the events, and the
+    /// faults of those that have some.
+    fn classify(&self, batch: &mut KinesisBatch<'_>) -> (Vec<Outbound<StreamRecord>>, Vec<Faulty>) {
+        let (mut events, mut faulty) = (Vec::new(), Vec::new());
         batch.classify((self.clock)(), |record| {
             let context = record.context;
             let raw = match read_raw(record.data) {
@@ -92,8 +99,13 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
                 Err(rejection) => return record.reject(&rejection, &context.origin()),
             };
             match self.event_of(&raw) {
-                Ok(Some(entry)) => {
-                    events.push(Outbound { position: context.position, entry });
+                Ok(Some((entry, faults))) => {
+                    let position = context.position;
+                    if !faults.is_empty() {
+                        let dataset = raw.dataset.clone().into_owned();
+                        faulty.push(Faulty { position, dataset, faults });
+                    }
+                    events.push(Outbound { position, entry });
                     Disposition::Delivered
                 }
                 Ok(None) => Disposition::Filtered,
@@ -108,11 +120,15 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
                 }
             }
         });
-        events
+        (events, faulty)
     }
 
-    /// Returns the record for the events stream; `None` where a filter drops the event.
-    fn event_of(&self, raw: &RawRecord<'_>) -> Result<Option<StreamRecord>, Rejection> {
+    /// Returns the record for the events stream and the faults of the event; `None` where a filter
+    /// drops the event.
+    fn event_of(
+        &self,
+        raw: &RawRecord<'_>,
+    ) -> Result<Option<(StreamRecord, Vec<String>)>, Rejection> {
         let Outcome::Event(event) = self.transformer.record(raw)? else { return Ok(None) };
         let entry = StreamRecord::new(&event.entity, to_json(&event).into_bytes());
         let max = self.events.target().limits().entry_bytes;
@@ -120,6 +136,40 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
             let message = format!("the event has {} bytes of {max}", entry.size());
             return Err(Rejection::row(Code::EventTooLarge, message));
         }
-        Ok(Some(entry))
+        let faults = event.faults.iter().map(|fault| fault.clone().into_owned());
+        Ok(Some((entry, faults.collect())))
+    }
+}
+
+/// Event with bad optional fields.
+struct Faulty {
+    position: usize,
+    dataset: String,
+    /// `field:code` of each.
+    faults: Vec<String>,
+}
+
+/// Faults of the events of a batch.
+#[derive(Default)]
+struct Faults {
+    /// Number of events with a fault.
+    with_faults: u64,
+    counts: BTreeMap<Fault, u64>,
+}
+
+impl Faults {
+    /// Counts the faults of the events before the earliest record that Lambda redelivers.
+    fn of(faulty: &[Faulty], first_undelivered: Option<usize>) -> Self {
+        let mut faults = Self::default();
+        let end = first_undelivered.unwrap_or(usize::MAX);
+        for event in faulty.iter().filter(|event| event.position < end) {
+            faults.with_faults += 1;
+            for fault in &event.faults {
+                let (field, code) = fault.split_once(':').unwrap_or((fault, ""));
+                let [dataset, field, code] = [&event.dataset, field, code].map(str::to_owned);
+                *faults.counts.entry(Fault { dataset, field, code }).or_default() += 1;
+            }
+        }
+        faults
     }
 }

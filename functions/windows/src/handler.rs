@@ -22,7 +22,7 @@ use tributary_aws::quarantine;
 use tributary_aws::retry::Retry;
 use tributary_aws::tail::Reader;
 use tributary_aws::windows::{ItemKey, OPERATION, ShardList, WindowStore};
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_windows::Spec;
@@ -73,15 +73,14 @@ impl<S> Windows<S, Reader, Stream, DeliveryStream> {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in `pipeline.toml` is wrong.
+    /// Fails when the compiled-in configuration is invalid.
     pub fn connect(store: S, settings: Settings, sdk: &SdkConfig) -> Result<Self, ConfigError> {
-        let pipeline = PipelineConfig::from_toml(PIPELINE)?;
         Ok(Self {
             events: settings.events.producer(sdk),
             shards: Reader::new(clients::kinesis(sdk), settings.events.name),
             store,
             quarantine: quarantine::connect(settings.quarantine_delivery_stream, sdk),
-            specs: pipeline.window_specs()?,
+            specs: Configuration::shipped()?.window_specs()?,
             metrics_log: MetricsLog::new("windows", settings.metrics_namespace),
             clock: Timestamp::now,
             retry: Retry::new(OPERATION),

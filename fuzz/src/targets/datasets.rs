@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
-use tributary_datasets::{self as datasets, Dataset};
+use tributary_datasets::Dataset;
 use tributary_model::bad_row::Rejection;
 use tributary_model::event::Event;
 use tributary_model::pairs::Pairs;
 use tributary_pipeline::transform::Outcome;
 
 use super::judged::{check_event, check_rejection, with_transformer};
-use crate::bench::{now, swollen};
+use crate::bench::{CONFIGURATION, now, swollen};
 use crate::{Target, seeds};
 
 pub(super) const TARGET: Target = Target { name: "datasets", check, seeds: seeds::payloads };
@@ -18,7 +18,7 @@ pub(super) const TARGET: Target = Target { name: "datasets", check, seeds: seeds
 fn check(input: &[u8]) {
     let input = swollen(input);
     let Ok(payload) = str::from_utf8(&input) else { return };
-    for &dataset in datasets::ALL {
+    for dataset in CONFIGURATION.datasets.iter() {
         let received = judged(dataset, payload, Some(now()));
         let read = judged(dataset, payload, None);
 
@@ -40,7 +40,7 @@ fn check(input: &[u8]) {
 }
 
 fn judged<'p>(
-    dataset: &dyn Dataset,
+    dataset: &'p Dataset,
     payload: &'p str,
     received_at: Option<jiff::Timestamp>,
 ) -> Result<Event<'p>, Rejection> {

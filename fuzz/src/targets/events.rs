@@ -24,7 +24,7 @@ use tributary_testkit::{Faults, MemorySink};
 
 use super::judged::{check_on_the_wire, rules};
 use crate::bench::{
-    CapturedLog, Lines, PIPELINE_CONFIG, bad_lines, delivery_stream, failing, invoke, kinesis, now,
+    CONFIGURATION, CapturedLog, Lines, bad_lines, delivery_stream, failing, invoke, kinesis, now,
     picked, records,
 };
 use crate::{Target, seeds};
@@ -44,7 +44,7 @@ thread_local! {
     static METRICS: Metrics<MemorySink<Datum>, Lines> = Metrics {
         metrics: Producer::new(MemorySink::new(CALL, |_: &Datum| 1)).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
-        specs: PIPELINE_CONFIG.metrics.clone(),
+        specs: CONFIGURATION.pipeline.metrics.clone(),
         metrics_log: LOG.with(|log| log.metrics_log("metrics")),
         clock: now,
     };
@@ -154,7 +154,7 @@ fn counts_match(events: usize, bad: usize) {
 
 /// Asserts that each reading is counted once in each metric of its dataset.
 fn events_add_up(data: &[Datum], events: &[Event<'_>]) {
-    for spec in &PIPELINE_CONFIG.metrics {
+    for spec in &CONFIGURATION.pipeline.metrics {
         let counted = |event: &&Event<'_>| {
             event.kind == Kind::Reading
                 && event.dataset == spec.dataset
@@ -162,7 +162,7 @@ fn events_add_up(data: &[Datum], events: &[Event<'_>]) {
         };
         let expected = events.iter().filter(counted).count();
         let data = data.iter().filter(|it| it.name == spec.name);
-        let same = PIPELINE_CONFIG.metrics.iter().filter(|it| it.name == spec.name).count();
+        let same = CONFIGURATION.pipeline.metrics.iter().filter(|it| it.name == spec.name).count();
         let counts: f64 = data.flat_map(|datum| &datum.counts).sum();
         if same == 1 {
             // The sum of no values is -0.

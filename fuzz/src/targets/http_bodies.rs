@@ -8,10 +8,9 @@ use flate2::write::GzEncoder;
 use fn_ingest_http::body::{self, Encoding, Format, Item, MAX_ITEMS};
 use serde::de::IgnoredAny;
 use serde_json::json;
-use tributary_datasets as datasets;
 
 use super::http_requests::{Answered, asked};
-use crate::bench::{failing, picked, swollen};
+use crate::bench::{CONFIGURATION, failing, picked, swollen};
 use crate::{Target, seeds};
 
 pub(super) const TARGET: Target = Target { name: "http-bodies", check, seeds: seeds::http_bodies };
@@ -73,7 +72,7 @@ fn is_between(bytes: &[u8], format: Format) -> bool {
 }
 
 fn request(choice: u8, format: Format, body: &str) -> String {
-    let dataset = datasets::ALL[usize::from(choice & 3) % datasets::ALL.len()].name();
+    let dataset = CONFIGURATION.datasets.iter().nth(usize::from(choice & 3)).unwrap().name();
     let kind = match format {
         Format::Json => "application/json",
         Format::Lines => "application/x-ndjson",

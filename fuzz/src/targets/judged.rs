@@ -6,32 +6,29 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::sns;
-use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
-use tributary_datasets as datasets;
 use tributary_model::bad_row::Rejection;
 use tributary_model::event::{Event, Kind};
 use tributary_pipeline::transform::{Outcome, Transformer, read_raw};
 use tributary_rules::Rules;
 
-use crate::bench::transformer;
+use crate::bench::{CONFIGURATION, transformer};
 
 /// Maximum length of a message: a person reads it, with the bytes of the row beside it.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
 thread_local! {
-    static TRANSFORMER: Transformer = transformer();
+    static TRANSFORMER: &'static Transformer = Box::leak(Box::new(transformer()));
     static RULES: OnceCell<Rules> = const { OnceCell::new() };
 }
 
 /// Returns the deployed rules, with the limit of their sender.
 pub(super) fn rules() -> Rules {
-    let rules = PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS).unwrap());
-    rules.unwrap().with_max_message_bytes(sns::MAX_MESSAGE_BYTES)
+    CONFIGURATION.rules().unwrap().with_max_message_bytes(sns::MAX_MESSAGE_BYTES)
 }
 
 /// Runs a function with the deployed transformer.
-pub(super) fn with_transformer<T>(run: impl FnOnce(&Transformer) -> T) -> T {
-    TRANSFORMER.with(run)
+pub(super) fn with_transformer<T>(run: impl FnOnce(&'static Transformer) -> T) -> T {
+    TRANSFORMER.with(|transformer| run(transformer))
 }
 
 /// Transforms a raw record into the text of an event or a rejection, and asserts their properties.
@@ -58,7 +55,7 @@ pub(super) fn check_rejection(rejection: &Rejection) {
 /// Asserts that an event from `transform` meets the contract.
 pub(super) fn check_event(event: &Event<'_>) {
     assert_eq!(event.kind, Kind::Reading);
-    assert!(datasets::by_name(&event.dataset).is_some(), "{}", event.dataset);
+    assert!(CONFIGURATION.datasets.by_name(&event.dataset).is_some(), "{}", event.dataset);
     let is_hex = |id: &str| id.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
     assert!(event.event_id.len() == 32 && is_hex(&event.event_id), "{}", event.event_id);
     assert!(!event.entity.is_empty(), "the entity is not empty");
@@ -75,7 +72,7 @@ pub(super) fn check_event(event: &Event<'_>) {
         assert!((-90.0..=90.0).contains(&place.lat) && (-180.0..=180.0).contains(&place.lon));
         assert!(place.cell.len() == 15 && is_hex(&place.cell), "{}", place.cell);
     }
-    let dataset = datasets::by_name(&event.dataset);
+    let dataset = CONFIGURATION.datasets.by_name(&event.dataset);
     let strange = dataset.and_then(|dataset| dataset.fields().mismatch(event));
     assert_eq!(strange, None, "an event has what its dataset declares");
     check_on_the_wire(event);

@@ -15,7 +15,8 @@ use tributary_model::pairs::Pairs;
 use tributary_pipeline::transform::read_raw;
 
 use crate::bench::{
-    CapturedLog, Lines, Records, bad_lines, delivery_stream, failing, invoke, now, picked, stream,
+    CONFIGURATION, CapturedLog, Lines, Records, bad_lines, delivery_stream, failing, invoke, now,
+    picked, stream,
 };
 use crate::{Target, seeds};
 
@@ -29,7 +30,8 @@ thread_local! {
     static INGEST: Ingest = IngestKafka {
         raw: Producer::new(stream()).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
-        topics: Topics::parse("prod.crashes=accidents").unwrap(),
+        datasets: CONFIGURATION.datasets.clone(),
+        topics: Topics::parse("prod.crashes=accidents", &CONFIGURATION.datasets).unwrap(),
         metrics_log: LOG.with(|log| log.metrics_log("ingest-kafka")),
         clock: now,
     };

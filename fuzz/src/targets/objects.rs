@@ -13,7 +13,6 @@ use serde_json::json;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
-use tributary_datasets as datasets;
 use tributary_datasets::ingest::{Feed, Step};
 use tributary_model::bad_row::Code;
 use tributary_pipeline::transform::read_raw;
@@ -22,7 +21,8 @@ use tributary_testkit::MemoryQueue;
 
 use super::judged::check_rejection;
 use crate::bench::{
-    CapturedLog, Lines, Records, bad_lines, delivery_stream, invoke, now, picked, stream,
+    CONFIGURATION, CapturedLog, Lines, Records, bad_lines, delivery_stream, invoke, now, picked,
+    stream,
 };
 use crate::{Target, seeds};
 
@@ -40,6 +40,7 @@ thread_local! {
         raw: Producer::new(stream()).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         queue: MemoryQueue::default(),
+        datasets: CONFIGURATION.datasets.clone(),
         limits: Limits::default(),
         segment_bytes: SEGMENT,
         metrics_log: LOG.with(|log| log.metrics_log("ingest-s3")),
@@ -103,8 +104,9 @@ fn at(position: Position) -> String {
 
 /// Returns the expected results of the object, read at once.
 fn rows_of(key: &str, object: &[u8]) -> Vec<Expected> {
-    let dataset = key.split_once('/').and_then(|(folder, _)| datasets::by_name(folder));
-    let mut feed = Feed::new(dataset, Limits::default()).named(key);
+    let datasets = &CONFIGURATION.datasets;
+    let dataset = key.split_once('/').and_then(|(folder, _)| datasets.by_name(folder)).cloned();
+    let mut feed = Feed::new(datasets, dataset, Limits::default()).named(key);
     feed.push(object);
     feed.finish();
     let mut rows = Vec::new();

@@ -2,12 +2,11 @@
 
 use fn_ingest_s3::message::{Task, continuation, tasks};
 use serde_json::{Value, json};
-use tributary_datasets::Dataset;
 use tributary_model::bad_row::Code;
 use tributary_rows::Position;
 
 use super::judged::check_rejection;
-use crate::bench::picked;
+use crate::bench::{CONFIGURATION, picked};
 use crate::{Target, seeds};
 
 pub(super) const TARGET: Target =
@@ -15,7 +14,7 @@ pub(super) const TARGET: Target =
 
 fn check(input: &[u8]) {
     let Ok(body) = str::from_utf8(input) else { return };
-    let asked = tasks(body);
+    let asked = tasks(body, &CONFIGURATION.datasets);
     if let [Err(rejection)] = &asked[..]
         && rejection.code == Code::InvalidJson
     {
@@ -37,7 +36,8 @@ fn check(input: &[u8]) {
 
     // The message reads the same when rewritten, and one more object is one more.
     let Some(records) = value["Records"].as_array() else { return };
-    let again: Vec<_> = tasks(&value.to_string()).into_iter().map(known).collect();
+    let again: Vec<_> =
+        tasks(&value.to_string(), &CONFIGURATION.datasets).into_iter().map(known).collect();
     let asked: Vec<_> = asked.into_iter().map(known).collect();
     assert_eq!(again, asked);
     if value["tributary"].is_string() || value["Event"].is_string() {
@@ -46,7 +46,7 @@ fn check(input: &[u8]) {
     let good = json!({"eventName": "ObjectCreated:Put",
         "s3": {"bucket": {"name": "b"}, "object": {"key": "flood/good.csv"}}});
     let records: Vec<_> = records.iter().chain([&good]).collect();
-    let more = tasks(&json!({ "Records": records }).to_string());
+    let more = tasks(&json!({ "Records": records }).to_string(), &CONFIGURATION.datasets);
     let more: Vec<_> = more.into_iter().map(known).collect();
     assert_eq!(more[..more.len() - 1], asked);
     assert!(more.last().unwrap().as_ref().is_ok_and(|it| it.contains("flood/good.csv")));
@@ -54,13 +54,13 @@ fn check(input: &[u8]) {
 
 fn known(task: Result<Task, tributary_model::bad_row::Rejection>) -> Result<String, Code> {
     let task = task.map_err(|rejection| rejection.code)?;
-    let dataset = task.dataset.map(Dataset::name);
+    let dataset = task.dataset.as_ref().map(|dataset| dataset.name());
     Ok(format!("{:?} {dataset:?} {:?}", task.object, task.start))
 }
 
 fn the_rest_is_read_back(task: &Task, position: Position) {
     let body = continuation(task, position);
-    let mut read = tasks(&body);
+    let mut read = tasks(&body, &CONFIGURATION.datasets);
     assert_eq!(read.len(), 1);
     let start = (position.offset > 0).then_some(position);
     let expected = Task { start, ..task.clone() };

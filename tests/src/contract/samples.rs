@@ -31,6 +31,7 @@ pub fn event() -> Result<Value, serde_json::Error> {
         measures,
         attributes,
         tags: vec!["night".into()],
+        faults: vec!["humidity_pct:out_of_range".into()],
         window: Some(WindowSpan {
             spec: "accidents-1h".into(),
             start: Timestamp::UNIX_EPOCH,

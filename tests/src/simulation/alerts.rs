@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_config::{ALERTS, AlertsConfig};
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
 use tributary_rules::no_data::WatchedEntity;
@@ -19,6 +19,7 @@ use tributary_testkit::{Fault, clock};
 use tributary_windows::Spec;
 
 use super::oracle::Verdict;
+use super::world::configuration;
 
 /// Rules beside the shipped ones. They make:
 ///
@@ -112,7 +113,7 @@ pub(super) fn no_data_alerts_are_sent(store: &SimAlertState) -> bool {
 
 /// Returns the rules of a simulation.
 pub(super) fn rules() -> Result<Rules, ConfigError> {
-    PipelineConfig::default().rules(&AlertsConfig::from_toml(&format!("{ALERTS}\n{MORE}"))?)
+    configuration()?.rules_of(&AlertsConfig::from_toml(&format!("{ALERTS}\n{MORE}"))?)
 }
 
 /// Ids of the alerts that must be sent, and of those that may be: if a window matched a rule and

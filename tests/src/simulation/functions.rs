@@ -38,7 +38,7 @@ use tributary_testkit::{Faults, clock};
 use super::alerts::{Invocations, rules};
 use super::plan::Plan;
 use super::windows::specs;
-use super::world::pipeline;
+use super::world::configuration;
 
 type WindowsInMemory = Windows<SimWindows, SimShards, SimSink<SimStream>, SimSink<SimDelivery>>;
 
@@ -135,7 +135,7 @@ impl Parts<'_> {
     }
 
     pub(super) fn functions(&self) -> Result<Functions, ConfigError> {
-        let pipeline = pipeline()?;
+        let configuration = configuration()?;
         let ingest_s3 = Rc::new(IngestS3 {
             objects: SimObjects::new(self.source.clone(), self.faults.clone()),
             raw: Producer::new(Aggregating::new(self.sink(&self.raw), self.plan.aggregates))
@@ -143,6 +143,7 @@ impl Parts<'_> {
                 .with_order(self.plan.order),
             quarantine: self.producer(&self.quarantine),
             queue: self.queue.clone(),
+            datasets: configuration.datasets.clone(),
             limits: Limits::default(),
             segment_bytes: self.plan.segment_bytes,
             metrics_log: self.metrics_log("ingest-s3"),
@@ -150,13 +151,14 @@ impl Parts<'_> {
         });
         let ingest_http = Rc::new(IngestHttp {
             raw: self.producer(&self.raw),
-            transformer: pipeline.transformer()?,
+            transformer: configuration.transformer()?,
             metrics_log: self.metrics_log("ingest-http"),
             clock: clock::now,
         });
         let ingest_kafka = Rc::new(IngestKafka {
             raw: self.producer(&self.raw),
             quarantine: self.producer(&self.quarantine),
+            datasets: configuration.datasets.clone(),
             topics: Topics::default(),
             metrics_log: self.metrics_log("ingest-kafka"),
             clock: clock::now,
@@ -164,14 +166,14 @@ impl Parts<'_> {
         let transform = Rc::new(Transform {
             events: self.producer(&self.events),
             quarantine: self.producer(&self.quarantine),
-            transformer: pipeline.transformer()?,
+            transformer: configuration.transformer()?,
             metrics_log: self.metrics_log("transform"),
             clock: clock::now,
         });
         let metrics = Rc::new(Metrics {
             metrics: self.producer(&self.metrics),
             quarantine: self.producer(&self.quarantine),
-            specs: pipeline.metrics,
+            specs: configuration.metrics()?,
             metrics_log: self.metrics_log("metrics"),
             clock: clock::now,
         });

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tributary_datagen::random::Sequence;
 use tributary_datagen::{FeedKind, Rates, Settings, Simulation};
-use tributary_datasets as datasets;
 use tributary_pipeline::transform::{Outcome, Transformer};
 use tributary_testkit::clock;
 
@@ -114,7 +113,7 @@ fn corrupt(line: &mut Vec<u8>, way: usize) {
 pub(super) fn expected(transformer: &Transformer, dataset: &str, line: &[u8]) -> Expected {
     let of_text = |text: &str| {
         serde_json::from_str::<serde_json::Map<String, Value>>(text).ok()?;
-        let dataset = datasets::by_name(dataset)?;
+        let dataset = transformer.datasets().by_name(dataset)?;
         match transformer.payload(dataset, text, None) {
             Ok(Outcome::Event(event)) => {
                 let event_id = event.event_id.clone().into_owned();
@@ -150,14 +149,15 @@ pub(super) fn json_lines(rows: &[Row]) -> (Vec<u8>, BTreeMap<u64, Row>) {
 
 #[cfg(test)]
 mod tests {
-    use tributary_config::{PIPELINE, PipelineConfig};
+    use tributary_config::Configuration;
 
     use super::*;
 
     #[test]
     fn rows_cover_datasets_and_results() {
-        let pipeline = PipelineConfig::from_toml(PIPELINE).unwrap_or_default();
-        let Ok(transformer) = pipeline.transformer() else { unreachable!() };
+        let configuration = Configuration::shipped();
+        let transformer =
+            configuration.and_then(|it| it.transformer()).unwrap_or_else(|_| unreachable!());
         let mut rows = Rows::new(7, 0.3, 0.1);
         let mut seen: BTreeMap<_, [usize; 2]> = BTreeMap::new();
         for row in (0..100).flat_map(|_| rows.take(10)) {

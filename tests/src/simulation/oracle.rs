@@ -12,7 +12,7 @@ use tributary_model::raw::RawRecord;
 use super::alerts::{self, Due};
 use super::input::{Expected, expected, without_receipt};
 use super::windows;
-use super::world::{World, pipeline};
+use super::world::{World, configuration};
 
 /// Findings of the oracle.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +57,7 @@ impl Verdict {
     /// When the compiled-in configuration is wrong.
     pub(super) fn of(world: &World) -> Result<Self, ConfigError> {
         let mut verdict = Self::default();
-        let transformer = pipeline()?.transformer()?;
+        let transformer = configuration()?.transformer()?;
         let found = verdict.found(world);
         let accepted = world.lock();
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tributary_aws::windows::{Item, ItemKey};
-use tributary_config::PipelineConfig;
+use tributary_config::Configuration;
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
 use tributary_testkit::clock;
@@ -13,7 +13,7 @@ use tributary_testkit::service::SimWindows;
 use tributary_windows::{Phase, Spec, TimeBasis, Window};
 
 use super::oracle::{Found, Verdict};
-use super::world::{World, pipeline};
+use super::world::{World, configuration};
 
 /// Windows that overlap and close early, so that many readings are late and many windows are
 /// revised.
@@ -36,9 +36,10 @@ const TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 
 /// Returns the shipped window specs and the one above.
 pub(super) fn specs() -> Result<Vec<Spec>, ConfigError> {
-    let mut config = pipeline()?;
-    config.windows.extend(PipelineConfig::from_toml(OVERLAPPING)?.windows);
-    config.window_specs()
+    let mut configuration = configuration()?;
+    let more = Configuration::with_pipeline(OVERLAPPING)?;
+    configuration.pipeline.windows.extend(more.pipeline.windows);
+    configuration.window_specs()
 }
 
 /// Returns true when no window is overdue to be closed, emitted or marked as emitted.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::config_error::ConfigError;
 use tributary_testkit::lambda::Lambda;
 use tributary_testkit::mapping::Reported;
@@ -79,8 +79,8 @@ pub(super) struct Accepted {
 }
 
 /// Returns the configuration that is compiled into the functions.
-pub(super) fn pipeline() -> Result<PipelineConfig, ConfigError> {
-    PipelineConfig::from_toml(PIPELINE)
+pub(super) fn configuration() -> Result<Configuration, ConfigError> {
+    Configuration::shipped()
 }
 
 impl World {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tributary_config::PipelineConfig;
-use tributary_datasets as datasets;
 use tributary_datasets::ingest::{Feed, SourceName, Step};
 use tributary_model::bad_row::{BadRow, Origin};
 use tributary_model::raw::RawRecordWriter;
 use tributary_pipeline::transform::{Outcome, read_raw};
 use tributary_rows::Limits;
+
+use crate::support::{shipped, transformer};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 
@@ -49,8 +49,10 @@ impl Ingested {
 fn take(dataset: &str, bytes: &[u8], piece: usize) -> Ingested {
     let source = SourceName::s3("b", "folder/f.csv", Some("v1"), None);
     let writer = RawRecordWriter::new(dataset);
-    let transformer = PipelineConfig::default().transformer().unwrap();
-    let mut feed = Feed::new(datasets::by_name(dataset), Limits::default());
+    let transformer = transformer();
+    let datasets = &shipped().datasets;
+    let own = datasets.by_name(dataset).cloned();
+    let mut feed = Feed::new(datasets, own, Limits::default());
     let mut pieces = bytes.chunks(piece.max(1));
     let mut ingested = Ingested::default();
     loop {
@@ -145,7 +147,7 @@ proptest! {
 
     #[test]
     fn any_bytes_balance_and_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
-        for dataset in datasets::ALL {
+        for dataset in shipped().datasets.iter() {
             prop_assert!(take(dataset.name(), &bytes, 64).is_balanced());
         }
     }
@@ -169,7 +171,7 @@ proptest! {
     #[test]
     fn any_stream_record_is_event_or_rejection(data in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(raw) = read_raw(&data) {
-            let transformer = PipelineConfig::default().transformer().unwrap();
+            let transformer = transformer();
             let _ = transformer.record(&raw);
         }
     }
@@ -184,8 +186,8 @@ proptest! {
     {
         let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         let payload = format!("{{{}}}", fields.join(","));
-        let transformer = PipelineConfig::default().transformer().unwrap();
-        let _ = transformer.payload(datasets::by_name("accidents").unwrap(), &payload, None);
+        let accidents = shipped().datasets.by_name("accidents").unwrap();
+        let _ = transformer().payload(accidents, &payload, None);
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a topic to events, through the deployed handlers, over AWS in memory.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use fn_ingest_kafka::config::Topics;
 use fn_ingest_kafka::handler::IngestKafka;
@@ -11,10 +12,10 @@ use serde_json::{Value, json};
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
-use tributary_datasets as datasets;
+use tributary_datasets::Dataset;
 use tributary_pipeline::transform::Outcome;
 
-use crate::support::{bad_rows, minute, stream, transformer};
+use crate::support::{bad_rows, minute, shipped, stream, transformer};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/datasets");
 
@@ -28,12 +29,12 @@ fn base64(bytes: &[u8]) -> String {
 
 /// Returns the good rows of each dataset that has some as JSON.
 fn feeds() -> Vec<(&'static str, Vec<String>)> {
-    let feed = |dataset: &&dyn datasets::Dataset| {
+    let feed = |dataset: &'static Arc<Dataset>| {
         let rows = std::fs::read_to_string(format!("{FIXTURES}/{}/valid.jsonl", dataset.name()));
         let rows = rows.ok()?.lines().map(str::to_owned).collect();
         Some((dataset.name(), rows))
     };
-    datasets::ALL.iter().filter_map(feed).collect()
+    shipped().datasets.iter().filter_map(feed).collect()
 }
 
 /// Returns one batch of the topics `prod.<dataset>`, each with a tombstone, rows spread over
@@ -71,7 +72,8 @@ async fn topic_rows_become_the_same_events() {
     let ingest = IngestKafka {
         raw: stream(),
         quarantine: bad_rows(),
-        topics: Topics::parse(&names.join(",")).unwrap_or_default(),
+        datasets: shipped().datasets.clone(),
+        topics: Topics::parse(&names.join(","), &shipped().datasets).unwrap(),
         metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: now,
     };
@@ -100,7 +102,7 @@ async fn topic_rows_become_the_same_events() {
     let mut expected = BTreeSet::new();
     for (name, rows) in &feeds {
         for row in rows {
-            let dataset = datasets::by_name(name).unwrap();
+            let dataset = shipped().datasets.by_name(name).unwrap();
             if let Outcome::Event(event) = transformer.payload(dataset, row, Some(now())).unwrap() {
                 expected.insert(json!(event.event_id).to_string());
             }

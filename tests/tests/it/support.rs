@@ -1,5 +1,6 @@
 //! Assertions over checks, and sinks in memory.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use system_tests::contract::template::Template;
@@ -8,7 +9,7 @@ use tributary_aws::firehose;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_pipeline::transform::Transformer;
 use tributary_testkit::MemorySink;
 
@@ -40,6 +41,11 @@ pub(crate) fn bad_rows() -> Producer<MemorySink<Vec<u8>>> {
     Producer::new(MemorySink::new(firehose::LIMITS, Vec::len))
 }
 
+pub(crate) fn shipped() -> &'static Configuration {
+    static SHIPPED: LazyLock<Configuration> = LazyLock::new(|| Configuration::shipped().unwrap());
+    &SHIPPED
+}
+
 pub(crate) fn transformer() -> Transformer {
-    PipelineConfig::from_toml(PIPELINE).unwrap().transformer().unwrap()
+    shipped().transformer().unwrap()
 }

@@ -6,11 +6,12 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use tributary_aws::bucket::Bucket;
 use tributary_aws::clients::{self, SdkConfig};
-use tributary_datasets as datasets;
+use tributary_datasets::Datasets;
 use tributary_model::bad_row::Code;
 use tributary_operate::quarantine::QuarantinedRow;
 
 use super::layer::Layer;
+use crate::configuration::ConfigArguments;
 use crate::stack::Stack;
 use crate::units;
 
@@ -52,6 +53,9 @@ pub(super) struct RowFilter {
     /// Only rows rejected before: a time, or a duration before now such as 2h
     #[arg(long, value_name = "WHEN", value_parser = units::moment, allow_hyphen_values = true)]
     pub until: Option<Timestamp>,
+
+    #[command(flatten)]
+    pub configuration: ConfigArguments,
 
     /// Only the row with this record id; can be repeated
     #[arg(long = "record-id", value_name = "ID")]
@@ -107,9 +111,13 @@ impl RowFilter {
 
     /// Returns the filter's dataset if it neither exists nor occurs in `found`: likely a typing
     /// mistake.
-    pub(super) fn unknown_dataset(&self, found: &BTreeSet<&str>) -> Option<&str> {
+    pub(super) fn unknown_dataset(
+        &self,
+        datasets: &Datasets,
+        found: &BTreeSet<&str>,
+    ) -> Option<&str> {
         let dataset = self.dataset.as_deref()?;
-        let is_known = datasets::by_name(dataset).is_some() || found.contains(dataset);
+        let is_known = datasets.by_name(dataset).is_some() || found.contains(dataset);
         (!is_known).then_some(dataset)
     }
 

@@ -7,7 +7,6 @@ use anyhow::{Result, bail};
 use indicatif::HumanCount;
 use jiff::Timestamp;
 use serde::Serialize;
-use tributary_datasets as datasets;
 use tributary_model::time::{as_millis, millis};
 use tributary_operate::quarantine::QuarantinedRow;
 
@@ -97,11 +96,12 @@ impl Index {
         }
         drop(progress);
         index.unreadable = unreadable.count;
+        let datasets = filter.configuration.load()?.datasets;
         let of: BTreeSet<_> = index.kinds.iter().filter_map(|it| it.dataset.as_deref()).collect();
-        if let Some(name) = filter.unknown_dataset(&of) {
+        if let Some(name) = filter.unknown_dataset(&datasets, &of) {
             eprint_line(&format!(
                 "tributary: {name:?} is no dataset, and no row is of it; there are {}",
-                datasets::names()
+                datasets.names()
             ));
         }
         let found: BTreeSet<_> = index.rows.keys().map(String::as_str).collect();

@@ -14,8 +14,6 @@ use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::kinesis::{MAX_ENTRIES, Stream, StreamRecord};
 use tributary_aws::producer::{Outbound, Producer};
-use tributary_config::{PIPELINE, PipelineConfig};
-use tributary_datasets as datasets;
 use tributary_operate::quarantine::{
     Fixes, NotReplayable, QuarantinedRow, RebuiltRecord, Repair, ReplayVerdict, Replayer,
     SourceKind,
@@ -26,6 +24,7 @@ use super::headers::Headers;
 use super::index::{Index, Selected};
 use super::layer::{Layer, Mark, State};
 use super::outcome::Outcome;
+use crate::configuration::named;
 use crate::output::{Lines, check_distinct, is_stdout};
 use crate::progress::Progress;
 use crate::stop::Stop;
@@ -299,12 +298,9 @@ impl Replay<'_> {
 }
 
 fn replayer(arguments: &Arguments) -> Result<Replayer> {
-    let transformer = PipelineConfig::from_toml(PIPELINE)?.transformer()?;
+    let transformer = arguments.filter.configuration.load()?.transformer()?;
     let fixes = Fixes::compile(arguments.row.as_deref(), &arguments.sets)?;
-    let named = |name: &str| {
-        datasets::by_name(name)
-            .with_context(|| format!("--as: {name:?} is none of {}", datasets::names()))
-    };
+    let named = |name: &str| named(transformer.datasets(), name).context("--as");
     let dataset = arguments.dataset_if_none.as_deref().map(named).transpose()?;
     Ok(Replayer { fixes, dataset, ..Replayer::new(transformer, arguments.max_record_bytes) })
 }

@@ -6,21 +6,22 @@ mod input;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use tributary_datasets::Dataset;
 use tributary_datasets::ingest::{FeedRow, SourceName};
+use tributary_datasets::{Dataset, Datasets};
 use tributary_rows::Position;
 
 use self::checkpoint::Checkpoint;
 use self::input::{Input, Place};
+use crate::configuration::{ConfigArguments, named};
 use crate::output::{check_distinct, eprint_line, is_stdout};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
 use crate::rows::{Flow, Found, read_rows};
-use crate::run::named;
 use crate::stop::Stop;
 use crate::summary::{self, Format, Summary};
 use crate::target::{Item, Origin, SendResult, Target, TargetName, To};
@@ -47,6 +48,9 @@ pub(crate) struct Arguments {
     /// Dataset of the files [default: detected from each header]
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
+
+    #[command(flatten)]
+    configuration: ConfigArguments,
 
     /// Speed of the rows' own times as a multiple of real time, such as 60x [default: unlimited]
     #[arg(long, value_name = "X", value_parser = units::speed)]
@@ -88,7 +92,8 @@ struct Replay<'a> {
     arguments: &'a Arguments,
     /// Place of each file; an object is pinned to a version.
     places: Vec<Place>,
-    dataset: Option<&'static dyn Dataset>,
+    datasets: Datasets,
+    dataset: Option<Arc<Dataset>>,
     target: Box<dyn Target>,
     pace: Pace,
     progress: FeedProgress,
@@ -103,7 +108,8 @@ struct Replay<'a> {
 
 /// Replays until the files or the limit end, or a signal stops it.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let dataset = arguments.dataset.as_deref().map(named).transpose()?;
+    let datasets = arguments.configuration.load()?.datasets;
+    let dataset = arguments.dataset.as_deref().map(|name| named(&datasets, name)).transpose()?;
     if arguments.files.iter().any(|file| is_stdout(file))
         && (arguments.again || arguments.checkpoint.is_some() || arguments.files.len() > 1)
     {
@@ -131,6 +137,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut replay = Replay {
         arguments,
         places,
+        datasets,
         dataset,
         progress: FeedProgress::new(arguments.limit, target.as_ref(), &stop),
         target,
@@ -186,7 +193,8 @@ impl Replay<'_> {
         let from = Position { offset: self.at.offset, row: self.at.row };
         let resume = (from.row > 1).then_some((from, Input::seek as fn(&mut _, _) -> _));
         let source = place.source();
-        read_rows(&name, self.dataset, input, resume, |found| match found {
+        let datasets = self.datasets.clone();
+        read_rows(&name, &datasets, self.dataset.clone(), input, resume, |found| match found {
             Found::Bytes(_) => Ok(Flow::Continue(())),
             Found::Row(row) => self.row(&row, &source),
             Found::Bad(position, rejection, ..) => {
@@ -288,7 +296,7 @@ impl Replay<'_> {
 }
 
 /// Returns the event time of a row according to its dataset; `None` if the row is not an event.
-fn event_time_ms(dataset: &dyn Dataset, payload: &[u8]) -> Option<i64> {
+fn event_time_ms(dataset: &Dataset, payload: &[u8]) -> Option<i64> {
     let payload = str::from_utf8(payload).ok()?;
     let event = dataset.event(payload, None).ok()?;
     Some(event.event_time.as_millisecond())

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::HumanCount;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_datasets::Dataset;
 use tributary_model::event::{Event, Kind};
 use tributary_model::id::Id;
@@ -18,11 +18,11 @@ use tributary_pipeline::transform::{Outcome, Transformer};
 use tributary_rules::evaluator::{Firing, RuleEvaluator};
 use tributary_rules::{Rules, Severity};
 
+use crate::configuration::{ConfigArguments, named};
 use crate::offline::Windows;
 use crate::output::print_line;
 use crate::progress::Progress;
 use crate::rows::{self, Flow, Found, read_rows};
-use crate::run::named;
 use crate::summary::Format;
 use crate::table::{shown, table};
 
@@ -35,7 +35,10 @@ pub(crate) struct Arguments {
     /// input
     file: PathBuf,
 
-    /// File of rules [default: the compiled-in rules]
+    #[command(flatten)]
+    configuration: ConfigArguments,
+
+    /// File of rules [default: alerts.toml of the configuration]
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 
@@ -114,12 +117,13 @@ struct Backtest<'r> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (rules_file, text) = super::read(arguments.rules.as_deref())?;
-    let pipeline = PipelineConfig::from_toml(PIPELINE)?;
+    let (rules_file, text) = super::read(arguments.rules.as_deref(), &arguments.configuration)?;
+    let pipeline = arguments.configuration.load()?;
     let Some(rules) = super::usable(&pipeline, &rules_file, &text, arguments.format)? else {
         return Ok(ExitCode::FAILURE);
     };
-    let dataset = arguments.dataset.as_deref().map(named).transpose()?;
+    let datasets = &pipeline.datasets;
+    let dataset = arguments.dataset.as_deref().map(|name| named(datasets, name)).transpose()?;
     let mut specs = pipeline.window_specs()?;
     let evaluator = RuleEvaluator::new(&rules, &specs);
     specs.retain(|spec| rules.iter().any(|rule| rule.spec.window.as_ref() == Some(&spec.id)));
@@ -193,13 +197,13 @@ impl Backtest<'_> {
         &mut self,
         input: impl Read,
         path: &Path,
-        dataset: Option<&'static dyn Dataset>,
+        dataset: Option<Arc<Dataset>>,
         transformer: &Transformer,
     ) -> Result<()> {
         let length = path.metadata().ok().filter(std::fs::Metadata::is_file);
         let mut progress = Progress::of_bytes(length.map(|metadata| metadata.len()));
         let mut payload = Vec::new();
-        read_rows(&path.to_string_lossy(), dataset, input, None, |found| {
+        read_rows(&path.to_string_lossy(), transformer.datasets(), dataset, input, None, |found| {
             match found {
                 Found::Bytes(bytes) => progress.read(bytes, self.seen.events),
                 Found::Row(row) => {

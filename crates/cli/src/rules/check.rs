@@ -6,18 +6,21 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_rules::check::{Checked, Finding, Level};
 use tributary_rules::examples::Expectation;
 
 use super::EXAMPLES;
+use crate::configuration::ConfigArguments;
 use crate::output::print_line;
 use crate::summary::Format;
 use crate::table::plain;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// File of rules [default: the compiled-in rules]
+    #[command(flatten)]
+    configuration: ConfigArguments,
+
+    /// File of rules [default: alerts.toml of the configuration]
     file: Option<PathBuf>,
 
     /// Folder of the examples, with a folder per rule [default: fixtures/rules/shipped if it
@@ -41,8 +44,8 @@ struct Summary<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (name, text) = super::read(arguments.file.as_deref())?;
-    let mut checked = PipelineConfig::from_toml(PIPELINE)?.check_rules(&text);
+    let (name, text) = super::read(arguments.file.as_deref(), &arguments.configuration)?;
+    let mut checked = arguments.configuration.load()?.check_rules(&text);
     let folder = arguments.examples.as_deref().unwrap_or(Path::new(EXAMPLES));
     let has_examples = folder.is_dir();
     if has_examples {

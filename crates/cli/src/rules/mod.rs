@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_config::{ALERTS_FILE, AlertsConfig, Configuration};
 use tributary_rules::Rules;
 
+use crate::configuration::ConfigArguments;
 use crate::summary::Format;
 
 /// Default folder of the examples, relative to the working directory.
@@ -43,9 +44,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-/// Reads a file of rules and returns its name and text; without a file, the compiled-in rules.
-fn read(file: Option<&Path>) -> Result<(String, String)> {
-    let Some(file) = file else { return Ok(("config/alerts.toml".to_owned(), ALERTS.to_owned())) };
+/// Reads a file of rules and returns its name and text; without a file, those of the configuration.
+fn read(file: Option<&Path>, configuration: &ConfigArguments) -> Result<(String, String)> {
+    let Some(file) = file else {
+        let text = configuration.bundle()?.text(ALERTS_FILE).to_owned();
+        return Ok((configuration.path_of(ALERTS_FILE), text));
+    };
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).with_context(|| format!("{name} cannot be read"))?;
     Ok((name, text))
@@ -53,17 +57,17 @@ fn read(file: Option<&Path>) -> Result<(String, String)> {
 
 /// Compiles the rules of a file. If any is wrong, prints the findings and returns `None`.
 fn usable(
-    pipeline: &PipelineConfig,
+    configuration: &Configuration,
     name: &str,
     text: &str,
     format: Format,
 ) -> Result<Option<Rules>> {
-    let checked = pipeline.check_rules(text);
+    let checked = configuration.check_rules(text);
     if !checked.is_usable() {
         check::report(name, &checked, format)?;
         return Ok(None);
     }
-    Ok(Some(pipeline.rules(&AlertsConfig::from_toml(text)?)?))
+    Ok(Some(configuration.rules_of(&AlertsConfig::from_toml(text)?)?))
 }
 
 /// Lists the example files of a rule, sorted; empty if the rule has no folder.

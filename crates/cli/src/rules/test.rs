@@ -5,18 +5,21 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use tributary_config::{PIPELINE, PipelineConfig};
 use tributary_rules::Rules;
 use tributary_rules::examples::{Examples, Expectation};
 
 use super::EXAMPLES;
+use crate::configuration::ConfigArguments;
 use crate::output::print_line;
 use crate::summary::Format;
 use crate::table;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// File of rules [default: the compiled-in rules]
+    #[command(flatten)]
+    configuration: ConfigArguments,
+
+    /// File of rules [default: alerts.toml of the configuration]
     file: Option<PathBuf>,
 
     /// Folder of the examples, with a folder per rule
@@ -56,8 +59,8 @@ struct Summary<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (name, text) = super::read(arguments.file.as_deref())?;
-    let pipeline = PipelineConfig::from_toml(PIPELINE)?;
+    let (name, text) = super::read(arguments.file.as_deref(), &arguments.configuration)?;
+    let pipeline = arguments.configuration.load()?;
     let Some(rules) = super::usable(&pipeline, &name, &text, arguments.format)? else {
         return Ok(ExitCode::FAILURE);
     };

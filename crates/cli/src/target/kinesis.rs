@@ -44,7 +44,7 @@ type Batch = Vec<Outbound<StreamRecord>>;
 pub(crate) struct KinesisTarget {
     gathered: Vec<Gathered>,
     lanes: Lanes<Batch>,
-    writer: Option<(&'static str, RawRecordWriter)>,
+    writer: Option<(String, RawRecordWriter)>,
     received_at: String,
     taken: u64,
 }
@@ -78,8 +78,10 @@ impl KinesisTarget {
         }
         self.taken += 1;
         let writer = match &mut self.writer {
-            Some((dataset, writer)) if *dataset == item.dataset => writer,
-            other => &mut other.insert((item.dataset, RawRecordWriter::new(item.dataset))).1,
+            Some((dataset, writer)) if dataset == item.dataset => writer,
+            other => {
+                &mut other.insert((item.dataset.to_owned(), RawRecordWriter::new(item.dataset))).1
+            }
         };
         let record_id = item.record_id();
         let data = writer.write(&record_id, &item.source(), &self.received_at, |out| {

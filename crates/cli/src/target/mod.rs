@@ -59,7 +59,7 @@ pub(crate) enum SendResult {
 /// Record to send.
 #[derive(Debug)]
 pub(crate) struct Item<'a> {
-    pub dataset: &'static str,
+    pub dataset: &'a str,
     /// Value of the dataset's partition column; may be empty.
     pub key: &'a str,
     /// One JSON object on one line.

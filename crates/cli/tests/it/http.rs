@@ -15,7 +15,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_config::PipelineConfig;
+use tributary_config::Configuration;
 use tributary_testkit::{Answer as Put, MemorySink};
 
 use crate::server::{self, Answer, Request};
@@ -41,7 +41,7 @@ impl Function {
     fn with(first: impl IntoIterator<Item = Answer>, puts: impl IntoIterator<Item = Put>) -> Self {
         let ingest = Arc::new(IngestHttp {
             raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, puts)),
-            transformer: PipelineConfig::default().transformer().unwrap(),
+            transformer: Configuration::shipped().unwrap().transformer().unwrap(),
             metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
             clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),
         });
@@ -219,7 +219,7 @@ fn rejected_items_are_reported_and_counted_by_code() {
         serde_json::from_value(summary["rejected_by_code"].clone()).unwrap();
     assert!(rejected > 5 && by_code.len() > 3, "{summary}");
     assert_eq!(by_code.values().sum::<u64>(), rejected);
-    assert!(by_code["missing_field"] > 0, "{summary}");
+    assert!(by_code["invalid_time"] > 0, "{summary}");
     let stored = function.stored().len() as u64;
     assert_eq!(summary["records"].as_u64().unwrap(), stored + rejected);
     let message = String::from_utf8(output.stderr).unwrap();

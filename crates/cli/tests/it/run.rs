@@ -34,9 +34,11 @@ fn json_report_reconciles() {
     let expected = [
         "rows",
         "events",
+        "with_faults",
         "quarantined",
         "filtered",
         "alerts",
+        "faults_by_field",
         "bad_rows_by_code",
         "alerts_by_rule",
         "seconds",
@@ -44,8 +46,10 @@ fn json_report_reconciles() {
     assert_eq!(keys, expected);
     let count = |name: &str| report[name].as_u64().unwrap();
     assert_eq!(count("rows"), count("events") + count("quarantined") + count("filtered"));
-    assert_eq!((count("rows"), count("events"), count("alerts")), (300, 276, 15));
+    assert_eq!((count("rows"), count("events"), count("alerts")), (300, 282, 15));
     assert_eq!(report["alerts_by_rule"]["severe-accident"], 15);
+    assert_eq!(count("with_faults"), 6);
+    assert_eq!(report["faults_by_field"]["accidents humidity_pct:out_of_range"], 1);
 }
 
 #[test]
@@ -102,14 +106,14 @@ fn outputs_are_json_lines() {
         "json",
     ]);
 
-    assert_eq!(report(&output)["quarantined"], 24);
+    assert_eq!(report(&output)["quarantined"], 18);
     let read = |path: &str| lines(&std::fs::read(path).unwrap());
     let ids: BTreeSet<_> =
         read(&events).iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(ids.len(), 276);
+    assert_eq!(ids.len(), 282);
     assert_eq!(read(&alerts).len(), 15);
     let bad_rows = read(&bad_rows);
-    assert_eq!(bad_rows.len(), 24);
+    assert_eq!(bad_rows.len(), 18);
     assert!(
         bad_rows.iter().all(|row| row["source"].as_str().unwrap().contains("demo.csv#offset="))
     );

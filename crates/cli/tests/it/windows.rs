@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tributary_anomaly::Baseline;
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_windows::aggregate::Sample;
 use tributary_windows::{Spec, Window};
 
@@ -19,7 +19,7 @@ struct Table {
 }
 
 fn spec(id: &str) -> Spec {
-    let specs = PipelineConfig::from_toml(PIPELINE).unwrap().window_specs().unwrap();
+    let specs = Configuration::shipped().unwrap().window_specs().unwrap();
     specs.into_iter().find(|spec| spec.id == id).unwrap()
 }
 

@@ -4,29 +4,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use tributary_config::{ALERTS, AlertsConfig, PIPELINE, PipelineConfig};
+mod accidents;
+mod schemas;
+mod shipped;
+
+use tributary_config::Configuration;
 use tributary_datasets::ingest::{Feed, Step};
-use tributary_datasets::*;
 use tributary_model::bad_row::Rejection;
 use tributary_model::event::Event;
-use tributary_pipeline::transform::{Outcome, Transformer};
+use tributary_pipeline::transform::Outcome;
 use tributary_rows::Limits;
-use tributary_rules::{RuleSpec, Rules};
+use tributary_rules::RuleSpec;
 
-fn transformer() -> Transformer {
-    let config = PipelineConfig::from_toml(PIPELINE).unwrap();
-    Transformer::compile(&config.filters, &config.ranges).unwrap()
+fn shipped() -> &'static Configuration {
+    static SHIPPED: LazyLock<Configuration> = LazyLock::new(|| Configuration::shipped().unwrap());
+    &SHIPPED
 }
 
 /// Returns the datasets whose fixtures are `valid.*` and `bad-rows.*` with row-by-row expectations:
 /// all but `accidents`, which has its own tests.
-fn by_rows() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|dataset| dataset.name()).filter(|name| *name != "accidents")
+fn by_rows() -> Vec<String> {
+    let datasets = &shipped().datasets;
+    let names = datasets.iter().map(|dataset| dataset.name().to_owned());
+    names.filter(|name| name != "accidents").collect()
 }
 
 fn path(dataset: &str, file: &str) -> PathBuf {
@@ -53,8 +59,9 @@ fn expected(dataset: &str, file: &str) -> Value {
 /// Returns the outcome of each row of a fixture with the shipped configuration, in file order. The
 /// columns select the dataset.
 fn outcomes(dataset: &str, file: &str) -> Vec<Result<Value, Rejection>> {
-    let transformer = transformer();
-    let mut feed = Feed::new(None, Limits::default());
+    let configuration = shipped();
+    let transformer = configuration.transformer().unwrap();
+    let mut feed = Feed::new(&configuration.datasets, None, Limits::default());
     feed.push(&fixture(dataset, file));
     feed.finish();
     let mut outcomes = Vec::new();
@@ -91,7 +98,7 @@ fn reported(event: &Value) -> Value {
 
 #[test]
 fn good_fixture_rows_become_expected_events() {
-    for dataset in by_rows() {
+    for dataset in &by_rows() {
         let expected = expected(dataset, "valid.expected.json");
         for file in valid_files(dataset) {
             let outcomes = outcomes(dataset, file);
@@ -109,7 +116,7 @@ fn good_fixture_rows_become_expected_events() {
 
 #[test]
 fn event_ids_are_unique_and_independent_of_spelling() {
-    for dataset in by_rows() {
+    for dataset in &by_rows() {
         let ids = |file| {
             let outcomes = outcomes(dataset, file);
             outcomes.into_iter().map(|event| event.unwrap()["event_id"].clone()).collect::<Vec<_>>()
@@ -125,7 +132,7 @@ fn event_ids_are_unique_and_independent_of_spelling() {
 
 #[test]
 fn bad_fixture_rows_are_rejected_by_code() {
-    for dataset in by_rows() {
+    for dataset in &by_rows() {
         let expected = expected(dataset, "bad-rows.expected.json");
         for (file, expected) in expected.as_object().unwrap() {
             let outcomes = outcomes(dataset, file);
@@ -143,34 +150,32 @@ fn bad_fixture_rows_are_rejected_by_code() {
 }
 
 #[test]
-fn shipped_ranges_and_metrics_name_existing_measures() {
-    let config = PipelineConfig::from_toml(PIPELINE).unwrap();
-    let mut seen: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for dataset in by_rows().chain(["accidents"]) {
-        let measures =
-            outcomes(dataset, valid_files(dataset)[0]).into_iter().flatten().flat_map(|event| {
-                let measures = event["measures"].as_object().unwrap().clone();
-                measures.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
-            });
-        seen.insert(dataset, measures.collect());
-    }
-
-    let ranges = config.ranges.iter().flat_map(|(dataset, ranges)| {
-        ranges.keys().map(move |measure| (dataset.as_str(), measure.as_str()))
-    });
-    let metrics = config
-        .metrics
-        .iter()
-        .filter_map(|metric| Some((metric.dataset.as_str(), metric.measure.as_deref()?)));
-    for (dataset, measure) in ranges.chain(metrics) {
-        assert!(seen[dataset].iter().any(|name| name == measure), "{dataset}: {measure}");
+fn bad_optional_fields_are_faults() {
+    for dataset in &by_rows() {
+        let expected = expected(dataset, "faults.expected.json");
+        for (file, expected) in expected.as_object().unwrap() {
+            let outcomes = outcomes(dataset, file);
+            assert_eq!(outcomes.len(), expected.as_array().unwrap().len(), "{dataset}/{file}");
+            for (outcome, expected) in outcomes.into_iter().zip(expected.as_array().unwrap()) {
+                let why = expected["why"].as_str().unwrap();
+                let event =
+                    outcome.unwrap_or_else(|bad| panic!("{dataset}/{file}: {why}: {bad:?}"));
+                let faults = event.get("faults").cloned().unwrap_or(json!([]));
+                assert_eq!(faults, expected["faults"], "{dataset}/{file}: {why}");
+                for fault in faults.as_array().unwrap() {
+                    let (field, _) = fault.as_str().unwrap().split_once(':').unwrap();
+                    assert!(event["measures"].get(field).is_none(), "{dataset}/{file}: {why}");
+                }
+            }
+        }
     }
 }
 
 #[test]
 fn declared_fields_match_fields_of_fixture_events() {
-    let schemas = PipelineConfig::from_toml(PIPELINE).unwrap().schemas();
-    for dataset in ALL {
+    let configuration = shipped();
+    let schemas = configuration.schemas();
+    for dataset in configuration.datasets.iter() {
         let fields = schemas.get(dataset.name()).unwrap();
         let mut seen = BTreeSet::new();
         let mut files = valid_files(dataset.name());
@@ -193,12 +198,11 @@ fn declared_fields_match_fields_of_fixture_events() {
 
 #[test]
 fn shipped_reading_rules_fire_on_some_rows() {
-    let config = AlertsConfig::from_toml(ALERTS).unwrap();
-    let schemas = PipelineConfig::from_toml(PIPELINE).unwrap().schemas();
-    let rules = Rules::compile(&config.rules, &schemas).unwrap();
+    let configuration = shipped();
+    let rules = configuration.rules().unwrap();
     let mut fired: BTreeMap<String, usize> = BTreeMap::new();
     let mut rows: BTreeMap<String, usize> = BTreeMap::new();
-    for dataset in ALL.iter().map(|dataset| dataset.name()) {
+    for dataset in configuration.datasets.iter().map(|dataset| dataset.name()) {
         for event in outcomes(dataset, valid_files(dataset)[0]).into_iter().flatten() {
             let json = event.to_string();
             let (alerts, errors) = rules.alerts(&Event::from_json(json.as_bytes()).unwrap());
@@ -211,7 +215,7 @@ fn shipped_reading_rules_fire_on_some_rows() {
         }
     }
     let about_a_reading = |rule: &&RuleSpec| rule.window.is_none() && rule.absent.is_none();
-    for rule in config.rules.iter().filter(about_a_reading) {
+    for rule in configuration.alerts.rules.iter().filter(about_a_reading) {
         let fired = fired.get(&rule.id).copied().unwrap_or_default();
         assert!(fired > 0 && fired < rows[&rule.dataset], "{}: {fired}", rule.id);
     }
@@ -288,7 +292,7 @@ proptest! {
     ) {
         let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         let payload = format!("{{{}}}", fields.join(","));
-        for dataset in ALL {
+        for dataset in shipped().datasets.iter() {
             if let Ok(event) = dataset.event(&payload, None) {
                 prop_assert!(event.measures.iter().all(|(_, value)| value.is_finite()), "{}", payload);
                 prop_assert!(!event.entity.is_empty());
@@ -304,7 +308,9 @@ proptest! {
     fn a_measure_is_read_as_it_was_written(temperature in -50.0..50.0_f64) {
         let payload =
             format!("{{\"sensor_id\":\"s\",\"timestamp\":1762344000,\"temperature\":{temperature}}}");
-        let event = by_name("telemetry").unwrap().event(&payload, None).unwrap();
+        let configuration = shipped();
+        let telemetry = configuration.datasets.by_name("telemetry").unwrap();
+        let event = telemetry.event(&payload, None).unwrap();
         prop_assert_eq!(event.measures.get("temperature_c"), Some(&temperature));
 
         let json = serde_json::to_vec(&event).unwrap();
@@ -327,11 +333,12 @@ proptest! {
             format!("{}.{:03}", micros / 1_000, micros % 1_000),
             format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
         ];
+        let datasets = &shipped().datasets;
         for (dataset, rest) in [("telemetry", "\"temperature\":20"), ("flood", "\"water_level\":1")] {
             let mut ids = Vec::new();
             for spelling in &spellings {
                 let payload = format!("{{\"sensor_id\":\"s\",{rest},\"timestamp\":{spelling}}}");
-                let event = by_name(dataset).unwrap().event(&payload, None);
+                let event = datasets.by_name(dataset).unwrap().event(&payload, None);
                 ids.push(event.unwrap().event_id.into_owned());
             }
             ids.dedup();

@@ -106,6 +106,12 @@ impl NumberSet {
         self.spans.is_empty()
     }
 
+    /// Returns `true` if every number of the set is whole.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Returns `true` if the set contains `number`.
     #[must_use]
     pub fn contains(&self, number: f64) -> bool {

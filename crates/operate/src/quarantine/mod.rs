@@ -4,19 +4,15 @@
 //! raw record under the row's original record id.
 //!
 //! ```
-//! use tributary_config::{PIPELINE, PipelineConfig};
+//! use tributary_config::Configuration;
 //! use tributary_operate::quarantine::{Fixes, Repair, QuarantinedRow, Replayer, ReplayVerdict};
-//! use tributary_pipeline::transform::Transformer;
 //!
 //! // A value of a topic, with a comma for a decimal point.
 //! let line = r#"{"code":"invalid_number","message":"…","dataset":"flood","record_id":"00ff",
 //!     "source":"kafka:flood-0#offset=7","rejected_at":"2026-11-20T10:00:00.500Z",
 //!     "payload_base64":"eyJzZW5zb3JfaWQiOiJzLTEiLCJ0aW1lc3RhbXAiOjE3NjIzNDQwMDAsIndhdGVyX2xldmVsIjoiMSw1In0="}"#;
 //! let row = QuarantinedRow::from_json(line.as_bytes())?;
-//! let transformer = {
-//!     let config = PipelineConfig::from_toml(PIPELINE)?;
-//!     Transformer::compile(&config.filters, &config.ranges)?
-//! };
+//! let transformer = Configuration::shipped()?.transformer()?;
 //! let mut replayer = Replayer::new(transformer, 1 << 20);
 //!
 //! let verdict = replayer.evaluate(&row, None, &Repair::default());

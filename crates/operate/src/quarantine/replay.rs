@@ -1,14 +1,15 @@
 //! Rebuilds raw records from bad rows.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::fix::Fixes;
 use super::row::{ObjectPosition, QuarantinedRow, SourceKind};
+use tributary_datasets::Dataset;
 use tributary_datasets::ingest::{Feed, Step, json_object, partition_key};
-use tributary_datasets::{self as datasets, Dataset};
 use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::event::Event;
 use tributary_model::json::to_json;
@@ -26,7 +27,7 @@ pub struct Replayer {
     /// Edits applied to every row.
     pub fixes: Fixes,
     /// Dataset of rows whose own dataset is unknown.
-    pub dataset: Option<&'static dyn Dataset>,
+    pub dataset: Option<Arc<Dataset>>,
 }
 
 /// Manual repair of one row, in place of the quarantined bytes.
@@ -42,7 +43,7 @@ pub struct Repair {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RebuiltRecord {
     /// Dataset of the record.
-    pub dataset: &'static str,
+    pub dataset: String,
     /// Partition key in RAW.
     pub partition_key: String,
     /// Raw record with the id, source and arrival time of the bad row.
@@ -128,7 +129,8 @@ impl Replayer {
         let Read { payload, dataset, is_repaired } = read;
         let Some(dataset) = self.dataset(row, dataset.as_deref()) else {
             let name = dataset.as_deref().or(row.dataset.as_deref()).unwrap_or_default();
-            let message = format!("{} is none of {}", shown(name), datasets::names());
+            let message =
+                format!("{} is none of {}", shown(name), self.transformer.datasets().names());
             return ReplayVerdict::Rejected(Rejection::row(Code::UnknownDataset, message), None);
         };
         let is_as_it_was =
@@ -139,19 +141,17 @@ impl Replayer {
         };
         let key = partition_key(dataset, &payload);
         let partition_key = key.unwrap_or_else(|| row.record_id.clone().into_owned());
-        let rebuilt = RebuiltRecord { dataset: dataset.name(), partition_key, data, is_repaired };
+        let rebuilt =
+            RebuiltRecord { dataset: dataset.name().to_owned(), partition_key, data, is_repaired };
         self.outcome(rebuilt)
     }
 
     /// Returns the dataset of a row: its own, or the replayer's if its own is unknown.
-    fn dataset(
-        &self,
-        row: &QuarantinedRow<'_>,
-        read: Option<&str>,
-    ) -> Option<&'static dyn Dataset> {
-        let own = read.or(row.dataset.as_deref()).and_then(datasets::by_name).or(self.dataset);
+    fn dataset(&self, row: &QuarantinedRow<'_>, read: Option<&str>) -> Option<&Arc<Dataset>> {
+        let by_name = |name| self.transformer.datasets().by_name(name);
+        let own = read.or(row.dataset.as_deref()).and_then(by_name).or(self.dataset.as_ref());
         match row.source_kind() {
-            SourceKind::Topic(topic) => own.or_else(|| datasets::by_name(topic)),
+            SourceKind::Topic(topic) => own.or_else(|| by_name(topic)),
             _ => own,
         }
     }
@@ -207,13 +207,15 @@ impl Replayer {
         columns: Option<&[String]>,
         text: &[u8],
     ) -> Result<(String, Option<String>), Rejection> {
-        let own = row.dataset.as_deref().and_then(datasets::by_name).or(self.dataset);
+        let datasets = self.transformer.datasets();
+        let own = row.dataset.as_deref().and_then(|name| datasets.by_name(name));
+        let own = own.or(self.dataset.as_ref()).cloned();
         let limits = Limits {
             max_row_bytes: self.max_record_bytes,
             max_header_bytes: usize::MAX,
             ..Limits::default()
         };
-        let mut feed = Feed::new(own, limits);
+        let mut feed = Feed::new(datasets, own, limits);
         match columns {
             Some(columns) => feed.push(header(columns).as_bytes()),
             // Ingest would read any other text as the header of a CSV.
@@ -285,7 +287,7 @@ impl Replayer {
 /// Writes the raw record of a row, with the id, source and arrival time that it had or would have
 /// had.
 fn write(
-    dataset: &dyn Dataset,
+    dataset: &Dataset,
     row: &QuarantinedRow<'_>,
     raw: Option<&RawRecord<'_>>,
     payload: &str,

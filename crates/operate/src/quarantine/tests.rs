@@ -1,12 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use tributary_config::{PIPELINE, PipelineConfig};
-use tributary_datasets as datasets;
+use tributary_config::Configuration;
 use tributary_datasets::ingest::SourceName;
 use tributary_model::bad_row::{BadRow, Code, Origin, Rejection};
 use tributary_model::raw::RawRecord;
-use tributary_pipeline::transform::{Transformer, read_raw};
+use tributary_pipeline::transform::read_raw;
 use tributary_rows::Position;
 
 const GOOD: &str = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":1.50}"#;
@@ -14,9 +13,7 @@ const BAD: &str = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":"1,
 const CSV_SOURCE: &str = "s3://b/flood/a.csv?versionId=v1#offset=35&row=1";
 
 fn replayer() -> Replayer {
-    let config = PipelineConfig::from_toml(PIPELINE).unwrap();
-    let transformer = Transformer::compile(&config.filters, &config.ranges).unwrap();
-    Replayer::new(transformer, 1 << 20)
+    Replayer::new(Configuration::shipped().unwrap().transformer().unwrap(), 1 << 20)
 }
 
 fn fixed(row: Option<&str>, sets: &[&str]) -> Replayer {
@@ -219,7 +216,7 @@ fn unknown_topic_uses_named_dataset() {
     assert_eq!(event(evaluated(&replayer, &of("flood"), None)).dataset, "flood");
     assert_eq!(rejected(&evaluated(&replayer, &of("rivers"), None)), (Code::UnknownDataset, false));
 
-    replayer.dataset = datasets::by_name("flood");
+    replayer.dataset = replayer.transformer.datasets().by_name("flood").cloned();
 
     assert_eq!(event(evaluated(&replayer, &of("rivers"), None)).dataset, "flood");
     let of_raw = at_transform(Code::UnknownDataset, raw("rivers", GOOD).as_bytes());

@@ -116,7 +116,7 @@ fn old_arrival_keeps_its_minute() {
 
 #[test]
 fn metric_of_unknown_dataset_is_rejected() {
-    let schemas = tributary_datasets::schemas(&std::collections::BTreeMap::new());
+    let schemas = tributary_config::Configuration::shipped().unwrap().schemas();
     let mut metric = spec(None, &[], 1);
     metric.dataset = "weather".into();
 

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use jiff::{SignedDuration, Timestamp};
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
 use tributary_windows::aggregate::{Aggregate, Sample};
@@ -31,15 +31,11 @@ fn text(more: &str) -> String {
 }
 
 fn spec(more: &str) -> Result<Spec, String> {
-    let config = PipelineConfig::from_toml(&text(more)).map_err(|it| it.to_string())?;
-    compile(&config.windows, &config.schemas())
-        .map(|mut specs| specs.remove(0))
-        .map_err(|it| it.to_string())
+    of(&text(more)).map(|mut specs| specs.remove(0)).map_err(|it| it.to_string())
 }
 
 fn of(text: &str) -> Result<Vec<Spec>, ConfigError> {
-    let config = PipelineConfig::from_toml(text)?;
-    compile(&config.windows, &config.schemas())
+    Configuration::with_pipeline(text)?.window_specs()
 }
 
 fn tumbling() -> Spec {
@@ -61,7 +57,7 @@ fn result(window: &Window, name: &str) -> f64 {
 
 #[test]
 fn shipped_windows_compile() {
-    let specs = of(PIPELINE).unwrap();
+    let specs = Configuration::shipped().unwrap().window_specs().unwrap();
 
     let ids: Vec<_> = specs.iter().map(|spec| spec.id.as_str()).collect();
     for id in

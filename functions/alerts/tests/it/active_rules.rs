@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
-use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_config::{ALERTS, AlertsConfig, Configuration};
 use tributary_rules::Rules;
 use tributary_testkit::MemoryObjects;
 
@@ -26,7 +26,7 @@ fn rule(id: &str) -> String {
 }
 
 fn shipped() -> Rules {
-    PipelineConfig::default().rules(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
+    Configuration::shipped().unwrap().rules_of(&AlertsConfig::from_toml(ALERTS).unwrap()).unwrap()
 }
 
 fn active_rules(store: impl ObjectStore + 'static) -> ActiveRules {

@@ -14,7 +14,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
-use tributary_config::{AlertsConfig, PipelineConfig};
+use tributary_config::{AlertsConfig, Configuration};
 use tributary_rules::Severity;
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Answer, Faults, MemorySink, aggregated, clock};
@@ -32,8 +32,9 @@ fn alerts(
         claims: RetryingClaims::new(SimClaims::new(Faults::none(1))),
         topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        rules: PipelineConfig::default()
-            .rules(&AlertsConfig::from_toml(&roomy()).unwrap())
+        rules: Configuration::shipped()
+            .unwrap()
+            .rules_of(&AlertsConfig::from_toml(&roomy()).unwrap())
             .unwrap()
             .into(),
         routes: BTreeMap::new(),

@@ -10,7 +10,7 @@ use tokio::time::{advance, timeout};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::payload::BatchResponse;
-use tributary_config::{AlertsConfig, PipelineConfig};
+use tributary_config::{AlertsConfig, Configuration};
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Fault, Faults, clock};
 
@@ -46,8 +46,9 @@ fn calm_with(key: &str, cooldown: &str) -> Function {
     let rule = RULE.replace("cooldown = \"0s\"", cooldown);
     let rule = rule.replace(KEY, key);
     Alerts {
-        rules: PipelineConfig::default()
-            .rules(&AlertsConfig::from_toml(&rule).unwrap())
+        rules: Configuration::shipped()
+            .unwrap()
+            .rules_of(&AlertsConfig::from_toml(&rule).unwrap())
             .unwrap()
             .into(),
         ..calm()

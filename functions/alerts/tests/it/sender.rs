@@ -18,7 +18,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::{BatchPut, EntryResult, Limits};
 use tributary_aws::sns::{self, Notification};
-use tributary_config::{AlertsConfig, PipelineConfig};
+use tributary_config::{AlertsConfig, Configuration};
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Answer, Fault, Faults, MemorySink, clock};
 
@@ -80,8 +80,9 @@ impl World {
             claims: RetryingClaims::new(table).with_jitter_seed(1),
             topic: Producer::new(self.topic.clone()).with_jitter_seed(1),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-            rules: PipelineConfig::default()
-                .rules(&AlertsConfig::from_toml(rules).unwrap())
+            rules: Configuration::shipped()
+                .unwrap()
+                .rules_of(&AlertsConfig::from_toml(rules).unwrap())
                 .unwrap()
                 .into(),
             routes: BTreeMap::new(),

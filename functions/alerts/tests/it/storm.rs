@@ -16,7 +16,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
-use tributary_config::{AlertsConfig, PipelineConfig};
+use tributary_config::{AlertsConfig, Configuration};
 use tributary_rules::alert::AlertCounts;
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Answer, Faults, MemorySink, aggregated, clock};
@@ -53,8 +53,9 @@ impl World {
             claims: RetryingClaims::new(table).with_jitter_seed(1),
             topic: Producer::new(MemorySink::scripted(sns::LIMITS, size, script)),
             quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-            rules: PipelineConfig::default()
-                .rules(&AlertsConfig::from_toml(&rule).unwrap())
+            rules: Configuration::shipped()
+                .unwrap()
+                .rules_of(&AlertsConfig::from_toml(&rule).unwrap())
                 .unwrap()
                 .into(),
             routes: BTreeMap::new(),

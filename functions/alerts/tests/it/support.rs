@@ -11,7 +11,7 @@ use tributary_aws::firehose;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
-use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_config::{ALERTS, AlertsConfig, Configuration};
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{MemorySink, clock};
 
@@ -25,8 +25,9 @@ pub(crate) fn function_of(rule: &str, claims: SimClaims, store: SimAlertState) -
         claims: RetryingClaims::new(claims).with_jitter_seed(1),
         topic: Producer::new(MemorySink::new(sns::LIMITS, size)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        rules: PipelineConfig::default()
-            .rules(&AlertsConfig::from_toml(rule).unwrap())
+        rules: Configuration::shipped()
+            .unwrap()
+            .rules_of(&AlertsConfig::from_toml(rule).unwrap())
             .unwrap()
             .into(),
         routes: BTreeMap::new(),

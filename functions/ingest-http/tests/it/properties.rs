@@ -10,7 +10,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_config::PipelineConfig;
+use tributary_config::Configuration;
 use tributary_testkit::{Answer, MemorySink};
 
 const STREAM: Limits = Limits { entries: 3, bytes: 5 << 20, entry_bytes: 1 << 20 };
@@ -41,7 +41,7 @@ fn script() -> impl Strategy<Value = Vec<Answer>> {
 fn sent(body: &[u8], kind: &str, script: Vec<Answer>) -> (u16, Value, Vec<String>) {
     let ingest = IngestHttp {
         raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, script)),
-        transformer: PipelineConfig::default().transformer().unwrap(),
+        transformer: Configuration::shipped().unwrap().transformer().unwrap(),
         metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     };

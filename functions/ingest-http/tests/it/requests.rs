@@ -13,7 +13,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_config::PipelineConfig;
+use tributary_config::Configuration;
 use tributary_pipeline::transform::{Outcome, read_raw};
 use tributary_testkit::{Answer, MemorySink};
 
@@ -28,7 +28,7 @@ fn ingest(script: impl IntoIterator<Item = Answer>) -> IngestHttp<Raw> {
 fn over(raw: Raw) -> IngestHttp<Raw> {
     IngestHttp {
         raw: Producer::new(raw),
-        transformer: PipelineConfig::default().transformer().unwrap(),
+        transformer: Configuration::shipped().unwrap().transformer().unwrap(),
         metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),
     }
@@ -129,7 +129,7 @@ async fn each_item_is_one_raw_record() {
 #[tokio::test(start_paused = true)]
 async fn accepted_items_become_events_rejected_do_not() {
     let ingest = ingest([]);
-    let transformer = PipelineConfig::default().transformer().unwrap();
+    let transformer = Configuration::shipped().unwrap().transformer().unwrap();
     let path =
         format!("{}/../../fixtures/datasets/accidents/valid.jsonl", env!("CARGO_MANIFEST_DIR"));
     let mut lines = std::fs::read_to_string(path).unwrap();

@@ -13,6 +13,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
+use tributary_config::Configuration;
 use tributary_testkit::{Answer, MemorySink};
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
@@ -23,7 +24,9 @@ fn ingest_within(limits: Limits, raw: Vec<Answer>, quarantine: Vec<Answer>) -> I
     IngestKafka {
         raw: Producer::new(MemorySink::scripted(limits, StreamRecord::size, raw)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
-        topics: Topics::parse("crashes=accidents").unwrap_or_default(),
+        datasets: Configuration::shipped().unwrap().datasets,
+        topics: Topics::parse("crashes=accidents", &Configuration::shipped().unwrap().datasets)
+            .unwrap(),
         metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }

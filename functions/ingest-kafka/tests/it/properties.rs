@@ -13,6 +13,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
+use tributary_config::Configuration;
 use tributary_testkit::{Answer, MemorySink};
 
 const SMALL: Limits = Limits { entries: 3, bytes: 5 << 20, entry_bytes: 1 << 20 };
@@ -49,6 +50,7 @@ fn ingest(raw: Vec<Answer>, quarantine: Vec<Answer>) -> Ingest {
     IngestKafka {
         raw: Producer::new(MemorySink::scripted(SMALL, StreamRecord::size, raw)),
         quarantine: Producer::new(MemorySink::scripted(SMALL, Vec::len, quarantine)),
+        datasets: Configuration::shipped().unwrap().datasets,
         topics: Topics::default(),
         metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),

@@ -14,6 +14,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
+use tributary_config::Configuration;
 use tributary_kpl as kpl;
 use tributary_rows as rows;
 use tributary_testkit::{Answer, MemoryObjects, MemoryQueue, MemorySink};
@@ -42,6 +43,7 @@ where
         raw: Producer::new(Aggregating::new(raw, on)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
         queue: MemoryQueue::default(),
+        datasets: Configuration::shipped().unwrap().datasets,
         limits: rows::Limits::default(),
         segment_bytes: 64 << 20,
         metrics_log: MetricsLog::new("ingest-s3", "Tributary/test".into()),

@@ -14,6 +14,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
+use tributary_config::Configuration;
 use tributary_rows as rows;
 use tributary_testkit::{Answer, MemoryObjects, MemoryQueue, MemorySink};
 
@@ -37,6 +38,7 @@ where
         raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, raw)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
         queue: MemoryQueue::default(),
+        datasets: Configuration::shipped().unwrap().datasets,
         limits: rows::Limits::default(),
         segment_bytes: 64 << 20,
         metrics_log: MetricsLog::new("ingest-s3", "Tributary/test".into()),

@@ -11,7 +11,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
-use tributary_config::PipelineConfig;
+use tributary_config::Configuration;
 use tributary_testkit::{Answer, MemorySink, aggregated};
 
 use crate::support::{Events, Quarantine, STREAM, case};
@@ -23,7 +23,7 @@ fn transform(
     Transform {
         events: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, events)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
-        transformer: PipelineConfig::default().transformer().unwrap(),
+        transformer: Configuration::shipped().unwrap().transformer().unwrap(),
         metrics_log: MetricsLog::new("transform", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }

@@ -12,7 +12,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
-use tributary_config::PipelineConfig;
+use tributary_config::Configuration;
 use tributary_kpl as kpl;
 use tributary_testkit::{Answer, MemorySink};
 
@@ -22,7 +22,7 @@ fn transform(events: Events, quarantine: Quarantine) -> Transform<Events, Quaran
     Transform {
         events: Producer::new(events),
         quarantine: Producer::new(quarantine),
-        transformer: PipelineConfig::default().transformer().unwrap(),
+        transformer: Configuration::shipped().unwrap().transformer().unwrap(),
         metrics_log: MetricsLog::new("transform", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }
@@ -178,7 +178,7 @@ async fn foreign_payload_fails_the_invocation() {
 #[tokio::test(start_paused = true)]
 async fn filters_drop_events_but_not_bad_rows() {
     let config = "[[filters]]\nid = \"f\"\ndataset = \"accidents\"\ndrop_when = \"true\"";
-    let config = PipelineConfig::from_toml(config).unwrap();
+    let config = Configuration::with_pipeline(config).unwrap();
     let mut transform = transform(events([]), quarantine([]));
     transform.transformer = config.transformer().unwrap();
 

@@ -13,7 +13,7 @@ use tributary_aws::producer::Producer;
 use tributary_aws::retry::Retry;
 use tributary_aws::windows::{Item, OPERATION, WindowStore};
 use tributary_aws::{firehose, kinesis};
-use tributary_config::{PIPELINE, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::event::Event;
 use tributary_testkit::service::{SimShards, SimStream, SimWindows};
 use tributary_testkit::{Answer, Faults, MemorySink, clock};
@@ -33,7 +33,7 @@ fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
         events: Producer::new(MemorySink::scripted(kinesis_limits(), StreamRecord::size, events))
             .with_jitter_seed(1),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
-        specs: PipelineConfig::from_toml(PIPELINE).unwrap().window_specs().unwrap(),
+        specs: Configuration::shipped().unwrap().window_specs().unwrap(),
         metrics_log: MetricsLog::new("windows", "Tributary/test".into()),
         clock: clock::now,
         retry: Retry::new(OPERATION).with_jitter_seed(1),

@@ -122,7 +122,7 @@ impl Delivery {
         part: &[usize],
         body: &SdkBody,
     ) -> Result<(Next, Option<Duration>), String> {
-        let answer = match self.client.post(self.batch.dataset, body).await {
+        let answer = match self.client.post(&self.batch.dataset, body).await {
             Ok(answer) => answer,
             Err(NoAnswer::Setup(error)) => return Err(error),
             Err(NoAnswer::Transient(error)) => {
@@ -194,8 +194,12 @@ mod tests {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = Address::parse(&format!("http://127.0.0.1:{port}")).unwrap();
         let client = Client::connect(address, false, true).await.unwrap();
-        let batch =
-            Batch { dataset: "flood", first: 1, body: b"{}\n{}\n".to_vec(), ends: vec![3, 6] };
+        let batch = Batch {
+            dataset: "flood".to_owned(),
+            first: 1,
+            body: b"{}\n{}\n".to_vec(),
+            ends: vec![3, 6],
+        };
         let mut delivery = Delivery::of(Arc::new(client), batch);
         delivery.time_limit = Duration::from_millis(300);
 

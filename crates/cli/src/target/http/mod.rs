@@ -44,7 +44,7 @@ pub(crate) struct HttpTarget {
 
 /// Lines of one request.
 struct Batch {
-    dataset: &'static str,
+    dataset: String,
     /// Number of the first record in the feed, from 1.
     first: u64,
     body: Vec<u8>,
@@ -55,7 +55,7 @@ struct Batch {
 impl Batch {
     fn new() -> Self {
         let body = Vec::with_capacity(MAX_BYTES);
-        Self { dataset: "", first: 0, body, ends: Vec::with_capacity(MAX_ITEMS) }
+        Self { dataset: String::new(), first: 0, body, ends: Vec::with_capacity(MAX_ITEMS) }
     }
 }
 
@@ -101,7 +101,8 @@ impl Target for HttpTarget {
         self.taken += 1;
         let batch = &mut self.batch;
         if batch.ends.is_empty() {
-            (batch.dataset, batch.first) = (item.dataset, self.taken);
+            item.dataset.clone_into(&mut batch.dataset);
+            batch.first = self.taken;
             self.since = Instant::now();
         }
         batch.body.extend_from_slice(item.payload);

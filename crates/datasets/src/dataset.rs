@@ -1,0 +1,372 @@
+//! A compiled schema: turns the rows of one dataset into events.
+
+mod attribute;
+mod clock;
+mod compile;
+mod location;
+mod lookups;
+mod measure;
+mod source;
+mod tag;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use tributary_model::bad_row::{Code, Rejection};
+use tributary_model::config_error::ConfigError;
+use tributary_model::domain::Fields;
+use tributary_model::event::{Attributes, Event, Kind, Measures, Text};
+use tributary_model::id::Id;
+
+use self::attribute::Attribute;
+use self::clock::{Clock, TimeReader};
+use self::location::LocationReader;
+use self::lookups::{Lookups, Matches};
+use self::measure::Measure;
+use self::tag::Tag;
+use crate::place::Place;
+use crate::row::{Columns, Row, unknown_column};
+use crate::schema::DriftPolicy;
+
+pub use self::compile::LookupFiles;
+
+/// A dataset: the schema of `config/datasets/<name>.toml`, compiled.
+#[derive(Debug)]
+pub struct Dataset {
+    name: String,
+    columns: Columns,
+    unknown_columns: DriftPolicy,
+    lookups: Lookups,
+    time: TimeReader,
+    location: Option<LocationReader>,
+    measures: Vec<Measure>,
+    attributes: Vec<Attribute>,
+    tags: Vec<Tag>,
+    any_of: Vec<AnyOf>,
+    entity: Vec<Template>,
+    event_id: Vec<IdPart>,
+    partition: Vec<String>,
+    required_columns: Vec<Vec<String>>,
+    required_fields: Vec<Vec<String>>,
+    fields: Fields,
+}
+
+/// Text with attributes in braces, such as `{state}/{county}`.
+#[derive(Debug)]
+struct Template {
+    /// Literal text before each attribute, and the attribute.
+    parts: Vec<(String, String)>,
+    tail: String,
+}
+
+/// Part of the natural key.
+#[derive(Debug)]
+enum IdPart {
+    Entity,
+    /// Event time in nanoseconds.
+    Time,
+    Attribute(String),
+}
+
+/// A field of which at least one must have a value.
+#[derive(Debug)]
+struct AnyOf {
+    name: String,
+    column: String,
+}
+
+/// Faults of the optional fields of a row, by field.
+#[derive(Default)]
+struct Faults<'p>(Vec<(&'p str, Rejection)>);
+
+impl<'p> Faults<'p> {
+    /// Returns the value of a field. An error of a required field rejects the row; of another field
+    /// it is a fault, and the field has no value.
+    fn value<T>(
+        &mut self,
+        name: &'p str,
+        is_required: bool,
+        read: Result<Option<T>, Rejection>,
+    ) -> Result<Option<T>, Rejection> {
+        match read {
+            Err(rejection) if !is_required => {
+                self.0.push((name, rejection));
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    fn of(&self, name: &str) -> Option<&Rejection> {
+        self.0.iter().find(|(field, _)| *field == name).map(|(_, rejection)| rejection)
+    }
+
+    /// Returns `field:code` of each fault.
+    fn into_texts(self) -> Vec<Text<'static>> {
+        let text = |(field, rejection): (&str, Rejection)| {
+            Cow::Owned(format!("{field}:{}", rejection.code))
+        };
+        self.0.into_iter().map(text).collect()
+    }
+}
+
+impl Dataset {
+    /// Returns the name in records, keys and metrics.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the columns that a CSV file of this dataset must have, each with its alternative
+    /// names. If nothing else names the dataset, a header with all of them selects it.
+    #[must_use]
+    pub fn required_columns(&self) -> &[Vec<String>] {
+        &self.required_columns
+    }
+
+    /// Returns the fields that a JSON row must have, each with its alternative names: fewer than
+    /// the columns of a CSV where a field may be empty.
+    #[must_use]
+    pub fn required_fields(&self) -> &[Vec<String>] {
+        &self.required_fields
+    }
+
+    /// Returns the candidate columns of the raw record's partition key; the first with a value
+    /// counts. They are those whose rows must keep their order, or else the natural key, so that
+    /// load spreads.
+    #[must_use]
+    pub fn partition_columns(&self) -> &[String] {
+        &self.partition
+    }
+
+    /// Returns every measure, attribute and tag of the events with its possible values. Rules are
+    /// checked against them.
+    #[must_use]
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Narrows measures to plausible ranges, both ends included.
+    ///
+    /// # Errors
+    ///
+    /// Names the range that is empty, or of no measure with a column.
+    pub(crate) fn narrow(
+        &mut self,
+        ranges: &BTreeMap<String, [f64; 2]>,
+    ) -> Result<(), ConfigError> {
+        for (name, &[low, high]) in ranges {
+            let owner = || format!("ranges.{}.{name}", self.name);
+            if !low.is_finite() || !high.is_finite() || low >= high {
+                let message = format!("{low} to {high} is no range of finite numbers");
+                return Err(ConfigError::new(owner(), message));
+            }
+            let number = self.measures.iter_mut().find(|measure| measure.name == *name);
+            let Some(number) = number.and_then(Measure::number_mut) else {
+                let names: Vec<_> = self.fields.measures.keys().map(String::as_str).collect();
+                let message = format!(
+                    "there is no measure with a column {name:?}: expected one of {}",
+                    names.join(", ")
+                );
+                return Err(ConfigError::new(owner(), message));
+            };
+            number.narrow([low, high]);
+            self.fields.measures.insert(name.clone(), number.values());
+        }
+        Ok(())
+    }
+
+    /// Returns the event of a payload, which is a JSON object as text. The event borrows from the
+    /// payload and from the dataset.
+    ///
+    /// A bad optional field costs that field: the event lists it in `faults`.
+    ///
+    /// `received_at` is the time Tributary received the row. If it is `None`, for example for a row
+    /// of a file read offline, the event time counts as the arrival time.
+    ///
+    /// # Errors
+    ///
+    /// An absent or invalid required field rejects the row, and so does a row that is not one JSON
+    /// object.
+    pub fn event<'a>(
+        &'a self,
+        payload: &'a str,
+        received_at: Option<Timestamp>,
+    ) -> Result<Event<'a>, Rejection> {
+        let row = self.columns.read(payload)?;
+        let mut faults = Faults::default();
+        let mut tags = Vec::with_capacity(8);
+
+        let matches = self.lookups.find(&row)?;
+        let clock = self.time.clock(&row, &matches, &self.lookups, &mut tags)?;
+        let measures = self.measures_of(&row, &clock, &mut faults)?;
+        let place = self.place_of(&row, &matches, &mut faults)?;
+        let attributes =
+            self.attributes_of(&row, &clock, &matches, &place, &measures, &mut faults)?;
+        self.check_any_of(&measures, &attributes, &faults)?;
+        for tag in &self.tags {
+            let read = tag.read(&row, &clock, &attributes);
+            tags.extend(faults.value(tag.name(), false, read)?);
+        }
+        self.check_columns(&row, &mut faults)?;
+
+        let entity = self.entity_of(&attributes)?;
+        Ok(Event {
+            kind: Kind::Reading,
+            dataset: Cow::Borrowed(&self.name),
+            event_id: Cow::Owned(self.id_of(&entity, clock.instant, &attributes).to_string()),
+            entity,
+            event_time: clock.instant,
+            received_at: received_at.unwrap_or(clock.instant),
+            location: place.point,
+            measures,
+            attributes,
+            tags,
+            faults: faults.into_texts(),
+            window: None,
+        })
+    }
+
+    fn measures_of<'a>(
+        &'a self,
+        row: &Row<'a>,
+        clock: &Clock,
+        faults: &mut Faults<'a>,
+    ) -> Result<Measures<'a>, Rejection> {
+        let mut measures = Measures::with_capacity(self.measures.len());
+        for measure in &self.measures {
+            let read = measure.read(row, clock, &self.time, &measures);
+            let value = faults.value(measure.name(), measure.is_required(), read)?;
+            if value.is_none() && measure.is_required() {
+                return Err(measure.missing());
+            }
+            measures.push_some(measure.name(), value);
+        }
+        Ok(measures)
+    }
+
+    fn place_of<'a>(
+        &'a self,
+        row: &Row<'a>,
+        matches: &Matches,
+        faults: &mut Faults<'a>,
+    ) -> Result<Place<'a>, Rejection> {
+        let Some(location) = &self.location else { return Ok(Place::default()) };
+        let read = location.read(row).map(Some);
+        let mut place = faults.value("location", location.is_required(), read)?.unwrap_or_default();
+        if place.point.is_none() {
+            place.point = location.otherwise(matches);
+        }
+        Ok(place)
+    }
+
+    fn attributes_of<'a>(
+        &'a self,
+        row: &Row<'a>,
+        clock: &Clock,
+        matches: &Matches,
+        place: &Place<'a>,
+        measures: &Measures<'a>,
+        faults: &mut Faults<'a>,
+    ) -> Result<Attributes<'a>, Rejection> {
+        let mut attributes = Attributes::with_capacity(self.attributes.len());
+        for attribute in &self.attributes {
+            let context = attribute::Context {
+                row,
+                clock,
+                time: &self.time,
+                lookups: &self.lookups,
+                matches,
+                place,
+                measures,
+                attributes: &attributes,
+            };
+            let read = attribute.read(&context);
+            let value = faults.value(attribute.name(), attribute.is_strict(), read)?;
+            if value.is_none() && attribute.is_required() {
+                return Err(attribute.missing());
+            }
+            let value =
+                value.or_else(|| faults.of(attribute.name()).and_then(|_| attribute.otherwise()));
+            attributes.push_some(attribute.name(), value);
+        }
+        Ok(attributes)
+    }
+
+    /// Rejects a row without a good value in any field of `any_of`, for the first bad value if
+    /// there is one.
+    fn check_any_of(
+        &self,
+        measures: &Measures<'_>,
+        attributes: &Attributes<'_>,
+        faults: &Faults<'_>,
+    ) -> Result<(), Rejection> {
+        let Some(first) = self.any_of.first() else { return Ok(()) };
+        let has_value = |name: &str| {
+            (measures.get(name).is_some() || attributes.get(name).is_some())
+                && faults.of(name).is_none()
+        };
+        if self.any_of.iter().any(|field| has_value(&field.name)) {
+            return Ok(());
+        }
+        if let Some(rejection) = self.any_of.iter().find_map(|field| faults.of(&field.name)) {
+            return Err(rejection.clone());
+        }
+        let others: Vec<_> = self.any_of[1..].iter().map(|field| field.column.as_str()).collect();
+        Err(Rejection {
+            code: Code::MissingField,
+            field: Some(Cow::Owned(first.column.clone())),
+            message: format!("is empty, and so are {}", others.join(", ")),
+        })
+    }
+
+    fn check_columns(&self, row: &Row<'_>, faults: &mut Faults<'_>) -> Result<(), Rejection> {
+        match (&row.unknown, self.unknown_columns) {
+            (None, _) | (_, DriftPolicy::Ignore) => {}
+            (Some(column), DriftPolicy::Count) => faults.0.push(("row", unknown_column(column))),
+            (Some(column), DriftPolicy::Refuse) => return Err(unknown_column(column)),
+        }
+        Ok(())
+    }
+
+    fn entity_of<'a>(&'a self, attributes: &Attributes<'a>) -> Result<Text<'a>, Rejection> {
+        let entity = self.entity.iter().find_map(|template| template.fill(attributes));
+        entity.ok_or_else(|| {
+            let names = self.entity.first().into_iter().flat_map(|it| &it.parts);
+            let names: Vec<_> = names.map(|(_, name)| name.as_str()).collect();
+            let message = format!("no entity: {} is empty", names.join(" or "));
+            Rejection::row(Code::MissingField, message)
+        })
+    }
+
+    /// Returns the id of the natural key. A time in it is the instant, not its spelling.
+    fn id_of(&self, entity: &str, time: Timestamp, attributes: &Attributes<'_>) -> Id {
+        let nanosecond = time.as_nanosecond().to_be_bytes();
+        let part = |part: &'_ IdPart| match part {
+            IdPart::Entity => entity.as_bytes(),
+            IdPart::Time => nanosecond.as_slice(),
+            IdPart::Attribute(name) => attributes.get(name).map_or(&[][..], |it| it.as_bytes()),
+        };
+        Id::of(std::iter::once(self.name.as_bytes()).chain(self.event_id.iter().map(part)))
+    }
+}
+
+impl Template {
+    /// Returns the text; `None` if an attribute has no value.
+    fn fill<'a>(&self, attributes: &Attributes<'a>) -> Option<Text<'a>> {
+        if let ([(head, name)], "") = (self.parts.as_slice(), self.tail.as_str())
+            && head.is_empty()
+        {
+            return attributes.get(name).cloned();
+        }
+        let mut text = String::new();
+        for (head, name) in &self.parts {
+            text.push_str(head);
+            text.push_str(attributes.get(name)?);
+        }
+        text.push_str(&self.tail);
+        Some(Cow::Owned(text))
+    }
+}
