@@ -9,7 +9,7 @@ use super::Format;
 /// The default is the header of JSON Lines, which has no columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    pub(super) offset: u64,
+    offset: u64,
     format: Format,
     columns: Vec<String>,
     index: HashMap<String, usize>,
@@ -45,6 +45,11 @@ impl Header {
     #[must_use]
     pub fn index_of(&self, column: &str) -> Option<usize> {
         self.index.get(column).copied()
+    }
+
+    /// Sets the offset.
+    pub(super) fn at(self, offset: u64) -> Self {
+        Self { offset, ..self }
     }
 
     /// Names the columns of a CSV file, or returns the first name that occurs twice.

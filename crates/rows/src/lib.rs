@@ -64,9 +64,12 @@ mod csv;
 mod fault;
 mod gzip;
 mod header;
+mod header_scan;
 mod json_lines;
 mod reader;
 mod row;
+mod row_scan;
+mod source;
 #[cfg(test)]
 mod tests;
 

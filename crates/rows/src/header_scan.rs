@@ -1,0 +1,146 @@
+//! Finds the header: passes blank lines, detects the format and reads the columns.
+
+use super::buffer::Buffer;
+use super::csv::{self, Fault, Scan, Scanned};
+use super::fault::{self, Problem, check_text};
+use super::row::text_of;
+use super::{ErrorKind, Format, Header, Limits, is_blank, quoted};
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Scan for the header of an object.
+pub(super) struct HeaderScan {
+    part: Part,
+    /// Format that the caller knows in advance.
+    pub format: Option<Format>,
+    /// Offset of the header, or of the first row of JSON Lines; 0 while unknown.
+    offset: u64,
+    scan: Scan,
+}
+
+/// Part of the object that the next byte belongs to.
+#[derive(Clone, Copy)]
+enum Part {
+    ByteOrderMark,
+    /// Blank lines before the header. The first `seen` bytes of the line are known to be blank;
+    /// with `cut`, earlier blank bytes of the line have been dropped.
+    Blank {
+        seen: usize,
+        cut: bool,
+    },
+    Csv,
+}
+
+impl HeaderScan {
+    pub(super) fn new() -> Self {
+        Self { part: Part::ByteOrderMark, format: None, offset: 0, scan: Scan::default() }
+    }
+
+    /// Returns the offset of the header, or 0 while it is unknown.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Reads up to the end of the header; `None` if that needs more input.
+    pub(super) fn read(
+        &mut self,
+        buffer: &mut Buffer,
+        at_end: bool,
+        limits: &Limits,
+    ) -> Result<Option<Header>, Problem> {
+        if let Part::ByteOrderMark = self.part {
+            let pending = buffer.pending();
+            if pending.starts_with(BYTE_ORDER_MARK) {
+                buffer.consume(BYTE_ORDER_MARK.len());
+            } else if BYTE_ORDER_MARK.starts_with(pending) && !at_end {
+                return Ok(None);
+            }
+            self.part = Part::Blank { seen: 0, cut: false };
+        }
+        if let Part::Blank { seen, cut } = self.part {
+            match self.pass_blank_lines(seen, cut, buffer, at_end, limits)? {
+                None => return Ok(None),
+                Some(Format::Csv) => self.part = Part::Csv,
+                Some(Format::JsonLines) => {
+                    return Ok(Some(Header::default().at(self.offset)));
+                }
+            }
+        }
+        self.read_columns(buffer, at_end, limits)
+    }
+
+    /// Drops blank lines up to the first byte that is not blank, and returns the format it selects.
+    fn pass_blank_lines(
+        &mut self,
+        mut seen: usize,
+        mut cut: bool,
+        buffer: &mut Buffer,
+        at_end: bool,
+        limits: &Limits,
+    ) -> Result<Option<Format>, Problem> {
+        loop {
+            let pending = buffer.pending();
+            match pending[seen..].iter().position(|&byte| !is_blank(byte)) {
+                Some(blank) if pending[seen + blank] == b'\n' => {
+                    buffer.consume(seen + blank + 1);
+                    (seen, cut) = (0, false);
+                }
+                Some(_) if cut => return Err(fault::header_too_large(limits.max_header_bytes)),
+                Some(blank) => {
+                    self.offset = buffer.offset();
+                    let detected = match pending[seen + blank] {
+                        b'{' => Format::JsonLines,
+                        _ => Format::Csv,
+                    };
+                    return Ok(Some(self.format.unwrap_or(detected)));
+                }
+                None if at_end => {
+                    let message = "there is no header and no row".to_owned();
+                    return Err((ErrorKind::EmptyObject, message));
+                }
+                None => {
+                    seen = pending.len();
+                    if seen > limits.max_header_bytes {
+                        buffer.consume(seen);
+                        (seen, cut) = (0, true);
+                    }
+                    self.part = Part::Blank { seen, cut };
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Reads the columns of a CSV; `None` if that needs more input.
+    fn read_columns(
+        &mut self,
+        buffer: &mut Buffer,
+        at_end: bool,
+        limits: &Limits,
+    ) -> Result<Option<Header>, Problem> {
+        let (max_bytes, max_columns) = (limits.max_header_bytes, limits.max_columns);
+        let pending = buffer.pending();
+        let line = match self.scan.row(pending, at_end, max_bytes, max_columns) {
+            Scanned::More => return Ok(None),
+            Scanned::Row { line, .. } => line,
+            Scanned::TooLarge | Scanned::Broken { fault: Fault::Endless, .. } => {
+                return Err(fault::header_too_large(max_bytes));
+            }
+            Scanned::Broken { fault, .. } => return Err(fault::broken_quoting(fault, max_bytes)),
+        };
+        if self.scan.columns() > max_columns {
+            let message = format!("the header has more than {max_columns} columns");
+            return Err((ErrorKind::HeaderTooLarge, message));
+        }
+        let (text, _) =
+            check_text(&pending[..line.end]).map_err(|fault| fault.problem("the header"))?;
+        let fields =
+            csv::fields(self.scan.ends()).map(|field| text_of(text, field).unwrap_or_default());
+        let header = Header::csv(fields).map_err(|name| {
+            let name = quoted(&name);
+            (ErrorKind::DuplicateColumn, format!("the header has the column {name} twice"))
+        })?;
+        buffer.consume(line.next);
+        Ok(Some(header.at(self.offset)))
+    }
+}
