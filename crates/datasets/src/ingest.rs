@@ -117,10 +117,10 @@ impl Feed {
         self.reader.position()
     }
 
-    /// Returns `true` if the object is compressed and can only be read from its beginning.
+    /// Returns `true` if the object can only be read from its beginning, as one that is compressed.
     #[must_use]
     pub fn is_gzip(&self) -> bool {
-        self.reader.is_gzip()
+        self.reader.is_sequential()
     }
 
     /// Skips to `position`, which an earlier [`Feed::position`] of the same object gave. Returns

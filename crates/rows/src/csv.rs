@@ -17,7 +17,7 @@ use memchr::memchr;
 /// quoting flags.
 pub(super) const MAX_ROW_BYTES: usize = 1 << 29;
 const QUOTED: u32 = 1 << 31;
-const DOUBLED: u32 = 1 << 30;
+const ESCAPED: u32 = 1 << 30;
 
 /// Range of a field's content in its row, without its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,18 +26,18 @@ pub(super) struct FieldSpan {
     pub start: usize,
     /// Byte after the content, from the start of the row.
     pub end: usize,
-    /// `true` if the content holds doubled quotes.
-    pub doubled: bool,
+    /// `true` if the content holds quotes, or escapes before its end.
+    pub escaped: bool,
 }
 
 /// Returns the fields of a row, given their ends.
 pub(super) fn fields(ends: &[u32]) -> impl Iterator<Item = FieldSpan> {
     let mut start = 0;
     ends.iter().map(move |&packed| {
-        let end = (packed & !(QUOTED | DOUBLED)) as usize;
+        let end = (packed & !(QUOTED | ESCAPED)) as usize;
         let quotes = usize::from(packed & QUOTED != 0);
         let field =
-            FieldSpan { start: start + quotes, end: end - quotes, doubled: packed & DOUBLED != 0 };
+            FieldSpan { start: start + quotes, end: end - quotes, escaped: packed & ESCAPED != 0 };
         start = end + 1;
         field
     })
@@ -48,7 +48,7 @@ pub(super) fn field(ends: &[u32], index: usize) -> Option<FieldSpan> {
     let own = fields(ends.get(index..=index)?).next()?;
     let Some(before) = index.checked_sub(1) else { return Some(own) };
     // The end of the previous field gives the start of this one.
-    let start = (ends[before] & !(QUOTED | DOUBLED)) as usize + 1;
+    let start = (ends[before] & !(QUOTED | ESCAPED)) as usize + 1;
     Some(FieldSpan { start: own.start + start, ..own })
 }
 
@@ -74,7 +74,7 @@ impl Line {
 pub(super) enum Fault {
     /// A quote inside a field that did not begin with one.
     StrayQuote(usize),
-    /// A closing quote followed by something other than a comma or the end of the line.
+    /// A closing quote followed by something other than a delimiter or the end of the line.
     AfterQuote(usize),
     /// The input ends inside the quoted field that opens at this byte.
     Unclosed(usize),
@@ -109,8 +109,13 @@ enum Mode {
 }
 
 /// Scan for one row. All numbers are bytes from the start of the row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scan {
+    delimiter: u8,
+    /// The delimiter in each of eight bytes.
+    delimiters: u64,
+    /// Byte that makes a quote inside a quoted field data.
+    escape: Option<u8>,
     at: usize,
     mode: Mode,
     field_start: usize,
@@ -127,6 +132,25 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    pub(super) fn new(delimiter: u8, escape: Option<u8>) -> Self {
+        Self {
+            delimiter,
+            delimiters: splat(delimiter),
+            escape,
+            at: 0,
+            mode: Mode::Bare,
+            field_start: 0,
+            flags: 0,
+            first_line: None,
+            ends: Vec::new(),
+            columns: 0,
+            opened: 0,
+            done: false,
+            #[cfg(test)]
+            passed: 0,
+        }
+    }
+
     /// Discards the progress on the current row.
     pub(super) fn restart(&mut self) {
         self.at = 0;
@@ -209,12 +233,13 @@ impl Scan {
         }
         let mut at = self.at;
         while at < bytes.len() {
-            let mut marks = structural(word_at(bytes, at));
+            let mut marks = structural(word_at(bytes, at), self.delimiters);
             while marks != 0 {
                 let here = at + (marks.trailing_zeros() / 8) as usize;
                 marks &= marks - 1;
-                let found = match (self.mode, bytes[here]) {
-                    (Mode::Bare, b',') => {
+                let byte = bytes[here];
+                let found = match (self.mode, byte) {
+                    (Mode::Bare, _) if byte == self.delimiter => {
                         self.end_field(here, max_columns);
                         self.field_start = here + 1;
                         None
@@ -228,7 +253,9 @@ impl Scan {
                     }
                     (Mode::Bare, _) => self.break_at(bytes, here, Fault::StrayQuote(here)),
                     (Mode::Quoted, b'"') => {
-                        self.mode = Mode::Closing(here);
+                        if !self.is_escaped(bytes, here) {
+                            self.mode = Mode::Closing(here);
+                        }
                         None
                     }
                     (Mode::Quoted, b'\n') => {
@@ -238,10 +265,10 @@ impl Scan {
                     (Mode::Quoted, _) => None,
                     (Mode::Closing(quote), b'"') if here == quote + 1 => {
                         self.mode = Mode::Quoted;
-                        self.flags |= DOUBLED;
+                        self.flags |= ESCAPED;
                         None
                     }
-                    (Mode::Closing(quote), b',') if here == quote + 1 => {
+                    (Mode::Closing(quote), _) if byte == self.delimiter && here == quote + 1 => {
                         self.mode = Mode::Bare;
                         self.end_field(here, max_columns);
                         self.field_start = here + 1;
@@ -266,6 +293,20 @@ impl Scan {
         }
         self.at = bytes.len();
         None
+    }
+
+    /// Returns `true` if a quote at `here` inside a quoted field is data because of the escapes
+    /// before it. They are pairs, each of which stands for one byte, or pairs and one more.
+    ///
+    /// A run of escapes lies in one line, so parity holds for the quotes that are not escaped.
+    fn is_escaped(&mut self, bytes: &[u8], here: usize) -> bool {
+        let Some(escape) = self.escape else { return false };
+        let content = &bytes[self.opened + 1..here];
+        let run = content.iter().rev().take_while(|&&byte| byte == escape).count();
+        if run > 0 {
+            self.flags |= ESCAPED;
+        }
+        run % 2 == 1
     }
 
     /// Records broken quoting. Returns the first line if it is known, else searches for its end
@@ -342,19 +383,26 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
     }
 }
 
-/// Returns a mask of the bytes of `word` that are a comma, a quote or an LF: their highest bits are
-/// set.
+/// Lowest bit of each of eight bytes.
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// Returns a word of eight times the same byte.
+const fn splat(byte: u8) -> u64 {
+    byte as u64 * ONES
+}
+
+/// Returns a mask of the bytes of `word` that are a delimiter, a quote or an LF: their highest bits
+/// are set.
 ///
 /// One operation on eight bytes replaces three searches: fields are often shorter than the start-up
 /// cost of a search. A byte is zero if and only if neither the byte nor the sum of its lower seven
 /// bits and 0x7f has the highest bit set. No sum here carries into the next byte, so the mask is
 /// exact.
-fn structural(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const LOW: u64 = 0x7f * ONES;
-    let differs_from = |byte: u8| {
-        let difference = word ^ (u64::from(byte) * ONES);
+fn structural(word: u64, delimiters: u64) -> u64 {
+    const LOW: u64 = splat(0x7f);
+    let differs_from = |bytes: u64| {
+        let difference = word ^ bytes;
         ((difference & LOW) + LOW) | difference
     };
-    !(differs_from(b',') & differs_from(b'"') & differs_from(b'\n')) & !LOW
+    !(differs_from(delimiters) & differs_from(splat(b'"')) & differs_from(splat(b'\n'))) & !LOW
 }

@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use super::csv::{self, Fault};
 use super::row::needs_escape;
-use super::{ErrorKind, Format, Header, object_fault};
+use super::{Encoding, ErrorKind, Format, Header, object_fault};
 
 /// Kind and message of a fault.
 pub(super) type Problem = (ErrorKind, String);
@@ -20,11 +20,12 @@ pub(super) fn check_row<'a, 'h>(
     header: &'h Header,
     bytes: &'a [u8],
     ends: &[u32],
+    encoding: Encoding,
 ) -> Result<Text<'a>, (Problem, Option<&'h str>)> {
     let text = check_text(bytes).map_err(|fault| {
         let column = csv::fields(ends).position(|field| fault.offset < field.end);
         let field = column.and_then(|index| header.columns().get(index));
-        (fault.problem("the row"), field.map(String::as_str))
+        (fault.problem("the row", encoding), field.map(String::as_str))
     })?;
     if header.format() == Format::JsonLines
         && let Some(message) = object_fault(text.0)
@@ -42,9 +43,11 @@ pub(super) struct NotText {
 
 impl NotText {
     /// Returns the problem with a message about `of`: the row or the header.
-    pub(super) fn problem(&self, of: &str) -> Problem {
-        let what =
-            if self.kind == ErrorKind::NulByte { "a NUL byte" } else { "bytes that are not UTF-8" };
+    pub(super) fn problem(&self, of: &str, encoding: Encoding) -> Problem {
+        let what = match self.kind {
+            ErrorKind::NulByte => "a NUL byte".to_owned(),
+            _ => format!("bytes that are not {}", encoding.name()),
+        };
         (self.kind, format!("{of} has {what} at byte {}", self.offset))
     }
 }

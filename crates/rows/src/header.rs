@@ -11,6 +11,9 @@ use super::Format;
 pub struct Header {
     offset: u64,
     format: Format,
+    delimiter: Option<u8>,
+    /// Byte that makes a quote inside a quoted field data.
+    pub(super) escape: Option<u8>,
     columns: Vec<String>,
     index: HashMap<String, usize>,
     /// For each column `","name":"`: the end of the field before it, and its own key.
@@ -33,6 +36,12 @@ impl Header {
         self.format
     }
 
+    /// Returns the delimiter of the fields, declared or detected; `None` for JSON Lines.
+    #[must_use]
+    pub fn delimiter(&self) -> Option<u8> {
+        self.delimiter
+    }
+
     /// Returns the column names in order, trimmed; empty for JSON Lines.
     ///
     /// A column without a name is called `column_<n>`, counted from 1.
@@ -53,8 +62,13 @@ impl Header {
     }
 
     /// Names the columns of a CSV file, or returns the first name that occurs twice.
-    pub(super) fn csv(fields: impl Iterator<Item = impl AsRef<str>>) -> Result<Self, String> {
-        let mut header = Self { format: Format::Csv, ..Self::default() };
+    pub(super) fn csv(
+        fields: impl Iterator<Item = impl AsRef<str>>,
+        delimiter: u8,
+        escape: Option<u8>,
+    ) -> Result<Self, String> {
+        let format = Format::Csv;
+        let mut header = Self { format, delimiter: Some(delimiter), escape, ..Self::default() };
         for (index, field) in fields.enumerate() {
             let name = match field.as_ref().trim() {
                 "" => format!("column_{}", index + 1),
@@ -64,7 +78,7 @@ impl Header {
                 return Err(name);
             }
             header.keys.extend_from_slice(b"\",\"");
-            super::row::escape(&mut header.keys, name.as_bytes(), false);
+            super::row::escape(&mut header.keys, name.as_bytes());
             header.keys.extend_from_slice(b"\":\"");
             header.key_ends.push(header.keys.len());
             header.columns.push(name);

@@ -2,9 +2,10 @@
 
 use super::buffer::Buffer;
 use super::csv::{self, Fault, Scan, Scanned};
+use super::dialect::{DelimiterCount, SepLine, sep_line};
 use super::fault::{self, Problem, check_text};
 use super::row::text_of;
-use super::{ErrorKind, Format, Header, Limits, is_blank, quoted};
+use super::{Dialect, Encoding, ErrorKind, Format, Header, Limits, is_blank, quoted};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -15,7 +16,11 @@ pub(super) struct HeaderScan {
     pub format: Option<Format>,
     /// Offset of the header, or of the first row of JSON Lines; 0 while unknown.
     offset: u64,
-    scan: Scan,
+    dialect: Dialect,
+    /// The next line is the first that is not blank.
+    first: bool,
+    count: DelimiterCount,
+    scan: Option<Scan>,
 }
 
 /// Part of the object that the next byte belongs to.
@@ -33,7 +38,19 @@ enum Part {
 
 impl HeaderScan {
     pub(super) fn new() -> Self {
-        Self { part: Part::ByteOrderMark, format: None, offset: 0, scan: Scan::default() }
+        Self {
+            part: Part::ByteOrderMark,
+            format: None,
+            offset: 0,
+            dialect: Dialect::default(),
+            first: true,
+            count: DelimiterCount::default(),
+            scan: None,
+        }
+    }
+
+    pub(super) fn set_dialect(&mut self, dialect: Dialect) {
+        self.dialect = dialect.usable();
     }
 
     /// Returns the offset of the header, or 0 while it is unknown.
@@ -47,26 +64,41 @@ impl HeaderScan {
         buffer: &mut Buffer,
         at_end: bool,
         limits: &Limits,
+        encoding: Encoding,
     ) -> Result<Option<Header>, Problem> {
-        if let Part::ByteOrderMark = self.part {
-            let pending = buffer.pending();
-            if pending.starts_with(BYTE_ORDER_MARK) {
-                buffer.consume(BYTE_ORDER_MARK.len());
-            } else if BYTE_ORDER_MARK.starts_with(pending) && !at_end {
-                return Ok(None);
-            }
-            self.part = Part::Blank { seen: 0, cut: false };
-        }
-        if let Part::Blank { seen, cut } = self.part {
-            match self.pass_blank_lines(seen, cut, buffer, at_end, limits)? {
-                None => return Ok(None),
-                Some(Format::Csv) => self.part = Part::Csv,
-                Some(Format::JsonLines) => {
-                    return Ok(Some(Header::default().at(self.offset)));
+        loop {
+            match self.part {
+                Part::ByteOrderMark => {
+                    let pending = buffer.pending();
+                    if pending.starts_with(BYTE_ORDER_MARK) {
+                        buffer.consume(BYTE_ORDER_MARK.len());
+                    } else if BYTE_ORDER_MARK.starts_with(pending) && !at_end {
+                        return Ok(None);
+                    }
+                    self.part = Part::Blank { seen: 0, cut: false };
                 }
+                Part::Blank { seen, cut } => {
+                    match self.pass_blank_lines(seen, cut, buffer, at_end, limits)? {
+                        None => return Ok(None),
+                        Some(Format::Csv) => self.part = Part::Csv,
+                        Some(Format::JsonLines) => {
+                            return Ok(Some(Header::default().at(self.offset)));
+                        }
+                    }
+                }
+                Part::Csv if self.first => match sep_line(buffer.pending(), at_end) {
+                    SepLine::More => return Ok(None),
+                    SepLine::Absent => self.first = false,
+                    SepLine::Found { delimiter, line } => {
+                        buffer.consume(line.next);
+                        self.dialect.delimiter = Some(delimiter);
+                        self.first = false;
+                        self.part = Part::Blank { seen: 0, cut: false };
+                    }
+                },
+                Part::Csv => return self.read_columns(buffer, at_end, limits, encoding),
             }
         }
-        self.read_columns(buffer, at_end, limits)
     }
 
     /// Drops blank lines up to the first byte that is not blank, and returns the format it selects.
@@ -117,10 +149,15 @@ impl HeaderScan {
         buffer: &mut Buffer,
         at_end: bool,
         limits: &Limits,
+        encoding: Encoding,
     ) -> Result<Option<Header>, Problem> {
         let (max_bytes, max_columns) = (limits.max_header_bytes, limits.max_columns);
         let pending = buffer.pending();
-        let line = match self.scan.row(pending, at_end, max_bytes, max_columns) {
+        let detect = || self.count.delimiter(pending, at_end, max_bytes);
+        let Some(delimiter) = self.dialect.delimiter.or_else(detect) else { return Ok(None) };
+        let escape = self.dialect.escape;
+        let scan = self.scan.get_or_insert_with(|| Scan::new(delimiter, escape));
+        let line = match scan.row(pending, at_end, max_bytes, max_columns) {
             Scanned::More => return Ok(None),
             Scanned::Row { line, .. } => line,
             Scanned::TooLarge | Scanned::Broken { fault: Fault::Endless, .. } => {
@@ -128,15 +165,15 @@ impl HeaderScan {
             }
             Scanned::Broken { fault, .. } => return Err(fault::broken_quoting(fault, max_bytes)),
         };
-        if self.scan.columns() > max_columns {
+        if scan.columns() > max_columns {
             let message = format!("the header has more than {max_columns} columns");
             return Err((ErrorKind::HeaderTooLarge, message));
         }
-        let (text, _) =
-            check_text(&pending[..line.end]).map_err(|fault| fault.problem("the header"))?;
+        let (text, _) = check_text(&pending[..line.end])
+            .map_err(|fault| fault.problem("the header", encoding))?;
         let fields =
-            csv::fields(self.scan.ends()).map(|field| text_of(text, field).unwrap_or_default());
-        let header = Header::csv(fields).map_err(|name| {
+            csv::fields(scan.ends()).map(|field| text_of(text, field, escape).unwrap_or_default());
+        let header = Header::csv(fields, delimiter, escape).map_err(|name| {
             let name = quoted(&name);
             (ErrorKind::DuplicateColumn, format!("the header has the column {name} twice"))
         })?;

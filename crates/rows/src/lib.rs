@@ -1,5 +1,5 @@
-//! Reads the rows of an object from its bytes: CSV and JSON Lines, plain or gzip, in constant
-//! memory.
+//! Reads the rows of an object from its bytes: CSV and JSON Lines in their common dialects, plain or
+//! gzip, in constant memory.
 //!
 //! The reader is *pushed*: the caller fetches pieces of the object, passes them to
 //! [`ObjectReader::push`], and takes rows with [`ObjectReader::next`] until the reader needs more
@@ -32,6 +32,10 @@
 //!
 //! - The first byte that is not blank selects the format: `{` is JSON Lines, anything else is CSV
 //!   with a header. A UTF-8 byte order mark before it is dropped.
+//! - Text is UTF-8, UTF-16 with a byte order mark, or in the encoding of the [`Dialect`].
+//! - CSV fields are separated by a comma, semicolon, tab or pipe: the most frequent in the header
+//!   outside quotes, and the comma on a tie. A first line `sep=;` or the [`Dialect`] sets another
+//!   delimiter. The line `sep=;` is not a row.
 //! - CSV follows [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with strict quotes: a quoted
 //!   field begins and ends with its quote, and a quote in any other field is broken quoting. Lines
 //!   end with LF or CRLF. A CR at the very end of the input counts as the first half of a CRLF. Any
@@ -61,6 +65,7 @@
 
 mod buffer;
 mod csv;
+mod dialect;
 mod fault;
 mod gzip;
 mod header;
@@ -72,9 +77,11 @@ mod row_scan;
 mod source;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::fmt;
 
+pub use dialect::{Dialect, Encoding};
 pub use header::Header;
 pub use json_lines::{object_fault, object_field, object_value};
 pub use reader::ObjectReader;
@@ -110,7 +117,7 @@ impl Default for Limits {
 /// Format of the rows of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated values with a header.
+    /// Delimited values with a header.
     Csv,
     /// One JSON object on each line.
     #[default]
@@ -132,7 +139,8 @@ impl Format {
 /// Position of a row in its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Bytes of decompressed input before the row, including a byte order mark and blank lines.
+    /// Bytes of text before the row, decompressed and decoded to UTF-8. A UTF-8 byte order mark,
+    /// blank lines and the header count, a UTF-16 byte order mark does not.
     pub offset: u64,
     /// Number of the row, from 1. Broken rows count; the header and blank lines do not.
     pub row: u64,
@@ -147,7 +155,7 @@ pub enum ErrorKind {
     BrokenQuoting,
     /// A CSV row has more or fewer fields than the header has columns.
     WrongColumnCount,
-    /// The bytes are not UTF-8.
+    /// The bytes are not UTF-8, or not in the encoding that the object states or its dataset declares.
     NotUtf8,
     /// The text holds a NUL byte.
     NulByte,

@@ -6,11 +6,14 @@ use super::fault::{Problem, check_row, check_text};
 use super::header_scan::HeaderScan;
 use super::row_scan::{Found, RowScan};
 use super::source::Source;
-use super::{BrokenRow, ErrorKind, Format, Header, Limits, Next, Position, Refusal, Row};
+use super::{
+    BrokenRow, Dialect, Encoding, ErrorKind, Format, Header, Limits, Next, Position, Refusal, Row,
+};
 
 /// Reads the rows of one object from its bytes.
 ///
-/// Memory stays below a few times [`Limits::max_row_bytes`] plus one pushed piece, as long as the
+/// Memory stays below a few times [`Limits::max_row_bytes`] plus one pushed piece, which is up to
+/// three times larger in UTF-8 than in another encoding, as long as the
 /// caller pushes only when [`next`](Self::next) returns [`Next::NeedInput`]. Only broken rows
 /// allocate.
 pub struct ObjectReader {
@@ -57,6 +60,14 @@ impl ObjectReader {
         self
     }
 
+    /// Sets the dialect that the object's dataset declares.
+    #[must_use]
+    pub fn of_dialect(mut self, dialect: Dialect) -> Self {
+        self.header_scan.set_dialect(dialect);
+        self.source.text.declared = dialect.encoding;
+        self
+    }
+
     /// Appends the next bytes of the object as stored, compressed or not.
     ///
     /// Must not be called after [`finish`](Self::finish), except after a [`seek`](Self::seek) that
@@ -91,12 +102,13 @@ impl ObjectReader {
             Found::End => return Ok(Next::End),
         };
         let (bytes, ends) = (self.buffer.consumed(range), self.rows.ends());
+        let encoding = self.encoding();
         let checked = match problem {
-            None => check_row(header, bytes, ends),
+            None => check_row(header, bytes, ends, encoding),
             // Invalid text is more specific than broken quotes or a wrong number of fields.
             Some(problem) => {
                 let not_text = check_text(bytes).err();
-                Err((not_text.map_or(problem, |fault| fault.problem("the row")), None))
+                Err((not_text.map_or(problem, |fault| fault.problem("the row", encoding)), None))
             }
         };
         Ok(match checked {
@@ -106,6 +118,12 @@ impl ObjectReader {
                 Next::Broken(BrokenRow { position, bytes, kind, message, field, complete })
             }
         })
+    }
+
+    /// Returns the encoding of the text; UTF-8 while it is unknown.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.source.text.other_encoding().unwrap_or(Encoding::UTF_8)
     }
 
     fn too_large(&self, position: Position) -> Next<'_> {
@@ -132,10 +150,11 @@ impl ObjectReader {
         self.rows.next
     }
 
-    /// Returns `true` if the object is compressed; valid once two bytes have been pushed.
+    /// Returns `true` if the object can only be read from its beginning, because it is compressed
+    /// or its encoding is not UTF-8; valid once the header is known.
     #[must_use]
-    pub fn is_gzip(&self) -> bool {
-        self.source.is_gzip()
+    pub fn is_sequential(&self) -> bool {
+        !self.source.is_seekable()
     }
 
     /// Moves to a position that [`position`](Self::position) returned for the same object.
@@ -143,8 +162,8 @@ impl ObjectReader {
     /// Call it when the header is known. `Some(offset)` means that the buffer is now empty and the
     /// caller must push the object's bytes from `offset` on, even if the input was finished. `None`
     /// means that the caller continues as before and the reader skips the rows before the position:
-    /// gzip cannot be entered in the middle. A gzip stream cannot move back either: an earlier
-    /// position changes nothing.
+    /// a [sequential](Self::is_sequential) object cannot be entered in the middle. It cannot move
+    /// back either: an earlier position changes nothing.
     pub fn seek(&mut self, position: Position) -> Option<u64> {
         if self.header.is_none() || !self.source.is_seekable() {
             if position.offset > self.rows.next.offset {
@@ -176,15 +195,18 @@ impl ObjectReader {
 
     fn advance_or_refuse(&mut self) -> Result<Step, Problem> {
         loop {
+            let encoding = self.encoding();
             let (buffer, at_end) = (&mut self.buffer, self.source.at_end());
             if let Some(header) = &self.header {
                 let max_bytes = self.limits.max_row_bytes;
                 if let Some(found) = self.rows.read(header, max_bytes, buffer, at_end) {
                     return Ok(Step::Found(found));
                 }
-            } else if let Some(header) = self.header_scan.read(buffer, at_end, &self.limits)? {
+            } else if let Some(header) =
+                self.header_scan.read(buffer, at_end, &self.limits, encoding)?
+            {
                 self.first = Position { offset: self.buffer.offset(), row: 1 };
-                self.rows.begin(self.first);
+                self.rows.begin(self.first, &header);
                 self.header = Some(header);
                 return Ok(Step::Header);
             }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use super::csv::{self, FieldSpan};
 use super::{Format, Header, Position, object_field};
 
@@ -30,7 +32,7 @@ impl<'a> Row<'a> {
     /// empty or the row is JSON.
     #[must_use]
     pub fn field_at(&self, column_index: usize) -> Option<Cow<'a, str>> {
-        text_of(self.text, csv::field(self.ends, column_index)?)
+        text_of(self.text, csv::field(self.ends, column_index)?, self.header.escape)
     }
 
     /// Returns the value of a CSV column, or of a top-level string or number of a JSON row as text.
@@ -68,23 +70,55 @@ impl<'a> Row<'a> {
             }
             out.extend_from_slice(&keys[key][skipped..]);
             skipped = 0;
-            let bytes = &self.bytes[field.start..field.end];
-            if self.plain && !field.doubled {
-                out.extend_from_slice(bytes);
+            let content = &self.text[field.start..field.end];
+            if field.escaped {
+                each_part(content, self.header.escape, |part| escape(out, part.as_bytes()));
+            } else if self.plain {
+                out.extend_from_slice(content.as_bytes());
             } else {
-                escape(out, bytes, field.doubled);
+                escape(out, content.as_bytes());
             }
         }
         out.extend_from_slice(if skipped == 0 { b"\"}" } else { b"}" });
     }
 }
 
-/// Returns the content of a field with doubled quotes made single; `None` if it is empty.
-pub(super) fn text_of(text: &str, field: FieldSpan) -> Option<Cow<'_, str>> {
+/// Returns the value of a field; `None` if it is empty.
+pub(super) fn text_of(
+    text: &str,
+    field: FieldSpan,
+    escape_byte: Option<u8>,
+) -> Option<Cow<'_, str>> {
     match &text[field.start..field.end] {
         "" => None,
-        content if field.doubled => Some(Cow::Owned(content.replace("\"\"", "\""))),
+        content if field.escaped => {
+            let mut value = String::with_capacity(content.len());
+            each_part(content, escape_byte, |part| value.push_str(part));
+            Some(Cow::Owned(value))
+        }
         content => Some(Cow::Borrowed(content)),
+    }
+}
+
+/// Calls `each` with the parts of a quoted field's content that make up its value: one of two
+/// doubled quotes, and half of the escapes before a quote or the end.
+fn each_part<'a>(content: &'a str, escape_byte: Option<u8>, mut each: impl FnMut(&'a str)) {
+    let mut rest = content;
+    loop {
+        let quote = memchr(b'"', rest.as_bytes()).unwrap_or(rest.len());
+        let before = rest.as_bytes()[..quote].iter().rev();
+        let run = before.take_while(|&&byte| Some(byte) == escape_byte).count();
+        each(&rest[..quote - run]);
+        // The escapes are all the same: the last of them stay.
+        let kept = quote - run / 2;
+        if quote == rest.len() {
+            each(&rest[kept..]);
+            return;
+        }
+        each(&rest[kept..=quote]);
+        // A quote that is not escaped is doubled.
+        let width = if run % 2 == 1 { 1 } else { 2 };
+        rest = &rest[quote + width..];
     }
 }
 
@@ -93,8 +127,8 @@ pub(super) fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Appends UTF-8 as the inside of a JSON string. With `doubled`, `""` stands for one quote.
-pub(super) fn escape(out: &mut Vec<u8>, mut bytes: &[u8], doubled: bool) {
+/// Appends UTF-8 as the inside of a JSON string.
+pub(super) fn escape(out: &mut Vec<u8>, mut bytes: &[u8]) {
     while let Some(length) = bytes.iter().position(|&byte| needs_escape(byte)) {
         out.extend_from_slice(&bytes[..length]);
         let byte = bytes[length];
@@ -110,8 +144,7 @@ pub(super) fn escape(out: &mut Vec<u8>, mut bytes: &[u8], doubled: bool) {
                 out.extend_from_slice(&[hex(byte >> 4), hex(byte & 0xf)]);
             }
         }
-        let width = if doubled && byte == b'"' { 2 } else { 1 };
-        bytes = &bytes[length + width..];
+        bytes = &bytes[length + 1..];
     }
     out.extend_from_slice(bytes);
 }

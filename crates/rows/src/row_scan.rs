@@ -34,7 +34,7 @@ impl RowScan {
     pub(super) fn new() -> Self {
         Self {
             next: Position { offset: 0, row: 1 },
-            csv: Scan::default(),
+            csv: Scan::new(b',', None),
             lines: LineScan::default(),
             skipping: None,
             discard_to: None,
@@ -42,7 +42,10 @@ impl RowScan {
     }
 
     /// Starts behind the header, unless the caller moved to a later position before.
-    pub(super) fn begin(&mut self, first: Position) {
+    pub(super) fn begin(&mut self, first: Position, header: &Header) {
+        if let Some(delimiter) = header.delimiter() {
+            self.csv = Scan::new(delimiter, header.escape);
+        }
         if self.discard_to.is_none_or(|offset| offset <= first.offset) {
             self.next = first;
             self.discard_to = None;

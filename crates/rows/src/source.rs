@@ -3,11 +3,15 @@
 use super::buffer::Buffer;
 use super::fault::Problem;
 use super::gzip::{self, Inflater};
+use super::text::TextDecoder;
 
 /// Turns pushed pieces into text.
 pub(super) struct Source {
     compression: Compression,
     max_gzip_ratio: u64,
+    pub text: TextDecoder,
+    /// Reason why the text cannot be read.
+    problem: Option<Problem>,
     finished: bool,
     at_end: bool,
 }
@@ -22,15 +26,24 @@ enum Compression {
 
 impl Source {
     pub(super) fn new(max_gzip_ratio: u64) -> Self {
-        let compression = Compression::Unknown(Vec::new());
-        Self { compression, max_gzip_ratio, finished: false, at_end: false }
+        Self {
+            compression: Compression::Unknown(Vec::new()),
+            max_gzip_ratio,
+            text: TextDecoder::new(),
+            problem: None,
+            finished: false,
+            at_end: false,
+        }
     }
 
     /// Appends the next bytes of the object.
     pub(super) fn push(&mut self, bytes: &[u8], buffer: &mut Buffer) {
         debug_assert!(!self.finished, "the input was finished");
         match &mut self.compression {
-            Compression::Plain => buffer.extend(bytes),
+            Compression::Plain => {
+                let pushed = self.text.push(bytes, buffer);
+                self.problem = self.problem.take().or(pushed.err());
+            }
             Compression::Gzip(inflater) => inflater.push(bytes),
             Compression::Unknown(seen) => {
                 seen.extend_from_slice(bytes);
@@ -46,29 +59,37 @@ impl Source {
         if matches!(self.compression, Compression::Unknown(_)) {
             self.detect_compression(buffer);
         }
-        if let Compression::Gzip(inflater) = &mut self.compression {
-            inflater.finish();
+        match &mut self.compression {
+            Compression::Gzip(inflater) => inflater.finish(),
+            _ => {
+                let finished = self.text.finish(buffer);
+                self.problem = self.problem.take().or(finished.err());
+            }
         }
         self.finished = true;
     }
 
     /// Moves more input into the buffer, or marks its end. Returns `false` if it can do neither.
     pub(super) fn fill(&mut self, buffer: &mut Buffer) -> Result<bool, Problem> {
-        match &mut self.compression {
-            Compression::Unknown(_) => Ok(false),
-            Compression::Plain => {
-                self.at_end = self.finished;
-                Ok(self.finished)
+        if let Some(problem) = &self.problem {
+            return Err(problem.clone());
+        }
+        let Compression::Gzip(inflater) = &mut self.compression else {
+            self.at_end = self.finished;
+            return Ok(self.finished);
+        };
+        let mut pushed = Ok(());
+        let step = inflater.step(|bytes| pushed = self.text.push(bytes, buffer));
+        pushed?;
+        match step {
+            Ok(gzip::Step::Output) => Ok(true),
+            Ok(gzip::Step::NeedInput) => Ok(false),
+            Ok(gzip::Step::End) => {
+                self.text.finish(buffer)?;
+                self.at_end = true;
+                Ok(true)
             }
-            Compression::Gzip(inflater) => match inflater.step(|bytes| buffer.extend(bytes)) {
-                Ok(gzip::Step::Output) => Ok(true),
-                Ok(gzip::Step::NeedInput) => Ok(false),
-                Ok(gzip::Step::End) => {
-                    self.at_end = true;
-                    Ok(true)
-                }
-                Err((kind, message)) => Err((kind, message.to_owned())),
-            },
+            Err((kind, message)) => Err((kind, message.to_owned())),
         }
     }
 
@@ -77,13 +98,9 @@ impl Source {
         self.at_end
     }
 
-    pub(super) fn is_gzip(&self) -> bool {
-        matches!(self.compression, Compression::Gzip(_))
-    }
-
     /// Returns `true` if the input can be continued at any offset.
     pub(super) fn is_seekable(&self) -> bool {
-        matches!(self.compression, Compression::Plain)
+        matches!(self.compression, Compression::Plain) && self.text.other_encoding().is_none()
     }
 
     /// Expects the input to continue at another offset, even if it was finished.
@@ -95,13 +112,13 @@ impl Source {
     fn detect_compression(&mut self, buffer: &mut Buffer) {
         let Compression::Unknown(seen) = &mut self.compression else { return };
         let seen = std::mem::take(seen);
-        self.compression = if seen.starts_with(&gzip::MAGIC) {
+        if seen.starts_with(&gzip::MAGIC) {
             let mut inflater = Inflater::new(self.max_gzip_ratio);
             inflater.push(&seen);
-            Compression::Gzip(Box::new(inflater))
+            self.compression = Compression::Gzip(Box::new(inflater));
         } else {
-            buffer.extend(&seen);
-            Compression::Plain
-        };
+            self.problem = self.text.push(&seen, buffer).err();
+            self.compression = Compression::Plain;
+        }
     }
 }

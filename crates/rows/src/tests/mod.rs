@@ -1,6 +1,7 @@
 //! Tests of the reader through its public interface, and their helpers.
 
 mod csv;
+mod dialect;
 mod gzip;
 mod header;
 mod json_lines;
