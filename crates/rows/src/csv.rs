@@ -11,7 +11,7 @@
 //! own line and by the one that starts with the last odd line before it. The search for the end of
 //! a line with broken quoting continues where the scan stopped, inside the first line only.
 
-use memchr::memchr;
+use super::line::Line;
 
 /// Maximum bytes of a row. The end of a field is stored in 30 bits; the two highest bits are its
 /// quoting flags.
@@ -52,23 +52,6 @@ pub(super) fn field(ends: &[u32], index: usize) -> Option<FieldSpan> {
     Some(FieldSpan { start: own.start + start, ..own })
 }
 
-/// Length of a physical line, or of a row with all its lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    /// Length without the terminator.
-    pub end: usize,
-    /// Length with the terminator; the next line starts here.
-    pub next: usize,
-}
-
-impl Line {
-    /// Returns the last line, which the end of the input terminates. A CR at its end is half a
-    /// CRLF.
-    pub(super) fn last(bytes: &[u8]) -> Self {
-        Self { end: bytes.strip_suffix(b"\r").unwrap_or(bytes).len(), next: bytes.len() }
-    }
-}
-
 /// Faults of a row's quoting. Numbers are bytes from the start of the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -106,6 +89,13 @@ enum Mode {
     Closing(usize),
     /// Quoting broke in the first line; the scan is looking for the line's end.
     Broken(Fault),
+}
+
+/// Result of passing one byte.
+enum Passed {
+    On,
+    /// The scan stops here, with what it found.
+    Stop(Option<Scanned>),
 }
 
 /// Scan for one row. All numbers are bytes from the start of the row.
@@ -231,68 +221,75 @@ impl Scan {
         if matches!(self.mode, Mode::Broken(_)) {
             return self.end_of_broken_line(bytes, self.at);
         }
+        let delimiters = self.delimiters;
         let mut at = self.at;
         while at < bytes.len() {
-            let mut marks = structural(word_at(bytes, at), self.delimiters);
+            let mut marks = structural(word_at(bytes, at), delimiters);
             while marks != 0 {
                 let here = at + (marks.trailing_zeros() / 8) as usize;
                 marks &= marks - 1;
-                let byte = bytes[here];
-                let found = match (self.mode, byte) {
-                    (Mode::Bare, _) if byte == self.delimiter => {
-                        self.end_field(here, max_columns);
-                        self.field_start = here + 1;
-                        None
-                    }
-                    (Mode::Bare, b'\n') => return Some(self.end_row(bytes, here, max_columns)),
-                    (Mode::Bare, _) if here == self.field_start => {
-                        self.mode = Mode::Quoted;
-                        self.flags = QUOTED;
-                        self.opened = here;
-                        None
-                    }
-                    (Mode::Bare, _) => self.break_at(bytes, here, Fault::StrayQuote(here)),
-                    (Mode::Quoted, b'"') => {
-                        if !self.is_escaped(bytes, here) {
-                            self.mode = Mode::Closing(here);
-                        }
-                        None
-                    }
-                    (Mode::Quoted, b'\n') => {
-                        self.first_line.get_or_insert_with(|| line_to(bytes, here));
-                        None
-                    }
-                    (Mode::Quoted, _) => None,
-                    (Mode::Closing(quote), b'"') if here == quote + 1 => {
-                        self.mode = Mode::Quoted;
-                        self.flags |= ESCAPED;
-                        None
-                    }
-                    (Mode::Closing(quote), _) if byte == self.delimiter && here == quote + 1 => {
-                        self.mode = Mode::Bare;
-                        self.end_field(here, max_columns);
-                        self.field_start = here + 1;
-                        None
-                    }
-                    (Mode::Closing(quote), b'\n') if line_to(bytes, here).end == quote + 1 => {
-                        return Some(self.end_row(bytes, here, max_columns));
-                    }
-                    (Mode::Closing(quote), _) => {
-                        self.break_at(bytes, here, Fault::AfterQuote(quote + 1))
-                    }
-                    (Mode::Broken(_), _) => return None,
-                };
-                if found.is_some() {
-                    return found;
-                }
-                if matches!(self.mode, Mode::Broken(_)) {
-                    return None;
+                match self.pass(bytes, here, max_columns) {
+                    Passed::On => {}
+                    Passed::Stop(found) => return found,
                 }
             }
             at += 8;
         }
         self.at = bytes.len();
         None
+    }
+
+    /// Passes the structural byte at `here`.
+    #[inline]
+    fn pass(&mut self, bytes: &[u8], here: usize, max_columns: usize) -> Passed {
+        match (self.mode, bytes[here]) {
+            (Mode::Bare, byte) if byte == self.delimiter => {
+                self.end_field(here, max_columns);
+                self.field_start = here + 1;
+            }
+            (Mode::Bare, b'\r' | b'\n') => return self.end_row(bytes, here, max_columns),
+            (Mode::Bare, b'"') if here == self.field_start => {
+                self.mode = Mode::Quoted;
+                self.flags = QUOTED;
+                self.opened = here;
+            }
+            (Mode::Bare, b'"') => return self.break_at(bytes, here, Fault::StrayQuote(here)),
+            (Mode::Quoted, b'"') => {
+                if !self.is_escaped(bytes, here) {
+                    self.mode = Mode::Closing(here);
+                }
+            }
+            (Mode::Quoted, b'\r' | b'\n') if self.first_line.is_none() => {
+                self.first_line = Line::ending_at(bytes, here);
+                if self.first_line.is_none() {
+                    return self.wait_at(here);
+                }
+            }
+            (Mode::Closing(quote), byte) if here == quote + 1 => match byte {
+                b'"' => {
+                    self.mode = Mode::Quoted;
+                    self.flags |= ESCAPED;
+                }
+                b'\r' | b'\n' => return self.end_row(bytes, here, max_columns),
+                _ if byte == self.delimiter => {
+                    self.mode = Mode::Bare;
+                    self.end_field(here, max_columns);
+                    self.field_start = here + 1;
+                }
+                _ => return self.break_at(bytes, here, Fault::AfterQuote(here)),
+            },
+            (Mode::Closing(quote), _) => {
+                return self.break_at(bytes, here, Fault::AfterQuote(quote + 1));
+            }
+            (Mode::Bare | Mode::Quoted | Mode::Broken(_), _) => {}
+        }
+        Passed::On
+    }
+
+    /// Stops before a byte whose meaning depends on the next one.
+    fn wait_at(&mut self, here: usize) -> Passed {
+        self.at = here;
+        Passed::Stop(None)
     }
 
     /// Returns `true` if a quote at `here` inside a quoted field is data because of the escapes
@@ -309,25 +306,29 @@ impl Scan {
         run % 2 == 1
     }
 
-    /// Records broken quoting. Returns the first line if it is known, else searches for its end
-    /// from `here`.
-    fn break_at(&mut self, bytes: &[u8], here: usize, fault: Fault) -> Option<Scanned> {
+    /// Records broken quoting, and searches for the end of the first line from `here` if it is not
+    /// known.
+    fn break_at(&mut self, bytes: &[u8], here: usize, fault: Fault) -> Passed {
         self.at = here;
         if let Some(first_line) = self.first_line {
-            return Some(Scanned::Broken { first_line, fault });
+            return Passed::Stop(Some(Scanned::Broken { first_line, fault }));
         }
         self.mode = Mode::Broken(fault);
-        self.end_of_broken_line(bytes, here)
+        Passed::Stop(self.end_of_broken_line(bytes, here))
     }
 
     fn end_of_broken_line(&mut self, bytes: &[u8], from: usize) -> Option<Scanned> {
         let Mode::Broken(fault) = self.mode else { return None };
-        let Some(length) = memchr(b'\n', &bytes[from..]) else {
-            self.at = bytes.len();
-            return None;
-        };
-        self.at = from + length + 1;
-        Some(Scanned::Broken { first_line: line_to(bytes, from + length), fault })
+        match Line::first(bytes, from) {
+            Ok(first_line) => {
+                self.at = first_line.next;
+                Some(Scanned::Broken { first_line, fault })
+            }
+            Err(at) => {
+                self.at = at;
+                None
+            }
+        }
     }
 
     fn end_field(&mut self, end: usize, max_columns: usize) {
@@ -339,11 +340,11 @@ impl Scan {
         self.flags = 0;
     }
 
-    fn end_row(&mut self, bytes: &[u8], newline: usize, max_columns: usize) -> Scanned {
-        self.at = newline + 1;
-        let line = line_to(bytes, newline);
+    fn end_row(&mut self, bytes: &[u8], here: usize, max_columns: usize) -> Passed {
+        let Some(line) = Line::ending_at(bytes, here) else { return self.wait_at(here) };
+        self.at = line.next;
         self.end_field(line.end, max_columns);
-        Scanned::Row { line, first_line: self.first_line.unwrap_or(line) }
+        Passed::Stop(Some(Scanned::Row { line, first_line: self.first_line.unwrap_or(line) }))
     }
 
     /// Returns the last row of an input that ends without a terminator.
@@ -368,12 +369,6 @@ impl Scan {
     }
 }
 
-/// Returns the line that ends with the LF at `newline`.
-pub(super) fn line_to(bytes: &[u8], newline: usize) -> Line {
-    let content = &bytes[..newline];
-    Line { end: content.strip_suffix(b"\r").unwrap_or(content).len(), next: newline + 1 }
-}
-
 /// Returns eight bytes as a little-endian word. NULs, which are not structural, pad the end.
 fn word_at(bytes: &[u8], at: usize) -> u64 {
     let rest = &bytes[at..];
@@ -391,18 +386,18 @@ const fn splat(byte: u8) -> u64 {
     byte as u64 * ONES
 }
 
-/// Returns a mask of the bytes of `word` that are a delimiter, a quote or an LF: their highest bits
-/// are set.
+/// Returns a mask of the bytes of `word` that are a delimiter, a quote or one of the control
+/// characters 0x08 to 0x0f, which CR and LF are among: their highest bits are set.
 ///
-/// One operation on eight bytes replaces three searches: fields are often shorter than the start-up
+/// One operation on eight bytes replaces four searches: fields are often shorter than the start-up
 /// cost of a search. A byte is zero if and only if neither the byte nor the sum of its lower seven
 /// bits and 0x7f has the highest bit set. No sum here carries into the next byte, so the mask is
-/// exact.
+/// exact. The other control characters are rare in text, and passing them costs nothing else.
 fn structural(word: u64, delimiters: u64) -> u64 {
     const LOW: u64 = splat(0x7f);
-    let differs_from = |bytes: u64| {
-        let difference = word ^ bytes;
-        ((difference & LOW) + LOW) | difference
-    };
-    !(differs_from(delimiters) & differs_from(splat(b'"')) & differs_from(splat(b'\n'))) & !LOW
+    let is_not_zero = |difference: u64| ((difference & LOW) + LOW) | difference;
+    let differs = is_not_zero(word ^ delimiters)
+        & is_not_zero(word ^ splat(b'"'))
+        & is_not_zero((word & splat(0xf8)) ^ splat(0x08));
+    !differs & !LOW
 }

@@ -1,8 +1,6 @@
 //! Dialect of an object's text: declared by a dataset, stated by the object, or detected.
 
-use memchr::memchr;
-
-use super::csv::{Line, line_to};
+use super::line::Line;
 
 /// Delimiters that are detected. On a tie the first counts.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -79,11 +77,11 @@ pub(super) fn sep_line(bytes: &[u8], at_end: bool) -> SepLine {
     if !name.eq_ignore_ascii_case(&b"sep="[..name.len()]) {
         return SepLine::Absent;
     }
-    let line = match memchr(b'\n', window) {
-        Some(newline) => line_to(window, newline),
-        None if window.len() == MAX_BYTES => return SepLine::Absent,
-        None if at_end => Line::last(window),
-        None => return SepLine::More,
+    let line = match Line::first(window, 0) {
+        Ok(line) => line,
+        Err(_) if window.len() == MAX_BYTES => return SepLine::Absent,
+        Err(_) if at_end => Line::last(window),
+        Err(_) => return SepLine::More,
     };
     let content = &window[..line.end];
     let quoted = content.strip_prefix(b"\"").and_then(|content| content.strip_suffix(b"\""));

@@ -113,7 +113,8 @@ impl HeaderScan {
         loop {
             let pending = buffer.pending();
             match pending[seen..].iter().position(|&byte| !is_blank(byte)) {
-                Some(blank) if pending[seen + blank] == b'\n' => {
+                // Of a CRLF, the LF is one more blank line.
+                Some(blank) if matches!(pending[seen + blank], b'\r' | b'\n') => {
                     buffer.consume(seen + blank + 1);
                     (seen, cut) = (0, false);
                 }

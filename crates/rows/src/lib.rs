@@ -37,11 +37,12 @@
 //!   outside quotes, and the comma on a tie. A first line `sep=;` or the [`Dialect`] sets another
 //!   delimiter. The line `sep=;` is not a row.
 //! - CSV follows [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with strict quotes: a quoted
-//!   field begins and ends with its quote, and a quote in any other field is broken quoting. Lines
-//!   end with LF or CRLF. A CR at the very end of the input counts as the first half of a CRLF. Any
-//!   other CR is data.
+//!   field begins and ends with its quote, and a quote in any other field is broken quoting.
+//! - A line ends with LF, CRLF or CR, and different lines may end differently. Inside the quotes of
+//!   a CSV field these bytes are data. A CR at the end of a piece waits for the next piece, and at
+//!   the end of the input it ends the line.
 //! - JSON Lines holds one JSON object per line and has no header.
-//! - A line of only spaces, tabs and CRs is blank. Blank lines are neither rows nor counted.
+//! - A line of only spaces and tabs is blank. Blank lines are neither rows nor counted.
 //! - Everything else is a row, good or [broken](BrokenRow), and has a [`Position`].
 //!
 //! # Broken rows
@@ -71,6 +72,7 @@ mod gzip;
 mod header;
 mod header_scan;
 mod json_lines;
+mod line;
 mod reader;
 mod row;
 mod row_scan;
@@ -268,5 +270,5 @@ fn quoted(name: &str) -> impl fmt::Display {
 
 /// Returns `true` for the bytes allowed in a blank line.
 fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r')
+    matches!(byte, b' ' | b'\t')
 }

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
-
 use super::buffer::Buffer;
-use super::csv::{Line, Scan, Scanned};
+use super::csv::{Scan, Scanned};
 use super::fault::{self, Problem};
 use super::json_lines::LineScan;
+use super::line::Line;
 use super::{Format, Header, Position, is_blank};
 
 /// A row without borrows.
@@ -155,12 +154,13 @@ impl RowScan {
     /// all of it is blank.
     fn skip_line(&mut self, blank: bool, buffer: &mut Buffer, at_end: bool) -> Option<bool> {
         let pending = buffer.pending();
-        let (count, ends) = match memchr(b'\n', pending) {
-            Some(newline) => (newline + 1, true),
-            None => (pending.len(), at_end),
+        let (line, ends) = match Line::first(pending, 0) {
+            Ok(line) => (line, true),
+            Err(_) if at_end => (Line::last(pending), true),
+            Err(end) => (Line { end, next: end }, false),
         };
-        let blank = blank && pending[..count].iter().all(|&b| is_blank(b) || b == b'\n');
-        buffer.consume(count);
+        let blank = blank && pending[..line.end].iter().all(|&byte| is_blank(byte));
+        buffer.consume(line.next);
         self.skipping = if ends { None } else { Some(blank) };
         ends.then_some(blank)
     }

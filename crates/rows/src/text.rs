@@ -103,7 +103,8 @@ impl Transcoder {
     }
 
     fn decode(&mut self, mut bytes: &[u8], last: bool, buffer: &mut Buffer) {
-        loop {
+        // Without input, some decoders forget the first half of a character.
+        while last || !bytes.is_empty() {
             let (result, read, written) =
                 self.decoder.decode_to_utf8_without_replacement(bytes, &mut self.output, last);
             buffer.extend(&self.output[..written]);

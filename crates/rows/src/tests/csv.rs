@@ -4,11 +4,46 @@ use super::*;
 use ErrorKind::{BrokenQuoting, NotUtf8, NulByte, WrongColumnCount};
 
 #[test]
-fn lines_end_with_lf_or_crlf() {
-    let read = read("a,b\r\n1,2\n3,4\r\n5,6");
+fn lines_end_with_lf_crlf_or_cr() {
+    let read = read("a,b\r\n1,2\n3,4\r\n5,6\r7,8\r\r\n9,10");
 
-    assert_eq!(read.lines(), [("1,2", None), ("3,4", None), ("5,6", None)]);
-    assert_eq!(read.json()[2], r#"{"a":"5","b":"6"}"#);
+    assert_eq!(
+        read.lines(),
+        [("1,2", None), ("3,4", None), ("5,6", None), ("7,8", None), ("9,10", None)]
+    );
+    assert_eq!(read.json()[4], r#"{"a":"9","b":"10"}"#);
+}
+
+#[test]
+fn cr_alone_ends_header_and_rows() {
+    for input in ["a,b\r1,2\r\"3\r3\",4\r", "a,b\n1,2\r\"3\r3\",4", "\r \ra,b\r1,2\r\"3\r3\",4\r"] {
+        for size in [1, 2, 100] {
+            let read = read_in_pieces(Limits::default(), input.as_bytes(), size);
+
+            assert_eq!(read.lines(), [("1,2", None), ("\"3\r3\",4", None)], "{input:?}");
+        }
+    }
+}
+
+#[test]
+fn position_lies_behind_whole_crlf() {
+    let input = "a\r\n1\r\n\"2\r\n\r\n\r\n3\r4\r\n";
+    for size in [1, 2, 3, 100] {
+        let mut reader = ObjectReader::new(Limits::default());
+        let mut pieces = input.as_bytes().chunks(size);
+        let mut positions = Vec::new();
+        loop {
+            match reader.next().unwrap() {
+                Next::NeedInput => match pieces.next() {
+                    Some(piece) => reader.push(piece),
+                    None => reader.finish(),
+                },
+                Next::End => break,
+                _ => positions.push(reader.position().offset),
+            }
+        }
+        assert_eq!(positions, [3, 6, 10, 16, 19], "{size}");
+    }
 }
 
 #[test]
@@ -18,8 +53,18 @@ fn trailing_cr_is_not_data() {
 }
 
 #[test]
-fn cr_inside_a_line_is_data() {
-    assert_eq!(read("a,b\n1\r,2\n").json(), [r#"{"a":"1\r","b":"2"}"#]);
+fn broken_line_ends_with_cr() {
+    let read = read("a,b\r1,x\"y\r2,3\r\"4\r5,6\r");
+
+    assert_eq!(
+        read.lines(),
+        [
+            ("1,x\"y", Some(BrokenQuoting)),
+            ("2,3", None),
+            ("\"4", Some(BrokenQuoting)),
+            ("5,6", None)
+        ]
+    );
 }
 
 #[test]
@@ -76,13 +121,6 @@ fn quote_in_unquoted_field_breaks_only_its_line() {
     assert_eq!(read.message(0), "a quote at byte 3 in a cell that is not quoted");
     assert_eq!(read.message(2), "a closing quote with more of the cell after it at byte 3");
     assert_eq!(read.rows[4].position.row, 5);
-}
-
-#[test]
-fn cr_after_closing_quote_must_end_line() {
-    let read = read("a,b\n1,\"2\"\r\r\n3,4\n");
-
-    assert_eq!(read.lines(), [("1,\"2\"\r", Some(BrokenQuoting)), ("3,4", None)]);
 }
 
 #[test]

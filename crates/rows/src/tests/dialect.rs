@@ -186,6 +186,14 @@ fn declared_encoding_is_decoded() {
 }
 
 #[test]
+fn character_split_between_pieces_is_whole() {
+    let read = read_as(declared("shift_jis"), b"a,b\n\x8c\x8e,\xe0\n");
+
+    assert_eq!(read.rows[0].code(), Some(NotUtf8));
+    assert_eq!(read.message(0), "the row has bytes that are not Shift_JIS at byte 4");
+}
+
+#[test]
 fn decoded_object_resumes_at_every_row() {
     let object = utf_16("\u{feff}a,b\n1,\u{e9}\n\n\"3\n3\",4\n5,\"6\n", u16::to_le_bytes);
     let whole = detected(&object);

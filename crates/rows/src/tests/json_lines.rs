@@ -15,6 +15,16 @@ fn opening_brace_selects_json_lines() {
 }
 
 #[test]
+fn json_line_ends_with_lf_crlf_or_cr() {
+    let input = "{\"a\":1}\r{\"a\":2}\r\n{\"a\":3}\n{\"a\":4}\r";
+    for size in [1, 2, 100] {
+        let read = read_in_pieces(Limits::default(), input.as_bytes(), size);
+
+        assert_eq!(read.json(), ["{\"a\":1}", "{\"a\":2}", "{\"a\":3}", "{\"a\":4}"]);
+    }
+}
+
+#[test]
 fn line_other_than_one_object_is_broken() {
     let lines = [
         ("{\"a\":1}{\"b\":2}", "not valid JSON at column 8"),

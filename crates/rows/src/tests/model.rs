@@ -43,13 +43,14 @@ pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
 
 /// Returns the end of the line that holds byte `from`, including its terminator.
 fn line(bytes: &[u8], from: usize) -> usize {
-    let newline = bytes[from..].iter().position(|&byte| byte == b'\n');
-    newline.map_or(bytes.len(), |newline| from + newline + 1)
+    let end = bytes[from..].iter().position(|byte| b"\r\n".contains(byte));
+    let Some(end) = end.map(|end| from + end) else { return bytes.len() };
+    if bytes[end..].starts_with(b"\r\n") { end + 2 } else { end + 1 }
 }
 
 fn trim(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
+    let ends: [&[u8]; 3] = [b"\r\n", b"\n", b"\r"];
+    ends.iter().find_map(|&end| line.strip_suffix(end)).unwrap_or(line)
 }
 
 /// Returns the number of fields of the row and its length; `None` if its quoting is broken.
@@ -67,17 +68,13 @@ fn fields(bytes: &[u8]) -> Option<(usize, usize)> {
                 at += 1;
             }
         } else {
-            let length = bytes[at..].iter().position(|&byte| matches!(byte, b',' | b'\n' | b'"'));
-            let end = length.map_or(bytes.len(), |length| at + length);
-            // The CR of a CRLF is not part of the field.
-            let content = &bytes[..end];
-            let ends_line = matches!(bytes.get(end), Some(b'\n') | None);
-            at = if ends_line { at.max(trim(content).len()) } else { end };
+            let length = bytes[at..].iter().position(|byte| b",\r\n\"".contains(byte));
+            at = length.map_or(bytes.len(), |length| at + length);
         }
         fields += 1;
         match &bytes[at..] {
             [b',', ..] => at += 1,
-            [] | [b'\r'] | [b'\n', ..] | [b'\r', b'\n', ..] => {
+            [] | [b'\r' | b'\n', ..] => {
                 return Some((fields, line(bytes, at)));
             }
             _ => return None,

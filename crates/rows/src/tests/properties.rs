@@ -19,6 +19,9 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
     let line = prop::sample::select(vec![
         "1,2\n",
         "3,4\r\n",
+        "5,6\r",
+        "\"7\r8\",9\r",
+        "\"p\"\r",
         "\n",
         "a,\"b\n",
         "\"c\",d\n",
@@ -157,11 +160,11 @@ proptest! {
         let mut at = read.positions[0].offset as usize;
         for row in &read.rows {
             let offset = row.position.offset as usize;
-            prop_assert!(object[at..offset].iter().all(|&byte| is_blank(byte) || byte == b'\n'));
+            prop_assert!(object[at..offset].iter().all(|&byte| b" \t\r\n".contains(&byte)));
             at = offset + row.bytes.len();
             prop_assert_eq!(&object[offset..at], &row.bytes[..]);
         }
-        prop_assert!(object[at..].iter().all(|&byte| is_blank(byte) || byte == b'\n'));
+        prop_assert!(object[at..].iter().all(|&byte| b" \t\r\n".contains(&byte)));
     }
 
     #[test]
