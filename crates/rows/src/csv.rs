@@ -13,11 +13,12 @@
 
 use super::line::Line;
 
-/// Maximum bytes of a row. The end of a field is stored in 30 bits; the two highest bits are its
-/// quoting flags.
-pub(super) const MAX_ROW_BYTES: usize = 1 << 29;
+/// Maximum bytes of a row. The end of a field is stored in 29 bits; the highest bits are flags.
+pub(super) const MAX_ROW_BYTES: usize = 1 << 28;
 const QUOTED: u32 = 1 << 31;
 const ESCAPED: u32 = 1 << 30;
+/// Spaces precede the opening quote.
+const SPACED: u32 = 1 << 29;
 
 /// Range of a field's content in its row, without its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,26 +31,42 @@ pub(super) struct FieldSpan {
     pub escaped: bool,
 }
 
+impl FieldSpan {
+    /// Returns the field of `row` that begins at `start`, and the start of the next one.
+    fn unpack(row: &[u8], mut start: usize, packed: u32) -> (Self, usize) {
+        let after = end_of(packed);
+        let mut end = after;
+        if packed & SPACED != 0 {
+            start += row[start..].iter().take_while(|&&byte| byte == b' ').count();
+        }
+        if packed & QUOTED != 0 {
+            start += 1;
+            end -= 1;
+        }
+        (Self { start, end, escaped: packed & ESCAPED != 0 }, after + 1)
+    }
+}
+
+fn end_of(packed: u32) -> usize {
+    (packed & !(QUOTED | ESCAPED | SPACED)) as usize
+}
+
 /// Returns the fields of a row, given their ends.
-pub(super) fn fields(ends: &[u32]) -> impl Iterator<Item = FieldSpan> {
+pub(super) fn fields(row: &[u8], ends: &[u32]) -> impl Iterator<Item = FieldSpan> {
     let mut start = 0;
     ends.iter().map(move |&packed| {
-        let end = (packed & !(QUOTED | ESCAPED)) as usize;
-        let quotes = usize::from(packed & QUOTED != 0);
-        let field =
-            FieldSpan { start: start + quotes, end: end - quotes, escaped: packed & ESCAPED != 0 };
-        start = end + 1;
+        let (field, next) = FieldSpan::unpack(row, start, packed);
+        start = next;
         field
     })
 }
 
 /// Returns one field of a row, or `None` if the row has fewer.
-pub(super) fn field(ends: &[u32], index: usize) -> Option<FieldSpan> {
-    let own = fields(ends.get(index..=index)?).next()?;
-    let Some(before) = index.checked_sub(1) else { return Some(own) };
+pub(super) fn field(row: &[u8], ends: &[u32], index: usize) -> Option<FieldSpan> {
     // The end of the previous field gives the start of this one.
-    let start = (ends[before] & !(QUOTED | ESCAPED)) as usize + 1;
-    Some(FieldSpan { start: own.start + start, ..own })
+    let start =
+        index.checked_sub(1).map_or(0, |before| ends.get(before).map_or(0, |&it| end_of(it) + 1));
+    Some(FieldSpan::unpack(row, start, *ends.get(index)?).0)
 }
 
 /// Faults of a row's quoting. Numbers are bytes from the start of the row.
@@ -113,6 +130,8 @@ pub(super) struct Scan {
     first_line: Option<Line>,
     ends: Vec<u32>,
     columns: usize,
+    /// A field after the expected ones has content.
+    has_surplus: bool,
     opened: usize,
     /// The row was found: the next call starts with the next one.
     done: bool,
@@ -134,6 +153,7 @@ impl Scan {
             first_line: None,
             ends: Vec::new(),
             columns: 0,
+            has_surplus: false,
             opened: 0,
             done: false,
             #[cfg(test)]
@@ -150,6 +170,7 @@ impl Scan {
         self.first_line = None;
         self.ends.clear();
         self.columns = 0;
+        self.has_surplus = false;
         self.done = false;
     }
 
@@ -162,6 +183,11 @@ impl Scan {
     /// Returns the number of fields of the row.
     pub(super) fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// Returns `true` if a field after the expected ones has content.
+    pub(super) fn has_surplus(&self) -> bool {
+        self.has_surplus
     }
 
     /// Searches for the end of the row that starts at `bytes`, resuming where the last call
@@ -248,12 +274,15 @@ impl Scan {
                 self.field_start = here + 1;
             }
             (Mode::Bare, b'\r' | b'\n') => return self.end_row(bytes, here, max_columns),
-            (Mode::Bare, b'"') if here == self.field_start => {
+            (Mode::Bare, b'"') => {
+                let before = &bytes[self.field_start..here];
+                if before.iter().any(|&byte| byte != b' ') {
+                    return self.break_at(bytes, here, Fault::StrayQuote(here));
+                }
                 self.mode = Mode::Quoted;
-                self.flags = QUOTED;
+                self.flags = if before.is_empty() { QUOTED } else { QUOTED | SPACED };
                 self.opened = here;
             }
-            (Mode::Bare, b'"') => return self.break_at(bytes, here, Fault::StrayQuote(here)),
             (Mode::Quoted, b'"') => {
                 if !self.is_escaped(bytes, here) {
                     self.mode = Mode::Closing(here);
@@ -336,6 +365,11 @@ impl Scan {
         if self.ends.len() <= max_columns {
             // No truncation: rows are below `MAX_ROW_BYTES`.
             self.ends.push(end as u32 | self.flags);
+        }
+        if self.columns > max_columns {
+            let is_quoted = self.flags & QUOTED != 0;
+            let empty = if is_quoted { self.opened + 2 } else { self.field_start };
+            self.has_surplus |= end > empty;
         }
         self.flags = 0;
     }

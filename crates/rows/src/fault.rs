@@ -23,7 +23,7 @@ pub(super) fn check_row<'a, 'h>(
     encoding: Encoding,
 ) -> Result<Text<'a>, (Problem, Option<&'h str>)> {
     let text = check_text(bytes).map_err(|fault| {
-        let column = csv::fields(ends).position(|field| fault.offset < field.end);
+        let column = csv::fields(bytes, ends).position(|field| fault.offset < field.end);
         let field = column.and_then(|index| header.columns().get(index));
         (fault.problem("the row", encoding), field.map(String::as_str))
     })?;
@@ -80,7 +80,7 @@ pub(super) fn broken_quoting(fault: Fault, max_bytes: usize) -> Problem {
     (ErrorKind::BrokenQuoting, message)
 }
 
-/// Returns the problem of a row with more or fewer fields than the header has columns.
+/// Returns the problem of a row with the wrong number of fields.
 pub(super) fn wrong_column_count(found: usize, expected: usize, one_line: bool) -> Problem {
     let message = format!("expected {expected} cells, found {found}");
     if one_line {

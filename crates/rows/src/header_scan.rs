@@ -172,8 +172,8 @@ impl HeaderScan {
         }
         let (text, _) = check_text(&pending[..line.end])
             .map_err(|fault| fault.problem("the header", encoding))?;
-        let fields =
-            csv::fields(scan.ends()).map(|field| text_of(text, field, escape).unwrap_or_default());
+        let fields = csv::fields(&pending[..line.end], scan.ends())
+            .map(|field| text_of(text, field, escape).unwrap_or_default());
         let header = Header::csv(fields, delimiter, escape).map_err(|name| {
             let name = quoted(&name);
             (ErrorKind::DuplicateColumn, format!("the header has the column {name} twice"))

@@ -37,7 +37,10 @@
 //!   outside quotes, and the comma on a tie. A first line `sep=;` or the [`Dialect`] sets another
 //!   delimiter. The line `sep=;` is not a row.
 //! - CSV follows [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with strict quotes: a quoted
-//!   field begins and ends with its quote, and a quote in any other field is broken quoting.
+//!   field begins and ends with its quote, and a quote in any other field is broken quoting. Spaces
+//!   before an opening quote are dropped.
+//! - Fields missing at the end of a row of one line are empty. Empty fields after the last column
+//!   are dropped; any other field there is a wrong number of fields.
 //! - A line ends with LF, CRLF or CR, and different lines may end differently. Inside the quotes of
 //!   a CSV field these bytes are data. A CR at the end of a piece waits for the next piece, and at
 //!   the end of the input it ends the line.
@@ -92,11 +95,11 @@ pub use row::Row;
 /// Limits of the reader. They bound its memory for any input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum bytes of a row as received, without its line terminator. Values above 512 MiB count
-    /// as 512 MiB.
+    /// Maximum bytes of a row as received, without its line terminator. Values above 256 MiB count
+    /// as 256 MiB.
     pub max_row_bytes: usize,
-    /// Maximum bytes of a CSV header, without its line terminator. Values above 512 MiB count as
-    /// 512 MiB.
+    /// Maximum bytes of a CSV header, without its line terminator. Values above 256 MiB count as
+    /// 256 MiB.
     pub max_header_bytes: usize,
     /// Maximum columns of a CSV header.
     pub max_columns: usize,
@@ -155,7 +158,7 @@ pub enum ErrorKind {
     InvalidJson,
     /// The quotes of a CSV row do not match.
     BrokenQuoting,
-    /// A CSV row has more or fewer fields than the header has columns.
+    /// A CSV row has a field with content after the last column of the header.
     WrongColumnCount,
     /// The bytes are not UTF-8, or not in the encoding that the object states or its dataset declares.
     NotUtf8,

@@ -7,7 +7,8 @@ use memchr::memchr;
 use super::csv::{self, FieldSpan};
 use super::{Format, Header, Position, object_field};
 
-/// A well-formed row: its quoting, number of fields and encoding are right.
+/// A well-formed row: its quoting, number of fields and encoding are right. Fields missing at its end
+/// are empty.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     /// Position of the row's first byte.
@@ -32,7 +33,8 @@ impl<'a> Row<'a> {
     /// empty or the row is JSON.
     #[must_use]
     pub fn field_at(&self, column_index: usize) -> Option<Cow<'a, str>> {
-        text_of(self.text, csv::field(self.ends, column_index)?, self.header.escape)
+        let field = csv::field(self.bytes, self.ends, column_index)?;
+        text_of(self.text, field, self.header.escape)
     }
 
     /// Returns the value of a CSV column, or of a top-level string or number of a JSON row as text.
@@ -62,7 +64,7 @@ impl<'a> Row<'a> {
         // No field precedes the first key, so its `",` is left out.
         let mut skipped = 2;
         let mut key_start = 0;
-        for (field, &key_end) in csv::fields(self.ends).zip(&self.header.key_ends) {
+        for (field, &key_end) in csv::fields(self.bytes, self.ends).zip(&self.header.key_ends) {
             let key = key_start..key_end;
             key_start = key_end;
             if field.start == field.end {

@@ -1,5 +1,6 @@
 //! Splits the text after the header into rows.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::buffer::Buffer;
@@ -112,12 +113,11 @@ impl RowScan {
                     self.next.offset = buffer.offset();
                 }
                 Scanned::Row { line, first_line } => {
-                    let found = self.csv.columns();
-                    if format == Format::JsonLines || found == expected {
+                    let one_line = line == first_line;
+                    if format == Format::JsonLines || self.fits(expected, one_line) {
                         return Some(self.pass(line, None, buffer));
                     }
-                    let one_line = line == first_line;
-                    let problem = fault::wrong_column_count(found, expected, one_line);
+                    let problem = fault::wrong_column_count(self.csv.columns(), expected, one_line);
                     return Some(self.pass(first_line, Some(problem), buffer));
                 }
                 Scanned::Broken { first_line, fault } => {
@@ -125,6 +125,17 @@ impl RowScan {
                     return Some(self.pass(first_line, Some(problem), buffer));
                 }
             }
+        }
+    }
+
+    /// Returns `true` if the row has the right number of fields: fields missing at the end count as
+    /// empty, and empty ones after the last column do not count. A row over several lines lacks
+    /// none: otherwise a quote that is never closed would take the lines after it.
+    fn fits(&self, expected: usize, one_line: bool) -> bool {
+        match self.csv.columns().cmp(&expected) {
+            Ordering::Less => one_line,
+            Ordering::Equal => true,
+            Ordering::Greater => !self.csv.has_surplus(),
         }
     }
 

@@ -106,7 +106,7 @@ fn spaces_are_part_of_a_field() {
 
 #[test]
 fn quote_in_unquoted_field_breaks_only_its_line() {
-    let read = read("a,b\n1,x\"y\n2,3\n\"4\"5,6\n \"7\",8\n9,9\n");
+    let read = read("a,b\n1,x\"y\n2,3\n\"4\"5,6\n \t\"7\",8\n9,9\n");
 
     assert_eq!(
         read.lines(),
@@ -114,7 +114,7 @@ fn quote_in_unquoted_field_breaks_only_its_line() {
             ("1,x\"y", Some(BrokenQuoting)),
             ("2,3", None),
             ("\"4\"5,6", Some(BrokenQuoting)),
-            (" \"7\",8", Some(BrokenQuoting)),
+            (" \t\"7\",8", Some(BrokenQuoting)),
             ("9,9", None)
         ]
     );
@@ -171,13 +171,55 @@ fn multiline_row_with_wrong_field_count_breaks_first() {
 }
 
 #[test]
-fn wrong_field_count_is_reported_with_both_numbers() {
-    let read = read("a,b\n1\n1,2,3\n1,\"2,3\"\n");
+fn surplus_field_is_reported_with_both_numbers() {
+    let read = read("a,b\n1,2,3\n1,2,,\" \"\n1,\"2,3\"\n");
 
     let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
     assert_eq!(codes, [Some(WrongColumnCount), Some(WrongColumnCount), None]);
-    assert_eq!(read.message(0), "expected 2 cells, found 1");
-    assert_eq!(read.message(1), "expected 2 cells, found 3");
+    assert_eq!(read.message(0), "expected 2 cells, found 3");
+    assert_eq!(read.message(1), "expected 2 cells, found 4");
+}
+
+#[test]
+fn fields_missing_at_the_end_are_empty() {
+    let read = read("a,b,c\n1,2\n3\n,4\n\"5\"\n");
+
+    assert_eq!(
+        read.json(),
+        [r#"{"a":"1","b":"2"}"#, r#"{"a":"3"}"#, r#"{"b":"4"}"#, r#"{"a":"5"}"#]
+    );
+}
+
+#[test]
+fn empty_surplus_fields_are_dropped() {
+    let read = read("a,b\n1,2,\n3,4,,\"\", \"\",\n\"5\n5\",6,,\n");
+
+    assert_eq!(
+        read.json(),
+        [r#"{"a":"1","b":"2"}"#, r#"{"a":"3","b":"4"}"#, r#"{"a":"5\n5","b":"6"}"#]
+    );
+}
+
+#[test]
+fn row_of_several_lines_lacks_no_field() {
+    let read = read("a,b,c\n1,\"2\n3,4,5\n6,7,\"\n");
+
+    assert_eq!(
+        read.lines(),
+        [("1,\"2", Some(BrokenQuoting)), ("3,4,5", None), ("6,7,\"", Some(BrokenQuoting))]
+    );
+}
+
+#[test]
+fn spaces_before_opening_quote_are_dropped() {
+    let read = read("a, \"b\", c\n1,  \"2,\n2\", \" 3\"\n \"\"\"4\",\"\", \"\"\n");
+
+    assert_eq!(read.header.as_ref().unwrap().columns(), ["a", "b", "c"]);
+    assert_eq!(read.json(), [r#"{"a":"1","b":"2,\n2","c":" 3"}"#, r#"{"a":"\"4"}"#]);
+    assert_eq!(
+        super::read("a,b\n1, \"2\"x\n").message(0),
+        "a closing quote with more of the cell after it at byte 6"
+    );
 }
 
 #[test]
@@ -213,7 +255,7 @@ fn byte_order_mark_is_dropped_and_counted() {
 #[test]
 fn fields_are_looked_up_by_index_and_name() {
     let mut reader = ObjectReader::new(Limits::default());
-    reader.push(b"a,b,c\n1,\"x\"\"y\",\n");
+    reader.push(b"a,b,c\n1, \"x\"\"y\",\n");
     assert!(matches!(reader.next(), Ok(Next::Header(_))));
 
     let Ok(Next::Row(row)) = reader.next() else { panic!("no row") };

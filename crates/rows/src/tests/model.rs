@@ -24,10 +24,12 @@ pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
         }
         let (length, kind) = match fields(rest) {
             Some((fields, length)) if trim(&rest[..length]).len() <= max_bytes => {
-                match (fields == columns, length == first) {
-                    (true, _) => (length, None),
-                    (false, true) => (first, Some(ErrorKind::WrongColumnCount)),
-                    (false, false) => (first, Some(ErrorKind::BrokenQuoting)),
+                let surplus = fields.iter().skip(columns).any(|&filled| filled);
+                let one_line = length == first;
+                match (surplus, fields.len() >= columns || one_line) {
+                    (false, true) => (length, None),
+                    (true, _) if one_line => (first, Some(ErrorKind::WrongColumnCount)),
+                    _ => (first, Some(ErrorKind::BrokenQuoting)),
                 }
             }
             _ => (first, Some(ErrorKind::BrokenQuoting)),
@@ -53,13 +55,17 @@ fn trim(line: &[u8]) -> &[u8] {
     ends.iter().find_map(|&end| line.strip_suffix(end)).unwrap_or(line)
 }
 
-/// Returns the number of fields of the row and its length; `None` if its quoting is broken.
-fn fields(bytes: &[u8]) -> Option<(usize, usize)> {
+/// Returns whether each field of the row has content, and the length of the row; `None` if its
+/// quoting is broken.
+fn fields(bytes: &[u8]) -> Option<(Vec<bool>, usize)> {
     let mut at = 0;
-    let mut fields = 0;
+    let mut fields = Vec::new();
     loop {
-        if bytes.get(at) == Some(&b'"') {
-            at += 1;
+        let start = at;
+        let spaces = bytes[at..].iter().take_while(|&&byte| byte == b' ').count();
+        if bytes.get(at + spaces) == Some(&b'"') {
+            let opened = at + spaces;
+            at = opened + 1;
             loop {
                 at += bytes[at..].iter().position(|&byte| byte == b'"')? + 1;
                 if bytes.get(at) != Some(&b'"') {
@@ -67,16 +73,15 @@ fn fields(bytes: &[u8]) -> Option<(usize, usize)> {
                 }
                 at += 1;
             }
+            fields.push(at > opened + 2);
         } else {
             let length = bytes[at..].iter().position(|byte| b",\r\n\"".contains(byte));
             at = length.map_or(bytes.len(), |length| at + length);
+            fields.push(at > start);
         }
-        fields += 1;
         match &bytes[at..] {
             [b',', ..] => at += 1,
-            [] | [b'\r' | b'\n', ..] => {
-                return Some((fields, line(bytes, at)));
-            }
+            [] | [b'\r' | b'\n', ..] => return Some((fields, line(bytes, at))),
             _ => return None,
         }
     }

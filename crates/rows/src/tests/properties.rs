@@ -34,6 +34,8 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
         "  \n",
         "\"k\nl\",m\n",
         "n,o,p\n",
+        "n,o,,\"\"\n",
+        " \"s\", t\n",
         "{\"q\":1}\n",
         "{\"r\":\n",
     ]);
