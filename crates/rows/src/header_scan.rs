@@ -4,8 +4,12 @@ use super::buffer::Buffer;
 use super::csv::{self, Fault, Scan, Scanned};
 use super::dialect::{DelimiterCount, SepLine, sep_line};
 use super::fault::{self, Problem, check_text};
+use super::line::Line;
 use super::row::text_of;
 use super::{Dialect, Encoding, ErrorKind, Format, Header, Limits, is_blank, quoted};
+
+/// Maximum lines before the header.
+pub(super) const MAX_PREAMBLE_LINES: usize = 64;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -19,6 +23,8 @@ pub(super) struct HeaderScan {
     dialect: Dialect,
     /// The next line is the first that is not blank.
     first: bool,
+    /// Number of lines skipped before the header.
+    preamble_lines: usize,
     count: DelimiterCount,
     scan: Option<Scan>,
 }
@@ -33,7 +39,20 @@ enum Part {
         seen: usize,
         cut: bool,
     },
+    /// Inside a line that begins with `#`.
+    Comment,
     Csv,
+    /// The header, or a line rejected as one, is at the start of the buffer. The caller may skip
+    /// its first line.
+    Offered {
+        first_line: Line,
+        next: usize,
+    },
+    Rows,
+}
+
+impl Part {
+    const LINE_START: Self = Self::Blank { seen: 0, cut: false };
 }
 
 impl HeaderScan {
@@ -44,6 +63,7 @@ impl HeaderScan {
             offset: 0,
             dialect: Dialect::default(),
             first: true,
+            preamble_lines: 0,
             count: DelimiterCount::default(),
             scan: None,
         }
@@ -58,7 +78,35 @@ impl HeaderScan {
         self.offset
     }
 
-    /// Reads up to the end of the header; `None` if that needs more input.
+    /// Returns the number of lines skipped before the header.
+    pub(super) fn preamble_lines(&self) -> usize {
+        self.preamble_lines
+    }
+
+    /// Consumes the header, if that has not happened yet.
+    pub(super) fn accept(&mut self, buffer: &mut Buffer) {
+        if let Part::Offered { next, .. } = self.part {
+            buffer.consume(next);
+            self.part = Part::Rows;
+        }
+    }
+
+    /// Skips the first line of the header, or of what was rejected as one. Returns `false` if there
+    /// is none or [`MAX_PREAMBLE_LINES`] have been skipped.
+    pub(super) fn skip(&mut self, buffer: &mut Buffer) -> bool {
+        let Part::Offered { first_line, .. } = self.part else { return false };
+        if self.preamble_lines == MAX_PREAMBLE_LINES {
+            return false;
+        }
+        buffer.consume(first_line.next);
+        self.preamble_lines += 1;
+        self.part = Part::LINE_START;
+        self.count = DelimiterCount::default();
+        self.scan = None;
+        true
+    }
+
+    /// Finds the header and leaves it in the buffer; `None` if that needs more input.
     pub(super) fn read(
         &mut self,
         buffer: &mut Buffer,
@@ -75,16 +123,24 @@ impl HeaderScan {
                     } else if BYTE_ORDER_MARK.starts_with(pending) && !at_end {
                         return Ok(None);
                     }
-                    self.part = Part::Blank { seen: 0, cut: false };
+                    self.part = Part::LINE_START;
                 }
                 Part::Blank { seen, cut } => {
                     match self.pass_blank_lines(seen, cut, buffer, at_end, limits)? {
                         None => return Ok(None),
+                        Some(Format::Csv) if self.is_comment(buffer) => self.part = Part::Comment,
                         Some(Format::Csv) => self.part = Part::Csv,
                         Some(Format::JsonLines) => {
+                            self.part = Part::Rows;
                             return Ok(Some(Header::default().at(self.offset)));
                         }
                     }
+                }
+                Part::Comment => {
+                    let Some(()) = pass_line(buffer, at_end) else { return Ok(None) };
+                    self.preamble_lines += 1;
+                    self.first = false;
+                    self.part = Part::LINE_START;
                 }
                 Part::Csv if self.first => match sep_line(buffer.pending(), at_end) {
                     SepLine::More => return Ok(None),
@@ -93,10 +149,11 @@ impl HeaderScan {
                         buffer.consume(line.next);
                         self.dialect.delimiter = Some(delimiter);
                         self.first = false;
-                        self.part = Part::Blank { seen: 0, cut: false };
+                        self.part = Part::LINE_START;
                     }
                 },
                 Part::Csv => return self.read_columns(buffer, at_end, limits, encoding),
+                Part::Offered { .. } | Part::Rows => return Ok(None),
             }
         }
     }
@@ -144,6 +201,11 @@ impl HeaderScan {
         }
     }
 
+    /// Returns `true` if the line at the start of the buffer precedes the header.
+    fn is_comment(&self, buffer: &Buffer) -> bool {
+        buffer.pending().starts_with(b"#") && self.preamble_lines < MAX_PREAMBLE_LINES
+    }
+
     /// Reads the columns of a CSV; `None` if that needs more input.
     fn read_columns(
         &mut self,
@@ -160,11 +222,18 @@ impl HeaderScan {
         let scan = self.scan.get_or_insert_with(|| Scan::new(delimiter, escape));
         let line = match scan.row(pending, at_end, max_bytes, max_columns) {
             Scanned::More => return Ok(None),
-            Scanned::Row { line, .. } => line,
-            Scanned::TooLarge | Scanned::Broken { fault: Fault::Endless, .. } => {
-                return Err(fault::header_too_large(max_bytes));
+            Scanned::TooLarge => return Err(fault::header_too_large(max_bytes)),
+            Scanned::Row { line, first_line } => {
+                self.part = Part::Offered { first_line, next: line.next };
+                line
             }
-            Scanned::Broken { fault, .. } => return Err(fault::broken_quoting(fault, max_bytes)),
+            Scanned::Broken { first_line, fault } => {
+                self.part = Part::Offered { first_line, next: first_line.next };
+                return Err(match fault {
+                    Fault::Endless => fault::header_too_large(max_bytes),
+                    fault => fault::broken_quoting(fault, max_bytes),
+                });
+            }
         };
         if scan.columns() > max_columns {
             let message = format!("the header has more than {max_columns} columns");
@@ -178,7 +247,22 @@ impl HeaderScan {
             let name = quoted(&name);
             (ErrorKind::DuplicateColumn, format!("the header has the column {name} twice"))
         })?;
-        buffer.consume(line.next);
         Ok(Some(header.at(self.offset)))
     }
+
+    /// Returns the bytes from the start of the buffer to the first row.
+    pub(super) fn length(&self) -> usize {
+        if let Part::Offered { next, .. } = self.part { next } else { 0 }
+    }
+}
+
+/// Drops the buffered part of a line; `None` if its end needs more input.
+fn pass_line(buffer: &mut Buffer, at_end: bool) -> Option<()> {
+    let (count, ends) = match Line::first(buffer.pending(), 0) {
+        Ok(line) => (line.next, true),
+        Err(_) if at_end => (buffer.pending().len(), true),
+        Err(count) => (count, false),
+    };
+    buffer.consume(count);
+    ends.then_some(())
 }

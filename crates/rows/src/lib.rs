@@ -48,6 +48,13 @@
 //! - A line of only spaces and tabs is blank. Blank lines are neither rows nor counted.
 //! - Everything else is a row, good or [broken](BrokenRow), and has a [`Position`].
 //!
+//! # Lines before the header
+//!
+//! The reader skips lines that begin with `#` before a CSV header. Any other line there looks like
+//! a header. A caller that knows the columns of its datasets calls [`ObjectReader::skip_header`]
+//! until a header fits, also when a line is rejected because it cannot be a header. At most 64
+//! lines are skipped. [`ObjectReader::preamble_lines`] returns their number.
+//!
 //! # Broken rows
 //!
 //! A broken row loses its own physical line and no other. If quoting is broken, a quote is never
@@ -192,6 +199,7 @@ pub struct ObjectError {
 }
 
 /// Reason why the rest of an object cannot be read. It is final: every later call returns the same.
+/// Only a rejected header can be [skipped](ObjectReader::skip_header).
 ///
 /// Kinds: `EmptyObject`; for the header `HeaderTooLarge` (bytes or columns), `DuplicateColumn`,
 /// `BrokenQuoting`, `NulByte`, `NotUtf8`; for gzip `TruncatedGzip`, `CorruptGzip`, `GzipRatio`.
@@ -227,7 +235,8 @@ pub struct BrokenRow<'a> {
 /// Result of [`ObjectReader::next`].
 #[derive(Debug)]
 pub enum Next<'a> {
-    /// The format, and for CSV the columns. Returned once, before anything else.
+    /// The format, and for CSV the columns. Returned once, before anything else, and again after
+    /// each [`skip_header`](ObjectReader::skip_header).
     Header(&'a Header),
     /// A row.
     Row(Row<'a>),

@@ -85,7 +85,8 @@ impl ObjectReader {
     ///
     /// # Errors
     ///
-    /// The rest of the object cannot be read. Every later call returns the same error.
+    /// The rest of the object cannot be read. Every later call returns the same error, unless the
+    /// header was rejected and the caller [skips](Self::skip_header) it.
     #[expect(clippy::should_implement_trait, reason = "the rows borrow from the reader")]
     pub fn next(&mut self) -> Result<Next<'_>, Refusal> {
         let step = self.advance()?;
@@ -143,6 +144,30 @@ impl ObjectReader {
         self.header.as_ref()
     }
 
+    /// Skips the first line of the header, or of what was rejected as a header, because the caller
+    /// knows that it precedes the header. The next call of [`next`](Self::next) returns the next
+    /// line that is not blank as the header.
+    ///
+    /// Returns `false`, and changes nothing, if no line can be skipped: a row has been read, the
+    /// format is JSON Lines, 64 lines have been skipped, the object was rejected for another reason
+    /// than its header, or the line alone is larger than [`Limits::max_header_bytes`].
+    pub fn skip_header(&mut self) -> bool {
+        let skipped = self.header_scan.skip(&mut self.buffer);
+        if skipped {
+            self.header = None;
+            self.refusal = None;
+            self.rows.rewind(self.buffer.offset());
+        }
+        skipped
+    }
+
+    /// Returns the number of lines before the header: those that begin with `#`, which the reader
+    /// skips itself, and those that the caller [skipped](Self::skip_header).
+    #[must_use]
+    pub fn preamble_lines(&self) -> usize {
+        self.header_scan.preamble_lines()
+    }
+
     /// Returns the position of the next row, or of the blank lines before it. A continuation
     /// message carries it.
     #[must_use]
@@ -165,6 +190,9 @@ impl ObjectReader {
     /// a [sequential](Self::is_sequential) object cannot be entered in the middle. It cannot move
     /// back either: an earlier position changes nothing.
     pub fn seek(&mut self, position: Position) -> Option<u64> {
+        if self.header.is_some() {
+            self.header_scan.accept(&mut self.buffer);
+        }
         if self.header.is_none() || !self.source.is_seekable() {
             if position.offset > self.rows.next.offset {
                 self.rows.discard_to(position);
@@ -198,6 +226,7 @@ impl ObjectReader {
             let encoding = self.encoding();
             let (buffer, at_end) = (&mut self.buffer, self.source.at_end());
             if let Some(header) = &self.header {
+                self.header_scan.accept(buffer);
                 let max_bytes = self.limits.max_row_bytes;
                 if let Some(found) = self.rows.read(header, max_bytes, buffer, at_end) {
                     return Ok(Step::Found(found));
@@ -205,7 +234,8 @@ impl ObjectReader {
             } else if let Some(header) =
                 self.header_scan.read(buffer, at_end, &self.limits, encoding)?
             {
-                self.first = Position { offset: self.buffer.offset(), row: 1 };
+                let length = self.header_scan.length() as u64;
+                self.first = Position { offset: self.buffer.offset() + length, row: 1 };
                 self.rows.begin(self.first, &header);
                 self.header = Some(header);
                 return Ok(Step::Header);

@@ -52,6 +52,13 @@ impl RowScan {
         }
     }
 
+    /// Undoes [`begin`](Self::begin): the header lies behind `offset`.
+    pub(super) fn rewind(&mut self, offset: u64) {
+        if self.discard_to.is_none() {
+            self.next = Position { offset, row: 1 };
+        }
+    }
+
     /// Returns `true` if rows before a position are yet to be skipped.
     pub(super) fn is_discarding(&self) -> bool {
         self.discard_to.is_some()

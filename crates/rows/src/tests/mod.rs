@@ -7,6 +7,7 @@ mod header;
 mod json_lines;
 mod limits;
 mod model;
+mod preamble;
 mod properties;
 mod resume;
 

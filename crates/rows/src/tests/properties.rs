@@ -51,6 +51,7 @@ fn object() -> impl Strategy<Value = Vec<u8>> {
         "{\"a\":0}\n",
         "a\n",
         "sep=:\na:b\n",
+        "# c\"\na,b\n",
     ]);
     (first, prop_oneof![body(), lines()], 0..6).prop_map(|(first, body, form)| {
         let object = [first.as_bytes(), &body].concat();
