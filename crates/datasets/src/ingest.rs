@@ -267,7 +267,7 @@ pub fn json_object<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, Rejection
 
 /// The dataset of the first line of a JSON Lines file.
 fn of_fields(row: &Row<'_>) -> Result<&'static dyn Dataset, Rejection> {
-    let fields: serde_json::Map<_, _> = serde_json::from_slice(row.bytes).unwrap_or_default();
+    let fields: serde_json::Map<_, _> = serde_json::from_str(row.text()).unwrap_or_default();
     let names: Vec<_> = fields.keys().map(String::as_str).collect();
     datasets::of_fields(&names)
 }

@@ -2,9 +2,10 @@
 
 use std::str;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::csv::{self, Fault};
+use super::json_rewrite::rewrite;
 use super::row::needs_escape;
 use super::{Encoding, ErrorKind, Format, Header, object_fault};
 
@@ -21,18 +22,34 @@ pub(super) fn check_row<'a, 'h>(
     bytes: &'a [u8],
     ends: &[u32],
     encoding: Encoding,
+    scratch: &'a mut String,
 ) -> Result<Text<'a>, (Problem, Option<&'h str>)> {
     let text = check_text(bytes).map_err(|fault| {
         let column = csv::fields(bytes, ends).position(|field| fault.offset < field.end);
         let field = column.and_then(|index| header.columns().get(index));
         (fault.problem("the row", encoding), field.map(String::as_str))
     })?;
-    if header.format() == Format::JsonLines
-        && let Some(message) = object_fault(text.0)
-    {
-        return Err(((ErrorKind::InvalidJson, message), None));
+    if header.format() == Format::Csv {
+        return Ok(text);
     }
-    Ok(text)
+    match check_json(text.0, scratch) {
+        Ok(json) => Ok((json, text.1)),
+        Err(message) => Err(((ErrorKind::InvalidJson, message), None)),
+    }
+}
+
+/// Returns the JSON object in `text` on one line, with `null` in place of numbers that are none.
+/// Only text that is no such object is copied, to `scratch`.
+fn check_json<'a>(text: &'a str, scratch: &'a mut String) -> Result<&'a str, String> {
+    let fault = object_fault(text);
+    if fault.is_none() && memchr2(b'\r', b'\n', text.as_bytes()).is_none() {
+        return Ok(text);
+    }
+    rewrite(text, scratch);
+    match fault {
+        Some(fault) if object_fault(scratch).is_some() => Err(fault),
+        _ => Ok(scratch),
+    }
 }
 
 /// Position of the first byte that is NUL or not UTF-8.

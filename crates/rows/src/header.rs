@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Format;
+use super::{Format, JsonLayout};
 
 /// Format and columns of an object, known before its first row.
 ///
@@ -11,6 +11,7 @@ use super::Format;
 pub struct Header {
     offset: u64,
     format: Format,
+    layout: JsonLayout,
     delimiter: Option<u8>,
     /// Byte that makes a quote inside a quoted field data.
     pub(super) escape: Option<u8>,
@@ -36,6 +37,12 @@ impl Header {
         self.format
     }
 
+    /// Returns the layout of the objects; `None` for CSV.
+    #[must_use]
+    pub fn json_layout(&self) -> Option<JsonLayout> {
+        (self.format == Format::JsonLines).then_some(self.layout)
+    }
+
     /// Returns the delimiter of the fields, declared or detected; `None` for JSON Lines.
     #[must_use]
     pub fn delimiter(&self) -> Option<u8> {
@@ -59,6 +66,11 @@ impl Header {
     /// Sets the offset.
     pub(super) fn at(self, offset: u64) -> Self {
         Self { offset, ..self }
+    }
+
+    /// Creates the header of a JSON file.
+    pub(super) fn json(layout: JsonLayout) -> Self {
+        Self { layout, ..Self::default() }
     }
 
     /// Names the columns of a CSV file, or returns the first name that occurs twice.

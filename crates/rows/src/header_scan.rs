@@ -4,9 +4,10 @@ use super::buffer::Buffer;
 use super::csv::{self, Fault, Scan, Scanned};
 use super::dialect::{DelimiterCount, SepLine, sep_line};
 use super::fault::{self, Problem, check_text};
+use super::json_stream::{Detected, LayoutScan};
 use super::line::Line;
 use super::row::text_of;
-use super::{Dialect, Encoding, ErrorKind, Format, Header, Limits, is_blank, quoted};
+use super::{Dialect, Encoding, ErrorKind, Format, Header, JsonLayout, Limits, is_blank, quoted};
 
 /// Maximum lines before the header.
 pub(super) const MAX_PREAMBLE_LINES: usize = 64;
@@ -27,6 +28,7 @@ pub(super) struct HeaderScan {
     preamble_lines: usize,
     count: DelimiterCount,
     scan: Option<Scan>,
+    layout: LayoutScan,
 }
 
 /// Part of the object that the next byte belongs to.
@@ -42,6 +44,7 @@ enum Part {
     /// Inside a line that begins with `#`.
     Comment,
     Csv,
+    Json,
     /// The header, or a line rejected as one, is at the start of the buffer. The caller may skip
     /// its first line.
     Offered {
@@ -66,6 +69,7 @@ impl HeaderScan {
             preamble_lines: 0,
             count: DelimiterCount::default(),
             scan: None,
+            layout: LayoutScan::default(),
         }
     }
 
@@ -103,6 +107,7 @@ impl HeaderScan {
         self.part = Part::LINE_START;
         self.count = DelimiterCount::default();
         self.scan = None;
+        self.layout = LayoutScan::default();
         true
     }
 
@@ -130,10 +135,7 @@ impl HeaderScan {
                         None => return Ok(None),
                         Some(Format::Csv) if self.is_comment(buffer) => self.part = Part::Comment,
                         Some(Format::Csv) => self.part = Part::Csv,
-                        Some(Format::JsonLines) => {
-                            self.part = Part::Rows;
-                            return Ok(Some(Header::default().at(self.offset)));
-                        }
+                        Some(Format::JsonLines) => self.part = Part::Json,
                     }
                 }
                 Part::Comment => {
@@ -153,6 +155,20 @@ impl HeaderScan {
                     }
                 },
                 Part::Csv => return self.read_columns(buffer, at_end, limits, encoding),
+                Part::Json => {
+                    let (pending, max_bytes) = (buffer.pending(), limits.max_row_bytes);
+                    let layout = match self.layout.detect(pending, at_end, max_bytes) {
+                        Detected::More => return Ok(None),
+                        Detected::Layout(layout) => layout,
+                        Detected::NoObjects if self.format.is_some() => JsonLayout::Lines,
+                        Detected::NoObjects => {
+                            self.part = Part::Csv;
+                            continue;
+                        }
+                    };
+                    self.part = Part::Rows;
+                    return Ok(Some(Header::json(layout).at(self.offset)));
+                }
                 Part::Offered { .. } | Part::Rows => return Ok(None),
             }
         }
@@ -179,7 +195,7 @@ impl HeaderScan {
                 Some(blank) => {
                     self.offset = buffer.offset();
                     let detected = match pending[seen + blank] {
-                        b'{' => Format::JsonLines,
+                        b'{' | b'[' => Format::JsonLines,
                         _ => Format::Csv,
                     };
                     return Ok(Some(self.format.unwrap_or(detected)));

@@ -47,7 +47,7 @@ impl LineScan {
 }
 
 /// Returns why `text`, a line of JSON Lines or text from any source, is not one JSON object, or
-/// `None` if it is. Columns are bytes from 1.
+/// `None` if it is. Lines and columns are counted from 1, columns in bytes.
 ///
 /// Any reader built on `serde_json` can read what passes here: numbers are in range, strings are
 /// UTF-8, and nesting stays below the limit of 128.
@@ -70,7 +70,16 @@ pub fn object_fault(text: &str) -> Option<String> {
     } else {
         "not valid JSON"
     };
-    Some(format!("{what} at column {}", error.column()))
+    let (mut line, mut column) = (error.line(), error.column());
+    if column == 0 && line > 1 {
+        // `serde_json` counts an LF to the line after it.
+        line -= 1;
+        column = text.split('\n').nth(line - 1).map_or(0, str::len) + 1;
+    }
+    Some(match line {
+        0 | 1 => format!("{what} at column {column}"),
+        line => format!("{what} at line {line}, column {column}"),
+    })
 }
 
 /// Returns a top-level string or number of a JSON object as text. If a name occurs more than once,

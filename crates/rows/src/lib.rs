@@ -30,8 +30,8 @@
 //!
 //! # Rows
 //!
-//! - The first byte that is not blank selects the format: `{` is JSON Lines, anything else is CSV
-//!   with a header. A UTF-8 byte order mark before it is dropped.
+//! - The first byte that is not blank selects the format: `{` is JSON Lines, `[` before an object is
+//!   a JSON array, anything else is CSV with a header. A UTF-8 byte order mark before it is dropped.
 //! - Text is UTF-8, UTF-16 with a byte order mark, or in the encoding of the [`Dialect`].
 //! - CSV fields are separated by a comma, semicolon, tab or pipe: the most frequent in the header
 //!   outside quotes, and the comma on a tie. A first line `sep=;` or the [`Dialect`] sets another
@@ -45,6 +45,15 @@
 //!   a CSV field these bytes are data. A CR at the end of a piece waits for the next piece, and at
 //!   the end of the input it ends the line.
 //! - JSON Lines holds one JSON object per line and has no header.
+//! - JSON can also be an array of objects, objects over several lines, or objects with nothing
+//!   between them: see [`JsonLayout`]. Blanks, line ends, commas and brackets between objects are
+//!   skipped, and anything else there is a broken row, up to the next object or line.
+//! - The first line that is not blank decides. It begins an array if its bracket is followed, after
+//!   blanks and line ends, by a brace or the closing bracket. If an object ends in it and another
+//!   begins behind it, objects follow with nothing between them. If the line ends inside an object
+//!   and the next line does not begin with a brace, objects are spread over lines. Otherwise it is
+//!   JSON Lines.
+//! - A bare `NaN` or `Infinity` in JSON, in any case and with any sign, is read as `null`.
 //! - A line of only spaces and tabs is blank. Blank lines are neither rows nor counted.
 //! - Everything else is a row, good or [broken](BrokenRow), and has a [`Position`].
 //!
@@ -57,11 +66,14 @@
 //!
 //! # Broken rows
 //!
-//! A broken row loses its own physical line and no other. If quoting is broken, a quote is never
+//! A broken row of CSV or JSON Lines loses its own physical line and no other. If quoting is broken, a quote is never
 //! closed, or a row over several lines has the wrong number of fields, the reader reports the first
 //! line only and continues with the next line. A row over several lines with correct quoting and
 //! the right number of fields is one row with all its lines, even if a NUL byte or invalid UTF-8
 //! breaks it.
+//!
+//! A broken object of a JSON array or of objects over several lines ends with its last brace, or
+//! where another object begins in a place without one. A string ends with its line at the latest.
 //!
 //! Of several faults the reader reports the most specific: too large, then NUL, not UTF-8, quoting
 //! or JSON, number of fields.
@@ -82,6 +94,8 @@ mod gzip;
 mod header;
 mod header_scan;
 mod json_lines;
+mod json_rewrite;
+mod json_stream;
 mod line;
 mod reader;
 mod row;
@@ -96,6 +110,7 @@ use std::fmt;
 pub use dialect::{Dialect, Encoding};
 pub use header::Header;
 pub use json_lines::{object_fault, object_field, object_value};
+pub use json_stream::JsonLayout;
 pub use reader::ObjectReader;
 pub use row::Row;
 
@@ -131,7 +146,7 @@ impl Default for Limits {
 pub enum Format {
     /// Delimited values with a header.
     Csv,
-    /// One JSON object on each line.
+    /// JSON objects, one on each line or in another [layout](JsonLayout).
     #[default]
     JsonLines,
 }
@@ -161,7 +176,7 @@ pub struct Position {
 /// Kinds of fault of a row, a header or an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The line is not one JSON object.
+    /// The line, or the item of a JSON array, is not one JSON object.
     InvalidJson,
     /// The quotes of a CSV row do not match.
     BrokenQuoting,
@@ -224,7 +239,7 @@ pub struct BrokenRow<'a> {
     /// The kind of fault.
     pub kind: ErrorKind,
     /// Message for a person: lower case, no full stop. Offsets are bytes from the row's first byte,
-    /// which is 0; columns of a JSON line are bytes from 1.
+    /// which is 0; lines and columns of a JSON row are counted from 1, columns in bytes.
     pub message: String,
     /// The column at fault, if the fault lies in a single column.
     pub field: Option<String>,

@@ -26,6 +26,8 @@ pub struct ObjectReader {
     first: Position,
     rows: RowScan,
     refusal: Option<Refusal>,
+    /// Text of a JSON row that differs from its bytes.
+    scratch: String,
 }
 
 /// [`Next`] without borrows.
@@ -50,6 +52,7 @@ impl ObjectReader {
             first: Position { offset: 0, row: 1 },
             rows: RowScan::new(),
             refusal: None,
+            scratch: String::new(),
         }
     }
 
@@ -102,10 +105,10 @@ impl ObjectReader {
             Found::TooLarge(position) => return Ok(self.too_large(position)),
             Found::End => return Ok(Next::End),
         };
-        let (bytes, ends) = (self.buffer.consumed(range), self.rows.ends());
         let encoding = self.encoding();
+        let (bytes, ends) = (self.buffer.consumed(range), self.rows.ends());
         let checked = match problem {
-            None => check_row(header, bytes, ends, encoding),
+            None => check_row(header, bytes, ends, encoding, &mut self.scratch),
             // Invalid text is more specific than broken quotes or a wrong number of fields.
             Some(problem) => {
                 let not_text = check_text(bytes).err();

@@ -13,7 +13,7 @@ use super::{Format, Header, Position, object_field};
 pub struct Row<'a> {
     /// Position of the row's first byte.
     pub position: Position,
-    /// Bytes as received, without the line terminator.
+    /// Bytes as received, decoded to UTF-8, without the line terminator.
     pub bytes: &'a [u8],
     pub(super) text: &'a str,
     pub(super) header: &'a Header,
@@ -27,6 +27,13 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn header(&self) -> &'a Header {
         self.header
+    }
+
+    /// Returns the text that the fields are read from. A JSON row is on one line and has `null` in
+    /// place of a bare `NaN` or `Infinity`.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
     }
 
     /// Returns a field of a CSV row by its index from 0, without its quotes. `None` if the field is
@@ -52,10 +59,10 @@ impl<'a> Row<'a> {
     /// Appends the row as one JSON object.
     ///
     /// CSV becomes `{"column":"value",…}` in column order: all values are strings, empty fields are
-    /// left out. A JSON line is appended as received.
+    /// left out. A JSON row is appended as its [text](Self::text).
     pub fn write_json(&self, out: &mut Vec<u8>) {
         if self.header.format() == Format::JsonLines {
-            out.extend_from_slice(self.bytes);
+            out.extend_from_slice(self.text.as_bytes());
             return;
         }
         let keys = &self.header.keys;

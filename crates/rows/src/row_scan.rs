@@ -7,8 +7,9 @@ use super::buffer::Buffer;
 use super::csv::{Scan, Scanned};
 use super::fault::{self, Problem};
 use super::json_lines::LineScan;
+use super::json_stream::{Item, StreamScan};
 use super::line::Line;
-use super::{Format, Header, Position, is_blank};
+use super::{Format, Header, JsonLayout, Position, is_blank};
 
 /// A row without borrows.
 pub(super) enum Found {
@@ -24,6 +25,7 @@ pub(super) struct RowScan {
     pub next: Position,
     csv: Scan,
     lines: LineScan,
+    stream: StreamScan,
     /// Inside a line that is too large: `true` while the line is blank so far.
     skipping: Option<bool>,
     /// Offset before which rows are skipped.
@@ -36,6 +38,7 @@ impl RowScan {
             next: Position { offset: 0, row: 1 },
             csv: Scan::new(b',', None),
             lines: LineScan::default(),
+            stream: StreamScan::default(),
             skipping: None,
             discard_to: None,
         }
@@ -68,6 +71,7 @@ impl RowScan {
     pub(super) fn restart(&mut self, next: Position) {
         self.csv.restart();
         self.lines.restart();
+        self.stream.restart();
         self.skipping = None;
         self.discard_to = None;
         self.next = next;
@@ -93,6 +97,9 @@ impl RowScan {
         at_end: bool,
     ) -> Option<Found> {
         self.discard(buffer, at_end)?;
+        if header.json_layout() == Some(JsonLayout::Stream) {
+            return self.read_item(max_bytes, buffer, at_end);
+        }
         let (expected, format) = (header.columns().len(), header.format());
         loop {
             if let Some(blank) = self.skipping {
@@ -131,6 +138,30 @@ impl RowScan {
                     let problem = fault::broken_quoting(fault, max_bytes);
                     return Some(self.pass(first_line, Some(problem), buffer));
                 }
+            }
+        }
+    }
+
+    /// Reads the next object of a stream; `None` if that needs more input.
+    fn read_item(&mut self, max_bytes: usize, buffer: &mut Buffer, at_end: bool) -> Option<Found> {
+        loop {
+            match self.stream.item(buffer.pending(), at_end, max_bytes) {
+                Item::More => {
+                    buffer.consume(self.stream.dropped(max_bytes));
+                    return None;
+                }
+                Item::Separators(count) => {
+                    buffer.consume(count);
+                    self.next.offset = buffer.offset();
+                }
+                Item::Found(line) => return Some(self.pass(line, None, buffer)),
+                Item::TooLarge(count) => {
+                    let position = self.next;
+                    buffer.consume(count);
+                    self.next = Position { offset: buffer.offset(), row: position.row + 1 };
+                    return Some(Found::TooLarge(position));
+                }
+                Item::End => return Some(Found::End),
             }
         }
     }

@@ -31,7 +31,7 @@ fn line_other_than_one_object_is_broken() {
         ("{\"a\":1", "JSON that ends too early at column 6"),
         ("{'a':1}", "not valid JSON at column 2"),
         ("{\"a\":1e999}", "a number too large at column 10"),
-        ("{\"a\":NaN}", "not valid JSON at column 6"),
+        ("{\"a\":NaNa}", "not valid JSON at column 6"),
         ("{\"a\":\"\\ud800\"}", "not valid JSON at column 13"),
         (" [1]", "not a JSON object at column 2"),
         ("1", "not a JSON object at column 1"),

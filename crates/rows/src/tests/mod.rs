@@ -5,6 +5,7 @@ mod dialect;
 mod gzip;
 mod header;
 mod json_lines;
+mod json_stream;
 mod limits;
 mod model;
 mod preamble;

@@ -38,6 +38,10 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
         " \"s\", t\n",
         "{\"q\":1}\n",
         "{\"r\":\n",
+        "{\"s\":[{},",
+        "{\"t\":NaN}",
+        "]},",
+        "\"u\":{\n",
     ]);
     prop::collection::vec(line, 0..40).prop_map(|lines| lines.concat().into_bytes())
 }
@@ -52,6 +56,9 @@ fn object() -> impl Strategy<Value = Vec<u8>> {
         "a\n",
         "sep=:\na:b\n",
         "# c\"\na,b\n",
+        "[{\"a\":0},",
+        "{\"a\":0}{",
+        "{\n\"a\":",
     ]);
     (first, prop_oneof![body(), lines()], 0..6).prop_map(|(first, body, form)| {
         let object = [first.as_bytes(), &body].concat();
@@ -160,14 +167,17 @@ proptest! {
             return Ok(());
         }
 
+        let header = read.header.as_ref().unwrap();
+        let is_stream = header.json_layout() == Some(JsonLayout::Stream);
+        let between = if is_stream { &b" \t\r\n,[]"[..] } else { b" \t\r\n" };
         let mut at = read.positions[0].offset as usize;
         for row in &read.rows {
             let offset = row.position.offset as usize;
-            prop_assert!(object[at..offset].iter().all(|&byte| b" \t\r\n".contains(&byte)));
+            prop_assert!(object[at..offset].iter().all(|byte| between.contains(byte)));
             at = offset + row.bytes.len();
             prop_assert_eq!(&object[offset..at], &row.bytes[..]);
         }
-        prop_assert!(object[at..].iter().all(|&byte| b" \t\r\n".contains(&byte)));
+        prop_assert!(object[at..].iter().all(|byte| between.contains(byte)));
     }
 
     #[test]
