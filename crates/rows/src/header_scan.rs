@@ -5,14 +5,12 @@ use super::csv::{self, Fault, Scan, Scanned};
 use super::dialect::{DelimiterCount, SepLine, sep_line};
 use super::fault::{self, Problem, check_text};
 use super::json_stream::{Detected, LayoutScan};
-use super::line::Line;
+use super::line::{BYTE_ORDER_MARK, Line, begins_with_mark};
 use super::row::text_of;
 use super::{Dialect, Encoding, ErrorKind, Format, Header, JsonLayout, Limits, is_blank, quoted};
 
 /// Maximum lines before the header.
 pub(super) const MAX_PREAMBLE_LINES: usize = 64;
-
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Scan for the header of an object.
 pub(super) struct HeaderScan {
@@ -34,7 +32,6 @@ pub(super) struct HeaderScan {
 /// Part of the object that the next byte belongs to.
 #[derive(Clone, Copy)]
 enum Part {
-    ByteOrderMark,
     /// Blank lines before the header. The first `seen` bytes of the line are known to be blank;
     /// with `cut`, earlier blank bytes of the line have been dropped.
     Blank {
@@ -61,7 +58,7 @@ impl Part {
 impl HeaderScan {
     pub(super) fn new() -> Self {
         Self {
-            part: Part::ByteOrderMark,
+            part: Part::LINE_START,
             format: None,
             offset: 0,
             dialect: Dialect::default(),
@@ -121,15 +118,6 @@ impl HeaderScan {
     ) -> Result<Option<Header>, Problem> {
         loop {
             match self.part {
-                Part::ByteOrderMark => {
-                    let pending = buffer.pending();
-                    if pending.starts_with(BYTE_ORDER_MARK) {
-                        buffer.consume(BYTE_ORDER_MARK.len());
-                    } else if BYTE_ORDER_MARK.starts_with(pending) && !at_end {
-                        return Ok(None);
-                    }
-                    self.part = Part::LINE_START;
-                }
                 Part::Blank { seen, cut } => {
                     match self.pass_blank_lines(seen, cut, buffer, at_end, limits)? {
                         None => return Ok(None),
@@ -184,6 +172,19 @@ impl HeaderScan {
         limits: &Limits,
     ) -> Result<Option<Format>, Problem> {
         loop {
+            if seen == 0 && !cut {
+                match begins_with_mark(buffer.pending(), at_end) {
+                    None => {
+                        self.part = Part::LINE_START;
+                        return Ok(None);
+                    }
+                    Some(true) => {
+                        buffer.consume(BYTE_ORDER_MARK.len());
+                        continue;
+                    }
+                    Some(false) => {}
+                }
+            }
             let pending = buffer.pending();
             match pending[seen..].iter().position(|&byte| !is_blank(byte)) {
                 // Of a CRLF, the LF is one more blank line.

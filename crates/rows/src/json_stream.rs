@@ -7,9 +7,7 @@
 //! therefore rarely costs more than its own object.
 
 use super::is_blank;
-use super::line::Line;
-
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+use super::line::{BYTE_ORDER_MARK, Line};
 
 /// Layout of the objects of a JSON file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -31,7 +31,9 @@
 //! # Rows
 //!
 //! - The first byte that is not blank selects the format: `{` is JSON Lines, `[` before an object is
-//!   a JSON array, anything else is CSV with a header. A UTF-8 byte order mark before it is dropped.
+//!   a JSON array, anything else is CSV with a header.
+//! - A UTF-8 byte order mark at the beginning of any line is dropped: files that were put together
+//!   with `cat` have several. A header that comes again is a row.
 //! - Text is UTF-8, UTF-16 with a byte order mark, or in the encoding of the [`Dialect`].
 //! - CSV fields are separated by a comma, semicolon, tab or pipe: the most frequent in the header
 //!   outside quotes, and the comma on a tie. A first line `sep=;` or the [`Dialect`] sets another

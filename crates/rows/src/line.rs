@@ -2,6 +2,18 @@
 
 use memchr::memchr2;
 
+/// UTF-8 byte order mark. Files that are put together have one at the beginning of a later line.
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Returns `true` if a line begins with a byte order mark, or `None` if that needs more input.
+pub(super) fn begins_with_mark(line: &[u8], at_end: bool) -> Option<bool> {
+    match line.first() {
+        Some(first) if *first != BYTE_ORDER_MARK[0] => Some(false),
+        _ if line.starts_with(BYTE_ORDER_MARK) => Some(true),
+        _ => (at_end || !BYTE_ORDER_MARK.starts_with(line)).then_some(false),
+    }
+}
+
 /// Length of a physical line, or of a row with all its lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {

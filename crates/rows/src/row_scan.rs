@@ -8,7 +8,7 @@ use super::csv::{Scan, Scanned};
 use super::fault::{self, Problem};
 use super::json_lines::LineScan;
 use super::json_stream::{Item, StreamScan};
-use super::line::Line;
+use super::line::{BYTE_ORDER_MARK, Line, begins_with_mark};
 use super::{Format, Header, JsonLayout, Position, is_blank};
 
 /// A row without borrows.
@@ -114,6 +114,11 @@ impl RowScan {
             let pending = buffer.pending();
             if pending.is_empty() && at_end {
                 return Some(Found::End);
+            }
+            if begins_with_mark(pending, at_end)? {
+                buffer.consume(BYTE_ORDER_MARK.len());
+                self.next.offset = buffer.offset();
+                continue;
             }
             let scanned = match format {
                 Format::Csv => self.csv.row(pending, at_end, max_bytes, expected),

@@ -4,6 +4,7 @@ use encoding_rs::{Decoder, DecoderResult, UTF_16BE, UTF_16LE};
 
 use super::buffer::Buffer;
 use super::fault::Problem;
+use super::line::BYTE_ORDER_MARK;
 use super::{Encoding, ErrorKind};
 
 /// Maximum bytes that decide the encoding.
@@ -13,12 +14,12 @@ const MAX_START: usize = 16;
 /// so that the sequence breaks its own row only.
 const INVALID: u8 = 0xff;
 
-const UTF_8_MARK: &[u8] = "\u{feff}".as_bytes();
 const UTF_16LE_MARK: &[u8] = b"\xff\xfe";
 const UTF_16BE_MARK: &[u8] = b"\xfe\xff";
 const UTF_32LE_MARK: &[u8] = b"\xff\xfe\0\0";
 const UTF_32BE_MARK: &[u8] = b"\0\0\xfe\xff";
-const MARKS: [&[u8]; 5] = [UTF_8_MARK, UTF_16LE_MARK, UTF_16BE_MARK, UTF_32LE_MARK, UTF_32BE_MARK];
+const MARKS: [&[u8]; 5] =
+    [BYTE_ORDER_MARK, UTF_16LE_MARK, UTF_16BE_MARK, UTF_32LE_MARK, UTF_32BE_MARK];
 
 /// Incremental decoder to UTF-8.
 pub(super) struct TextDecoder {
@@ -139,7 +140,7 @@ fn detect(
     if starts_with(UTF_16BE_MARK) {
         return Ok(Some(Encoding(UTF_16BE)));
     }
-    if let Some(declared) = declared.filter(|_| !starts_with(UTF_8_MARK)) {
+    if let Some(declared) = declared.filter(|_| !starts_with(BYTE_ORDER_MARK)) {
         return Ok(Some(declared));
     }
     let encoding = match seen {

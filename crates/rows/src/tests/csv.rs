@@ -253,6 +253,21 @@ fn byte_order_mark_is_dropped_and_counted() {
 }
 
 #[test]
+fn byte_order_mark_begins_any_line() {
+    let input = "\u{feff}\u{feff}\n\u{feff}a,b\n\u{feff}1,\u{feff}2\n\u{feff}\n\u{feff}\"3\n\u{feff}4\",5\n\u{feff}a,b\n6,7\n";
+    for size in [1, 2, 1000] {
+        let read = read_in_pieces(Limits::default(), input.as_bytes(), size);
+
+        assert_eq!(
+            read.lines(),
+            [("1,\u{feff}2", None), ("\"3\n\u{feff}4\",5", None), ("a,b", None), ("6,7", None)]
+        );
+    }
+    let read = read(b"a\n\xef\xbb");
+    assert_eq!(read.rows[0].bytes, b"\xef\xbb");
+}
+
+#[test]
 fn fields_are_looked_up_by_index_and_name() {
     let mut reader = ObjectReader::new(Limits::default());
     reader.push(b"a,b,c\n1, \"x\"\"y\",\n");

@@ -15,6 +15,14 @@ fn opening_brace_selects_json_lines() {
 }
 
 #[test]
+fn byte_order_mark_begins_json_line() {
+    let read = read("\u{feff}{\"a\":1}\n\u{feff}{\"a\":2}\n \u{feff}{}\n");
+
+    assert_eq!(read.json(), ["{\"a\":1}", "{\"a\":2}", "broken"]);
+    assert_eq!(read.rows[1].position, Position { offset: 14, row: 2 });
+}
+
+#[test]
 fn json_line_ends_with_lf_crlf_or_cr() {
     let input = "{\"a\":1}\r{\"a\":2}\r\n{\"a\":3}\n{\"a\":4}\r";
     for size in [1, 2, 100] {

@@ -11,6 +11,10 @@ pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
     let mut at = 0;
     while at < body.len() {
         let rest = &body[at..];
+        if rest.starts_with("\u{feff}".as_bytes()) {
+            at += 3;
+            continue;
+        }
         let first = line(rest, 0);
         let content = trim(&rest[..first]);
         if content.iter().all(|&byte| is_blank(byte)) {

@@ -32,10 +32,10 @@ const TABLE: &str = "# station: Oxbow 7, \"north\n#\r\n\nexported,2030-03-04\nA 
 
 #[test]
 fn lines_with_hash_before_header_are_skipped() {
-    let read = read("# a, \"b\n#c\n# d\n\nid,x\n#1,2\n");
+    let read = read("# a, \"b\n#c\n\u{feff}# d\n\nid,x\n#1,2\n");
 
     assert_eq!(read.json(), [r##"{"id":"#1","x":"2"}"##]);
-    assert_eq!(read.header.unwrap().offset(), 16);
+    assert_eq!(read.header.unwrap().offset(), 19);
 }
 
 #[test]

@@ -19,6 +19,8 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
     let line = prop::sample::select(vec![
         "1,2\n",
         "3,4\r\n",
+        "\u{feff}",
+        "\u{feff}a,b\n",
         "5,6\r",
         "\"7\r8\",9\r",
         "\"p\"\r",
@@ -169,7 +171,7 @@ proptest! {
 
         let header = read.header.as_ref().unwrap();
         let is_stream = header.json_layout() == Some(JsonLayout::Stream);
-        let between = if is_stream { &b" \t\r\n,[]"[..] } else { b" \t\r\n" };
+        let between = if is_stream { "\u{feff} \t\r\n,[]" } else { "\u{feff} \t\r\n" }.as_bytes();
         let mut at = read.positions[0].offset as usize;
         for row in &read.rows {
             let offset = row.position.offset as usize;
