@@ -242,7 +242,8 @@ pub fn code_of(kind: ErrorKind) -> Code {
         ErrorKind::InvalidJson => Code::InvalidJson,
         ErrorKind::BrokenQuoting => Code::BrokenQuoting,
         ErrorKind::WrongColumnCount => Code::WrongColumnCount,
-        ErrorKind::NotUtf8 => Code::NotUtf8,
+        // The message names the format.
+        ErrorKind::NotUtf8 | ErrorKind::UnsupportedFormat => Code::NotUtf8,
         ErrorKind::NulByte => Code::NulByte,
         ErrorKind::RowTooLarge => Code::RowTooLarge,
         ErrorKind::EmptyObject => Code::EmptyObject,

@@ -82,9 +82,11 @@
 //!
 //! # Rejected objects
 //!
-//! The reader rejects an object whose header is invalid, that holds neither header nor row, or
-//! whose gzip stream is damaged, ends early or expands too far: see [`Refusal`]. It returns the
-//! rows before the damage first.
+//! The reader rejects an object that is not text, whose header is invalid, that holds neither header
+//! nor row, or whose gzip stream is damaged, ends early or expands too far: see [`Refusal`]. It
+//! returns the rows before the damage first. A zip archive, a Parquet file and other formats that
+//! are often found among text are rejected by name, with a command that converts them. UTF-16
+//! without a byte order mark is rejected the same way.
 //!
 //! Out of scope: fetching the bytes, and the meaning of the columns.
 
@@ -102,6 +104,7 @@ mod line;
 mod reader;
 mod row;
 mod row_scan;
+mod signature;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -190,6 +193,8 @@ pub enum ErrorKind {
     NulByte,
     /// The row is larger than [`Limits::max_row_bytes`].
     RowTooLarge,
+    /// The object is not text but a file of another format, which the message names.
+    UnsupportedFormat,
     /// The object holds no header and no row.
     EmptyObject,
     /// The header names the same column twice.
@@ -218,7 +223,7 @@ pub struct ObjectError {
 /// Reason why the rest of an object cannot be read. It is final: every later call returns the same.
 /// Only a rejected header can be [skipped](ObjectReader::skip_header).
 ///
-/// Kinds: `EmptyObject`; for the header `HeaderTooLarge` (bytes or columns), `DuplicateColumn`,
+/// Kinds: `EmptyObject`, `UnsupportedFormat`, `NotUtf8` for UTF-16 and UTF-32; for the header `HeaderTooLarge` (bytes or columns), `DuplicateColumn`,
 /// `BrokenQuoting`, `NulByte`, `NotUtf8`; for gzip `TruncatedGzip`, `CorruptGzip`, `GzipRatio`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}, at byte {} (row {})", position.offset, position.row)]

@@ -5,7 +5,7 @@ use encoding_rs::{Decoder, DecoderResult, UTF_16BE, UTF_16LE};
 use super::buffer::Buffer;
 use super::fault::Problem;
 use super::line::BYTE_ORDER_MARK;
-use super::{Encoding, ErrorKind};
+use super::{Encoding, ErrorKind, signature};
 
 /// Maximum bytes that decide the encoding.
 const MAX_START: usize = 16;
@@ -127,6 +127,9 @@ fn detect(
 ) -> Result<Option<Encoding>, Problem> {
     let is_open = |start: &&[u8]| start.starts_with(seen) && start.len() > seen.len();
     if !at_end && MARKS.iter().any(is_open) {
+        return Ok(None);
+    }
+    if !signature::check(seen, at_end)? {
         return Ok(None);
     }
     let starts_with = |mark| seen.starts_with(mark);

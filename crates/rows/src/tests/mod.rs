@@ -11,6 +11,7 @@ mod model;
 mod preamble;
 mod properties;
 mod resume;
+mod signature;
 
 use std::io::Write;
 
