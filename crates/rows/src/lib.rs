@@ -105,6 +105,7 @@ mod reader;
 mod row;
 mod row_scan;
 mod signature;
+mod sniff;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -118,6 +119,7 @@ pub use json_lines::{object_fault, object_field, object_value};
 pub use json_stream::JsonLayout;
 pub use reader::ObjectReader;
 pub use row::Row;
+pub use sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 
 /// Limits of the reader. They bound its memory for any input.
 #[derive(Clone, Debug, PartialEq, Eq)]

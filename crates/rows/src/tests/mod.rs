@@ -12,6 +12,7 @@ mod preamble;
 mod properties;
 mod resume;
 mod signature;
+mod sniff;
 
 use std::io::Write;
 

@@ -126,6 +126,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read_to_the_end(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         read_with(SMALL, &bytes);
+        let _ = sniff(&bytes);
         read_with(SMALL, &[b"\x1f\x8b\x08\0", &*bytes].concat());
     }
 
