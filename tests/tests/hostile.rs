@@ -143,7 +143,7 @@ fn million_columns_are_rejected() {
     let ingested = read("flood", [columns.into_bytes()], 8 * MIB);
     assert_eq!(ingested.codes, [Code::HeaderTooLarge]);
 
-    let commas = ",".repeat(1_000_000);
+    let commas = format!("{}x", ",".repeat(1_000_000));
     let file = format!("{header}\n{good}\n{commas}\n{good}\n");
     let ingested = read("flood", [file.into_bytes()], 32 * MIB);
     assert_eq!(ingested, Ingested { codes: vec![Code::WrongColumnCount], events: 2 });

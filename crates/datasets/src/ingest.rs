@@ -125,10 +125,10 @@ impl Feed {
         self.reader.position()
     }
 
-    /// Returns `true` if the object is compressed and can only be read from its beginning.
+    /// Returns `true` if the object can only be read from its beginning, as one that is compressed.
     #[must_use]
     pub fn is_gzip(&self) -> bool {
-        self.reader.is_gzip()
+        self.reader.is_sequential()
     }
 
     /// Skips to `position`, which an earlier [`Feed::position`] of the same object gave. Returns
@@ -252,7 +252,8 @@ pub fn code_of(kind: ErrorKind) -> Code {
         ErrorKind::InvalidJson => Code::InvalidJson,
         ErrorKind::BrokenQuoting => Code::BrokenQuoting,
         ErrorKind::WrongColumnCount => Code::WrongColumnCount,
-        ErrorKind::NotUtf8 => Code::NotUtf8,
+        // The message names the format.
+        ErrorKind::NotUtf8 | ErrorKind::UnsupportedFormat => Code::NotUtf8,
         ErrorKind::NulByte => Code::NulByte,
         ErrorKind::RowTooLarge => Code::RowTooLarge,
         ErrorKind::EmptyObject => Code::EmptyObject,
@@ -277,7 +278,7 @@ pub fn json_object<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, Rejection
 
 /// The dataset of the first line of a JSON Lines file.
 fn of_fields(datasets: &Datasets, row: &Row<'_>) -> Result<Arc<Dataset>, Rejection> {
-    let fields: serde_json::Map<_, _> = serde_json::from_slice(row.bytes).unwrap_or_default();
+    let fields: serde_json::Map<_, _> = serde_json::from_str(row.text()).unwrap_or_default();
     let names: Vec<_> = fields.keys().map(String::as_str).collect();
     recognition::of_fields(datasets, &names)
 }

@@ -11,13 +11,14 @@
 //! own line and by the one that starts with the last odd line before it. The search for the end of
 //! a line with broken quoting continues where the scan stopped, inside the first line only.
 
-use memchr::memchr;
+use super::line::Line;
 
-/// Maximum bytes of a row. The end of a field is stored in 30 bits; the two highest bits are its
-/// quoting flags.
-pub(super) const MAX_ROW_BYTES: usize = 1 << 29;
+/// Maximum bytes of a row. The end of a field is stored in 29 bits; the highest bits are flags.
+pub(super) const MAX_ROW_BYTES: usize = 1 << 28;
 const QUOTED: u32 = 1 << 31;
-const DOUBLED: u32 = 1 << 30;
+const ESCAPED: u32 = 1 << 30;
+/// Spaces precede the opening quote.
+const SPACED: u32 = 1 << 29;
 
 /// Range of a field's content in its row, without its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,47 +27,46 @@ pub(super) struct FieldSpan {
     pub start: usize,
     /// Byte after the content, from the start of the row.
     pub end: usize,
-    /// `true` if the content holds doubled quotes.
-    pub doubled: bool,
+    /// `true` if the content holds quotes, or escapes before its end.
+    pub escaped: bool,
+}
+
+impl FieldSpan {
+    /// Returns the field of `row` that begins at `start`, and the start of the next one.
+    fn unpack(row: &[u8], mut start: usize, packed: u32) -> (Self, usize) {
+        let after = end_of(packed);
+        let mut end = after;
+        if packed & SPACED != 0 {
+            start += row[start..].iter().take_while(|&&byte| byte == b' ').count();
+        }
+        if packed & QUOTED != 0 {
+            start += 1;
+            end -= 1;
+        }
+        (Self { start, end, escaped: packed & ESCAPED != 0 }, after + 1)
+    }
+}
+
+fn end_of(packed: u32) -> usize {
+    (packed & !(QUOTED | ESCAPED | SPACED)) as usize
 }
 
 /// Returns the fields of a row, given their ends.
-pub(super) fn fields(ends: &[u32]) -> impl Iterator<Item = FieldSpan> {
+pub(super) fn fields(row: &[u8], ends: &[u32]) -> impl Iterator<Item = FieldSpan> {
     let mut start = 0;
     ends.iter().map(move |&packed| {
-        let end = (packed & !(QUOTED | DOUBLED)) as usize;
-        let quotes = usize::from(packed & QUOTED != 0);
-        let field =
-            FieldSpan { start: start + quotes, end: end - quotes, doubled: packed & DOUBLED != 0 };
-        start = end + 1;
+        let (field, next) = FieldSpan::unpack(row, start, packed);
+        start = next;
         field
     })
 }
 
 /// Returns one field of a row, or `None` if the row has fewer.
-pub(super) fn field(ends: &[u32], index: usize) -> Option<FieldSpan> {
-    let own = fields(ends.get(index..=index)?).next()?;
-    let Some(before) = index.checked_sub(1) else { return Some(own) };
+pub(super) fn field(row: &[u8], ends: &[u32], index: usize) -> Option<FieldSpan> {
     // The end of the previous field gives the start of this one.
-    let start = (ends[before] & !(QUOTED | DOUBLED)) as usize + 1;
-    Some(FieldSpan { start: own.start + start, ..own })
-}
-
-/// Length of a physical line, or of a row with all its lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    /// Length without the terminator.
-    pub end: usize,
-    /// Length with the terminator; the next line starts here.
-    pub next: usize,
-}
-
-impl Line {
-    /// Returns the last line, which the end of the input terminates. A CR at its end is half a
-    /// CRLF.
-    pub(super) fn last(bytes: &[u8]) -> Self {
-        Self { end: bytes.strip_suffix(b"\r").unwrap_or(bytes).len(), next: bytes.len() }
-    }
+    let start =
+        index.checked_sub(1).map_or(0, |before| ends.get(before).map_or(0, |&it| end_of(it) + 1));
+    Some(FieldSpan::unpack(row, start, *ends.get(index)?).0)
 }
 
 /// Faults of a row's quoting. Numbers are bytes from the start of the row.
@@ -74,7 +74,7 @@ impl Line {
 pub(super) enum Fault {
     /// A quote inside a field that did not begin with one.
     StrayQuote(usize),
-    /// A closing quote followed by something other than a comma or the end of the line.
+    /// A closing quote followed by something other than a delimiter or the end of the line.
     AfterQuote(usize),
     /// The input ends inside the quoted field that opens at this byte.
     Unclosed(usize),
@@ -108,9 +108,21 @@ enum Mode {
     Broken(Fault),
 }
 
+/// Result of passing one byte.
+enum Passed {
+    On,
+    /// The scan stops here, with what it found.
+    Stop(Option<Scanned>),
+}
+
 /// Scan for one row. All numbers are bytes from the start of the row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scan {
+    delimiter: u8,
+    /// The delimiter in each of eight bytes.
+    delimiters: u64,
+    /// Byte that makes a quote inside a quoted field data.
+    escape: Option<u8>,
     at: usize,
     mode: Mode,
     field_start: usize,
@@ -118,6 +130,8 @@ pub(super) struct Scan {
     first_line: Option<Line>,
     ends: Vec<u32>,
     columns: usize,
+    /// A field after the expected ones has content.
+    has_surplus: bool,
     opened: usize,
     /// The row was found: the next call starts with the next one.
     done: bool,
@@ -127,6 +141,26 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    pub(super) fn new(delimiter: u8, escape: Option<u8>) -> Self {
+        Self {
+            delimiter,
+            delimiters: splat(delimiter),
+            escape,
+            at: 0,
+            mode: Mode::Bare,
+            field_start: 0,
+            flags: 0,
+            first_line: None,
+            ends: Vec::new(),
+            columns: 0,
+            has_surplus: false,
+            opened: 0,
+            done: false,
+            #[cfg(test)]
+            passed: 0,
+        }
+    }
+
     /// Discards the progress on the current row.
     pub(super) fn restart(&mut self) {
         self.at = 0;
@@ -136,6 +170,7 @@ impl Scan {
         self.first_line = None;
         self.ends.clear();
         self.columns = 0;
+        self.has_surplus = false;
         self.done = false;
     }
 
@@ -148,6 +183,11 @@ impl Scan {
     /// Returns the number of fields of the row.
     pub(super) fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// Returns `true` if a field after the expected ones has content.
+    pub(super) fn has_surplus(&self) -> bool {
+        self.has_surplus
     }
 
     /// Searches for the end of the row that starts at `bytes`, resuming where the last call
@@ -207,59 +247,16 @@ impl Scan {
         if matches!(self.mode, Mode::Broken(_)) {
             return self.end_of_broken_line(bytes, self.at);
         }
+        let delimiters = self.delimiters;
         let mut at = self.at;
         while at < bytes.len() {
-            let mut marks = structural(word_at(bytes, at));
+            let mut marks = structural(word_at(bytes, at), delimiters);
             while marks != 0 {
                 let here = at + (marks.trailing_zeros() / 8) as usize;
                 marks &= marks - 1;
-                let found = match (self.mode, bytes[here]) {
-                    (Mode::Bare, b',') => {
-                        self.end_field(here, max_columns);
-                        self.field_start = here + 1;
-                        None
-                    }
-                    (Mode::Bare, b'\n') => return Some(self.end_row(bytes, here, max_columns)),
-                    (Mode::Bare, _) if here == self.field_start => {
-                        self.mode = Mode::Quoted;
-                        self.flags = QUOTED;
-                        self.opened = here;
-                        None
-                    }
-                    (Mode::Bare, _) => self.break_at(bytes, here, Fault::StrayQuote(here)),
-                    (Mode::Quoted, b'"') => {
-                        self.mode = Mode::Closing(here);
-                        None
-                    }
-                    (Mode::Quoted, b'\n') => {
-                        self.first_line.get_or_insert_with(|| line_to(bytes, here));
-                        None
-                    }
-                    (Mode::Quoted, _) => None,
-                    (Mode::Closing(quote), b'"') if here == quote + 1 => {
-                        self.mode = Mode::Quoted;
-                        self.flags |= DOUBLED;
-                        None
-                    }
-                    (Mode::Closing(quote), b',') if here == quote + 1 => {
-                        self.mode = Mode::Bare;
-                        self.end_field(here, max_columns);
-                        self.field_start = here + 1;
-                        None
-                    }
-                    (Mode::Closing(quote), b'\n') if line_to(bytes, here).end == quote + 1 => {
-                        return Some(self.end_row(bytes, here, max_columns));
-                    }
-                    (Mode::Closing(quote), _) => {
-                        self.break_at(bytes, here, Fault::AfterQuote(quote + 1))
-                    }
-                    (Mode::Broken(_), _) => return None,
-                };
-                if found.is_some() {
-                    return found;
-                }
-                if matches!(self.mode, Mode::Broken(_)) {
-                    return None;
+                match self.pass(bytes, here, max_columns) {
+                    Passed::On => {}
+                    Passed::Stop(found) => return found,
                 }
             }
             at += 8;
@@ -268,25 +265,99 @@ impl Scan {
         None
     }
 
-    /// Records broken quoting. Returns the first line if it is known, else searches for its end
-    /// from `here`.
-    fn break_at(&mut self, bytes: &[u8], here: usize, fault: Fault) -> Option<Scanned> {
+    /// Passes the structural byte at `here`.
+    #[inline]
+    fn pass(&mut self, bytes: &[u8], here: usize, max_columns: usize) -> Passed {
+        match (self.mode, bytes[here]) {
+            (Mode::Bare, byte) if byte == self.delimiter => {
+                self.end_field(here, max_columns);
+                self.field_start = here + 1;
+            }
+            (Mode::Bare, b'\r' | b'\n') => return self.end_row(bytes, here, max_columns),
+            (Mode::Bare, b'"') => {
+                let before = &bytes[self.field_start..here];
+                if before.iter().any(|&byte| byte != b' ') {
+                    return self.break_at(bytes, here, Fault::StrayQuote(here));
+                }
+                self.mode = Mode::Quoted;
+                self.flags = if before.is_empty() { QUOTED } else { QUOTED | SPACED };
+                self.opened = here;
+            }
+            (Mode::Quoted, b'"') => {
+                if !self.is_escaped(bytes, here) {
+                    self.mode = Mode::Closing(here);
+                }
+            }
+            (Mode::Quoted, b'\r' | b'\n') if self.first_line.is_none() => {
+                self.first_line = Line::ending_at(bytes, here);
+                if self.first_line.is_none() {
+                    return self.wait_at(here);
+                }
+            }
+            (Mode::Closing(quote), byte) if here == quote + 1 => match byte {
+                b'"' => {
+                    self.mode = Mode::Quoted;
+                    self.flags |= ESCAPED;
+                }
+                b'\r' | b'\n' => return self.end_row(bytes, here, max_columns),
+                _ if byte == self.delimiter => {
+                    self.mode = Mode::Bare;
+                    self.end_field(here, max_columns);
+                    self.field_start = here + 1;
+                }
+                _ => return self.break_at(bytes, here, Fault::AfterQuote(here)),
+            },
+            (Mode::Closing(quote), _) => {
+                return self.break_at(bytes, here, Fault::AfterQuote(quote + 1));
+            }
+            (Mode::Bare | Mode::Quoted | Mode::Broken(_), _) => {}
+        }
+        Passed::On
+    }
+
+    /// Stops before a byte whose meaning depends on the next one.
+    fn wait_at(&mut self, here: usize) -> Passed {
+        self.at = here;
+        Passed::Stop(None)
+    }
+
+    /// Returns `true` if a quote at `here` inside a quoted field is data because of the escapes
+    /// before it. They are pairs, each of which stands for one byte, or pairs and one more.
+    ///
+    /// A run of escapes lies in one line, so parity holds for the quotes that are not escaped.
+    fn is_escaped(&mut self, bytes: &[u8], here: usize) -> bool {
+        let Some(escape) = self.escape else { return false };
+        let content = &bytes[self.opened + 1..here];
+        let run = content.iter().rev().take_while(|&&byte| byte == escape).count();
+        if run > 0 {
+            self.flags |= ESCAPED;
+        }
+        run % 2 == 1
+    }
+
+    /// Records broken quoting, and searches for the end of the first line from `here` if it is not
+    /// known.
+    fn break_at(&mut self, bytes: &[u8], here: usize, fault: Fault) -> Passed {
         self.at = here;
         if let Some(first_line) = self.first_line {
-            return Some(Scanned::Broken { first_line, fault });
+            return Passed::Stop(Some(Scanned::Broken { first_line, fault }));
         }
         self.mode = Mode::Broken(fault);
-        self.end_of_broken_line(bytes, here)
+        Passed::Stop(self.end_of_broken_line(bytes, here))
     }
 
     fn end_of_broken_line(&mut self, bytes: &[u8], from: usize) -> Option<Scanned> {
         let Mode::Broken(fault) = self.mode else { return None };
-        let Some(length) = memchr(b'\n', &bytes[from..]) else {
-            self.at = bytes.len();
-            return None;
-        };
-        self.at = from + length + 1;
-        Some(Scanned::Broken { first_line: line_to(bytes, from + length), fault })
+        match Line::first(bytes, from) {
+            Ok(first_line) => {
+                self.at = first_line.next;
+                Some(Scanned::Broken { first_line, fault })
+            }
+            Err(at) => {
+                self.at = at;
+                None
+            }
+        }
     }
 
     fn end_field(&mut self, end: usize, max_columns: usize) {
@@ -295,14 +366,19 @@ impl Scan {
             // No truncation: rows are below `MAX_ROW_BYTES`.
             self.ends.push(end as u32 | self.flags);
         }
+        if self.columns > max_columns {
+            let is_quoted = self.flags & QUOTED != 0;
+            let empty = if is_quoted { self.opened + 2 } else { self.field_start };
+            self.has_surplus |= end > empty;
+        }
         self.flags = 0;
     }
 
-    fn end_row(&mut self, bytes: &[u8], newline: usize, max_columns: usize) -> Scanned {
-        self.at = newline + 1;
-        let line = line_to(bytes, newline);
+    fn end_row(&mut self, bytes: &[u8], here: usize, max_columns: usize) -> Passed {
+        let Some(line) = Line::ending_at(bytes, here) else { return self.wait_at(here) };
+        self.at = line.next;
         self.end_field(line.end, max_columns);
-        Scanned::Row { line, first_line: self.first_line.unwrap_or(line) }
+        Passed::Stop(Some(Scanned::Row { line, first_line: self.first_line.unwrap_or(line) }))
     }
 
     /// Returns the last row of an input that ends without a terminator.
@@ -327,12 +403,6 @@ impl Scan {
     }
 }
 
-/// Returns the line that ends with the LF at `newline`.
-pub(super) fn line_to(bytes: &[u8], newline: usize) -> Line {
-    let content = &bytes[..newline];
-    Line { end: content.strip_suffix(b"\r").unwrap_or(content).len(), next: newline + 1 }
-}
-
 /// Returns eight bytes as a little-endian word. NULs, which are not structural, pad the end.
 fn word_at(bytes: &[u8], at: usize) -> u64 {
     let rest = &bytes[at..];
@@ -342,19 +412,26 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
     }
 }
 
-/// Returns a mask of the bytes of `word` that are a comma, a quote or an LF: their highest bits are
-/// set.
+/// Lowest bit of each of eight bytes.
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// Returns a word of eight times the same byte.
+const fn splat(byte: u8) -> u64 {
+    byte as u64 * ONES
+}
+
+/// Returns a mask of the bytes of `word` that are a delimiter, a quote or one of the control
+/// characters 0x08 to 0x0f, which CR and LF are among: their highest bits are set.
 ///
-/// One operation on eight bytes replaces three searches: fields are often shorter than the start-up
+/// One operation on eight bytes replaces four searches: fields are often shorter than the start-up
 /// cost of a search. A byte is zero if and only if neither the byte nor the sum of its lower seven
 /// bits and 0x7f has the highest bit set. No sum here carries into the next byte, so the mask is
-/// exact.
-fn structural(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const LOW: u64 = 0x7f * ONES;
-    let differs_from = |byte: u8| {
-        let difference = word ^ (u64::from(byte) * ONES);
-        ((difference & LOW) + LOW) | difference
-    };
-    !(differs_from(b',') & differs_from(b'"') & differs_from(b'\n')) & !LOW
+/// exact. The other control characters are rare in text, and passing them costs nothing else.
+fn structural(word: u64, delimiters: u64) -> u64 {
+    const LOW: u64 = splat(0x7f);
+    let is_not_zero = |difference: u64| ((difference & LOW) + LOW) | difference;
+    let differs = is_not_zero(word ^ delimiters)
+        & is_not_zero(word ^ splat(b'"'))
+        & is_not_zero((word & splat(0xf8)) ^ splat(0x08));
+    !differs & !LOW
 }

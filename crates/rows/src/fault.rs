@@ -2,11 +2,12 @@
 
 use std::str;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::csv::{self, Fault};
+use super::json_rewrite::rewrite;
 use super::row::needs_escape;
-use super::{ErrorKind, Format, Header, object_fault};
+use super::{Encoding, ErrorKind, Format, Header, object_fault};
 
 /// Kind and message of a fault.
 pub(super) type Problem = (ErrorKind, String);
@@ -20,18 +21,35 @@ pub(super) fn check_row<'a, 'h>(
     header: &'h Header,
     bytes: &'a [u8],
     ends: &[u32],
+    encoding: Encoding,
+    scratch: &'a mut String,
 ) -> Result<Text<'a>, (Problem, Option<&'h str>)> {
     let text = check_text(bytes).map_err(|fault| {
-        let column = csv::fields(ends).position(|field| fault.offset < field.end);
+        let column = csv::fields(bytes, ends).position(|field| fault.offset < field.end);
         let field = column.and_then(|index| header.columns().get(index));
-        (fault.problem("the row"), field.map(String::as_str))
+        (fault.problem("the row", encoding), field.map(String::as_str))
     })?;
-    if header.format() == Format::JsonLines
-        && let Some(message) = object_fault(text.0)
-    {
-        return Err(((ErrorKind::InvalidJson, message), None));
+    if header.format() == Format::Csv {
+        return Ok(text);
     }
-    Ok(text)
+    match check_json(text.0, scratch) {
+        Ok(json) => Ok((json, text.1)),
+        Err(message) => Err(((ErrorKind::InvalidJson, message), None)),
+    }
+}
+
+/// Returns the JSON object in `text` on one line, with `null` in place of numbers that are none.
+/// Only text that is no such object is copied, to `scratch`.
+fn check_json<'a>(text: &'a str, scratch: &'a mut String) -> Result<&'a str, String> {
+    let fault = object_fault(text);
+    if fault.is_none() && memchr2(b'\r', b'\n', text.as_bytes()).is_none() {
+        return Ok(text);
+    }
+    rewrite(text, scratch);
+    match fault {
+        Some(fault) if object_fault(scratch).is_some() => Err(fault),
+        _ => Ok(scratch),
+    }
 }
 
 /// Position of the first byte that is NUL or not UTF-8.
@@ -42,9 +60,11 @@ pub(super) struct NotText {
 
 impl NotText {
     /// Returns the problem with a message about `of`: the row or the header.
-    pub(super) fn problem(&self, of: &str) -> Problem {
-        let what =
-            if self.kind == ErrorKind::NulByte { "a NUL byte" } else { "bytes that are not UTF-8" };
+    pub(super) fn problem(&self, of: &str, encoding: Encoding) -> Problem {
+        let what = match self.kind {
+            ErrorKind::NulByte => "a NUL byte".to_owned(),
+            _ => format!("bytes that are not {}", encoding.name()),
+        };
         (self.kind, format!("{of} has {what} at byte {}", self.offset))
     }
 }
@@ -77,7 +97,7 @@ pub(super) fn broken_quoting(fault: Fault, max_bytes: usize) -> Problem {
     (ErrorKind::BrokenQuoting, message)
 }
 
-/// Returns the problem of a row with more or fewer fields than the header has columns.
+/// Returns the problem of a row with the wrong number of fields.
 pub(super) fn wrong_column_count(found: usize, expected: usize, one_line: bool) -> Problem {
     let message = format!("expected {expected} cells, found {found}");
     if one_line {

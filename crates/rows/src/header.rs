@@ -2,15 +2,19 @@
 
 use std::collections::HashMap;
 
-use super::Format;
+use super::{Format, JsonLayout};
 
 /// Format and columns of an object, known before its first row.
 ///
 /// The default is the header of JSON Lines, which has no columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    pub(super) offset: u64,
+    offset: u64,
     format: Format,
+    layout: JsonLayout,
+    delimiter: Option<u8>,
+    /// Byte that makes a quote inside a quoted field data.
+    pub(super) escape: Option<u8>,
     columns: Vec<String>,
     index: HashMap<String, usize>,
     /// For each column `","name":"`: the end of the field before it, and its own key.
@@ -33,6 +37,18 @@ impl Header {
         self.format
     }
 
+    /// Returns the layout of the objects; `None` for CSV.
+    #[must_use]
+    pub fn json_layout(&self) -> Option<JsonLayout> {
+        (self.format == Format::JsonLines).then_some(self.layout)
+    }
+
+    /// Returns the delimiter of the fields, declared or detected; `None` for JSON Lines.
+    #[must_use]
+    pub fn delimiter(&self) -> Option<u8> {
+        self.delimiter
+    }
+
     /// Returns the column names in order, trimmed; empty for JSON Lines.
     ///
     /// A column without a name is called `column_<n>`, counted from 1.
@@ -47,9 +63,24 @@ impl Header {
         self.index.get(column).copied()
     }
 
+    /// Sets the offset.
+    pub(super) fn at(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Creates the header of a JSON file.
+    pub(super) fn json(layout: JsonLayout) -> Self {
+        Self { layout, ..Self::default() }
+    }
+
     /// Names the columns of a CSV file, or returns the first name that occurs twice.
-    pub(super) fn csv(fields: impl Iterator<Item = impl AsRef<str>>) -> Result<Self, String> {
-        let mut header = Self { format: Format::Csv, ..Self::default() };
+    pub(super) fn csv(
+        fields: impl Iterator<Item = impl AsRef<str>>,
+        delimiter: u8,
+        escape: Option<u8>,
+    ) -> Result<Self, String> {
+        let format = Format::Csv;
+        let mut header = Self { format, delimiter: Some(delimiter), escape, ..Self::default() };
         for (index, field) in fields.enumerate() {
             let name = match field.as_ref().trim() {
                 "" => format!("column_{}", index + 1),
@@ -59,7 +90,7 @@ impl Header {
                 return Err(name);
             }
             header.keys.extend_from_slice(b"\",\"");
-            super::row::escape(&mut header.keys, name.as_bytes(), false);
+            super::row::escape(&mut header.keys, name.as_bytes());
             header.keys.extend_from_slice(b"\":\"");
             header.key_ends.push(header.keys.len());
             header.columns.push(name);

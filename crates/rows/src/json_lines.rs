@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use memchr::memchr;
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer as _, Error, IgnoredAny, MapAccess, SeqAccess,
     Visitor,
 };
 use serde_json::value::RawValue;
 
-use super::csv::{Line, Scanned, line_to};
+use super::csv::Scanned;
+use super::line::Line;
 
 /// Scan for the end of one line.
 #[derive(Debug, Default)]
@@ -28,14 +28,15 @@ impl LineScan {
     /// [`Scan::row`](super::csv::Scan::row) does for a CSV row.
     pub(super) fn line(&mut self, bytes: &[u8], at_end: bool, max_bytes: usize) -> Scanned {
         let window = &bytes[..bytes.len().min(max_bytes + 2)];
-        let line = match memchr(b'\n', &window[self.at..]) {
-            Some(length) => line_to(window, self.at + length),
-            None if at_end && bytes.len() < max_bytes + 2 => Line::last(window),
-            None if bytes.len() < max_bytes + 2 => {
-                self.at = window.len();
+        let overflows = bytes.len() >= max_bytes + 2;
+        let line = match Line::first(window, self.at) {
+            Ok(line) => line,
+            Err(_) if overflows => Line { end: window.len(), next: window.len() },
+            Err(_) if at_end => Line::last(window),
+            Err(at) => {
+                self.at = at;
                 return Scanned::More;
             }
-            None => Line { end: window.len(), next: window.len() },
         };
         self.at = 0;
         if line.end > max_bytes {
@@ -46,7 +47,7 @@ impl LineScan {
 }
 
 /// Returns why `text`, a line of JSON Lines or text from any source, is not one JSON object, or
-/// `None` if it is. Columns are bytes from 1.
+/// `None` if it is. Lines and columns are counted from 1, columns in bytes.
 ///
 /// Any reader built on `serde_json` can read what passes here: numbers are in range, strings are
 /// UTF-8, and nesting stays below the limit of 128.
@@ -69,7 +70,16 @@ pub fn object_fault(text: &str) -> Option<String> {
     } else {
         "not valid JSON"
     };
-    Some(format!("{what} at column {}", error.column()))
+    let (mut line, mut column) = (error.line(), error.column());
+    if column == 0 && line > 1 {
+        // `serde_json` counts an LF to the line after it.
+        line -= 1;
+        column = text.split('\n').nth(line - 1).map_or(0, str::len) + 1;
+    }
+    Some(match line {
+        0 | 1 => format!("{what} at column {column}"),
+        line => format!("{what} at line {line}, column {column}"),
+    })
 }
 
 /// Returns a top-level string or number of a JSON object as text. If a name occurs more than once,

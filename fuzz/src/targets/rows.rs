@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use tributary_rows::{
-    ErrorKind, Format, Header, Limits, Next, ObjectReader, Position, Refusal, Row,
+    ErrorKind, Format, Header, JsonLayout, Limits, Next, ObjectReader, Position, Refusal, Row,
 };
 
 use crate::bench::picked;
@@ -144,8 +144,15 @@ fn numbers_and_positions_ascend(read: &Read) {
 }
 
 fn every_byte_is_in_a_row_or_in_a_blank_line(input: &[u8], read: &Read) {
-    let (Some(_), None) = (&read.header, &read.refusal) else { return };
-    let is_blank = |bytes: &[u8]| bytes.iter().all(|it| b" \t\r\n".contains(it));
+    let (Some(header), None) = (&read.header, &read.refusal) else { return };
+    let is_utf_16 = input.starts_with(b"\xff\xfe") || input.starts_with(b"\xfe\xff");
+    if is_utf_16 {
+        return;
+    }
+    // A stream also has commas and brackets between objects, and any line a byte order mark.
+    let is_stream = header.json_layout() == Some(JsonLayout::Stream);
+    let between = if is_stream { "\u{feff} \t\r\n,[]" } else { "\u{feff} \t\r\n" };
+    let is_blank = |bytes: &[u8]| bytes.iter().all(|it| between.as_bytes().contains(it));
     let mut at = read.positions[0].offset as usize;
     let mut skipping = false;
     for row in &read.rows {

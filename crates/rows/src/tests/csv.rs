@@ -4,11 +4,46 @@ use super::*;
 use ErrorKind::{BrokenQuoting, NotUtf8, NulByte, WrongColumnCount};
 
 #[test]
-fn lines_end_with_lf_or_crlf() {
-    let read = read("a,b\r\n1,2\n3,4\r\n5,6");
+fn lines_end_with_lf_crlf_or_cr() {
+    let read = read("a,b\r\n1,2\n3,4\r\n5,6\r7,8\r\r\n9,10");
 
-    assert_eq!(read.lines(), [("1,2", None), ("3,4", None), ("5,6", None)]);
-    assert_eq!(read.json()[2], r#"{"a":"5","b":"6"}"#);
+    assert_eq!(
+        read.lines(),
+        [("1,2", None), ("3,4", None), ("5,6", None), ("7,8", None), ("9,10", None)]
+    );
+    assert_eq!(read.json()[4], r#"{"a":"9","b":"10"}"#);
+}
+
+#[test]
+fn cr_alone_ends_header_and_rows() {
+    for input in ["a,b\r1,2\r\"3\r3\",4\r", "a,b\n1,2\r\"3\r3\",4", "\r \ra,b\r1,2\r\"3\r3\",4\r"] {
+        for size in [1, 2, 100] {
+            let read = read_in_pieces(Limits::default(), input.as_bytes(), size);
+
+            assert_eq!(read.lines(), [("1,2", None), ("\"3\r3\",4", None)], "{input:?}");
+        }
+    }
+}
+
+#[test]
+fn position_lies_behind_whole_crlf() {
+    let input = "a\r\n1\r\n\"2\r\n\r\n\r\n3\r4\r\n";
+    for size in [1, 2, 3, 100] {
+        let mut reader = ObjectReader::new(Limits::default());
+        let mut pieces = input.as_bytes().chunks(size);
+        let mut positions = Vec::new();
+        loop {
+            match reader.next().unwrap() {
+                Next::NeedInput => match pieces.next() {
+                    Some(piece) => reader.push(piece),
+                    None => reader.finish(),
+                },
+                Next::End => break,
+                _ => positions.push(reader.position().offset),
+            }
+        }
+        assert_eq!(positions, [3, 6, 10, 16, 19], "{size}");
+    }
 }
 
 #[test]
@@ -18,8 +53,18 @@ fn trailing_cr_is_not_data() {
 }
 
 #[test]
-fn cr_inside_a_line_is_data() {
-    assert_eq!(read("a,b\n1\r,2\n").json(), [r#"{"a":"1\r","b":"2"}"#]);
+fn broken_line_ends_with_cr() {
+    let read = read("a,b\r1,x\"y\r2,3\r\"4\r5,6\r");
+
+    assert_eq!(
+        read.lines(),
+        [
+            ("1,x\"y", Some(BrokenQuoting)),
+            ("2,3", None),
+            ("\"4", Some(BrokenQuoting)),
+            ("5,6", None)
+        ]
+    );
 }
 
 #[test]
@@ -61,7 +106,7 @@ fn spaces_are_part_of_a_field() {
 
 #[test]
 fn quote_in_unquoted_field_breaks_only_its_line() {
-    let read = read("a,b\n1,x\"y\n2,3\n\"4\"5,6\n \"7\",8\n9,9\n");
+    let read = read("a,b\n1,x\"y\n2,3\n\"4\"5,6\n \t\"7\",8\n9,9\n");
 
     assert_eq!(
         read.lines(),
@@ -69,20 +114,13 @@ fn quote_in_unquoted_field_breaks_only_its_line() {
             ("1,x\"y", Some(BrokenQuoting)),
             ("2,3", None),
             ("\"4\"5,6", Some(BrokenQuoting)),
-            (" \"7\",8", Some(BrokenQuoting)),
+            (" \t\"7\",8", Some(BrokenQuoting)),
             ("9,9", None)
         ]
     );
     assert_eq!(read.message(0), "a quote at byte 3 in a cell that is not quoted");
     assert_eq!(read.message(2), "a closing quote with more of the cell after it at byte 3");
     assert_eq!(read.rows[4].position.row, 5);
-}
-
-#[test]
-fn cr_after_closing_quote_must_end_line() {
-    let read = read("a,b\n1,\"2\"\r\r\n3,4\n");
-
-    assert_eq!(read.lines(), [("1,\"2\"\r", Some(BrokenQuoting)), ("3,4", None)]);
 }
 
 #[test]
@@ -133,13 +171,55 @@ fn multiline_row_with_wrong_field_count_breaks_first() {
 }
 
 #[test]
-fn wrong_field_count_is_reported_with_both_numbers() {
-    let read = read("a,b\n1\n1,2,3\n1,\"2,3\"\n");
+fn surplus_field_is_reported_with_both_numbers() {
+    let read = read("a,b\n1,2,3\n1,2,,\" \"\n1,\"2,3\"\n");
 
     let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
     assert_eq!(codes, [Some(WrongColumnCount), Some(WrongColumnCount), None]);
-    assert_eq!(read.message(0), "expected 2 cells, found 1");
-    assert_eq!(read.message(1), "expected 2 cells, found 3");
+    assert_eq!(read.message(0), "expected 2 cells, found 3");
+    assert_eq!(read.message(1), "expected 2 cells, found 4");
+}
+
+#[test]
+fn fields_missing_at_the_end_are_empty() {
+    let read = read("a,b,c\n1,2\n3\n,4\n\"5\"\n");
+
+    assert_eq!(
+        read.json(),
+        [r#"{"a":"1","b":"2"}"#, r#"{"a":"3"}"#, r#"{"b":"4"}"#, r#"{"a":"5"}"#]
+    );
+}
+
+#[test]
+fn empty_surplus_fields_are_dropped() {
+    let read = read("a,b\n1,2,\n3,4,,\"\", \"\",\n\"5\n5\",6,,\n");
+
+    assert_eq!(
+        read.json(),
+        [r#"{"a":"1","b":"2"}"#, r#"{"a":"3","b":"4"}"#, r#"{"a":"5\n5","b":"6"}"#]
+    );
+}
+
+#[test]
+fn row_of_several_lines_lacks_no_field() {
+    let read = read("a,b,c\n1,\"2\n3,4,5\n6,7,\"\n");
+
+    assert_eq!(
+        read.lines(),
+        [("1,\"2", Some(BrokenQuoting)), ("3,4,5", None), ("6,7,\"", Some(BrokenQuoting))]
+    );
+}
+
+#[test]
+fn spaces_before_opening_quote_are_dropped() {
+    let read = read("a, \"b\", c\n1,  \"2,\n2\", \" 3\"\n \"\"\"4\",\"\", \"\"\n");
+
+    assert_eq!(read.header.as_ref().unwrap().columns(), ["a", "b", "c"]);
+    assert_eq!(read.json(), [r#"{"a":"1","b":"2,\n2","c":" 3"}"#, r#"{"a":"\"4"}"#]);
+    assert_eq!(
+        super::read("a,b\n1, \"2\"x\n").message(0),
+        "a closing quote with more of the cell after it at byte 6"
+    );
 }
 
 #[test]
@@ -173,9 +253,24 @@ fn byte_order_mark_is_dropped_and_counted() {
 }
 
 #[test]
+fn byte_order_mark_begins_any_line() {
+    let input = "\u{feff}\u{feff}\n\u{feff}a,b\n\u{feff}1,\u{feff}2\n\u{feff}\n\u{feff}\"3\n\u{feff}4\",5\n\u{feff}a,b\n6,7\n";
+    for size in [1, 2, 1000] {
+        let read = read_in_pieces(Limits::default(), input.as_bytes(), size);
+
+        assert_eq!(
+            read.lines(),
+            [("1,\u{feff}2", None), ("\"3\n\u{feff}4\",5", None), ("a,b", None), ("6,7", None)]
+        );
+    }
+    let read = read(b"a\n\xef\xbb");
+    assert_eq!(read.rows[0].bytes, b"\xef\xbb");
+}
+
+#[test]
 fn fields_are_looked_up_by_index_and_name() {
     let mut reader = ObjectReader::new(Limits::default());
-    reader.push(b"a,b,c\n1,\"x\"\"y\",\n");
+    reader.push(b"a,b,c\n1, \"x\"\"y\",\n");
     assert!(matches!(reader.next(), Ok(Next::Header(_))));
 
     let Ok(Next::Row(row)) = reader.next() else { panic!("no row") };

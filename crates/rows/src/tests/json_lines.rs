@@ -15,13 +15,31 @@ fn opening_brace_selects_json_lines() {
 }
 
 #[test]
+fn byte_order_mark_begins_json_line() {
+    let read = read("\u{feff}{\"a\":1}\n\u{feff}{\"a\":2}\n \u{feff}{}\n");
+
+    assert_eq!(read.json(), ["{\"a\":1}", "{\"a\":2}", "broken"]);
+    assert_eq!(read.rows[1].position, Position { offset: 14, row: 2 });
+}
+
+#[test]
+fn json_line_ends_with_lf_crlf_or_cr() {
+    let input = "{\"a\":1}\r{\"a\":2}\r\n{\"a\":3}\n{\"a\":4}\r";
+    for size in [1, 2, 100] {
+        let read = read_in_pieces(Limits::default(), input.as_bytes(), size);
+
+        assert_eq!(read.json(), ["{\"a\":1}", "{\"a\":2}", "{\"a\":3}", "{\"a\":4}"]);
+    }
+}
+
+#[test]
 fn line_other_than_one_object_is_broken() {
     let lines = [
         ("{\"a\":1}{\"b\":2}", "not valid JSON at column 8"),
         ("{\"a\":1", "JSON that ends too early at column 6"),
         ("{'a':1}", "not valid JSON at column 2"),
         ("{\"a\":1e999}", "a number too large at column 10"),
-        ("{\"a\":NaN}", "not valid JSON at column 6"),
+        ("{\"a\":NaNa}", "not valid JSON at column 6"),
         ("{\"a\":\"\\ud800\"}", "not valid JSON at column 13"),
         (" [1]", "not a JSON object at column 2"),
         ("1", "not a JSON object at column 1"),

@@ -1,13 +1,18 @@
 //! Tests of the reader through its public interface, and their helpers.
 
 mod csv;
+mod dialect;
 mod gzip;
 mod header;
 mod json_lines;
+mod json_stream;
 mod limits;
 mod model;
+mod preamble;
 mod properties;
 mod resume;
+mod signature;
+mod sniff;
 
 use std::io::Write;
 

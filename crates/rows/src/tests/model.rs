@@ -11,6 +11,10 @@ pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
     let mut at = 0;
     while at < body.len() {
         let rest = &body[at..];
+        if rest.starts_with("\u{feff}".as_bytes()) {
+            at += 3;
+            continue;
+        }
         let first = line(rest, 0);
         let content = trim(&rest[..first]);
         if content.iter().all(|&byte| is_blank(byte)) {
@@ -24,10 +28,12 @@ pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
         }
         let (length, kind) = match fields(rest) {
             Some((fields, length)) if trim(&rest[..length]).len() <= max_bytes => {
-                match (fields == columns, length == first) {
-                    (true, _) => (length, None),
-                    (false, true) => (first, Some(ErrorKind::WrongColumnCount)),
-                    (false, false) => (first, Some(ErrorKind::BrokenQuoting)),
+                let surplus = fields.iter().skip(columns).any(|&filled| filled);
+                let one_line = length == first;
+                match (surplus, fields.len() >= columns || one_line) {
+                    (false, true) => (length, None),
+                    (true, _) if one_line => (first, Some(ErrorKind::WrongColumnCount)),
+                    _ => (first, Some(ErrorKind::BrokenQuoting)),
                 }
             }
             _ => (first, Some(ErrorKind::BrokenQuoting)),
@@ -43,22 +49,27 @@ pub(super) fn rows(body: &[u8], columns: usize, max_bytes: usize) -> Vec<Row> {
 
 /// Returns the end of the line that holds byte `from`, including its terminator.
 fn line(bytes: &[u8], from: usize) -> usize {
-    let newline = bytes[from..].iter().position(|&byte| byte == b'\n');
-    newline.map_or(bytes.len(), |newline| from + newline + 1)
+    let end = bytes[from..].iter().position(|byte| b"\r\n".contains(byte));
+    let Some(end) = end.map(|end| from + end) else { return bytes.len() };
+    if bytes[end..].starts_with(b"\r\n") { end + 2 } else { end + 1 }
 }
 
 fn trim(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
+    let ends: [&[u8]; 3] = [b"\r\n", b"\n", b"\r"];
+    ends.iter().find_map(|&end| line.strip_suffix(end)).unwrap_or(line)
 }
 
-/// Returns the number of fields of the row and its length; `None` if its quoting is broken.
-fn fields(bytes: &[u8]) -> Option<(usize, usize)> {
+/// Returns whether each field of the row has content, and the length of the row; `None` if its
+/// quoting is broken.
+fn fields(bytes: &[u8]) -> Option<(Vec<bool>, usize)> {
     let mut at = 0;
-    let mut fields = 0;
+    let mut fields = Vec::new();
     loop {
-        if bytes.get(at) == Some(&b'"') {
-            at += 1;
+        let start = at;
+        let spaces = bytes[at..].iter().take_while(|&&byte| byte == b' ').count();
+        if bytes.get(at + spaces) == Some(&b'"') {
+            let opened = at + spaces;
+            at = opened + 1;
             loop {
                 at += bytes[at..].iter().position(|&byte| byte == b'"')? + 1;
                 if bytes.get(at) != Some(&b'"') {
@@ -66,20 +77,15 @@ fn fields(bytes: &[u8]) -> Option<(usize, usize)> {
                 }
                 at += 1;
             }
+            fields.push(at > opened + 2);
         } else {
-            let length = bytes[at..].iter().position(|&byte| matches!(byte, b',' | b'\n' | b'"'));
-            let end = length.map_or(bytes.len(), |length| at + length);
-            // The CR of a CRLF is not part of the field.
-            let content = &bytes[..end];
-            let ends_line = matches!(bytes.get(end), Some(b'\n') | None);
-            at = if ends_line { at.max(trim(content).len()) } else { end };
+            let length = bytes[at..].iter().position(|byte| b",\r\n\"".contains(byte));
+            at = length.map_or(bytes.len(), |length| at + length);
+            fields.push(at > start);
         }
-        fields += 1;
         match &bytes[at..] {
             [b',', ..] => at += 1,
-            [] | [b'\r'] | [b'\n', ..] | [b'\r', b'\n', ..] => {
-                return Some((fields, line(bytes, at)));
-            }
+            [] | [b'\r' | b'\n', ..] => return Some((fields, line(bytes, at))),
             _ => return None,
         }
     }

@@ -19,6 +19,11 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
     let line = prop::sample::select(vec![
         "1,2\n",
         "3,4\r\n",
+        "\u{feff}",
+        "\u{feff}a,b\n",
+        "5,6\r",
+        "\"7\r8\",9\r",
+        "\"p\"\r",
         "\n",
         "a,\"b\n",
         "\"c\",d\n",
@@ -31,17 +36,60 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
         "  \n",
         "\"k\nl\",m\n",
         "n,o,p\n",
+        "n,o,,\"\"\n",
+        " \"s\", t\n",
         "{\"q\":1}\n",
         "{\"r\":\n",
+        "{\"s\":[{},",
+        "{\"t\":NaN}",
+        "]},",
+        "\"u\":{\n",
     ]);
     prop::collection::vec(line, 0..40).prop_map(|lines| lines.concat().into_bytes())
 }
 
 fn object() -> impl Strategy<Value = Vec<u8>> {
-    let first = prop::sample::select(vec!["", "a,b\n", "\u{feff}a,b\r\n", "{\"a\":0}\n", "a\n"]);
-    (first, prop_oneof![body(), lines()], any::<bool>()).prop_map(|(first, body, compressed)| {
+    let first = prop::sample::select(vec![
+        "",
+        "a,b\n",
+        "a;b\n",
+        "\u{feff}a,b\r\n",
+        "{\"a\":0}\n",
+        "a\n",
+        "sep=:\na:b\n",
+        "# c\"\na,b\n",
+        "[{\"a\":0},",
+        "{\"a\":0}{",
+        "{\n\"a\":",
+    ]);
+    (first, prop_oneof![body(), lines()], 0..6).prop_map(|(first, body, form)| {
         let object = [first.as_bytes(), &body].concat();
-        if compressed { gzip(&object) } else { object }
+        match form {
+            0 => gzip(&object),
+            1 => utf_16(&String::from_utf8_lossy(&object)),
+            2 => gzip(&utf_16(&String::from_utf8_lossy(&object))),
+            _ => object,
+        }
+    })
+}
+
+fn utf_16(text: &str) -> Vec<u8> {
+    format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+/// Returns `true` if the bytes of the object are not those of its text.
+fn is_encoded(object: &[u8]) -> bool {
+    object.starts_with(&[0x1f, 0x8b]) || object.starts_with(&[0xff, 0xfe])
+}
+
+/// Generates what a dataset may declare.
+fn dialect() -> impl Strategy<Value = Dialect> {
+    let delimiter = prop::option::of(prop::sample::select(b",;:a".as_slice()));
+    let escape = prop::option::of(prop::sample::select(b"\\:".as_slice()));
+    let label = prop::sample::select(vec!["", "utf-8", "windows-1252", "shift_jis"]);
+    (delimiter, escape, label).prop_map(|(delimiter, escape, label)| {
+        let encoding = Encoding::of_label(label);
+        Dialect { delimiter, escape, encoding }
     })
 }
 
@@ -78,24 +126,27 @@ proptest! {
     #[test]
     fn any_bytes_are_read_to_the_end(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         read_with(SMALL, &bytes);
+        let _ = sniff(&bytes);
         read_with(SMALL, &[b"\x1f\x8b\x08\0", &*bytes].concat());
     }
 
     #[test]
     fn result_is_independent_of_pieces(
         object in object(),
+        dialect in dialect(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         size in 1_usize..9,
     ) {
-        let whole = read_with(SMALL, &object);
+        let reader = || ObjectReader::new(SMALL).of_dialect(dialect);
+        let whole = drain(&mut reader(), std::iter::once(&*object));
 
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(object.len() + 1)).collect();
         cuts.extend([0, object.len()]);
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|cut| &object[cut[0]..cut[1]]);
 
-        prop_assert_eq!(&whole, &drain(&mut ObjectReader::new(SMALL), pieces));
-        prop_assert_eq!(&whole, &read_in_pieces(SMALL, &object, size));
+        prop_assert_eq!(&whole, &drain(&mut reader(), pieces));
+        prop_assert_eq!(&whole, &drain(&mut reader(), object.chunks(size)));
     }
 
     #[test]
@@ -115,29 +166,37 @@ proptest! {
     #[test]
     fn every_byte_is_in_a_row_or_blank(object in object()) {
         let read = read(&object);
-        if object.starts_with(&[0x1f, 0x8b]) || read.refusal.is_some() {
+        if is_encoded(&object) || read.refusal.is_some() {
             return Ok(());
         }
 
+        let header = read.header.as_ref().unwrap();
+        let is_stream = header.json_layout() == Some(JsonLayout::Stream);
+        let between = if is_stream { "\u{feff} \t\r\n,[]" } else { "\u{feff} \t\r\n" }.as_bytes();
         let mut at = read.positions[0].offset as usize;
         for row in &read.rows {
             let offset = row.position.offset as usize;
-            prop_assert!(object[at..offset].iter().all(|&byte| is_blank(byte) || byte == b'\n'));
+            prop_assert!(object[at..offset].iter().all(|byte| between.contains(byte)));
             at = offset + row.bytes.len();
             prop_assert_eq!(&object[offset..at], &row.bytes[..]);
         }
-        prop_assert!(object[at..].iter().all(|&byte| is_blank(byte) || byte == b'\n'));
+        prop_assert!(object[at..].iter().all(|byte| between.contains(byte)));
     }
 
     #[test]
-    fn reading_resumes_at_any_row(object in object(), pick in any::<prop::sample::Index>()) {
-        let whole = read_with(SMALL, &object);
+    fn reading_resumes_at_any_row(
+        object in object(),
+        dialect in dialect(),
+        pick in any::<prop::sample::Index>(),
+    ) {
+        let mut reader = ObjectReader::new(SMALL).of_dialect(dialect);
+        let whole = drain(&mut reader, std::iter::once(&*object));
         if whole.header.is_none() {
             return Ok(());
         }
         let row = pick.index(whole.positions.len());
 
-        let mut reader = ObjectReader::new(SMALL);
+        let mut reader = ObjectReader::new(SMALL).of_dialect(dialect);
         reader.push(&object);
         reader.finish();
         prop_assert!(matches!(reader.next(), Ok(Next::Header(_))));
