@@ -17,7 +17,7 @@ use cel::common::ast::{Expr, LiteralValue, operators};
 use self::source::Source;
 use super::template;
 use super::{AlertsConfig, RuleSpec, Rules};
-use crate::expression::Expression;
+use crate::expression::{Expression, Invalid};
 use crate::predicate::translate;
 use crate::tree;
 use tributary_model::domain::{Fields, Schemas};
@@ -252,31 +252,22 @@ impl Check<'_> {
 /// Returns the faults of a `when` over events with `fields`: of its size first, then of its names,
 /// its types, and of what each part of a predicate leaves to its fields.
 fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
-    let fault = |code, (offset, message)| vec![Fault::error(code, offset, message)];
-    if let Some(deep) = bounds::of_text(when) {
-        return fault(Code::TooLarge, deep);
-    }
     let program = match Expression::parse(when) {
         Ok(program) => program,
-        Err(wrong) => return fault(Code::Unparsable, wrong),
+        Err(Invalid { code, offset, message }) => return vec![Fault::error(code, offset, message)],
     };
-    if let Some(large) = bounds::of_tree(&program) {
-        return fault(Code::TooLarge, large);
-    }
     let unknown = names::faults(fields, &program);
     if !unknown.is_empty() {
         return unknown;
     }
     let (predicate, types) = translate(&program);
+    let wrong = |(offset, message)| Fault::error(Code::WrongType, offset, message);
     let root = program.expression();
     match predicate {
-        _ if !types.is_empty() => {
-            types.into_iter().flat_map(|wrong| fault(Code::WrongType, wrong)).collect()
-        }
+        _ if !types.is_empty() => types.into_iter().map(wrong).collect(),
         Some(predicate) => reachability::faults(fields, &predicate),
         None if is_never_boolean(root) => {
-            let message = "should be a yes or no".to_owned();
-            fault(Code::WrongType, (tree::start(&program, root), message))
+            vec![wrong((tree::start(&program, root), "should be a yes or no".to_owned()))]
         }
         None => Vec::new(),
     }

@@ -18,7 +18,7 @@ use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
 
 use self::fields::Fields;
-use crate::check::{bounds, source};
+use crate::check::{Code, bounds, source};
 use crate::predicate::{Failure, Predicate, translate};
 use crate::tree;
 
@@ -86,6 +86,38 @@ impl<'e> Scope<'e> {
     }
 }
 
+/// Reason to reject a text.
+#[derive(Debug)]
+pub(crate) struct Invalid {
+    pub(crate) code: Code,
+    pub(crate) offset: usize,
+    pub(crate) message: String,
+}
+
+fn parse(env: &Env, text: &str) -> Result<Program, Invalid> {
+    let too_large = |(offset, message)| Invalid { code: Code::TooLarge, offset, message };
+    if let Some(deep) = bounds::of_text(text) {
+        return Err(too_large(deep));
+    }
+    let program = env.compile(text).map_err(|errors| {
+        let first = errors.errors.first();
+        let (line, column) = first.map_or((1, 1), |first| first.pos);
+        let lines = text.split_inclusive('\n');
+        let before: usize =
+            lines.take(usize::try_from(line - 1).unwrap_or_default()).map(str::len).sum();
+        let offset = before + usize::try_from(column - 1).unwrap_or_default();
+        // The rest of the message lists every operator.
+        let message = first.and_then(|first| first.msg.lines().next()).unwrap_or_default();
+        let message = message.split(" expecting {").next().unwrap_or_default();
+        let message = format!("does not parse: {message}");
+        Invalid { code: Code::Unparsable, offset: offset.min(text.len()), message }
+    })?;
+    match bounds::of_tree(&program) {
+        Some(large) => Err(too_large(large)),
+        None => Ok(program),
+    }
+}
+
 impl Expression {
     /// Compiles `text`; error messages name its `owner`.
     ///
@@ -120,42 +152,16 @@ impl Expression {
         Self::over(&TEXT_ENV, &["payload", "row"], owner, text)
     }
 
-    /// Parses `text`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the byte offset and message of the first syntax error.
-    pub(crate) fn parse(text: &str) -> Result<Program, (usize, String)> {
-        ENV.compile(text).map_err(|errors| {
-            let Some(first) = errors.errors.first() else {
-                return (0, "does not parse".to_owned());
-            };
-            let (line, column) = first.pos;
-            let lines = text.split_inclusive('\n');
-            let before: usize =
-                lines.take(usize::try_from(line - 1).unwrap_or_default()).map(str::len).sum();
-            let offset = before + usize::try_from(column - 1).unwrap_or_default();
-            // The rest of the message lists every operator.
-            let message = first.msg.lines().next().unwrap_or_default();
-            let message = message.split(" expecting {").next().unwrap_or_default();
-            (offset.min(text.len()), format!("does not parse: {message}"))
-        })
+    /// Parses the `text` of an expression over `event`.
+    pub(crate) fn parse(text: &str) -> Result<Program, Invalid> {
+        parse(&ENV, text)
     }
 
     fn over(env: &Env, names: &[&str], owner: &str, text: &str) -> Result<Self, ConfigError> {
-        let too_large = |(offset, message)| {
+        let program = parse(env, text).map_err(|Invalid { offset, message, .. }| {
             let (line, column) = source::place(text, offset);
-            ConfigError::new(owner, format!("{line}:{column}: {message}"))
-        };
-        if let Some(deep) = bounds::of_text(text) {
-            return Err(too_large(deep));
-        }
-        let program = env
-            .compile(text)
-            .map_err(|errors| ConfigError::new(owner, format!("does not parse: {errors}")))?;
-        if let Some(large) = bounds::of_tree(&program) {
-            return Err(too_large(large));
-        }
+            ConfigError::new(owner, format!("{message}, at {line}:{column}"))
+        })?;
         let mut unknown_variables = Vec::new();
         tree::visit(program.expression(), &mut Vec::new(), &mut |node, bound| match &node.expr {
             Expr::Ident(name)

@@ -33,15 +33,8 @@ use tributary_model::time::period;
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<Rule>,
-    /// Positions of the rules by dataset.
-    index: BTreeMap<String, Applicable>,
-}
-
-/// Positions of the rules of one dataset: on readings, and on windows by spec.
-#[derive(Debug, Default)]
-struct Applicable {
-    readings: Vec<usize>,
-    windows: BTreeMap<String, Vec<usize>>,
+    /// Positions of the rules by dataset and window spec, which is "" for readings.
+    index: BTreeMap<String, BTreeMap<String, Vec<usize>>>,
 }
 
 /// Compiled rule.
@@ -86,15 +79,10 @@ impl Rules {
         }
         let rules = specs.iter().map(|spec| Rule::compile(spec, schemas));
         let rules: Vec<_> = rules.collect::<Result<_, _>>()?;
-        let mut index = BTreeMap::<String, Applicable>::new();
+        let mut index = BTreeMap::<_, BTreeMap<_, Vec<_>>>::new();
         for (position, Rule { spec, .. }) in rules.iter().enumerate() {
-            let of_dataset = index.entry(spec.dataset.clone()).or_default();
-            match &spec.window {
-                None => of_dataset.readings.push(position),
-                Some(window) => {
-                    of_dataset.windows.entry(window.clone()).or_default().push(position);
-                }
-            }
+            let by_spec = index.entry(spec.dataset.clone()).or_default();
+            by_spec.entry(spec.window.clone().unwrap_or_default()).or_default().push(position);
         }
         Ok(Self { rules, index })
     }
@@ -118,12 +106,13 @@ impl Rules {
 
     /// Returns the rules that apply to `event`, in the order of the configuration.
     pub fn applicable(&self, event: &Event<'_>) -> impl Iterator<Item = &Rule> {
-        let of_dataset = self.index.get(&*event.dataset);
-        let positions = of_dataset.and_then(|of_dataset| match event.kind {
-            Kind::Reading => Some(&of_dataset.readings),
-            Kind::Window => of_dataset.windows.get(&*event.window.as_ref()?.spec),
-            Kind::Heartbeat => None,
-        });
+        let spec = match (event.kind, &event.window) {
+            (Kind::Reading, _) => Some(""),
+            (Kind::Window, Some(window)) => Some(&*window.spec).filter(|spec| !spec.is_empty()),
+            (Kind::Window, None) | (Kind::Heartbeat, _) => None,
+        };
+        let by_spec = self.index.get(&*event.dataset);
+        let positions = spec.and_then(|spec| by_spec?.get(spec));
         positions.into_iter().flatten().map(|position| &self.rules[*position])
     }
 

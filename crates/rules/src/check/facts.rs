@@ -51,31 +51,17 @@ impl Values {
         }
     }
 
-    /// Returns the values that are in none of the sets of one value each.
-    fn without(&self, listed: &[Self]) -> Self {
-        match self {
-            Self::Numbers(numbers) => {
-                Self::Numbers(numbers.difference(&NumberSet::from_values(numbers_of(listed))))
+    /// Returns the values that are, or are not, among those of a list of literals.
+    fn listed(&self, listed: &Self, is_in: bool) -> Self {
+        match (self, listed) {
+            (Self::Numbers(of), Self::Numbers(listed)) => {
+                Self::Numbers(if is_in { of.and(listed) } else { of.difference(listed) })
             }
-            Self::Texts(texts) => Self::Texts(texts.and(&TextSet::AllExcept(texts_of(listed)))),
-        }
-    }
-
-    /// Returns the union of sets, which may be many of one value each.
-    fn union(sets: &[Self]) -> Self {
-        let (numbers, texts) = (numbers_of(sets), texts_of(sets));
-        let single = match sets.first() {
-            Some(Self::Texts(_)) => Self::Texts(TextSet::OneOf(texts)),
-            _ => Self::Numbers(NumberSet::from_values(numbers)),
-        };
-        let others = sets.iter().filter(|set| !set.is_single());
-        others.fold(single, |union, set| union.or(set))
-    }
-
-    fn is_single(&self) -> bool {
-        match self {
-            Self::Numbers(numbers) => single_number(numbers).is_some(),
-            Self::Texts(texts) => texts.single().is_some(),
+            (Self::Texts(of), Self::Texts(TextSet::OneOf(listed))) if !is_in => {
+                Self::Texts(of.and(&TextSet::AllExcept(listed.clone())))
+            }
+            (Self::Texts(of), Self::Texts(listed)) => Self::Texts(of.and(listed)),
+            _ => self.clone(),
         }
     }
 
@@ -139,13 +125,11 @@ impl<'f> Facts<'f> {
             }
             Operation::In => {
                 let facts = self.with_fields_of(predicate)?;
-                let (values, listed) = (facts.values(&parts[0]), facts.listed(predicate));
-                let values = if truth {
-                    values.compared(Comparison::Equal, &Values::union(&listed))
-                } else {
-                    values.without(&listed)
-                };
-                facts.narrowed(&parts[0], values)
+                let values = facts.values(&parts[0]);
+                match literals(&parts[1..], parts[0].value_type) {
+                    Some(listed) => facts.narrowed(&parts[0], values.listed(&listed, truth)),
+                    None => Some(facts),
+                }
             }
             Operation::Matches(holds) => {
                 let facts = self.with_fields_of(predicate)?;
@@ -216,8 +200,7 @@ impl<'f> Facts<'f> {
         };
         let found = match &part.operation {
             Operation::Double(number) => Some(Values::Numbers(NumberSet::of(*number))),
-            #[expect(clippy::cast_precision_loss, reason = "as CEL compares it with a double")]
-            Operation::Int(number) => Some(Values::Numbers(NumberSet::of(*number as f64))),
+            Operation::Int(number) => Some(Values::Numbers(NumberSet::of(as_double(*number)))),
             Operation::Text(text) => Some(Values::Texts(TextSet::one_of([&**text]))),
             Operation::Field(field) => self.field(&field.path),
             Operation::Tag => Some(self.values.get(TAG).cloned().unwrap_or_else(|| {
@@ -246,17 +229,12 @@ impl<'f> Facts<'f> {
         })
     }
 
-    fn listed(&self, list: &Predicate) -> Vec<Values> {
-        list.parts[1..].iter().map(|element| self.values(element)).collect()
-    }
-
     /// Returns the bytes of the list elements that the part before them can never be.
     pub(super) fn impossible_elements(&self, list: &Predicate) -> Vec<usize> {
         let can_be = self.values(&list.parts[0]);
-        let elements = list.parts[1..].iter().zip(self.listed(list));
-        let never =
-            elements.filter(|(_, element)| can_be.compared(Comparison::Equal, element).is_empty());
-        never.map(|(element, _)| element.offset).collect()
+        let is_never =
+            |it: &&Predicate| can_be.compared(Comparison::Equal, &self.values(it)).is_empty();
+        list.parts[1..].iter().filter(is_never).map(|element| element.offset).collect()
     }
 
     /// Describes the possible values of the fields of a part at this point, for a message.
@@ -336,23 +314,30 @@ fn paths_of<'p>(predicate: &'p Predicate, is_required: bool, paths: &mut Vec<&'p
     }
 }
 
-fn single_number(numbers: &NumberSet) -> Option<f64> {
-    #[expect(clippy::float_cmp, reason = "it is the same number or it is not")]
-    numbers.hull().filter(|(low, high)| low == high).map(|(low, _)| low)
+/// Returns the values of a list of literals of one type; `None` if it has other elements.
+fn literals(elements: &[Predicate], value_type: Type) -> Option<Values> {
+    if value_type == Type::Text {
+        let text = |it: &Predicate| match &it.operation {
+            Operation::Text(text) => Some(text.to_string()),
+            _ => None,
+        };
+        return elements
+            .iter()
+            .map(text)
+            .collect::<Option<_>>()
+            .map(TextSet::OneOf)
+            .map(Values::Texts);
+    }
+    let number = |it: &Predicate| match it.operation {
+        Operation::Double(number) => Some(number),
+        Operation::Int(number) => Some(as_double(number)),
+        _ => None,
+    };
+    let numbers: Option<_> = elements.iter().map(number).collect();
+    numbers.map(NumberSet::from_values).map(Values::Numbers)
 }
 
-fn numbers_of(sets: &[Values]) -> Vec<f64> {
-    let single = |set: &Values| match set {
-        Values::Numbers(numbers) => single_number(numbers),
-        Values::Texts(_) => None,
-    };
-    sets.iter().filter_map(single).collect()
-}
-
-fn texts_of(sets: &[Values]) -> BTreeSet<String> {
-    let single = |set: &Values| match set {
-        Values::Texts(texts) => texts.single().map(str::to_owned),
-        Values::Numbers(_) => None,
-    };
-    sets.iter().filter_map(single).collect()
+#[expect(clippy::cast_precision_loss, reason = "as CEL compares an integer with a double")]
+fn as_double(number: i64) -> f64 {
+    number as f64
 }

@@ -216,14 +216,14 @@ fn type_mismatch_is_reported() {
         ("event.measures.severity in ['4']", "wrong_type looks for a number in a list of others"),
         ("event.measures.severity == null", "wrong_type no field is null"),
         ("event.measures.severity", "wrong_type is a number and should be a yes or no"),
-        ("event.entity && true", "wrong_type is a text and should be a yes or no"),
+        ("event.entity && true", "wrong_type && does not apply to a text and a yes or no"),
         (
             "event.measures.severity.startsWith('4')",
-            "wrong_type startsWith asks texts, and this is a number",
+            "wrong_type startsWith does not apply to a number and a text",
         ),
         ("event.entity.name == 'x'", "wrong_type a text has no fields"),
         ("event.measures.exists(m, m == 'x')", "wrong_type the object measures is no list"),
-        ("size(^event.measures) > 1", "wrong_type the object measures has no size"),
+        ("size(^event.measures) > 1", "wrong_type size does not apply to the object measures"),
         ("event.measures.severity % 2.0 == 0.0", "wrong_type a double has no remainder"),
         ("event.measures.", "unparsable does not parse: "),
     ] {

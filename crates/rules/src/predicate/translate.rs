@@ -65,17 +65,11 @@ impl<'p> Translator<'p> {
 
     fn condition(&mut self, node: &'p IdedExpr) -> Option<Predicate> {
         let part = self.part(node)?;
-        self.all_are_conditions(std::slice::from_ref(&part))?;
-        Some(part)
-    }
-
-    fn all_are_conditions(&mut self, parts: &[Predicate]) -> Option<()> {
-        let others = parts.iter().filter(|part| part.value_type != Type::Bool);
-        let before = self.faults.len();
-        self.faults.extend(others.map(|part| {
-            (part.offset, format!("is {} and should be a yes or no", part.type_name()))
-        }));
-        (self.faults.len() == before).then_some(())
+        if part.value_type == Type::Bool {
+            return Some(part);
+        }
+        let message = format!("is {} and should be a yes or no", part.type_name());
+        self.fault(part.offset, message)
     }
 
     fn part(&mut self, node: &'p IdedExpr) -> Option<Predicate> {
@@ -108,22 +102,20 @@ impl<'p> Translator<'p> {
         name: &str,
         is_test: bool,
     ) -> Option<Translated> {
-        let Operation::Field(Field { path, .. }) = &object.operation else {
+        let (Type::Object, Operation::Field(Field { path, .. })) =
+            (object.value_type, &object.operation)
+        else {
             return self.fault(offset, format!("{} has no fields", object.type_name()));
         };
-        if object.value_type != Type::Object {
-            return self.fault(offset, format!("{} has no fields", object.type_name()));
-        }
         let (value_type, get) = member(path, name)?;
         // The event may lack the object itself, which is a failure and no answer.
         let is_unsure = is_test && matches!(&**path, "location" | "window");
         let path = tree::join(path, name);
         let field = Field { name: path.len() - name.len(), path: path.into(), get };
-        let (value_type, operation) = match is_test {
-            true => (Type::Bool, Operation::Has(field)),
-            false => (value_type, Operation::Field(field)),
-        };
-        (!is_unsure).then_some((value_type, operation, Vec::new()))
+        if is_test {
+            return (!is_unsure).then(|| (Type::Bool, Operation::Has(field), Vec::new()));
+        }
+        Some((value_type, Operation::Field(field), Vec::new()))
     }
 
     fn call(
@@ -149,17 +141,12 @@ impl<'p> Translator<'p> {
         }
         let types: Vec<_> = parts.iter().map(|part| part.value_type).collect();
         let (value_type, operation) = match (name, &types[..]) {
-            (operators::LOGICAL_NOT, [_]) => {
-                self.all_are_conditions(&parts)?;
-                (Type::Bool, Operation::Not)
-            }
-            (operators::LOGICAL_AND | operators::LOGICAL_OR, [_, _]) => {
-                self.all_are_conditions(&parts)?;
+            (operators::LOGICAL_NOT, [Type::Bool]) => (Type::Bool, Operation::Not),
+            (operators::LOGICAL_AND | operators::LOGICAL_OR, [Type::Bool, Type::Bool]) => {
                 (Type::Bool, Operation::Logic { decisive: name == operators::LOGICAL_OR })
             }
-            (operators::CONDITIONAL, [_, one, other]) => {
-                self.all_are_conditions(&parts[..1])?;
-                (one == other).then_some((*one, Operation::Choice))?
+            (operators::CONDITIONAL, [Type::Bool, one, other]) if one == other => {
+                (*one, Operation::Choice)
             }
             (operators::IN, _) if is_listed => {
                 self.all_are_comparable(offset, &parts)?;
@@ -169,45 +156,53 @@ impl<'p> Translator<'p> {
             (operators::IN, [Type::Text, Type::Object]) => {
                 return self.member(offset, &parts[1], text(&parts[0])?, true);
             }
-            (operators::IN, [_, _]) if parts[1].is_object() => {
-                let message = format!("looks for {} among names", parts[0].type_name());
-                return self.fault(offset, message);
-            }
-            (operators::IN, [_, _]) => {
-                return self
-                    .fault(parts[1].offset, format!("{} holds nothing", parts[1].type_name()));
-            }
             (operators::INDEX, [Type::Object, _]) => {
                 return self.member(offset, &parts[0], text(&parts[1])?, false);
             }
             (operators::NEGATE, [of @ (Type::Double | Type::Int)]) => {
                 let minus =
                     if *of == Type::Int { Operation::Int(-1) } else { Operation::Double(-1.0) };
-                let minus =
-                    Predicate { offset, value_type: *of, operation: minus, parts: Vec::new() };
-                parts.push(minus);
+                let (value_type, none) = (*of, Vec::new());
+                parts.push(Predicate { offset, value_type, operation: minus, parts: none });
                 (*of, Operation::Arithmetic(Arithmetic::Multiply))
             }
-            (operators::NEGATE, [_]) => {
-                let message = format!("{} has no negative", parts[0].type_name());
-                return self.fault(parts[0].offset, message);
+            (operators::MODULO, [Type::Double, Type::Double]) => {
+                return self.fault(offset, "a double has no remainder");
+            }
+            (_, [one @ (Type::Double | Type::Int), other]) if arithmetic(name).is_some() => {
+                match other {
+                    other if one == other => (*one, Operation::Arithmetic(arithmetic(name)?)),
+                    Type::Double | Type::Int => {
+                        let message =
+                            "calculates with a double and a whole number: write 1.0 for 1";
+                        return self.fault(offset, message);
+                    }
+                    _ => return self.does_not_apply(name, &parts),
+                }
             }
             ("size", [Type::Tags]) => return Some((Type::Int, Operation::TagCount, Vec::new())),
-            ("size", [of]) if *of != Type::Text => {
-                return self
-                    .fault(parts[0].offset, format!("{} has no size", parts[0].type_name()));
-            }
-            ("startsWith" | "endsWith" | "contains", [_, _]) if call.target.is_some() => {
-                if let Some(other) = parts.iter().find(|part| part.value_type != Type::Text) {
-                    let message = format!("{name} asks texts, and this is {}", other.type_name());
-                    return self.fault(other.offset, message);
-                }
+            (_, [Type::Text, Type::Text]) if call.target.is_some() => {
                 (Type::Bool, Operation::Matches(text_match(name)?))
             }
-            (_, [_, _]) => self.arithmetic(offset, arithmetic(name)?, &parts)?,
-            _ => return None,
+            // CEL has it.
+            (operators::CONDITIONAL, [Type::Bool, ..])
+            | (operators::INDEX, [Type::Tags, _])
+            | (operators::ADD, [Type::Text, Type::Text] | [Type::Tags, Type::Tags])
+            | ("size", [Type::Text])
+            | ("double" | "int" | "uint" | "string" | "bool" | "bytes" | "type" | "dyn", _) => {
+                return None;
+            }
+            _ => return self.does_not_apply(name, &parts),
         };
         Some((value_type, operation, parts))
+    }
+
+    /// Reports an operator or a function without a meaning for the types of its parts.
+    fn does_not_apply<T>(&mut self, name: &str, parts: &[Predicate]) -> Option<T> {
+        let types: Vec<_> = parts.iter().map(Predicate::type_name).collect();
+        let shown = name.replace(['_', '@'], "");
+        let message = format!("{shown} does not apply to {}", types.join(" and "));
+        self.fault(parts.first()?.offset, message)
     }
 
     fn comparable(&mut self, offset: usize, one: &Predicate, other: &Predicate) -> Option<()> {
@@ -235,32 +230,6 @@ impl<'p> Translator<'p> {
             self.fault::<()>(other.offset, message);
         }
         (others.is_empty() && !wanted.is_object() && wanted.value_type != Type::Null).then_some(())
-    }
-
-    fn arithmetic(
-        &mut self,
-        offset: usize,
-        operator: Arithmetic,
-        parts: &[Predicate],
-    ) -> Option<(Type, Operation)> {
-        match (operator, parts[0].value_type, parts[1].value_type) {
-            (Arithmetic::Remainder, Type::Double, Type::Double) => {
-                self.fault(offset, "a double has no remainder")
-            }
-            (_, of @ (Type::Double | Type::Int), with) if of == with => {
-                Some((of, Operation::Arithmetic(operator)))
-            }
-            (_, Type::Double, Type::Int) | (_, Type::Int, Type::Double) => {
-                self.fault(offset, "calculates with a double and a whole number: write 1.0 for 1")
-            }
-            // Texts and lists have a sum.
-            (Arithmetic::Add, Type::Text, Type::Text)
-            | (Arithmetic::Add, Type::Tags, Type::Tags) => None,
-            _ => {
-                let (one, other) = (parts[0].type_name(), parts[1].type_name());
-                self.fault(offset, format!("calculates with {one} and {other}"))
-            }
-        }
     }
 
     /// Translates `event.tags.exists(tag, …)`, except one inside another.
