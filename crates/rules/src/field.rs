@@ -35,54 +35,69 @@ pub(crate) enum Value<'e> {
     Object(&'static str),
 }
 
-/// Reads a field of an event; the name is that of a measure or an attribute.
-pub(crate) type Get = for<'e> fn(&'e Event<'_>, &str) -> Option<Value<'e>>;
+/// Reader of a field by its type; its argument is the name of a measure or an attribute.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Get {
+    Double(fn(&Event<'_>, &str) -> Option<f64>),
+    Int(fn(&Event<'_>, &str) -> Option<i64>),
+    Text(for<'e> fn(&'e Event<'_>, &str) -> Option<&'e str>),
+    Time(fn(&Event<'_>) -> Option<Timestamp>),
+    Millis(fn(&Event<'_>) -> Option<Timestamp>),
+    Tags,
+    /// Object of this name, and whether the event has it.
+    Object(&'static str, fn(&Event<'_>) -> bool),
+}
 
-/// Returns type and reader of a field of an object; the name of the event is "".
-pub(crate) fn member(object: &str, name: &str) -> Option<(Type, Get)> {
+/// Returns the reader of a field of an object; the name of the event is "".
+pub(crate) fn member(object: &str, name: &str) -> Option<Get> {
     Some(match (object, name) {
-        ("measures", _) => {
-            (Type::Double, |event, name| event.measures.get(name).copied().map(Value::Double))
-        }
-        ("attributes", _) => {
-            (Type::Text, |event, name| event.attributes.get(name).map(|it| Value::Text(it)))
-        }
-        ("", "kind") => (Type::Text, |event, _| Some(Value::Text(event.kind.as_str()))),
-        ("", "dataset") => (Type::Text, |event, _| Some(Value::Text(&event.dataset))),
-        ("", "event_id") => (Type::Text, |event, _| Some(Value::Text(&event.event_id))),
-        ("", "entity") => (Type::Text, |event, _| Some(Value::Text(&event.entity))),
-        ("", "event_time") => (Type::Text, |event, _| Some(Value::Time(event.event_time))),
-        ("", "received_at") => (Type::Text, |event, _| Some(Value::Millis(event.received_at))),
-        ("", "measures") => (Type::Object, |_, _| Some(Value::Object("measures"))),
-        ("", "attributes") => (Type::Object, |_, _| Some(Value::Object("attributes"))),
-        ("", "tags") => (Type::Tags, |_, _| Some(Value::Tags)),
-        ("", "location") => {
-            (Type::Object, |event, _| event.location.as_ref().map(|_| Value::Object("location")))
-        }
-        ("", "window") => {
-            (Type::Object, |event, _| event.window.as_ref().map(|_| Value::Object("window")))
-        }
-        ("location", "lat") => {
-            (Type::Double, |event, _| Some(Value::Double(event.location.as_ref()?.lat)))
-        }
-        ("location", "lon") => {
-            (Type::Double, |event, _| Some(Value::Double(event.location.as_ref()?.lon)))
-        }
-        ("location", "cell") => {
-            (Type::Text, |event, _| Some(Value::Text(&event.location.as_ref()?.cell)))
-        }
-        ("window", "spec") => {
-            (Type::Text, |event, _| Some(Value::Text(&event.window.as_ref()?.spec)))
-        }
-        ("window", "start") => {
-            (Type::Text, |event, _| Some(Value::Time(event.window.as_ref()?.start)))
-        }
-        ("window", "end") => (Type::Text, |event, _| Some(Value::Time(event.window.as_ref()?.end))),
-        ("window", "revision") => {
-            (Type::Int, |event, _| Some(Value::Int(event.window.as_ref()?.revision.into())))
-        }
+        ("measures", _) => Get::Double(|event, name| event.measures.get(name).copied()),
+        ("attributes", _) => Get::Text(|event, name| event.attributes.get(name).map(|it| &**it)),
+        ("", "kind") => Get::Text(|event, _| Some(event.kind.as_str())),
+        ("", "dataset") => Get::Text(|event, _| Some(&event.dataset)),
+        ("", "event_id") => Get::Text(|event, _| Some(&event.event_id)),
+        ("", "entity") => Get::Text(|event, _| Some(&event.entity)),
+        ("", "event_time") => Get::Time(|event| Some(event.event_time)),
+        ("", "received_at") => Get::Millis(|event| Some(event.received_at)),
+        ("", "measures") => Get::Object("measures", |_| true),
+        ("", "attributes") => Get::Object("attributes", |_| true),
+        ("", "tags") => Get::Tags,
+        ("", "location") => Get::Object("location", |event| event.location.is_some()),
+        ("", "window") => Get::Object("window", |event| event.window.is_some()),
+        ("location", "lat") => Get::Double(|event, _| Some(event.location.as_ref()?.lat)),
+        ("location", "lon") => Get::Double(|event, _| Some(event.location.as_ref()?.lon)),
+        ("location", "cell") => Get::Text(|event, _| Some(&event.location.as_ref()?.cell)),
+        ("window", "spec") => Get::Text(|event, _| Some(&event.window.as_ref()?.spec)),
+        ("window", "start") => Get::Time(|event| Some(event.window.as_ref()?.start)),
+        ("window", "end") => Get::Time(|event| Some(event.window.as_ref()?.end)),
+        ("window", "revision") => Get::Int(|event, _| Some(event.window.as_ref()?.revision.into())),
         _ => return None,
     })
+}
+
+impl Get {
+    pub(crate) fn value_type(self) -> Type {
+        match self {
+            Self::Double(_) => Type::Double,
+            Self::Int(_) => Type::Int,
+            Self::Text(_) | Self::Time(_) | Self::Millis(_) => Type::Text,
+            Self::Tags => Type::Tags,
+            Self::Object(..) => Type::Object,
+        }
+    }
+
+    /// Returns the value of the field, if the event has it.
+    pub(crate) fn value<'e>(self, event: &'e Event<'_>, name: &str) -> Option<Value<'e>> {
+        match self {
+            Self::Double(get) => get(event, name).map(Value::Double),
+            Self::Int(get) => get(event, name).map(Value::Int),
+            Self::Text(get) => get(event, name).map(Value::Text),
+            Self::Time(get) => get(event).map(Value::Time),
+            Self::Millis(get) => get(event).map(Value::Millis),
+            Self::Tags => Some(Value::Tags),
+            Self::Object(name, is_in) => is_in(event).then_some(Value::Object(name)),
+        }
+    }
 }
 
 impl Value<'_> {

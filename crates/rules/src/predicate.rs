@@ -84,8 +84,12 @@ pub(crate) enum Failure {
 }
 
 impl Field {
+    fn name(&self) -> &str {
+        &self.path[self.name..]
+    }
+
     fn value<'e>(&self, event: &'e Event<'_>) -> Option<Value<'e>> {
-        (self.get)(event, &self.path[self.name..])
+        self.get.value(event, self.name())
     }
 }
 
@@ -96,27 +100,91 @@ impl Predicate {
     ///
     /// Fails where CEL fails, and with the failure that CEL reports if there are two.
     pub(crate) fn holds(&self, event: &Event<'_>, tag: &str) -> Result<bool, Failure> {
-        match self.value(event, tag)? {
-            Value::Bool(holds) => Ok(holds),
-            _ => Err(Failure::Mistake),
+        match self.operation {
+            Operation::Choice | Operation::Bool(_) => match self.value(event, tag)? {
+                Value::Bool(holds) => Ok(holds),
+                _ => Err(Failure::Mistake),
+            },
+            _ => self.decide(event, tag),
         }
     }
 
+    /// Returns the value of a part. Inlined, as most parts are fields and literals.
+    #[inline]
     fn value<'e>(&'e self, event: &'e Event<'_>, tag: &'e str) -> Result<Value<'e>, Failure> {
+        match &self.operation {
+            Operation::Field(field) => field.value(event).ok_or(Failure::Missing),
+            Operation::Double(number) => Ok(Value::Double(*number)),
+            Operation::Int(number) => Ok(Value::Int(*number)),
+            Operation::Text(text) => Ok(Value::Text(text)),
+            Operation::Bool(value) => Ok(Value::Bool(*value)),
+            Operation::Tag => Ok(Value::Text(tag)),
+            Operation::TagCount => {
+                Ok(Value::Int(i64::try_from(event.tags.len()).unwrap_or(i64::MAX)))
+            }
+            Operation::Choice | Operation::Arithmetic(_) => self.computed(event, tag),
+            _ => self.decide(event, tag).map(Value::Bool),
+        }
+    }
+
+    fn computed<'e>(&'e self, event: &'e Event<'_>, tag: &'e str) -> Result<Value<'e>, Failure> {
+        let parts = &self.parts[..];
+        match self.operation {
+            Operation::Arithmetic(operator) => {
+                operator.apply(parts[0].value(event, tag)?, parts[1].value(event, tag)?)
+            }
+            _ => parts[if parts[0].holds(event, tag)? { 1 } else { 2 }].value(event, tag),
+        }
+    }
+
+    /// Returns the value of a double; `None` if the event lacks a field, or of another type.
+    #[inline]
+    fn double(&self, event: &Event<'_>) -> Option<f64> {
+        match &self.operation {
+            Operation::Double(number) => Some(*number),
+            Operation::Field(Field { get: Get::Double(get), path, name }) => {
+                get(event, &path[*name..])
+            }
+            Operation::Arithmetic(operator) => {
+                let (one, other) = (self.parts[0].double(event)?, self.parts[1].double(event)?);
+                Some(operator.function()(one, other))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the value of a text; `None` if the event lacks a field, or of a time or another type.
+    #[inline]
+    fn text<'e>(&'e self, event: &'e Event<'_>, tag: &'e str) -> Option<&'e str> {
+        match &self.operation {
+            Operation::Text(text) => Some(text),
+            Operation::Field(Field { get: Get::Text(get), path, name }) => {
+                get(event, &path[*name..])
+            }
+            Operation::Tag => Some(tag),
+            _ => None,
+        }
+    }
+
+    /// Compares the two parts: the common types first, in registers.
+    #[inline]
+    fn order(&self, event: &Event<'_>, tag: &str) -> Result<Option<Ordering>, Failure> {
+        let [one, other] = &self.parts[..] else { return Err(Failure::Mistake) };
+        if let (Some(one), Some(other)) = (one.double(event), other.double(event)) {
+            return Ok(one.partial_cmp(&other));
+        }
+        if let (Some(one), Some(other)) = (one.text(event, tag), other.text(event, tag)) {
+            return Ok(Some(one.cmp(other)));
+        }
+        Ok(one.value(event, tag)?.order(&other.value(event, tag)?))
+    }
+
+    /// Evaluates an operation whose result is a boolean.
+    fn decide(&self, event: &Event<'_>, tag: &str) -> Result<bool, Failure> {
         let value = |part: usize| self.parts[part].value(event, tag);
         let holds = |part: usize| self.parts[part].holds(event, tag);
-        let result = match &self.operation {
-            Operation::Bool(value) => *value,
-            Operation::Double(number) => return Ok(Value::Double(*number)),
-            Operation::Int(number) => return Ok(Value::Int(*number)),
-            Operation::Text(text) => return Ok(Value::Text(text)),
-            Operation::Null => return Err(Failure::Mistake),
-            Operation::Field(field) => return field.value(event).ok_or(Failure::Missing),
+        Ok(match &self.operation {
             Operation::Has(field) => field.value(event).is_some(),
-            Operation::Tag => return Ok(Value::Text(tag)),
-            Operation::TagCount => {
-                return Ok(Value::Int(i64::try_from(event.tags.len()).unwrap_or(i64::MAX)));
-            }
             Operation::Not => !holds(0)?,
             Operation::Logic { decisive } => match holds(0) {
                 Ok(one) if one == *decisive => one,
@@ -129,16 +197,14 @@ impl Predicate {
                     }
                 }
             },
-            Operation::Choice => return value(if holds(0)? { 1 } else { 2 }),
             Operation::Compare(comparison) => {
-                let order = value(0)?.order(&value(1)?);
+                let order = self.order(event, tag)?;
                 match comparison {
                     Comparison::Equal => order == Some(Ordering::Equal),
                     Comparison::NotEqual => order != Some(Ordering::Equal),
                     _ => comparison.holds(order.ok_or(Failure::Mistake)?),
                 }
             }
-            Operation::Arithmetic(operator) => return operator.apply(value(0)?, value(1)?),
             Operation::In => {
                 let wanted = value(0)?;
                 // All elements are evaluated: CEL fails on any of them.
@@ -148,8 +214,11 @@ impl Predicate {
                 })?
             }
             Operation::Tagged => {
-                let wanted = value(0)?;
-                wanted.with_text(|wanted| event.tags.iter().any(|tag| tag == wanted)) == Some(true)
+                let is_tag = |wanted: &str| event.tags.iter().any(|tag| tag == wanted);
+                match self.parts[0].text(event, tag) {
+                    Some(wanted) => is_tag(wanted),
+                    None => value(0)?.with_text(is_tag).unwrap_or_default(),
+                }
             }
             Operation::Matches(function) => {
                 let (text, part) = (value(0)?, value(1)?);
@@ -170,8 +239,8 @@ impl Predicate {
                     _ => is_found,
                 }
             }
-        };
-        Ok(Value::Bool(result))
+            _ => return Err(Failure::Mistake),
+        })
     }
 }
 

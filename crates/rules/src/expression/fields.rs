@@ -24,8 +24,7 @@ impl<'e> Fields<'e> {
             Self::Event(event, object) => (event, object),
             Self::Json(object) => return super::json::field(object, name),
         };
-        let (_, get) = member(object, name)?;
-        let value = get(event, name)?;
+        let value = member(object, name)?.value(event, name)?;
         Some(match value {
             Value::Bool(value) => Box::new(CelBool::from(value)),
             Value::Double(number) => Box::new(CelDouble::from(number)),

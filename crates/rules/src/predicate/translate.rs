@@ -4,7 +4,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, operator
 use cel::{IdedExpr, Program};
 
 use super::{Arithmetic, Field, Operation, Predicate};
-use crate::field::{Type, Value, member};
+use crate::field::{Get, Type, member};
 use crate::tree;
 
 /// Translates a condition; `None` if it has a part that predicates do not have, or wrong types.
@@ -80,7 +80,7 @@ impl<'p> Translator<'p> {
                 (Type::Text, Operation::Tag, Vec::new())
             }
             Expr::Ident(name) if name == "event" => {
-                let event = Field { path: "".into(), name: 0, get: |_, _| Some(Value::Object("")) };
+                let event = Field { path: "".into(), name: 0, get: Get::Object("", |_| true) };
                 (Type::Object, Operation::Field(event), Vec::new())
             }
             Expr::Select(select) => {
@@ -107,7 +107,7 @@ impl<'p> Translator<'p> {
         else {
             return self.fault(offset, format!("{} has no fields", object.type_name()));
         };
-        let (value_type, get) = member(path, name)?;
+        let get = member(path, name)?;
         // The event may lack the object itself, which is a failure and no answer.
         let is_unsure = is_test && matches!(&**path, "location" | "window");
         let path = tree::join(path, name);
@@ -115,7 +115,7 @@ impl<'p> Translator<'p> {
         if is_test {
             return (!is_unsure).then(|| (Type::Bool, Operation::Has(field), Vec::new()));
         }
-        Some((value_type, Operation::Field(field), Vec::new()))
+        Some((get.value_type(), Operation::Field(field), Vec::new()))
     }
 
     fn call(
