@@ -142,8 +142,8 @@ impl Predicate {
     fn double(&self, event: &Event<'_>) -> Option<f64> {
         match &self.operation {
             Operation::Double(number) => Some(*number),
-            Operation::Field(Field { get: Get::Double(get), path, name }) => {
-                get(event, &path[*name..])
+            Operation::Field(field @ Field { get: Get::Double(get), .. }) => {
+                get(event, field.name())
             }
             Operation::Arithmetic(operator) => {
                 let (one, other) = (self.parts[0].double(event)?, self.parts[1].double(event)?);
@@ -158,9 +158,7 @@ impl Predicate {
     fn text<'e>(&'e self, event: &'e Event<'_>, tag: &'e str) -> Option<&'e str> {
         match &self.operation {
             Operation::Text(text) => Some(text),
-            Operation::Field(Field { get: Get::Text(get), path, name }) => {
-                get(event, &path[*name..])
-            }
+            Operation::Field(field @ Field { get: Get::Text(get), .. }) => get(event, field.name()),
             Operation::Tag => Some(tag),
             _ => None,
         }

@@ -19,6 +19,9 @@ const MAX_STEPS: usize = 10_000;
 /// have any value.
 const MAX_VALUES_TRACKED: usize = 1_000;
 
+/// Bound of the integers that a double holds exactly, 2^53.
+const MAX_INT: f64 = 9_007_199_254_740_992.0;
+
 /// Stands for the variable of `event.tags.exists` among the paths.
 const TAG: &str = "tags.*";
 
@@ -223,7 +226,14 @@ impl<'f> Facts<'f> {
             }
             _ => None,
         };
-        found.unwrap_or_else(|| match part.value_type {
+        // A double rounds larger integers.
+        let is_exact = |values: &Values| match values {
+            Values::Numbers(numbers) if part.value_type == Type::Int => {
+                numbers.hull().is_some_and(|(low, high)| low > -MAX_INT && high < MAX_INT)
+            }
+            _ => true,
+        };
+        found.filter(is_exact).unwrap_or_else(|| match part.value_type {
             Type::Text => Values::Texts(TextSet::any()),
             _ => Values::Numbers(NumberSet::any()),
         })

@@ -56,6 +56,10 @@ fn satisfiable_conditions_pass() {
         ("accidents-1h", "event.measures.count_severity_4 > 2.0"),
         ("covid-1d", "double(event.measures.cases_max) - event.measures.cases_min > 100.0"),
         ("telemetry", "true"),
+        ("telemetry-1m", "9007199254740992 + event.window.revision > 9007199254740992"),
+        ("telemetry", "9007199254740993 > 9007199254740992"),
+        ("telemetry", "(event.entity == 'x' ? event.location : event.location).lat > 1.0"),
+        ("telemetry", "double(event.entity) > 1.0 && event.tags.all(t, t == 'x')"),
     ] {
         assert_eq!(reported(of, when), Vec::<String>::new(), "{when}");
     }

@@ -191,6 +191,9 @@ fn expression_beyond_predicates_is_left_to_cel() {
         "event.measures.severity",
         "event.tags[0] == 'night'",
         "[1, 2] == [1, 2]",
+        "'night' in (event.entity == 'x' ? event.tags : event.tags)",
+        "(event.entity == 'x' ? event.location : event.location).lat > 1.0",
+        "(event.entity == 'x' ? 1 : 2.0) > 1.0",
     ] {
         assert!(!compiled(when).is_predicate(), "{when}");
     }

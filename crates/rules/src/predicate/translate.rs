@@ -125,12 +125,14 @@ impl<'p> Translator<'p> {
         call: &'p CallExpr,
     ) -> Option<Translated> {
         let name = call.func_name.as_str();
-        let (nodes, is_listed) = match &call.args[..] {
-            [element, IdedExpr { expr: Expr::List(list), .. }] if name == operators::IN => {
-                let is_plain = list.optional_indices.is_empty();
-                ([element].into_iter().chain(&list.elements).collect(), is_plain)
-            }
-            _ => (tree::parts(node), false),
+        let list = match &call.args[..] {
+            [_, IdedExpr { expr: Expr::List(list), .. }] if name == operators::IN => Some(list),
+            _ => None,
+        };
+        let nodes = match list {
+            Some(list) if !list.optional_indices.is_empty() => return None,
+            Some(list) => call.args[..1].iter().chain(&list.elements).collect(),
+            None => tree::parts(node),
         };
         // All parts are translated before one ends it, so that the faults of each are reported.
         let parts: Vec<_> = nodes.into_iter().map(|node| self.part(node)).collect();
@@ -145,10 +147,12 @@ impl<'p> Translator<'p> {
             (operators::LOGICAL_AND | operators::LOGICAL_OR, [Type::Bool, Type::Bool]) => {
                 (Type::Bool, Operation::Logic { decisive: name == operators::LOGICAL_OR })
             }
-            (operators::CONDITIONAL, [Type::Bool, one, other]) if one == other => {
+            (operators::CONDITIONAL, [Type::Bool, one, other])
+                if one == other && !parts[1].is_object() =>
+            {
                 (*one, Operation::Choice)
             }
-            (operators::IN, _) if is_listed => {
+            (operators::IN, _) if list.is_some() => {
                 self.all_are_comparable(offset, &parts)?;
                 (Type::Bool, Operation::In)
             }
@@ -187,6 +191,7 @@ impl<'p> Translator<'p> {
             // CEL has it.
             (operators::CONDITIONAL, [Type::Bool, ..])
             | (operators::INDEX, [Type::Tags, _])
+            | (operators::OPT_INDEX | operators::OPT_SELECT, _)
             | (operators::ADD, [Type::Text, Type::Text] | [Type::Tags, Type::Tags])
             | ("size", [Type::Text])
             | ("double" | "int" | "uint" | "string" | "bool" | "bytes" | "type" | "dyn", _) => {
