@@ -273,6 +273,23 @@ fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
     }
 }
 
+/// Operators and functions whose result is no boolean.
+const NOT_BOOLEAN: [&str; 13] = [
+    operators::ADD,
+    operators::SUBSTRACT,
+    operators::MULTIPLY,
+    operators::DIVIDE,
+    operators::MODULO,
+    operators::NEGATE,
+    "size",
+    "double",
+    "int",
+    "uint",
+    "string",
+    "bytes",
+    "type",
+];
+
 /// Returns true if the value of an expression for CEL is certainly no boolean.
 fn is_never_boolean(node: &IdedExpr) -> bool {
     match &node.expr {
@@ -284,10 +301,7 @@ fn is_never_boolean(node: &IdedExpr) -> bool {
             (operators::CONDITIONAL, [_, one, other]) => {
                 is_never_boolean(one) && is_never_boolean(other)
             }
-            (operators::ADD | operators::SUBSTRACT | operators::MULTIPLY, _)
-            | (operators::DIVIDE | operators::MODULO | operators::NEGATE, _)
-            | ("size" | "double" | "int" | "uint" | "string" | "bytes" | "type", _) => true,
-            _ => false,
+            (name, _) => NOT_BOOLEAN.contains(&name),
         },
         _ => false,
     }

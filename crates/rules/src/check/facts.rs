@@ -267,7 +267,7 @@ impl<'f> Facts<'f> {
 }
 
 /// Returns the facts if one of two ways holds: the union of both.
-fn either<'f>(ways: [Option<Facts<'f>>; 2]) -> Option<Facts<'f>> {
+fn either(ways: [Option<Facts<'_>>; 2]) -> Option<Facts<'_>> {
     ways.into_iter().flatten().reduce(|mut facts, other| {
         facts.values.retain(|path, _| other.values.contains_key(path));
         for (path, values) in &mut facts.values {

@@ -166,8 +166,8 @@ impl<'p> Translator<'p> {
             (operators::NEGATE, [of @ (Type::Double | Type::Int)]) => {
                 let minus =
                     if *of == Type::Int { Operation::Int(-1) } else { Operation::Double(-1.0) };
-                let (value_type, none) = (*of, Vec::new());
-                parts.push(Predicate { offset, value_type, operation: minus, parts: none });
+                let (value_type, no_parts) = (*of, Vec::new());
+                parts.push(Predicate { offset, value_type, operation: minus, parts: no_parts });
                 (*of, Operation::Arithmetic(Arithmetic::Multiply))
             }
             (operators::MODULO, [Type::Double, Type::Double]) => {
@@ -188,15 +188,7 @@ impl<'p> Translator<'p> {
             (_, [Type::Text, Type::Text]) if call.target.is_some() => {
                 (Type::Bool, Operation::Matches(text_match(name)?))
             }
-            // CEL has it.
-            (operators::CONDITIONAL, [Type::Bool, ..])
-            | (operators::INDEX, [Type::Tags, _])
-            | (operators::OPT_INDEX | operators::OPT_SELECT, _)
-            | (operators::ADD, [Type::Text, Type::Text] | [Type::Tags, Type::Tags])
-            | ("size", [Type::Text])
-            | ("double" | "int" | "uint" | "string" | "bool" | "bytes" | "type" | "dyn", _) => {
-                return None;
-            }
+            _ if is_left_to_cel(name, &types) => return None,
             _ => return self.does_not_apply(name, &parts),
         };
         Some((value_type, operation, parts))
@@ -252,6 +244,27 @@ impl<'p> Translator<'p> {
         let condition = self.condition(condition);
         self.tag = None;
         Some((Type::Bool, Operation::AnyTag, vec![condition?]))
+    }
+}
+
+/// Returns true for what CEL evaluates and predicates do not.
+fn is_left_to_cel(name: &str, types: &[Type]) -> bool {
+    match name {
+        operators::CONDITIONAL => types.first() == Some(&Type::Bool),
+        operators::INDEX => types.first() == Some(&Type::Tags),
+        operators::ADD => matches!(types, [Type::Text, Type::Text] | [Type::Tags, Type::Tags]),
+        "size" => types == [Type::Text],
+        operators::OPT_INDEX
+        | operators::OPT_SELECT
+        | "double"
+        | "int"
+        | "uint"
+        | "string"
+        | "bool"
+        | "bytes"
+        | "type"
+        | "dyn" => true,
+        _ => false,
     }
 }
 
