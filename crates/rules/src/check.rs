@@ -273,23 +273,6 @@ fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
     }
 }
 
-/// Operators and functions whose result is no boolean.
-const NOT_BOOLEAN: [&str; 13] = [
-    operators::ADD,
-    operators::SUBSTRACT,
-    operators::MULTIPLY,
-    operators::DIVIDE,
-    operators::MODULO,
-    operators::NEGATE,
-    "size",
-    "double",
-    "int",
-    "uint",
-    "string",
-    "bytes",
-    "type",
-];
-
 /// Returns true if the value of an expression for CEL is certainly no boolean.
 fn is_never_boolean(node: &IdedExpr) -> bool {
     match &node.expr {
@@ -297,11 +280,10 @@ fn is_never_boolean(node: &IdedExpr) -> bool {
         Expr::List(_) | Expr::Map(_) => true,
         // `map` and `filter` make a list.
         Expr::Comprehension(of) => matches!(of.accu_init.expr, Expr::List(_)),
-        Expr::Call(call) => match (call.func_name.as_str(), &call.args[..]) {
-            (operators::CONDITIONAL, [_, one, other]) => {
-                is_never_boolean(one) && is_never_boolean(other)
-            }
-            (name, _) => NOT_BOOLEAN.contains(&name),
+        Expr::Call(call) => match call.func_name.as_str() {
+            operators::CONDITIONAL => call.args.iter().skip(1).all(is_never_boolean),
+            "size" | "double" | "int" | "uint" | "string" | "bytes" | "type" => true,
+            operator => "_+_ _-_ _*_ _/_ _%_ -_".split(' ').any(|it| it == operator),
         },
         _ => false,
     }
