@@ -161,6 +161,10 @@ sim: ## The whole in memory with everything going wrong that can [SEEDS=n, or SE
 bench-anomaly: ## Precision, recall and F1 of anomaly detection by kind of fault, beside two plain rules
 	@cargo run --release --locked --quiet --package tributary-benches --bin bench-anomaly
 
+.PHONY: bench-rules
+bench-rules: ## Cost of each shipped condition as a predicate, beside CEL
+	@cargo run --release --locked --quiet --package tributary-benches --bin bench-rules
+
 .PHONY: fuzz
 fuzz: $(STAMP) ## Inputs that libFuzzer makes up against each target of fuzz/ [TIME=seconds for each] [TARGET=names]
 	@python -m tools.fuzz --time '$(TIME)' $(TARGET)

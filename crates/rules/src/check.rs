@@ -1,23 +1,25 @@
 //! Static check of rules: each compiles, names existing fields, and can fire.
 
-mod bounds;
+pub(crate) mod bounds;
 mod facts;
 mod names;
 mod reachability;
-mod source;
-pub(crate) mod tree;
-mod types;
+pub(crate) mod source;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+use cel::IdedExpr;
+use cel::common::ast::{Expr, LiteralValue, operators};
+
 use self::source::Source;
-use self::tree::Fault;
 use super::template;
 use super::{AlertsConfig, RuleSpec, Rules};
-use crate::expression::Expression;
+use crate::expression::{Expression, Invalid};
+use crate::predicate::translate;
+use crate::tree;
 use tributary_model::domain::{Fields, Schemas};
 use tributary_windows::fields::WindowFields;
 
@@ -87,6 +89,21 @@ impl fmt::Display for Finding {
             write!(f, "rule {rule}: ")?;
         }
         f.write_str(&self.message)
+    }
+}
+
+/// Fault at a byte of an expression.
+#[derive(Clone, Debug, PartialEq)]
+struct Fault {
+    level: Level,
+    code: Code,
+    offset: usize,
+    message: String,
+}
+
+impl Fault {
+    fn error(code: Code, offset: usize, message: String) -> Self {
+        Self { level: Level::Error, code, offset, message }
     }
 }
 
@@ -162,7 +179,7 @@ struct Check<'c> {
 
 impl Check<'_> {
     fn report(&mut self, rule: Option<String>, code: Code, offset: usize, message: String) {
-        self.put(rule, Fault { level: Level::Error, code, offset, message });
+        self.put(rule, Fault::error(code, offset, message));
     }
 
     /// Reports a fault at a byte of the file.
@@ -232,46 +249,68 @@ impl Check<'_> {
     }
 }
 
-/// Returns the faults of a `when` over events with `fields`. Reachability is checked only if names
-/// and types are right.
+/// Returns the faults of a `when` over events with `fields`: of its size first, then of its names,
+/// its types, and of what each part of a predicate leaves to its fields.
 fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
-    let fault = |code, (offset, message)| Fault { level: Level::Error, code, offset, message };
-    if let Some(deep) = bounds::of_text(when) {
-        return vec![fault(Code::TooLarge, deep)];
-    }
     let program = match Expression::parse(when) {
         Ok(program) => program,
-        Err(wrong) => return vec![fault(Code::Unparsable, wrong)],
+        Err(Invalid { code, offset, message }) => return vec![Fault::error(code, offset, message)],
     };
-    if let Some(large) = bounds::of_tree(&program) {
-        return vec![fault(Code::TooLarge, large)];
+    let unknown = names::faults(fields, &program);
+    if !unknown.is_empty() {
+        return unknown;
     }
-    let mut faults = types::faults(fields, &program);
-    if faults.iter().all(|fault| fault.level == Level::Warning) {
-        faults.extend(reachability::faults(fields, &program));
+    let (predicate, types) = translate(&program);
+    let wrong = |(offset, message)| Fault::error(Code::WrongType, offset, message);
+    let root = program.expression();
+    match predicate {
+        _ if !types.is_empty() => types.into_iter().map(wrong).collect(),
+        Some(predicate) => reachability::faults(fields, &predicate),
+        None if is_never_boolean(root) => {
+            vec![wrong((tree::start(&program, root), "should be a yes or no".to_owned()))]
+        }
+        None => Vec::new(),
     }
-    faults
+}
+
+/// Returns true if the value of an expression for CEL is certainly no boolean.
+fn is_never_boolean(node: &IdedExpr) -> bool {
+    match &node.expr {
+        Expr::Literal(literal) => !matches!(literal, LiteralValue::Boolean(_)),
+        Expr::List(_) | Expr::Map(_) => true,
+        // `map` and `filter` make a list.
+        Expr::Comprehension(of) => matches!(of.accu_init.expr, Expr::List(_)),
+        Expr::Call(call) => match call.func_name.as_str() {
+            operators::CONDITIONAL => call.args.iter().skip(1).all(is_never_boolean),
+            "size" | "double" | "int" | "uint" | "string" | "bytes" | "type" => true,
+            operator => "_+_ _-_ _*_ _/_ _%_ -_".split(' ').any(|it| it == operator),
+        },
+        _ => false,
+    }
 }
 
 /// Returns the faults of a title or a key.
 fn template_faults(fields: &Fields, text: &str) -> Vec<Fault> {
-    let fault = |code, offset, message| Fault { level: Level::Error, code, offset, message };
     let mut faults = Vec::new();
     let mut at = 0;
     while let Some(open) = text[at..].find('{') {
         let start = at + open + 1;
         let Some(length) = text[start..].find('}') else {
             let message = "lacks a closing brace".to_owned();
-            faults.push(fault(Code::Unparsable, start - 1, message));
+            faults.push(Fault::error(Code::Unparsable, start - 1, message));
             break;
         };
         let name = &text[start..start + length];
         if !template::is_field(name) {
             let message = format!("{{{name}}} is none of {}", template::FIELDS);
-            faults.push(fault(Code::UnknownField, start, message));
+            faults.push(Fault::error(Code::UnknownField, start, message));
         } else if fields.domain(name).is_none() {
             let (path, last) = name.rsplit_once('.').unwrap_or(("", name));
-            faults.push(fault(Code::UnknownField, start, names::no_field(fields, path, last)));
+            faults.push(Fault::error(
+                Code::UnknownField,
+                start,
+                names::no_field(fields, path, last),
+            ));
         }
         at = start + length + 1;
     }

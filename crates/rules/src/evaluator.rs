@@ -63,7 +63,7 @@ impl<'r> RuleEvaluator<'r> {
     /// Returns true if any rule applies to `event`.
     #[must_use]
     pub fn applies_to(&self, event: &Event<'_>) -> bool {
-        self.rules.iter().any(|rule| rule.applies_to(event))
+        self.rules.applicable(event).next().is_some()
     }
 
     /// Returns the rules that fire on `event`, including for a no-data period that it ends, and the

@@ -6,12 +6,15 @@ pub mod consecutive;
 pub mod evaluator;
 pub mod examples;
 pub mod expression;
+mod field;
 pub mod filter;
 pub mod no_data;
+mod predicate;
 mod spec;
 mod template;
+mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -28,7 +31,11 @@ use tributary_model::time::period;
 
 /// All compiled rules.
 #[derive(Debug)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// Positions of the rules by dataset and window spec, which is "" for readings.
+    index: BTreeMap<String, BTreeMap<String, Vec<usize>>>,
+}
 
 /// Compiled rule.
 #[derive(Debug)]
@@ -70,7 +77,14 @@ impl Rules {
                 return Err(ConfigError::new(format!("rule {}", spec.id), "duplicate id"));
             }
         }
-        specs.iter().map(|spec| Rule::compile(spec, schemas)).collect::<Result<_, _>>().map(Self)
+        let rules = specs.iter().map(|spec| Rule::compile(spec, schemas));
+        let rules: Vec<_> = rules.collect::<Result<_, _>>()?;
+        let mut index = BTreeMap::<_, BTreeMap<_, Vec<_>>>::new();
+        for (position, Rule { spec, .. }) in rules.iter().enumerate() {
+            let by_spec = index.entry(spec.dataset.clone()).or_default();
+            by_spec.entry(spec.window.clone().unwrap_or_default()).or_default().push(position);
+        }
+        Ok(Self { rules, index })
     }
 
     /// Limits the messages of alerts to `max_bytes`; without it they have no limit.
@@ -79,7 +93,7 @@ impl Rules {
     /// to 1,024 characters.
     #[must_use]
     pub fn with_max_message_bytes(mut self, max_bytes: usize) -> Self {
-        for rule in &mut self.0 {
+        for rule in &mut self.rules {
             rule.max_message_bytes = max_bytes;
         }
         self
@@ -87,7 +101,19 @@ impl Rules {
 
     /// Returns the rules in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.0.iter()
+        self.rules.iter()
+    }
+
+    /// Returns the rules that apply to `event`, in the order of the configuration.
+    pub fn applicable(&self, event: &Event<'_>) -> impl Iterator<Item = &Rule> {
+        let spec = match (event.kind, &event.window) {
+            (Kind::Reading, _) => Some(""),
+            (Kind::Window, Some(window)) => Some(&*window.spec).filter(|spec| !spec.is_empty()),
+            (Kind::Window, None) | (Kind::Heartbeat, _) => None,
+        };
+        let by_spec = self.index.get(&*event.dataset);
+        let positions = spec.and_then(|spec| by_spec?.get(spec));
+        positions.into_iter().flatten().map(|position| &self.rules[*position])
     }
 
     /// Returns the rules whose `when` holds for `event`, in the order of the configuration,
@@ -105,12 +131,8 @@ impl Rules {
     /// A rule that fails on the event is reported; the other rules are still evaluated.
     pub fn evaluate(&self, event: &Event<'_>) -> (Vec<(&Rule, bool)>, Vec<RuleError>) {
         let (mut verdicts, mut errors) = (Vec::new(), Vec::new());
-        let mut rules = self.0.iter().filter(|rule| rule.applies_to(event)).peekable();
-        if rules.peek().is_none() {
-            return (verdicts, errors);
-        }
         let scope = Scope::of(event);
-        for rule in rules {
+        for rule in self.applicable(event) {
             match rule.when(&scope) {
                 Ok(holds) => verdicts.push((rule, holds)),
                 Err(message) => errors.push(RuleError { rule: rule.spec.id.clone(), message }),
@@ -172,6 +194,12 @@ impl Rule {
                 event.kind == Kind::Window && is_of_spec
             }
         }
+    }
+
+    /// Returns the compiled `when`; a rule with `absent` has none.
+    #[must_use]
+    pub fn condition(&self) -> Option<&Expression> {
+        self.when.as_ref()
     }
 
     /// Evaluates `when`; false for a rule without it.

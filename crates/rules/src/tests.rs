@@ -293,3 +293,19 @@ fn title_rounds_numbers_and_key_does_not() {
         assert_eq!(alert.key, measured.to_string());
     }
 }
+
+#[test]
+fn shipped_conditions_are_predicates() {
+    let rules = rules(tributary_config::ALERTS).unwrap();
+    let conditions = rules.iter().filter_map(|rule| Some((rule, rule.condition()?)));
+    let (predicates, cel): (Vec<_>, Vec<_>) =
+        conditions.partition(|(_, condition)| condition.is_predicate());
+
+    assert_eq!(rules.iter().count(), 11);
+    assert_eq!(
+        cel.iter().map(|(rule, _)| &rule.spec.id).collect::<Vec<_>>(),
+        Vec::<&String>::new()
+    );
+    // `silent-sensor` has `absent` and no condition.
+    assert_eq!(predicates.len(), 10);
+}

@@ -1,5 +1,6 @@
 //! Sets of numbers: the possible values of a measure, before and after a comparison.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// Maximum decimals of a bound in a message: the next double after 30 is shown as 30.
@@ -32,6 +33,19 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// Returns `true` if the comparison holds between two values in this order.
+    #[must_use]
+    pub fn holds(self, order: Ordering) -> bool {
+        match self {
+            Self::Equal => order.is_eq(),
+            Self::NotEqual => order.is_ne(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
+        }
+    }
+
     /// Returns the comparison that holds if and only if this one does not.
     #[must_use]
     pub fn negated(self) -> Self {

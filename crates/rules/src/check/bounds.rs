@@ -1,10 +1,10 @@
 //! Limits on the size of expressions: the parser and the check recurse into them, and an object in
 //! S3 must neither delay a batch nor overflow the stack.
 
-use cel::common::ast::Expr;
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, operators};
 use cel::{IdedExpr, Program};
 
-use super::tree;
+use crate::tree;
 
 /// Maximum nesting of brackets and `?:`.
 const MAX_DEPTH: usize = 32;
@@ -18,6 +18,12 @@ const MAX_NODES: usize = 2_000;
 /// Maximum depth of a syntax tree.
 const MAX_TREE_DEPTH: usize = 64;
 
+/// Maximum number of list elements that the macros of an expression visit for one event.
+const MAX_VISITS: u64 = 10_000;
+
+/// Assumed length of a list that is not written down, such as the tags of an event.
+const ASSUMED_LENGTH: u64 = 64;
+
 /// Nesting counters at a point of a text, since a bracket, a comma or a connective.
 #[derive(Clone, Copy, Default)]
 struct Open {
@@ -29,7 +35,7 @@ struct Open {
 
 /// Returns the position and message of a text that is too deep to be parsed. Invalid CEL is left to
 /// the parser.
-pub(super) fn of_text(text: &str) -> Option<(usize, String)> {
+pub(crate) fn of_text(text: &str) -> Option<(usize, String)> {
     let bytes = text.as_bytes();
     let (mut open, mut outer) = (Open::default(), Vec::<Open>::new());
     let mut at = 0;
@@ -92,7 +98,7 @@ fn after_text(bytes: &[u8], start: usize, quote: u8, is_raw: bool) -> usize {
 }
 
 /// Returns the position and message of a tree that is too large or too deep.
-pub(super) fn of_tree(program: &Program) -> Option<(usize, String)> {
+pub(crate) fn of_tree(program: &Program) -> Option<(usize, String)> {
     let mut nodes = 0;
     let mut open = vec![(program.expression(), 1)];
     while let Some((node, depth)) = open.pop() {
@@ -108,7 +114,37 @@ pub(super) fn of_tree(program: &Program) -> Option<(usize, String)> {
         let counts = |part: &&IdedExpr| !(is_list && matches!(part.expr, Expr::Literal(_)));
         open.extend(tree::parts(node).into_iter().filter(counts).map(|part| (part, depth + 1)));
     }
-    None
+    visits(program.expression()).err().map(|node| {
+        let message = format!("costs too much: macros visit more than {MAX_VISITS} list elements");
+        (tree::start(program, node), message)
+    })
+}
+
+/// Returns the number of list elements that a part visits, or the macro that visits too many.
+fn visits(node: &IdedExpr) -> Result<u64, &IdedExpr> {
+    if let Expr::Comprehension(of) = &node.expr {
+        let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } = &**of;
+        let range = visits(iter_range)?;
+        let length = match &iter_range.expr {
+            // Elements that `map` and `+` make longer are as long as they cost.
+            Expr::List(_) | Expr::Comprehension(_) => range,
+            _ => range.saturating_add(ASSUMED_LENGTH),
+        };
+        let each = visits(accu_init)? + visits(loop_cond)? + visits(loop_step)? + visits(result)?;
+        let all = length.saturating_mul(1 + each);
+        return if all > MAX_VISITS { Err(node) } else { Ok(all) };
+    }
+    let (mut all, parts) = (0_u64, tree::parts(node));
+    if matches!(node.expr, Expr::List(_)) {
+        all = parts.len() as u64;
+    }
+    for part in parts {
+        all = all.saturating_add(visits(part)?);
+    }
+    // A sum of texts or lists is as long as both: `x + x` in a chain of macros doubles each time.
+    let is_sum =
+        matches!(&node.expr, Expr::Call(CallExpr { func_name, .. }) if func_name == operators::ADD);
+    Ok(if is_sum { all.max(1).saturating_mul(2) } else { all })
 }
 
 #[cfg(test)]

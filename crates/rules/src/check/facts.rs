@@ -1,4 +1,4 @@
-//! Values that the fields of an event can have at a point of an expression.
+//! Values that the fields of an event can have at a point of a predicate.
 //!
 //! Assumptions are never too narrow: a part about which nothing is known may hold or not.
 
@@ -7,13 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use cel::IdedExpr;
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, operators};
-
-use super::tree;
+use crate::field::Type;
+use crate::predicate::{Arithmetic, Operation, Predicate};
 use tributary_model::domain::{Comparison, Domain, Fields, NumberSet, TextSet};
 
-/// Maximum number of parts of one expression that are examined; parts after them may hold or not.
+/// Maximum number of parts of one predicate that are examined; parts after them may hold or not.
 /// Repeated branching would otherwise take exponential time.
 const MAX_STEPS: usize = 10_000;
 
@@ -21,368 +19,245 @@ const MAX_STEPS: usize = 10_000;
 /// have any value.
 const MAX_VALUES_TRACKED: usize = 1_000;
 
-/// Values that the fields can have at a point of an expression.
+/// Bound of the integers that a double holds exactly, 2^53.
+const MAX_INT: f64 = 9_007_199_254_740_992.0;
+
+/// Stands for the variable of `event.tags.exists` among the paths.
+const TAG: &str = "tags.*";
+
+/// Values that the fields can have at a point of a predicate.
 #[derive(Clone)]
 pub(super) struct Facts<'f> {
     fields: &'f Fields,
-    numbers: BTreeMap<String, NumberSet>,
-    texts: BTreeMap<String, TextSet>,
+    values: BTreeMap<String, Values>,
     /// Fields, and tags as `tags.<tag>`, that are there or are not.
     present: BTreeMap<String, bool>,
-    /// Values of the variable of a macro.
-    bound: BTreeMap<String, TextSet>,
     steps: Rc<Cell<usize>>,
 }
 
-/// A side of a comparison, and the field that it is where it is no more than that.
-enum Operand {
-    Number(NumberSet, Option<String>),
-    Text(TextSet, Option<String>),
-    Other,
+/// Possible values of an operand.
+#[derive(Clone, Debug)]
+enum Values {
+    Numbers(NumberSet),
+    Texts(TextSet),
+}
+
+impl Values {
+    /// Returns the values for which the comparison with some value of `other` holds.
+    fn compared(&self, comparison: Comparison, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Numbers(one), Self::Numbers(other)) => {
+                Self::Numbers(one.compared(comparison, other))
+            }
+            (Self::Texts(one), Self::Texts(other)) => Self::Texts(one.compared(comparison, other)),
+            _ => self.clone(),
+        }
+    }
+
+    /// Returns the values that are, or are not, among those of a list of literals.
+    fn listed(&self, listed: &Self, is_in: bool) -> Self {
+        match (self, listed) {
+            (Self::Numbers(of), Self::Numbers(listed)) => {
+                Self::Numbers(if is_in { of.and(listed) } else { of.difference(listed) })
+            }
+            (Self::Texts(of), Self::Texts(TextSet::OneOf(listed))) if !is_in => {
+                Self::Texts(of.and(&TextSet::AllExcept(listed.clone())))
+            }
+            (Self::Texts(of), Self::Texts(listed)) => Self::Texts(of.and(listed)),
+            _ => self.clone(),
+        }
+    }
+
+    fn or(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Numbers(one), Self::Numbers(other)) => Self::Numbers(one.or(other)),
+            (Self::Texts(one), Self::Texts(other)) => Self::Texts(one.or(other)),
+            _ => self.clone(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Numbers(numbers) => numbers.is_empty(),
+            Self::Texts(texts) => texts.is_empty(),
+        }
+    }
+
+    fn widened(self) -> Self {
+        match self {
+            Self::Numbers(numbers) => Self::Numbers(numbers.widened(MAX_VALUES_TRACKED)),
+            Self::Texts(texts) => Self::Texts(texts.widened(MAX_VALUES_TRACKED)),
+        }
+    }
 }
 
 impl<'f> Facts<'f> {
     /// Returns the facts before any condition.
     pub(super) fn of(fields: &'f Fields) -> Self {
-        Self {
-            fields,
-            numbers: BTreeMap::new(),
-            texts: BTreeMap::new(),
-            present: BTreeMap::new(),
-            bound: BTreeMap::new(),
-            steps: Rc::default(),
-        }
-    }
-}
-
-impl Facts<'_> {
-    fn number(&self, path: &str) -> Option<NumberSet> {
-        match self.fields.domain(path)? {
-            Domain::Number(numbers, _) => Some(self.numbers.get(path).cloned().unwrap_or(numbers)),
-            _ => None,
-        }
+        Self { fields, values: BTreeMap::new(), present: BTreeMap::new(), steps: Rc::default() }
     }
 
-    fn text(&self, path: &str) -> Option<TextSet> {
-        match self.fields.domain(path)? {
-            Domain::Text(texts) => Some(self.texts.get(path).cloned().unwrap_or(texts)),
-            _ => None,
+    /// Returns the facts if `predicate` is `truth`, or `None` if it cannot be.
+    pub(super) fn assume(&self, predicate: &Predicate, truth: bool) -> Option<Self> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > MAX_STEPS {
+            return Some(self.clone());
+        }
+        let parts = &predicate.parts[..];
+        match &predicate.operation {
+            Operation::Bool(value) => (*value == truth).then(|| self.clone()),
+            Operation::Not => self.assume(&parts[0], !truth),
+            Operation::Logic { decisive } if *decisive != truth => {
+                self.assume(&parts[0], truth)?.assume(&parts[1], truth)
+            }
+            Operation::Logic { .. } => either([0, 1].map(|side| self.assume(&parts[side], truth))),
+            Operation::Choice => {
+                let way = |holds, part| self.assume(&parts[0], holds)?.assume(part, truth);
+                either([way(true, &parts[1]), way(false, &parts[2])])
+            }
+            Operation::Compare(comparison) => {
+                if let Some((condition, value)) = boolean_test(predicate) {
+                    return self.assume(condition, value == truth);
+                }
+                let comparison = if truth { *comparison } else { comparison.negated() };
+                let facts = self.with_fields_of(predicate)?;
+                let (left, right) = (facts.values(&parts[0]), facts.values(&parts[1]));
+                facts
+                    .narrowed(&parts[0], left.compared(comparison, &right))?
+                    .narrowed(&parts[1], right.compared(comparison.mirrored(), &left))
+            }
+            Operation::In => {
+                let facts = self.with_fields_of(predicate)?;
+                let values = facts.values(&parts[0]);
+                match literals(&parts[1..], parts[0].value_type) {
+                    Some(listed) => facts.narrowed(&parts[0], values.listed(&listed, truth)),
+                    None => Some(facts),
+                }
+            }
+            Operation::Matches(holds) => {
+                let facts = self.with_fields_of(predicate)?;
+                match (facts.values(&parts[0]), &parts[1].operation) {
+                    (Values::Texts(texts), Operation::Text(part)) => {
+                        let texts = texts.filtered(|text| holds(text, part) == truth);
+                        facts.narrowed(&parts[0], Values::Texts(texts))
+                    }
+                    _ => Some(facts),
+                }
+            }
+            Operation::Has(field) => self.clone().with_presence(&field.path, truth),
+            Operation::Tagged => match &parts[0].operation {
+                Operation::Text(tag) => self.clone().with_presence(&format!("tags.{tag}"), truth),
+                _ => self.with_fields_of(predicate),
+            },
+            Operation::AnyTag if truth => self.assume(&parts[0], true).map(|_| self.clone()),
+            _ => Some(self.clone()),
         }
     }
 
     /// With a field that is there, or is not; `None` where the opposite is known.
-    fn with_presence(mut self, path: String, is_there: bool) -> Option<Self> {
-        match self.present.insert(path, is_there) {
+    fn with_presence(mut self, path: &str, is_there: bool) -> Option<Self> {
+        match self.present.insert(path.to_owned(), is_there) {
             Some(before) if before != is_there => None,
             _ => Some(self),
         }
     }
 
-    /// With every field there that `node` has no value without.
-    fn with_required_fields(mut self, node: &IdedExpr) -> Option<Self> {
+    /// With every field there that `predicate` has no value without.
+    fn with_fields_of(&self, predicate: &Predicate) -> Option<Self> {
         let mut paths = Vec::new();
-        required_paths(node, &mut paths);
-        for path in paths {
-            self = self.with_presence(path, true)?;
-        }
-        Some(self)
+        paths_of(predicate, true, &mut paths);
+        paths.into_iter().try_fold(self.clone(), |facts, path| facts.with_presence(path, true))
     }
 
-    /// Returns the facts if `node` is `truth`, or `None` if it cannot be.
-    pub(super) fn assume(&self, node: &IdedExpr, truth: bool) -> Option<Self> {
-        self.steps.set(self.steps.get() + 1);
-        if self.steps.get() > MAX_STEPS {
-            return Some(self.clone());
-        }
-        if let Some((operator, parts)) = tree::connective(node) {
-            if operator == operators::LOGICAL_NOT {
-                return self.assume(&parts[0], !truth);
-            }
-            if (operator == operators::LOGICAL_AND) == truth {
-                let mut facts = self.clone();
-                for part in parts {
-                    facts = facts.assume(part, truth)?;
-                }
-                return Some(facts);
-            }
-            let ways = parts.iter().filter_map(|part| self.assume(part, truth));
-            return ways.reduce(|one, other| one.or(&other));
-        }
-        if let Some((condition, is_so)) = tree::boolean_test(node) {
-            return self.assume(condition, is_so == truth);
-        }
-        if let Some(value) = tree::boolean(node) {
-            return (value == truth).then(|| self.clone());
-        }
-        if truth
-            && let Some((comprehension, predicate)) = tree::exists_macro(node)
-            && let Some(bound) = self.bind(comprehension)
-        {
-            return bound.assume(predicate, true).map(|_| self.clone());
-        }
-        match &node.expr {
-            Expr::Select(select) => match tree::tested(select) {
-                Some(path) => self.clone().with_presence(path, truth),
-                None => Some(self.clone()),
-            },
-            Expr::Call(call) => self.assume_call(call, truth),
-            _ => Some(self.clone()),
-        }
-    }
-
-    fn assume_call(&self, call: &CallExpr, truth: bool) -> Option<Self> {
-        if let (Some(comparison), [one, other]) = (tree::comparison(call), &call.args[..]) {
-            let comparison = if truth { comparison } else { comparison.negated() };
-            return self.assume_compared(comparison, one, other);
-        }
-        match (call.func_name.as_str(), call.target.as_deref(), &call.args[..]) {
-            (operators::CONDITIONAL, None, [condition, one, other]) => {
-                let way = |holds, part| self.assume(condition, holds)?.assume(part, truth);
-                let ways = [way(true, one), way(false, other)];
-                ways.into_iter().flatten().reduce(|one, other| one.or(&other))
-            }
-            (operators::IN, None, [element, container]) => {
-                self.assume_in(element, container, truth)
-            }
-            (name @ ("startsWith" | "endsWith" | "contains"), Some(target), [part]) => {
-                let facts = self.clone().with_required_fields(target)?;
-                let (Operand::Text(texts, path), Some(part)) =
-                    (facts.operand(target), tree::text(part))
-                else {
-                    return Some(facts);
-                };
-                let holds = |text: &str| match name {
-                    "startsWith" => text.starts_with(part),
-                    "endsWith" => text.ends_with(part),
-                    _ => text.contains(part),
-                };
-                facts.with_text(path, texts.filtered(|text| holds(text) == truth))
-            }
-            _ => Some(self.clone()),
-        }
-    }
-
-    fn assume_compared(
-        &self,
-        comparison: Comparison,
-        one: &IdedExpr,
-        other: &IdedExpr,
-    ) -> Option<Self> {
-        let facts = self.clone().with_required_fields(one)?.with_required_fields(other)?;
-        let turned = comparison.mirrored();
-        match (facts.operand(one), facts.operand(other)) {
-            (Operand::Number(left, path), Operand::Number(right, other_path)) => facts
-                .with_number(path, left.compared(comparison, &right))?
-                .with_number(other_path, right.compared(turned, &left)),
-            (Operand::Text(left, path), Operand::Text(right, other_path)) => facts
-                .with_text(path, left.compared(comparison, &right))?
-                .with_text(other_path, right.compared(turned, &left)),
-            _ => Some(facts),
-        }
-    }
-
-    fn assume_in(&self, element: &IdedExpr, container: &IdedExpr, truth: bool) -> Option<Self> {
-        let Expr::List(list) = &container.expr else {
-            return match (tree::path(container), tree::text(element)) {
-                (Some(path), Some(name)) => {
-                    self.clone().with_presence(format!("{path}.{name}"), truth)
-                }
-                _ => Some(self.clone()),
-            };
+    /// Returns the facts once a part has these values only.
+    fn narrowed(mut self, part: &Predicate, values: Values) -> Option<Self> {
+        let path = match &part.operation {
+            Operation::Field(field) => Some(&*field.path),
+            Operation::Tag => Some(TAG),
+            _ => None,
         };
-        let facts = self.clone().with_required_fields(element)?;
-        // What is written down is held against the element at once, the rest one by one.
-        let (mut numbers, mut texts, mut others) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for with in &list.elements {
-            match &with.expr {
-                Expr::Literal(LiteralValue::String(text)) => {
-                    texts.insert(text.inner().to_owned());
-                }
-                Expr::Literal(literal) => match literal_number(literal) {
-                    Some(number) => numbers.push(number),
-                    None => others.push(with),
-                },
-                _ => others.push(with),
-            }
-        }
-        let numbers = NumberSet::from_values(numbers);
-        if truth {
-            let written = match facts.operand(element) {
-                Operand::Number(of, path) => facts.clone().with_number(path, of.and(&numbers)),
-                Operand::Text(of, path) => {
-                    facts.clone().with_text(path, of.and(&TextSet::OneOf(texts)))
-                }
-                Operand::Other if numbers.is_empty() && texts.is_empty() => None,
-                Operand::Other => Some(facts.clone()),
-            };
-            let same = |with| facts.assume_compared(Comparison::Equal, element, with);
-            let ways = others.into_iter().filter_map(same);
-            return written.into_iter().chain(ways).reduce(|one, other| one.or(&other));
-        }
-        let mut facts = match facts.operand(element) {
-            Operand::Number(of, path) => facts.with_number(path, of.difference(&numbers))?,
-            Operand::Text(of, path) => facts.with_text(path, of.and(&TextSet::AllExcept(texts)))?,
-            Operand::Other => facts,
-        };
-        for with in others {
-            facts = facts.assume_compared(Comparison::NotEqual, element, with)?;
-        }
-        Some(facts)
-    }
-
-    /// The elements of a list that `element` can never be.
-    pub(super) fn impossible_elements<'l>(
-        &self,
-        element: &IdedExpr,
-        list: &'l [IdedExpr],
-    ) -> Vec<&'l IdedExpr> {
-        let operand = self.operand(element);
-        let can_be = |with: &IdedExpr| match (&operand, &with.expr) {
-            (Operand::Text(texts, _), Expr::Literal(LiteralValue::String(text))) => {
-                texts.contains(text.inner())
-            }
-            (Operand::Number(numbers, _), Expr::Literal(literal)) => {
-                literal_number(literal).is_none_or(|number| numbers.contains(number))
-            }
-            (_, Expr::Literal(_)) => true,
-            _ => self.assume_compared(Comparison::Equal, element, with).is_some(),
-        };
-        list.iter().filter(|with| !can_be(with)).collect()
-    }
-
-    fn with_number(mut self, path: Option<String>, numbers: NumberSet) -> Option<Self> {
-        if numbers.is_empty() {
+        if values.is_empty() {
             return None;
         }
         if let Some(path) = path {
-            self.numbers.insert(path, numbers.widened(MAX_VALUES_TRACKED));
+            self.values.insert(path.to_owned(), values.widened());
         }
         Some(self)
     }
 
-    fn with_text(mut self, path: Option<String>, texts: TextSet) -> Option<Self> {
-        if texts.is_empty() {
-            return None;
-        }
-        let texts = texts.widened(MAX_VALUES_TRACKED);
-        match path {
-            Some(path) if self.bound.contains_key(&path) => {
-                self.bound.insert(path, texts);
-            }
-            Some(path) => {
-                self.texts.insert(path, texts);
-            }
-            None => {}
-        }
-        Some(self)
+    /// Returns the values that a field can have, if it is a number or a text.
+    fn field(&self, path: &str) -> Option<Values> {
+        let declared = || match self.fields.domain(path)? {
+            Domain::Number(numbers, _) => Some(Values::Numbers(numbers)),
+            Domain::Text(texts) => Some(Values::Texts(texts)),
+            Domain::Tags | Domain::Object => None,
+        };
+        self.values.get(path).cloned().or_else(declared)
     }
 
-    /// Returns the facts if one of the two sets of facts holds: the union of both.
-    fn or(self, other: &Self) -> Self {
-        let mut facts = self.clone();
-        facts.numbers.retain(|path, _| other.numbers.contains_key(path));
-        for (path, numbers) in &mut facts.numbers {
-            if let Some(with) = other.numbers.get(path) {
-                *numbers = numbers.or(with);
+    /// Returns the values that a number or a text can have.
+    fn values(&self, part: &Predicate) -> Values {
+        let number = |part: usize, of: &Predicate| match self.values(&of.parts[part]) {
+            Values::Numbers(numbers) => numbers,
+            Values::Texts(_) => NumberSet::any(),
+        };
+        let found = match &part.operation {
+            Operation::Double(number) => Some(Values::Numbers(NumberSet::of(*number))),
+            Operation::Int(number) => Some(Values::Numbers(NumberSet::of(as_double(*number)))),
+            Operation::Text(text) => Some(Values::Texts(TextSet::one_of([&**text]))),
+            Operation::Field(field) => self.field(&field.path),
+            Operation::Tag => Some(self.values.get(TAG).cloned().unwrap_or_else(|| {
+                Values::Texts(TextSet::one_of(self.fields.tags.iter().cloned()))
+            })),
+            Operation::TagCount => {
+                let max = u32::try_from(self.fields.tags.len()).unwrap_or(u32::MAX);
+                Some(Values::Numbers(NumberSet::whole(0.0, f64::from(max))))
             }
-        }
-        for (mine, theirs) in [(&mut facts.texts, &other.texts), (&mut facts.bound, &other.bound)] {
-            mine.retain(|path, _| theirs.contains_key(path));
-            for (path, texts) in mine {
-                if let Some(with) = theirs.get(path) {
-                    *texts = texts.or(with);
-                }
+            Operation::Arithmetic(operator) => {
+                let (one, other) = (number(0, part), number(1, part));
+                let result = match (operator, part.value_type) {
+                    (Arithmetic::Add | Arithmetic::Subtract | Arithmetic::Multiply, _) => {
+                        Some(one.combined(&other, operator.function()))
+                    }
+                    (Arithmetic::Divide, Type::Double) => one.divided(&other),
+                    _ => None,
+                };
+                result.map(Values::Numbers)
             }
-        }
-        facts.present.retain(|path, is_there| other.present.get(path) == Some(is_there));
-        facts
-    }
-
-    /// With the variable of a macro that goes through the tags.
-    pub(super) fn bind(&self, comprehension: &ComprehensionExpr) -> Option<Self> {
-        let is_tags = tree::path(&comprehension.iter_range).as_deref() == Some("tags");
-        let mut facts = self.clone();
-        let tags = TextSet::one_of(self.fields.tags.iter().cloned());
-        facts.bound.insert(comprehension.iter_var.clone(), tags);
-        is_tags.then_some(facts)
-    }
-
-    /// Returns the values that a side of a comparison can have.
-    fn operand(&self, node: &IdedExpr) -> Operand {
-        if let Some(path) = tree::path(node) {
-            if let Some(numbers) = self.number(&path) {
-                return Operand::Number(numbers, Some(path));
-            }
-            return match self.text(&path) {
-                Some(texts) => Operand::Text(texts, Some(path)),
-                None => Operand::Other,
-            };
-        }
-        match &node.expr {
-            Expr::Ident(name) => match self.bound.get(name) {
-                Some(texts) => Operand::Text(texts.clone(), Some(name.clone())),
-                None => Operand::Other,
-            },
-            Expr::Literal(LiteralValue::String(text)) => {
-                Operand::Text(TextSet::one_of([text.inner()]), None)
-            }
-            Expr::Literal(literal) => literal_number(literal)
-                .map_or(Operand::Other, |number| Operand::Number(NumberSet::of(number), None)),
-            Expr::Call(call) => self.called(call),
-            _ => Operand::Other,
-        }
-    }
-
-    fn called(&self, call: &CallExpr) -> Operand {
-        let parts: Vec<_> = call.target.as_deref().into_iter().chain(&call.args).collect();
-        let number = |node: &IdedExpr| match self.operand(node) {
-            Operand::Number(numbers, _) => Some(numbers),
             _ => None,
         };
-        let combined = |sides: &[&IdedExpr], combine: fn(f64, f64) -> f64| match sides {
-            [one, other] => Some(number(one)?.combined(&number(other)?, combine)),
-            _ => None,
-        };
-        let found = match (call.func_name.as_str(), &parts[..]) {
-            ("size", [of]) => Some(match tree::path(of).as_deref() {
-                Some("tags") => {
-                    let max = u32::try_from(self.fields.tags.len()).unwrap_or(u32::MAX);
-                    NumberSet::whole(0.0, f64::from(max))
-                }
-                _ => NumberSet::whole(0.0, f64::INFINITY),
-            }),
-            ("double", [of]) => number(of).or_else(|| Some(NumberSet::any())),
-            // Integer division differs, and the values of a parsed text are unknown.
-            (operators::DIVIDE, [one, other]) if tree::is_double(other) => {
-                number(one).zip(number(other)).and_then(|(one, other)| one.divided(&other))
+        // A double rounds larger integers.
+        let is_exact = |values: &Values| match values {
+            Values::Numbers(numbers) if part.value_type == Type::Int => {
+                numbers.hull().is_some_and(|(low, high)| low > -MAX_INT && high < MAX_INT)
             }
-            (operators::NEGATE, [of]) => {
-                number(of).map(|it| it.combined(&NumberSet::of(-1.0), |one, by| one * by))
-            }
-            (operators::ADD, sides) => combined(sides, |one, other| one + other),
-            (operators::SUBSTRACT, sides) => combined(sides, |one, other| one - other),
-            (operators::MULTIPLY, sides) => combined(sides, |one, other| one * other),
-            _ => None,
+            _ => true,
         };
-        found.map_or(Operand::Other, |numbers| Operand::Number(numbers, None))
+        found.filter(is_exact).unwrap_or_else(|| match part.value_type {
+            Type::Text => Values::Texts(TextSet::any()),
+            _ => Values::Numbers(NumberSet::any()),
+        })
+    }
+
+    /// Returns the bytes of the list elements that the part before them can never be.
+    pub(super) fn impossible_elements(&self, list: &Predicate) -> Vec<usize> {
+        let can_be = self.values(&list.parts[0]);
+        let is_never =
+            |it: &&Predicate| can_be.compared(Comparison::Equal, &self.values(it)).is_empty();
+        list.parts[1..].iter().filter(is_never).map(|element| element.offset).collect()
     }
 
     /// Describes the possible values of the fields of a part at this point, for a message.
-    pub(super) fn describe(&self, node: &IdedExpr) -> String {
-        let mut paths = Vec::new();
-        all_paths(node, &mut paths);
-        paths.sort();
-        paths.dedup();
+    pub(super) fn describe(&self, predicate: &Predicate) -> String {
         let mut reported = String::new();
-        for path in paths {
-            let short = path.rsplit_once('.').map_or(path.as_str(), |(_, name)| name);
-            let can_be = match (self.number(&path), self.text(&path)) {
-                (Some(numbers), _) => numbers.to_string(),
-                (_, Some(texts)) => texts.to_string(),
-                _ => continue,
+        for path in all_paths(predicate) {
+            let short = path.rsplit_once('.').map_or(path, |(_, name)| name);
+            let can_be = match self.field(path) {
+                Some(Values::Numbers(numbers)) => numbers.to_string(),
+                Some(Values::Texts(texts)) => texts.to_string(),
+                None => continue,
             };
-            let is_narrowed = self.numbers.contains_key(&path) || self.texts.contains_key(&path);
-            let here = if is_narrowed { " here" } else { "" };
+            let here = if self.values.contains_key(path) { " here" } else { "" };
             let before = if reported.is_empty() { ": " } else { ", " };
             // Writing to a string cannot fail.
             let _ = write!(reported, "{before}{short} is {can_be}{here}");
@@ -391,52 +266,88 @@ impl Facts<'_> {
     }
 }
 
-fn literal_number(literal: &LiteralValue) -> Option<f64> {
-    match literal {
-        LiteralValue::Double(value) => Some(*value.inner()),
-        #[expect(clippy::cast_precision_loss, reason = "as CEL compares it with a double")]
-        LiteralValue::Int(value) => Some(*value.inner() as f64),
-        #[expect(clippy::cast_precision_loss, reason = "as CEL compares it with a double")]
-        LiteralValue::UInt(value) => Some(*value.inner() as f64),
+/// Returns the facts if one of two ways holds: the union of both.
+fn either(ways: [Option<Facts<'_>>; 2]) -> Option<Facts<'_>> {
+    ways.into_iter().flatten().reduce(|mut facts, other| {
+        facts.values.retain(|path, _| other.values.contains_key(path));
+        for (path, values) in &mut facts.values {
+            if let Some(with) = other.values.get(path) {
+                *values = values.or(with);
+            }
+        }
+        facts.present.retain(|path, is_there| other.present.get(path) == Some(is_there));
+        facts
+    })
+}
+
+/// Returns the condition of `condition == true` and the like, and the value that makes it hold.
+pub(super) fn boolean_test(predicate: &Predicate) -> Option<(&Predicate, bool)> {
+    let is_equal = match predicate.operation {
+        Operation::Compare(Comparison::Equal) => true,
+        Operation::Compare(Comparison::NotEqual) => false,
+        _ => return None,
+    };
+    match &predicate.parts[..] {
+        [condition, Predicate { operation: Operation::Bool(value), .. }]
+        | [Predicate { operation: Operation::Bool(value), .. }, condition] => {
+            Some((condition, *value == is_equal))
+        }
         _ => None,
     }
 }
 
-/// The paths of the fields that `node` has no value without: not those of a part that may not be
-/// asked, and not those that `has` asks for.
-fn required_paths(node: &IdedExpr, paths: &mut Vec<String>) {
-    if let Some(path) = tree::path(node) {
-        paths.push(path);
-        return;
-    }
-    match &node.expr {
-        Expr::Call(call) => {
-            let parts = call.target.as_deref().into_iter().chain(&call.args);
-            let certain = match call.func_name.as_str() {
-                operators::CONDITIONAL => 1,
-                // Where one side says what they come to, the other need not have a value.
-                operators::LOGICAL_AND | operators::LOGICAL_OR => 0,
-                _ => usize::MAX,
-            };
-            parts.take(certain).for_each(|part| required_paths(part, paths));
+/// Returns the paths of all fields of a part in alphabetic order, each once.
+pub(super) fn all_paths(predicate: &Predicate) -> BTreeSet<&str> {
+    let mut paths = Vec::new();
+    paths_of(predicate, false, &mut paths);
+    paths.into_iter().collect()
+}
+
+/// Collects the paths of fields: of all, or of those that a part has no value without.
+fn paths_of<'p>(predicate: &'p Predicate, is_required: bool, paths: &mut Vec<&'p str>) {
+    let certain = match &predicate.operation {
+        Operation::Field(field) => {
+            paths.push(&field.path);
+            0
         }
-        Expr::Select(select) if !select.test => required_paths(&select.operand, paths),
-        _ => {}
+        Operation::Has(field) if !is_required => {
+            paths.push(&field.path);
+            0
+        }
+        Operation::Choice if is_required => 1,
+        // Where one side decides, the other need not have a value.
+        Operation::Logic { .. } | Operation::AnyTag if is_required => 0,
+        _ => predicate.parts.len(),
+    };
+    for part in &predicate.parts[..certain] {
+        paths_of(part, is_required, paths);
     }
 }
 
-/// The paths of all fields in `node`.
-fn all_paths(node: &IdedExpr, paths: &mut Vec<String>) {
-    match (tree::path(node), &node.expr) {
-        (Some(path), _) => paths.push(path),
-        (_, Expr::Call(call)) => {
-            let parts = call.target.as_deref().into_iter().chain(&call.args);
-            parts.for_each(|part| all_paths(part, paths));
-        }
-        (_, Expr::Select(select)) => match tree::tested(select) {
-            Some(path) => paths.push(path),
-            None => all_paths(&select.operand, paths),
-        },
-        _ => {}
+/// Returns the values of a list of literals of one type; `None` if it has other elements.
+fn literals(elements: &[Predicate], value_type: Type) -> Option<Values> {
+    if value_type == Type::Text {
+        let text = |it: &Predicate| match &it.operation {
+            Operation::Text(text) => Some(text.to_string()),
+            _ => None,
+        };
+        return elements
+            .iter()
+            .map(text)
+            .collect::<Option<_>>()
+            .map(TextSet::OneOf)
+            .map(Values::Texts);
     }
+    let number = |it: &Predicate| match it.operation {
+        Operation::Double(number) => Some(number),
+        Operation::Int(number) => Some(as_double(number)),
+        _ => None,
+    };
+    let numbers: Option<_> = elements.iter().map(number).collect();
+    numbers.map(NumberSet::from_values).map(Values::Numbers)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "as CEL compares an integer with a double")]
+fn as_double(number: i64) -> f64 {
+    number as f64
 }

@@ -1,6 +1,27 @@
-//! Suggestions for unknown names: all names, or the closest one.
+//! Names in expressions: unknown ones are reported with the closest name, or all names.
 
-use tributary_model::domain::Fields;
+use cel::common::ast::{CallExpr, Expr, operators};
+use cel::{IdedExpr, Program};
+
+use super::{Code, Fault};
+use crate::tree;
+use tributary_model::domain::{Domain, Fields};
+
+/// Supported functions besides operators and macros.
+pub(super) const FUNCTIONS: [&str; 12] = [
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "double",
+    "int",
+    "uint",
+    "string",
+    "bool",
+    "bytes",
+    "type",
+    "dyn",
+];
 
 /// Maximum number of names in a message.
 const MAX_SHOWN: usize = 12;
@@ -8,14 +29,76 @@ const MAX_SHOWN: usize = 12;
 /// Maximum length in bytes of a text that is compared with names.
 const MAX_SUGGESTION_BYTES: usize = 200;
 
+/// Returns the unknown variables, fields, tags and functions of an expression.
+pub(super) fn faults(fields: &Fields, program: &Program) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let start = |node| tree::start(program, node);
+    tree::visit(program.expression(), &mut Vec::new(), &mut |node, bound| match &node.expr {
+        Expr::Ident(name) if name != "event" && !bound.contains(&name.as_str()) => {
+            let message = format!("names {name}, and only event is there");
+            faults.push(Fault::error(Code::UnknownField, start(node), message));
+        }
+        Expr::Select(select) => {
+            // The position of a selection is that of its dot.
+            let dot = tree::own(program, node).filter(|_| !select.test);
+            let offset = dot.map_or_else(|| start(node), |dot| dot + 1);
+            faults.extend(unknown_member(fields, &select.operand, &select.field, offset));
+        }
+        Expr::Call(call) => match (call.func_name.as_str(), &call.args[..]) {
+            (operators::INDEX, [object, index]) | (operators::IN, [index, object]) => {
+                if let Some(name) = tree::text(index) {
+                    faults.extend(unknown_member(fields, object, name, start(index)));
+                }
+            }
+            (name, _) if name.starts_with(|first: char| first.is_ascii_alphabetic()) => {
+                if let Some(message) = unknown_function(call) {
+                    faults.push(Fault::error(Code::UnknownFunction, start(node), message));
+                }
+            }
+            _ => {}
+        },
+        _ => {}
+    });
+    faults
+}
+
+/// Returns the fault of a name that an object, or the tags, do not have.
+fn unknown_member(fields: &Fields, of: &IdedExpr, name: &str, offset: usize) -> Option<Fault> {
+    let path = tree::path(of)?;
+    let is_known = fields.domain(&tree::join(&path, name)).is_some();
+    let message = match fields.domain(&path) {
+        Some(Domain::Tags) if !fields.tags.contains(name) => {
+            let names: Vec<_> = fields.tags.iter().map(String::as_str).collect();
+            format!("{} has no tag {name:?}{}", fields.owner(), shown(&names, name))
+        }
+        Some(Domain::Object) if !is_known => no_field(fields, &path, name),
+        None if path.is_empty() && !is_known => no_field(fields, &path, name),
+        _ => return None,
+    };
+    Some(Fault::error(Code::UnknownField, offset, message))
+}
+
+fn unknown_function(call: &CallExpr) -> Option<String> {
+    let name = call.func_name.as_str();
+    if !FUNCTIONS.contains(&name) {
+        return Some(format!("{name} is no function there is"));
+    }
+    let is_text_match = matches!(name, "contains" | "startsWith" | "endsWith");
+    let is_known = match &call.target {
+        Some(_) => call.args.len() == usize::from(is_text_match),
+        None => call.args.len() == 1 && !is_text_match,
+    };
+    (!is_known).then(|| format!("{name} is called with other arguments than there are"))
+}
+
 /// Returns the message for an unknown field.
 pub(super) fn no_field(fields: &Fields, path: &str, name: &str) -> String {
-    let full = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let full = tree::join(path, name);
     format!("{} has no {full}{}", fields.owner(), shown(&fields.names(path), name))
 }
 
 /// Returns the closest name, or all names.
-pub(super) fn shown(names: &[&str], meant: &str) -> String {
+fn shown(names: &[&str], meant: &str) -> String {
     let mut alike: Vec<_> = names.iter().copied().filter(|name| name.starts_with(meant)).collect();
     let is_name = meant.len() <= MAX_SUGGESTION_BYTES;
     let near = names.iter().filter(|_| is_name).map(|name| (distance(name, meant), *name)).min();

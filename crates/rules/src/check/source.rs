@@ -32,15 +32,9 @@ impl<'t> Source<'t> {
         Some(self.rules.get(rule)?.get_ref().get("id")?.get_ref().as_str()?.to_owned())
     }
 
-    /// Returns line and column of a byte, both from 1; the column counts characters.
+    /// Returns line and column of a byte, see [`place`].
     pub(super) fn place(&self, offset: usize) -> (usize, usize) {
-        let mut offset = offset.min(self.text.len());
-        while !self.text.is_char_boundary(offset) {
-            offset -= 1;
-        }
-        let before = &self.text[..offset];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (1 + before.matches('\n').count(), 1 + before[line_start..].chars().count())
+        place(self.text, offset)
     }
 
     /// Returns the first byte of a field's key, or of the rule if it lacks the field.
@@ -72,6 +66,13 @@ impl<'t> Source<'t> {
         });
         starts.into_iter().position(|span| span.contains(&offset))
     }
+}
+
+/// Returns line and column of a byte, both from 1; the column counts characters.
+pub(crate) fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (1 + before.matches('\n').count(), 1 + before[line_start..].chars().count())
 }
 
 /// Returns the byte of a TOML string, quotes and escapes included, at which the byte `offset` of

@@ -4,76 +4,43 @@
 
 use cel::ExecutionError;
 use cel::common::traits::{Container, Indexer};
-use cel::common::types::{CelDouble, CelInt, CelList, CelString, MAP_TYPE, Type};
+use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelString, MAP_TYPE, Type};
 use cel::common::value::{CowVal, Val};
 
-use tributary_model::event::{Attributes, Event, Location, Measures, WindowSpan};
+use crate::field::{Value, member};
+use tributary_model::event::{Event, Text};
 
-/// Event, an object inside one, or the text of a JSON object.
+/// Event or an object inside one, by its name, or the text of a JSON object.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fields<'e> {
-    Event(&'e Event<'e>),
-    Location(&'e Location<'e>),
-    Measures(&'e Measures<'e>),
-    Attributes(&'e Attributes<'e>),
-    Window(&'e WindowSpan<'e>),
+    Event(&'e Event<'e>, &'static str),
     Json(&'e str),
-}
-
-fn text<'v>(text: &'v str) -> Box<dyn Val + 'v> {
-    Box::new(CelString::from(text))
-}
-
-fn owned_text<'v>(text: &impl ToString) -> Box<dyn Val + 'v> {
-    Box::new(CelString::from(text.to_string()))
-}
-
-fn number<'v>(number: f64) -> Box<dyn Val + 'v> {
-    Box::new(CelDouble::from(number))
 }
 
 impl<'e> Fields<'e> {
     /// Returns the field of a name; names are those of the serialized event.
     fn field(self, name: &str) -> Option<Box<dyn Val + 'e>> {
-        match self {
-            Self::Event(event) => event_field(event, name),
-            Self::Location(location) => Some(match name {
-                "lat" => number(location.lat),
-                "lon" => number(location.lon),
-                "cell" => text(&location.cell),
-                _ => return None,
-            }),
-            Self::Measures(measures) => measures.get(name).copied().map(number),
-            Self::Attributes(attributes) => attributes.get(name).map(|value| text(value)),
-            Self::Window(window) => Some(match name {
-                "spec" => text(&window.spec),
-                "start" => owned_text(&window.start),
-                "end" => owned_text(&window.end),
-                "revision" => Box::new(CelInt::from(i64::from(window.revision))),
-                _ => return None,
-            }),
-            Self::Json(object) => super::json::field(object, name),
-        }
+        let (event, object) = match self {
+            Self::Event(event, object) => (event, object),
+            Self::Json(object) => return super::json::field(object, name),
+        };
+        let value = member(object, name)?.value(event, name)?;
+        Some(match value {
+            Value::Bool(value) => Box::new(CelBool::from(value)),
+            Value::Double(number) => Box::new(CelDouble::from(number)),
+            Value::Int(number) => Box::new(CelInt::from(number)),
+            Value::Text(text) => Box::new(CelString::from(text)),
+            Value::Time(_) | Value::Millis(_) => {
+                Box::new(CelString::from(value.with_text(str::to_owned)?))
+            }
+            Value::Tags => {
+                let tag =
+                    |tag: &'e Text<'e>| Box::new(CelString::from(&**tag)) as Box<dyn Val + 'e>;
+                Box::new(CelList::from(event.tags.iter().map(tag).collect::<Vec<_>>()))
+            }
+            Value::Object(name) => Box::new(Self::Event(event, name)),
+        })
     }
-}
-
-fn event_field<'e>(event: &'e Event<'e>, name: &str) -> Option<Box<dyn Val + 'e>> {
-    Some(match name {
-        "kind" => text(event.kind.as_str()),
-        "dataset" => text(&event.dataset),
-        "event_id" => text(&event.event_id),
-        "entity" => text(&event.entity),
-        "event_time" => owned_text(&event.event_time),
-        "received_at" => owned_text(&tributary_model::time::millis(event.received_at)),
-        "location" => Box::new(Fields::Location(event.location.as_ref()?)),
-        "measures" => Box::new(Fields::Measures(&event.measures)),
-        "attributes" => Box::new(Fields::Attributes(&event.attributes)),
-        "tags" => {
-            Box::new(CelList::from(event.tags.iter().map(|tag| text(tag)).collect::<Vec<_>>()))
-        }
-        "window" => Box::new(Fields::Window(event.window.as_ref()?)),
-        _ => return None,
-    })
 }
 
 /// Returns an index as a field name.

@@ -1,4 +1,5 @@
 use crate::check::{Code, Fault, faults};
+use crate::expression::Expression;
 use crate::shipped;
 
 /// Returns the faults of an expression, checked on a stack as large as that of a main thread.
@@ -65,4 +66,33 @@ fn long_list_is_checked_once() {
     }
     let dead = format!("event.measures.severity in [{}, 3.0]", numbers.join(","));
     assert_eq!(faults_in_thread(dead).len(), 10, "a list reports no more");
+}
+
+#[test]
+fn macros_with_too_many_visits_are_rejected() {
+    let list = |length: usize| format!("[{}]", vec!["1"; length].join(","));
+    let nested = |depth: usize| {
+        (0..depth).fold("a0 == 'x'".to_owned(), |inner, level| {
+            format!("event.tags.exists(a{}, {inner})", depth - 1 - level)
+        })
+    };
+    let doubled = |times: usize| format!("'x' in ['x']{}", ".map(x, x + x)".repeat(times));
+    for (when, is_rejected) in [
+        (nested(2), false),
+        (nested(3), true),
+        (format!("{}.exists(a, {}.exists(b, a == b))", list(90), list(90)), false),
+        (format!("{}.exists(a, {}.exists(b, a == b))", list(110), list(110)), true),
+        (format!("event.tags.exists(t, size(t) in {})", list(200)), true),
+        ("event.tags.filter(t, t != 'x').map(t, size(t)).exists(n, n > 3)".to_owned(), false),
+        (doubled(4), false),
+        (doubled(10), true),
+    ] {
+        let faults = faults_in_thread(when.clone());
+        let codes: Vec<_> = faults.iter().map(|fault| fault.code).collect();
+        assert_eq!(codes.contains(&Code::TooLarge), is_rejected, "{when}: {faults:?}");
+        let compiled = Expression::compile("rule", &when);
+        assert_eq!(compiled.is_err(), is_rejected, "{when}");
+    }
+    let error = Expression::compile("rule", &nested(3)).unwrap_err().to_string();
+    assert_eq!(error, "rule: costs too much: macros visit more than 10000 list elements, at 1:1");
 }

@@ -5,11 +5,12 @@
 
 mod fields;
 mod json;
-mod unknown_variables;
 mod value;
 
+use std::cell::OnceCell;
 use std::sync::{Arc, LazyLock};
 
+use cel::common::ast::Expr;
 use cel::common::types::CelString;
 use cel::{Context, Env, ExecutionError, Program, Value, extensions};
 
@@ -17,6 +18,9 @@ use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
 
 use self::fields::Fields;
+use crate::check::{Code, bounds, source};
+use crate::predicate::{Failure, Predicate, translate};
+use crate::tree;
 
 /// Environment with the standard functions, built once per process.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -30,25 +34,31 @@ static TEXT_ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
 });
 
 /// Compiled expression over the variable `event`, or over `payload` and `row`.
+///
+/// A condition of comparisons between fields and literals is a predicate, evaluated on an event
+/// directly. CEL evaluates every other expression, and every expression over JSON.
 #[derive(Debug)]
 pub struct Expression {
     program: Program,
+    predicate: Option<Predicate>,
 }
 
 /// Variables for evaluating expressions, shared by all expressions over one event.
 pub struct Scope<'e> {
-    context: Context<'e, 'e>,
+    event: Option<&'e Event<'e>>,
+    /// Variables for CEL, made when an expression that is no predicate needs them.
+    context: OnceCell<Context<'e, 'e>>,
 }
 
 impl<'e> Scope<'e> {
     /// Creates the scope of one event.
     pub fn of(event: &'e Event<'e>) -> Self {
-        Self::with(Fields::Event(event))
+        Self { event: Some(event), context: OnceCell::new() }
     }
 
     /// Creates the scope of a JSON object, given as text, as `event`.
     pub fn of_json(object: &'e str) -> Self {
-        Self::with(Fields::Json(object))
+        Self { event: None, context: OnceCell::from(Self::with(Fields::Json(object))) }
     }
 
     /// Creates the scope of a row: its text as received, and the JSON object parsed from it, if it
@@ -59,13 +69,52 @@ impl<'e> Scope<'e> {
         if let Some(payload) = payload {
             context.add_variable_as_val("payload", Box::new(Fields::Json(payload)));
         }
-        Self { context }
+        Self { event: None, context: OnceCell::from(context) }
     }
 
-    fn with(event: Fields<'e>) -> Self {
+    fn with(event: Fields<'e>) -> Context<'e, 'e> {
         let mut context = Context::with_env(Arc::clone(&ENV));
         context.add_variable_as_val("event", Box::new(event));
-        Self { context }
+        context
+    }
+
+    fn context(&self) -> &Context<'e, 'e> {
+        self.context.get_or_init(|| match self.event {
+            Some(event) => Self::with(Fields::Event(event, "")),
+            None => Context::with_env(Arc::clone(&ENV)),
+        })
+    }
+}
+
+/// Reason to reject a text.
+#[derive(Debug)]
+pub(crate) struct Invalid {
+    pub(crate) code: Code,
+    pub(crate) offset: usize,
+    pub(crate) message: String,
+}
+
+fn parse(env: &Env, text: &str) -> Result<Program, Invalid> {
+    let too_large = |(offset, message)| Invalid { code: Code::TooLarge, offset, message };
+    if let Some(deep) = bounds::of_text(text) {
+        return Err(too_large(deep));
+    }
+    let program = env.compile(text).map_err(|errors| {
+        let first = errors.errors.first();
+        let (line, column) = first.map_or((1, 1), |first| first.pos);
+        let lines = text.split_inclusive('\n');
+        let before: usize =
+            lines.take(usize::try_from(line - 1).unwrap_or_default()).map(str::len).sum();
+        let offset = before + usize::try_from(column - 1).unwrap_or_default();
+        // The rest of the message lists every operator.
+        let message = first.and_then(|first| first.msg.lines().next()).unwrap_or_default();
+        let message = message.split(" expecting {").next().unwrap_or_default();
+        let message = format!("does not parse: {message}");
+        Invalid { code: Code::Unparsable, offset: offset.min(text.len()), message }
+    })?;
+    match bounds::of_tree(&program) {
+        Some(large) => Err(too_large(large)),
+        None => Ok(program),
     }
 }
 
@@ -74,10 +123,24 @@ impl Expression {
     ///
     /// # Errors
     ///
-    /// Returns an error with line and column if `text` does not parse, or if it names a variable
-    /// other than `event`.
+    /// Returns an error with line and column if `text` does not parse or is too large, or if it
+    /// names a variable other than `event`.
     pub fn compile(owner: &str, text: &str) -> Result<Self, ConfigError> {
-        Self::over(&ENV, &["event"], owner, text)
+        let mut expression = Self::over(&ENV, &["event"], owner, text)?;
+        (expression.predicate, _) = translate(&expression.program);
+        Ok(expression)
+    }
+
+    /// Returns true if the expression is a predicate, and false if CEL evaluates it.
+    #[must_use]
+    pub fn is_predicate(&self) -> bool {
+        self.predicate.is_some()
+    }
+
+    /// Leaves every evaluation to CEL, for comparisons between both ways.
+    #[must_use]
+    pub fn without_predicate(self) -> Self {
+        Self { predicate: None, ..self }
     }
 
     /// Compiles `text` as [`compile`](Self::compile) does, over the variables `payload` and `row`.
@@ -89,35 +152,29 @@ impl Expression {
         Self::over(&TEXT_ENV, &["payload", "row"], owner, text)
     }
 
-    /// Parses `text`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the byte offset and message of the first syntax error.
-    pub fn parse(text: &str) -> Result<Program, (usize, String)> {
-        ENV.compile(text).map_err(|errors| {
-            let Some(first) = errors.errors.first() else {
-                return (0, "does not parse".to_owned());
-            };
-            let (line, column) = first.pos;
-            let lines = text.split_inclusive('\n');
-            let before: usize =
-                lines.take(usize::try_from(line - 1).unwrap_or_default()).map(str::len).sum();
-            let offset = before + usize::try_from(column - 1).unwrap_or_default();
-            // The rest of the message lists every operator.
-            let message = first.msg.lines().next().unwrap_or_default();
-            let message = message.split(" expecting {").next().unwrap_or_default();
-            (offset.min(text.len()), format!("does not parse: {message}"))
-        })
+    /// Parses the `text` of an expression over `event`.
+    pub(crate) fn parse(text: &str) -> Result<Program, Invalid> {
+        parse(&ENV, text)
     }
 
     fn over(env: &Env, names: &[&str], owner: &str, text: &str) -> Result<Self, ConfigError> {
-        let program = env
-            .compile(text)
-            .map_err(|errors| ConfigError::new(owner, format!("does not parse: {errors}")))?;
-        let unknown_variables = unknown_variables::unknown_variables(program.expression(), names);
+        let program = parse(env, text).map_err(|Invalid { offset, message, .. }| {
+            let (line, column) = source::place(text, offset);
+            ConfigError::new(owner, format!("{message}, at {line}:{column}"))
+        })?;
+        let mut unknown_variables = Vec::new();
+        tree::visit(program.expression(), &mut Vec::new(), &mut |node, bound| match &node.expr {
+            Expr::Ident(name)
+                if !names.contains(&name.as_str())
+                    && !bound.contains(&name.as_str())
+                    && !unknown_variables.contains(&name.as_str()) =>
+            {
+                unknown_variables.push(name.as_str());
+            }
+            _ => {}
+        });
         if unknown_variables.is_empty() {
-            return Ok(Self { program });
+            return Ok(Self { program, predicate: None });
         }
         let (unknown_variables, known) = (unknown_variables.join(", "), names.join("` and `"));
         let is = if names.len() == 1 { "is" } else { "are" };
@@ -132,7 +189,7 @@ impl Expression {
     /// Returns an error if a field is missing, the evaluation fails, or JSON cannot represent the
     /// value.
     pub fn value(&self, scope: &Scope<'_>) -> Result<serde_json::Value, String> {
-        let value = self.program.execute(&scope.context).map_err(|error| error.to_string())?;
+        let value = self.program.execute(scope.context()).map_err(|error| error.to_string())?;
         value::json(&value)
     }
 
@@ -143,7 +200,15 @@ impl Expression {
     ///
     /// Returns an error if values cannot be compared or the result is no boolean.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, String> {
-        match self.program.execute(&scope.context) {
+        if let (Some(predicate), Some(event)) = (&self.predicate, scope.event) {
+            match predicate.holds(event, "") {
+                Ok(holds) => return Ok(holds),
+                Err(Failure::Missing) => return Ok(false),
+                // CEL reports the values of the mistake.
+                Err(Failure::Mistake) => {}
+            }
+        }
+        match self.program.execute(scope.context()) {
             Ok(Value::Bool(held)) => Ok(held),
             Ok(other) => Err(format!("is a {} and should be a bool", other.type_of())),
             Err(ExecutionError::NoSuchKey(_)) => Ok(false),
