@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use comfy_table::{CellAlignment, Table, presets};
-use tributary_config::{ALERTS, AlertsConfig, PipelineConfig};
+use tributary_config::Configuration;
 use tributary_model::event::Event;
 use tributary_rules::Rules;
 use tributary_rules::expression::{Expression, Scope};
@@ -47,8 +47,7 @@ struct Case<'e> {
 /// Panics if the shipped configuration or an example is invalid.
 #[must_use]
 pub fn compare() -> Vec<Cost> {
-    let config = AlertsConfig::from_toml(ALERTS).expect("the shipped rules");
-    let rules = PipelineConfig::default().rules(&config).expect("the shipped rules");
+    let rules = Configuration::shipped().and_then(|it| it.rules()).expect("the shipped rules");
     let texts = events();
     let events: Vec<_> = texts
         .iter()

@@ -20,6 +20,8 @@ use tributary_model::domain::Fields;
 use tributary_model::event::{Attributes, Event, Kind, Measures, Text};
 use tributary_model::id::Id;
 
+use tributary_rows::Dialect;
+
 use self::attribute::Attribute;
 use self::clock::{Clock, TimeReader};
 use self::location::LocationReader;
@@ -37,6 +39,7 @@ pub use self::compile::LookupFiles;
 pub struct Dataset {
     name: String,
     columns: Columns,
+    dialect: Dialect,
     unknown_columns: DriftPolicy,
     lookups: Lookups,
     time: TimeReader,
@@ -139,6 +142,12 @@ impl Dataset {
     #[must_use]
     pub fn partition_columns(&self) -> &[String] {
         &self.partition
+    }
+
+    /// Returns the dialect that the schema declares for files.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Returns every measure, attribute and tag of the events with its possible values. Rules are

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::{Dataset, Datasets, recognition};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::id::Id;
-use tributary_rows::{ErrorKind, Format, Limits, Next, ObjectReader, Position, Row, object_field};
+use tributary_rows::{
+    ErrorKind, Format, Limits, Next, ObjectReader, Position, Refusal, Row, object_field,
+};
 
 /// Name of an object in the raw records made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,10 @@ pub struct Feed {
     dataset: Option<Arc<Dataset>>,
     /// The columns of the partition key, in a CSV.
     partition_indices: Vec<usize>,
+    /// The header was read.
+    is_started: bool,
+    /// Reason why the first line is no header of a dataset.
+    refused: Option<Refused>,
 }
 
 /// The next thing in a feed.
@@ -95,11 +101,14 @@ impl Feed {
     /// Creates a feed of `dataset`, or if that is not known of the one that the header selects.
     #[must_use]
     pub fn new(datasets: &Datasets, dataset: Option<Arc<Dataset>>, limits: Limits) -> Self {
+        let dialect = dataset.as_ref().map(|dataset| dataset.dialect()).unwrap_or_default();
         Self {
-            reader: ObjectReader::new(limits),
+            reader: ObjectReader::new(limits).of_dialect(dialect),
             datasets: datasets.clone(),
             dataset,
             partition_indices: Vec::new(),
+            is_started: false,
+            refused: None,
         }
     }
 
@@ -137,38 +146,34 @@ impl Feed {
         self.reader.seek(position)
     }
 
+    /// Returns the number of lines before the header.
+    #[must_use]
+    pub fn preamble_lines(&self) -> usize {
+        self.reader.preamble_lines()
+    }
+
     /// Returns the dataset, once it is known.
     #[must_use]
     pub fn dataset(&self) -> Option<&Arc<Dataset>> {
         self.dataset.as_ref()
     }
 
-    /// The next step.
+    /// Returns the next step.
+    ///
+    /// Lines before the header of a CSV are skipped until one has the columns of a dataset. If none
+    /// has, the first line counts as the header.
     ///
     /// # Errors
     ///
     /// [`Refused`] when the rest of the object cannot be read, or is of no dataset.
     pub fn step(&mut self) -> Result<Step<'_>, Refused> {
-        let next = self.reader.next().map_err(|refusal| Refused {
-            position: refusal.position,
-            rejection: Rejection::row(code_of(refusal.kind), refusal.message),
-        })?;
+        if !self.is_started {
+            return self.start();
+        }
+        let next = self.reader.next().map_err(refused)?;
         Ok(match next {
-            Next::Header(header) => {
-                // Each line of JSON Lines has its own fields: the first tells, where nothing else does.
-                if header.format() == Format::Csv {
-                    let columns: Vec<_> = header.columns().iter().map(String::as_str).collect();
-                    let position = Position { offset: header.offset(), row: 1 };
-                    let named = self.dataset.as_ref();
-                    let dataset = recognition::of_columns(&self.datasets, named, &columns)
-                        .map_err(|rejection| Refused { position, rejection })?;
-                    let partition = dataset.partition_columns().iter();
-                    self.partition_indices =
-                        partition.filter_map(|column| index_of(&columns, column)).collect();
-                    self.dataset = Some(dataset);
-                }
-                Step::Started
-            }
+            // Returned once, by `start`.
+            Next::Header(_) => Step::Started,
             Next::Row(row) => {
                 let dataset = match &mut self.dataset {
                     Some(dataset) => dataset,
@@ -192,6 +197,55 @@ impl Feed {
             Next::End => Step::End,
         })
     }
+
+    /// Reads the header, and the lines before it.
+    fn start(&mut self) -> Result<Step<'static>, Refused> {
+        loop {
+            let found = match self.reader.next() {
+                Ok(Next::NeedInput) => return Ok(Step::NeedInput),
+                Ok(Next::Header(header)) if header.format() == Format::Csv => {
+                    let columns: Vec<_> = header.columns().iter().map(String::as_str).collect();
+                    let position = Position { offset: header.offset(), row: 1 };
+                    let named = self.dataset.as_ref();
+                    recognition::of_columns(&self.datasets, named, &columns)
+                        .map(|dataset| (partition_indices(&dataset, &columns), dataset))
+                        .map_err(|rejection| Refused { position, rejection })
+                }
+                // Each line of JSON has its own fields: the first one selects the dataset.
+                Ok(_) => {
+                    self.is_started = true;
+                    return Ok(Step::Started);
+                }
+                Err(refusal) => Err(refused(refusal)),
+            };
+            match found {
+                Ok((indices, dataset)) => {
+                    self.partition_indices = indices;
+                    self.dataset = Some(dataset);
+                    self.is_started = true;
+                    return Ok(Step::Started);
+                }
+                Err(refused) => {
+                    let first = self.refused.get_or_insert(refused);
+                    if !self.reader.skip_header() {
+                        return Err(first.clone());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the refusal of an object that cannot be read.
+fn refused(refusal: Refusal) -> Refused {
+    let rejection = Rejection::row(code_of(refusal.kind), refusal.message);
+    Refused { position: refusal.position, rejection }
+}
+
+/// Returns the indices of the dataset's partition columns in a header.
+fn partition_indices(dataset: &Dataset, columns: &[&str]) -> Vec<usize> {
+    let partition = dataset.partition_columns().iter();
+    partition.filter_map(|column| index_of(columns, column)).collect()
 }
 
 impl FeedRow<'_> {

@@ -28,6 +28,8 @@ pub(crate) struct SchemaSpec {
     pub interval: Option<Spanned<DurationSpec>>,
     #[serde(default)]
     pub unknown_columns: DriftPolicy,
+    #[serde(default)]
+    pub file: FileSpec,
     pub time: Spanned<TimeSpec>,
     pub location: Option<Spanned<LocationSpec>>,
     #[serde(default)]
@@ -47,6 +49,17 @@ pub(crate) struct SchemaSpec {
     _windows: Vec<Table>,
     #[serde(default, rename = "rules")]
     _rules: Vec<Table>,
+}
+
+/// `[file]`: dialect of the files, where it is not detected.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FileSpec {
+    pub delimiter: Option<Spanned<String>>,
+    pub escape: Option<Spanned<String>>,
+    pub encoding: Option<Spanned<String>>,
+    /// Decimal mark of all measures that state none.
+    pub decimal: DecimalMark,
 }
 
 /// Treatment of columns that the schema does not read.
@@ -122,7 +135,7 @@ pub(crate) struct MeasureSpec {
     pub range: Option<Spanned<[f64; 2]>>,
     pub plausible: Option<Spanned<[f64; 2]>>,
     pub clip: Option<f64>,
-    pub decimal: DecimalMark,
+    pub decimal: Option<DecimalMark>,
     pub missing: Vec<String>,
     pub required: bool,
 }

@@ -415,7 +415,10 @@ fn invalid_arguments_exit_2_with_one_line() {
         ),
         (&["quarantine", "replay", "--stack", "dev", "--set", "a"], "is not FIELD=CEL"),
         (&["quarantine", "replay", "--stack", "dev", "--set", "a=b"], "--set a: names b"),
-        (&["quarantine", "replay", "--stack", "dev", "--as", "rivers"], "is no dataset; there are accidents"),
+        (
+            &["quarantine", "replay", "--stack", "dev", "--as", "rivers"],
+            "is no dataset; there are accidents",
+        ),
         (
             &["quarantine", "replay", "--stack", "dev", "--mended", wrong.path()],
             "neither `payload` nor `row`",

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::Fields;
+use tributary_rows::{Dialect, Encoding};
 
 use super::attribute::Attribute;
 use super::location::{LocationColumns, LocationReader};
@@ -21,7 +22,9 @@ use super::tag::Tag;
 use super::{AnyOf, Dataset, IdPart, Template};
 use crate::lookup::Table;
 use crate::row::{Columns, MAX_COLUMNS};
-use crate::schema::{LocationSpec, LookupSpec, Map, Names, SchemaSpec, in_order};
+use crate::schema::{
+    DecimalMark, FileSpec, LocationSpec, LookupSpec, Map, Names, SchemaSpec, in_order,
+};
 use crate::value::{MISSING, Missing};
 
 /// Error at a byte range of the schema.
@@ -64,6 +67,7 @@ struct Compiler {
     missing: Vec<String>,
     /// The same for free texts, where only declared ones count.
     missing_texts: Vec<String>,
+    decimal: DecimalMark,
     lookups: Lookups,
     has_place_name: bool,
     fields: Fields,
@@ -83,6 +87,7 @@ impl Compiler {
             columns: Columns::default(),
             missing: spec.missing.clone().unwrap_or_else(defaults),
             missing_texts: spec.missing.clone().unwrap_or_default(),
+            decimal: spec.file.decimal,
             lookups: Lookups::default(),
             has_place_name: spec.location.as_ref().is_some_and(|it| !it.as_ref().from.0.is_empty()),
             fields: Fields::of_readings(name, [], [], []),
@@ -95,6 +100,7 @@ impl Compiler {
     }
 
     fn compile(mut self, spec: &SchemaSpec) -> Compiled<Dataset> {
+        let dialect = dialect(&spec.file)?;
         let time = self.time(&spec.time)?;
         let mut measures = Vec::new();
         for (name, measure) in in_order(&spec.measures) {
@@ -131,6 +137,7 @@ impl Compiler {
         Ok(Dataset {
             name: self.name,
             columns: self.columns,
+            dialect,
             unknown_columns: spec.unknown_columns,
             lookups: self.lookups,
             time,
@@ -402,6 +409,28 @@ impl Compiler {
         }
         (columns, distinct)
     }
+}
+
+/// Returns the declared dialect of files.
+fn dialect(spec: &FileSpec) -> Compiled<Dialect> {
+    let byte = |text: &Option<Spanned<String>>| match text {
+        None => Ok(None),
+        Some(text) => match text.get_ref().as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => Ok(Some(*byte)),
+            _ => fault(text.span(), format!("{:?} is not one ASCII character", text.get_ref())),
+        },
+    };
+    let encoding = match &spec.encoding {
+        None => None,
+        Some(label) => match Encoding::of_label(label.get_ref()) {
+            None => {
+                let message = format!("there is no encoding {:?}", label.get_ref());
+                return fault(label.span(), message);
+            }
+            encoding => encoding,
+        },
+    };
+    Ok(Dialect { delimiter: byte(&spec.delimiter)?, escape: byte(&spec.escape)?, encoding })
 }
 
 /// Returns `true` for a name of lower-case letters, digits and `_`, that begins with a letter.

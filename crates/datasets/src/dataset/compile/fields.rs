@@ -99,7 +99,7 @@ impl Compiler {
         };
         Ok(Number {
             source: self.source(&spec.from, &spec.missing, span, false)?,
-            decimal: spec.decimal,
+            decimal: spec.decimal.unwrap_or(self.decimal),
             is_integer: spec.number_type == NumberForm::Integer,
             unit,
             range: spec.range.as_ref().map(|range| *range.get_ref()),
