@@ -49,7 +49,7 @@ def windows(connection, spec):
     {"<m>_p50": (lowest, highest)}.
     """
     size = seconds(spec["size"])
-    hop = seconds(spec.get("hop", spec["size"]))
+    hop = seconds(spec.get("slide", spec["size"]))
     ns = "received_ns" if spec.get("time") == "received" else "event_ns"
     parts = ["entity" if name == "entity" else f"coalesce(attributes[{literal(name)}], 'unknown')" for name in spec["key"]]
     connection.execute(f"""

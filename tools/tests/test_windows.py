@@ -117,7 +117,7 @@ class Windows(unittest.TestCase):
     def test_overlapping_windows_share_readings(self):
         connection = windows_sql.events(self.outputs["telemetry"][0])
         spec = windows_sql.specs()["telemetry-1m"]
-        once, twice = (sum(it["count"] for it in windows_sql.windows(connection, spec | {"hop": hop}).values()) for hop in ("60s", "30s"))
+        once, twice = (sum(it["count"] for it in windows_sql.windows(connection, spec | {"slide": hop}).values()) for hop in ("60s", "30s"))
         self.assertEqual(twice, 2 * once)
 
 

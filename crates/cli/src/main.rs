@@ -1,6 +1,7 @@
 //! The `tributary` command.
 
 mod books;
+mod config;
 mod configuration;
 mod lines;
 mod offline;
@@ -55,6 +56,8 @@ enum Verb {
     Books(books::Arguments),
     /// Checks alert rules, runs their examples, and backtests them on a file
     Rules(rules::Arguments),
+    /// Checks a configuration as a whole
+    Config(config::Arguments),
     /// Redrives what Lambda, Firehose and SQS set aside; a dry run unless --yes
     Redrive(redrive::Arguments),
 }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Verb::Quarantine(arguments) => quarantine::run(&arguments),
         Verb::Books(arguments) => books::run(&arguments),
         Verb::Rules(arguments) => rules::run(&arguments),
+        Verb::Config(arguments) => config::run(&arguments),
         Verb::Redrive(arguments) => redrive::run(&arguments),
     };
     match result {

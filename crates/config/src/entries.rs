@@ -7,6 +7,7 @@ use toml::{Spanned, Table, Value};
 use tributary_model::config_error::ConfigError;
 use tributary_rules::AlertsConfig;
 
+use crate::validate::renamed_key;
 use crate::{PipelineConfig, parse};
 
 /// The entries of a dataset's file that are not its schema.
@@ -34,6 +35,9 @@ pub(crate) fn add(
     alerts: &mut AlertsConfig,
 ) -> Result<(), ConfigError> {
     let file = format!("datasets/{name}.toml");
+    if let Some(error) = renamed_key(&file, text) {
+        return Err(error);
+    }
     let entries: Entries = parse(&file, text)?;
     let own = Own { name, file: &file, text };
     pipeline.filters.extend(own.all(entries.filters)?);

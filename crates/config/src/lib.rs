@@ -4,6 +4,8 @@
 
 mod bundle;
 mod entries;
+mod place;
+mod validate;
 
 use serde::Deserialize;
 
@@ -19,6 +21,7 @@ use tributary_windows::fields::WindowFields;
 use tributary_windows::{Spec, WindowSpec};
 
 pub use self::bundle::Bundle;
+pub use self::validate::validate;
 
 /// Text of `config/alerts.toml`.
 pub const ALERTS: &str = include_str!("../../../config/alerts.toml");
@@ -83,6 +86,9 @@ impl Configuration {
     ///
     /// Names file, line and column.
     pub fn load(bundle: &Bundle) -> Result<Self, ConfigError> {
+        if let Some(error) = validate::renamed_key(PIPELINE_FILE, bundle.text(PIPELINE_FILE)) {
+            return Err(error);
+        }
         let mut pipeline: PipelineConfig = parse(PIPELINE_FILE, bundle.text(PIPELINE_FILE))?;
         let mut alerts: AlertsConfig = parse(ALERTS_FILE, bundle.text(ALERTS_FILE))?;
         let schemas = bundle.folder("datasets", "toml");

@@ -120,3 +120,173 @@ fn fixture_windows_match_declared_fields() {
         }
     }
 }
+
+/// Additions to a file of the shipped configuration, each with its error.
+const WRONG: &[(&str, &str, &str)] = &[
+    (
+        "pipeline.toml",
+        "[[filters]]\nid = \"f\"\ndataset = \"flood\"\ndrop_when = \"event.measures.water_level_n > 1.0\"\n",
+        "pipeline.toml:4:29: flood has no measures.water_level_n; water_level_m?",
+    ),
+    (
+        "pipeline.toml",
+        "[[filters]]\nid = \"f\"\ndataset = \"flod\"\ndrop_when = \"true\"\n",
+        "pipeline.toml:3:11: dataset \"flod\" is none of accidents, covid, flood, telemetry",
+    ),
+    (
+        "pipeline.toml",
+        "[[filters]]\nid = \"f\"\ndataset = \"flood\"\ndrop_wen = \"true\"\n",
+        "pipeline.toml:4:1: unknown field `drop_wen`",
+    ),
+    (
+        "pipeline.toml",
+        "[ranges.flood]\nwater_level_n = [0, 1]\n",
+        "ranges.flood.water_level_n: there is no measure",
+    ),
+    ("pipeline.toml", "[ranges.flod]\nx = [0, 1]\n", "ranges: dataset \"flod\" is none of"),
+    (
+        "pipeline.toml",
+        "[[metrics]]\nname = \"m\"\ndataset = \"flood\"\nmeasure = \"water_level\"\ndimensions = []\n",
+        "pipeline.toml:4:11: measure \"water_level\" is none of water_level_m",
+    ),
+    (
+        "pipeline.toml",
+        "[[metrics]]\nname = \"m\"\ndataset = \"flood\"\ndimensions = [\"dataset\", \"stag\"]\n",
+        "pipeline.toml:4:26: dimensions \"stag\" is none of location, sensor_id, stage, dataset, kind, entity",
+    ),
+    (
+        "pipeline.toml",
+        "[[metrics]]\nname = \"m\"\ndataset = \"accidents\"\ndimensions = [\"temperature_c\"]\n",
+        "pipeline.toml:4:15: dimensions",
+    ),
+    (
+        "pipeline.toml",
+        "[[windows]]\nid = \"w\"\ndataset = \"flood\"\nkey = [\"entiti\"]\nsize = \"1m\"\nallowed_lateness = \"1m\"\nretention = \"1h\"\nmeasures = []\n",
+        "pipeline.toml:4:8: key \"entiti\" is none of",
+    ),
+    (
+        "pipeline.toml",
+        "[[windows]]\nid = \"w\"\ndataset = \"flood\"\nkey = [\"entity\"]\nsize = \"1m\"\nallowed_lateness = \"1m\"\nretention = \"1h\"\nmeasures = [\"level\"]\n",
+        "pipeline.toml:8:13: measures \"level\" is none of water_level_m",
+    ),
+    (
+        "pipeline.toml",
+        "[[windows]]\nid = \"w\"\ndataset = \"flood\"\nkey = [\"entity\"]\nsize = \"1m\"\nallowed_lateness = \"1m\"\nretention = \"1h\"\nmeasures = []\ncount_by = [\"stagee\"]\n",
+        "pipeline.toml:9:13: count_by \"stagee\" is none of",
+    ),
+    (
+        "pipeline.toml",
+        "[[windows]]\nid = \"w\"\ndataset = \"flood\"\nkey = [\"entity\"]\nsize = \"1m\"\nlateness = \"1m\"\nretention = \"1h\"\nmeasures = []\n",
+        "pipeline.toml:6:1: `lateness` is called `allowed_lateness`",
+    ),
+    (
+        "pipeline.toml",
+        "[[windows]]\nid = \"w\"\ndataset = \"flood\"\nkey = [\"entity\"]\nsiz = \"1m\"\n",
+        "pipeline.toml:5:1: unknown field `siz`",
+    ),
+    (
+        "alerts.toml",
+        "[[rules]]\nid = \"r\"\ndataset = \"flood\"\nseverity = \"info\"\nwhen = \"event.measures.level > 1.0\"\ntitle = \"t\"\nkey = \"{entity}\"\ncooldown = \"1h\"\n",
+        "alerts.toml:5:24: rule r: flood has no measures.level",
+    ),
+    (
+        "alerts.toml",
+        "[[rules]]\nid = \"r\"\ndataset = \"flood\"\nseverity = \"info\"\nwhen = \"event.measures.water_level_m > 1.0\"\ntitle = \"{measures.level}\"\nkey = \"{entity}\"\ncooldown = \"1h\"\n",
+        "alerts.toml:6:11: rule r: flood has no measures.level",
+    ),
+    (
+        "alerts.toml",
+        "[[rules]]\nid = \"r\"\ndataset = \"flood\"\nwindow = \"flood-15\"\nseverity = \"info\"\nwhen = \"true\"\ntitle = \"t\"\nkey = \"{entity}\"\ncooldown = \"1h\"\n",
+        "alerts.toml:4:10: rule r: \"flood-15\" is no window of flood",
+    ),
+    (
+        "datasets/flood.toml",
+        "[[metrics]]\nname = \"m\"\nmeasure = \"level\"\ndimensions = []\n",
+        "measure \"level\" is none of water_level_m",
+    ),
+    (
+        "datasets/flood.toml",
+        "[[metrics]]\nname = \"m\"\ndataset = \"flood\"\ndimensions = []\n",
+        "`dataset` is the dataset of the file",
+    ),
+    (
+        "datasets/flood.toml",
+        "[[windows]]\nid = \"w\"\nkeep = \"1m\"\n",
+        "`keep` is called `retention`",
+    ),
+    (
+        "datasets/flood.toml",
+        "[[rules]]\nid = \"r\"\nseverity = \"info\"\nwhen = \"event.measures.level > 1.0\"\ntitle = \"t\"\nkey = \"{entity}\"\ncooldown = \"1h\"\n",
+        "rule r: flood has no measures.level",
+    ),
+];
+
+#[test]
+fn misspelt_name_is_refused_with_its_place() {
+    let mut wrong = Vec::new();
+    for (path, text, expected) in WRONG {
+        let shipped = Bundle::shipped();
+        let old = shipped.text(path).to_owned();
+        let is_dataset = path.starts_with("datasets/");
+        let text = if is_dataset { format!("{old}\n{text}") } else { (*text).to_owned() };
+        let errors = validate(&shipped.with(path, &text).with("datasets/unused.toml", UNUSED));
+        let found = errors.first().map_or("valid".to_owned(), ToString::to_string);
+        let is_right = if is_dataset {
+            found.contains(expected) && found.starts_with(path)
+        } else {
+            found.starts_with(expected)
+        };
+        if !is_right {
+            wrong.push(format!("{expected}\n{found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// A schema beside the shipped ones, with entries of its own.
+const UNUSED: &str = r#"
+entity = "{garage}"
+event_id = ["entity", "time"]
+partition = "garage"
+[time]
+from = "at"
+[measures]
+free = { from = "free", type = "integer", range = [0, 1e5] }
+[attributes]
+garage = { from = "garage", required = true }
+[[metrics]]
+name = "free"
+measure = "free"
+dimensions = ["garage"]
+[[windows]]
+id = "free-1h"
+key = ["entity"]
+size = "1h"
+allowed_lateness = "1h"
+retention = "24h"
+measures = ["free"]
+[[rules]]
+id = "garage-full"
+severity = "info"
+when = "event.measures.free == 0"
+title = "{entity} is full"
+key = "{entity}"
+cooldown = "1h"
+"#;
+
+#[test]
+fn shipped_configuration_is_valid() {
+    assert_eq!(validate(&Bundle::shipped()), []);
+}
+
+#[test]
+fn entries_of_a_dataset_stand_in_its_file() {
+    let bundle = Bundle::shipped().with("datasets/garages.toml", UNUSED);
+    assert_eq!(validate(&bundle), []);
+
+    let configuration = Configuration::load(&bundle).unwrap();
+    let of = |dataset: &str| dataset == "garages";
+    assert!(configuration.metrics().unwrap().iter().any(|metric| of(&metric.dataset)));
+    assert!(configuration.window_specs().unwrap().iter().any(|spec| of(&spec.dataset)));
+    assert!(configuration.rules().unwrap().iter().any(|rule| of(&rule.spec.dataset)));
+}

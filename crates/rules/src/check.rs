@@ -15,6 +15,7 @@ use cel::IdedExpr;
 use cel::common::ast::{Expr, LiteralValue, operators};
 
 use self::source::Source;
+pub use self::source::written_at;
 use super::template;
 use super::{AlertsConfig, RuleSpec, Rules};
 use crate::expression::{Expression, Invalid};
@@ -168,6 +169,38 @@ pub fn check(text: &str, schemas: &Schemas, windows: &WindowFields) -> Checked {
     let mut checked = check.checked;
     checked.findings.sort_by_key(|finding| (finding.line, finding.column));
     checked
+}
+
+/// Checks the rules in the file of a dataset, which do not state their dataset.
+#[must_use]
+pub fn check_own(text: &str, dataset: &str, schemas: &Schemas, windows: &WindowFields) -> Checked {
+    let source = Source::new(text);
+    let mut check = Check { source: &source, schemas, windows, checked: Checked::default() };
+    let mut config = AlertsConfig::default();
+    for (index, rule) in source.tables().enumerate() {
+        match RuleSpec::of_dataset(rule, dataset) {
+            Ok(rule) => config.rules.push(rule),
+            Err(message) => {
+                let offset = check.source.key(index, "id");
+                let message = message.lines().next().unwrap_or_default().to_owned();
+                check.report(source.id(index), Code::Unreadable, offset, message);
+                return check.checked;
+            }
+        }
+    }
+    if !config.rules.is_empty() {
+        check.all(&config);
+    }
+    let mut checked = check.checked;
+    checked.findings.sort_by_key(|finding| (finding.line, finding.column));
+    checked
+}
+
+/// Returns the errors of a condition over events with `fields`, each with its byte in the text.
+#[must_use]
+pub fn condition_errors(fields: &Fields, condition: &str) -> Vec<(usize, String)> {
+    let errors = faults(fields, condition).into_iter().filter(|it| it.level == Level::Error);
+    errors.filter(|it| it.code != Code::Dead).map(|it| (it.offset, it.message)).collect()
 }
 
 struct Check<'c> {

@@ -85,6 +85,18 @@ fn is_name(id: &str) -> bool {
 }
 
 impl RuleSpec {
+    /// Reads a rule in the file of its dataset, which it does not state.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the table has another shape, or states a dataset.
+    pub fn of_dataset(mut rule: toml::Table, dataset: &str) -> Result<Self, String> {
+        if rule.insert("dataset".to_owned(), dataset.into()).is_some() {
+            return Err("`dataset` is the dataset of the file, and not stated again".to_owned());
+        }
+        rule.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
     /// Returns the hash of the condition, which excludes title, key and severity.
     #[must_use]
     pub(crate) fn definition(&self) -> Id {

@@ -43,7 +43,7 @@ pub struct WindowSpec {
     pub size: DurationSpec,
     /// Distance between the starts of consecutive windows in whole seconds. Equals the size for
     /// tumbling windows.
-    #[serde(default, rename = "hop")]
+    #[serde(default)]
     pub slide: Option<DurationSpec>,
     /// Time of an event that assigns it to windows.
     #[serde(default)]
@@ -53,13 +53,11 @@ pub struct WindowSpec {
     pub delay: DurationSpec,
     /// Allowed lateness: until the watermark is this far past the delay, a late event makes a
     /// revision.
-    #[serde(rename = "lateness")]
     pub allowed_lateness: DurationSpec,
     /// Idle timeout: a shard without records for this long no longer holds back the watermark.
-    #[serde(default = "two_minutes", rename = "idle")]
+    #[serde(default = "two_minutes")]
     pub idle_timeout: DurationSpec,
     /// Retention of a closed window in the store.
-    #[serde(rename = "keep")]
     pub retention: DurationSpec,
     /// Measures to aggregate.
     pub measures: Vec<String>,
@@ -114,7 +112,7 @@ pub struct Spec {
     /// The spec as written.
     pub written: WindowSpec,
     /// Distance between the starts of consecutive windows in whole seconds: the size if the spec
-    /// has no `hop`.
+    /// has no `slide`.
     pub slide: SignedDuration,
     /// Anomaly detector, if the spec has one.
     pub detector: Option<Detector>,
@@ -201,13 +199,13 @@ impl Spec {
         } else if schemas.get(&spec.dataset).is_none() {
             Some(format!("dataset {:?} is none of {}", spec.dataset, schemas.names()))
         } else if size.as_secs() == 0 || slide.as_secs() == 0 || slide > size {
-            Some("size and hop are at least 1s, and hop is no longer than size".to_owned())
+            Some("size and slide are at least 1s, and slide is no longer than size".to_owned())
         } else if size.subsec_nanos() != 0 || slide.subsec_nanos() != 0 {
-            Some("size and hop are whole seconds".to_owned())
+            Some("size and slide are whole seconds".to_owned())
         } else if is_long(size) || settings.iter().any(|length| is_long(length.0)) {
             Some("a length of time is more than a hundred years".to_owned())
         } else if spec.idle_timeout.0 < SignedDuration::from_secs(1) {
-            Some("idle is less than 1s: every shard would be idle".to_owned())
+            Some("idle_timeout is less than 1s: every shard would be idle".to_owned())
         } else if spec.distinct > MAX_DISTINCT {
             Some(format!(
                 "distinct is more than {MAX_DISTINCT}, which an item of the store cannot hold"
@@ -217,7 +215,10 @@ impl Spec {
         } else if spec.key.is_empty() {
             Some("key is empty: expected entity or attributes".to_owned())
         } else if spec.retention < spec.allowed_lateness {
-            Some("keep is shorter than lateness: a late event would start a new window".to_owned())
+            Some(
+                "retention is shorter than allowed_lateness: a late event would start a new window"
+                    .to_owned(),
+            )
         } else if !spec.quantiles.iter().all(|it| (0.0..=1.0).contains(it)) {
             Some("quantiles are from 0 to 1".to_owned())
         } else {

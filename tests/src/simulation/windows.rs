@@ -23,9 +23,9 @@ id = "overlapping"
 dataset = "telemetry"
 key = ["entity", "status"]
 size = "2m"
-hop = "30s"
-lateness = "1m"
-keep = "24h"
+slide = "30s"
+allowed_lateness = "1m"
+retention = "24h"
 measures = ["temperature_c", "humidity_pct"]
 count_by = ["status"]
 "#;

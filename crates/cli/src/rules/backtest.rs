@@ -18,6 +18,7 @@ use tributary_pipeline::transform::{Outcome, Transformer};
 use tributary_rules::evaluator::{Firing, RuleEvaluator};
 use tributary_rules::{Rules, Severity};
 
+use super::{Chosen, check};
 use crate::configuration::{ConfigArguments, named};
 use crate::offline::Windows;
 use crate::output::print_line;
@@ -117,22 +118,23 @@ struct Backtest<'r> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (rules_file, text) = super::read(arguments.rules.as_deref(), &arguments.configuration)?;
-    let pipeline = arguments.configuration.load()?;
-    let Some(rules) = super::usable(&pipeline, &rules_file, &text, arguments.format)? else {
+    let chosen = super::choose(arguments.rules.as_deref(), &arguments.configuration)?;
+    let Chosen { configuration: pipeline, name: rules_file, rules: Some(rules), .. } = &chosen
+    else {
+        check::report(&chosen, arguments.format)?;
         return Ok(ExitCode::FAILURE);
     };
     let datasets = &pipeline.datasets;
     let dataset = arguments.dataset.as_deref().map(|name| named(datasets, name)).transpose()?;
     let mut specs = pipeline.window_specs()?;
-    let evaluator = RuleEvaluator::new(&rules, &specs);
+    let evaluator = RuleEvaluator::new(rules, &specs);
     specs.retain(|spec| rules.iter().any(|rule| rule.spec.window.as_ref() == Some(&spec.id)));
     let mut backtest = Backtest {
         windows: Windows::of(specs),
         read: BTreeSet::new(),
         given: Vec::new(),
         evaluator,
-        rule_counts: RuleCounts::new(&rules),
+        rule_counts: RuleCounts::new(rules),
         seen: Seen::default(),
         span: None,
         last_received: None,
@@ -159,8 +161,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
 
-    let summary =
-        Summary { file: &name, rules_file: &rules_file, seen: &seen, rules: &rule_counts };
+    let summary = Summary { file: &name, rules_file, seen: &seen, rules: &rule_counts };
     print_line(&arguments.format.text(&summary, || summary.table())?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use tributary_rules::check::{Checked, Finding, Level};
+use tributary_rules::check::{Finding, Level};
 use tributary_rules::examples::Expectation;
 
-use super::EXAMPLES;
+use super::{Chosen, EXAMPLES};
 use crate::configuration::ConfigArguments;
 use crate::output::print_line;
 use crate::summary::Format;
@@ -40,27 +40,37 @@ struct Summary<'a> {
     rules: usize,
     errors: usize,
     warnings: usize,
-    findings: &'a [Finding],
+    findings: Vec<Found<'a>>,
+}
+
+/// Finding with its file.
+#[derive(Serialize)]
+struct Found<'a> {
+    file: &'a str,
+    #[serde(flatten)]
+    finding: &'a Finding,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (name, text) = super::read(arguments.file.as_deref(), &arguments.configuration)?;
-    let mut checked = arguments.configuration.load()?.check_rules(&text);
+    let mut chosen = super::choose(arguments.file.as_deref(), &arguments.configuration)?;
     let folder = arguments.examples.as_deref().unwrap_or(Path::new(EXAMPLES));
     let has_examples = folder.is_dir();
     if has_examples {
-        let counted =
-            checked.rules.iter().map(|(rule, ..)| Ok((rule.clone(), count(folder, rule)?)));
-        let counts: HashMap<_, _> = counted.collect::<Result<_>>()?;
-        checked.require_examples(|rule| counts.get(rule).copied().unwrap_or_default());
+        for (_, checked) in &mut chosen.checked {
+            let counted =
+                checked.rules.iter().map(|(rule, ..)| Ok((rule.clone(), count(folder, rule)?)));
+            let counts: HashMap<_, _> = counted.collect::<Result<_>>()?;
+            checked.require_examples(|rule| counts.get(rule).copied().unwrap_or_default());
+        }
     } else if arguments.examples.is_some() {
         bail!("{} is no folder", folder.display());
     }
-    report(&name, &checked, arguments.format)?;
+    report(&chosen, arguments.format)?;
     if !has_examples && arguments.format == Format::Table {
         print_line(&format!(" no {EXAMPLES} here: examples were not asked for"))?;
     }
-    Ok(if checked.is_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_usable = chosen.checked.iter().all(|(_, checked)| checked.is_usable());
+    Ok(if is_usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Counts the examples in which a rule fires, and those in which it does not.
@@ -73,12 +83,20 @@ fn count(folder: &Path, rule: &str) -> Result<(usize, usize)> {
 }
 
 /// Prints the findings of a check.
-pub(super) fn report(name: &str, checked: &Checked, format: Format) -> Result<()> {
-    let errors = checked.errors().count();
-    let warnings = checked.findings.len() - errors;
-    let rules = checked.rules.len();
-    let findings = &checked.findings;
-    let summary = Summary { file: name, rules, errors, warnings, findings };
+pub(super) fn report(chosen: &Chosen, format: Format) -> Result<()> {
+    let checked = || chosen.checked.iter();
+    let errors = checked().map(|(_, checked)| checked.errors().count()).sum();
+    let findings = checked().flat_map(|(file, checked)| {
+        checked.findings.iter().map(move |finding| Found { file, finding })
+    });
+    let findings: Vec<_> = findings.collect();
+    let summary = Summary {
+        file: &chosen.name,
+        rules: checked().map(|(_, checked)| checked.rules.len()).sum(),
+        errors,
+        warnings: findings.len() - errors,
+        findings,
+    };
     print_line(&format.text(&summary, || summary.table())?)?;
     Ok(())
 }
@@ -87,13 +105,13 @@ impl Summary<'_> {
     fn table(&self) -> String {
         let name = self.file;
         let mut table = plain();
-        for finding in self.findings {
-            let place = format!("{name}:{}:{}", finding.line, finding.column);
+        for Found { file, finding } in &self.findings {
+            let place = format!("{file}:{}:{}", finding.line, finding.column);
             let level = if finding.level == Level::Error { "error" } else { "warning" };
             let rule = finding.rule.as_deref().unwrap_or("-");
             table.add_row([&place, level, rule, &finding.message]);
         }
-        let lines = match self.findings {
+        let lines = match self.findings.as_slice() {
             [] => String::new(),
             _ => format!("{}\n\n", table.trim_fmt()),
         };

@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use tributary_config::{ALERTS_FILE, AlertsConfig, Configuration};
 use tributary_rules::Rules;
+use tributary_rules::check::Checked;
 
 use crate::configuration::ConfigArguments;
-use crate::summary::Format;
 
 /// Default folder of the examples, relative to the working directory.
 const EXAMPLES: &str = "fixtures/rules/shipped";
@@ -44,30 +44,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-/// Reads a file of rules and returns its name and text; without a file, those of the configuration.
-fn read(file: Option<&Path>, configuration: &ConfigArguments) -> Result<(String, String)> {
-    let Some(file) = file else {
-        let text = configuration.bundle()?.text(ALERTS_FILE).to_owned();
-        return Ok((configuration.path_of(ALERTS_FILE), text));
-    };
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).with_context(|| format!("{name} cannot be read"))?;
-    Ok((name, text))
+/// Rules to work on: those of a file, or all of the configuration.
+struct Chosen {
+    configuration: Configuration,
+    /// Name for messages.
+    name: String,
+    /// Result of the check of each file with rules, by its name.
+    checked: Vec<(String, Checked)>,
+    /// The rules, unless one is wrong.
+    rules: Option<Rules>,
 }
 
-/// Compiles the rules of a file. If any is wrong, prints the findings and returns `None`.
-fn usable(
-    configuration: &Configuration,
-    name: &str,
-    text: &str,
-    format: Format,
-) -> Result<Option<Rules>> {
-    let checked = configuration.check_rules(text);
-    if !checked.is_usable() {
-        check::report(name, &checked, format)?;
-        return Ok(None);
-    }
-    Ok(Some(configuration.rules_of(&AlertsConfig::from_toml(text)?)?))
+/// Reads and checks the rules of `file`; without a file, all rules of the configuration.
+fn choose(file: Option<&Path>, arguments: &ConfigArguments) -> Result<Chosen> {
+    let configuration = arguments.load()?;
+    let (name, checked, alerts) = match file {
+        None => {
+            let checked = configuration.checked_rules(&arguments.bundle()?);
+            let named = checked.into_iter().map(|(file, it)| (arguments.path_of(&file), it));
+            (arguments.path_of(ALERTS_FILE), named.collect(), configuration.alerts.clone())
+        }
+        Some(file) => {
+            let name = file.display().to_string();
+            let text = std::fs::read_to_string(file);
+            let text = text.with_context(|| format!("{name} cannot be read"))?;
+            let checked = vec![(name.clone(), configuration.check_rules(&text))];
+            (name, checked, AlertsConfig::from_toml(&text).unwrap_or_default())
+        }
+    };
+    let is_usable = checked.iter().all(|(_, checked): &(String, Checked)| checked.is_usable());
+    let rules = is_usable.then(|| configuration.rules_of(&alerts)).transpose()?;
+    Ok(Chosen { configuration, name, checked, rules })
 }
 
 /// Lists the example files of a rule, sorted; empty if the rule has no folder.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tributary_rules::Rules;
 use tributary_rules::examples::{Examples, Expectation};
 
-use super::EXAMPLES;
+use super::{Chosen, EXAMPLES, check};
 use crate::configuration::ConfigArguments;
 use crate::output::print_line;
 use crate::summary::Format;
@@ -59,21 +59,21 @@ struct Summary<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (name, text) = super::read(arguments.file.as_deref(), &arguments.configuration)?;
-    let pipeline = arguments.configuration.load()?;
-    let Some(rules) = super::usable(&pipeline, &name, &text, arguments.format)? else {
+    let chosen = super::choose(arguments.file.as_deref(), &arguments.configuration)?;
+    let Chosen { configuration, name, rules: Some(rules), .. } = &chosen else {
+        check::report(&chosen, arguments.format)?;
         return Ok(ExitCode::FAILURE);
     };
-    let (schemas, windows) = (pipeline.schemas(), pipeline.window_fields());
-    let specs = pipeline.window_specs()?;
+    let (schemas, windows) = (configuration.schemas(), configuration.window_fields());
+    let specs = configuration.window_specs()?;
     let examples = Examples::new(&schemas, &windows, &specs);
     let mut all = Vec::new();
     for rule in rules.iter() {
-        all.push(tested(&arguments.examples, &examples, &rules, &rule.spec.id)?);
+        all.push(tested(&arguments.examples, &examples, rules, &rule.spec.id)?);
     }
     let passed = all.iter().all(|tested| tested.passed);
-    let summary = Summary { file: &name, passed, rules: &all };
-    print_line(&arguments.format.text(&summary, || table(&name, &all))?)?;
+    let summary = Summary { file: name, passed, rules: &all };
+    print_line(&arguments.format.text(&summary, || table(name, &all))?)?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

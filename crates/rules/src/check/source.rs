@@ -27,6 +27,14 @@ impl<'t> Source<'t> {
         Self { text, rules: file.rules }
     }
 
+    /// Iterates over the rules as tables.
+    pub(super) fn tables(&self) -> impl Iterator<Item = toml::Table> {
+        self.rules.iter().map(|rule| {
+            let fields = rule.get_ref().iter();
+            fields.map(|(key, value)| (key.get_ref().clone(), value.get_ref().clone())).collect()
+        })
+    }
+
     /// Returns the id of a rule.
     pub(super) fn id(&self, rule: usize) -> Option<String> {
         Some(self.rules.get(rule)?.get_ref().get("id")?.get_ref().as_str()?.to_owned())
@@ -79,7 +87,8 @@ pub(crate) fn place(text: &str, offset: usize) -> (usize, usize) {
 /// its value is written.
 ///
 /// The forms: <https://toml.io/en/v1.1.0#string>.
-fn written_at(written: &str, offset: usize) -> usize {
+#[must_use]
+pub fn written_at(written: &str, offset: usize) -> usize {
     let (quotes, is_basic) = match written.as_bytes() {
         [b'"', b'"', b'"', ..] => (3, true),
         [b'\'', b'\'', b'\'', ..] => (3, false),

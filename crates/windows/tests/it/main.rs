@@ -25,7 +25,7 @@ fn noon() -> Timestamp {
 
 fn text(more: &str) -> String {
     format!(
-        "[[windows]]\nid = \"w\"\ndataset = \"telemetry\"\nlateness = \"10m\"\nkeep = \"1h\"\n\
+        "[[windows]]\nid = \"w\"\ndataset = \"telemetry\"\nallowed_lateness = \"10m\"\nretention = \"1h\"\n\
          key = [\"entity\"]\nmeasures = [\"temperature_c\"]\n{more}"
     )
 }
@@ -73,12 +73,12 @@ fn invalid_spec_is_rejected_with_reason() {
 
     assert!(refused("size = \"0s\"").contains("at least 1s"));
     assert!(refused("size = \"1500ms\"").contains("whole seconds"));
-    assert!(refused("size = \"1m\"\nhop = \"2m\"").contains("no longer than size"));
-    assert!(refused("size = \"1h\"\nhop = \"1s\"").contains("more than 60 windows"));
+    assert!(refused("size = \"1m\"\nslide = \"2m\"").contains("no longer than size"));
+    assert!(refused("size = \"1h\"\nslide = \"1s\"").contains("more than 60 windows"));
     assert!(refused("size = \"1m\"\nquantiles = [1.5]").contains("from 0 to 1"));
     assert!(refused("size = \"1m\"\nrate = [\"x\"]").contains("none of the measures"));
     assert!(refused("size = \"1 sheep\"").contains("no length of time"));
-    assert!(refused("size = \"1m\"\nidle = \"0s\"").contains("every shard would be idle"));
+    assert!(refused("size = \"1m\"\nidle_timeout = \"0s\"").contains("every shard would be idle"));
     assert!(refused("size = \"1m\"\ndistinct = 30000").contains("distinct is more than 25000"));
     let long = refused("size = \"9000000000000000000s\"");
     assert!(long.contains("more than a hundred years"), "{long}");
@@ -153,7 +153,7 @@ fn tumbling_and_sliding_windows_contain_time() {
     let starts = |spec: &Spec, time| {
         spec.windows_of(at(time)).map(|span| span.start.to_string()).collect::<Vec<_>>()
     };
-    let hopping = spec("size = \"1m\"\nhop = \"20s\"").unwrap();
+    let hopping = spec("size = \"1m\"\nslide = \"20s\"").unwrap();
 
     assert_eq!(starts(&tumbling(), "2026-11-20T12:00:59.999Z"), ["2026-11-20T12:00:00Z"]);
     assert_eq!(starts(&tumbling(), "2026-11-20T12:01:00Z"), ["2026-11-20T12:01:00Z"]);

@@ -1,0 +1,87 @@
+//! `tributary config`: the configuration as a whole.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde::Serialize;
+use tributary_config::{Configuration, validate};
+
+use crate::configuration::ConfigArguments;
+use crate::output::print_line;
+use crate::summary::Format;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Checks every file: schemas, lookups, filters, ranges, metrics, windows and rules
+    Check(Check),
+}
+
+#[derive(clap::Args)]
+struct Check {
+    #[command(flatten)]
+    configuration: ConfigArguments,
+
+    /// Format of the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Result of a check.
+#[derive(Serialize)]
+struct Summary {
+    /// Hash of all files.
+    version: String,
+    datasets: Vec<String>,
+    metrics: usize,
+    windows: usize,
+    rules: usize,
+    /// Errors, each with file, line and column.
+    errors: Vec<String>,
+}
+
+/// Runs the subcommand. Exit codes: 0 if the configuration is valid, 1 if not, 2 for read errors.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Verb::Check(arguments) = &arguments.verb;
+    let bundle = arguments.configuration.bundle()?;
+    let errors = validate(&bundle).iter().map(ToString::to_string).collect();
+    let loaded = Configuration::load(&bundle).ok();
+    let count = |count: fn(&Configuration) -> usize| loaded.as_ref().map_or(0, count);
+    let names = loaded.iter().flat_map(|it| it.datasets.iter());
+    let summary = Summary {
+        version: bundle.version().to_string(),
+        datasets: names.map(|dataset| dataset.name().to_owned()).collect(),
+        metrics: count(|it| it.pipeline.metrics.len()),
+        windows: count(|it| it.pipeline.windows.len()),
+        rules: count(|it| it.alerts.rules.len()),
+        errors,
+    };
+    print_line(&arguments.format.text(&summary, || summary.table())?)?;
+    Ok(if summary.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Summary {
+    fn table(&self) -> String {
+        let mut lines: Vec<_> = self.errors.iter().map(|error| format!(" {error}")).collect();
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        let Self { metrics, windows, rules, errors, .. } = self;
+        let errors = match errors.len() {
+            0 => "no errors".to_owned(),
+            1 => "1 error".to_owned(),
+            count => format!("{count} errors"),
+        };
+        lines.push(format!(
+            " datasets {}: {metrics} metrics, {windows} windows, {rules} rules, {errors}",
+            self.datasets.join(", ")
+        ));
+        lines.join("\n")
+    }
+}
