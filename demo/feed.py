@@ -17,7 +17,7 @@ MADE_UP_ROWS = 240
 # Every fault that devices have, often enough to occur within some hundred rows.
 FAULTS = ("--late-rate", "0.05", "--duplicate-rate", "0.05", "--dropout-rate", "0.05", "--spike-rate", "0.02")
 SIMULATED = {
-    # The river whose gauges are in config/stations.toml, during a storm that raises it through the stages.
+    # The river whose gauges are in config/lookups/stations.csv, during a storm that raises it through the stages.
     "flood": ("--devices", "6", "--interval", "1h", "--storm-rate", "0.3", "--seed", "2"),
     "telemetry": ("--devices", "20"),
     "covid": (),

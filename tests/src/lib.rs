@@ -6,6 +6,7 @@
 
 pub mod contract;
 pub mod house;
+pub mod oracle;
 pub mod simulation;
 pub mod style;
 

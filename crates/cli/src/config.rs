@@ -72,6 +72,10 @@ impl Summary {
         if !lines.is_empty() {
             lines.push(String::new());
         }
+        if self.datasets.is_empty() {
+            lines.pop();
+            return lines.join("\n");
+        }
         let Self { metrics, windows, rules, errors, .. } = self;
         let errors = match errors.len() {
             0 => "no errors".to_owned(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use tributary_config::{Bundle, Configuration};
+use tributary_config::{Bundle, Configuration, validate};
 use tributary_datasets::{Dataset, Datasets};
 
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -16,12 +16,31 @@ pub(crate) struct ConfigArguments {
 }
 
 impl ConfigArguments {
-    /// Loads the configuration.
+    /// Loads the configuration. That of a folder is validated as a whole.
     ///
     /// # Errors
     ///
     /// Fails if a file cannot be read or is wrong; the message names file, line and column.
     pub(crate) fn load(&self) -> Result<Configuration> {
+        let bundle = self.bundle()?;
+        if self.folder.is_some() {
+            let errors = validate(&bundle);
+            if let Some(first) = errors.first() {
+                match errors.len() - 1 {
+                    0 => bail!("{first}"),
+                    more => bail!("{first}, and {more} more: `tributary config check` lists all"),
+                }
+            }
+        }
+        Ok(Configuration::load(&bundle)?)
+    }
+
+    /// Loads the configuration without a check of names, for commands that report those themselves.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read or has another shape.
+    pub(crate) fn load_unchecked(&self) -> Result<Configuration> {
         Ok(Configuration::load(&self.bundle()?)?)
     }
 

@@ -30,13 +30,16 @@ pub(crate) enum Value<'a> {
 /// Values of a row, by slot.
 pub(crate) struct Row<'a> {
     values: Vec<Value<'a>>,
+    /// Slots whose name in the row differs in case from the schema's.
+    inexact: Vec<usize>,
     /// Name of the first column that the schema does not read.
     pub unknown: Option<Cow<'a, str>>,
 }
 
 /// Slots of the columns that a schema reads.
 ///
-/// A column matches regardless of case, unless another column of the schema matches exactly. A name
+/// A column matches regardless of case, unless another one of the schema or of the row matches
+/// exactly. A name
 /// with dots is also a path into nested objects.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
@@ -108,7 +111,8 @@ impl Columns {
     ///
     /// [`Code::InvalidJson`] if it is none, [`Code::DuplicateField`] if it names a column twice.
     pub(crate) fn read<'a>(&self, payload: &'a str) -> Result<Row<'a>, Rejection> {
-        let mut row = Row { values: vec![Value::Absent; self.slots], unknown: None };
+        let values = vec![Value::Absent; self.slots];
+        let mut row = Row { values, inexact: Vec::new(), unknown: None };
         let mut cursor = Cursor { text: payload, at: 0 };
         if cursor.peek() != Some(b'{') {
             return Err(Rejection::row(Code::InvalidJson, "the payload is not an object"));
@@ -207,8 +211,19 @@ impl Level {
         }
         let value = cursor.value().ok_or(Broken::Json)?;
         let Some(slot) = entry.slot else { return Ok(()) };
+        let is_exact = entry.name == key;
+        let was_exact = !row.inexact.contains(&slot);
         if row.values[slot] != Value::Absent {
-            return Err(Broken::Twice(key));
+            match (is_exact, was_exact) {
+                (false, true) => return Ok(()),
+                (true, false) => {}
+                _ => return Err(Broken::Twice(key)),
+            }
+        }
+        if is_exact {
+            row.inexact.retain(|inexact| *inexact != slot);
+        } else {
+            row.inexact.push(slot);
         }
         row.values[slot] = value;
         Ok(())
@@ -395,10 +410,14 @@ mod tests {
     #[test]
     fn repeated_column_is_rejected() {
         let columns = columns(&["a"]);
-        for json in [r#"{"a":1,"a":2}"#, r#"{"a":null,"a":2}"#, r#"{"a":1,"A":2}"#] {
+        for json in [r#"{"a":1,"a":2}"#, r#"{"a":null,"a":2}"#, r#"{"A":1,"A":2}"#] {
             assert_eq!(columns.read(json).err().unwrap().code, Code::DuplicateField, "{json}");
         }
         assert!(columns.read(r#"{"b":1,"b":2,"a":1}"#).is_ok());
+        for json in [r#"{"a":1,"A":2}"#, r#"{"A":2,"a":1}"#] {
+            let values = columns.read(json).ok().unwrap().values();
+            assert_eq!(values, [Value::Number("1")], "the exact name counts: {json}");
+        }
     }
 
     #[test]

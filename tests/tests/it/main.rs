@@ -10,6 +10,7 @@ mod function_mutations;
 mod house;
 mod kafka_mutations;
 mod kafka_to_events;
+mod oracle;
 mod simulation;
 mod stack_mutations;
 mod style;

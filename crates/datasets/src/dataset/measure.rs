@@ -7,7 +7,7 @@ use tributary_model::event::Measures;
 use super::clock::{Clock, TimeReader};
 use super::source::Source;
 use crate::functions::Function;
-use crate::row::Row;
+use crate::row::{Row, Value};
 use crate::schema::DecimalMark;
 use crate::units::Conversion;
 use crate::value::{MAX_NUMBER, ValueError, number, outside, rounded};
@@ -122,8 +122,13 @@ impl Measure {
 
 impl Number {
     fn read(&self, row: &Row<'_>, measure: &str) -> Result<Option<f64>, Rejection> {
+        // A number in JSON has a point.
+        let decimal = match self.source.value(row) {
+            Some((_, Value::Number(_))) => DecimalMark::Point,
+            _ => self.decimal,
+        };
         let found = self.source.read(row, |text| {
-            let value = number(text, self.decimal)?;
+            let value = number(text, decimal)?;
             if self.is_integer && value.fract() != 0.0 {
                 let message = format!("{value} is not a whole number");
                 return Err(ValueError::new(Code::InvalidNumber, message));

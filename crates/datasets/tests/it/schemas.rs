@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use tributary_datasets::{Dataset, Datasets, LookupFiles};
@@ -63,6 +64,7 @@ fn declared_decimal_comma_is_read() {
     let schema = with("{ from = \"temp\" }", "{ from = \"temp\", decimal = \",\" }");
 
     assert_eq!(event(&schema, json!({"temp": "20,5"})).unwrap()["measures"]["temp_c"], 20.5);
+    assert_eq!(event(&schema, json!({"temp": 20.5})).unwrap()["measures"]["temp_c"], 20.5);
     let faults = &event(&schema, json!({"temp": "20.5"})).unwrap()["faults"];
     assert_eq!(*faults, json!(["temp_c:invalid_number"]));
 }
@@ -228,6 +230,7 @@ const WRONG: &[(&str, &str, &str)] = &[
         "{ from = \"temp\", as = \"elapsed\" }",
         "10:1: an elapsed time has a name that ends with",
     ),
+    ("{ from = \"temp\" }", "{ call = \"percent\", args = [\"a\", \"b\"], required = true }", "10:1: `required` is of a number in a column"),
     ("{ from = \"temp\" }", "{ }", "10:1: `from` names no column"),
     ("temp_c =", "Temp-C =", "10:1: \"Temp-C\" is no name"),
     (
@@ -372,4 +375,41 @@ fn range_of_unknown_measure_is_refused() {
     let row = r#"{"station":"s","at":1762344000,"temp":31}"#;
     let event = datasets.by_name("station").unwrap().event(row, None).unwrap();
     assert_eq!(event.faults, ["temp_c:out_of_range"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    #[test]
+    fn any_schema_compiles_or_names_its_error(
+        shipped in 0..4_usize,
+        cut in any::<prop::sample::Index>(),
+        length in 0..40_usize,
+        put in prop::sample::select(vec![
+            "", "from", "\"", "[", "]", "{", "}", "=", "1e400", "nan", "inf", "-1", "true", "\n", ".",
+            "\"\"", "[]", "words = {}", "as = \"time\"", "required = true", "é", "{a}", "99999999999",
+        ]),
+        rows in prop::collection::vec(crate::payload(), 1..4),
+    ) {
+        let bundle = tributary_config::Bundle::shipped();
+        let (name, text) = bundle.folder("datasets", "toml").into_iter().nth(shipped).unwrap();
+        let start = text.floor_char_boundary(cut.index(text.len()));
+        let end = text.ceil_char_boundary((start + length).min(text.len()));
+        let text = format!("{}{put}{}", &text[..start], &text[end..]);
+        let lookups = bundle.folder("lookups", "csv").into_iter();
+        let lookups = lookups.map(|(name, text)| (format!("{name}.csv"), text)).collect();
+        match Dataset::compile(&name, &text, &lookups) {
+            Ok(dataset) => for row in rows {
+                if let Ok(event) = dataset.event(&row, None) {
+                    prop_assert_eq!(dataset.fields().mismatch(&event), None, "{}", row);
+                    prop_assert!(!event.entity.is_empty());
+                }
+            },
+            Err(error) => {
+                let error = error.to_string();
+                let place = format!("datasets/{name}.toml:");
+                prop_assert!(error.starts_with(&place), "{}", error);
+            }
+        }
+    }
 }

@@ -25,6 +25,19 @@ impl Compiler {
         spec: &MeasureSpec,
     ) -> Compiled<Measure> {
         let span = name.span();
+        let of_a_number = [
+            ("type", spec.number_type == NumberForm::Integer),
+            ("unit", spec.unit.is_some()),
+            ("range", spec.range.is_some()),
+            ("plausible", spec.plausible.is_some()),
+            ("clip", spec.clip.is_some()),
+            ("decimal", spec.decimal.is_some()),
+            ("required", spec.required),
+        ];
+        let stated = of_a_number.iter().find(|(_, is_stated)| *is_stated);
+        if let Some((key, _)) = stated.filter(|_| spec.call.is_some() || spec.form.is_some()) {
+            return fault(span, format!("`{key}` is of a number in a column, and this one is derived"));
+        }
         let (kind, values) = match (&spec.call, &spec.form) {
             (Some(call), None) if spec.from.0.is_empty() => self.call(call, spec)?,
             (None, Some(form)) => {
