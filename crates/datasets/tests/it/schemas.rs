@@ -230,7 +230,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "{ from = \"temp\", as = \"elapsed\" }",
         "10:1: an elapsed time has a name that ends with",
     ),
-    ("{ from = \"temp\" }", "{ call = \"percent\", args = [\"a\", \"b\"], required = true }", "10:1: `required` is of a number in a column"),
+    (
+        "{ from = \"temp\" }",
+        "{ call = \"percent\", args = [\"a\", \"b\"], required = true }",
+        "10:1: `required` is of a number in a column",
+    ),
     ("{ from = \"temp\" }", "{ }", "10:1: `from` names no column"),
     ("temp_c =", "Temp-C =", "10:1: \"Temp-C\" is no name"),
     (

@@ -34,7 +34,7 @@ where
 {
     let mut file = "ID,Severity,Start_Time,Start_Lat,Start_Lng,State,Description\n".to_owned();
     file.extend((0..ROWS).map(|row| {
-        let bad = if row % 100 == 99 { "one cell\n" } else { "" };
+        let bad = if row % 100 == 99 { "a,b,c,d,e,f,g,h\n" } else { "" };
         format!("A-{row},2,2020-01-01 00:00:00,40.0,-83.0,OH,\n{bad}")
     }));
     let raw = MemorySink::scripted(STREAM, StreamRecord::size, raw);

@@ -255,7 +255,7 @@ async fn failed_continuation_send_fails_the_message() {
 
 #[tokio::test(start_paused = true)]
 async fn failed_quarantine_stops_before_the_bad_row() {
-    let text = csv(3) + "broken\n" + &row(5, "a");
+    let text = csv(3) + "bro\"ken\n" + &row(5, "a");
     let ingest = scripted(MemoryObjects::with(KEY, text), [], [Answer::Throttle]);
 
     let response = handle(&ingest, &[notification(KEY)], Duration::from_secs(20)).await.unwrap();

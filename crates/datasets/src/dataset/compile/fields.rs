@@ -36,7 +36,10 @@ impl Compiler {
         ];
         let stated = of_a_number.iter().find(|(_, is_stated)| *is_stated);
         if let Some((key, _)) = stated.filter(|_| spec.call.is_some() || spec.form.is_some()) {
-            return fault(span, format!("`{key}` is of a number in a column, and this one is derived"));
+            return fault(
+                span,
+                format!("`{key}` is of a number in a column, and this one is derived"),
+            );
         }
         let (kind, values) = match (&spec.call, &spec.form) {
             (Some(call), None) if spec.from.0.is_empty() => self.call(call, spec)?,
