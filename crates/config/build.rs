@@ -16,8 +16,11 @@ fn main() -> io::Result<()> {
     files.sort();
     let mut source =
         "/// Files of `config/` by path, sorted.\nconst FILES: &[(&str, &str)] = &[\n".to_owned();
-    for file in files.iter().filter(|file| file.ends_with(".toml") || file.ends_with(".csv")) {
+    for file in &files {
         let path = root.join(file);
+        if path.extension().is_none_or(|it| it != "toml" && it != "csv") {
+            continue;
+        }
         println!("cargo::rerun-if-changed={}", path.display());
         // Writing to a string cannot fail.
         let _ = writeln!(source, "    ({file:?}, include_str!({:?})),", path.display().to_string());

@@ -12,7 +12,7 @@ use tributary_datasets::{Dataset, Datasets};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_rows::{Limits, Position};
 
-use crate::output::is_stdout;
+use crate::output::{eprint_line, is_stdout};
 
 /// Bytes per read.
 pub(crate) const PIECE: usize = 1 << 20;
@@ -63,6 +63,7 @@ pub(crate) fn read_rows<R: Read>(
                 each(Found::Bytes(length))?
             }
             Ok(Step::Started) => {
+                report_preamble(name, feed.preamble_lines());
                 if let Some((position, seek)) = resume
                     && let Some(offset) = feed.seek(position)
                 {
@@ -93,6 +94,15 @@ pub(crate) fn read_rows<R: Read>(
         if flow.is_break() || each(Found::Reached(feed.position()))?.is_break() {
             return Ok(Flow::Break(()));
         }
+    }
+}
+
+/// Reports lines before the header.
+fn report_preamble(name: &str, lines: usize) {
+    match lines {
+        0 => {}
+        1 => eprint_line(&format!("tributary: {name}: skipped 1 line before the header")),
+        _ => eprint_line(&format!("tributary: {name}: skipped {lines} lines before the header")),
     }
 }
 

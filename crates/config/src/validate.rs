@@ -10,7 +10,9 @@ use tributary_rules::check::{Checked, check, check_own, condition_errors};
 use tributary_windows::WindowSpec;
 
 use crate::place::{Places, Step};
-use crate::{ALERTS_FILE, Bundle, Configuration, PIPELINE_FILE, PipelineConfig, entries, parse};
+use crate::{
+    ALERTS_FILE, AlertsConfig, Bundle, Configuration, PIPELINE_FILE, PipelineConfig, entries, parse,
+};
 
 /// Old names of window keys, and the present ones.
 const RENAMED: [(&str, &str); 4] = [
@@ -35,7 +37,7 @@ pub fn validate(bundle: &Bundle) -> Vec<ConfigError> {
     for (name, text) in bundle.folder("datasets", "toml") {
         let mut own = PipelineConfig::default();
         // Loaded before.
-        let _ = entries::add(&name, &text, &mut own, &mut Default::default());
+        let _ = entries::add(&name, &text, &mut own, &mut AlertsConfig::default());
         let places = Places::new(&format!("datasets/{name}.toml"), &text);
         File { configuration: &configuration, places, errors: &mut errors }.pipeline(&own);
     }

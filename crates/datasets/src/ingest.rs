@@ -211,8 +211,12 @@ impl Feed {
                         .map(|dataset| (partition_indices(&dataset, &columns), dataset))
                         .map_err(|rejection| Refused { position, rejection })
                 }
-                // Each line of JSON has its own fields: the first one selects the dataset.
+                // Each line of JSON has its own fields: the first one selects the dataset. After lines
+                // that are no JSON it would be a guess.
                 Ok(_) => {
+                    if let Some(first) = &self.refused {
+                        return Err(first.clone());
+                    }
                     self.is_started = true;
                     return Ok(Step::Started);
                 }

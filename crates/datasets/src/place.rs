@@ -34,7 +34,7 @@ impl From<ValueError> for PlaceError {
     }
 }
 
-/// An object with coordinates; whatever else it holds is not read. GeoJSON has them in a list,
+/// An object with coordinates; whatever else it holds is not read. `GeoJSON` has them in a list,
 /// longitude first.
 ///
 /// See <https://www.rfc-editor.org/rfc/rfc7946#section-3.1.2>.
@@ -50,7 +50,7 @@ struct Point<'a> {
 }
 
 /// Reads the place of a column: an object with `latitude` and `longitude`, `lat` and `lon`, `lng` or
-/// `long`, in degrees, as text or as JSON; a GeoJSON point; the text `lat,lon`; or a name, which is
+/// `long`, in degrees, as text or as JSON; a `GeoJSON` point; the text `lat,lon`; or a name, which is
 /// a text with a letter in it.
 ///
 /// An object with two null coordinates is absent: the device does not know its position.

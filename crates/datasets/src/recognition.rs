@@ -35,8 +35,8 @@ pub(crate) fn of_columns(
         if lacking(required(dataset), columns).is_empty() {
             return Ok(Arc::clone(dataset));
         }
-        let requires = requires(dataset, required(dataset), columns);
-        return Err(Rejection::row(Code::MissingColumn, requires));
+        let message = requires(dataset, required(dataset), columns);
+        return Err(Rejection::row(Code::MissingColumn, message));
     }
     best(datasets, required, columns)?
         .ok_or_else(|| unknown(datasets, required, columns, "columns"))

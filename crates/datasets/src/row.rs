@@ -162,7 +162,7 @@ impl Level {
             cursor.expect(b':')?;
             match self.find(&key, guess) {
                 Some(entry) => {
-                    self.store(entry, key, cursor, row)?;
+                    Self::store(entry, key, cursor, row)?;
                     guess = &entry.next;
                 }
                 None => {
@@ -195,7 +195,6 @@ impl Level {
     }
 
     fn store<'a>(
-        &self,
         entry: &Entry,
         key: Cow<'a, str>,
         cursor: &mut Cursor<'a>,

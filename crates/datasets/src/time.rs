@@ -110,9 +110,12 @@ pub(crate) fn read(text: &str, formats: &[TimeFormat]) -> Result<WrittenTime, Va
         let time = unix(text).map(WrittenTime::Instant);
         return time.ok_or_else(|| invalid("is no Unix time of 2000 to 2099 in s, ms, us or ns"));
     }
-    let time =
-        calendar(text.as_bytes()).ok_or_else(|| invalid("is no date and time that exists"))?;
-    time.ok_or_else(|| invalid("is beyond what a time can name"))
+    let Some((local, offset)) = calendar(text.as_bytes()) else {
+        return Err(invalid("is no date and time that exists"));
+    };
+    let Some(offset) = offset else { return Ok(WrittenTime::Local(local)) };
+    let instant = offset.to_timestamp(local).map(WrittenTime::Instant);
+    instant.map_err(|_| invalid("is beyond what a time can name"))
 }
 
 /// Unix time in the one unit in which it lies in 2000 to 2099. Decimals beyond a nanosecond are
@@ -151,9 +154,8 @@ fn without_exponent(digits: &str, exponent: &str) -> Option<String> {
     Some(format!("{whole}{moved}{zeros}{point}{rest}"))
 }
 
-/// A date, a `T` or space, a time, and an offset or none. `Some(None)` is a time that can be
-/// written and is no [`Timestamp`]: the last hours of the year 9999 and the first of -9999.
-fn calendar(text: &[u8]) -> Option<Option<WrittenTime>> {
+/// Reads a date, a `T` or space, a time, and an offset or none.
+fn calendar(text: &[u8]) -> Option<(DateTime, Option<Offset>)> {
     let (date, rest) = text.split_first_chunk()?;
     let date = day(date)?;
     let (&[b'T' | b't' | b' ', h1, h2, b':', m1, m2], rest) = rest.split_first_chunk()? else {
@@ -172,10 +174,9 @@ fn calendar(text: &[u8]) -> Option<Option<WrittenTime>> {
     let (hour, minute) = (two(h1, h2)?, two(m1, m2)?);
     let local = DateTime::new(year, month, day, hour, minute, second, nanos).ok()?;
     if zone.is_empty() {
-        return Some(Some(WrittenTime::Local(local)));
+        return Some((local, None));
     }
-    let offset = Offset::from_seconds(offset_seconds(zone)?).ok()?;
-    Some(offset.to_timestamp(local).ok().map(WrittenTime::Instant))
+    Some((local, Some(Offset::from_seconds(offset_seconds(zone)?).ok()?)))
 }
 
 /// Reads `Z`, ` UTC`, or an offset of hours, or hours and minutes with or without a colon.

@@ -74,14 +74,14 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
         let mut batch = KinesisBatch::parse(payload)?;
-        let (events, faulty) = self.classify(&mut batch);
+        let (events, lacking) = self.classify(&mut batch);
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         let sent = self.events.send(barrier.ready(&events), deadline).await?;
 
         let error = sent.last_error.as_deref();
         let outcome = barrier.outcome(&batch.dispositions, &sent.undelivered, error);
         let now = (self.clock)();
-        let faults = Faults::of(&faulty, outcome.first_undelivered);
+        let faults = Faults::of(&lacking, outcome.first_undelivered);
         self.metrics_log.write_faults(&faults.counts, now);
         let retried = barrier.quarantined.retried + sent.retried;
         let extra = json!({ "retried": retried, "with_faults": faults.with_faults });
@@ -90,8 +90,11 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
 
     /// Makes each raw record an event, a bad row or a filtered record. Returns the events, and the
     /// faults of those that have some.
-    fn classify(&self, batch: &mut KinesisBatch<'_>) -> (Vec<Outbound<StreamRecord>>, Vec<Faulty>) {
-        let (mut events, mut faulty) = (Vec::new(), Vec::new());
+    fn classify(
+        &self,
+        batch: &mut KinesisBatch<'_>,
+    ) -> (Vec<Outbound<StreamRecord>>, Vec<Lacking>) {
+        let (mut events, mut lacking) = (Vec::new(), Vec::new());
         batch.classify((self.clock)(), |record| {
             let context = record.context;
             let raw = match read_raw(record.data) {
@@ -103,7 +106,7 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
                     let position = context.position;
                     if !faults.is_empty() {
                         let dataset = raw.dataset.clone().into_owned();
-                        faulty.push(Faulty { position, dataset, faults });
+                        lacking.push(Lacking { position, dataset, faults });
                     }
                     events.push(Outbound { position, entry });
                     Disposition::Delivered
@@ -120,7 +123,7 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
                 }
             }
         });
-        (events, faulty)
+        (events, lacking)
     }
 
     /// Returns the record for the events stream and the faults of the event; `None` where a filter
@@ -142,7 +145,7 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
 }
 
 /// Event with bad optional fields.
-struct Faulty {
+struct Lacking {
     position: usize,
     dataset: String,
     /// `field:code` of each.
@@ -159,10 +162,10 @@ struct Faults {
 
 impl Faults {
     /// Counts the faults of the events before the earliest record that Lambda redelivers.
-    fn of(faulty: &[Faulty], first_undelivered: Option<usize>) -> Self {
+    fn of(lacking: &[Lacking], first_undelivered: Option<usize>) -> Self {
         let mut faults = Self::default();
         let end = first_undelivered.unwrap_or(usize::MAX);
-        for event in faulty.iter().filter(|event| event.position < end) {
+        for event in lacking.iter().filter(|event| event.position < end) {
             faults.with_faults += 1;
             for fault in &event.faults {
                 let (field, code) = fault.split_once(':').unwrap_or((fault, ""));

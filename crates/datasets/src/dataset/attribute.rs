@@ -51,7 +51,7 @@ pub(crate) struct Bands {
     pub measure: String,
     pub below: String,
     /// Value and level of each band, rising.
-    pub bands: Vec<(String, Level)>,
+    pub levels: Vec<(String, Level)>,
 }
 
 /// Level of a band.
@@ -178,7 +178,7 @@ impl Bands {
     fn of(&self, measures: &Measures<'_>, matches: &Matches) -> Option<&str> {
         let value = *measures.get(&self.measure)?;
         let mut band = &self.below;
-        for (name, level) in &self.bands {
+        for (name, level) in &self.levels {
             let level = match level {
                 Level::Number(level) => *level,
                 Level::Lookup(lookup, levels) => levels[matches[*lookup]?]?,
@@ -202,10 +202,10 @@ fn code(text: Text<'_>, digits: usize) -> Result<Text<'_>, ValueError> {
     let is_code = whole.bytes().all(|byte| byte.is_ascii_digit());
     match whole.len() {
         length if is_code && length + 1 == digits => Ok(Cow::Owned(format!("0{whole}"))),
-        length if is_code && length == digits => Ok(match text.len() == length {
-            true => text,
-            false => Cow::Owned(whole.to_owned()),
-        }),
+        length if is_code && length == digits => {
+            let is_whole = text.len() == length;
+            Ok(if is_whole { text } else { Cow::Owned(whole.to_owned()) })
+        }
         _ => {
             let what = format!("is no code of {digits} digits");
             Err(ValueError::of(Code::UnknownValue, &text, &what))

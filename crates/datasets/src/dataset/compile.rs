@@ -104,12 +104,12 @@ impl Compiler {
         let time = self.time(&spec.time)?;
         let mut measures = Vec::new();
         for (name, measure) in in_order(&spec.measures) {
-            self.check_name(name)?;
+            check_name(name)?;
             measures.push(self.measure(name, &measure.0)?);
         }
         let mut attributes = Vec::new();
         for (name, attribute) in in_order(&spec.attributes) {
-            self.check_name(name)?;
+            check_name(name)?;
             attributes.push(self.attribute(name, &attribute.0)?);
         }
         let location = spec.location.as_ref().map(|it| self.location(it)).transpose()?;
@@ -119,16 +119,16 @@ impl Compiler {
             self.fields.tags.extend(tag.possible().into_iter().map(str::to_owned));
             tags.push(tag);
         }
-        let entity = self.entity(&spec.entity, &mut attributes)?;
-        let event_id = self.event_id(&spec.event_id, &mut attributes)?;
+        let entity = Self::entity(&spec.entity, &mut attributes)?;
+        let event_id = Self::event_id(&spec.event_id, &mut attributes)?;
         if let Some(interval) =
             spec.interval.as_ref().filter(|it| it.get_ref().0 <= SignedDuration::ZERO)
         {
             return fault(interval.span(), "the interval between two readings must be above 0s");
         }
-        let any_of = self.any_of(&spec.any_of, &measures, &attributes)?;
-        self.check_columns(&spec.partition, "partition")?;
-        self.check_columns(&spec.header, "header")?;
+        let any_of = Self::any_of(&spec.any_of, &measures, &attributes)?;
+        check_columns(&spec.partition, "partition")?;
+        check_columns(&spec.header, "header")?;
         let (required_columns, required_fields) =
             self.required(spec, &time.source, &measures, &attributes, location.as_ref());
         if self.columns.len() > MAX_COLUMNS {
@@ -192,7 +192,7 @@ impl Compiler {
         if from.0.is_empty() {
             return fault(owner, "`from` names no column");
         }
-        self.check_columns(from, "from")?;
+        check_columns(from, "from")?;
         let mut columns = Vec::with_capacity(from.0.len());
         for column in &from.0 {
             columns.push((self.columns.slot(column.get_ref()), column.get_ref().clone()));
@@ -200,31 +200,6 @@ impl Compiler {
         let defaults = if is_text { &self.missing_texts } else { &self.missing };
         let missing = if missing.is_empty() { defaults } else { missing };
         Ok(Source::new(columns, Missing::new(missing.iter().map(String::as_str))))
-    }
-
-    fn check_columns(&self, columns: &Names, what: &str) -> Compiled<()> {
-        let mut seen = BTreeSet::new();
-        for column in &columns.0 {
-            if column.get_ref().trim().is_empty() {
-                return fault(column.span(), format!("`{what}` names a column without a name"));
-            }
-            if !seen.insert(column.get_ref()) {
-                let message = format!("`{what}` names column {:?} twice", column.get_ref());
-                return fault(column.span(), message);
-            }
-        }
-        Ok(())
-    }
-
-    fn check_name(&self, name: &Spanned<String>) -> Compiled<()> {
-        if !is_name(name.get_ref(), false) {
-            let message = format!(
-                "{:?} is no name: it has a to z, digits and _, and begins with a letter",
-                name.get_ref()
-            );
-            return fault(name.span(), message);
-        }
-        Ok(())
     }
 
     /// Resolves `lookup.column`.
@@ -277,7 +252,7 @@ impl Compiler {
     }
 
     /// Compiles the templates of the entity. A bad value in one of their attributes rejects a row.
-    fn entity(&self, spec: &Names, attributes: &mut [Attribute]) -> Compiled<Vec<Template>> {
+    fn entity(spec: &Names, attributes: &mut [Attribute]) -> Compiled<Vec<Template>> {
         let mut templates = Vec::new();
         for text in &spec.0 {
             let mut parts = Vec::new();
@@ -286,7 +261,7 @@ impl Compiler {
                 let Some((name, tail)) = tail.split_once('}') else {
                     return fault(text.span(), "a brace is not closed");
                 };
-                self.strict(name, text.span(), attributes)?;
+                Self::strict(name, text.span(), attributes)?;
                 parts.push((head.to_owned(), name.to_owned()));
                 rest = tail;
             }
@@ -303,7 +278,6 @@ impl Compiler {
 
     /// Marks an attribute as part of the key.
     fn strict<'t>(
-        &self,
         name: &str,
         span: Range<usize>,
         attributes: &'t mut [Attribute],
@@ -317,14 +291,14 @@ impl Compiler {
         Ok(&attributes[at])
     }
 
-    fn event_id(&self, spec: &Names, attributes: &mut [Attribute]) -> Compiled<Vec<IdPart>> {
+    fn event_id(spec: &Names, attributes: &mut [Attribute]) -> Compiled<Vec<IdPart>> {
         let mut parts = Vec::new();
         for part in &spec.0 {
             parts.push(match part.get_ref().as_str() {
                 "entity" => IdPart::Entity,
                 "time" => IdPart::Time,
                 name => {
-                    let attribute = self.strict(name, part.span(), attributes)?;
+                    let attribute = Self::strict(name, part.span(), attributes)?;
                     if !attribute.is_always_present() {
                         let message = format!(
                             "attribute {name:?} can be empty: a part of the key is `required`"
@@ -342,7 +316,6 @@ impl Compiler {
     }
 
     fn any_of(
-        &self,
         spec: &Names,
         measures: &[Measure],
         attributes: &[Attribute],
@@ -386,7 +359,7 @@ impl Compiler {
         match location.filter(|location| location.is_required).map(|it| &it.columns) {
             Some(LocationColumns::One(source)) => fields.push(source.names()),
             Some(LocationColumns::Two(sources)) => {
-                fields.extend(sources.each_ref().map(Source::names))
+                fields.extend(sources.each_ref().map(Source::names));
             }
             None => {}
         }
@@ -431,6 +404,31 @@ fn dialect(spec: &FileSpec) -> Compiled<Dialect> {
         },
     };
     Ok(Dialect { delimiter: byte(&spec.delimiter)?, escape: byte(&spec.escape)?, encoding })
+}
+
+fn check_columns(columns: &Names, what: &str) -> Compiled<()> {
+    let mut seen = BTreeSet::new();
+    for column in &columns.0 {
+        if column.get_ref().trim().is_empty() {
+            return fault(column.span(), format!("`{what}` names a column without a name"));
+        }
+        if !seen.insert(column.get_ref()) {
+            let message = format!("`{what}` names column {:?} twice", column.get_ref());
+            return fault(column.span(), message);
+        }
+    }
+    Ok(())
+}
+
+fn check_name(name: &Spanned<String>) -> Compiled<()> {
+    if !is_name(name.get_ref(), false) {
+        let message = format!(
+            "{:?} is no name: it has a to z, digits and _, and begins with a letter",
+            name.get_ref()
+        );
+        return fault(name.span(), message);
+    }
+    Ok(())
 }
 
 /// Returns `true` for a name of lower-case letters, digits and `_`, that begins with a letter.

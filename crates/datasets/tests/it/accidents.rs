@@ -67,7 +67,7 @@ fn events_of(payloads: &[String]) -> BTreeMap<String, Value> {
     payloads
         .iter()
         .map(|payload| {
-            let event = read(payload).unwrap_or_else(|error| panic!("{error:?} in {payload}"));
+            let event = read(payload).unwrap();
             (event["event_id"].as_str().unwrap().to_owned(), event)
         })
         .collect()

@@ -31,7 +31,7 @@ fn lookups() -> LookupFiles {
 }
 
 fn compile(text: &str) -> Dataset {
-    Dataset::compile("station", text, &lookups()).unwrap_or_else(|error| panic!("{error}"))
+    Dataset::compile("station", text, &lookups()).unwrap()
 }
 
 /// Returns [`STATION`] with a replacement, which must occur.
@@ -40,7 +40,7 @@ fn with(from: &str, to: &str) -> String {
     STATION.replace(from, to)
 }
 
-fn event(schema: &str, changes: Value) -> Result<Value, Rejection> {
+fn event(schema: &str, changes: &Value) -> Result<Value, Rejection> {
     let mut row = json!({"station": "s", "at": "2026-07-01T12:00:00Z", "temp": "20"});
     row.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     let dataset = compile(schema);
@@ -54,7 +54,7 @@ fn column_unit_converts_to_unit_of_name() {
     {
         let schema =
             with("{ from = \"temp\" }", &format!("{{ from = \"temp\", unit = {unit:?} }}"));
-        let event = event(&schema, json!({"temp": value})).unwrap();
+        let event = event(&schema, &json!({"temp": value})).unwrap();
         assert_eq!(event["measures"]["temp_c"], expected, "{unit}");
     }
 }
@@ -63,9 +63,9 @@ fn column_unit_converts_to_unit_of_name() {
 fn declared_decimal_comma_is_read() {
     let schema = with("{ from = \"temp\" }", "{ from = \"temp\", decimal = \",\" }");
 
-    assert_eq!(event(&schema, json!({"temp": "20,5"})).unwrap()["measures"]["temp_c"], 20.5);
-    assert_eq!(event(&schema, json!({"temp": 20.5})).unwrap()["measures"]["temp_c"], 20.5);
-    let faults = &event(&schema, json!({"temp": "20.5"})).unwrap()["faults"];
+    assert_eq!(event(&schema, &json!({"temp": "20,5"})).unwrap()["measures"]["temp_c"], 20.5);
+    assert_eq!(event(&schema, &json!({"temp": 20.5})).unwrap()["measures"]["temp_c"], 20.5);
+    let faults = &event(&schema, &json!({"temp": "20.5"})).unwrap()["faults"];
     assert_eq!(*faults, json!(["temp_c:invalid_number"]));
 }
 
@@ -78,7 +78,7 @@ fn first_column_with_value_counts() {
         (json!({"temp": null, "sensor": {"t": 4}}), 4.0),
         (json!({"temp": 5, "t": 6}), 5.0),
     ] {
-        let event = event(&schema, changes).unwrap();
+        let event = event(&schema, &changes).unwrap();
         assert_eq!(event["measures"]["temp_c"], expected);
     }
 }
@@ -90,7 +90,7 @@ fn local_time_is_in_declared_zone() {
         "from = \"at\"\nformats = [\"%d.%m.%Y %H:%M\"]\nzone = \"Europe/Amsterdam\"",
     );
 
-    let time = |at: &str| event(&schema, json!({"at": at}));
+    let time = |at: &str| event(&schema, &json!({"at": at}));
     assert_eq!(time("1.7.2026 12:00").unwrap()["event_time"], "2026-07-01T10:00:00Z");
     let fold = time("25.10.2026 02:30").unwrap();
     assert_eq!(fold["tags"], json!(["dst_fold"]));
@@ -102,16 +102,16 @@ fn missing_values_can_be_declared() {
     let schema = with("partition", "missing = [\"-999\", \"n/v\"]\npartition");
 
     for absent in ["-999", "-999.0", "n/v", "N/V"] {
-        let event = event(&schema, json!({"temp": absent})).unwrap();
+        let event = event(&schema, &json!({"temp": absent})).unwrap();
         assert_eq!((event["measures"].clone(), event.get("faults")), (json!({}), None), "{absent}");
     }
-    let faults = &event(&schema, json!({"temp": "NA"})).unwrap()["faults"];
+    let faults = &event(&schema, &json!({"temp": "NA"})).unwrap()["faults"];
     assert_eq!(*faults, json!(["temp_c:invalid_number"]));
 }
 
 #[test]
 fn number_beyond_store_limits_is_out_of_range() {
-    let faults = &event(STATION, json!({"temp": "1e200"})).unwrap()["faults"];
+    let faults = &event(STATION, &json!({"temp": "1e200"})).unwrap()["faults"];
     assert_eq!(*faults, json!(["temp_c:out_of_range"]));
 }
 
@@ -119,7 +119,7 @@ fn number_beyond_store_limits_is_out_of_range() {
 fn unknown_columns_follow_policy() {
     let policy = |policy: &str| {
         let schema = with("partition", &format!("unknown_columns = {policy:?}\npartition"));
-        event(&schema, json!({"wind": 3}))
+        event(&schema, &json!({"wind": 3}))
     };
 
     assert_eq!(policy("ignore").unwrap().get("faults"), None);
@@ -136,11 +136,11 @@ fn bands_take_levels_from_numbers() {
          [tags]\nheat = {{ of = \"heat\", prefix = \"heat_\" }}\n"
     );
     for (temp, heat) in [("19.9", "cool"), ("20", "warm"), ("30.5", "hot")] {
-        let event = event(&schema, json!({"temp": temp})).unwrap();
+        let event = event(&schema, &json!({"temp": temp})).unwrap();
         assert_eq!(event["attributes"]["heat"], heat);
         assert_eq!(event["tags"], json!([format!("heat_{heat}")]));
     }
-    let event = event(&schema, json!({"temp": ""})).unwrap();
+    let event = event(&schema, &json!({"temp": ""})).unwrap();
     assert_eq!(event["attributes"].get("heat"), None);
 }
 
@@ -152,14 +152,14 @@ fn lookup_gives_texts_zone_and_location() {
     ) + "place = { of = \"places.name\" }\n[location]\nfrom = \"gps\"\notherwise = [\"places.lat\", \"places.lon\"]\n\
            [lookups.places]\nfile = \"places.csv\"\nkey = [\"code\", \"name\"]\nfrom = \"place\"\nignore_case = true\n";
 
-    let found = event(&schema, json!({"place": "alpha", "at": "2026-07-01 12:00"})).unwrap();
+    let found = event(&schema, &json!({"place": "alpha", "at": "2026-07-01 12:00"})).unwrap();
     assert_eq!(found["attributes"]["place"], "Alpha");
     assert_eq!(found["event_time"], "2026-07-01T10:00:00Z");
     assert_eq!(found["tags"], json!(["zone_guessed"]));
     assert_eq!(found["location"]["lat"], 52.0);
-    let found = event(&schema, json!({"place": "B", "gps": {"lat": 1, "lng": 2}})).unwrap();
+    let found = event(&schema, &json!({"place": "B", "gps": {"lat": 1, "lng": 2}})).unwrap();
     assert_eq!(found["location"]["lon"], 2.0);
-    let unknown = event(&schema, json!({"place": "C", "at": "2026-07-01 12:00"})).unwrap_err();
+    let unknown = event(&schema, &json!({"place": "C", "at": "2026-07-01 12:00"})).unwrap_err();
     assert_eq!(unknown.code, Code::UnknownValue);
 }
 

@@ -87,7 +87,7 @@ fn dead_condition_is_reported_at_first_character() {
         (
             "telemetry",
             "event.attributes.status in ['OK', 'WARN']",
-            "dead never holds: status is failure, inactive, ok or warning",
+            "dead never holds: status is failure, inactive, ok, unknown or warning",
         ),
         (
             "telemetry",
@@ -132,7 +132,7 @@ fn always_true_condition_is_a_warning() {
         (
             "telemetry",
             "event.measures.temperature_c > 30.0 && ^event.attributes.status != 'OK'",
-            "always always holds: status is failure, inactive, ok or warning",
+            "always always holds: status is failure, inactive, ok, unknown or warning",
         ),
         (
             "accidents",
@@ -260,7 +260,7 @@ fn choices_lists_and_filters_are_checked_by_part() {
         (
             "telemetry",
             "event.attributes.status in ['warning', ^'FAILURE']",
-            "dead is never found: status is failure, inactive, ok or warning",
+            "dead is never found: status is failure, inactive, ok, unknown or warning",
         ),
         (
             "accidents",

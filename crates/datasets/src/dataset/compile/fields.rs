@@ -262,7 +262,8 @@ impl Compiler {
         self.check_rising(&bands, span)?;
         let values = bands.iter().map(|(value, _)| value).chain([below]);
         let values = TextSet::one_of(values.cloned());
-        let bands = Bands { measure: measure.get_ref().clone(), below: below.clone(), bands };
+        let bands =
+            Bands { measure: measure.get_ref().clone(), below: below.clone(), levels: bands };
         Ok((AttributeKind::Band(bands), values))
     }
 
