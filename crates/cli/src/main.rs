@@ -2,6 +2,7 @@
 
 mod books;
 mod configuration;
+mod init;
 mod lines;
 mod offline;
 mod output;
@@ -39,6 +40,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Writes the schema of a new dataset from a sample of its rows
+    Init(init::Arguments),
     /// Runs files through the whole pipeline in this process, without AWS
     Run(run::Arguments),
     /// Generates a feed from a seed: floods, weather stations, accidents, counts
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match verb {
+        Verb::Init(arguments) => init::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
