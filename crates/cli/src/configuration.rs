@@ -57,6 +57,19 @@ impl ConfigArguments {
 
 /// Reads the files of a folder that is laid out like `config/`.
 fn read_folder(folder: &Path) -> Result<Bundle> {
+    let bundle = read_files(folder)?;
+    if bundle.folder("datasets", "toml").is_empty() {
+        bail!("{} is no configuration: it has no datasets/*.toml", folder.display());
+    }
+    Ok(bundle)
+}
+
+/// Reads the files of a folder, as far as it has some.
+///
+/// # Errors
+///
+/// Fails if a file cannot be read.
+pub(crate) fn read_files(folder: &Path) -> Result<Bundle> {
     let mut files = Vec::new();
     for file in ["pipeline.toml", "alerts.toml"] {
         if folder.join(file).exists() {
@@ -75,9 +88,6 @@ fn read_folder(folder: &Path) -> Result<Bundle> {
                 files.push(format!("{inner}/{}", name.to_string_lossy()));
             }
         }
-    }
-    if !files.iter().any(|file| file.starts_with("datasets/")) {
-        bail!("{} is no configuration: it has no datasets/*.toml", folder.display());
     }
     let read = |file: String| {
         let path = folder.join(&file);

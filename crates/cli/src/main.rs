@@ -3,6 +3,7 @@
 mod books;
 mod config;
 mod configuration;
+mod init;
 mod lines;
 mod offline;
 mod output;
@@ -40,6 +41,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Writes the schema of a new dataset from a sample of its rows
+    Init(init::Arguments),
     /// Runs files through the whole pipeline in this process, without AWS
     Run(run::Arguments),
     /// Generates a feed from a seed: floods, weather stations, accidents, counts
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match verb {
+        Verb::Init(arguments) => init::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),

@@ -85,7 +85,8 @@ pub(crate) fn read_rows<R: Read>(
             Err(refused) => {
                 let Rejection { code, message, .. } = &refused.rejection;
                 let Some(dataset) = feed.dataset().filter(|_| is_damage(*code)) else {
-                    bail!("{name}: {code}: {message}");
+                    let advice = advice(name, &refused.rejection).unwrap_or_default();
+                    bail!("{name}: {code}: {message}{advice}");
                 };
                 let dataset = Some(dataset.name());
                 return each(Found::Bad(refused.position, &refused.rejection, dataset, None));
@@ -109,6 +110,13 @@ fn report_preamble(name: &str, lines: usize) {
 /// Opens a file, or standard input for `-`.
 pub(crate) fn open(file: &Path) -> io::Result<Box<dyn Read>> {
     Ok(if is_stdout(file) { Box::new(io::stdin()) } else { Box::new(File::open(file)?) })
+}
+
+/// Returns the command that makes a dataset of a file, if no dataset has its columns.
+fn advice(name: &str, rejection: &Rejection) -> Option<String> {
+    let fits_several = rejection.message.starts_with("the columns fit ");
+    let is_unknown = rejection.code == Code::UnknownDataset && !fits_several;
+    (is_unknown && name != "stdin").then(|| format!("; to make one: tributary init {name}"))
 }
 
 /// Returns the error for JSON Lines without any row, quoting what is wrong with the first line.

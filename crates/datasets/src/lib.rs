@@ -8,6 +8,7 @@
 
 mod dataset;
 mod functions;
+pub mod infer;
 pub mod ingest;
 mod lookup;
 mod place;

@@ -136,6 +136,11 @@ pub(crate) fn conversion(from: &str, target: &str) -> Option<Conversion> {
     exact.or_else(folded).map(|unit| unit.conversion)
 }
 
+/// Returns `true` if a unit is that of the measure, so that nothing is converted.
+pub(crate) fn is_target(from: &str, target: &str) -> bool {
+    conversion(from, target) == Some(Conversion::NONE)
+}
+
 /// Returns the names of all units that convert to `target`, for messages.
 pub(crate) fn names(target: &str) -> String {
     let units = UNITS.iter().filter(|unit| unit.target == target);

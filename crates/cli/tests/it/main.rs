@@ -5,6 +5,7 @@
 mod books;
 mod cloud;
 mod http;
+mod init;
 mod kafka;
 mod kafka_through;
 mod kinesis;

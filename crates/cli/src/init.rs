@@ -1,0 +1,214 @@
+//! `tributary init`: a schema from a sample.
+
+mod fixture;
+mod report;
+mod sample;
+mod trial;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use tributary_config::Bundle;
+use tributary_datasets::infer::{Hints, Inferred, infer};
+
+use self::fixture::Files;
+use self::report::Report;
+use self::sample::SampledFile;
+use self::trial::Trial;
+use crate::configuration;
+use crate::output::{is_stdout, print_summary};
+use crate::summary::Format;
+
+/// Longest name of a dataset.
+const MAX_NAME: usize = 64;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Sample: CSV or JSON files of one dataset, plain or gzip; up to 10,000 rows or 8 MiB of each
+    /// are read; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Name of the dataset [default: name of the first file]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Folder of the configuration, which gets datasets/NAME.toml; fixtures go beside it if it is
+    /// called config, and into it otherwise
+    #[arg(long, value_name = "DIR", default_value = "config")]
+    config: PathBuf,
+
+    /// Columns whose values name the entity, where init finds none
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    key: Vec<String>,
+
+    /// Column of the event time, where init finds none or another one
+    #[arg(long, value_name = "COLUMN")]
+    time: Option<String>,
+
+    /// Format of the report
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Writes the schema and its fixtures. Nothing is written unless the schema compiles and reads its
+/// sample, and no file is overwritten.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let (Some(first), folder) = (arguments.files.first(), arguments.config.as_path()) else {
+        bail!("there is no file");
+    };
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => name_of(first)?,
+    };
+    let shown = first.display().to_string();
+    let file = sample::read(&arguments.files)?;
+    let hints = Hints { time: arguments.time.clone(), key: arguments.key.clone() };
+    let mut inferred = infer(&name, &file.sample, &hints).with_context(|| shown.clone())?;
+    let others = others(folder, &name)?;
+    if let Some(known) = trial::known_dataset(&others, &shown, &file)? {
+        bail!("{shown} is already of dataset {known:?}, in {}", folder.display());
+    }
+    let trial = trial::run(&name, &inferred, &file, &others)?;
+    add_checks(&mut inferred, &file, &trial);
+
+    let path = folder.join(format!("datasets/{name}.toml"));
+    let (written, kept) = match existing(&path, &inferred.text)? {
+        true => (Vec::new(), vec![path.display().to_string()]),
+        false => {
+            let fixtures = fixture::files(&name, &inferred, &file, &trial)?;
+            write(&path, &inferred.text, &beside(folder), &fixtures)?
+        }
+    };
+    let commands = commands(arguments, &name, &file, inferred.rule.is_some());
+    let report = Report {
+        dataset: &name,
+        file: &path.display().to_string(),
+        rows: file.payloads.len(),
+        events: trial.events,
+        bad_rows: trial.bad + file.broken,
+        written: &written,
+        kept: &kept,
+        assumptions: &inferred.assumptions,
+        checks: &inferred.checks,
+        commands: &commands,
+    };
+    print_summary(&arguments.format.text(&report, || report.table())?, false)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the name of a file as the name of a dataset.
+fn name_of(file: &Path) -> Result<String> {
+    if is_stdout(file) {
+        bail!("--name names the dataset of standard input");
+    }
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let stem = name.strip_suffix(".gz").unwrap_or(&name);
+    let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+    let plain = |letter: char| match letter {
+        'a'..='z' | '0'..='9' | '-' => letter,
+        _ => '_',
+    };
+    let name: String = stem.chars().map(plain).take(MAX_NAME).collect();
+    let name = name.trim_matches(['_', '-']);
+    if !name.starts_with(|it: char| it.is_ascii_lowercase()) {
+        bail!("{} is no name of a dataset: --name NAME gives one", file.display());
+    }
+    Ok(name.to_owned())
+}
+
+/// Returns the configuration without the new dataset; empty if the folder does not exist.
+fn others(folder: &Path, name: &str) -> Result<Bundle> {
+    let own = format!("datasets/{name}.toml");
+    let bundle = configuration::read_files(folder)?;
+    let files = bundle.files().filter(|(path, _)| *path != own);
+    Ok(files.map(|(path, text)| (path.to_owned(), text.to_owned())).collect())
+}
+
+fn add_checks(inferred: &mut Inferred, file: &SampledFile, trial: &Trial) {
+    let mut check = |text: String| inferred.checks.push(text);
+    if file.broken > 0 {
+        check(format!("{} rows of the sample cannot be read: bad rows", file.broken));
+    }
+    if let Some(why) = &trial.first_bad {
+        check(format!("{} rows of the sample are bad rows, such as {why}", trial.bad));
+    }
+    if trial.with_faults > 0 {
+        check(format!("{} events of the sample lack a bad field", trial.with_faults));
+    }
+    if file.is_cut {
+        check(format!("only the first {} rows were read", file.payloads.len()));
+    }
+}
+
+/// Returns `true` if the schema exists as it would be written.
+///
+/// # Errors
+///
+/// It exists and differs.
+fn existing(path: &Path, text: &str) -> Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let there = fs::read_to_string(path);
+    if there.with_context(|| format!("{} cannot be read", path.display()))? != text {
+        bail!("{} exists and differs; remove it or give --name", path.display());
+    }
+    Ok(true)
+}
+
+/// Returns the folder of the fixtures: beside `config/`, or in a folder of another name.
+fn beside(folder: &Path) -> PathBuf {
+    match folder.file_name().is_some_and(|name| name == "config") {
+        true => folder.parent().unwrap_or(Path::new("")).to_owned(),
+        false => folder.to_owned(),
+    }
+}
+
+/// Writes the schema and the fixtures that do not exist. Returns the files written, and those left.
+fn write(
+    schema: &Path,
+    text: &str,
+    fixtures: &Path,
+    files: &Files,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let files = files.iter().map(|(path, text)| (fixtures.join(path), text.as_str()));
+    let (mut written, mut kept) = (Vec::new(), Vec::new());
+    // The schema comes last: without it, a run that failed halfway starts again.
+    for (path, text) in files.chain([(schema.to_owned(), text)]) {
+        let shown = path.display().to_string();
+        if path.exists() {
+            kept.push(shown);
+            continue;
+        }
+        let cannot = || format!("{shown} cannot be written");
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).with_context(cannot)?;
+        fs::write(&path, text).with_context(cannot)?;
+        written.push(shown);
+    }
+    Ok((written, kept))
+}
+
+/// Returns the commands to run next.
+fn commands(arguments: &Arguments, name: &str, file: &SampledFile, has_rule: bool) -> Vec<String> {
+    let folder = arguments.config.display();
+    let files: Vec<_> = arguments.files.iter().map(|file| file.display().to_string()).collect();
+    let files = files.join(" ");
+    // A header in an encoding that only the dataset declares does not select the dataset.
+    let dataset = match file.declared_encoding() {
+        Some(_) => format!(" --dataset {name}"),
+        None => String::new(),
+    };
+    let mut commands = vec![format!("tributary run {files}{dataset} --config {folder}")];
+    if has_rule {
+        let examples = beside(&arguments.config).join("fixtures/rules/shipped");
+        let examples = examples.display();
+        for verb in ["check", "test"] {
+            commands
+                .push(format!("tributary rules {verb} --config {folder} --examples {examples}"));
+        }
+    }
+    commands
+}

@@ -1,0 +1,128 @@
+//! Reads the sample of a dataset.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use tributary_datasets::infer::{Sample, SampleFile};
+use tributary_rows::{Dialect, Encoding, Format, Limits, Next, ObjectReader, Sniffed, sniff};
+
+use crate::output::is_stdout;
+use crate::rows;
+
+/// Maximum rows of a sample.
+const MAX_ROWS: usize = 10_000;
+
+/// Maximum bytes of a file that are read.
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Sample, and the file it is of.
+pub(super) struct SampledFile {
+    pub sample: Sample,
+    pub sniffed: Sniffed,
+    /// Rows as JSON objects.
+    pub payloads: Vec<String>,
+    /// Rows as they are written, in UTF-8.
+    pub texts: Vec<String>,
+    /// Rows that cannot be read.
+    pub broken: usize,
+    /// There are more rows than the sample has.
+    pub is_cut: bool,
+}
+
+impl SampledFile {
+    /// Returns the encoding that the dataset has to declare.
+    pub(super) fn declared_encoding(&self) -> Option<&'static str> {
+        declared_encoding(&self.sniffed)
+    }
+}
+
+/// Returns the encoding, unless it is UTF-8 or the text names it with a byte order mark.
+fn declared_encoding(sniffed: &Sniffed) -> Option<&'static str> {
+    let name = sniffed.encoding.name();
+    (sniffed.encoding != Encoding::UTF_8 && !name.starts_with("UTF-16")).then_some(name)
+}
+
+/// Reads the first rows of the files, which are of one dialect.
+pub(super) fn read(files: &[PathBuf]) -> Result<SampledFile> {
+    let mut all: Option<SampledFile> = None;
+    for file in files {
+        let name = if is_stdout(file) { "stdin".to_owned() } else { file.display().to_string() };
+        let cannot = || format!("{name} cannot be read");
+        let mut bytes = Vec::new();
+        let input = rows::open(file).with_context(cannot)?;
+        input.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(cannot)?;
+        let sniffed = sniff(&bytes).map_err(|refusal| anyhow!("{name}: {refusal}"))?;
+        if let Some(first) = &all
+            && (first.sniffed.format != sniffed.format || first.sniffed.columns != sniffed.columns)
+        {
+            bail!("{name} has other columns than the first file: a dataset at a time");
+        }
+        let known = all.get_or_insert_with(|| new(&name, sniffed.clone()));
+        add(known, &name, &bytes, &sniffed)?;
+    }
+    all.context("there is no file")
+}
+
+fn new(name: &str, sniffed: Sniffed) -> SampledFile {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    let file = SampleFile {
+        name: base.to_owned(),
+        encoding: declared_encoding(&sniffed).map(str::to_owned),
+        has_decimal_comma: sniffed.has_decimal_comma,
+        columns: sniffed.columns.clone(),
+    };
+    SampledFile {
+        sample: Sample::new(file),
+        sniffed,
+        payloads: Vec::new(),
+        texts: Vec::new(),
+        broken: 0,
+        is_cut: false,
+    }
+}
+
+/// Adds the rows of a file.
+fn add(all: &mut SampledFile, name: &str, bytes: &[u8], sniffed: &Sniffed) -> Result<()> {
+    let is_whole = bytes.len() as u64 <= MAX_BYTES;
+    all.is_cut |= !is_whole;
+    let encoding = declared_encoding(sniffed).map(|_| sniffed.encoding);
+    let dialect = Dialect { encoding, ..Dialect::default() };
+    let mut reader =
+        ObjectReader::new(Limits::default()).of_dialect(dialect).of_format(Format::of_name(name));
+    reader.push(bytes);
+    if is_whole {
+        reader.finish();
+    }
+    let mut payload = Vec::new();
+    while all.payloads.len() < MAX_ROWS {
+        match reader.next() {
+            Ok(Next::Header(_)) => {}
+            Ok(Next::Row(row)) => {
+                payload.clear();
+                row.write_json(&mut payload);
+                // The reader writes JSON from text that it has validated.
+                let payload = str::from_utf8(&payload)?;
+                all.sample.add(payload);
+                all.payloads.push(payload.to_owned());
+                all.texts.push(row.text().to_owned());
+                continue;
+            }
+            Ok(Next::Broken(_)) => {
+                all.broken += 1;
+                continue;
+            }
+            Ok(Next::NeedInput | Next::End) => return Ok(()),
+            Err(_) if reader.preamble_lines() < sniffed.preamble_lines => {}
+            // A damaged end of a large file costs the end.
+            Err(_) if !all.payloads.is_empty() => return Ok(()),
+            Err(refusal) => bail!("{name}: {refusal}"),
+        }
+        // The dialect was detected with the lines before the header.
+        if reader.preamble_lines() < sniffed.preamble_lines {
+            reader.skip_header();
+        }
+    }
+    all.is_cut = true;
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! `tributary init`, run as a process: from a sample to events, and rules that pass.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::stderr;
+
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/init");
+
+/// Empty folder of a test, in which commands run.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("init").join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    /// Creates a folder that holds a copy of a sample.
+    fn with(sample: &str) -> Self {
+        let folder = Self::new(sample);
+        fs::copy(Path::new(SAMPLES).join(sample), folder.0.join(sample)).unwrap();
+        folder
+    }
+
+    fn tributary(&self, arguments: &[&str]) -> Output {
+        let command = env!("CARGO_BIN_EXE_tributary");
+        Command::new(command).args(arguments).current_dir(&self.0).output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    #[track_caller]
+    fn printed(&self, arguments: &[&str]) -> String {
+        let output = self.tributary(arguments);
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{printed}{}", stderr(&output));
+        printed
+    }
+
+    #[track_caller]
+    fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.tributary(arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stdout));
+        stderr(&output)
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.0.join(file)).unwrap()
+    }
+
+    /// Checks that the sample becomes events without faults, and that its rule passes.
+    #[track_caller]
+    fn check(&self, sample: &str, rows: u64) -> Value {
+        let run = self.printed(&["run", sample, "--config", "config", "--format", "json"]);
+        let report: Value = serde_json::from_str(&run).unwrap();
+        assert_eq!(
+            (&report["rows"], &report["events"], &report["with_faults"]),
+            (&rows.into(), &rows.into(), &0.into()),
+            "{report}"
+        );
+        self.printed(&["rules", "check", "--config", "config"]);
+        self.printed(&["rules", "test", "--config", "config"]);
+        report
+    }
+
+    /// Returns every file below the folder, with its contents.
+    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut folders = vec![self.0.clone()];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => files.push((path.clone(), fs::read(path).unwrap())),
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+#[track_caller]
+fn assert_has(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|it| it.starts_with(line)), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn weather_export_with_decimal_commas_runs() {
+    let folder = Folder::with("weather.csv");
+    let printed = folder.printed(&["init", "weather.csv"]);
+
+    assert!(printed.contains("tributary run weather.csv --config config"), "{printed}");
+    assert_has(
+        &folder.read("config/datasets/weather.toml"),
+        &[
+            "entity = \"{station}\"",
+            "decimal = \",\"",
+            "formats = [\"%d.%m.%Y %H:%M\"]",
+            "interval = \"10m\"",
+            "temperatur_c = { from = \"Temperatur (°C)\", range = [-273.15, inf] }",
+            "luftfeuchte_pct = { from = \"Luftfeuchte %\"",
+            "missing = [\"NA\",",
+        ],
+    );
+    let report = folder.check("weather.csv", 40);
+    assert!(report["alerts"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
+fn air_quality_feed_with_nested_ids_runs() {
+    let folder = Folder::with("air-quality.jsonl");
+    folder.printed(&["init", "air-quality.jsonl"]);
+
+    assert_has(
+        &folder.read("config/datasets/air-quality.toml"),
+        &[
+            "entity = \"{device_id}\"",
+            "from = \"location\"",
+            "pm25_ugm3 = { from = \"pm25_ugm3\", range = [0, inf] }",
+            "no2_ppm = { from = \"no2_ppb\", unit = \"ppb\"",
+            "calibrated = { flag = \"calibrated\" }",
+        ],
+    );
+    folder.check("air-quality.jsonl", 54);
+}
+
+#[test]
+fn ride_log_without_series_runs() {
+    let folder = Folder::with("rides.csv");
+    folder.printed(&["init", "rides.csv"]);
+
+    assert_has(
+        &folder.read("config/datasets/rides.toml"),
+        &[
+            "event_id = [\"entity\"]",
+            "from = \"started_at\"",
+            "ended_at_min = { from = \"ended_at\", as = \"elapsed\" }",
+            "lat = \"start_lat\"",
+            "end_lat_deg = { from = \"end_lat\", range = [-90, 90] }",
+            "distance_km = { from = \"distance(mi)\", unit = \"mi\", range = [0, inf] }",
+        ],
+    );
+    folder.check("rides.csv", 36);
+}
+
+#[test]
+fn parking_array_runs() {
+    let folder = Folder::with("parking.json");
+    folder.printed(&["init", "parking.json"]);
+
+    assert_has(
+        &folder.read("config/datasets/parking.toml"),
+        &["entity = \"{garage}\"", "interval = \"15m\"", "free_spaces = { from = \"free_spaces\""],
+    );
+    folder.check("parking.json", 42);
+}
+
+#[test]
+fn preamble_and_units_in_header_run() {
+    let folder = Folder::with("buoy.csv");
+    folder.printed(&["init", "buoy.csv"]);
+
+    assert_has(
+        &folder.read("config/datasets/buoy.toml"),
+        &[
+            "entity = \"{buoy_id}\"",
+            "water_temp_c = { from = \"Water Temp (°F)\", unit = \"F\"",
+            "wave_height_m = { from = \"Wave Height (ft)\", unit = \"ft\" }",
+            "wind_speed_kph = { from = \"Wind Speed [mph]\", unit = \"mph\", range = [0, inf] }",
+        ],
+    );
+    folder.check("buoy.csv", 48);
+}
+
+#[test]
+fn prices_without_key_need_key() {
+    let folder = Folder::with("prices.csv");
+    let error = folder.refused(&["init", "prices.csv"]);
+
+    assert!(error.contains("no set of up to three columns identifies a row"), "{error}");
+    assert!(error.contains("product") && error.contains("--key COLUMN"), "{error}");
+    assert!(!folder.0.join("config").exists());
+
+    folder.printed(&["init", "prices.csv", "--key", "product,market"]);
+    assert_has(
+        &folder.read("config/datasets/prices.toml"),
+        &["entity = \"{product}/{market}\"", "event_id = [\"entity\", \"time\"]"],
+    );
+    folder.check("prices.csv", 144);
+}
+
+#[test]
+fn second_run_changes_nothing() {
+    let folder = Folder::new("twice");
+    let sample = Path::new(SAMPLES).join("parking.json");
+    let sample = sample.to_str().unwrap();
+    folder.printed(&["init", sample]);
+    let files = folder.files();
+
+    let again = folder.printed(&["init", sample, "--format", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["written"], Value::from([""; 0]));
+    assert!(folder.files() == files);
+
+    let schema = folder.0.join("config/datasets/parking.toml");
+    fs::write(&schema, format!("{}\n", fs::read_to_string(&schema).unwrap())).unwrap();
+    let error = folder.refused(&["init", sample]);
+    assert!(error.contains("exists and differs; remove it or give --name"), "{error}");
+}
+
+#[test]
+fn sample_of_known_dataset_is_refused() {
+    let folder = Folder::with("buoy.csv");
+    folder.printed(&["init", "buoy.csv", "--name", "buoys"]);
+    let error = folder.refused(&["init", "buoy.csv", "--name", "harbour"]);
+    assert!(error.contains("already of dataset \"buoys\""), "{error}");
+}
+
+#[test]
+fn second_dataset_joins_first() {
+    let folder = Folder::with("buoy.csv");
+    let rides = Path::new(SAMPLES).join("rides.csv");
+    folder.printed(&["init", "buoy.csv"]);
+    folder.printed(&["init", rides.to_str().unwrap()]);
+    folder.check("buoy.csv", 48);
+}
+
+#[test]
+fn folder_of_other_name_holds_fixtures() {
+    let folder = Folder::with("rides.csv");
+    folder.printed(&["init", "rides.csv", "--config", "mine"]);
+    assert!(folder.0.join("mine/fixtures/datasets/rides/valid.csv").exists());
+    assert!(folder.0.join("mine/fixtures/rules/shipped").exists());
+}
+
+#[test]
+fn senseless_file_gets_reason() {
+    let folder = Folder::new("senseless");
+    for (name, bytes, reason) in [
+        ("empty.csv", &b""[..], "neither header nor row"),
+        ("image.csv", &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], "image.csv: "),
+        ("one.csv", b"value\n1\n2\n", "one column"),
+        ("no-time.csv", b"sensor,value\na,1\na,2\n", "no column is a date or time"),
+    ] {
+        fs::write(folder.0.join(name), bytes).unwrap();
+        let error = folder.refused(&["init", name]);
+        assert!(error.contains(reason), "{name}: {error}");
+    }
+    assert!(!folder.0.join("config").exists());
+}
+
+#[test]
+fn run_of_unknown_file_names_init() {
+    let folder = Folder::with("rides.csv");
+    let error = folder.refused(&["run", "rides.csv"]);
+    assert!(error.trim_end().ends_with("tributary init rides.csv"), "{error}");
+}

@@ -1,0 +1,144 @@
+//! Infers a schema from a sample: which column is what, and a metric, a window and a rule to begin
+//! with.
+//!
+//! Every guess is a comment in the text and a line in the report. Where a guess would decide what an
+//! event is, its time or its key, and the sample does not say, there is no schema but a reason.
+//!
+//! Out of scope: reading files, and other datasets.
+
+mod extras;
+mod fields;
+mod keys;
+mod naming;
+mod plan;
+mod profile;
+mod roles;
+mod sample;
+mod times;
+
+use serde::Serialize;
+
+pub use self::sample::{Sample, SampleFile};
+
+/// Columns that the user names.
+#[derive(Clone, Debug, Default)]
+pub struct Hints {
+    /// Column of the event time.
+    pub time: Option<String>,
+    /// Columns whose values name the entity.
+    pub key: Vec<String>,
+}
+
+/// Schema of a sample.
+#[derive(Clone, Debug)]
+pub struct Inferred {
+    /// Text of `datasets/<name>.toml`.
+    pub text: String,
+    /// Every assumption.
+    pub assumptions: Vec<Assumption>,
+    /// Doubts that a person has to settle.
+    pub checks: Vec<String>,
+    /// Id of the rule, if there is one.
+    pub rule: Option<String>,
+    /// Column of the event time.
+    pub time_column: String,
+    /// Columns without which a row is bad.
+    pub key_columns: Vec<String>,
+    /// Column and name of a measure that may be absent.
+    pub measure: Option<(String, String)>,
+}
+
+/// Assumption about a column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Assumption {
+    /// Column of the sample; empty for the file.
+    pub column: String,
+    /// Field of the event, or key of the schema.
+    pub field: String,
+    /// Reason.
+    pub why: String,
+}
+
+/// Reason why a sample gives no schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unclear {
+    /// There is no row.
+    Empty,
+    /// There is one column.
+    OneColumn(String),
+    /// A column that the user names does not exist.
+    UnknownColumn(String, Vec<String>),
+    /// The column that the user names holds other values.
+    NotTime(String, String),
+    /// No column holds times.
+    NoTime(Vec<String>),
+    /// No set of columns identifies a row.
+    NoKey(Vec<String>),
+}
+
+impl std::fmt::Display for Unclear {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the sample has no row"),
+            Self::OneColumn(column) => write!(
+                f,
+                "the sample has one column, {column:?}: a dataset has a time and a key at least"
+            ),
+            Self::UnknownColumn(column, known) => {
+                write!(f, "there is no column {column:?}: expected one of {}", known.join(", "))
+            }
+            Self::NotTime(column, value) => {
+                write!(f, "column {column:?} is no event time: it has values such as {value:?}")
+            }
+            Self::NoTime(columns) => write!(
+                f,
+                "no column is a date or time that can be read (columns: {}): --time COLUMN names \
+                 it, and a date and a time of day in two columns have to be joined first",
+                columns.join(", ")
+            ),
+            Self::NoKey(tried) if tried.is_empty() => f.write_str(
+                "no column identifies a row: --key COLUMN[,COLUMN] names the columns whose values, \
+                 with the time, do",
+            ),
+            Self::NoKey(tried) => write!(
+                f,
+                "no set of up to three columns identifies a row; tried with the time: {}: --key \
+                 COLUMN[,COLUMN] names the columns, and rows with equal keys then count as one event",
+                tried.join(", ")
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Unclear {}
+
+/// Infers the schema of dataset `name`.
+///
+/// # Errors
+///
+/// Returns the reason why the sample does not determine time and key.
+pub fn infer(name: &str, sample: &Sample, hints: &Hints) -> Result<Inferred, Unclear> {
+    if sample.rows == 0 {
+        return Err(Unclear::Empty);
+    }
+    let roles = roles::Roles::of(sample, hints)?;
+    let mut schema = fields::Schema::of(sample, &roles);
+    let rule = extras::add(name, sample, &roles, &mut schema);
+    let fields::Schema { plan, assumptions, checks, measures, .. } = schema;
+    let path = |at: usize| roles.profiles[at].path().to_owned();
+    let mut key_columns: Vec<_> = roles.key.entity.iter().map(|at| path(*at)).collect();
+    key_columns.extend(roles.key_columns().map(path));
+    let measure = measures.iter().find(|measure| !measure.is_elapsed);
+    Ok(Inferred {
+        text: plan.text(),
+        assumptions,
+        checks,
+        rule,
+        time_column: path(roles.time),
+        key_columns,
+        measure: measure.map(|measure| (path(measure.column), measure.name.clone())),
+    })
+}
+
+#[cfg(test)]
+mod tests;

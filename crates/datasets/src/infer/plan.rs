@@ -1,0 +1,106 @@
+//! Schema as planned, before it is text.
+
+/// Schema and the entries of its file.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Lines at the start of the file, without `#`.
+    pub head: Vec<String>,
+    pub entity: Line,
+    pub event_id: Line,
+    pub partition: Line,
+    pub header: Option<Line>,
+    pub missing: Option<Line>,
+    pub interval: Option<Line>,
+    pub file: Vec<Line>,
+    pub time: Vec<Line>,
+    pub location: Vec<Line>,
+    pub measures: Vec<Line>,
+    pub attributes: Vec<Line>,
+    pub tags: Vec<Line>,
+    pub metric: Vec<Line>,
+    pub window: Vec<Line>,
+    pub rule: Vec<Line>,
+}
+
+/// Key, value and the comment behind them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    pub key: String,
+    pub value: String,
+    pub comment: String,
+}
+
+impl Line {
+    pub(super) fn new(key: &str, value: String, comment: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), value, comment: comment.into() }
+    }
+}
+
+/// Returns a text as TOML.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// Returns texts as a list in TOML.
+pub(super) fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    let texts: Vec<_> = texts.into_iter().map(|text| quoted(text.as_ref())).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+/// Returns keys and values as an inline table.
+pub(super) fn table(entries: &[(&str, String)]) -> String {
+    let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    format!("{{ {} }}", entries.join(", "))
+}
+
+/// Returns a range in TOML.
+pub(super) fn range([low, high]: [f64; 2]) -> String {
+    format!("[{low}, {high}]")
+}
+
+impl Plan {
+    /// Returns the text of the file.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.head {
+            text.push_str(format!("# {line}").trim_end());
+            text.push('\n');
+        }
+        text.push('\n');
+        let top = [&self.entity, &self.event_id, &self.partition];
+        let optional = [&self.header, &self.missing, &self.interval];
+        let top: Vec<_> = top.into_iter().chain(optional.into_iter().flatten()).cloned().collect();
+        push_lines(&mut text, &top);
+        for (name, lines) in [
+            ("[file]", &self.file),
+            ("[time]", &self.time),
+            ("[location]", &self.location),
+            ("[measures]", &self.measures),
+            ("[attributes]", &self.attributes),
+            ("[tags]", &self.tags),
+            ("[[metrics]]", &self.metric),
+            ("[[windows]]", &self.window),
+            ("[[rules]]", &self.rule),
+        ] {
+            if !lines.is_empty() {
+                text.push_str(&format!("\n{name}\n"));
+                push_lines(&mut text, lines);
+            }
+        }
+        text
+    }
+}
+
+fn push_lines(text: &mut String, lines: &[Line]) {
+    for Line { key, value, comment } in lines {
+        if value.is_empty() {
+            text.push_str(&format!("# {comment}\n"));
+        } else if comment.is_empty() {
+            text.push_str(&format!("{key} = {value}\n"));
+        } else if key.len() + value.len() + comment.len() > 110 {
+            text.push_str(&format!("# {comment}\n{key} = {value}\n"));
+        } else {
+            text.push_str(&format!("{key} = {value}  # {comment}\n"));
+        }
+    }
+}

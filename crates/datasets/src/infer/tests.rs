@@ -1,0 +1,184 @@
+use super::*;
+use crate::{Dataset, LookupFiles};
+
+fn json(rows: &[String]) -> Sample {
+    let mut sample = Sample::new(SampleFile { name: "sample".to_owned(), ..Default::default() });
+    rows.iter().for_each(|row| sample.add(row));
+    sample
+}
+
+/// Returns rows of `count` readings, made by `row` of the number of the reading.
+fn rows(count: usize, row: impl Fn(usize) -> String) -> Sample {
+    json(&(0..count).map(row).collect::<Vec<_>>())
+}
+
+fn inferred(sample: &Sample) -> Inferred {
+    let inferred = infer("sample", sample, &Hints::default()).unwrap();
+    let compiled = Dataset::compile("sample", &inferred.text, &LookupFiles::new());
+    assert!(compiled.is_ok(), "{:?}\n{}", compiled.err(), inferred.text);
+    inferred
+}
+
+fn unclear(sample: &Sample) -> Unclear {
+    infer("sample", sample, &Hints::default()).unwrap_err()
+}
+
+#[track_caller]
+fn assert_line(inferred: &Inferred, line: &str) {
+    assert!(inferred.text.lines().any(|it| it.starts_with(line)), "{line}\n{}", inferred.text);
+}
+
+#[track_caller]
+fn assert_check(inferred: &Inferred, part: &str) {
+    assert!(inferred.checks.iter().any(|it| it.contains(part)), "{part}\n{:?}", inferred.checks);
+}
+
+fn reading(at: usize) -> String {
+    let (sensor, minute) = (at % 2, at / 2);
+    format!(
+        r#"{{"sensor":"s{sensor}","time":"2025-11-05T12:{minute:02}:00Z","temp_f":{minute}.5}}"#
+    )
+}
+
+#[test]
+fn readings_of_sensors_have_series() {
+    let inferred = inferred(&rows(40, reading));
+
+    assert_line(&inferred, "entity = \"{sensor}\"");
+    assert_line(&inferred, "event_id = [\"entity\", \"time\"]");
+    assert_line(&inferred, "interval = \"1m\"");
+    assert_line(&inferred, "temp_c = { from = \"temp_f\", unit = \"F\", range = [-273.15, inf] }");
+    assert_line(&inferred, "size = \"5m\"");
+    assert_eq!(inferred.rule.as_deref(), Some("sample-high-temp-c"));
+}
+
+#[test]
+fn nested_objects_become_dotted_columns() {
+    let sample = rows(40, |at| {
+        let (id, minute) = (at % 2, at / 2);
+        format!(
+            r#"{{"device":{{"id":"d{id}"}},"at":{{"lat":1,"lon":2}},"ts":"2025-11-05T12:{minute:02}:00Z","v":{at},"w":[1]}}"#
+        )
+    });
+    let inferred = inferred(&sample);
+
+    assert_line(&inferred, "partition = [\"device.id\"]");
+    assert_line(&inferred, "device_id = { from = \"device.id\", required = true }");
+    assert_line(&inferred, "from = \"at\"");
+    assert_check(&inferred, "w holds arrays");
+}
+
+#[test]
+fn column_makes_key_unique() {
+    let sample = rows(60, |at| {
+        let (depth, minute) = (["top", "mid", "low"][at % 3], at / 3);
+        format!(
+            r#"{{"buoy":"b","depth":"{depth}","time":"2025-11-05T12:{minute:02}:00Z","x":{at}}}"#
+        )
+    });
+    assert_line(&inferred(&sample), "event_id = [\"entity\", \"time\", \"depth\"]");
+}
+
+#[test]
+fn unique_id_is_key_alone() {
+    let sample = rows(40, |at| {
+        format!(
+            r#"{{"id":"r{at}","start":"2025-11-05T12:{at:02}:00Z","end":"2025-11-05T13:{at:02}:00Z"}}"#
+        )
+    });
+    let inferred = inferred(&sample);
+
+    assert_line(&inferred, "event_id = [\"entity\"]");
+    assert_line(&inferred, "end = { from = \"end\", as = \"time\" }");
+    assert_line(&inferred, "end_min = { from = \"end\", as = \"elapsed\" }");
+}
+
+#[test]
+fn rows_without_key_are_not_guessed() {
+    let row = |at: usize| {
+        let (day, product) = (at / 8 + 1, ["a", "b"][at % 2]);
+        format!(r#"{{"date":"2025-11-{day:02}","product":"{product}","price":{at}.5}}"#)
+    };
+    let sample = rows(48, row);
+    assert!(matches!(unclear(&sample), Unclear::NoKey(tried) if tried == ["product"]));
+
+    let hints = Hints { key: vec!["product".to_owned()], ..Hints::default() };
+    let inferred = infer("sample", &sample, &hints).unwrap();
+    assert_line(&inferred, "event_id = [\"entity\", \"time\"]");
+    assert_check(&inferred, "have the key of another row");
+}
+
+#[test]
+fn sample_without_time_is_refused() {
+    let row = |at: usize| format!(r#"{{"sensor":"s","value":{at}}}"#);
+    assert!(matches!(unclear(&rows(40, row)), Unclear::NoTime(_)));
+    assert_eq!(unclear(&rows(0, row)), Unclear::Empty);
+    let one = |at: usize| format!(r#"{{"value":{at}}}"#);
+    assert_eq!(unclear(&rows(4, one)), Unclear::OneColumn("value".to_owned()));
+}
+
+#[test]
+fn named_time_must_hold_times() {
+    let hints = Hints { time: Some("temp_f".to_owned()), ..Hints::default() };
+    let refused = infer("sample", &rows(4, reading), &hints).unwrap_err();
+    assert!(matches!(refused, Unclear::NotTime(..)));
+
+    let hints = Hints { time: Some("clock".to_owned()), ..Hints::default() };
+    let refused = infer("sample", &rows(4, reading), &hints).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "there is no column \"clock\": expected one of sensor, time, temp_f"
+    );
+}
+
+#[test]
+fn exact_copies_keep_key_unique() {
+    let mut readings: Vec<_> = (0..40).map(reading).collect();
+    readings.push(reading(0));
+    let inferred = inferred(&json(&readings));
+
+    assert_line(&inferred, "event_id = [\"entity\", \"time\"]");
+    assert_check(&inferred, "1 rows are exact copies");
+}
+
+#[test]
+fn closed_list_becomes_words() {
+    let sample = rows(40, |at| {
+        let state = ["ok", "low"][usize::from(at % 10 == 0)];
+        reading(at).replace('}', &format!(r#","state":"{state}","on":true}}"#))
+    });
+    let inferred = inferred(&sample);
+
+    assert_line(
+        &inferred,
+        "state = { from = \"state\", otherwise = \"other\", words = { \"low\" =",
+    );
+    assert_line(&inferred, "on = { flag = \"on\" }");
+    assert_line(&inferred, "dimensions = [\"state\"]");
+}
+
+#[test]
+fn sentinels_are_declared_with_defaults() {
+    let sample = rows(40, |at| {
+        let value = if at == 7 { "-999".to_owned() } else { format!("{at}.5") };
+        reading(at).replace('}', &format!(r#","flow":{value}}}"#))
+    });
+    let inferred = inferred(&sample);
+    assert_line(
+        &inferred,
+        "missing = [\"NA\", \"N/A\", \"NULL\", \"\\\\N\", \"NaN\", \"None\", \"-\", \"-999\"]",
+    );
+}
+
+#[test]
+fn rule_without_measure_takes_rarest_value() {
+    let sample = rows(40, |at| {
+        let state = ["ok", "low"][usize::from(at % 10 == 0)];
+        let (sensor, minute) = (at % 2, at / 2);
+        format!(
+            r#"{{"sensor":"s{sensor}","time":"2025-11-05T12:{minute:02}:00Z","state":"{state}"}}"#
+        )
+    });
+    let inferred = inferred(&sample);
+    assert_line(&inferred, "when = 'event.attributes.state == \"low\"'");
+}
