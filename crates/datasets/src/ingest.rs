@@ -115,7 +115,7 @@ impl Feed {
     /// The same, of an object of this name, which may say its format.
     #[must_use]
     pub fn named(self, name: &str) -> Self {
-        Self { reader: self.reader.of_format(Format::of_name(name)), ..self }
+        Self { reader: self.reader.of_name(name), ..self }
     }
 
     /// Adds the next bytes of the object.

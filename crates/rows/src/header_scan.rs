@@ -17,6 +17,8 @@ pub(super) struct HeaderScan {
     part: Part,
     /// Format that the caller knows in advance.
     pub format: Option<Format>,
+    /// Layout that the caller knows in advance.
+    pub json_layout: Option<JsonLayout>,
     /// Offset of the header, or of the first row of JSON Lines; 0 while unknown.
     offset: u64,
     dialect: Dialect,
@@ -60,6 +62,7 @@ impl HeaderScan {
         Self {
             part: Part::LINE_START,
             format: None,
+            json_layout: None,
             offset: 0,
             dialect: Dialect::default(),
             first: true,
@@ -145,7 +148,8 @@ impl HeaderScan {
                 Part::Csv => return self.read_columns(buffer, at_end, limits, encoding),
                 Part::Json => {
                     let (pending, max_bytes) = (buffer.pending(), limits.max_row_bytes);
-                    let layout = match self.layout.detect(pending, at_end, max_bytes) {
+                    let detect = || self.layout.detect(pending, at_end, max_bytes);
+                    let layout = match self.json_layout.map_or_else(detect, Detected::Layout) {
                         Detected::More => return Ok(None),
                         Detected::Layout(layout) => layout,
                         Detected::NoObjects if self.format.is_some() => JsonLayout::Lines,

@@ -19,6 +19,17 @@ pub enum JsonLayout {
     Stream,
 }
 
+impl JsonLayout {
+    /// Returns the layout that the extension of an object's name promises, if any: a broken first
+    /// line must not turn JSON Lines into another layout.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let stem = name.strip_suffix(".gz").unwrap_or(&name);
+        [".jsonl", ".ndjson"].iter().any(|end| stem.ends_with(end)).then_some(Self::Lines)
+    }
+}
+
 /// Nesting of braces and brackets outside strings.
 #[derive(Clone, Debug, Default)]
 struct Nesting {

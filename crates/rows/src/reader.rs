@@ -7,7 +7,8 @@ use super::header_scan::HeaderScan;
 use super::row_scan::{Found, RowScan};
 use super::source::Source;
 use super::{
-    BrokenRow, Dialect, Encoding, ErrorKind, Format, Header, Limits, Next, Position, Refusal, Row,
+    BrokenRow, Dialect, Encoding, ErrorKind, Format, Header, JsonLayout, Limits, Next, Position,
+    Refusal, Row,
 };
 
 /// Reads the rows of one object from its bytes.
@@ -61,6 +62,13 @@ impl ObjectReader {
     pub fn of_format(mut self, format: Option<Format>) -> Self {
         self.header_scan.format = format;
         self
+    }
+
+    /// Sets format and layout as the object's name implies.
+    #[must_use]
+    pub fn of_name(mut self, name: &str) -> Self {
+        self.header_scan.json_layout = JsonLayout::of_name(name);
+        self.of_format(Format::of_name(name))
     }
 
     /// Sets the dialect that the object's dataset declares.

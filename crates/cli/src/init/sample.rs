@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tributary_datasets::infer::{Sample, SampleFile};
-use tributary_rows::{Dialect, Encoding, Format, Limits, Next, ObjectReader, Sniffed, sniff};
+use tributary_rows::{Dialect, Encoding, Limits, Next, ObjectReader, Sniffed, sniff};
 
 use crate::output::is_stdout;
 use crate::rows;
@@ -88,14 +88,14 @@ fn add(all: &mut SampledFile, name: &str, bytes: &[u8], sniffed: &Sniffed) -> Re
     all.is_cut |= !is_whole;
     let encoding = declared_encoding(sniffed).map(|_| sniffed.encoding);
     let dialect = Dialect { encoding, ..Dialect::default() };
-    let mut reader =
-        ObjectReader::new(Limits::default()).of_dialect(dialect).of_format(Format::of_name(name));
+    let mut reader = ObjectReader::new(Limits::default()).of_dialect(dialect).of_name(name);
     reader.push(bytes);
     if is_whole {
         reader.finish();
     }
     let mut payload = Vec::new();
     while all.payloads.len() < MAX_ROWS {
+        let is_before_header = reader.preamble_lines() < sniffed.preamble_lines;
         match reader.next() {
             Ok(Next::Header(_)) => {}
             Ok(Next::Row(row)) => {
@@ -113,7 +113,7 @@ fn add(all: &mut SampledFile, name: &str, bytes: &[u8], sniffed: &Sniffed) -> Re
                 continue;
             }
             Ok(Next::NeedInput | Next::End) => return Ok(()),
-            Err(_) if reader.preamble_lines() < sniffed.preamble_lines => {}
+            Err(_) if is_before_header => {}
             // A damaged end of a large file costs the end.
             Err(_) if !all.payloads.is_empty() => return Ok(()),
             Err(refusal) => bail!("{name}: {refusal}"),

@@ -121,12 +121,9 @@ pub(super) fn known_dataset(
     feed.finish();
     loop {
         match feed.step() {
-            Ok(Step::Started) if feed.dataset().is_none() => {}
-            Ok(Step::Started | Step::Row(_)) => {
-                return Ok(feed.dataset().map(|dataset| dataset.name().to_owned()));
-            }
-            Ok(Step::Bad(..) | Step::NeedInput) => {}
-            Ok(Step::End) | Err(_) => return Ok(None),
+            Ok(Step::Row(row)) => return Ok(Some(row.dataset().name().to_owned())),
+            Ok(Step::Started | Step::Bad(..) | Step::NeedInput) => {}
+            Ok(Step::End) | Err(_) => return Ok(feed.dataset().map(|it| it.name().to_owned())),
         }
     }
 }

@@ -142,8 +142,8 @@ fn add_window(
         Line::new("key", list([key]), ""),
         line("size", size, why),
         line("delay", delay, "a window closes this long after its end"),
-        line("lateness", lateness, "after that, a reading is late"),
-        Line::new("keep", quoted(&format!("{retention}h")), ""),
+        line("allowed_lateness", lateness, "after that, a reading is late"),
+        Line::new("retention", quoted(&format!("{retention}h")), ""),
         Line::new("measures", list(&measures), "the first two"),
     ];
     schema.assume("", "windows", format!("{id} by {key}: {why}"));

@@ -184,12 +184,31 @@ fn nan_has_no_value() {
 }
 
 #[test]
-fn block_of_nuls_at_the_end_is_one_row() {
+fn nuls_at_the_end_are_one_row() {
     let nuls = "\0".repeat(3000);
     for input in ["{}\n{}\n", "[{},{}]\n", "a\n1\n2\n"] {
         let read = read_any(&Limits::default(), &format!("{input}{nuls}"));
 
         let codes: Vec<_> = read.rows.iter().map(ReadRow::code).collect();
         assert_eq!(codes, [None, None, Some(NulByte)], "{input}");
+    }
+}
+
+#[test]
+fn name_of_json_lines_fixes_the_layout() {
+    for name in ["a.jsonl", "a.ndjson.gz", "A.JSONL"] {
+        let mut reader = ObjectReader::new(Limits::default()).of_name(name);
+        reader.push(b"{\"a\":\nno JSON\n{\"a\":1}\n");
+        reader.finish();
+        let mut kinds = Vec::new();
+        loop {
+            match reader.next().unwrap() {
+                Next::Row(_) => kinds.push(true),
+                Next::Broken(_) => kinds.push(false),
+                Next::End => break,
+                Next::Header(_) | Next::NeedInput => {}
+            }
+        }
+        assert_eq!(kinds, [false, false, true], "{name}");
     }
 }
