@@ -35,15 +35,12 @@ impl FieldSpan {
     /// Returns the field of `row` that begins at `start`, and the start of the next one.
     fn unpack(row: &[u8], mut start: usize, packed: u32) -> (Self, usize) {
         let after = end_of(packed);
-        let mut end = after;
         if packed & SPACED != 0 {
             start += row[start..].iter().take_while(|&&byte| byte == b' ').count();
         }
-        if packed & QUOTED != 0 {
-            start += 1;
-            end -= 1;
-        }
-        (Self { start, end, escaped: packed & ESCAPED != 0 }, after + 1)
+        let quotes = usize::from(packed & QUOTED != 0);
+        let escaped = packed & ESCAPED != 0;
+        (Self { start: start + quotes, end: after - quotes, escaped }, after + 1)
     }
 }
 
@@ -360,18 +357,27 @@ impl Scan {
         }
     }
 
+    #[inline]
     fn end_field(&mut self, end: usize, max_columns: usize) {
         self.columns += 1;
-        if self.ends.len() <= max_columns {
+        if self.columns > max_columns {
+            self.end_surplus(end, max_columns);
+        } else {
             // No truncation: rows are below `MAX_ROW_BYTES`.
             self.ends.push(end as u32 | self.flags);
         }
-        if self.columns > max_columns {
-            let is_quoted = self.flags & QUOTED != 0;
-            let empty = if is_quoted { self.opened + 2 } else { self.field_start };
-            self.has_surplus |= end > empty;
-        }
         self.flags = 0;
+    }
+
+    /// Ends a field after the last column, and notes whether it has content.
+    #[cold]
+    fn end_surplus(&mut self, end: usize, max_columns: usize) {
+        if self.columns == max_columns + 1 {
+            self.ends.push(end as u32 | self.flags);
+        }
+        let is_quoted = self.flags & QUOTED != 0;
+        let empty = if is_quoted { self.opened + 2 } else { self.field_start };
+        self.has_surplus |= end > empty;
     }
 
     fn end_row(&mut self, bytes: &[u8], here: usize, max_columns: usize) -> Passed {
@@ -403,12 +409,13 @@ impl Scan {
     }
 }
 
-/// Returns eight bytes as a little-endian word. NULs, which are not structural, pad the end.
+/// Returns eight bytes as a little-endian word. Bytes that are not ASCII, and hence not structural,
+/// pad the end.
 fn word_at(bytes: &[u8], at: usize) -> u64 {
     let rest = &bytes[at..];
     match rest.first_chunk::<8>() {
         Some(word) => u64::from_le_bytes(*word),
-        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        None => rest.iter().rev().fold(splat(0x80), |word, &byte| word << 8 | u64::from(byte)),
     }
 }
 
@@ -420,18 +427,19 @@ const fn splat(byte: u8) -> u64 {
     byte as u64 * ONES
 }
 
-/// Returns a mask of the bytes of `word` that are a delimiter, a quote or one of the control
-/// characters 0x08 to 0x0f, which CR and LF are among: their highest bits are set.
+/// Returns a mask of the bytes of `word` that are a delimiter, a quote or below 0x10, as CR and LF
+/// are: their highest bits are set.
 ///
 /// One operation on eight bytes replaces four searches: fields are often shorter than the start-up
 /// cost of a search. A byte is zero if and only if neither the byte nor the sum of its lower seven
 /// bits and 0x7f has the highest bit set. No sum here carries into the next byte, so the mask is
-/// exact. The other control characters are rare in text, and passing them costs nothing else.
+/// exact. A byte is below 0x10 if the four bits above are zero, which takes no more operations than
+/// a search for LF. The other bytes below 0x10 are rare in text and harmless.
 fn structural(word: u64, delimiters: u64) -> u64 {
     const LOW: u64 = splat(0x7f);
     let is_not_zero = |difference: u64| ((difference & LOW) + LOW) | difference;
     let differs = is_not_zero(word ^ delimiters)
         & is_not_zero(word ^ splat(b'"'))
-        & is_not_zero((word & splat(0xf8)) ^ splat(0x08));
+        & (((word & splat(0x70)) + LOW) | word);
     !differs & !LOW
 }

@@ -32,17 +32,23 @@ pub(super) fn check_row<'a, 'h>(
     if header.format() == Format::Csv {
         return Ok(text);
     }
-    match check_json(text.0, scratch) {
-        Ok(json) => Ok((json, text.1)),
+    let (text, is_plain) = text;
+    match check_json(text, is_plain, scratch) {
+        Ok(json) => Ok((json, is_plain)),
         Err(message) => Err(((ErrorKind::InvalidJson, message), None)),
     }
 }
 
 /// Returns the JSON object in `text` on one line, with `null` in place of numbers that are none.
-/// Only text that is no such object is copied, to `scratch`.
-fn check_json<'a>(text: &'a str, scratch: &'a mut String) -> Result<&'a str, String> {
+/// Only text that is no such object is copied, to `scratch`. Plain text has no control characters.
+fn check_json<'a>(
+    text: &'a str,
+    is_plain: bool,
+    scratch: &'a mut String,
+) -> Result<&'a str, String> {
     let fault = object_fault(text);
-    if fault.is_none() && memchr2(b'\r', b'\n', text.as_bytes()).is_none() {
+    let is_one_line = is_plain || memchr2(b'\r', b'\n', text.as_bytes()).is_none();
+    if fault.is_none() && is_one_line {
         return Ok(text);
     }
     rewrite(text, scratch);

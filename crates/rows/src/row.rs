@@ -79,13 +79,14 @@ impl<'a> Row<'a> {
             }
             out.extend_from_slice(&keys[key][skipped..]);
             skipped = 0;
-            let content = &self.text[field.start..field.end];
+            let content = &self.bytes[field.start..field.end];
             if field.escaped {
+                let content = &self.text[field.start..field.end];
                 each_part(content, self.header.escape, |part| escape(out, part.as_bytes()));
             } else if self.plain {
-                out.extend_from_slice(content.as_bytes());
+                out.extend_from_slice(content);
             } else {
-                escape(out, content.as_bytes());
+                escape(out, content);
             }
         }
         out.extend_from_slice(if skipped == 0 { b"\"}" } else { b"}" });
