@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("{}-{name}", NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("init").join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
@@ -245,7 +248,7 @@ fn folder_of_other_name_holds_fixtures() {
 fn senseless_file_gets_reason() {
     let folder = Folder::new("senseless");
     for (name, bytes, reason) in [
-        ("empty.csv", &b""[..], "neither header nor row"),
+        ("empty.csv", &b""[..], "no header and no row"),
         ("image.csv", &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], "image.csv: "),
         ("one.csv", b"value\n1\n2\n", "one column"),
         ("no-time.csv", b"sensor,value\na,1\na,2\n", "no column is a date or time"),
