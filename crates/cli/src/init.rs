@@ -75,12 +75,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     add_checks(&mut inferred, &file, &trial);
 
     let path = folder.join(format!("datasets/{name}.toml"));
-    let (written, kept) = match existing(&path, &inferred.text)? {
-        true => (Vec::new(), vec![path.display().to_string()]),
-        false => {
-            let fixtures = fixture::files(&name, &inferred, &file, &trial)?;
-            write(&path, &inferred.text, &beside(folder), &fixtures)?
-        }
+    let (written, kept) = if existing(&path, &inferred.text)? {
+        (Vec::new(), vec![path.display().to_string()])
+    } else {
+        let fixtures = fixture::files(&name, &inferred, &file, &trial)?;
+        write(&path, &inferred.text, &beside(folder), &fixtures)?
     };
     let commands = commands(arguments, &name, &file, inferred.rule.is_some());
     let report = Report {
@@ -161,9 +160,10 @@ fn existing(path: &Path, text: &str) -> Result<bool> {
 
 /// Returns the folder of the fixtures: beside `config/`, or in a folder of another name.
 fn beside(folder: &Path) -> PathBuf {
-    match folder.file_name().is_some_and(|name| name == "config") {
-        true => folder.parent().unwrap_or(Path::new("")).to_owned(),
-        false => folder.to_owned(),
+    if folder.file_name().is_some_and(|name| name == "config") {
+        folder.parent().unwrap_or(Path::new("")).to_owned()
+    } else {
+        folder.to_owned()
     }
 }
 

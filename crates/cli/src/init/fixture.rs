@@ -101,9 +101,12 @@ fn csv_line<'t>(fields: impl Iterator<Item = &'t str>, delimiter: u8) -> String 
     let delimiter = char::from(delimiter);
     let needs_quotes =
         |field: &str| field.contains([delimiter, '"', '\n', '\r']) || field.starts_with(' ');
-    let quoted = |field: &'t str| match needs_quotes(field) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.to_owned(),
+    let quoted = |field: &'t str| {
+        if needs_quotes(field) {
+            format!("\"{}\"", field.replace('"', "\"\""))
+        } else {
+            field.to_owned()
+        }
     };
     let fields: Vec<_> = fields.map(quoted).collect();
     fields.join(&delimiter.to_string())

@@ -28,16 +28,16 @@ pub(super) struct Report<'r> {
 impl Report<'_> {
     /// Returns the report as text.
     pub(super) fn table(&self) -> String {
-        let mut text = format!(
-            " {}: {} rows of the sample, {} events, {} bad rows\n",
-            self.file, self.rows, self.events, self.bad_rows
-        );
+        let Self { file, rows, events, bad_rows, .. } = self;
+        let mut printed = vec![format!(
+            " {file}: {rows} rows of the sample, {events} events, {bad_rows} bad rows"
+        )];
         let mut table = plain();
         for Assumption { column, field, why } in self.assumptions {
             let column = if column.is_empty() { "-" } else { column };
             table.add_row([column, "→", field, why]);
         }
-        text.push_str(&format!("\n assumed\n{}\n", table.trim_fmt()));
+        printed.push(format!("\n assumed\n{}", table.trim_fmt()));
         for (title, lines) in [
             ("check", self.checks),
             ("written", self.written),
@@ -45,10 +45,10 @@ impl Report<'_> {
             ("next", self.commands),
         ] {
             if !lines.is_empty() {
-                text.push_str(&format!("\n {title}\n"));
-                lines.iter().for_each(|line| text.push_str(&format!("   {line}\n")));
+                printed.push(format!("\n {title}"));
+                printed.extend(lines.iter().map(|line| format!("   {line}")));
             }
         }
-        text.trim_end().to_owned()
+        printed.join("\n")
     }
 }

@@ -57,7 +57,7 @@ fn interval(sample: &Sample, roles: &Roles<'_>) -> Option<i64> {
     let mut readings: Vec<(Vec<Option<&str>>, i64)> = Vec::new();
     for row in 0..sample.rows {
         let entity = roles.key.entity.iter().map(|at| roles.profiles[*at].column.cells[row].text());
-        let instant = times.instants[row].map(|it| it.as_second());
+        let instant = times.instants[row].map(jiff::Timestamp::as_second);
         readings.extend(instant.map(|second| (entity.collect(), second)));
     }
     readings.sort();

@@ -208,10 +208,9 @@ impl Schema {
                 self.assume(path, &format!("tags.{name}"), "true or false");
             }
             Kind::Time(times) => self.add_other_time(roles, at, times),
-            Kind::TimeOfDay => self.add_text(roles, at),
             Kind::Number(_) if roles.is_key(at) || is_code(profile) => self.add_text(roles, at),
             Kind::Number(numbers) => self.add_number(at, path, numbers),
-            Kind::Text => self.add_text(roles, at),
+            Kind::Text | Kind::TimeOfDay => self.add_text(roles, at),
         }
     }
 

@@ -13,7 +13,7 @@ pub(super) fn snake(column: &str) -> String {
     let mut previous = ' ';
     let mut letters = column.chars().peekable();
     while let Some(letter) = letters.next() {
-        let next_is_lower = letters.peek().is_some_and(|next| next.is_ascii_lowercase());
+        let next_is_lower = letters.peek().is_some_and(char::is_ascii_lowercase);
         let is_hump = letter.is_ascii_uppercase()
             && (previous.is_ascii_lowercase()
                 || previous.is_ascii_digit()
@@ -55,10 +55,9 @@ fn plain(letter: char) -> &'static str {
         'é' | 'è' | 'ê' | 'ë' => "e",
         'í' | 'ì' | 'î' | 'ï' => "i",
         'ó' | 'ò' | 'ô' | 'õ' => "o",
-        'ú' | 'ù' | 'û' => "u",
+        'ú' | 'ù' | 'û' | 'µ' | 'μ' => "u",
         'ç' => "c",
         'ñ' => "n",
-        'µ' | 'μ' => "u",
         _ => "",
     }
 }
@@ -208,8 +207,7 @@ fn known(unit: &str, stem: &str, is_bracketed: bool) -> Option<Unit> {
     let short = short.find(|(name, _, _, words)| has(words) || is_bracketed && *name != "in");
     let long = UNITS.iter().find(|(names, ..)| names.contains(&lower.as_str()));
     let (target, from) = match (long, short) {
-        (Some((_, target, from)), _) => (*target, *from),
-        (None, Some((_, target, from, _))) => (*target, *from),
+        (Some((_, target, from)), _) | (None, Some((_, target, from, _))) => (*target, *from),
         (None, None) => return None,
     };
     let stem = if stem == "column" { "value" } else { stem };

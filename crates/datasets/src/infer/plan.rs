@@ -1,5 +1,7 @@
 //! Schema as planned, before it is text.
 
+use std::fmt::Write as _;
+
 /// Schema and the entries of its file.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -83,7 +85,7 @@ impl Plan {
             ("[[rules]]", &self.rule),
         ] {
             if !lines.is_empty() {
-                text.push_str(&format!("\n{name}\n"));
+                let _ = writeln!(text, "\n{name}");
                 push_lines(&mut text, lines);
             }
         }
@@ -91,16 +93,17 @@ impl Plan {
     }
 }
 
+/// Appends lines. Writing to a string cannot fail.
 fn push_lines(text: &mut String, lines: &[Line]) {
     for Line { key, value, comment } in lines {
         if value.is_empty() {
-            text.push_str(&format!("# {comment}\n"));
+            let _ = writeln!(text, "# {comment}");
         } else if comment.is_empty() {
-            text.push_str(&format!("{key} = {value}\n"));
+            let _ = writeln!(text, "{key} = {value}");
         } else if key.len() + value.len() + comment.len() > 110 {
-            text.push_str(&format!("# {comment}\n{key} = {value}\n"));
+            let _ = writeln!(text, "# {comment}\n{key} = {value}");
         } else {
-            text.push_str(&format!("{key} = {value}  # {comment}\n"));
+            let _ = writeln!(text, "{key} = {value}  # {comment}");
         }
     }
 }

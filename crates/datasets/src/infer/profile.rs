@@ -166,7 +166,7 @@ fn numbers(texts: &[Option<&str>], values: &[&str], decimal: DecimalMark) -> Opt
         digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|it| it.is_ascii_digit())
             || digits.len() > 15 && digits.bytes().all(|it| it.is_ascii_digit())
     };
-    if values.iter().any(|text| is_code(text)) {
+    if values.iter().any(is_code) {
         return None;
     }
     let is_token = |text: &str| MORE_MISSING.iter().any(|it| it.eq_ignore_ascii_case(text));

@@ -175,13 +175,13 @@ fn event_time(profiles: &[Profile<'_>], hints: &Hints) -> Result<(usize, &'stati
 fn word_rank(path: &str) -> usize {
     let tokens = naming::tokens(path);
     let has = |word: &&str| tokens.iter().any(|token| token == word);
-    if OTHER_TIME_WORDS.iter().any(|word| has(&word)) {
+    if OTHER_TIME_WORDS.iter().any(&has) {
         return usize::MAX;
     }
     // `started_at` and `start_time` are one rank with `time` only where nothing says more.
     let starts = ["start", "started", "begin"];
-    let is_start = starts.iter().any(|word| has(&word));
-    let rank = |words: &[&str]| words.iter().position(|word| has(&word));
+    let is_start = starts.iter().any(&has);
+    let rank = |words: &[&str]| words.iter().position(&has);
     if is_start {
         return rank(&TIME_WORDS).map_or(TIME_WORDS.len(), |_| 8);
     }

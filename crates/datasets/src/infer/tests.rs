@@ -3,7 +3,9 @@ use crate::{Dataset, LookupFiles};
 
 fn json(rows: &[String]) -> Sample {
     let mut sample = Sample::new(SampleFile { name: "sample".to_owned(), ..Default::default() });
-    rows.iter().for_each(|row| sample.add(row));
+    for row in rows {
+        sample.add(row);
+    }
     sample
 }
 

@@ -208,8 +208,8 @@ mod tests {
         detect(column, &texts).map(|times| (times.formats, times.ambiguous.is_some()))
     }
 
-    fn one(format: &str, is_ambiguous: bool) -> Option<(Vec<String>, bool)> {
-        Some((vec![format.to_owned()], is_ambiguous))
+    fn one(format: &str, is_ambiguous: bool) -> (Vec<String>, bool) {
+        (vec![format.to_owned()], is_ambiguous)
     }
 
     #[test]
@@ -218,22 +218,22 @@ mod tests {
             assert_eq!(formats("timestamp", &[value]), Some((Vec::new(), false)), "{value}");
         }
         assert_eq!(formats("serial", &["1762344000"]), None);
-        assert_eq!(formats("date", &["2025-11-05"]), one("%Y-%m-%d", false));
+        assert_eq!(formats("date", &["2025-11-05"]), Some(one("%Y-%m-%d", false)));
     }
 
     #[test]
     fn day_above_twelve_decides_order() {
         assert_eq!(
             formats("t", &["05/11/2025 10:00", "13/11/2025 10:00"]),
-            one("%d/%m/%Y %H:%M", false)
+            Some(one("%d/%m/%Y %H:%M", false))
         );
         assert_eq!(
             formats("t", &["11/05/2025 10:00", "11/13/2025 10:00"]),
-            one("%m/%d/%Y %H:%M", false)
+            Some(one("%m/%d/%Y %H:%M", false))
         );
         assert_eq!(
             formats("t", &["05/11/2025 10:00", "06/11/2025 10:00"]),
-            one("%d/%m/%Y %H:%M", true)
+            Some(one("%d/%m/%Y %H:%M", true))
         );
     }
 
@@ -246,7 +246,7 @@ mod tests {
             ("12/31/2025 11:59:00 PM", "%m/%d/%Y %I:%M:%S %p"),
             ("31-Dec-2025", "%d-%b-%Y"),
         ] {
-            assert_eq!(formats("t", &[value]), one(format, false), "{value}");
+            assert_eq!(formats("t", &[value]), Some(one(format, false)), "{value}");
         }
         assert_eq!(formats("t", &["12:30"]), None);
         assert_eq!(formats("version", &["1.2.3"]), None);
