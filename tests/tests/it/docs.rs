@@ -6,6 +6,7 @@ use std::process::Command;
 
 use system_tests::repository;
 use tributary_config::{ALERTS, AlertsConfig};
+use tributary_datasets::{Dataset, LookupFiles};
 use tributary_model::bad_row::Code;
 
 /// Returns the files with one of these extensions that git tracks or would track.
@@ -82,6 +83,19 @@ fn table_of_codes_has_each_code_once() {
     let mut codes: Vec<_> = Code::ALL.into_iter().map(|(_, name)| name).collect();
     codes.sort_unstable();
     assert_eq!(reported, codes);
+}
+
+/// The first schema of the page, as a reader would copy it.
+#[test]
+fn schema_of_the_page_compiles() {
+    let page = std::fs::read_to_string(repository().join("docs/DATASETS.md")).unwrap();
+    let schema = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let weather = Dataset::compile("weather", schema, &LookupFiles::new()).unwrap();
+
+    let row = r#"{"station":"s","observed":"01.07.2026 12:00","temp":"72.5"}"#;
+    let event = weather.event(row, None).unwrap();
+    assert_eq!(event.event_time.to_string(), "2026-07-01T10:00:00Z");
+    assert_eq!(event.measures.get("temperature_c"), Some(&22.5));
 }
 
 #[test]
