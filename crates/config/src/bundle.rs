@@ -76,7 +76,8 @@ mod tests {
     fn folder_holds_files_of_one_extension() {
         let bundle = Bundle::shipped().with("datasets/README.md", "").with("other/x.toml", "");
         let names: Vec<_> = bundle.folder("datasets", "toml").into_keys().collect();
-        assert_eq!(names, ["accidents", "covid", "flood", "telemetry"]);
+        assert!(names.contains(&"flood".to_owned()), "{names:?}");
+        assert!(names.iter().all(|name| !name.contains(['.', '/'])), "{names:?}");
         assert!(bundle.folder("lookups", "csv").contains_key("us_states"));
     }
 }

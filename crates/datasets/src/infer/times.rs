@@ -89,8 +89,10 @@ pub(super) struct Times {
 pub(super) fn detect(column: &str, texts: &[Option<&str>]) -> Option<Times> {
     let values: Vec<_> = texts.iter().filter_map(|text| *text).collect();
     let first = values.first()?;
-    // Most columns are no times. A short look at their first value is enough.
-    if !first.bytes().any(|byte| byte.is_ascii_digit()) || first.len() > 40 {
+    // Most columns are no times. A short look at their first value is enough: the shortest date has
+    // eight characters, and `1.2.3` is a version.
+    let digits = first.bytes().filter(u8::is_ascii_digit).count();
+    if digits == 0 || !(8..=40).contains(&first.len()) {
         return None;
     }
     let is_number = |text: &&str| text.parse::<f64>().is_ok();
