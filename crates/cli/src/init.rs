@@ -68,9 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let hints = Hints { time: arguments.time.clone(), key: arguments.key.clone() };
     let mut inferred = infer(&name, &file.sample, &hints).with_context(|| shown.clone())?;
     let others = others(folder, &name)?;
-    if let Some(known) = trial::known_dataset(&others, &shown, &file)? {
-        bail!("{shown} is already of dataset {known:?}, in {}", folder.display());
-    }
+    check_selected(&name, &inferred, &others, &shown, &file)?;
     let trial = trial::run(&name, &inferred, &file, &others)?;
     add_checks(&mut inferred, &file, &trial);
 
@@ -96,6 +94,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     print_summary(&arguments.format.text(&report, || report.table())?, false)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks that the columns of the sample select the new dataset among all.
+///
+/// # Errors
+///
+/// Another dataset has the same columns, or more of them.
+fn check_selected(
+    name: &str,
+    inferred: &Inferred,
+    others: &Bundle,
+    shown: &str,
+    file: &SampledFile,
+) -> Result<()> {
+    let Some(known) = trial::known_dataset(others, shown, file)? else { return Ok(()) };
+    let all = others.clone().with(&format!("datasets/{name}.toml"), &inferred.text);
+    // Datasets that require the same columns do not load together.
+    let selected = trial::known_dataset(&all, shown, file).ok().flatten();
+    if selected.as_deref() != Some(name) {
+        bail!("{shown} is already of dataset {known:?}, whose columns it has");
+    }
+    Ok(())
 }
 
 /// Returns the name of a file as the name of a dataset.

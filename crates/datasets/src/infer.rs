@@ -74,6 +74,9 @@ pub enum Unclear {
     NoTime(Vec<String>),
     /// No set of columns identifies a row.
     NoKey(Vec<String>),
+    /// No set of columns identifies a row: the time has a date only, and the time of day is in
+    /// another column.
+    SplitTime(String, String),
 }
 
 impl std::fmt::Display for Unclear {
@@ -97,8 +100,13 @@ impl std::fmt::Display for Unclear {
                 columns.join(", ")
             ),
             Self::NoKey(tried) if tried.is_empty() => f.write_str(
-                "no column identifies a row: --key COLUMN[,COLUMN] names the columns whose values, \
-                 with the time, do",
+                "no column names the thing that a row is about, such as a station: add one to a \
+                 sample of one thing, or name the columns with --key COLUMN[,COLUMN]",
+            ),
+            Self::SplitTime(date, clock) => write!(
+                f,
+                "the time is in two columns, {date:?} and {clock:?}, and a schema reads one: join \
+                 them in the source"
             ),
             Self::NoKey(tried) => write!(
                 f,

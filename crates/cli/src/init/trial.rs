@@ -25,6 +25,8 @@ pub(super) struct Trial {
     pub with_faults: usize,
     /// Good rows without faults, each event id once: index of the row, and the event.
     pub good: Vec<(usize, Value)>,
+    /// The other events.
+    others: Vec<Value>,
     /// Event on which the rule fires, and one on which it does not.
     pub fires: Option<Value>,
     pub silent: Option<Value>,
@@ -65,10 +67,13 @@ fn events(dataset: &Dataset, transformer: &Transformer, file: &SampledFile) -> R
             Ok(Outcome::Event(event)) => {
                 trial.events += 1;
                 let is_new = ids.insert(event.event_id.clone().into_owned());
-                if !event.faults.is_empty() {
-                    trial.with_faults += 1;
-                } else if is_new {
-                    trial.good.push((row, serde_json::to_value(&event)?));
+                trial.with_faults += usize::from(!event.faults.is_empty());
+                let is_good = event.faults.is_empty() && is_new;
+                let event = serde_json::to_value(&event)?;
+                if is_good {
+                    trial.good.push((row, event));
+                } else {
+                    trial.others.push(event);
                 }
             }
             Ok(Outcome::Filtered) => trial.events += 1,
@@ -91,7 +96,7 @@ impl Trial {
         let (schemas, windows) = (configuration.schemas(), configuration.window_fields());
         let specs = configuration.window_specs()?;
         let examples = Examples::new(&schemas, &windows, &specs);
-        for (_, event) in &self.good {
+        for event in self.good.iter().map(|(_, event)| event).chain(&self.others) {
             let found = match examples.fires(&rules, id, &event.to_string()) {
                 Ok(true) => &mut self.fires,
                 Ok(false) => &mut self.silent,

@@ -129,7 +129,8 @@ fn add_window(
     let lateness = (size * 2).max(HOUR);
     let delay = if size < HOUR { 5 } else { 60 };
     let retention = MIN_RETENTION.max(lateness / HOUR);
-    let measures: Vec<_> = schema.measures.iter().take(2).map(|it| it.name.clone()).collect();
+    let measures = schema.measures.iter().filter(|it| !it.is_coordinate).take(2);
+    let measures: Vec<_> = measures.map(|it| it.name.clone()).collect();
     let id = format!("{}-{}", name.replace('_', "-"), length(size));
     let why = match interval {
         Some(_) => "at least five intervals",
@@ -150,8 +151,13 @@ fn add_window(
 }
 
 fn add_rule(name: &str, roles: &Roles<'_>, schema: &mut Schema) -> Option<String> {
-    let of_measure = |it: &MeasureField| Some((it.name.clone(), threshold(&it.values)?));
-    let plain = schema.measures.iter().filter(|it| !it.is_elapsed).find_map(of_measure);
+    let of_measure = |it: &MeasureField| {
+        let rows = (0..it.values.len()).filter(|row| roles.is_event(*row));
+        let values: Vec<_> = rows.filter_map(|row| it.values[row]).collect();
+        Some((it.name.clone(), threshold(values)?))
+    };
+    let mut plain = schema.measures.iter().filter(|it| !it.is_elapsed && !it.is_coordinate);
+    let plain = plain.find_map(of_measure);
     let measure = plain.or_else(|| schema.measures.iter().find_map(of_measure));
     let (id, when, title, why) = if let Some((measure, level)) = measure {
         let id = format!("{name}-high-{}", measure.replace('_', "-"));
@@ -194,8 +200,8 @@ fn rarest(schema: &Schema) -> Option<(String, String)> {
     clippy::cast_sign_loss,
     reason = "a rank among few values"
 )]
-fn threshold(values: &[Option<f64>]) -> Option<f64> {
-    let mut sorted: Vec<_> = values.iter().flatten().copied().collect();
+fn threshold(values: Vec<f64>) -> Option<f64> {
+    let mut sorted = values;
     sorted.sort_by(f64::total_cmp);
     let highest = *sorted.last()?;
     let rank = (sorted.len() as f64 * 0.99).ceil() as usize;
@@ -220,7 +226,7 @@ mod tests {
 
     #[test]
     fn threshold_is_plain_and_below_highest() {
-        let of = |values: &[f64]| threshold(&values.iter().copied().map(Some).collect::<Vec<_>>());
+        let of = |values: &[f64]| threshold(values.to_vec());
         assert_eq!(of(&[1.0, 2.0, 17.23, 31.87]), Some(20.0));
         assert_eq!(of(&[0.11, 0.12]), Some(0.11));
         assert_eq!(of(&[-7.5, -3.25]), Some(-7.0));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Assumption;
 use super::keys::{self, Part};
 use super::naming::{self, Names};
-use super::plan::{Line, Plan, list, quoted, range, table};
+use super::plan::{self, Line, Plan, list, quoted, range, table};
 use super::profile::{Kind, Numbers, Profile, is_missing};
 use super::roles::{Place, Roles};
 use super::sample::Sample;
@@ -43,6 +43,8 @@ pub(super) struct MeasureField {
     pub column: usize,
     pub values: Vec<Option<f64>>,
     pub is_elapsed: bool,
+    /// Coordinates are of little use in a window or a rule.
+    pub is_coordinate: bool,
 }
 
 /// An attribute.
@@ -271,7 +273,13 @@ impl Schema {
         }
         self.plan.measures.push(Line::new(&name, table(&entries), why.clone()));
         self.assume(path, &format!("measures.{name}"), why);
-        self.measures.push(MeasureField { name, column: at, values, is_elapsed: false });
+        self.measures.push(MeasureField {
+            name,
+            column: at,
+            values,
+            is_elapsed: false,
+            is_coordinate: degrees.is_some(),
+        });
     }
 
     fn is_point_file(&self) -> bool {
@@ -320,7 +328,13 @@ impl Schema {
         let why = "minutes since the event time, which is never later";
         self.plan.measures.push(Line::new(&name, entry, why));
         self.assume(path, &format!("measures.{name}"), why);
-        self.measures.push(MeasureField { name, column: at, values: minutes, is_elapsed: true });
+        self.measures.push(MeasureField {
+            name,
+            column: at,
+            values: minutes,
+            is_elapsed: true,
+            is_coordinate: false,
+        });
     }
 
     fn add_text(&mut self, roles: &Roles<'_>, at: usize) {
@@ -335,7 +349,7 @@ impl Schema {
             self.attributes.push(AttributeField { name, column: at, list: None });
             return;
         }
-        if looks_like_number(profile) {
+        if profile.looks_like_number() {
             self.check(format!("{path} holds numbers with signs between the digits: kept as text"));
         }
         let list = profile.closed_list().map(|values| words(&values, profile));
@@ -345,7 +359,7 @@ impl Schema {
                 let entries: Vec<_> = words
                     .iter()
                     .map(|(word, spellings, _)| {
-                        format!("{} = {}", quoted(word), list_of(spellings))
+                        format!("{} = {}", plan::key(word), plan::list(spellings))
                     })
                     .collect();
                 let words_table = format!("{{ {} }}", entries.join(", "));
@@ -445,17 +459,6 @@ fn is_other_order(one: &[String], other: &[String]) -> bool {
         || has(one, "%m-") && has(other, "%d-")
 }
 
-/// Returns `true` for texts of digits with several signs between them, such as `1.234,5`.
-fn looks_like_number(profile: &Profile<'_>) -> bool {
-    let is_number = |text: &&str| {
-        text.bytes().any(|byte| byte.is_ascii_digit())
-            && text.chars().all(|it| it.is_ascii_digit() || ".,+- '%$€£".contains(it))
-    };
-    !profile.counts.is_empty()
-        && profile.counts.keys().all(is_number)
-        && profile.counts.keys().any(|text| text.contains([',', '.']))
-}
-
 /// Returns the values of a closed list with their spellings and number of rows.
 fn words(values: &[&str], profile: &Profile<'_>) -> Vec<(String, Vec<String>, usize)> {
     let mut words: Vec<(String, Vec<String>, usize)> = Vec::new();
@@ -468,10 +471,6 @@ fn words(values: &[&str], profile: &Profile<'_>) -> Vec<(String, Vec<String>, us
         }
     }
     words
-}
-
-fn list_of(texts: &[String]) -> String {
-    list(texts)
 }
 
 fn missing_list(tokens: &BTreeSet<String>) -> String {

@@ -43,6 +43,15 @@ pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+/// Returns a text as the key of a table in TOML. A basic string of one line has the escapes of JSON.
+pub(super) fn key(text: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    match !text.is_empty() && text.bytes().all(is_bare) {
+        true => text.to_owned(),
+        false => serde_json::Value::from(text).to_string(),
+    }
+}
+
 /// Returns texts as a list in TOML.
 pub(super) fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
     let texts: Vec<_> = texts.into_iter().map(|text| quoted(text.as_ref())).collect();

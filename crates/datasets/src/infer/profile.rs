@@ -113,7 +113,7 @@ impl<'s> Profile<'s> {
     /// Returns `true` for texts and whole numbers, which can be a key.
     pub(super) fn is_discrete(&self) -> bool {
         match &self.kind {
-            Kind::Text => true,
+            Kind::Text => !self.looks_like_number(),
             Kind::Number(numbers) => numbers.is_integer && numbers.missing.is_empty(),
             _ => false,
         }
@@ -122,13 +122,29 @@ impl<'s> Profile<'s> {
     /// Returns the values of a closed list: few, each of them often.
     pub(super) fn closed_list(&self) -> Option<Vec<&'s str>> {
         const MAX_VALUES: usize = 12;
+        const MAX_CHARS: usize = 40;
         const MIN_ROWS: usize = 30;
         const MIN_TIMES: usize = 3;
         let is_list = matches!(self.kind, Kind::Text)
             && self.filled >= MIN_ROWS
             && (2..=MAX_VALUES).contains(&self.counts.len())
-            && self.counts.values().all(|count| *count >= MIN_TIMES);
+            && self.counts.values().all(|count| *count >= MIN_TIMES)
+            && self.counts.keys().all(|text| text.chars().count() <= MAX_CHARS)
+            && !self.looks_like_number();
         is_list.then(|| self.counts.keys().copied().collect())
+    }
+
+    /// Returns `true` for texts of digits with signs between them that no schema reads, such as
+    /// `1.234,5` and `5 €`. An address such as `10.0.0.1` is none.
+    pub(super) fn looks_like_number(&self) -> bool {
+        let is_number = |text: &&str| {
+            text.bytes().any(|byte| byte.is_ascii_digit())
+                && text.chars().all(|it| it.is_ascii_digit() || ".,+- '%$€£".contains(it))
+        };
+        let has_sign = |text: &&str| text.contains([',', '\'', '%', '$', '€', '£']);
+        matches!(self.kind, Kind::Text)
+            && self.counts.keys().all(is_number)
+            && self.counts.keys().any(has_sign)
     }
 }
 

@@ -100,7 +100,7 @@ impl<'s> Roles<'s> {
         let times = profiles[time].times().unwrap_or(&no_times);
         let search = Search { profiles: &profiles, times, taken: &taken, rows: sample.rows };
         let key = if hints.key.is_empty() {
-            search.find().map_err(Unclear::NoKey)?
+            search.find().map_err(|tried| no_key(&profiles, time, tried))?
         } else {
             let columns = hints.key.iter().map(|name| named(&profiles, name));
             search.named(columns.collect::<Result<_, _>>()?)
@@ -111,6 +111,13 @@ impl<'s> Roles<'s> {
     /// Returns the times of the event.
     pub(super) fn times(&self) -> Option<&Times> {
         self.profiles[self.time].times()
+    }
+
+    /// Returns `true` if a row has a time and all parts of the key.
+    pub(super) fn is_event(&self, row: usize) -> bool {
+        let has_text = |at: usize| self.profiles[at].column.cells[row].text().is_some();
+        let has_key = self.key.entity.iter().copied().chain(self.key_columns()).all(has_text);
+        has_key && self.times().is_some_and(|times| times.instants[row].is_some())
     }
 
     /// Iterates over the columns of the natural key beside entity and time.
@@ -134,6 +141,18 @@ impl<'s> Roles<'s> {
             Some(Place::Two(both)) => both.contains(&at),
         };
         at == self.time || is_location
+    }
+}
+
+/// Returns the reason why there is no key.
+fn no_key(profiles: &[Profile<'_>], time: usize, tried: Vec<String>) -> Unclear {
+    let is_date = profiles[time].times().is_some_and(|times| times.is_date);
+    let mut clocks = profiles.iter().filter(|it| matches!(it.kind, Kind::TimeOfDay));
+    match clocks.next().filter(|_| is_date) {
+        Some(clock) => {
+            Unclear::SplitTime(profiles[time].path().to_owned(), clock.path().to_owned())
+        }
+        None => Unclear::NoKey(tried),
     }
 }
 

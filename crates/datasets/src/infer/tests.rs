@@ -151,10 +151,7 @@ fn closed_list_becomes_words() {
     });
     let inferred = inferred(&sample);
 
-    assert_line(
-        &inferred,
-        "state = { from = \"state\", otherwise = \"other\", words = { \"low\" =",
-    );
+    assert_line(&inferred, "state = { from = \"state\", otherwise = \"other\", words = { low =");
     assert_line(&inferred, "on = { flag = \"on\" }");
     assert_line(&inferred, "dimensions = [\"state\"]");
 }
@@ -180,4 +177,33 @@ fn rule_without_measure_takes_rarest_value() {
     });
     let inferred = inferred(&sample);
     assert_line(&inferred, "when = 'event.attributes.state == \"low\"'");
+}
+
+#[test]
+fn list_of_odd_words_compiles() {
+    let sample = rows(40, |at| {
+        let word = [r"two\nlines", r"a \\ b", "ä"][at % 3];
+        reading(at).replace('}', &format!(r#","word":"{word}"}}"#))
+    });
+    assert_line(&inferred(&sample), "word = { from = \"word\", otherwise = \"other\"");
+}
+
+#[test]
+fn date_and_clock_in_two_columns_are_refused() {
+    let sample = rows(48, |at| {
+        let (sensor, hour, day) = (at % 2, at / 2 % 6, at / 12 + 1);
+        format!(
+            r#"{{"sensor":"s{sensor}","date":"2025-11-0{day}","clock":"{hour:02}:00","v":{at}}}"#
+        )
+    });
+    let refused = Unclear::SplitTime("date".to_owned(), "clock".to_owned());
+    assert_eq!(unclear(&sample), refused);
+}
+
+#[test]
+fn numbers_with_grouped_digits_are_no_key() {
+    let sample = rows(40, |at| {
+        format!(r#"{{"time":"2025-11-05T12:{at:02}:00Z","energy":"{}.000,5"}}"#, at % 4 + 1)
+    });
+    assert_eq!(unclear(&sample), Unclear::NoKey(Vec::new()));
 }
