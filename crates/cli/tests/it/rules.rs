@@ -153,7 +153,7 @@ fn backtest_counts_firings_and_alerts() {
 
 #[test]
 fn file_without_rows_reports_first_line() {
-    let file = folder("backtest-no-row").join("array.json");
+    let file = folder("backtest-no-row").join("array.jsonl");
     fs::write(&file, "[{\"sensor_id\": \"s\"}]\n").unwrap();
 
     let output = tributary(&["rules", "backtest", file.to_str().unwrap()]);

@@ -180,17 +180,19 @@ fn unreadable_input_exits_2_with_one_line() {
 }
 
 #[test]
-fn json_without_one_object_per_line_fails() {
+fn json_is_rows_or_error() {
     let folder = std::env::temp_dir().join(format!("tributary-json-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let row = r#"{"sensor_id":"s-1","timestamp":1762344000,"water_level":1.5}"#;
     for (name, text, expected) in [
         (
-            "array.json",
+            "array.jsonl",
             format!("[{row}]"),
             "row 1: not a JSON object at column 1; JSON must be one",
         ),
-        ("pretty.json", row.replace(',', ",\n"), "row 1: JSON that ends too early at column 19; "),
+        ("pretty.jsonl", row.replace(',', ",\n"), "row 1: JSON that ends too early at column 19; "),
+        ("array.json", format!("[{row}]"), ""),
+        ("pretty.json", row.replace(',', ",\n"), ""),
         ("empty.json", "{}\n".to_owned(), "unknown_dataset: there are no fields; there are acci"),
         (
             "sparse.json",
