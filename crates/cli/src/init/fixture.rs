@@ -27,8 +27,8 @@ pub(super) fn files(
     let dataset = Dataset::compile(name, &inferred.text, &std::collections::BTreeMap::new())?;
     let mut good: Vec<_> = trial.good.iter().take(MAX_GOOD_ROWS).collect();
     // Tests expect that each rule fires on some row.
-    let fires = trial.fires.as_ref().map(|event| &event["event_id"]);
-    let is_firing = |(_, event): &&(usize, Value)| Some(&event["event_id"]) == fires;
+    let alerting = trial.fires.as_ref().map(|event| &event["event_id"]);
+    let is_firing = |(_, event): &&(usize, Value)| Some(&event["event_id"]) == alerting;
     good.extend(trial.good.iter().skip(MAX_GOOD_ROWS).find(is_firing));
     let events: Vec<_> = good.iter().map(|(row, event)| expected(*row, event)).collect();
     let (bad, bad_expected) = bad_rows(inferred, file, trial, &dataset)?;

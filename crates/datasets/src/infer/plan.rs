@@ -46,10 +46,10 @@ pub(super) fn quoted(text: &str) -> String {
 /// Returns a text as the key of a table in TOML. A basic string of one line has the escapes of JSON.
 pub(super) fn key(text: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    match !text.is_empty() && text.bytes().all(is_bare) {
-        true => text.to_owned(),
-        false => serde_json::Value::from(text).to_string(),
+    if !text.is_empty() && text.bytes().all(is_bare) {
+        return text.to_owned();
     }
+    serde_json::Value::from(text).to_string()
 }
 
 /// Returns texts as a list in TOML.
