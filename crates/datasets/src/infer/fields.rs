@@ -1,17 +1,17 @@
 //! Fields of the event: measures, attributes and tags.
 
+mod numbers;
+
 use std::collections::BTreeSet;
 
 use super::Assumption;
 use super::keys::{self, Part};
 use super::naming::{self, Names};
-use super::plan::{self, Line, Plan, list, quoted, range, table};
+use super::plan::{self, Line, Plan, list, quoted, table};
 use super::profile::{Kind, Numbers, Profile, is_missing};
 use super::roles::{Place, Roles};
 use super::sample::Sample;
 use super::times::Times;
-use crate::schema::DecimalMark;
-use crate::units;
 use crate::value::MISSING;
 
 /// Maximum columns that a CSV header is recognized by, beside the required ones.
@@ -214,76 +214,6 @@ impl Schema {
             Kind::Number(numbers) => self.add_number(at, path, numbers),
             Kind::Text | Kind::TimeOfDay => self.add_text(roles, at),
         }
-    }
-
-    fn add_number(&mut self, at: usize, path: &str, numbers: &Numbers) {
-        let tokens = naming::tokens(path);
-        let is_degrees = |words: &[&str]| tokens.iter().any(|it| words.contains(&it.as_str()));
-        let degrees = match () {
-            () if is_degrees(&["lat", "latitude"]) => Some(90.0),
-            () if is_degrees(&["lon", "lng", "longitude"]) => Some(180.0),
-            () => None,
-        };
-        let unit = naming::unit(path);
-        let name = match (&unit, degrees) {
-            (Some(unit), _) => unit.measure.clone(),
-            (None, Some(_)) => format!("{}_deg", naming::snake(path)),
-            (None, None) => naming::snake(path),
-        };
-        let name = self.names.give(&name);
-        let conversion = unit.as_ref().and_then(|unit| units::conversion(unit.from?, unit.target));
-        let values = numbers.values.iter().map(|value| match conversion {
-            None => *value,
-            Some(conversion) => value.map(|value| conversion.apply(value)),
-        });
-        let values: Vec<Option<f64>> = values.collect();
-        let limits = match (&unit, degrees) {
-            (Some(unit), _) => naming::range(unit.target),
-            (None, Some(max)) => Some([-max, max]),
-            (None, None) => None,
-        };
-        let is_inside = |[low, high]: &[f64; 2]| {
-            values.iter().flatten().all(|value| (*low..=*high).contains(value))
-        };
-        let mut entries = vec![("from", quoted(path))];
-        if numbers.is_integer && conversion.is_none() {
-            entries.push(("type", quoted("integer")));
-        }
-        entries.extend(unit.as_ref().and_then(|unit| Some(("unit", quoted(unit.from?)))));
-        entries.extend(limits.filter(is_inside).map(|limits| ("range", range(limits))));
-        if numbers.decimal == DecimalMark::Point && !self.is_point_file() {
-            entries.push(("decimal", quoted(".")));
-        }
-        if !numbers.missing.is_subset(&self.missing) {
-            entries.push(("missing", missing_list(&numbers.missing)));
-        }
-        let why = match (&unit, degrees) {
-            (Some(unit), _) => format!("unit from the name: {}", unit.from.unwrap_or(unit.target)),
-            (None, Some(_)) => "degrees, from the name".to_owned(),
-            (None, None) if numbers.is_integer => "whole numbers, no unit in the name".to_owned(),
-            (None, None) => "numbers, no unit in the name".to_owned(),
-        };
-        if limits.is_some_and(|limits| !is_inside(&limits)) {
-            self.check(format!("{path}: values are beyond what {name} can have: no range is set"));
-        }
-        if let Some((example, count)) = &numbers.wrong {
-            self.check(format!(
-                "{path}: {count} values are no number, such as {example:?}: each costs the field"
-            ));
-        }
-        self.plan.measures.push(Line::new(&name, table(&entries), why.clone()));
-        self.assume(path, &format!("measures.{name}"), why);
-        self.measures.push(MeasureField {
-            name,
-            column: at,
-            values,
-            is_elapsed: false,
-            is_coordinate: degrees.is_some(),
-        });
-    }
-
-    fn is_point_file(&self) -> bool {
-        !self.plan.file.iter().any(|line| line.key == "decimal")
     }
 
     /// Adds a time that is not the event's. The formats of the event time read it too.

@@ -175,8 +175,8 @@ impl Search<'_, '_> {
         let is_unique = |at: &usize| {
             let profile = &self.profiles[*at];
             profile.is_discrete()
-                && profile.filled == self.rows
-                && profile.counts.len() == self.rows
+                && profile.filled * 20 >= self.rows * 19
+                && profile.counts.len() == profile.filled
                 && self.rows > 1
                 && self.rank(*at).is_some()
                 && !self.is_taken(*at)

@@ -60,13 +60,6 @@ pub(super) struct Numbers {
     pub wrong: Option<(String, usize)>,
 }
 
-impl Numbers {
-    /// Returns the numbers.
-    pub(super) fn known(&self) -> impl Iterator<Item = f64> + '_ {
-        self.values.iter().filter_map(|value| *value)
-    }
-}
-
 impl<'s> Profile<'s> {
     pub(super) fn of(column: &'s Column, decimal: DecimalMark) -> Self {
         let all: Vec<_> = column.cells.iter().map(Cell::text).collect();
@@ -130,6 +123,7 @@ impl<'s> Profile<'s> {
             && (2..=MAX_VALUES).contains(&self.counts.len())
             && self.counts.values().all(|count| *count >= MIN_TIMES)
             && self.counts.keys().all(|text| text.chars().count() <= MAX_CHARS)
+            && !self.counts.keys().any(|text| text.contains(char::is_control))
             && !self.looks_like_number();
         is_list.then(|| self.counts.keys().copied().collect())
     }
@@ -246,7 +240,7 @@ mod tests {
     fn far_sentinel_is_missing() {
         let found = numbers_of(&["12.5", "-999", "13", "NA"], DecimalMark::Point).unwrap();
         assert_eq!(found.missing, BTreeSet::from(["-999".to_owned()]));
-        assert_eq!(found.known().collect::<Vec<_>>(), [12.5, 13.0]);
+        assert_eq!(found.values.iter().flatten().copied().collect::<Vec<_>>(), [12.5, 13.0]);
 
         let near = numbers_of(&["-1200", "-999", "800"], DecimalMark::Point).unwrap();
         assert!(near.missing.is_empty());

@@ -246,11 +246,12 @@ fn without(path: &str, words: &[&str]) -> Option<Vec<String>> {
     Some(tokens)
 }
 
-/// Returns `true` for numbers with a decimal point from `-max` to `max`.
+/// Returns `true` if nearly all values are numbers with a decimal point from `-max` to `max`.
 fn is_within(profile: &Profile<'_>, max: f64) -> bool {
-    let is_point = |text: &&str| text.parse::<f64>().is_ok_and(|degrees| degrees.abs() <= max);
-    let numbers = profile.numbers().is_some_and(|numbers| numbers.known().next().is_some());
-    numbers && profile.counts.keys().all(is_point)
+    let is_point = |text: &str| text.parse::<f64>().is_ok_and(|degrees| degrees.abs() <= max);
+    let points = profile.counts.iter().filter(|(text, _)| is_point(text)).map(|(_, count)| count);
+    let points: usize = points.sum();
+    profile.numbers().is_some() && points > 0 && points * 20 >= profile.filled * 19
 }
 
 /// Returns `true` if nearly every value of a column holds coordinates.

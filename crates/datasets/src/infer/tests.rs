@@ -182,7 +182,7 @@ fn rule_without_measure_takes_rarest_value() {
 #[test]
 fn list_of_odd_words_compiles() {
     let sample = rows(40, |at| {
-        let word = [r"two\nlines", r"a \\ b", "ä"][at % 3];
+        let word = [r#"two \"words\""#, r"a \\ b", "ä"][at % 3];
         reading(at).replace('}', &format!(r#","word":"{word}"}}"#))
     });
     assert_line(&inferred(&sample), "word = { from = \"word\", otherwise = \"other\"");
@@ -206,4 +206,26 @@ fn numbers_with_grouped_digits_are_no_key() {
         format!(r#"{{"time":"2025-11-05T12:{at:02}:00Z","energy":"{}.000,5"}}"#, at % 4 + 1)
     });
     assert_eq!(unclear(&sample), Unclear::NoKey(Vec::new()));
+}
+
+#[test]
+fn few_bad_values_do_not_hide_key() {
+    let sample = rows(60, |at| {
+        let id = if at == 7 { "" } else { "r" };
+        let (lat, humidity) = if at == 9 { (95, 400) } else { (52, 40 + at % 9) };
+        let id = if id.is_empty() { String::new() } else { format!("{id}{at}") };
+        format!(
+            r#"{{"id":"{id}","start":"2025-11-05T12:{at:02}:00Z","lat":{lat},"lon":13,"humidity_pct":{humidity}}}"#
+        )
+    });
+    let inferred = inferred(&sample);
+
+    assert_line(&inferred, "entity = \"{id}\"");
+    assert_line(&inferred, "lat = \"lat\"");
+    assert_line(
+        &inferred,
+        "humidity_pct = { from = \"humidity_pct\", type = \"integer\", range = [0, 100] }",
+    );
+    assert_check(&inferred, "1 values are beyond");
+    assert_check(&inferred, "id is empty in 1 rows");
 }
