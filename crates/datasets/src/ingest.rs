@@ -9,6 +9,7 @@ use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::id::Id;
 use tributary_rows::{
     ErrorKind, Format, Limits, Next, ObjectReader, Position, Refusal, Row, object_field,
+    object_value,
 };
 
 /// Name of an object in the raw records made of it.
@@ -283,7 +284,7 @@ impl FeedRow<'_> {
             }
             Format::JsonLines => {
                 let mut columns = self.dataset.partition_columns().iter();
-                columns.find_map(|column| self.row.field(column).filter(is_there))
+                columns.find_map(|column| path(self.row.text(), column).filter(is_there))
             }
         }
     }
@@ -299,8 +300,17 @@ impl FeedRow<'_> {
 #[must_use]
 pub fn partition_key(dataset: &Dataset, payload: &str) -> Option<String> {
     let columns = dataset.partition_columns().iter();
-    let keys = columns.filter_map(|column| object_field(payload, column));
+    let keys = columns.filter_map(|column| path(payload, column));
     keys.map(|key| key.trim().to_owned()).find(|key| !key.is_empty())
+}
+
+/// Returns the text or number of a JSON object's column, whose name with dots is also a path into
+/// nested objects.
+fn path<'a>(json: &'a str, column: &str) -> Option<Cow<'a, str>> {
+    object_field(json, column).or_else(|| {
+        let (first, rest) = column.split_once('.')?;
+        path(object_value(json, first)?, rest)
+    })
 }
 
 /// Returns the code under which a row of this fault is quarantined.
@@ -391,6 +401,18 @@ mod tests {
                 }
             };
             assert_eq!(refused.position, Position { offset: 8, row: 1 }, "{size}");
+        }
+    }
+
+    #[test]
+    fn dotted_column_is_path() {
+        for (json, found) in [
+            (r#"{"device":{"id":"d-1"}}"#, Some("d-1")),
+            (r#"{"device.id":7}"#, Some("7")),
+            (r#"{"device":{"at":{"id":"d-1"}}}"#, None),
+            (r#"{"device":"d-1"}"#, None),
+        ] {
+            assert_eq!(path(json, "device.id").as_deref(), found, "{json}");
         }
     }
 
