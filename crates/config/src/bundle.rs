@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tributary_datasets::LookupFiles;
 use tributary_model::id::Id;
 
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
@@ -38,6 +39,12 @@ impl Bundle {
         };
         let files = self.0.iter();
         files.filter_map(|(path, text)| Some((name(path)?, text.clone()))).collect()
+    }
+
+    /// Returns the reference tables by file name.
+    pub(crate) fn lookups(&self) -> LookupFiles {
+        let tables = self.folder("lookups", "csv").into_iter();
+        tables.map(|(name, text)| (format!("{name}.csv"), text)).collect()
     }
 
     /// Iterates over paths and texts, in order of the paths.

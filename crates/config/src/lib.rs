@@ -95,9 +95,8 @@ impl Configuration {
         for (name, text) in &schemas {
             entries::add(name, text, &mut pipeline, &mut alerts)?;
         }
-        let lookups = bundle.folder("lookups", "csv").into_iter();
-        let lookups = lookups.map(|(name, text)| (format!("{name}.csv"), text)).collect();
-        let datasets = Datasets::compile(&schemas, &lookups, &pipeline.ranges)?;
+        let datasets = Datasets::compile(&schemas, &bundle.lookups(), &pipeline.ranges)
+            .map_err(|error| place::of_range(error, bundle.text(PIPELINE_FILE)))?;
         Ok(Self { datasets, pipeline, alerts })
     }
 

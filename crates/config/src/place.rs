@@ -6,6 +6,8 @@ use toml::de::{DeTable, DeValue};
 use tributary_model::config_error::ConfigError;
 use tributary_rules::check::written_at;
 
+use crate::PIPELINE_FILE;
+
 /// A TOML file whose values are found by their path.
 pub(crate) struct Places<'t> {
     file: String,
@@ -18,6 +20,17 @@ pub(crate) struct Places<'t> {
 pub(crate) enum Step<'p> {
     Key(&'p str),
     Index(usize),
+}
+
+/// Returns the error of an entry of `[ranges]` with its place in `pipeline.toml`; others unchanged.
+pub(crate) fn of_range(error: ConfigError, text: &str) -> ConfigError {
+    let path: Vec<_> = error.owner().split('.').map(Step::Key).collect();
+    match path.first() {
+        Some(Step::Key("ranges")) => {
+            Places::new(PIPELINE_FILE, text).error(&path, &error.to_string())
+        }
+        _ => error,
+    }
 }
 
 impl<'t> Places<'t> {

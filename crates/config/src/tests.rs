@@ -141,9 +141,13 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "pipeline.toml",
         "[ranges.flood]\nwater_level_n = [0, 1]\n",
-        "ranges.flood.water_level_n: there is no measure",
+        "pipeline.toml:2:17: ranges.flood.water_level_n: there is no measure",
     ),
-    ("pipeline.toml", "[ranges.flod]\nx = [0, 1]\n", "ranges: dataset \"flod\" is none of"),
+    (
+        "pipeline.toml",
+        "[ranges.flod]\nx = [0, 1]\n",
+        "pipeline.toml:1:2: ranges: dataset \"flod\" is none of",
+    ),
     (
         "pipeline.toml",
         "[[metrics]]\nname = \"m\"\ndataset = \"flood\"\nmeasure = \"water_level\"\ndimensions = []\n",
@@ -289,4 +293,15 @@ fn entries_of_a_dataset_stand_in_its_file() {
     assert!(configuration.metrics().unwrap().iter().any(|metric| of(&metric.dataset)));
     assert!(configuration.window_specs().unwrap().iter().any(|spec| of(&spec.dataset)));
     assert!(configuration.rules().unwrap().iter().any(|rule| of(&rule.spec.dataset)));
+}
+
+#[test]
+fn each_wrong_schema_is_shown() {
+    let wrong = |bundle: Bundle, name: &str| {
+        let text = bundle.text(&format!("datasets/{name}.toml")).replace("[time]", "[tiem]");
+        bundle.with(&format!("datasets/{name}.toml"), &text)
+    };
+    let errors = validate(&wrong(wrong(Bundle::shipped(), "flood"), "covid"));
+    let places: Vec<_> = errors.iter().map(|error| error.owner().split(':').next()).collect();
+    assert_eq!(places, [Some("datasets/covid.toml"), Some("datasets/flood.toml")]);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tributary_datasets::Dataset;
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::Fields;
 use tributary_pipeline::metric::MetricSpec;
@@ -22,12 +23,19 @@ const RENAMED: [(&str, &str); 4] = [
     ("keep", "retention"),
 ];
 
-/// Returns every error of a bundle, in order of its files. Each names file, line and column.
+/// Returns the errors of a bundle, in order of its files. While schemas do not compile, they are the
+/// first of each schema; otherwise all names are checked.
 #[must_use]
 pub fn validate(bundle: &Bundle) -> Vec<ConfigError> {
     let configuration = match Configuration::load(bundle) {
         Ok(configuration) => configuration,
-        Err(error) => return vec![error],
+        Err(error) => {
+            let lookups = bundle.lookups();
+            let schemas = bundle.folder("datasets", "toml").into_iter();
+            let compile = |(name, text): (String, String)| Dataset::compile(&name, &text, &lookups);
+            let errors: Vec<_> = schemas.filter_map(|it| compile(it).err()).collect();
+            return if errors.is_empty() { vec![error] } else { errors };
+        }
     };
     let mut errors = Vec::new();
     let pipeline: PipelineConfig =

@@ -31,6 +31,7 @@ use self::tag::Tag;
 use crate::place::Place;
 use crate::row::{Columns, Row, unknown_column};
 use crate::schema::DriftPolicy;
+use crate::value::Missing;
 
 pub use self::compile::LookupFiles;
 
@@ -50,7 +51,8 @@ pub struct Dataset {
     any_of: Vec<AnyOf>,
     entity: Vec<Template>,
     event_id: Vec<IdPart>,
-    partition: Vec<String>,
+    /// Columns with their slots.
+    partition: Vec<(String, usize)>,
     required_columns: Vec<Vec<String>>,
     required_fields: Vec<Vec<String>>,
     fields: Fields,
@@ -136,12 +138,21 @@ impl Dataset {
         &self.required_fields
     }
 
-    /// Returns the candidate columns of the raw record's partition key; the first with a value
-    /// counts. They are those whose rows must keep their order, or else the natural key, so that
-    /// load spreads.
+    /// Iterates over the candidate columns of the raw record's partition key; the first with a
+    /// value counts. They are those whose rows must keep their order, or else the natural key, so
+    /// that load spreads.
+    pub fn partition_columns(&self) -> impl Iterator<Item = &str> {
+        self.partition.iter().map(|(column, _)| column.as_str())
+    }
+
+    /// Returns the partition key of a payload: the trimmed value of the first partition column that
+    /// has one. Without one, or if the payload is no row, it is `None`.
     #[must_use]
-    pub fn partition_columns(&self) -> &[String] {
-        &self.partition
+    pub fn partition_key<'a>(&self, payload: &'a str) -> Option<Cow<'a, str>> {
+        let row = self.columns.read(payload).ok()?;
+        let no_missing = Missing::default();
+        let text = |slot: usize| row.value(slot).text(&no_missing).ok().flatten();
+        self.partition.iter().find_map(|(_, slot)| text(*slot))
     }
 
     /// Returns the dialect that the schema declares for files.
@@ -182,7 +193,12 @@ impl Dataset {
                 return Err(ConfigError::new(owner(), message));
             };
             number.narrow([low, high]);
-            self.fields.measures.insert(name.clone(), number.values());
+            let values = number.values();
+            if values.is_empty() {
+                let message = format!("{low} to {high} has no possible value of the measure");
+                return Err(ConfigError::new(owner(), message));
+            }
+            self.fields.measures.insert(name.clone(), values);
         }
         Ok(())
     }
@@ -267,6 +283,9 @@ impl Dataset {
         let mut place = faults.value("location", location.is_required(), read)?.unwrap_or_default();
         if place.point.is_none() {
             place.point = location.otherwise(matches);
+        }
+        if place.point.is_none() && location.is_required() {
+            return Err(location.missing());
         }
         Ok(place)
     }

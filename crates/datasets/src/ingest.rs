@@ -7,10 +7,7 @@ use std::sync::Arc;
 use crate::{Dataset, Datasets, recognition};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::id::Id;
-use tributary_rows::{
-    ErrorKind, Format, Limits, Next, ObjectReader, Position, Refusal, Row, object_field,
-    object_value,
-};
+use tributary_rows::{ErrorKind, Format, Limits, Next, ObjectReader, Position, Refusal, Row};
 
 /// Name of an object in the raw records made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,8 +246,7 @@ fn refused(refusal: Refusal) -> Refused {
 
 /// Returns the indices of the dataset's partition columns in a header.
 fn partition_indices(dataset: &Dataset, columns: &[&str]) -> Vec<usize> {
-    let partition = dataset.partition_columns().iter();
-    partition.filter_map(|column| index_of(columns, column)).collect()
+    dataset.partition_columns().filter_map(|column| index_of(columns, column)).collect()
 }
 
 impl FeedRow<'_> {
@@ -272,20 +268,16 @@ impl FeedRow<'_> {
         self.dataset
     }
 
-    /// The value of the first of the dataset's partition columns that the row has a value in.
+    /// Returns the partition key: the value of the first of the dataset's partition columns that the
+    /// row has a value in.
     #[must_use]
     pub fn partition_key(&self) -> Option<Cow<'_, str>> {
-        let is_there = |key: &Cow<'_, str>| !key.trim().is_empty();
         match self.row.header().format() {
             Format::Csv => {
-                let mut cells =
-                    self.partition_indices.iter().map(|&index| self.row.field_at(index));
-                cells.find_map(|value| value.filter(is_there))
+                let cells = self.partition_indices.iter();
+                cells.filter_map(|&index| self.row.field_at(index)).find_map(trimmed)
             }
-            Format::JsonLines => {
-                let mut columns = self.dataset.partition_columns().iter();
-                columns.find_map(|column| path(self.row.text(), column).filter(is_there))
-            }
+            Format::JsonLines => self.dataset.partition_key(self.row.text()),
         }
     }
 
@@ -295,22 +287,13 @@ impl FeedRow<'_> {
     }
 }
 
-/// The partition key of the raw record of a payload: the value of the first of the dataset's partition
-/// columns that it has one in. Without one, the record's id is the key.
-#[must_use]
-pub fn partition_key(dataset: &Dataset, payload: &str) -> Option<String> {
-    let columns = dataset.partition_columns().iter();
-    let keys = columns.filter_map(|column| path(payload, column));
-    keys.map(|key| key.trim().to_owned()).find(|key| !key.is_empty())
-}
-
-/// Returns the text or number of a JSON object's column, whose name with dots is also a path into
-/// nested objects.
-fn path<'a>(json: &'a str, column: &str) -> Option<Cow<'a, str>> {
-    object_field(json, column).or_else(|| {
-        let (first, rest) = column.split_once('.')?;
-        path(object_value(json, first)?, rest)
-    })
+/// Returns a key without blanks around it; `None` if nothing is left.
+fn trimmed(key: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let key = match key {
+        Cow::Borrowed(key) => Cow::Borrowed(key.trim()),
+        Cow::Owned(key) => Cow::Owned(key.trim().to_owned()),
+    };
+    (!key.is_empty()).then_some(key)
 }
 
 /// Returns the code under which a row of this fault is quarantined.
@@ -401,18 +384,6 @@ mod tests {
                 }
             };
             assert_eq!(refused.position, Position { offset: 8, row: 1 }, "{size}");
-        }
-    }
-
-    #[test]
-    fn dotted_column_is_path() {
-        for (json, found) in [
-            (r#"{"device":{"id":"d-1"}}"#, Some("d-1")),
-            (r#"{"device.id":7}"#, Some("7")),
-            (r#"{"device":{"at":{"id":"d-1"}}}"#, None),
-            (r#"{"device":"d-1"}"#, None),
-        ] {
-            assert_eq!(path(json, "device.id").as_deref(), found, "{json}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Location of a row: a name, a pair of coordinates, or an object with them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -49,6 +50,9 @@ struct Point<'a> {
     coordinates: Option<Vec<&'a RawValue>>,
 }
 
+/// Names of [`Point`].
+const NAMES: [&str; 7] = ["latitude", "lat", "longitude", "lon", "lng", "long", "coordinates"];
+
 /// Reads the place of a column: an object with `latitude` and `longitude`, `lat` and `lon`, `lng` or
 /// `long`, in degrees, as text or as JSON; a `GeoJSON` point; the text `lat,lon`; or a name, which is
 /// a text with a letter in it.
@@ -59,7 +63,8 @@ struct Point<'a> {
 ///
 /// [`Code::OutOfRange`] for coordinates that are not on Earth, [`Code::InvalidNumber`] for a value
 /// that is not a number, [`Code::MissingField`] for a single coordinate, [`Code::DuplicateField`]
-/// for a repeated one, and [`Code::UnknownValue`] for anything else.
+/// for a repeated one, and [`Code::UnknownValue`] for anything else, such as an object without any
+/// of the names.
 pub(crate) fn place<'a>(value: &Value<'a>, missing: &Missing) -> Result<Place<'a>, PlaceError> {
     if let Value::Nested(json) = value {
         return Ok(Place { point: object(json)?, name: None });
@@ -106,6 +111,7 @@ fn object(json: &str) -> Result<Option<Location<'static>>, PlaceError> {
         })?;
     let (latitude, longitude) = match coordinates.as_deref() {
         Some([lon, lat, ..]) => (Some(*lat), Some(*lon)),
+        Some([_]) => return Err(unknown("has a single coordinate").into()),
         _ => (latitude, longitude),
     };
     let read = |part, raw: Option<&RawValue>| {
@@ -116,11 +122,18 @@ fn object(json: &str) -> Result<Option<Location<'static>>, PlaceError> {
         PlaceError { part: Some(part), error }
     };
     match (read("latitude", latitude)?, read("longitude", longitude)?) {
-        (None, None) => Ok(None),
+        (None, None) if may_be_empty(json) => Ok(None),
+        (None, None) => Err(unknown("has no latitude and longitude").into()),
         (None, Some(_)) => Err(missing("latitude")),
         (Some(_), None) => Err(missing("longitude")),
         (Some(lat), Some(lon)) => point(lat, lon).map(Some),
     }
+}
+
+/// Returns `true` for an object without coordinates that has nothing, or a known name of one.
+fn may_be_empty(json: &str) -> bool {
+    let names: BTreeMap<String, serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
+    names.is_empty() || names.keys().any(|name| NAMES.contains(&name.as_str()))
 }
 
 /// Reads a coordinate: a number or the text of one.
@@ -202,7 +215,13 @@ mod tests {
 
     #[test]
     fn null_coordinates_are_no_place() {
-        for json in ["null", r#""  ""#, "{}", r#"{"latitude":null,"longitude":""}"#] {
+        for json in [
+            "null",
+            r#""  ""#,
+            "{}",
+            r#"{"latitude":null,"longitude":""}"#,
+            r#"{"coordinates":[]}"#,
+        ] {
             assert_eq!(of(json).ok(), Some(Place::default()), "{json}");
         }
     }
@@ -226,6 +245,9 @@ mod tests {
             (r#""52,3676,4,9041""#, Code::UnknownValue, None),
             (r#""{lat:52,lon:4}""#, Code::UnknownValue, None),
             ("12", Code::UnknownValue, None),
+            (r#"{"Lat":52,"Lon":4}"#, Code::UnknownValue, None),
+            (r#"{"type":"Feature","geometry":{}}"#, Code::UnknownValue, None),
+            (r#"{"coordinates":[4.9]}"#, Code::UnknownValue, None),
         ] {
             let PlaceError { part: found, error } = of(json).unwrap_err();
             assert_eq!((error.code, found), (code, part), "{json}");

@@ -39,8 +39,7 @@ pub(crate) struct Row<'a> {
 /// Slots of the columns that a schema reads.
 ///
 /// A column matches regardless of case, unless another one of the schema or of the row matches
-/// exactly. A name
-/// with dots is also a path into nested objects.
+/// exactly. A name with dots is also a path into nested objects.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
     slots: usize,
@@ -73,7 +72,7 @@ impl<'a> Row<'a> {
         &self.values[slot]
     }
 
-    /// Removes the value of a slot and returns it.
+    /// Returns the values of all slots.
     #[cfg(test)]
     pub(crate) fn values(self) -> Vec<Value<'a>> {
         self.values
@@ -137,7 +136,7 @@ impl Level {
         let next = u16::try_from(self.entries.len()).unwrap_or(u16::MAX);
         let at = *self.exact.entry(name.to_owned()).or_insert(next);
         if at == next {
-            self.folded.entry(name.to_lowercase()).or_insert(next);
+            self.folded.entry(name.trim().to_lowercase()).or_insert(next);
             let name = name.to_owned();
             self.entries.push(Entry { name, slot: None, inner: None, next: AtomicU16::new(0) });
         }
@@ -189,7 +188,7 @@ impl Level {
             return Some(entry);
         }
         let exact = self.exact.get(key);
-        let at = exact.or_else(|| self.folded.get(key.trim().to_lowercase().as_str()))?;
+        let at = exact.or_else(|| self.folded.get(folded(key.trim(), &mut [0; 64]).as_ref()))?;
         guess.store(*at, Ordering::Relaxed);
         self.entries.get(usize::from(*at))
     }
@@ -227,6 +226,19 @@ impl Level {
         row.values[slot] = value;
         Ok(())
     }
+}
+
+/// Returns a name in lower case. A short one of ASCII needs no allocation: rows have many columns
+/// that no schema reads.
+fn folded<'b>(name: &str, buffer: &'b mut [u8; 64]) -> Cow<'b, str> {
+    if let Some(short) = buffer.get_mut(..name.len()).filter(|_| name.is_ascii()) {
+        short.copy_from_slice(name.as_bytes());
+        short.make_ascii_lowercase();
+        if let Ok(short) = std::str::from_utf8(short) {
+            return Cow::Borrowed(short);
+        }
+    }
+    Cow::Owned(name.to_lowercase())
 }
 
 /// Reason why a row cannot be read.

@@ -82,6 +82,9 @@ impl TimeFormat {
 
 fn declared(format: &str, text: &str) -> Option<WrittenTime> {
     let parsed = BrokenDownTime::parse(format, text).ok()?;
+    if parsed.iana_time_zone().is_some() {
+        return parsed.to_zoned().ok().map(|zoned| WrittenTime::Instant(zoned.timestamp()));
+    }
     if let Ok(instant) = parsed.to_timestamp() {
         return Some(WrittenTime::Instant(instant));
     }

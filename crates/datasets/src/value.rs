@@ -57,6 +57,11 @@ impl Missing {
         Self { texts, numbers }
     }
 
+    /// Removes the texts of which `is_value` is true.
+    pub(crate) fn remove(&mut self, is_value: impl Fn(&str) -> bool) {
+        self.texts.retain(|text| !is_value(text));
+    }
+
     fn holds(&self, text: &str) -> bool {
         self.texts.iter().any(|missing| missing.eq_ignore_ascii_case(text))
     }
@@ -87,7 +92,8 @@ impl<'a> Value<'a> {
         Ok(Some(text).filter(|text| !text.is_empty() && !missing.holds(text)))
     }
 
-    /// Returns the text as written, without a copy; see [`Value::text`].
+    /// Returns the text without a copy; see [`Value::text`]. A JSON number with an exponent stays as
+    /// written.
     ///
     /// # Errors
     ///
@@ -96,7 +102,10 @@ impl<'a> Value<'a> {
         let text = match self {
             Value::Absent | Value::Null => return Ok(None),
             Value::Text(text) => text.trim(),
-            Value::Number(raw) => raw,
+            Value::Number(raw) => match number_text(raw) {
+                Cow::Borrowed(text) => text,
+                Cow::Owned(_) => raw,
+            },
             Value::Nested(_) => return self.text(missing).map(|_| None),
         };
         Ok(Some(text).filter(|text| !text.is_empty() && !missing.holds(text)))
@@ -110,6 +119,13 @@ fn number_text(raw: &str) -> Cow<'_, str> {
         Some((whole, rest)) if rest.bytes().all(|byte| byte == b'0') => Cow::Borrowed(whole),
         _ if raw.bytes().all(is_whole) || !raw.contains(['e', 'E']) => Cow::Borrowed(raw),
         _ => raw.parse::<f64>().map_or(Cow::Borrowed(raw), |number| Cow::Owned(number.to_string())),
+    }
+}
+
+impl DecimalMark {
+    /// Returns the mark of a value: a number in JSON has a point.
+    pub(crate) fn of(self, value: &Value<'_>) -> Self {
+        if matches!(value, Value::Number(_)) { Self::Point } else { self }
     }
 }
 

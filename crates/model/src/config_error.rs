@@ -25,6 +25,12 @@ impl ConfigError {
         Self { owner: owner.into(), message: message.into() }
     }
 
+    /// Returns the entry at fault.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// Creates an error at a byte of a file: `file:line:column: message`, both counted from 1.
     #[must_use]
     pub fn at(file: &str, text: &str, offset: usize, message: impl Into<String>) -> Self {

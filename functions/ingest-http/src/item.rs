@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tributary_aws::kinesis::{StreamRecord, too_large};
 use tributary_datasets::Dataset;
-use tributary_datasets::ingest::{json_object, partition_key};
+use tributary_datasets::ingest::json_object;
 use tributary_model::bad_row::Rejection;
 use tributary_model::id::Id;
 use tributary_model::raw::RawRecordWriter;
@@ -92,7 +92,7 @@ impl<'s> ItemValidator<'s> {
         let data = self.writer.write(&record_id, &source, &self.received_at, |out| {
             out.extend_from_slice(&payload);
         });
-        let key = partition_key(&self.sender.dataset, text);
+        let key = self.sender.dataset.partition_key(text);
         let record = StreamRecord::new(key.as_deref().unwrap_or(&record_id), data);
         Ok((record_id, record.within(self.max_record_bytes)?))
     }

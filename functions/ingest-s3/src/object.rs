@@ -318,6 +318,5 @@ fn record(
         row.write_payload(out);
     });
     let key = row.partition_key();
-    let key = key.as_deref().map(str::trim).filter(|key| !key.is_empty());
-    StreamRecord::new(key.unwrap_or(&record_id), data).within(max)
+    StreamRecord::new(key.as_deref().unwrap_or(&record_id), data).within(max)
 }

@@ -91,11 +91,6 @@ impl Attribute {
         self.otherwise.as_deref().map(Cow::Borrowed)
     }
 
-    /// Returns `true` if every event has the attribute. A date comes from the event time.
-    pub(super) fn is_always_present(&self) -> bool {
-        self.is_required || matches!(self.kind, AttributeKind::Date(_))
-    }
-
     pub(super) fn source(&self) -> Option<&Source> {
         match &self.kind {
             AttributeKind::Text(source)
@@ -160,18 +155,29 @@ impl Attribute {
 }
 
 impl Words {
+    /// Returns `true` if `text` is one of the words, in any case.
+    pub(super) fn has(&self, text: &str) -> bool {
+        self.0.iter().any(|(word, _)| is_same_word(word, text))
+    }
+
     /// Returns the value of a word, in any case.
     ///
     /// # Errors
     ///
     /// [`Code::UnknownValue`] for any other word.
     pub(super) fn value(&self, text: &str) -> Result<&str, ValueError> {
-        let found = self.0.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+        let found = self.0.iter().find(|(word, _)| is_same_word(word, text));
         found.map(|(_, value)| value.as_str()).ok_or_else(|| {
             let words: Vec<_> = self.0.iter().map(|(word, _)| word.as_str()).collect();
             ValueError::of(Code::UnknownValue, text, &format!("is none of {}", words.join(", ")))
         })
     }
+}
+
+/// Returns `true` for the same word in any case.
+fn is_same_word(word: &str, text: &str) -> bool {
+    word.eq_ignore_ascii_case(text)
+        || !word.is_ascii() && word.to_lowercase() == text.to_lowercase()
 }
 
 impl Bands {

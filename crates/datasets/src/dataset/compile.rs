@@ -1,9 +1,10 @@
 //! Compiles a schema: resolves columns to slots, and names to what they name.
 
 mod fields;
+mod names;
 mod times;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use jiff::SignedDuration;
@@ -13,7 +14,8 @@ use tributary_model::config_error::ConfigError;
 use tributary_model::domain::Fields;
 use tributary_rows::{Dialect, Encoding};
 
-use super::attribute::Attribute;
+use self::names::{check_columns, check_name, is_name, texts, unknown};
+use super::attribute::{Attribute, Words};
 use super::location::{LocationColumns, LocationReader};
 use super::lookups::{Lookup, LookupColumn, Lookups, MAX_LOOKUPS};
 use super::measure::{Measure, MeasureKind};
@@ -127,8 +129,11 @@ impl Compiler {
             return fault(interval.span(), "the interval between two readings must be above 0s");
         }
         let any_of = Self::any_of(&spec.any_of, &measures, &attributes)?;
-        check_columns(&spec.partition, "partition")?;
         check_columns(&spec.header, "header")?;
+        for column in &spec.header.0 {
+            self.columns.slot(column.get_ref());
+        }
+        let partition = self.partition(&spec.partition)?;
         let (required_columns, required_fields) =
             self.required(spec, &time.source, &measures, &attributes, location.as_ref());
         if self.columns.len() > MAX_COLUMNS {
@@ -148,7 +153,7 @@ impl Compiler {
             any_of,
             entity,
             event_id,
-            partition: texts(&spec.partition),
+            partition,
             required_columns,
             required_fields,
             fields: self.fields,
@@ -198,8 +203,8 @@ impl Compiler {
             columns.push((self.columns.slot(column.get_ref()), column.get_ref().clone()));
         }
         let defaults = if is_text { &self.missing_texts } else { &self.missing };
-        let missing = if missing.is_empty() { defaults } else { missing };
-        Ok(Source::new(columns, Missing::new(missing.iter().map(String::as_str))))
+        let missing = defaults.iter().chain(missing);
+        Ok(Source::new(columns, Missing::new(missing.map(String::as_str))))
     }
 
     /// Resolves `lookup.column`.
@@ -225,7 +230,8 @@ impl Compiler {
             (Some(lat), Some(lon)) if spec.from.0.is_empty() => {
                 let [lat, lon] = [lat, lon].map(|it| Names(vec![it.clone()]));
                 let lat = self.source(&lat, &[], span.clone(), false)?;
-                LocationColumns::Two([lat, self.source(&lon, &[], span.clone(), false)?])
+                let lon = self.source(&lon, &[], span.clone(), false)?;
+                LocationColumns::Two([lat, lon], self.decimal)
             }
             (None, None) if !spec.from.0.is_empty() => {
                 LocationColumns::One(self.source(&spec.from, &[], span.clone(), false)?)
@@ -299,7 +305,7 @@ impl Compiler {
                 "time" => IdPart::Time,
                 name => {
                     let attribute = Self::strict(name, part.span(), attributes)?;
-                    if !attribute.is_always_present() {
+                    if !attribute.is_required {
                         let message = format!(
                             "attribute {name:?} can be empty: a part of the key is `required`"
                         );
@@ -313,6 +319,25 @@ impl Compiler {
             return fault(0..0, "`event_id` has no part, such as \"entity\" and \"time\"");
         }
         Ok(parts)
+    }
+
+    /// Returns the columns of the partition key with their slots.
+    fn partition(&mut self, spec: &Names) -> Compiled<Vec<(String, usize)>> {
+        check_columns(spec, "partition")?;
+        if spec.0.is_empty() {
+            return fault(0..0, "`partition` names no column: rows would lose their order");
+        }
+        let column = |name: &Spanned<String>| {
+            let known = self.columns.len();
+            let slot = self.columns.slot(name.get_ref());
+            if slot == known {
+                let message =
+                    format!("neither a field nor `header` names the column {:?}", name.get_ref());
+                return fault(name.span(), message);
+            }
+            Ok((name.get_ref().clone(), slot))
+        };
+        spec.0.iter().map(column).collect()
     }
 
     fn any_of(
@@ -356,9 +381,10 @@ impl Compiler {
             _ => None,
         });
         fields.extend(numbers);
-        match location.filter(|location| location.is_required).map(|it| &it.columns) {
+        let needs_columns = |it: &&LocationReader| it.is_required && it.otherwise.is_none();
+        match location.filter(needs_columns).map(|it| &it.columns) {
             Some(LocationColumns::One(source)) => fields.push(source.names()),
-            Some(LocationColumns::Two(sources)) => {
+            Some(LocationColumns::Two(sources, _)) => {
                 fields.extend(sources.each_ref().map(Source::names));
             }
             None => {}
@@ -406,66 +432,16 @@ fn dialect(spec: &FileSpec) -> Compiled<Dialect> {
     Ok(Dialect { delimiter: byte(&spec.delimiter)?, escape: byte(&spec.escape)?, encoding })
 }
 
-fn check_columns(columns: &Names, what: &str) -> Compiled<()> {
-    let mut seen = BTreeSet::new();
-    for column in &columns.0 {
-        if column.get_ref().trim().is_empty() {
-            return fault(column.span(), format!("`{what}` names a column without a name"));
-        }
-        if !seen.insert(column.get_ref()) {
-            let message = format!("`{what}` names column {:?} twice", column.get_ref());
-            return fault(column.span(), message);
-        }
-    }
-    Ok(())
-}
-
-fn check_name(name: &Spanned<String>) -> Compiled<()> {
-    if !is_name(name.get_ref(), false) {
-        let message = format!(
-            "{:?} is no name: it has a to z, digits and _, and begins with a letter",
-            name.get_ref()
-        );
-        return fault(name.span(), message);
-    }
-    Ok(())
-}
-
-/// Returns `true` for a name of lower-case letters, digits and `_`, that begins with a letter.
-fn is_name(name: &str, is_dataset: bool) -> bool {
-    let is_plain = |byte: u8| {
-        byte.is_ascii_lowercase()
-            || byte.is_ascii_digit()
-            || byte == b'_'
-            || is_dataset && byte == b'-'
-    };
-    name.len() <= 64
-        && name.starts_with(|it: char| it.is_ascii_lowercase())
-        && name.bytes().all(is_plain)
-}
-
-/// Returns the message about an unknown name, with the known ones.
-fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    match known {
-        [] => format!("there is no {what} {name:?}, and no other"),
-        known => format!("there is no {what} {name:?}: expected one of {}", known.join(", ")),
-    }
-}
-
-fn texts(names: &Names) -> Vec<String> {
-    names.0.iter().map(|name| name.get_ref().clone()).collect()
-}
-
 /// Returns the words of a list and their values, in the order of the file.
-fn words(map: &Map<Vec<String>>) -> Compiled<super::attribute::Words> {
-    let mut words: Vec<(String, String)> = Vec::new();
+fn words(map: &Map<Vec<String>>) -> Compiled<Words> {
+    let mut words = Words(Vec::new());
     for (value, spellings) in in_order(map) {
         for word in spellings {
-            if words.iter().any(|(known, _)| known.eq_ignore_ascii_case(word)) {
+            if words.has(word) {
                 return fault(value.span(), format!("the word {word:?} is there twice"));
             }
-            words.push((word.clone(), value.get_ref().clone()));
+            words.0.push((word.clone(), value.get_ref().clone()));
         }
     }
-    Ok(super::attribute::Words(words))
+    Ok(words)
 }

@@ -24,8 +24,8 @@ pub(crate) struct LocationReader {
 pub(crate) enum LocationColumns {
     /// A column of any form.
     One(Source),
-    /// Latitude and longitude.
-    Two([Source; 2]),
+    /// Latitude and longitude, and the decimal mark of both.
+    Two([Source; 2], DecimalMark),
 }
 
 impl LocationReader {
@@ -43,41 +43,43 @@ impl LocationReader {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] if it is invalid, or required and absent.
+    /// A [`Rejection`] if it is invalid.
     pub(super) fn read<'a>(&self, row: &Row<'a>) -> Result<Place<'a>, Rejection> {
         match &self.columns {
-            LocationColumns::One(source) => self.one(source, row),
-            LocationColumns::Two(sources) => self.two(sources, row),
+            LocationColumns::One(source) => one(source, row),
+            LocationColumns::Two(sources, decimal) => two(sources, *decimal, row),
         }
     }
 
-    fn one<'a>(&self, source: &Source, row: &Row<'a>) -> Result<Place<'a>, Rejection> {
-        let found = match source.value(row) {
-            None => Place::default(),
-            Some((column, value)) => {
-                let read = place(value, source.missing_values());
-                read.map_err(|PlaceError { part, error }| match part {
-                    Some(part) => error.reject(&format!("{column}.{part}")),
-                    None => error.reject(column),
-                })?
-            }
-        };
-        if self.is_required && found.point.is_none() {
-            return Err(source.empty());
+    /// Returns the rejection of a row without coordinates.
+    pub(super) fn missing(&self) -> Rejection {
+        match &self.columns {
+            LocationColumns::One(source) | LocationColumns::Two([source, _], _) => source.empty(),
         }
-        Ok(found)
     }
+}
 
-    fn two<'a>(&self, sources: &[Source; 2], row: &Row<'a>) -> Result<Place<'a>, Rejection> {
-        let [lat, lon] = sources;
-        match (degrees(lat, row, 90.0)?, degrees(lon, row, 180.0)?) {
-            (None, None) if !self.is_required => Ok(Place::default()),
-            (None, _) => Err(lat.empty()),
-            (_, None) => Err(lon.empty()),
-            (Some((column, lat)), Some((_, lon))) => {
-                let point = point(lat, lon).map_err(|fault| fault.error.reject(column))?;
-                Ok(Place { point: Some(point), name: None })
-            }
+fn one<'a>(source: &Source, row: &Row<'a>) -> Result<Place<'a>, Rejection> {
+    let Some((column, value)) = source.value(row) else { return Ok(Place::default()) };
+    let read = place(value, source.missing_values());
+    read.map_err(|PlaceError { part, error }| match part {
+        Some(part) => error.reject(&format!("{column}.{part}")),
+        None => error.reject(column),
+    })
+}
+
+fn two<'a>(
+    [lat, lon]: &[Source; 2],
+    decimal: DecimalMark,
+    row: &Row<'a>,
+) -> Result<Place<'a>, Rejection> {
+    match (degrees(lat, decimal, row, 90.0)?, degrees(lon, decimal, row, 180.0)?) {
+        (None, None) => Ok(Place::default()),
+        (None, _) => Err(lat.empty()),
+        (_, None) => Err(lon.empty()),
+        (Some((column, lat)), Some((_, lon))) => {
+            let point = point(lat, lon).map_err(|fault| fault.error.reject(column))?;
+            Ok(Place { point: Some(point), name: None })
         }
     }
 }
@@ -85,13 +87,14 @@ impl LocationReader {
 /// Reads a coordinate of at most `max` degrees, with its column.
 fn degrees<'s>(
     source: &'s Source,
+    decimal: DecimalMark,
     row: &Row<'_>,
     max: f64,
 ) -> Result<Option<(&'s str, f64)>, Rejection> {
-    source.read(row, |text| {
-        let degrees = number(text, DecimalMark::Point)?;
+    source.read_first(row, |value, text| {
+        let degrees = number(text, decimal.of(value))?;
         if (-max..=max).contains(&degrees) {
-            return Ok(degrees);
+            return Ok(Some(degrees));
         }
         let what = format!("is outside -{max} to {max}");
         Err(ValueError::of(Code::OutOfRange, text, &what))

@@ -7,7 +7,7 @@ use tributary_model::event::Measures;
 use super::clock::{Clock, TimeReader};
 use super::source::Source;
 use crate::functions::Function;
-use crate::row::{Row, Value};
+use crate::row::Row;
 use crate::schema::DecimalMark;
 use crate::units::Conversion;
 use crate::value::{MAX_NUMBER, ValueError, number, outside, rounded};
@@ -107,7 +107,8 @@ impl Measure {
             MeasureKind::Column(number) => number.read(row, &self.name),
             MeasureKind::Call(function, args) => {
                 let [first, second] = args.each_ref().map(|name| measures.get(name).copied());
-                Ok(first.zip(second).and_then(|(a, b)| function.call([a, b])).map(rounded))
+                let value = first.zip(second).and_then(|(a, b)| function.call([a, b]));
+                Ok(value.map(rounded).filter(|value| value.abs() <= MAX_NUMBER))
             }
             MeasureKind::Elapsed { source, unit_seconds } => {
                 let Some((column, end)) = time.other(source, row)? else { return Ok(None) };
@@ -122,13 +123,8 @@ impl Measure {
 
 impl Number {
     fn read(&self, row: &Row<'_>, measure: &str) -> Result<Option<f64>, Rejection> {
-        // A number in JSON has a point.
-        let decimal = match self.source.value(row) {
-            Some((_, Value::Number(_))) => DecimalMark::Point,
-            _ => self.decimal,
-        };
-        let found = self.source.read(row, |text| {
-            let value = number(text, decimal)?;
+        let found = self.source.read_first(row, |value, text| {
+            let value = number(text, self.decimal.of(value))?;
             if self.is_integer && value.fract() != 0.0 {
                 let message = format!("{value} is not a whole number");
                 return Err(ValueError::new(Code::InvalidNumber, message));
@@ -142,7 +138,7 @@ impl Number {
             }
             Ok(Some(value))
         })?;
-        let Some((_, Some(value))) = found else { return Ok(None) };
+        let Some((_, value)) = found else { return Ok(None) };
         let out = |what: String| ValueError::new(Code::OutOfRange, what).reject(measure);
         let value = match self.conversion(row)? {
             None => value,
@@ -199,6 +195,7 @@ impl Number {
         let [low, high] = self.range.unwrap_or(all);
         let [min, max] = self.plausible.unwrap_or(all);
         let (low, high) = (low.max(min), high.min(max));
-        if self.is_integer { NumberSet::whole(low, high) } else { NumberSet::between(low, high) }
+        let is_whole = self.is_integer && matches!(self.unit, NumberUnit::Same);
+        if is_whole { NumberSet::whole(low, high) } else { NumberSet::between(low, high) }
     }
 }

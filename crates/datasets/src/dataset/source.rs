@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use tributary_model::bad_row::{Code, Rejection};
 
+use super::attribute::Words;
 use crate::row::{Row, Value};
 use crate::value::{Missing, ValueError};
 
@@ -29,6 +30,11 @@ impl Source {
     /// Returns the names of all columns.
     pub(super) fn names(&self) -> Vec<String> {
         self.columns.iter().map(|(_, column)| column.clone()).collect()
+    }
+
+    /// Takes words off the texts that are no value.
+    pub(super) fn keep(&mut self, words: &Words) {
+        self.missing.remove(|text| words.has(text));
     }
 
     pub(super) fn missing_values(&self) -> &Missing {
@@ -61,22 +67,36 @@ impl Source {
     pub(super) fn read<T>(
         &self,
         row: &Row<'_>,
-        read: impl FnOnce(&str) -> Result<T, ValueError>,
+        mut read: impl FnMut(&str) -> Result<T, ValueError>,
+    ) -> Result<Option<(&str, T)>, Rejection> {
+        self.read_first(row, |_, text| read(text).map(Some))
+    }
+
+    /// Reads value and trimmed text of the first column in which `read` finds something.
+    ///
+    /// # Errors
+    ///
+    /// See [`Source::read`].
+    pub(super) fn read_first<T>(
+        &self,
+        row: &Row<'_>,
+        mut read: impl FnMut(&Value<'_>, &str) -> Result<Option<T>, ValueError>,
     ) -> Result<Option<(&str, T)>, Rejection> {
         for (slot, column) in &self.columns {
-            let text = row.value(*slot).written(&self.missing);
-            if let Some(text) = text.map_err(|error| error.reject(column))? {
-                let value = read(text).map_err(|error| error.reject(column))?;
-                return Ok(Some((column, value)));
+            let value = row.value(*slot);
+            let text = value.written(&self.missing);
+            let Some(text) = text.map_err(|error| error.reject(column))? else { continue };
+            if let Some(found) = read(value, text).map_err(|error| error.reject(column))? {
+                return Ok(Some((column, found)));
             }
         }
         Ok(None)
     }
 
-    /// Returns the first value that is not absent, with its column.
+    /// Returns the first value that is not blank or missing, with its column.
     pub(super) fn value<'r, 'a>(&self, row: &'r Row<'a>) -> Option<(&str, &'r Value<'a>)> {
         let mut values = self.columns.iter().map(|(slot, column)| (&**column, row.value(*slot)));
-        values.find(|(_, value)| !matches!(value, Value::Absent | Value::Null))
+        values.find(|(_, value)| !matches!(value.written(&self.missing), Ok(None)))
     }
 
     /// Returns the rejection of a row without a value in any of the columns.

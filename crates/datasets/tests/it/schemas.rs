@@ -9,7 +9,7 @@ use tributary_datasets::{Dataset, Datasets, LookupFiles};
 use tributary_model::bad_row::{Code, Rejection};
 
 /// A weather station of the tests.
-const STATION: &str = r#"
+pub(crate) const STATION: &str = r#"
 entity = "{station}"
 event_id = ["entity", "time"]
 partition = "station"
@@ -30,17 +30,17 @@ fn lookups() -> LookupFiles {
     LookupFiles::from([("places.csv".to_owned(), table.to_owned())])
 }
 
-fn compile(text: &str) -> Dataset {
+pub(crate) fn compile(text: &str) -> Dataset {
     Dataset::compile("station", text, &lookups()).unwrap()
 }
 
 /// Returns [`STATION`] with a replacement, which must occur.
-fn with(from: &str, to: &str) -> String {
+pub(crate) fn with(from: &str, to: &str) -> String {
     assert!(STATION.contains(from), "{from}");
     STATION.replace(from, to)
 }
 
-fn event(schema: &str, changes: &Value) -> Result<Value, Rejection> {
+pub(crate) fn event(schema: &str, changes: &Value) -> Result<Value, Rejection> {
     let mut row = json!({"station": "s", "at": "2026-07-01T12:00:00Z", "temp": "20"});
     row.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     let dataset = compile(schema);
@@ -233,7 +233,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "{ from = \"temp\" }",
         "{ call = \"percent\", args = [\"a\", \"b\"], required = true }",
-        "10:1: `required` is of a number in a column",
+        "10:1: `required` has no effect on a derived measure",
     ),
     ("{ from = \"temp\" }", "{ }", "10:1: `from` names no column"),
     ("temp_c =", "Temp-C =", "10:1: \"Temp-C\" is no name"),
@@ -320,6 +320,34 @@ const WRONG: &[(&str, &str, &str)] = &[
         "18:23: lookups/places.csv has no column \"x\"",
     ),
     ("[time]", "[time", "6:"),
+    ("partition = \"station\"", "partition = []", "1:1: `partition` names no column"),
+    (
+        "partition = \"station\"",
+        "partition = [\"statoin\"]",
+        "4:14: neither a field nor `header` names the column \"statoin\"",
+    ),
+    (
+        "{ from = \"temp\" }",
+        "{ from = \"temp\", range = [0, 1], plausible = [2, 3] }",
+        "10:1: `range` and `plausible` have no number in common",
+    ),
+    (
+        "{ from = \"station\", required = true }",
+        "{ from = \"station\", required = true, below = \"x\" }",
+        "13:1: `below` has no effect on this kind of attribute",
+    ),
+    (
+        "{ from = \"station\", required = true }",
+        "{ from = \"station\", digits = 5, as = \"date\" }",
+        "13:1: an attribute has one of `words`, `digits` and `as`",
+    ),
+    ("[attributes]", "[attributes]\ntemp_c = \"x\"", "13:1: \"temp_c\" is a measure already"),
+    (
+        "[attributes]",
+        "[tags]\nx = { flag = \"a\", prefix = \"b\" }\n[attributes]",
+        "13:1: `prefix` has no effect on this kind of tag",
+    ),
+    ("from = \"at\"", "from = \"\"", "7:8: `from` names a column of 0 bytes"),
 ];
 
 #[test]
@@ -350,7 +378,8 @@ fn datasets_with_equal_headers_are_refused() {
 
 #[test]
 fn range_of_unknown_measure_is_refused() {
-    let schemas = BTreeMap::from([("station".to_owned(), STATION.to_owned())]);
+    let text = with("{ from = \"temp\" }", "{ from = \"temp\", range = [-50, 100] }");
+    let schemas = BTreeMap::from([("station".to_owned(), text)]);
     let ranges = |dataset: &str, measure: &str, range| {
         let measures = BTreeMap::from([(measure.to_owned(), range)]);
         let ranges = BTreeMap::from([(dataset.to_owned(), measures)]);
@@ -370,6 +399,12 @@ fn range_of_unknown_measure_is_refused() {
             "temp_c",
             [1.0, 1.0],
             "ranges.station.temp_c: 1 to 1 is no range of finite numbers",
+        ),
+        (
+            "station",
+            "temp_c",
+            [200.0, 300.0],
+            "ranges.station.temp_c: 200 to 300 has no possible value",
         ),
     ] {
         let error = ranges(dataset, measure, range).unwrap_err().to_string();

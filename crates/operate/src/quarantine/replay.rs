@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::fix::Fixes;
 use super::row::{ObjectPosition, QuarantinedRow, SourceKind};
 use tributary_datasets::Dataset;
-use tributary_datasets::ingest::{Feed, Step, json_object, partition_key};
+use tributary_datasets::ingest::{Feed, Step, json_object};
 use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::event::Event;
 use tributary_model::json::to_json;
@@ -139,8 +139,8 @@ impl Replayer {
             Some(bytes) if is_as_it_was => bytes.clone(),
             _ => write(dataset, row, raw.as_ref(), &payload),
         };
-        let key = partition_key(dataset, &payload);
-        let partition_key = key.unwrap_or_else(|| row.record_id.clone().into_owned());
+        let key = dataset.partition_key(&payload);
+        let partition_key = key.unwrap_or(Cow::Borrowed(&row.record_id)).into_owned();
         let rebuilt =
             RebuiltRecord { dataset: dataset.name().to_owned(), partition_key, data, is_repaired };
         self.outcome(rebuilt)

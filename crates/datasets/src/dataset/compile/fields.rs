@@ -25,21 +25,23 @@ impl Compiler {
         spec: &MeasureSpec,
     ) -> Compiled<Measure> {
         let span = name.span();
-        let of_a_number = [
-            ("type", spec.number_type == NumberForm::Integer),
-            ("unit", spec.unit.is_some()),
-            ("range", spec.range.is_some()),
-            ("plausible", spec.plausible.is_some()),
-            ("clip", spec.clip.is_some()),
-            ("decimal", spec.decimal.is_some()),
-            ("required", spec.required),
-        ];
-        let stated = of_a_number.iter().find(|(_, is_stated)| *is_stated);
-        if let Some((key, _)) = stated.filter(|_| spec.call.is_some() || spec.form.is_some()) {
-            return fault(
-                span,
-                format!("`{key}` is of a number in a column, and this one is derived"),
-            );
+        let is_derived = spec.call.is_some() || spec.form.is_some();
+        without(
+            &span,
+            "a derived measure",
+            &[
+                ("type", is_derived && spec.number_type == NumberForm::Integer),
+                ("unit", is_derived && spec.unit.is_some()),
+                ("range", is_derived && spec.range.is_some()),
+                ("plausible", is_derived && spec.plausible.is_some()),
+                ("clip", is_derived && spec.clip.is_some()),
+                ("decimal", is_derived && spec.decimal.is_some()),
+                ("required", is_derived && spec.required),
+                ("missing", spec.call.is_some() && !spec.missing.is_empty()),
+            ],
+        )?;
+        if spec.call.is_none() {
+            without(&span, "a measure without `call`", &[("args", !spec.args.0.is_empty())])?;
         }
         let (kind, values) = match (&spec.call, &spec.form) {
             (Some(call), None) if spec.from.0.is_empty() => self.call(call, spec)?,
@@ -113,8 +115,8 @@ impl Compiler {
             None => NumberUnit::Same,
             Some(unit) => self.unit(name, unit)?,
         };
-        Ok(Number {
-            source: self.source(&spec.from, &spec.missing, span, false)?,
+        let number = Number {
+            source: self.source(&spec.from, &spec.missing, span.clone(), false)?,
             decimal: spec.decimal.unwrap_or(self.decimal),
             is_integer: spec.number_type == NumberForm::Integer,
             unit,
@@ -122,7 +124,11 @@ impl Compiler {
             plausible: spec.plausible.as_ref().map(|range| *range.get_ref()),
             clip: spec.clip.unwrap_or_default(),
             is_required: spec.required,
-        })
+        };
+        if number.values().is_empty() {
+            return fault(span, "`range` and `plausible` have no number in common");
+        }
+        Ok(number)
     }
 
     fn unit(
@@ -174,6 +180,22 @@ impl Compiler {
                 "an attribute has one of `from`, `of`, `band_of` and `as = \"place_name\"`",
             );
         }
+        if self.fields.measures.contains_key(name.get_ref()) {
+            return fault(span, format!("{:?} is a measure already", name.get_ref()));
+        }
+        let (has_column, has_bands) = (kinds[0], kinds[2]);
+        let readings = [!spec.words.is_empty(), spec.digits.is_some(), spec.form.is_some()];
+        if has_column && readings.into_iter().filter(|is_set| *is_set).count() > 1 {
+            return fault(span, "an attribute has one of `words`, `digits` and `as`");
+        }
+        let keys = [
+            ("words", !has_column && !spec.words.is_empty()),
+            ("digits", !has_column && spec.digits.is_some()),
+            ("missing", !has_column && !spec.missing.is_empty()),
+            ("below", !has_bands && spec.below.is_some()),
+            ("bands", !has_bands && !spec.bands.is_empty()),
+        ];
+        without(&span, "this kind of attribute", &keys)?;
         if spec.otherwise.is_some() && spec.words.is_empty() {
             return fault(span, "`otherwise` stands for the words that `words` does not have");
         }
@@ -217,9 +239,10 @@ impl Compiler {
             return Ok((AttributeKind::PlaceName, TextSet::any()));
         }
         let is_text = form.is_none() && spec.words.is_empty() && spec.digits.is_none();
-        let source = self.source(&spec.from, &spec.missing, span.clone(), is_text)?;
+        let mut source = self.source(&spec.from, &spec.missing, span.clone(), is_text)?;
         if !spec.words.is_empty() {
             let words = words(&spec.words)?;
+            source.keep(&words);
             let values = words.0.iter().map(|(_, value)| value).chain(&spec.otherwise);
             let values = TextSet::one_of(values.cloned());
             return Ok((AttributeKind::Words(source, words), values));
@@ -229,7 +252,7 @@ impl Compiler {
             (Some(AttributeForm::Date), None) => AttributeKind::Date(source),
             (None, Some(1..=32)) => AttributeKind::Digits(source, spec.digits.unwrap_or_default()),
             (None, None) => AttributeKind::Text(source),
-            _ => return fault(span, "`digits` is 1 to 32, and excludes `as`"),
+            _ => return fault(span, "`digits` is 1 to 32"),
         };
         Ok((kind, TextSet::any()))
     }
@@ -314,6 +337,15 @@ impl Compiler {
         if kinds.into_iter().filter(|is_set| *is_set).count() != 1 {
             return fault(span, "a tag has one of `flag`, `days`, `from` and `of`");
         }
+        let [_, has_days, has_column, has_attribute] = kinds;
+        let keys = [
+            ("hours", !has_days && !spec.hours.is_empty()),
+            ("words", !has_column && !spec.words.is_empty()),
+            ("contains", !has_column && !spec.contains.is_empty()),
+            ("otherwise", spec.contains.is_empty() && spec.otherwise.is_some()),
+            ("prefix", !has_attribute && !spec.prefix.is_empty()),
+        ];
+        without(&span, "this kind of tag", &keys)?;
         let kind = if let Some(attribute) = &spec.of {
             self.tag_of(attribute, &spec.prefix)?
         } else if !spec.days.is_empty() {
@@ -321,9 +353,14 @@ impl Compiler {
         } else if !spec.flag.0.is_empty() {
             TagKind::Flag(self.source(&spec.flag, &[], span, false)?)
         } else {
-            let source = self.source(&spec.from, &[], span.clone(), !spec.contains.is_empty())?;
+            let is_text = !spec.contains.is_empty();
+            let mut source = self.source(&spec.from, &[], span.clone(), is_text)?;
             match (spec.words.is_empty(), spec.contains.is_empty()) {
-                (false, true) => TagKind::Words(source, words(&spec.words)?),
+                (false, true) => {
+                    let words = words(&spec.words)?;
+                    source.keep(&words);
+                    TagKind::Words(source, words)
+                }
                 (true, false) => {
                     let classes = spec.contains.iter();
                     let classes = classes.map(|class| (class.tag.clone(), class.words.clone()));
@@ -374,6 +411,14 @@ fn schedule(spec: &TagSpec) -> Compiled<TagKind> {
         }
     }
     Ok(TagKind::Schedule { days, hours: spec.hours.iter().map(|hours| *hours.get_ref()).collect() })
+}
+
+/// Checks that no key of another kind of field is there.
+fn without(span: &Range<usize>, kind: &str, keys: &[(&str, bool)]) -> Compiled<()> {
+    match keys.iter().find(|(_, is_there)| *is_there) {
+        Some((key, _)) => fault(span.clone(), format!("`{key}` has no effect on {kind}")),
+        None => Ok(()),
+    }
 }
 
 fn conversion(name: &str, target: &'static str, span: Range<usize>) -> Compiled<Conversion> {

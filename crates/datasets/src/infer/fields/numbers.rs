@@ -1,9 +1,9 @@
 //! Measures of columns of numbers.
 
 use super::super::naming::{self, Unit};
-use super::super::plan::{Line, quoted, range, table};
+use super::super::plan::{Line, list, quoted, range, table};
 use super::super::profile::Numbers;
-use super::{MeasureField, Schema, missing_list};
+use super::{MeasureField, Schema};
 use crate::schema::DecimalMark;
 use crate::units::{self, Conversion};
 
@@ -84,7 +84,7 @@ impl Schema {
             entries.push(("decimal", quoted(".")));
         }
         if !numbers.missing.is_subset(&self.missing) {
-            entries.push(("missing", missing_list(&numbers.missing)));
+            entries.push(("missing", list(&numbers.missing)));
         }
         if let Some((example, count)) = &numbers.wrong {
             self.check(format!(
