@@ -64,7 +64,7 @@ fn read(dataset: &str, pieces: impl IntoIterator<Item = Vec<u8>>, max: usize) ->
                     Err(rejection) => ingested.codes.push(rejection.code),
                 }
             }
-            Ok(Step::Bad(_, rejection, _)) => ingested.codes.push(rejection.code),
+            Ok(Step::Bad(bad)) => ingested.codes.push(bad.rejection.code),
             Ok(Step::End) => break,
             Err(refused) => {
                 ingested.codes.push(refused.rejection.code);

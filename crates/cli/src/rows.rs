@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use tributary_datasets::ingest::{Feed, FeedRow, Step};
+use tributary_datasets::ingest::{BadFeedRow, Feed, FeedRow, Step};
 use tributary_datasets::{Dataset, Datasets};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_rows::{Limits, Position};
@@ -72,9 +72,10 @@ pub(crate) fn read_rows<R: Read>(
                 continue;
             }
             Ok(Step::Row(row)) => each(Found::Row(row))?,
-            Ok(Step::Bad(position, rejection, bytes)) => {
+            Ok(Step::Bad(BadFeedRow { position, rejection, dataset, bytes })) => {
                 first.get_or_insert_with(|| (position.row, rejection.message.clone()));
-                each(Found::Bad(position, &rejection, None, bytes))?
+                let dataset = dataset.map(|dataset| dataset.name());
+                each(Found::Bad(position, &rejection, dataset, bytes))?
             }
             Ok(Step::End) => {
                 if feed.dataset().is_none() && resume.is_none() {
@@ -119,13 +120,13 @@ fn advice(name: &str, rejection: &Rejection) -> Option<String> {
     (is_unknown && name != "stdin").then(|| format!("; to make one: tributary init {name}"))
 }
 
-/// Returns the error for JSON Lines without any row, quoting what is wrong with the first line.
+/// Returns the error for JSON without any row, quoting what is wrong with the first.
 fn no_row(first: Option<&(u64, String)>) -> String {
     match first {
         Some((row, fault)) => format!(
-            "no line is a row of a dataset: row {row}: {fault}; JSON must be one object a line"
+            "no row is of a dataset: row {row}: {fault}; JSON is objects, one a line or in an array"
         ),
-        None => "no line is a row of a dataset".to_owned(),
+        None => "no row is of a dataset".to_owned(),
     }
 }
 

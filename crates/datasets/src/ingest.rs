@@ -1,13 +1,14 @@
 //! Turns the rows of an object into raw records: dataset, position, id.
 
 use std::borrow::Cow;
-
 use std::sync::Arc;
 
 use crate::{Dataset, Datasets, recognition};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::id::Id;
-use tributary_rows::{ErrorKind, Format, Limits, Next, ObjectReader, Position, Refusal, Row};
+use tributary_rows::{
+    ErrorKind, Format, Header, Limits, Next, ObjectReader, Position, Refusal, Row,
+};
 
 /// Name of an object in the raw records made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +72,8 @@ pub enum Step<'f> {
     Started,
     /// A row to send.
     Row(FeedRow<'f>),
-    /// A row that can never be sent; its bytes, where they were not too many.
-    Bad(Position, Rejection, Option<&'f [u8]>),
+    /// A row that can never be sent.
+    Bad(BadFeedRow<'f>),
     /// Push more bytes, or finish.
     NeedInput,
     /// All rows were given.
@@ -86,6 +87,18 @@ pub struct Refused {
     pub position: Position,
     /// Reason for the rejection.
     pub rejection: Rejection,
+}
+
+/// One row of a feed that can never be sent.
+pub struct BadFeedRow<'f> {
+    /// Position of the row.
+    pub position: Position,
+    /// Reason.
+    pub rejection: Rejection,
+    /// Dataset, once it is known.
+    pub dataset: Option<&'f Arc<Dataset>>,
+    /// The exact bytes, where they were not too many.
+    pub bytes: Option<&'f [u8]>,
 }
 
 /// One good row of a feed.
@@ -110,6 +123,13 @@ impl Feed {
         }
     }
 
+    /// The same, of an object that an earlier feed found to be of `dataset`. The dialect stays what it
+    /// was then.
+    #[must_use]
+    pub fn known(self, dataset: Option<Arc<Dataset>>) -> Self {
+        Self { dataset: dataset.or(self.dataset), ..self }
+    }
+
     /// The same, of an object of this name, which may say its format.
     #[must_use]
     pub fn named(self, name: &str) -> Self {
@@ -132,9 +152,10 @@ impl Feed {
         self.reader.position()
     }
 
-    /// Returns `true` if the object can only be read from its beginning, as one that is compressed.
+    /// Returns `true` if the object can only be read from its beginning, because it is compressed or
+    /// its encoding is not UTF-8.
     #[must_use]
-    pub fn is_gzip(&self) -> bool {
+    pub fn is_sequential(&self) -> bool {
         self.reader.is_sequential()
     }
 
@@ -148,6 +169,12 @@ impl Feed {
     #[must_use]
     pub fn preamble_lines(&self) -> usize {
         self.reader.preamble_lines()
+    }
+
+    /// Returns the header, once it is known.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        self.reader.header()
     }
 
     /// Returns the dataset, once it is known.
@@ -189,7 +216,8 @@ impl Feed {
                     message: broken.message,
                 };
                 let bytes = broken.complete.then_some(broken.bytes);
-                Step::Bad(broken.position, rejection, bytes)
+                let (position, dataset) = (broken.position, self.dataset.as_ref());
+                Step::Bad(BadFeedRow { position, rejection, dataset, bytes })
             }
             Next::NeedInput => Step::NeedInput,
             Next::End => Step::End,

@@ -70,6 +70,12 @@ impl Datasets {
         self.0.iter().find(|dataset| dataset.name() == name)
     }
 
+    /// Returns the dataset whose name is the first folder of an object's key.
+    #[must_use]
+    pub fn by_key(&self, key: &str) -> Option<&Arc<Dataset>> {
+        key.split_once('/').and_then(|(folder, _)| self.by_name(folder))
+    }
+
     /// Returns the names of all datasets, for messages.
     #[must_use]
     pub fn names(&self) -> String {

@@ -10,7 +10,7 @@ pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 pub struct Dialect {
     /// Delimiter of CSV fields: an ASCII byte other than a quote, CR and LF, which count as `None`.
     /// A first line `sep=;` takes precedence. If `None`, the most frequent of comma, semicolon, tab
-    /// and pipe outside the quotes of the header; comma on a tie.
+    /// and pipe outside the quotes of the header; on a tie the first of them.
     pub delimiter: Option<u8>,
     /// Byte that makes a quote inside a quoted CSV field data, usually a backslash: an ASCII byte
     /// other than a quote, CR and LF, which count as `None`. Quotes can still be doubled. If
@@ -86,7 +86,9 @@ pub(super) fn sep_line(bytes: &[u8], at_end: bool) -> SepLine {
     let content = &window[..line.end];
     let quoted = content.strip_prefix(b"\"").and_then(|content| content.strip_suffix(b"\""));
     match *quoted.unwrap_or(content) {
-        [_, _, _, _, delimiter] if delimiter.is_ascii() && !delimiter.is_ascii_alphanumeric() => {
+        [_, _, _, _, delimiter]
+            if delimiter.is_ascii() && !delimiter.is_ascii_alphanumeric() && delimiter != b'"' =>
+        {
             SepLine::Found { delimiter, line }
         }
         _ => SepLine::Absent,

@@ -25,7 +25,7 @@ pub struct Header {
 
 impl Header {
     /// Returns the bytes of decompressed input before the header, or before the first row of JSON
-    /// Lines: a byte order mark and blank lines.
+    /// Lines: a byte order mark, blank lines, a line `sep=;`, and skipped lines.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset

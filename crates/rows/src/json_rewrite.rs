@@ -1,7 +1,7 @@
 //! Rewrites JSON text that no JSON parser reads, or that is not on one line.
 
-/// Copies `text` to `out` on one line. Blanks outside strings are dropped if the text has several
-/// lines. Bare numbers that are none, such as `NaN` or `-Infinity`, become `null`.
+/// Copies `text` to `out` on one line. Blanks beside braces, commas and colons are dropped if the
+/// text has several lines. Bare numbers that are none, such as `NaN` or `-Infinity`, become `null`.
 pub(super) fn rewrite(text: &str, out: &mut String) {
     out.clear();
     let compact = text.contains(['\r', '\n']);
@@ -19,7 +19,12 @@ pub(super) fn rewrite(text: &str, out: &mut String) {
         if is_not_a_number(token) {
             out.push_str("null");
         } else if compact && first != b'"' {
+            let length = out.len();
             out.extend(token.chars().filter(|it| !matches!(it, ' ' | '\t' | '\r' | '\n')));
+            if out.len() == length {
+                // Two words stay two, and the row invalid.
+                out.push(' ');
+            }
         } else {
             out.push_str(token);
         }

@@ -257,8 +257,10 @@ enum LayoutPart {
     FirstObject(Nesting),
     /// After an object that ends in the first line.
     AfterObject,
-    /// After the first line, which ends inside an object.
-    NextLine,
+    /// After the first line, which ends inside an object, and maybe with an opening bracket.
+    NextLine {
+        in_array: bool,
+    },
 }
 
 impl LayoutScan {
@@ -266,10 +268,11 @@ impl LayoutScan {
     /// not show within `max_bytes` has no effect.
     ///
     /// - A bracket with a brace or a closing bracket after it begins an array.
-    /// - A first line with an object and the beginning of another begins objects with nothing
-    ///   between them.
+    /// - A first line with an object and a comma, or the beginning of another object, begins objects
+    ///   with nothing or a comma between them.
     /// - A first line that ends inside an object begins objects over several lines, unless the next
-    ///   line begins with a brace: then the first line is broken.
+    ///   line begins with a brace and the first does not end with an opening bracket: then the first
+    ///   line is broken.
     /// - Everything else is JSON Lines.
     pub(super) fn detect(&mut self, bytes: &[u8], at_end: bool, max_bytes: usize) -> Detected {
         let window = &bytes[..bytes.len().min(max_bytes)];
@@ -299,8 +302,9 @@ impl LayoutScan {
                 self.part = LayoutPart::FirstObject(nesting);
                 return None;
             }
-            (LayoutPart::FirstObject(_), b'\r' | b'\n') => {
-                self.part = LayoutPart::NextLine;
+            (LayoutPart::FirstObject(nesting), b'\r' | b'\n') => {
+                let in_array = nesting.before == b'[';
+                self.part = LayoutPart::NextLine { in_array };
                 return None;
             }
             (LayoutPart::FirstObject(nesting), _) => match nesting.pass(byte) {
@@ -312,15 +316,14 @@ impl LayoutScan {
                 }
             },
             (LayoutPart::Start | LayoutPart::AfterObject, _) if is_blank(byte) => return None,
-            (LayoutPart::Array | LayoutPart::NextLine, _) if is_space => return None,
-            (LayoutPart::Array, b'{' | b']') | (LayoutPart::AfterObject, b'{') => {
+            (LayoutPart::Array | LayoutPart::NextLine { .. }, _) if is_space => return None,
+            (LayoutPart::Array, b'{' | b']') | (LayoutPart::AfterObject, b'{' | b',') => {
                 JsonLayout::Stream
             }
             (LayoutPart::Array, _) => return Some(Detected::NoObjects),
-            (LayoutPart::NextLine, b'{') | (LayoutPart::Start | LayoutPart::AfterObject, _) => {
-                JsonLayout::Lines
-            }
-            (LayoutPart::NextLine, _) => JsonLayout::Stream,
+            (LayoutPart::NextLine { in_array: false }, b'{')
+            | (LayoutPart::Start | LayoutPart::AfterObject, _) => JsonLayout::Lines,
+            (LayoutPart::NextLine { .. }, _) => JsonLayout::Stream,
         };
         Some(Detected::Layout(layout))
     }

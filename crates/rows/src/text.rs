@@ -133,7 +133,8 @@ fn detect(
         return Ok(None);
     }
     let starts_with = |mark| seen.starts_with(mark);
-    if starts_with(UTF_32LE_MARK) || starts_with(UTF_32BE_MARK) {
+    let is_utf_32 = matches!(seen, [1..=255, 0, 0, 0, ..] | [0, 0, 0, 1..=255, ..]);
+    if is_utf_32 || starts_with(UTF_32LE_MARK) || starts_with(UTF_32BE_MARK) {
         let message = "the text is UTF-32: convert it with iconv -f UTF-32 -t UTF-8";
         return Err((ErrorKind::NotUtf8, message.to_owned()));
     }
@@ -147,6 +148,7 @@ fn detect(
         return Ok(Some(declared));
     }
     let encoding = match seen {
+        [0, 0] | [0, 0, _] if !at_end => return Ok(None),
         [0, 0, ..] => return Ok(Some(Encoding::UTF_8)),
         [_, 0, _, 0, ..] => UTF_16LE,
         [0, _, 0, _, ..] => UTF_16BE,

@@ -107,8 +107,7 @@ impl NotificationEntity<'_> {
     fn into_task(self, datasets: &Datasets) -> Result<Task, Rejection> {
         let Self { bucket, object } = self;
         let key = decoded(&object.key)?;
-        let folder = key.split_once('/').map(|(folder, _)| folder);
-        let dataset = folder.and_then(|folder| datasets.by_name(folder)).cloned();
+        let dataset = datasets.by_key(&key).cloned();
         let version_id = object.version_id.filter(|id| !id.is_empty()).map(Cow::into_owned);
         // The notification's entity tag is not required: in a bucket without versions the object
         // may legitimately be newer than the notification, and both notifications then refer to the

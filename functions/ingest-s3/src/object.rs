@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::timeout;
+use tracing::warn;
 use tributary_aws::batch::{BatchOutcome, Disposition};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetupError};
@@ -14,8 +15,7 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
 use tributary_aws::s3::{ObjectStore, ReadError};
 use tributary_aws::sqs::Queue;
-use tributary_datasets::Dataset;
-use tributary_datasets::ingest::{Feed, FeedRow, SourceName, Step};
+use tributary_datasets::ingest::{BadFeedRow, Feed, FeedRow, SourceName, Step};
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::raw::RawRecordWriter;
 use tributary_model::time::millis;
@@ -87,11 +87,17 @@ where
         deadline: Deadline,
         totals: &'h mut Totals,
     ) -> Self {
-        let object = &task.object;
+        let (object, datasets) = (&task.object, &handler.datasets);
         let (version, etag) = (object.version_id.as_deref(), object.etag.as_deref());
         Self {
-            feed: Feed::new(&handler.datasets, task.dataset.clone(), handler.limits.clone())
-                .named(&object.key),
+            // A continuation knows the dataset, and reads in the dialect of the first segment.
+            feed: Feed::new(
+                datasets,
+                datasets.by_key(&object.key).cloned(),
+                handler.limits.clone(),
+            )
+            .known(task.dataset.clone())
+            .named(&object.key),
             writer: None,
             source: SourceName::s3(&object.bucket, &object.key, version, etag),
             handler,
@@ -132,7 +138,7 @@ where
             match self.feed.step() {
                 Ok(Step::NeedInput) => {
                     let position = self.feed.position();
-                    let far = !self.feed.is_gzip()
+                    let far = !self.feed.is_sequential()
                         && position.offset >= begun + self.handler.segment_bytes;
                     if far || self.deadline.remaining() < CONTINUATION_RESERVE {
                         self.flush().await?;
@@ -171,13 +177,16 @@ where
                     }
                     self.flush_when_full().await?;
                 }
-                Ok(Step::Bad(position, rejection, bytes)) => {
-                    let dataset = self.task.dataset.as_deref().map(Dataset::name);
+                Ok(Step::Bad(BadFeedRow { position, rejection, dataset, bytes })) => {
+                    let dataset = dataset.map(|dataset| dataset.name());
                     let (source, now) = (&self.source, (self.handler.clock)());
                     self.chunk.push_bad_row(position, &rejection, source, dataset, bytes, now);
                     self.flush_when_full().await?;
                 }
                 Ok(Step::End) => {
+                    if self.feed.position().row == 1 {
+                        warn!(object = %self.task.object.key, "the object has no row");
+                    }
                     self.flush().await?;
                     return Ok(None);
                 }

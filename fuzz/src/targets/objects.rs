@@ -118,9 +118,10 @@ fn rows_of(key: &str, object: &[u8]) -> Vec<Expected> {
                 row.write_payload(&mut payload);
                 rows.push((row.position(), Ok(String::from_utf8(payload).unwrap())));
             }
-            Ok(Step::Bad(position, rejection, bytes)) => {
-                check_rejection(&rejection);
-                rows.push((position, Err((rejection.code, bytes.map(<[u8]>::to_vec)))));
+            Ok(Step::Bad(bad)) => {
+                check_rejection(&bad.rejection);
+                let bytes = bad.bytes.map(<[u8]>::to_vec);
+                rows.push((bad.position, Err((bad.rejection.code, bytes))));
             }
             Ok(Step::End) => return rows,
             Ok(Step::NeedInput) => unreachable!("all of the input was pushed"),

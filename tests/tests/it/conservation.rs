@@ -85,9 +85,9 @@ fn take(dataset: &str, bytes: &[u8], piece: usize) -> Ingested {
                     Err(rejection) => (id, rejection),
                 }
             }
-            Ok(Step::Bad(position, rejection, _)) => {
+            Ok(Step::Bad(bad)) => {
                 ingested.rows += 1;
-                (source.record_id(position).to_string(), rejection)
+                (source.record_id(bad.position).to_string(), bad.rejection)
             }
             Err(refused) => {
                 ingested.rows += 1;

@@ -144,11 +144,12 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
         None => bail!("the raw stream is unknown: expected --stack or --raw-stream"),
     };
 
+    let headers = Headers::new(config, replayer.transformer.datasets());
     let mut replay = Replay {
         arguments,
         replayer,
         mended,
-        headers: Headers::new(config),
+        headers,
         raw,
         index: Index::read(&layer, &arguments.filter).await?,
         pending: Vec::new(),
@@ -207,14 +208,14 @@ impl Replay<'_> {
         let own = Repair::default();
         let by_hand = self.mended.as_ref().and_then(|mended| mended.get(row.record_id.as_ref()));
         let mended = by_hand.unwrap_or(&own);
-        let columns = match row.source_kind() {
+        let header = match row.source_kind() {
             SourceKind::Object(place) if Replayer::needs_columns(row, mended) => {
                 self.headers.of(&place).await
             }
             _ => Ok(None),
         };
-        let verdict = match columns {
-            Ok(columns) => self.replayer.evaluate(row, columns, mended),
+        let verdict = match header {
+            Ok(header) => self.replayer.evaluate(row, header, mended),
             Err(unable) => ReplayVerdict::NotReplayable(unable),
         };
         match verdict {

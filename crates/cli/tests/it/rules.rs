@@ -161,7 +161,8 @@ fn file_without_rows_reports_first_line() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{message}");
     assert!(
-        message.contains("row 1: ") && message.contains("JSON must be one object a line"),
+        message.contains("row 1: ")
+            && message.contains("JSON is objects, one a line or in an array"),
         "{message}"
     );
 }

@@ -188,7 +188,7 @@ fn json_is_rows_or_error() {
         (
             "array.jsonl",
             format!("[{row}]"),
-            "row 1: not a JSON object at column 1; JSON must be one",
+            "row 1: not a JSON object at column 1; JSON is objects",
         ),
         ("pretty.jsonl", row.replace(',', ",\n"), "row 1: JSON that ends too early at column 19; "),
         ("array.json", format!("[{row}]"), ""),

@@ -79,7 +79,7 @@ fn outcomes(dataset: &str, file: &str) -> Vec<Result<Value, Rejection>> {
                     Outcome::Filtered => unreachable!("no filter is shipped"),
                 }));
             }
-            Step::Bad(_, rejection, _) => outcomes.push(Err(rejection)),
+            Step::Bad(bad) => outcomes.push(Err(bad.rejection)),
             Step::End => return outcomes,
             Step::Started => {}
             Step::NeedInput => unreachable!("the whole file was pushed"),

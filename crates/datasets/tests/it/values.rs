@@ -1,9 +1,13 @@
 //! Values of rows under schemas other than the shipped ones: which column counts, and what is lost.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
-use tributary_datasets::{Dataset, LookupFiles};
+use tributary_datasets::ingest::{Feed, Step};
+use tributary_datasets::{Dataset, Datasets, LookupFiles};
 use tributary_model::bad_row::Code;
+use tributary_rows::Limits;
 
 use crate::schemas::{STATION, compile, event, with};
 
@@ -126,4 +130,36 @@ fn columns_of_header_and_partition_are_no_drift() {
     );
     assert!(event(&schema, &json!({"wind": 3})).is_ok());
     assert_eq!(event(&schema, &json!({"rain": 3})).unwrap_err().code, Code::UnknownColumn);
+}
+
+#[test]
+fn continued_feed_has_dialect_of_its_first_segment() {
+    let schema = STATION.to_owned() + "[file]\ndelimiter = \";\"\n";
+    let schemas = BTreeMap::from([("station".to_owned(), schema)]);
+    let datasets = Datasets::compile(&schemas, &LookupFiles::new(), &BTreeMap::new()).unwrap();
+    let station = datasets.by_name("station").cloned();
+    let steps = |mut feed: Feed| {
+        feed.push(b"station,at,temp\ns,2026-07-01T12:00:00Z,1\n\"s,2026-07-01T12:00:00Z,2\n");
+        feed.finish();
+        let mut steps = Vec::new();
+        loop {
+            steps.push(match feed.step() {
+                Ok(Step::Started) => "started".to_owned(),
+                Ok(Step::Row(row)) => format!("row of {}", row.dataset().name()),
+                Ok(Step::Bad(bad)) => format!("bad row of {}", bad.dataset.unwrap().name()),
+                Ok(Step::NeedInput | Step::End) => return steps,
+                Err(refused) => {
+                    steps.push(refused.rejection.code.to_string());
+                    return steps;
+                }
+            });
+        }
+    };
+
+    let first = steps(Feed::new(&datasets, None, Limits::default()));
+    assert_eq!(first, ["started", "row of station", "bad row of station"]);
+    let feed = Feed::new(&datasets, None, Limits::default()).known(station.clone());
+    assert_eq!(steps(feed), first);
+    let feed = Feed::new(&datasets, station, Limits::default());
+    assert_eq!(steps(feed), ["missing_column"]);
 }

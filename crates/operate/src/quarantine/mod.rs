@@ -33,5 +33,5 @@ mod row;
 mod tests;
 
 pub use fix::Fixes;
-pub use replay::{NotReplayable, RebuiltRecord, Repair, ReplayVerdict, Replayer};
+pub use replay::{CsvHeader, NotReplayable, RebuiltRecord, Repair, ReplayVerdict, Replayer};
 pub use row::{ObjectPosition, QuarantinedRow, SourceKind};

@@ -67,6 +67,25 @@ pub enum ReplayVerdict {
     NotReplayable(NotReplayable),
 }
 
+/// Header of the CSV that a bad row came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvHeader {
+    /// Delimiter of the fields.
+    pub delimiter: u8,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+}
+
+impl CsvHeader {
+    /// Returns the header with a line `sep=` before it.
+    fn text(&self) -> String {
+        let delimiter = char::from(self.delimiter);
+        let cells = self.columns.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
+        let cells: Vec<_> = cells.collect();
+        format!("sep={delimiter}\n{}\n", cells.join(&delimiter.to_string()))
+    }
+}
+
 /// Reason why no record can be built from a bad row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotReplayable {
@@ -108,12 +127,12 @@ impl Replayer {
         matches!(row.source_kind(), SourceKind::Object(_)) && repair.payload.is_none() && has_text
     }
 
-    /// Evaluates `row`, which comes from a CSV with these `columns` if any.
+    /// Evaluates `row`, which comes from an object with this `header` if that is a CSV.
     #[must_use]
     pub fn evaluate(
         &self,
         row: &QuarantinedRow<'_>,
-        columns: Option<&[String]>,
+        header: Option<&CsvHeader>,
         repair: &Repair,
     ) -> ReplayVerdict {
         let bytes = row.bytes();
@@ -121,7 +140,7 @@ impl Replayer {
             SourceKind::Record => bytes.as_deref().and_then(|bytes| read_raw(bytes).ok()),
             _ => None,
         };
-        let read = match self.read(row, raw.as_ref(), bytes.as_deref(), columns, repair) {
+        let read = match self.read(row, raw.as_ref(), bytes.as_deref(), header, repair) {
             Ok(Ok(read)) => read,
             Ok(Err(rejection)) => return ReplayVerdict::Rejected(rejection, None),
             Err(unable) => return ReplayVerdict::NotReplayable(unable),
@@ -162,7 +181,7 @@ impl Replayer {
         row: &QuarantinedRow<'_>,
         raw: Option<&RawRecord<'_>>,
         bytes: Option<&[u8]>,
-        columns: Option<&[String]>,
+        header: Option<&CsvHeader>,
         repair: &Repair,
     ) -> Result<Result<Read, Rejection>, NotReplayable> {
         let not_mended = |error| NotReplayable::new("not_mended", error);
@@ -185,7 +204,9 @@ impl Replayer {
         let of_raw = raw.map(|raw| raw.dataset.clone().into_owned());
         let is_payload = repair.payload.is_some() || raw.is_some();
         let read = match row.source_kind() {
-            SourceKind::Object(_) if !is_payload => self.read_object_row(row, columns, &text),
+            SourceKind::Object(object) if !is_payload => {
+                self.read_object_row(row, object.key, header, &text)
+            }
             _ => json_object(&text, if is_payload { "payload" } else { "value" })
                 .map(|payload| (on_one_line(payload), of_raw)),
         };
@@ -204,7 +225,8 @@ impl Replayer {
     fn read_object_row(
         &self,
         row: &QuarantinedRow<'_>,
-        columns: Option<&[String]>,
+        key: &str,
+        header: Option<&CsvHeader>,
         text: &[u8],
     ) -> Result<(String, Option<String>), Rejection> {
         let datasets = self.transformer.datasets();
@@ -215,9 +237,11 @@ impl Replayer {
             max_header_bytes: usize::MAX,
             ..Limits::default()
         };
-        let mut feed = Feed::new(datasets, own, limits);
-        match columns {
-            Some(columns) => feed.push(header(columns).as_bytes()),
+        let mut feed = Feed::new(datasets, datasets.by_key(key).cloned(), limits).known(own);
+        // The bytes in quarantine are UTF-8, whatever the dataset declares for its files.
+        feed.push("\u{feff}".as_bytes());
+        match header {
+            Some(header) => feed.push(header.text().as_bytes()),
             // Ingest would read any other text as the header of a CSV.
             None if !text.trim_ascii_start().starts_with(b"{") => {
                 let fault = object_fault(&String::from_utf8_lossy(text));
@@ -239,7 +263,7 @@ impl Replayer {
                     let payload = String::from_utf8_lossy(&payload).into_owned();
                     found = Some((payload, Some(row.dataset().name().to_owned())));
                 }
-                Step::Bad(_, rejection, _) => return Err(rejection),
+                Step::Bad(bad) => return Err(bad.rejection),
                 Step::Row(_) => {
                     let message = "the text is more than one row";
                     return Err(Rejection::row(Code::WrongColumnCount, message));
@@ -301,12 +325,6 @@ fn write(
     RawRecordWriter::new(dataset.name()).write(&row.record_id, &row.source, &received_at, |out| {
         out.extend_from_slice(payload.as_bytes());
     })
-}
-
-/// Returns the header line of a CSV with these columns.
-fn header(columns: &[String]) -> String {
-    let cells = columns.iter().map(|column| format!("\"{}\"", column.replace('"', "\"\"")));
-    cells.collect::<Vec<_>>().join(",") + "\n"
 }
 
 /// Replaces line breaks by blanks: the raw layer holds one record per line.

@@ -54,11 +54,12 @@ fn at_transform(code: Code, record: &[u8]) -> Vec<u8> {
     line(code, &origin, Some(record))
 }
 
-fn columns() -> Vec<String> {
-    ["sensor_id", "timestamp", "water_level", "location", "note \"a\""].map(str::to_owned).to_vec()
+fn columns() -> CsvHeader {
+    let columns = ["sensor_id", "timestamp", "water_level", "location", "note \"a\""];
+    CsvHeader { delimiter: b',', columns: columns.map(str::to_owned).to_vec() }
 }
 
-fn evaluated(replayer: &Replayer, line: &[u8], columns: Option<&[String]>) -> ReplayVerdict {
+fn evaluated(replayer: &Replayer, line: &[u8], columns: Option<&CsvHeader>) -> ReplayVerdict {
     replayer.evaluate(&QuarantinedRow::from_json(line).unwrap(), columns, &Repair::default())
 }
 
@@ -192,6 +193,23 @@ fn repair_replaces_row_or_payload() {
         let verdict = replayer.evaluate(&row, Some(&columns), &repair(json));
         assert_eq!(rejected(&verdict).0, code, "{json}");
     }
+}
+
+#[test]
+fn row_is_read_with_delimiter_of_its_object() {
+    let line = at_ingest(
+        Code::WrongColumnCount,
+        CSV_SOURCE,
+        Some("flood"),
+        b"s-1;1762344000;1.5;a,b;\xc3\xa9;",
+    );
+    let header = CsvHeader { delimiter: b';', ..columns() };
+    let fix = fixed(Some("row + ''"), &[]);
+
+    let rebuilt = event(evaluated(&fix, &line, Some(&header)));
+
+    let data = String::from_utf8(rebuilt.data).unwrap();
+    assert!(data.contains("a,b") && data.contains('é'), "{data}");
 }
 
 #[test]

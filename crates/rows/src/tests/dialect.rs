@@ -79,6 +79,7 @@ fn sep_line_sets_the_delimiter() {
     }
     assert_eq!(detected("sep=^\na^b\n1^2\n").json(), [r#"{"a":"1","b":"2"}"#]);
     assert_eq!(detected("sep=,").refused(), Some(ErrorKind::EmptyObject));
+    assert_eq!(detected("sep=\"\na\"b\n").refused(), Some(BrokenQuoting));
 }
 
 #[test]
@@ -157,8 +158,13 @@ fn utf_16_without_mark_is_rejected_by_name() {
         assert_eq!(refusal.message, message);
         assert_eq!(read_as(declared(label), &object), read(text));
     }
-    let utf_32: Vec<_> = "\u{feff}a\n".chars().flat_map(|it| u32::from(it).to_le_bytes()).collect();
-    assert!(detected(utf_32).refusal.unwrap().message.starts_with("the text is UTF-32"));
+    for text in ["\u{feff}a\n", "id,name\n"] {
+        for bytes in [u32::to_le_bytes, u32::to_be_bytes] {
+            let utf_32: Vec<_> = text.chars().flat_map(|it| bytes(u32::from(it))).collect();
+            let message = detected(utf_32).refusal.unwrap().message;
+            assert!(message.starts_with("the text is UTF-32"), "{message}");
+        }
+    }
 }
 
 #[test]

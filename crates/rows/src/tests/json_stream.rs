@@ -60,6 +60,22 @@ fn objects_with_nothing_between_are_rows() {
     let read = stream("{\"a\":1}{\"a\":2} {\"a\":3}\n{\"a\":4}");
 
     assert_eq!(read.json(), ["{\"a\":1}", "{\"a\":2}", "{\"a\":3}", "{\"a\":4}"]);
+    assert_eq!(stream("{\"a\":1},\n{\"a\":2},\n").json(), ["{\"a\":1}", "{\"a\":2}"]);
+}
+
+#[test]
+fn array_in_object_is_one_row() {
+    let read = stream("{\"records\":[\n{\"a\":1},\n{\"a\":2}]}\n");
+    assert_eq!(read.json(), [r#"{"records":[{"a":1},{"a":2}]}"#]);
+}
+
+#[test]
+fn words_over_several_lines_stay_apart() {
+    for broken in ["{\n\"a\": 1 2.5\n}", "{\n\"a\": tr\nue\n}", "{\n\"a\": - 1\n}"] {
+        let read = stream(&format!("{broken}\n{{\n\"b\": 1\n}}\n"));
+        assert_eq!(read.rows[0].code(), Some(InvalidJson), "{broken}");
+        assert_eq!(read.json()[1], "{\"b\":1}");
+    }
 }
 
 #[test]
@@ -95,7 +111,7 @@ fn unclosed_string_ends_with_its_line() {
 
 #[test]
 fn broken_first_line_remains_json_lines() {
-    for first in ["{\"a\":", "{\"a\":[1,", "{\"a\":1 {\"b\":2}", "{\"a\":1}x", "{\"a\":1},"] {
+    for first in ["{\"a\":", "{\"a\":[1,", "{\"a\":1 {\"b\":2}", "{\"a\":1}x"] {
         let read = read_any(&Limits::default(), &format!("{first}\n{{\"b\":1}}\n{{\"c\":1}}\n"));
 
         assert_eq!(read.lines()[0], (first, Some(InvalidJson)));
