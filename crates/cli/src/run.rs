@@ -31,7 +31,7 @@ use crate::table;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// CSV or JSON Lines files, plain or gzip; - is standard input
+    /// CSV or JSON files, plain or gzip; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 

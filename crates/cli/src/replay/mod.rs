@@ -38,7 +38,7 @@ const MAX_REPORTED: u64 = 5;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// CSV or JSON Lines, plain or gzip: files, objects as `s3://BUCKET/KEY`, or - for standard input
+    /// CSV or JSON, plain or gzip: files, objects as `s3://BUCKET/KEY`, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 

@@ -32,14 +32,14 @@ const MAX_SHOWN: usize = 5;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Rows (CSV or JSON Lines, plain or gzip), or events, one JSON object a line; - is standard
+    /// Rows (CSV or JSON, plain or gzip), or events, one JSON object a line; - is standard
     /// input
     file: PathBuf,
 
     #[command(flatten)]
     configuration: ConfigArguments,
 
-    /// File of rules [default: alerts.toml of the configuration]
+    /// File of rules [default: all rules of the configuration]
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 

@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     configuration: ConfigArguments,
 
-    /// File of rules [default: alerts.toml of the configuration]
+    /// File of rules [default: all rules of the configuration]
     file: Option<PathBuf>,
 
     /// Folder of the examples, with a folder per rule [default: fixtures/rules/shipped if it
