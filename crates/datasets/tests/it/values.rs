@@ -35,7 +35,7 @@ fn derived_measure_is_finite() {
 }
 
 #[test]
-fn missing_number_and_blank_place_yield_to_next_column() {
+fn blank_number_or_place_yields_to_next_column() {
     let schema = with(
         "{ from = \"temp\" }",
         "{ from = [\"temp\", \"t\"], decimal = \",\", missing = [\"-999\"] }",
@@ -104,7 +104,7 @@ fn zone_name_in_time_counts() {
 }
 
 #[test]
-fn partition_key_is_first_value_by_any_spelling_and_path() {
+fn partition_key_is_first_value_of_any_spelling() {
     let schema =
         with("partition = \"station\"", "header = \"id\"\npartition = [\"device.id\", \"id\"]")
             .replace("from = \"station\"", "from = [\"station\", \"device.id\"]");
