@@ -18,6 +18,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits as PutLimits;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_rows::{Limits, Next, ObjectReader};
 use tributary_testkit::MemorySink;
@@ -89,6 +90,7 @@ fn transform(bencher: Bencher<'_, '_>, records: usize) {
         events: Producer::new(MemorySink::new(STREAM, StreamRecord::size)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         transformer: pipeline.transformer().expect("the shipped configuration"),
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("transform", "Tributary/bench".into()).with_writer(|_| {}),
         clock: || "2026-11-20T10:00:01Z".parse().expect("a time"),
     };

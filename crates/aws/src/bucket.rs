@@ -1,11 +1,18 @@
 //! S3 access for an operator: lists a prefix, and reads, writes and removes whole objects.
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use jiff::Timestamp;
 
 use crate::error::CallError;
 use crate::s3::{GET_OBJECT, read_body};
+
+/// Returns true if a condition of a request does not hold, or another request came first.
+fn is_conflict(answer: &HttpResponse) -> bool {
+    matches!(answer.status().as_u16(), 409 | 412)
+}
 
 /// S3 bucket.
 #[derive(Clone, Debug)]
@@ -71,6 +78,49 @@ impl Bucket {
         let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
         let answer = answer.map_err(CallError::from_sdk(GET_OBJECT, &self.url(key)))?;
         read_body(answer.body).await
+    }
+
+    /// Reads a whole object with its entity tag; `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the object cannot be read.
+    pub async fn find(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, CallError> {
+        let answer = self.client.get_object().bucket(&self.name).key(key).send().await;
+        let answer = match answer {
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
+                return Ok(None);
+            }
+            answer => answer.map_err(CallError::from_sdk(GET_OBJECT, &self.url(key)))?,
+        };
+        let etag = answer.e_tag.clone().unwrap_or_default();
+        Ok(Some((read_body(answer.body).await?, etag)))
+    }
+
+    /// Writes an object if it still has this entity tag, or if it does not exist where there is
+    /// none. Returns `false` if it has changed.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the object cannot be written.
+    pub async fn replace(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        etag: Option<&str>,
+    ) -> Result<bool, CallError> {
+        let put = self.client.put_object().bucket(&self.name).key(key);
+        let put = match etag {
+            Some(etag) => put.if_match(etag),
+            None => put.if_none_match("*"),
+        };
+        match put.body(ByteStream::from(bytes)).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_response().is_some_and(is_conflict) => Ok(false),
+            Err(error) => Err(CallError::from_sdk("s3:PutObject", &self.url(key))(error)),
+        }
     }
 
     /// Writes an object.

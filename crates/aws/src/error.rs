@@ -7,6 +7,8 @@ use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use thiserror::Error as ThisError;
 
+use crate::takeover::Stale;
+
 /// Error of a call to a service.
 #[derive(Clone, Debug, PartialEq, Eq, ThisError)]
 pub enum CallError {
@@ -53,6 +55,9 @@ pub enum InvocationError {
     /// Failed call of an invocation that has no other way to report it.
     #[error("{0}")]
     Retryable(CallError),
+    /// Record of a dataset that only a later configuration can have.
+    #[error(transparent)]
+    Stale(#[from] Stale),
 }
 
 impl From<CallError> for InvocationError {
@@ -71,7 +76,7 @@ impl InvocationError {
         match self {
             Self::Payload(_) => "Payload",
             Self::Setup(_) => "SetUp",
-            Self::Retryable(_) => "Plumbing",
+            Self::Retryable(_) | Self::Stale(_) => "Plumbing",
         }
     }
 }

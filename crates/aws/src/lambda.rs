@@ -1,5 +1,7 @@
 //! Lambda's runtime around a handler: logging, deadline, and the mapping of errors.
 
+use std::time::Duration;
+
 pub use lambda_runtime::Error;
 use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn, tracing};
 use serde::Serialize;
@@ -8,6 +10,11 @@ use serde_json::value::RawValue;
 use crate::clients::{self, SdkConfig};
 use crate::deadline::Deadline;
 use crate::error::InvocationError;
+use crate::s3::ObjectStore;
+use crate::takeover::Reloading;
+
+/// Maximum time for the first look at the configuration; Lambda gives a start 10 s.
+const MAX_START: Duration = Duration::from_secs(5);
 
 /// One invocation of a function.
 #[derive(Clone, Debug)]
@@ -24,20 +31,34 @@ pub async fn start() -> SdkConfig {
     clients::load().await
 }
 
-/// Hands each payload to `handler`, as the text that Lambda sent.
+/// Hands each payload to `handler`, as the text that Lambda sent, with the function of the
+/// configuration in use. A payload that needs a later configuration is handed over once more.
 ///
 /// # Errors
 ///
 /// Fails when the process cannot talk to Lambda.
-pub async fn serve<A: Serialize>(
-    handler: impl AsyncFn(&str, Invocation) -> Result<A, InvocationError>,
+pub async fn serve<F, O: ObjectStore, A: Serialize>(
+    function: Reloading<'_, F, O>,
+    handler: impl AsyncFn(&F, &str, Invocation) -> Result<A, InvocationError>,
 ) -> Result<(), Error> {
+    // A start has more processor time than an invocation. What fails here is reported there.
+    let _ = function.current(Deadline::after(MAX_START)).await;
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = Deadline::before(event.context.deadline());
         let invocation = Invocation { request_id: event.context.request_id, deadline };
-        // Some futures are larger than a stack should carry.
-        let answer = Box::pin(handler(event.payload.get(), invocation)).await;
-        answer.map_err(|error| Diagnostic {
+        let payload = event.payload.get();
+        let answer = async {
+            let current = function.current(deadline).await?;
+            // Some futures are larger than a stack should carry.
+            match Box::pin(handler(&current, payload, invocation.clone())).await {
+                Err(InvocationError::Stale(stale)) => {
+                    let later = function.after(&stale, deadline).await?;
+                    Box::pin(handler(&later, payload, invocation)).await
+                }
+                answer => answer,
+            }
+        };
+        answer.await.map_err(|error| Diagnostic {
             error_type: error.kind().to_owned(),
             error_message: error.to_string(),
         })

@@ -33,5 +33,6 @@ pub mod s3;
 pub mod sns;
 pub mod sqs;
 pub mod tail;
+pub mod takeover;
 pub mod unpack;
 pub mod windows;

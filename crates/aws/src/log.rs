@@ -17,6 +17,8 @@ use tributary_rules::alert::AlertCounts;
 pub struct MetricsLog {
     function: &'static str,
     namespace: String,
+    /// Version of the configuration in use.
+    config: Option<String>,
     write: Arc<dyn Fn(&Value) + Send + Sync>,
 }
 
@@ -36,7 +38,13 @@ impl MetricsLog {
     #[must_use]
     #[expect(clippy::print_stdout, reason = "standard output is where Lambda reads EMF")]
     pub fn new(function: &'static str, namespace: String) -> Self {
-        Self { function, namespace, write: Arc::new(|line| println!("{line}")) }
+        Self { function, namespace, config: None, write: Arc::new(|line| println!("{line}")) }
+    }
+
+    /// Writes this version of the configuration into the line of each batch.
+    #[must_use]
+    pub fn with_config(self, version: String) -> Self {
+        Self { config: Some(version), ..self }
     }
 
     /// Writes lines with `write` instead of to standard output.
@@ -61,6 +69,9 @@ impl MetricsLog {
         merge(&mut line, counts);
         merge(&mut line, extra);
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        if let Some(version) = &self.config {
+            merge(&mut line, json!({ "config": version }));
+        }
         self.finish(line, json!({"message": "batch", "duration_ms": duration_ms}));
         self.write_codes("bad rows", "quarantined", &[&["function", "code"]], codes, now);
     }
@@ -103,9 +114,10 @@ impl MetricsLog {
         }
     }
 
-    /// Writes a line that adds 1 to the metric `name`, with the dimension `function`.
+    /// Writes a line that adds 1 to the metric `name`: without dimensions, so that one alarm
+    /// watches all functions, and with the dimension `function`.
     pub fn write_count(&self, message: &str, name: &str, now: Timestamp) {
-        let line = self.line(&[&["function"]], vec![name.to_owned()], now);
+        let line = self.line(&[&[], &["function"]], vec![name.to_owned()], now);
         self.finish(line, json!({"message": message, (name): 1}));
     }
 
@@ -174,14 +186,14 @@ mod tests {
     #[test]
     fn single_occurrence_counts_one() {
         let lines = lines("alerts", |log| {
-            log.write_count("rules", "rules_refused", Timestamp::UNIX_EPOCH);
+            log.write_count("config", "config_refused", Timestamp::UNIX_EPOCH);
         });
 
         let line = &lines[0];
-        assert_eq!((&line["message"], &line["rules_refused"]), (&json!("rules"), &json!(1)));
+        assert_eq!((&line["message"], &line["config_refused"]), (&json!("config"), &json!(1)));
         let metrics = &line["_aws"]["CloudWatchMetrics"][0];
-        assert_eq!(metrics["Metrics"], json!([{"Name": "rules_refused", "Unit": "Count"}]));
-        assert_eq!(metrics["Dimensions"], json!([["function"]]));
+        assert_eq!(metrics["Metrics"], json!([{"Name": "config_refused", "Unit": "Count"}]));
+        assert_eq!(metrics["Dimensions"], json!([[], ["function"]]));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tributary_model::event::Event;
 use crate::batch::{Disposition, KinesisBatch};
 use crate::payload::KinesisRecord;
 use crate::quarantine::BadRows;
+use crate::takeover::{KnownDatasets, Stale};
 
 /// Position of a user record in its batch.
 #[derive(Clone, Copy, Debug)]
@@ -101,20 +102,33 @@ impl KinesisBatch<'_> {
 
     /// Passes each event to `each` with its position, and keeps its disposition. A record that is
     /// no event, and an event that `each` rejects, become bad rows.
+    ///
+    /// # Errors
+    ///
+    /// Fails at an event of a dataset that only a later configuration can have.
     pub fn read_events(
         &mut self,
         now: Timestamp,
+        known: &KnownDatasets,
         mut each: impl FnMut(&RecordContext<'_>, &Event<'_>) -> Result<Disposition, Rejection>,
-    ) {
+    ) -> Result<(), Stale> {
+        let mut stale = None;
         self.classify(now, |record| match Event::from_json(record.data) {
-            Ok(event) => each(record.context, &event).unwrap_or_else(|rejection| {
-                let origin = Origin { dataset: Some(&event.dataset), ..record.context.origin() };
-                record.reject(&rejection, &origin)
-            }),
+            Ok(event) => {
+                let arrived = record.context.record.arrival_time();
+                if let Err(found) = known.check(&event.dataset, arrived) {
+                    stale.get_or_insert(found);
+                }
+                each(record.context, &event).unwrap_or_else(|rejection| {
+                    let dataset = Some(event.dataset.as_ref());
+                    record.reject(&rejection, &Origin { dataset, ..record.context.origin() })
+                })
+            }
             Err(error) => {
                 let message = format!("is no event, at column {}", error.column());
                 record.reject(&Rejection::row(Code::NotAnEvent, message), &record.context.origin())
             }
         });
+        stale.map_or(Ok(()), Err)
     }
 }

@@ -56,7 +56,7 @@ impl ConfigArguments {
 }
 
 /// Reads the files of a folder that is laid out like `config/`.
-fn read_folder(folder: &Path) -> Result<Bundle> {
+pub(crate) fn read_folder(folder: &Path) -> Result<Bundle> {
     let bundle = read_files(folder)?;
     if bundle.folder("datasets", "toml").is_empty() {
         bail!("{} is no configuration: it has no datasets/*.toml", folder.display());

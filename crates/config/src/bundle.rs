@@ -52,6 +52,22 @@ impl Bundle {
         self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
+    /// Returns the files as one JSON object: text by path.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        // A map of strings has no value that JSON lacks.
+        serde_json::to_vec(&self.0).unwrap_or_else(|_| unreachable!())
+    }
+
+    /// Parses what [`to_json`](Self::to_json) returns.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is no object of texts.
+    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        Ok(Self(serde_json::from_slice(json)?))
+    }
+
     /// Returns the version: the hash of all paths and texts.
     #[must_use]
     pub fn version(&self) -> Id {
@@ -77,6 +93,13 @@ mod tests {
             let changed = shipped.clone().with(path, &format!("{text} "));
             assert_ne!(changed.version(), shipped.version(), "{path}");
         }
+    }
+
+    #[test]
+    fn files_survive_json() {
+        let shipped = Bundle::shipped();
+        assert_eq!(Bundle::from_json(&shipped.to_json()).unwrap(), shipped);
+        assert!(Bundle::from_json(br#"{"pipeline.toml": 1}"#).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod bundle;
 mod entries;
 mod place;
+mod release;
 mod validate;
 
 use serde::Deserialize;
@@ -21,6 +22,7 @@ use tributary_windows::fields::WindowFields;
 use tributary_windows::{Spec, WindowSpec};
 
 pub use self::bundle::Bundle;
+pub use self::release::{MAX_VERSION_BYTES, RELEASES_KEY, Release, Releases, version_key};
 pub use self::validate::validate;
 
 /// Text of `config/alerts.toml`.

@@ -11,6 +11,7 @@ mod tag;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 
@@ -27,6 +28,7 @@ use self::clock::{Clock, TimeReader};
 use self::location::LocationReader;
 use self::lookups::{Lookups, Matches};
 use self::measure::Measure;
+use self::source::Source;
 use self::tag::Tag;
 use crate::place::Place;
 use crate::row::{Columns, Row, unknown_column};
@@ -153,6 +155,29 @@ impl Dataset {
         let no_missing = Missing::default();
         let text = |slot: usize| row.value(slot).text(&no_missing).ok().flatten();
         self.partition.iter().find_map(|(_, slot)| text(*slot))
+    }
+
+    /// Returns the natural key as text, such as `entity {id} (id from sensor) + time (from at)`.
+    ///
+    /// Schemas of one name with different texts give the same row different event ids.
+    #[must_use]
+    pub fn natural_key(&self) -> String {
+        let origin = |name: &str| {
+            let attribute = self.attributes.iter().find(|attribute| attribute.name == name);
+            let column = attribute.and_then(Attribute::source).map(Source::column);
+            column.map_or(name.to_owned(), |column| format!("{name} from {column}"))
+        };
+        let part = |part: &IdPart| match part {
+            IdPart::Entity => {
+                let templates: Vec<_> = self.entity.iter().map(ToString::to_string).collect();
+                let names = self.entity.iter().flat_map(|it| &it.parts);
+                let origins: Vec<_> = names.map(|(_, name)| origin(name)).collect();
+                format!("entity {} ({})", templates.join(" or "), origins.join(", "))
+            }
+            IdPart::Time => format!("time (from {})", self.time.source.column()),
+            IdPart::Attribute(name) => origin(name),
+        };
+        self.event_id.iter().map(part).collect::<Vec<_>>().join(" + ")
     }
 
     /// Returns the dialect that the schema declares for files.
@@ -378,6 +403,15 @@ impl Dataset {
             IdPart::Attribute(name) => attributes.get(name).map_or(&[][..], |it| it.as_bytes()),
         };
         Id::of(std::iter::once(self.name.as_bytes()).chain(self.event_id.iter().map(part)))
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (head, name) in &self.parts {
+            write!(f, "{head}{{{name}}}")?;
+        }
+        f.write_str(&self.tail)
     }
 }
 

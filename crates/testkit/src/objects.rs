@@ -42,8 +42,13 @@ impl MemoryObjects {
     /// Creates a bucket with one object.
     pub fn with(key: &str, bytes: impl Into<Vec<u8>>) -> Self {
         let objects = Self::default();
-        lock(&objects.0).objects.insert(key.to_owned(), Object::new(bytes.into()));
+        objects.put(key, bytes);
         objects
+    }
+
+    /// Puts an object.
+    pub fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
+        lock(&self.0).objects.insert(key.to_owned(), Object::new(bytes.into()));
     }
 
     /// Puts `bytes` at `key`, or deletes the object, immediately before the given read.
@@ -82,6 +87,12 @@ impl ObjectStore for MemoryObjects {
         }
         let Object { bytes, etag } = state.objects.get(&object.key).ok_or(ReadError::Missing)?;
         piece(object, bytes, range, None, etag.clone())
+    }
+}
+
+impl ObjectStore for &MemoryObjects {
+    async fn read(&self, object: &ObjectName, range: Range<u64>) -> Result<Piece, ReadError> {
+        MemoryObjects::read(self, object, range).await
     }
 }
 

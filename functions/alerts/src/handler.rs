@@ -17,15 +17,13 @@ use tributary_aws::payload::{BatchResponse, is_scheduled};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
-use tributary_aws::s3::S3;
-use tributary_aws::sns::{Notification, Topic};
-use tributary_config::Configuration;
+use tributary_aws::sns::{self, Notification, Topic};
+use tributary_aws::takeover::{InUse, KnownDatasets, Stale};
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Kind;
 use tributary_rules::alert::{Alert, AlertOutcome};
 use tributary_rules::{Rules, Severity};
 
-use crate::active_rules::{ActiveRules, Refresh};
 use crate::config::Config;
 use crate::no_data::{SeenEntities, groups};
 use crate::rule_state::{Evaluation, RuleState, StateUpdates};
@@ -45,12 +43,14 @@ pub struct Alerts<C, S, T, Q> {
     pub routes: BTreeMap<Severity, Producer<T>>,
     /// Producer of bad rows: records that are no events.
     pub quarantine: Producer<Q>,
-    /// Active rules.
-    pub rules: ActiveRules,
+    /// Rules.
+    pub rules: Rules,
     /// State that rules keep between batches.
     pub state: RuleState<S>,
     /// Retention of an alert, beside its cooldown.
     pub retention: SignedDuration,
+    /// Datasets of the configuration in use.
+    pub known: KnownDatasets,
     /// Metrics log.
     pub metrics_log: MetricsLog,
     /// Source of the processing time.
@@ -79,18 +79,14 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in configuration is invalid.
-    pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
-        let claims = ClaimsTable::new(clients::dynamodb(sdk), config.claims_table);
-        let state = AlertStateTable::new(clients::dynamodb(sdk), config.state_table);
-        let configuration = Configuration::shipped()?;
+    /// Fails when the function cannot be built of the configuration.
+    pub fn connect(config: &Config, in_use: &InUse, sdk: &SdkConfig) -> Result<Self, ConfigError> {
+        let claims = ClaimsTable::new(clients::dynamodb(sdk), config.claims_table.clone());
+        let state = AlertStateTable::new(clients::dynamodb(sdk), config.state_table.clone());
+        let configuration = &in_use.configuration;
         let specs = configuration.window_specs()?;
         let retention = i64::try_from(config.stream_retention_hours).unwrap_or(i64::MAX / 3_600);
         let retention = SignedDuration::from_secs(retention.saturating_mul(3_600));
-        let mut rules = ActiveRules::from(configuration.rules()?);
-        if let Some(by) = config.rules_override {
-            rules = rules.overridden(by, S3::new(clients::s3(sdk)))?;
-        }
         let topic = |arn: &String| Producer::new(Topic::new(clients::sns(sdk), arn.clone()));
         let routes = [
             (Severity::Critical, &config.critical_alerts_topic_arn),
@@ -102,11 +98,12 @@ impl Alerts<ClaimsTable, AlertStateTable, Topic, DeliveryStream> {
             claims: RetryingClaims::new(claims),
             topic: topic(&config.alerts_topic_arn),
             routes: routes.map(|(severity, arn)| (severity, topic(arn))).collect(),
-            quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
-            rules,
+            quarantine: quarantine::connect(config.quarantine_delivery_stream.clone(), sdk),
+            rules: configuration.rules()?.with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
             state: RuleState::new(state, &specs),
             retention: MAX_REDRIVE_DELAY.saturating_add(retention),
-            metrics_log: MetricsLog::new("alerts", config.metrics_namespace),
+            known: in_use.known.clone(),
+            metrics_log: in_use.metrics_log("alerts", &config.metrics_namespace),
             clock: Timestamp::now,
         })
     }
@@ -152,8 +149,7 @@ where
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
         let mut batch = KinesisBatch::parse(payload)?;
-        let (rules, refresh) = self.rules.current((self.clock)(), deadline).await;
-        let mut findings = self.evaluate(&rules, &mut batch);
+        let mut findings = self.evaluate(&mut batch)?;
         // Last-seen times first: they hold even if Lambda redelivers the batch.
         self.record_lag(&findings, &batch, deadline).await;
         let mut updates = StateUpdates::default();
@@ -197,16 +193,16 @@ where
         let now = (self.clock)();
         let response = batch.finish(&outcome, extra, &self.metrics_log, now);
         self.metrics_log.write_alert_counts(&sent.counts, now);
-        self.count_refresh(refresh);
         Ok(response)
     }
 
     /// Evaluates the rules on each event of the batch.
-    fn evaluate<'r>(&self, rules: &'r Rules, batch: &mut KinesisBatch<'_>) -> Findings<'r> {
+    fn evaluate(&self, batch: &mut KinesisBatch<'_>) -> Result<Findings<'_>, Stale> {
+        let rules = &self.rules;
         let watching: Vec<_> = rules.iter().filter(|rule| rule.spec.absent.is_some()).collect();
         let mut findings = Findings { is_watching: !watching.is_empty(), ..Findings::default() };
         let mut rule_errors = Vec::new();
-        batch.read_events((self.clock)(), |context, event| {
+        batch.read_events((self.clock)(), &self.known, |context, event| {
             let position = context.position;
             if event.kind == Kind::Reading {
                 findings.newest = findings.newest.max(Some(event.received_at));
@@ -226,13 +222,13 @@ where
             }
             rule_errors.extend(errors);
             Ok(Disposition::Delivered)
-        });
+        })?;
         findings.rule_errors = rule_errors.len();
         if let Some(first) = rule_errors.first() {
             let (rule, message) = (&first.rule, &first.message);
             error!(rule, message, batch.rule_errors = rule_errors.len(), "a rule fails on events");
         }
-        findings
+        Ok(findings)
     }
 
     /// Records that the function lags, where a rule watches entities and the batch is old.
@@ -255,12 +251,10 @@ where
     /// the next run.
     async fn run_scheduled(&self, owner: &str, deadline: Deadline) -> Result<(), InvocationError> {
         let now = (self.clock)();
-        let (rules, refresh) = self.rules.current(now, deadline).await;
-        self.count_refresh(refresh);
-        if rules.iter().all(|rule| rule.spec.absent.is_none()) {
+        if self.rules.iter().all(|rule| rule.spec.absent.is_none()) {
             return Ok(());
         }
-        let groups = groups(self.state.due(&rules, now, deadline.half_way()).await?);
+        let groups = groups(self.state.due(&self.rules, now, deadline.half_way()).await?);
         let (half, mut updates) = (deadline.half_way(), StateUpdates::default());
         let in_cooldown = self.state.check_cooldowns(&groups, now, half, &mut updates).await?;
         let is_later = |position: &usize| {
@@ -305,13 +299,6 @@ where
         match last_error.filter(|_| !sent.undelivered.is_empty()) {
             None => Ok(()),
             Some(message) => Err(CallError::retryable(OPERATION, "undelivered", message).into()),
-        }
-    }
-
-    /// Counts a refresh of the rules.
-    fn count_refresh(&self, refresh: Refresh) {
-        if let Some(name) = refresh.metric() {
-            self.metrics_log.write_count("rules", name, (self.clock)());
         }
     }
 

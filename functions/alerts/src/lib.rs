@@ -1,7 +1,6 @@
 //! `alerts`: evaluates rules on events and publishes each alert once, to SNS. See the README beside
 //! this crate.
 
-pub mod active_rules;
 pub mod config;
 pub mod handler;
 mod no_data;

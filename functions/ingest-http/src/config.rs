@@ -1,6 +1,7 @@
 //! Environment variables of `ingest-http`.
 
 use tributary_aws::env::{Env, EnvError, StreamConfig};
+use tributary_aws::takeover::ConfigSource;
 
 /// Environment of `ingest-http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct Config {
     pub raw: StreamConfig,
     /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
+    /// Bucket of the configuration.
+    pub config_source: ConfigSource,
 }
 
 impl Config {
@@ -21,6 +24,7 @@ impl Config {
         Env::read(lookup, |env| Self {
             raw: StreamConfig::from_env(env, "RAW_STREAM").ordered(env),
             metrics_namespace: env.metrics_namespace(),
+            config_source: ConfigSource::from_env(env),
         })
     }
 }

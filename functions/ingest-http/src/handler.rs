@@ -14,7 +14,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::object;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
-use tributary_config::Configuration;
+use tributary_aws::takeover::{InUse, KnownDatasets};
 use tributary_model::bad_row::Rejection;
 use tributary_model::config_error::ConfigError;
 use tributary_model::counts::BatchCounts;
@@ -24,7 +24,7 @@ use crate::answer::{Counts, Entry, HttpAnswer, ItemStatus, Refusal};
 use crate::body;
 use crate::config::Config;
 use crate::item::ItemValidator;
-use crate::request::Payload;
+use crate::request::{Payload, UNKNOWN_DATASET};
 
 /// Function `ingest-http` over any sink.
 pub struct IngestHttp<R> {
@@ -32,6 +32,8 @@ pub struct IngestHttp<R> {
     pub raw: Producer<R>,
     /// Validator of the items, the same as in `transform`.
     pub transformer: Transformer,
+    /// Datasets of the configuration in use.
+    pub known: KnownDatasets,
     /// Log of the batch counts.
     pub metrics_log: MetricsLog,
     /// Current time.
@@ -43,12 +45,13 @@ impl IngestHttp<Stream> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the compiled-in configuration is wrong.
-    pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
+    /// Returns an error if the function cannot be built of the configuration.
+    pub fn connect(config: &Config, in_use: &InUse, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             raw: config.raw.producer(sdk),
-            transformer: Configuration::shipped()?.transformer()?,
-            metrics_log: MetricsLog::new("ingest-http", config.metrics_namespace),
+            transformer: in_use.configuration.transformer()?,
+            known: in_use.known.clone(),
+            metrics_log: in_use.metrics_log("ingest-http", &config.metrics_namespace),
             clock: Timestamp::now,
         })
     }
@@ -80,8 +83,8 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the payload is no request, or if the stream reports that a call can
-    /// never work. The sender then gets a 502, and may send the same request again.
+    /// Returns an error if the payload is no request, if the stream reports that a call can never
+    /// work, or if only a later configuration can have the dataset. The sender then gets a 502, and may send the same request again.
     pub async fn handle(
         &self,
         payload: &str,
@@ -93,6 +96,9 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
         let answer = match self.validate(&payload) {
             Ok(validated) => self.deliver(validated, deadline, &mut totals).await?,
             Err(refusal) => {
+                if refusal.error == UNKNOWN_DATASET {
+                    self.known.check("", payload.sent())?;
+                }
                 totals.error = Some(refusal.error);
                 refusal.answer()
             }

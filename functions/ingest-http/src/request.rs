@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tributary_datasets::{Dataset, Datasets};
@@ -18,6 +19,9 @@ use crate::item::Sender;
 
 /// Maximum length of an `Idempotency-Key` or `X-Client-Id`, in characters.
 pub const MAX_NAME_CHARS: usize = 255;
+
+/// Error of a request for a dataset that the configuration lacks.
+pub(crate) const UNKNOWN_DATASET: &str = "unknown_dataset";
 
 /// Payload that Lambda sends for a request to a function URL, format 2.0.
 ///
@@ -41,6 +45,9 @@ pub struct Payload<'a> {
 #[serde(rename_all = "camelCase")]
 struct RequestContext<'a> {
     account_id: Option<String>,
+    /// Milliseconds of the Unix epoch.
+    #[serde(default)]
+    time_epoch: i64,
     #[serde(borrow)]
     http: Http<'a>,
     authorizer: Option<Authorizer>,
@@ -105,6 +112,13 @@ impl Payload<'_> {
         })
     }
 
+    /// Returns the time of the request.
+    #[must_use]
+    pub fn sent(&self) -> Timestamp {
+        let sent = Timestamp::from_millisecond(self.request_context.time_epoch);
+        sent.unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
     fn dataset<'d>(&self, datasets: &'d Datasets) -> Result<&'d Arc<Dataset>, Refusal> {
         let path = percent_decode_str(&self.raw_path).decode_utf8_lossy();
         let name = path.strip_prefix("/v1/").filter(|name| !name.is_empty() && !name.contains('/'));
@@ -114,7 +128,7 @@ impl Payload<'_> {
         };
         datasets.by_name(name).ok_or_else(|| {
             let message = format!("{} is none of {}", shown(name), datasets.names());
-            Refusal::new(404, "unknown_dataset", message)
+            Refusal::new(404, UNKNOWN_DATASET, message)
         })
     }
 

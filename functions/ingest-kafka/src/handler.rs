@@ -18,8 +18,10 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
+use tributary_aws::takeover::InUse;
 use tributary_datasets::Datasets;
 use tributary_model::bad_row::Code;
+use tributary_model::config_error::ConfigError;
 use tributary_model::counts::BatchCounts;
 
 use crate::config::{Config, Topics};
@@ -44,16 +46,21 @@ pub struct IngestKafka<R, Q> {
 
 impl IngestKafka<Stream, DeliveryStream> {
     /// Connects the function to AWS.
-    #[must_use]
-    pub fn connect(config: Config, datasets: Datasets, sdk: &SdkConfig) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// Names a topic whose dataset the configuration lacks.
+    pub fn connect(config: &Config, in_use: &InUse, sdk: &SdkConfig) -> Result<Self, ConfigError> {
+        let datasets = in_use.configuration.datasets.clone();
+        config.topics.check(&datasets)?;
+        Ok(Self {
             raw: config.raw.producer(sdk),
-            quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
+            quarantine: quarantine::connect(config.quarantine_delivery_stream.clone(), sdk),
             datasets,
-            topics: config.topics,
-            metrics_log: MetricsLog::new("ingest-kafka", config.metrics_namespace),
+            topics: config.topics.clone(),
+            metrics_log: in_use.metrics_log("ingest-kafka", &config.metrics_namespace),
             clock: Timestamp::now,
-        }
+        })
     }
 }
 

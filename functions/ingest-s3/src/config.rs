@@ -2,6 +2,7 @@
 
 use tributary_aws::env::{Env, EnvError, StreamConfig};
 use tributary_aws::producer::Order;
+use tributary_aws::takeover::ConfigSource;
 
 /// Environment of `ingest-s3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Config {
     pub max_gzip_ratio: usize,
     /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
+    /// Bucket of the configuration.
+    pub config_source: ConfigSource,
 }
 
 impl Config {
@@ -35,6 +38,7 @@ impl Config {
                 aggregate_records: env.flag("AGGREGATE_RECORDS"),
                 max_gzip_ratio: env.number("MAX_GZIP_RATIO"),
                 metrics_namespace: env.metrics_namespace(),
+                config_source: ConfigSource::from_env(env),
             };
             if config.aggregate_records && config.raw.order == Order::PerKey {
                 // An aggregate goes to the shard of its first record.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use aws_lambda_events::event::sqs::SqsEvent;
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
@@ -21,7 +21,7 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::{self, BadRows};
 use tributary_aws::s3::{ObjectName, ObjectStore, S3};
 use tributary_aws::sqs::{Queue, SqsQueue};
-use tributary_config::Configuration;
+use tributary_aws::takeover::{InUse, KnownDatasets};
 use tributary_datasets::Datasets;
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::config_error::ConfigError;
@@ -49,6 +49,8 @@ pub struct IngestS3<O, R, Q, C> {
     pub limits: Limits,
     /// Maximum number of bytes of a plain object that one message covers.
     pub segment_bytes: u64,
+    /// Datasets of the configuration in use.
+    pub known: KnownDatasets,
     /// Log of the batch counts.
     pub metrics_log: MetricsLog,
     /// Current time.
@@ -60,22 +62,23 @@ impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in configuration is invalid.
-    pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
+    /// Never fails: any configuration has datasets.
+    pub fn connect(config: &Config, in_use: &InUse, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         let raw = Aggregating::new(config.raw.stream(sdk), config.aggregate_records);
         Ok(Self {
             objects: S3::new(clients::s3(sdk)),
             raw: Producer::new(raw).with_order(config.raw.order),
-            quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
-            queue: SqsQueue::new(clients::sqs(sdk), config.queue_url),
-            datasets: Configuration::shipped()?.datasets,
+            quarantine: quarantine::connect(config.quarantine_delivery_stream.clone(), sdk),
+            queue: SqsQueue::new(clients::sqs(sdk), config.queue_url.clone()),
+            datasets: in_use.configuration.datasets.clone(),
             limits: Limits {
                 max_row_bytes: config.raw.max_record_bytes,
                 max_gzip_ratio: config.max_gzip_ratio as u64,
                 ..Limits::default()
             },
             segment_bytes: SEGMENT,
-            metrics_log: MetricsLog::new("ingest-s3", config.metrics_namespace),
+            known: in_use.known.clone(),
+            metrics_log: in_use.metrics_log("ingest-s3", &config.metrics_namespace),
             clock: Timestamp::now,
         })
     }
@@ -107,8 +110,8 @@ where
     ///
     /// # Errors
     ///
-    /// Returns an error if a service reports that a call can never work: SQS then redelivers the
-    /// messages.
+    /// Returns an error if a service reports that a call can never work, or if only a later
+    /// configuration can have the dataset of the first object: SQS then redelivers the messages.
     pub async fn handle(
         &self,
         payload: SqsEvent,
@@ -118,11 +121,13 @@ where
         let mut totals = Totals::default();
         let mut failed = Vec::new();
         for message in payload.records {
+            let sent = sent(&message);
             let id = message.message_id.unwrap_or_default();
             let body = message.body.unwrap_or_default();
-            match self.handle_message(&id, &body, deadline, &mut totals).await {
+            match self.handle_message(&id, &body, sent, deadline, &mut totals).await {
                 Ok(()) => {}
                 Err(Stop::Setup(error)) => return Err(error.into()),
+                Err(Stop::Stale(stale)) => return Err(stale.into()),
                 Err(Stop::At(_, error)) => {
                     warn!(message_id = id, error, "message will be delivered again");
                     failed.push(id);
@@ -143,6 +148,7 @@ where
         &self,
         id: &str,
         body: &str,
+        sent: Timestamp,
         deadline: Deadline,
         totals: &mut Totals,
     ) -> Result<(), Stop> {
@@ -154,7 +160,7 @@ where
                     continue;
                 }
             };
-            let mut work = Work::new(self, task, deadline, totals);
+            let mut work = Work::new(self, task, sent, deadline, totals);
             let rest = work.run().await;
             let task = work.task;
             totals.objects += 1;
@@ -196,4 +202,11 @@ where
             Some(_) => Err(Stop::At(None, delivery.last_error.unwrap_or_default())),
         }
     }
+}
+
+/// Returns the time at which a message was sent.
+fn sent(message: &SqsMessage) -> Timestamp {
+    let millis = message.attributes.get("SentTimestamp").and_then(|text| text.parse().ok());
+    let sent = millis.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    sent.unwrap_or(Timestamp::UNIX_EPOCH)
 }

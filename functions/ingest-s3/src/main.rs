@@ -1,14 +1,18 @@
-//! Lambda entry point: builds the function once, then hands it each payload.
+//! Lambda entry point: builds the function of the configuration in use, then hands it each payload.
 
 use fn_ingest_s3::config::Config;
 use fn_ingest_s3::handler::IngestS3;
 use tributary_aws::lambda::{self, Error};
+use tributary_aws::takeover::{InUse, Reloading};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(&|name| std::env::var(name).ok())?;
-    let ingest = IngestS3::connect(config, &lambda::start().await)?;
-    lambda::serve(async |payload, it| {
+    let sdk = lambda::start().await;
+    let build = |in_use: &InUse| IngestS3::connect(&config, in_use, &sdk);
+    let (source, namespace) = (&config.config_source, &config.metrics_namespace);
+    let function = Reloading::connect("ingest-s3", namespace, source, &sdk, build);
+    lambda::serve(function, async |ingest, payload, it| {
         ingest.handle(serde_json::from_str(payload)?, it.deadline).await
     })
     .await

@@ -1,6 +1,7 @@
 //! Environment of `metrics`.
 
 use tributary_aws::env::{Env, EnvError};
+use tributary_aws::takeover::ConfigSource;
 
 /// Environment of the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct Config {
     pub quarantine_delivery_stream: String,
     /// CloudWatch namespace of the event metrics and the batch counts.
     pub metrics_namespace: String,
+    /// Bucket of the configuration.
+    pub config_source: ConfigSource,
 }
 
 impl Config {
@@ -21,6 +24,7 @@ impl Config {
         Env::read(lookup, |env| Self {
             quarantine_delivery_stream: env.quarantine_delivery_stream(),
             metrics_namespace: env.metrics_namespace(),
+            config_source: ConfigSource::from_env(env),
         })
     }
 }

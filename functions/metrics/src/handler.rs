@@ -13,7 +13,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
-use tributary_config::Configuration;
+use tributary_aws::takeover::{InUse, KnownDatasets, Stale};
 use tributary_model::config_error::ConfigError;
 use tributary_pipeline::metric::{Aggregator, Datum, MetricSpec};
 
@@ -27,6 +27,8 @@ pub struct Metrics<M, Q> {
     pub quarantine: Producer<Q>,
     /// Specs of the metrics.
     pub specs: Vec<MetricSpec>,
+    /// Datasets of the configuration in use.
+    pub known: KnownDatasets,
     /// Metrics log.
     pub metrics_log: MetricsLog,
     /// Source of the processing time.
@@ -38,14 +40,15 @@ impl Metrics<Namespace, DeliveryStream> {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in configuration is invalid.
-    pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
+    /// Fails when the function cannot be built of the configuration.
+    pub fn connect(config: &Config, in_use: &InUse, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         let metrics = Namespace::new(clients::cloudwatch(sdk), config.metrics_namespace.clone());
         Ok(Self {
             metrics: Producer::new(metrics),
-            quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
-            specs: Configuration::shipped()?.metrics()?,
-            metrics_log: MetricsLog::new("metrics", config.metrics_namespace),
+            quarantine: quarantine::connect(config.quarantine_delivery_stream.clone(), sdk),
+            specs: in_use.configuration.metrics()?,
+            known: in_use.known.clone(),
+            metrics_log: in_use.metrics_log("metrics", &config.metrics_namespace),
             clock: Timestamp::now,
         })
     }
@@ -61,19 +64,19 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
     ///
     /// # Errors
     ///
-    /// Fails when the payload is no Kinesis payload, or a sink can never work. Lambda then
-    /// redelivers the whole batch.
+    /// Fails when the payload is no Kinesis payload, a sink can never work, or an event is of a
+    /// dataset that only a later configuration can have. Lambda then redelivers the whole batch.
     pub async fn handle(
         &self,
         payload: &str,
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
         let mut batch = KinesisBatch::parse(payload)?;
-        let mut data = self.aggregate(&mut batch, usize::MAX);
+        let mut data = self.aggregate(&mut batch, usize::MAX)?;
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         if barrier.end < batch.dispositions.all.len() {
             // Lambda redelivers the rest, which is counted then.
-            data = self.aggregate(&mut batch, barrier.end);
+            data = self.aggregate(&mut batch, barrier.end)?;
         }
         // A datum stands for records all over the batch: one that is not put reports the first.
         let outbound: Vec<_> =
@@ -88,15 +91,15 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
     }
 
     /// Classifies the batch, and returns the metrics of the events before position `end`.
-    fn aggregate(&self, batch: &mut KinesisBatch<'_>, end: usize) -> Vec<Datum> {
+    fn aggregate(&self, batch: &mut KinesisBatch<'_>, end: usize) -> Result<Vec<Datum>, Stale> {
         let now = (self.clock)();
         let mut aggregator = Aggregator::new(&self.specs);
-        batch.read_events(now, |context, event| {
+        batch.read_events(now, &self.known, |context, event| {
             if context.position < end {
                 aggregator.add(event, context.record.arrival_time());
             }
             Ok(Disposition::Delivered)
-        });
-        cloudwatch::fit(aggregator.finish(), now)
+        })?;
+        Ok(cloudwatch::fit(aggregator.finish(), now))
     }
 }

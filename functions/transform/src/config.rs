@@ -1,6 +1,7 @@
 //! Environment of `transform`.
 
 use tributary_aws::env::{Env, EnvError, StreamConfig};
+use tributary_aws::takeover::ConfigSource;
 
 /// Environment of the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Config {
     pub quarantine_delivery_stream: String,
     /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
+    /// Bucket of the configuration.
+    pub config_source: ConfigSource,
 }
 
 impl Config {
@@ -24,6 +27,7 @@ impl Config {
             events: StreamConfig::from_env(env, "EVENTS_STREAM").ordered(env),
             quarantine_delivery_stream: env.quarantine_delivery_stream(),
             metrics_namespace: env.metrics_namespace(),
+            config_source: ConfigSource::from_env(env),
         })
     }
 }

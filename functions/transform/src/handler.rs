@@ -16,7 +16,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
-use tributary_config::Configuration;
+use tributary_aws::takeover::{InUse, KnownDatasets, Stale};
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_model::json::to_json;
@@ -33,6 +33,8 @@ pub struct Transform<E, Q> {
     pub quarantine: Producer<Q>,
     /// Step from a raw record to an event.
     pub transformer: Transformer,
+    /// Datasets of the configuration in use.
+    pub known: KnownDatasets,
     /// Metrics log.
     pub metrics_log: MetricsLog,
     /// Source of the processing time.
@@ -44,13 +46,14 @@ impl Transform<Stream, DeliveryStream> {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in configuration is invalid.
-    pub fn connect(config: Config, sdk: &SdkConfig) -> Result<Self, ConfigError> {
+    /// Fails when the function cannot be built of the configuration.
+    pub fn connect(config: &Config, in_use: &InUse, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             events: config.events.producer(sdk),
-            quarantine: quarantine::connect(config.quarantine_delivery_stream, sdk),
-            transformer: Configuration::shipped()?.transformer()?,
-            metrics_log: MetricsLog::new("transform", config.metrics_namespace),
+            quarantine: quarantine::connect(config.quarantine_delivery_stream.clone(), sdk),
+            transformer: in_use.configuration.transformer()?,
+            known: in_use.known.clone(),
+            metrics_log: in_use.metrics_log("transform", &config.metrics_namespace),
             clock: Timestamp::now,
         })
     }
@@ -66,15 +69,15 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
     ///
     /// # Errors
     ///
-    /// Fails when the payload is no Kinesis payload, or a sink can never work. Lambda then
-    /// redelivers the whole batch.
+    /// Fails when the payload is no Kinesis payload, a sink can never work, or a record is of a
+    /// dataset that only a later configuration can have. Lambda then redelivers the whole batch.
     pub async fn handle(
         &self,
         payload: &str,
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
         let mut batch = KinesisBatch::parse(payload)?;
-        let (events, lacking) = self.classify(&mut batch);
+        let (events, lacking) = self.classify(&mut batch)?;
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         let sent = self.events.send(barrier.ready(&events), deadline).await?;
 
@@ -90,11 +93,16 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
 
     /// Makes each raw record an event, a bad row or a filtered record. Returns the events, and the
     /// faults of those that have some.
+    ///
+    /// # Errors
+    ///
+    /// Fails at a record of a dataset that only a later configuration can have.
     fn classify(
         &self,
         batch: &mut KinesisBatch<'_>,
-    ) -> (Vec<Outbound<StreamRecord>>, Vec<Lacking>) {
+    ) -> Result<(Vec<Outbound<StreamRecord>>, Vec<Lacking>), Stale> {
         let (mut events, mut lacking) = (Vec::new(), Vec::new());
+        let mut stale = None;
         batch.classify((self.clock)(), |record| {
             let context = record.context;
             let raw = match read_raw(record.data) {
@@ -113,6 +121,10 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
                 }
                 Ok(None) => Disposition::Filtered,
                 Err(rejection) => {
+                    if rejection.code == Code::UnknownDataset {
+                        let sent = context.record.arrival_time();
+                        stale = stale.take().or(self.known.check(&raw.dataset, sent).err());
+                    }
                     let origin = Origin {
                         dataset: Some(&raw.dataset),
                         source: raw.source.as_ref().into(),
@@ -123,7 +135,7 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
                 }
             }
         });
-        (events, lacking)
+        stale.map_or(Ok((events, lacking)), Err)
     }
 
     /// Returns the record for the events stream and the faults of the event; `None` where a filter

@@ -1,12 +1,19 @@
-//! Lambda entry point: builds the function once, then hands it each payload.
+//! Lambda entry point: builds the function of the configuration in use, then hands it each payload.
 
 use fn_transform::config::Config;
 use fn_transform::handler::Transform;
 use tributary_aws::lambda::{self, Error};
+use tributary_aws::takeover::{InUse, Reloading};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(&|name| std::env::var(name).ok())?;
-    let transform = Transform::connect(config, &lambda::start().await)?;
-    lambda::serve(async |payload, it| transform.handle(payload, it.deadline).await).await
+    let sdk = lambda::start().await;
+    let build = |in_use: &InUse| Transform::connect(&config, in_use, &sdk);
+    let (source, namespace) = (&config.config_source, &config.metrics_namespace);
+    let function = Reloading::connect("transform", namespace, source, &sdk, build);
+    lambda::serve(function, async |transform, payload, it| {
+        transform.handle(payload, it.deadline).await
+    })
+    .await
 }

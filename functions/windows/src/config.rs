@@ -1,6 +1,7 @@
 //! Environment of `windows`.
 
 use tributary_aws::env::{Env, EnvError, StreamConfig};
+use tributary_aws::takeover::ConfigSource;
 
 /// Settings of the function, whichever store it writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Settings {
     pub quarantine_delivery_stream: String,
     /// CloudWatch namespace of the batch counts.
     pub metrics_namespace: String,
+    /// Bucket of the configuration.
+    pub config_source: ConfigSource,
 }
 
 impl Settings {
@@ -21,6 +24,7 @@ impl Settings {
             events: StreamConfig::from_env(env, "EVENTS_STREAM"),
             quarantine_delivery_stream: env.quarantine_delivery_stream(),
             metrics_namespace: env.metrics_namespace(),
+            config_source: ConfigSource::from_env(env),
         }
     }
 }

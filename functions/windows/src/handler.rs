@@ -21,8 +21,8 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
 use tributary_aws::retry::Retry;
 use tributary_aws::tail::Reader;
+use tributary_aws::takeover::{InUse, KnownDatasets, Stale};
 use tributary_aws::windows::{ItemKey, OPERATION, ShardList, WindowStore};
-use tributary_config::Configuration;
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_windows::Spec;
@@ -51,6 +51,8 @@ pub struct Windows<S, L, E, Q> {
     pub quarantine: Producer<Q>,
     /// Specs of the windows.
     pub specs: Vec<Spec>,
+    /// Datasets of the configuration in use.
+    pub known: KnownDatasets,
     /// Metrics log.
     pub metrics_log: MetricsLog,
     /// Source of the processing time.
@@ -73,15 +75,21 @@ impl<S> Windows<S, Reader, Stream, DeliveryStream> {
     ///
     /// # Errors
     ///
-    /// Fails when the compiled-in configuration is invalid.
-    pub fn connect(store: S, settings: Settings, sdk: &SdkConfig) -> Result<Self, ConfigError> {
+    /// Fails when the function cannot be built of the configuration.
+    pub fn connect(
+        store: S,
+        settings: &Settings,
+        in_use: &InUse,
+        sdk: &SdkConfig,
+    ) -> Result<Self, ConfigError> {
         Ok(Self {
             events: settings.events.producer(sdk),
-            shards: Reader::new(clients::kinesis(sdk), settings.events.name),
+            shards: Reader::new(clients::kinesis(sdk), settings.events.name.clone()),
             store,
-            quarantine: quarantine::connect(settings.quarantine_delivery_stream, sdk),
-            specs: Configuration::shipped()?.window_specs()?,
-            metrics_log: MetricsLog::new("windows", settings.metrics_namespace),
+            quarantine: quarantine::connect(settings.quarantine_delivery_stream.clone(), sdk),
+            specs: in_use.configuration.window_specs()?,
+            known: in_use.known.clone(),
+            metrics_log: in_use.metrics_log("windows", &settings.metrics_namespace),
             clock: Timestamp::now,
             retry: Retry::new(OPERATION),
         })
@@ -131,7 +139,7 @@ where
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
         let mut batch = KinesisBatch::parse(payload)?;
-        let mut readings = self.read(&mut batch);
+        let mut readings = self.read(&mut batch)?;
         let updater = self.updater(deadline);
         let (mut clocks, late) = match self.find_late(&updater, &batch, &readings).await {
             Ok(found) => found,
@@ -143,7 +151,7 @@ where
                 return Ok(batch.finish(&outcome, json!({}), &self.metrics_log, (self.clock)()));
             }
         };
-        self.reject_late(&mut batch, &late);
+        self.reject_late(&mut batch, &late)?;
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         readings.retain(barrier.end, &late.of_windows);
         let places = |position| place(&batch, position);
@@ -182,25 +190,25 @@ where
 
     /// Reads the events of a batch, and returns the readings for windows. Events that no window
     /// takes are filtered.
-    fn read(&self, batch: &mut KinesisBatch<'_>) -> BatchReadings {
+    fn read(&self, batch: &mut KinesisBatch<'_>) -> Result<BatchReadings, Stale> {
         let mut readings = BatchReadings::default();
-        batch.read_events((self.clock)(), |context, event| {
+        batch.read_events((self.clock)(), &self.known, |context, event| {
             Ok(disposition(readings.add(context.position, event, &self.specs)))
-        });
-        readings
+        })?;
+        Ok(readings)
     }
 
     /// Classifies the batch again, with the `late` readings as bad rows.
-    fn reject_late(&self, batch: &mut KinesisBatch<'_>, late: &LateReadings) {
+    fn reject_late(&self, batch: &mut KinesisBatch<'_>, late: &LateReadings) -> Result<(), Stale> {
         if late.messages.is_empty() {
-            return;
+            return Ok(());
         }
-        batch.read_events((self.clock)(), |context, event| {
+        batch.read_events((self.clock)(), &self.known, |context, event| {
             match late.messages.get(&context.position) {
                 Some(message) => Err(Rejection::row(Code::Late, message)),
                 None => Ok(disposition(self.specs.iter().any(|spec| spec.takes(event)))),
             }
-        });
+        })
     }
 
     /// Loads the clocks of a batch, and finds the readings that are late by them.

@@ -15,6 +15,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_aws::sns::{self, Notification};
+use tributary_aws::takeover::KnownDatasets;
 use tributary_kpl as kpl;
 use tributary_model::bad_row::Code;
 use tributary_model::event::{Event, Kind};
@@ -45,6 +46,7 @@ thread_local! {
         metrics: Producer::new(MemorySink::new(CALL, |_: &Datum| 1)).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         specs: CONFIGURATION.pipeline.metrics.clone(),
+        known: KnownDatasets::default(),
         metrics_log: LOG.with(|log| log.metrics_log("metrics")),
         clock: now,
     };
@@ -54,9 +56,10 @@ thread_local! {
             .with_jitter_seed(0),
         routes: BTreeMap::new(),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
-        rules: rules().into(),
+        rules: rules(),
         state: RuleState::new(SimAlertState::new(Faults::none(0)), &[]),
         retention: SignedDuration::from_hours(24),
+        known: KnownDatasets::default(),
         metrics_log: LOG.with(|log| log.metrics_log("alerts")),
         clock: now,
     });

@@ -31,7 +31,7 @@ thread_local! {
         raw: Producer::new(stream()).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         datasets: CONFIGURATION.datasets.clone(),
-        topics: Topics::parse("prod.crashes=accidents", &CONFIGURATION.datasets).unwrap(),
+        topics: Topics::parse("prod.crashes=accidents").unwrap(),
         metrics_log: LOG.with(|log| log.metrics_log("ingest-kafka")),
         clock: now,
     };

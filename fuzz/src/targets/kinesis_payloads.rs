@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tributary_aws::batch::{Disposition, KinesisBatch};
 use tributary_aws::payload::{KinesisPayload, KinesisRecord};
+use tributary_aws::takeover::KnownDatasets;
 use tributary_model::time::millis;
 use tributary_pipeline::transform::read_raw;
 
@@ -75,10 +76,11 @@ fn each_user_record_is_given_once(text: &str) {
     }
 
     let mut seen = 0;
-    batch.read_events(now(), |_, _| {
+    let read = batch.read_events(now(), &KnownDatasets::default(), |_, _| {
         seen += 1;
         Ok(Disposition::Delivered)
     });
+    assert_eq!(read, Ok(()));
     assert_eq!(
         batch.dispositions.all.len(),
         seen + batch.bad_rows.0.len(),

@@ -13,6 +13,7 @@ use serde_json::json;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::s3::{ObjectName, ObjectStore, Piece, ReadError};
+use tributary_aws::takeover::KnownDatasets;
 use tributary_datasets::ingest::{Feed, Step};
 use tributary_model::bad_row::Code;
 use tributary_pipeline::transform::read_raw;
@@ -43,6 +44,7 @@ thread_local! {
         datasets: CONFIGURATION.datasets.clone(),
         limits: Limits::default(),
         segment_bytes: SEGMENT,
+        known: KnownDatasets::default(),
         metrics_log: LOG.with(|log| log.metrics_log("ingest-s3")),
         clock: now,
     };

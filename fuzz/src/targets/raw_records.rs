@@ -4,6 +4,7 @@
 use fn_transform::handler::Transform;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_kpl as kpl;
 use tributary_model::bad_row::Code;
 use tributary_model::event::Event;
@@ -28,6 +29,7 @@ thread_local! {
         events: Producer::new(stream()).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         transformer: transformer(),
+        known: KnownDatasets::default(),
         metrics_log: LOG.with(|log| log.metrics_log("transform")),
         clock: now,
     };

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use tributary_config::Configuration;
 
 use serde_json::json;
 
@@ -45,10 +44,7 @@ pub const READERS: &[Reader] = &[
     },
     Reader {
         binary: "ingest-kafka",
-        read: |from| {
-            let datasets = Configuration::shipped().map_err(|error| error.to_string())?.datasets;
-            done(fn_ingest_kafka::config::Config::from_lookup(from, &datasets))
-        },
+        read: |from| done(fn_ingest_kafka::config::Config::from_lookup(from)),
         stacks: DEFAULTS,
     },
     Reader {

@@ -25,6 +25,8 @@ use tributary_aws::error::InvocationError;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::retry::Retry;
+use tributary_aws::sns;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_aws::windows::OPERATION;
 use tributary_model::config_error::ConfigError;
 use tributary_rows::Limits;
@@ -41,6 +43,8 @@ use super::windows::specs;
 use super::world::configuration;
 
 type WindowsInMemory = Windows<SimWindows, SimShards, SimSink<SimStream>, SimSink<SimDelivery>>;
+
+type AlertsInMemory = Alerts<SimClaims, SimAlertState, SimSink<SimTopic>, SimSink<SimDelivery>>;
 
 pub(super) struct Functions {
     pub ingest_s3: Lambda,
@@ -121,6 +125,23 @@ impl Parts<'_> {
         lambda
     }
 
+    fn alerts(&self) -> Result<AlertsInMemory, ConfigError> {
+        let mut state = RuleState::new(self.alert_state.clone(), &specs()?);
+        state.retry = state.retry.with_jitter_seed(self.plan.seed);
+        Ok(Alerts {
+            claims: RetryingClaims::new(self.claims.clone()).with_jitter_seed(self.plan.seed),
+            topic: self.producer(&self.topic),
+            quarantine: self.producer(&self.quarantine),
+            rules: rules()?.with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
+            routes: BTreeMap::new(),
+            state,
+            retention: SignedDuration::from_hours(31 * 24),
+            known: KnownDatasets::default(),
+            metrics_log: self.metrics_log("alerts"),
+            clock: clock::now,
+        })
+    }
+
     fn windows(&self) -> Result<WindowsInMemory, ConfigError> {
         Ok(Windows {
             store: self.windows.clone(),
@@ -128,6 +149,7 @@ impl Parts<'_> {
             events: self.producer(&self.events),
             quarantine: self.producer(&self.quarantine),
             specs: specs()?,
+            known: KnownDatasets::default(),
             metrics_log: self.metrics_log("windows"),
             clock: clock::now,
             retry: Retry::new(OPERATION).with_jitter_seed(self.plan.seed),
@@ -146,12 +168,14 @@ impl Parts<'_> {
             datasets: configuration.datasets.clone(),
             limits: Limits::default(),
             segment_bytes: self.plan.segment_bytes,
+            known: KnownDatasets::default(),
             metrics_log: self.metrics_log("ingest-s3"),
             clock: clock::now,
         });
         let ingest_http = Rc::new(IngestHttp {
             raw: self.producer(&self.raw),
             transformer: configuration.transformer()?,
+            known: KnownDatasets::default(),
             metrics_log: self.metrics_log("ingest-http"),
             clock: clock::now,
         });
@@ -167,6 +191,7 @@ impl Parts<'_> {
             events: self.producer(&self.events),
             quarantine: self.producer(&self.quarantine),
             transformer: configuration.transformer()?,
+            known: KnownDatasets::default(),
             metrics_log: self.metrics_log("transform"),
             clock: clock::now,
         });
@@ -174,24 +199,12 @@ impl Parts<'_> {
             metrics: self.producer(&self.metrics),
             quarantine: self.producer(&self.quarantine),
             specs: configuration.metrics()?,
+            known: KnownDatasets::default(),
             metrics_log: self.metrics_log("metrics"),
             clock: clock::now,
         });
         let invocations = self.invocations.clone();
-        let claims = RetryingClaims::new(self.claims.clone()).with_jitter_seed(self.plan.seed);
-        let mut state = RuleState::new(self.alert_state.clone(), &specs()?);
-        state.retry = state.retry.with_jitter_seed(self.plan.seed);
-        let alerts = Rc::new(Alerts {
-            claims,
-            topic: self.producer(&self.topic),
-            quarantine: self.producer(&self.quarantine),
-            rules: rules()?.into(),
-            routes: BTreeMap::new(),
-            state,
-            retention: SignedDuration::from_hours(31 * 24),
-            metrics_log: self.metrics_log("alerts"),
-            clock: clock::now,
-        });
+        let alerts = Rc::new(self.alerts()?);
         let windows = Rc::new(self.windows()?);
         // The timeouts are those of the template.
         Ok(Functions {

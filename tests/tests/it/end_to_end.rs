@@ -16,6 +16,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
+use tributary_aws::takeover::KnownDatasets;
 use tributary_operate::quarantine::{
     Fixes, QuarantinedRow, RebuiltRecord, Repair, ReplayVerdict, Replayer,
 };
@@ -66,6 +67,7 @@ async fn transform(raw: &[StreamRecord]) -> (Vec<StreamRecord>, Vec<Vec<u8>>) {
         events: stream(),
         quarantine: bad_rows(),
         transformer: transformer(),
+        known: KnownDatasets::default(),
         metrics_log: metrics_log("transform"),
         clock: now,
     };
@@ -82,6 +84,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Ingested {
         datasets: shipped().datasets.clone(),
         limits: rows::Limits::default(),
         segment_bytes: 1 << 20,
+        known: KnownDatasets::default(),
         metrics_log: metrics_log("ingest-s3"),
         clock: now,
     };
@@ -98,10 +101,11 @@ async fn take(key: &str, bytes: Vec<u8>) -> Ingested {
             entry.message.len()
         })),
         quarantine: bad_rows(),
-        rules: shipped().rules().unwrap().into(),
+        rules: shipped().rules().unwrap(),
         routes: BTreeMap::new(),
         state: RuleState::new(SimAlertState::new(Faults::none(1)), &[]),
         retention: SignedDuration::from_hours(24),
+        known: KnownDatasets::default(),
         metrics_log: metrics_log("alerts"),
         clock: now,
     };
@@ -111,6 +115,7 @@ async fn take(key: &str, bytes: Vec<u8>) -> Ingested {
         metrics: Producer::new(MemorySink::new(cloudwatch::LIMITS, |_: &Datum| 100)),
         quarantine: bad_rows(),
         specs: shipped().metrics().unwrap(),
+        known: KnownDatasets::default(),
         metrics_log: metrics_log("metrics"),
         clock: now,
     };

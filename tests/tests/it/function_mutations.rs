@@ -313,6 +313,8 @@ fn variable_missing_from_the_template() {
         environment::is_what_the_code_reads(&Template::read().unwrap(), &readers),
         [
             "Metrics: lacks the variable FALLBACK",
+            "Metrics: its code does not read the variable CONFIG_BUCKET",
+            "Metrics: its code does not read the variable CONFIG_REFRESH_SECONDS",
             "Metrics: its code does not read the variable QUARANTINE_DELIVERY_STREAM",
         ]
     );

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_datasets::Dataset;
 use tributary_pipeline::transform::Outcome;
 
@@ -73,7 +74,7 @@ async fn topic_rows_become_the_same_events() {
         raw: stream(),
         quarantine: bad_rows(),
         datasets: shipped().datasets.clone(),
-        topics: Topics::parse(&names.join(","), &shipped().datasets).unwrap(),
+        topics: Topics::parse(&names.join(",")).unwrap(),
         metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: now,
     };
@@ -81,6 +82,7 @@ async fn topic_rows_become_the_same_events() {
         events: stream(),
         quarantine: bad_rows(),
         transformer: transformer(),
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("transform", "Tributary/test".into()),
         clock: now,
     };

@@ -223,10 +223,7 @@ fn alarm_missing_from_on_call_page_is_reported() {
     let page = page("docs/OPERATE.md")
         .replace("`-ingest-queue-age`", "`-ingest-queue-rage`")
         .replace("`-<function>-throttles`", "`-<function>-errors`")
-        .replace(
-            "`tributary rules check FILE`, with the file that was put there; the log of `alerts`",
-            "",
-        );
+        .replace("`tributary config show --stack S`; the function's log has the reason", "");
 
     let faults = alarms::are_on_the_night_page(&template(), &page);
 
@@ -236,7 +233,7 @@ fn alarm_missing_from_on_call_page_is_reported() {
         "-ingest-queue-age: is not on the night page",
         "-ingest-queue-rage: no alarm is called so",
         "-windows-throttles: is not on the night page",
-        "-alerts-rules-refused: nothing to look at",
+        "-config-refused: nothing to look at",
     ] {
         assert!(faults.iter().any(|fault| fault == expected), "{expected}: {faults:?}");
     }

@@ -6,4 +6,5 @@ mod alert_state;
 mod answers;
 mod claims;
 mod support;
+mod takeover;
 mod windows;

@@ -9,13 +9,16 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use jiff::{SignedDuration, Timestamp, Unit};
+use serde::Serialize;
 use tributary_aws::clients::SdkConfig;
 use tributary_model::time;
 use tributary_operate::reconciliation::{
     FunctionSeries, MappingSeries, Reconciliation, Stream, TimeRange,
 };
 
+use self::logs::Versions;
 use self::metrics::{COUNTS, MAPPING};
+use crate::config::{Store, short};
 use crate::output::print_line;
 use crate::stack::{Stack, with_aws};
 use crate::summary::Format;
@@ -82,11 +85,36 @@ enum From {
 /// read errors and bad arguments.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let window = arguments.window(Timestamp::now())?;
-    let (functions, mappings) = with_aws(async |config| arguments.read(config, window).await)?;
+    let counts = with_aws(async |config| arguments.read(config, window).await)?;
+    let Counts { functions, mappings, config } = counts;
     let reconciliation = Reconciliation::of(&STREAMS, &functions, &mappings, window);
-    let table = || table(&reconciliation, arguments, window);
-    print_line(&arguments.format.text(&reconciliation, table)?)?;
-    Ok(if reconciliation.is_balanced() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let books = Books { reconciliation, config };
+    print_line(&arguments.format.text(&books, || table(&books, arguments, window))?)?;
+    Ok(if books.reconciliation.is_balanced() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Counts as they were read.
+struct Counts {
+    functions: Vec<FunctionSeries>,
+    mappings: Vec<MappingSeries>,
+    config: ConfigVersions,
+}
+
+/// Versions of the configuration.
+#[derive(Serialize)]
+struct ConfigVersions {
+    in_use: String,
+    /// Versions that each function worked with, where the counts are from logs.
+    #[serde(skip_serializing_if = "Versions::is_empty")]
+    functions: Versions,
+}
+
+/// The reconciliation, and the configurations it is of.
+#[derive(Serialize)]
+struct Books {
+    #[serde(flatten)]
+    reconciliation: Reconciliation,
+    config: ConfigVersions,
 }
 
 impl Arguments {
@@ -107,16 +135,20 @@ impl Arguments {
         Ok(TimeRange { since, until, slack })
     }
 
-    async fn read(
-        &self,
-        config: &SdkConfig,
-        window: TimeRange,
-    ) -> Result<(Vec<FunctionSeries>, Vec<MappingSeries>)> {
+    async fn read(&self, config: &SdkConfig, window: TimeRange) -> Result<Counts> {
         let stack = Stack::read(config, &self.stack).await?;
-        match self.from {
-            From::Metrics => metrics::read(config, &stack, window).await,
-            From::Logs => Ok((logs::read(config, &stack, window).await?, Vec::new())),
-        }
+        let (functions, mappings, versions) = match self.from {
+            From::Metrics => {
+                let (functions, mappings) = metrics::read(config, &stack, window).await?;
+                (functions, mappings, Versions::new())
+            }
+            From::Logs => {
+                let (functions, versions) = logs::read(config, &stack, window).await?;
+                (functions, Vec::new(), versions)
+            }
+        };
+        let in_use = Store::open(config, stack).await?.in_use();
+        Ok(Counts { functions, mappings, config: ConfigVersions { in_use, functions: versions } })
     }
 }
 
@@ -128,7 +160,8 @@ fn floor(time: Timestamp, period: SignedDuration) -> Result<Timestamp> {
 }
 
 /// Returns the table of the batch counts and the reconciliation.
-fn table(reconciliation: &Reconciliation, arguments: &Arguments, window: TimeRange) -> String {
+fn table(books: &Books, arguments: &Arguments, window: TimeRange) -> String {
+    let Books { reconciliation, config } = books;
     let from = match arguments.from {
         From::Metrics => "metrics",
         From::Logs => "logs",
@@ -157,6 +190,14 @@ fn table(reconciliation: &Reconciliation, arguments: &Arguments, window: TimeRan
     });
     parts.extend(part(head, rows));
 
+    let mut lines = vec![format!(" configuration in use: {}", short(&config.in_use))];
+    // Whoever worked with the present one alone needs no line.
+    let others = config.functions.iter().filter(|(_, used)| !used.iter().eq([&config.in_use]));
+    lines.extend(others.map(|(function, used)| {
+        let used: Vec<_> = used.iter().map(|version| short(version)).collect();
+        format!("   {function} worked with {}", used.join(" and "))
+    }));
+    parts.push(lines.join("\n"));
     if !reconciliation.notes.is_empty() {
         parts.push(format!(" note: {}", reconciliation.notes.join("\n note: ")));
     }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tributary_config::Bundle;
 
 use crate::cloud::Cloud;
 
@@ -63,11 +64,27 @@ fn full_hour_reconciles() {
         (&balance["functions"][0]["in"], &balance["functions"][0]["quarantined"]),
         (&json!(300), &json!(6))
     );
-    assert!(
-        cloud.paths("").is_empty()
-            && cloud.state().listed.is_empty()
-            && cloud.state().read.is_empty()
-    );
+    let shipped = Bundle::shipped().version().to_string();
+    assert_eq!(balance["config"], json!({ "in_use": shipped }));
+    assert!(cloud.paths("").is_empty() && cloud.state().listed.is_empty());
+    assert_eq!(cloud.state().read, ["config/releases.json"]);
+}
+
+#[test]
+fn versions_of_the_configuration_are_named() {
+    let cloud = hour();
+    let group = "/aws/lambda/dev-transform";
+    let lines = cloud.state().logs[group].clone();
+    for (number, (at, line)) in lines.into_iter().enumerate() {
+        let line = line.replacen('{', r#"{"config":"older","#, 1);
+        cloud.state().logs.get_mut(group).unwrap()[number] = (at, line);
+    }
+
+    let versions = cloud.json(0, &books(&[]))["config"]["functions"].clone();
+    assert_eq!(versions, json!({ "transform": ["older"] }));
+    let table = cloud.command(&books(&[])).stdout;
+    let table = String::from_utf8(table).unwrap();
+    assert!(table.contains("\n   transform worked with older\n"), "{table}");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) logs: BTreeMap<String, Vec<(i64, String)>>,
     /// Prefix below which puts are denied, once this many more objects were written.
     pub(crate) full: Option<(&'static str, usize)>,
+    /// Somebody else writes between each read and conditional write.
+    pub(crate) is_changed_by_others: bool,
     /// Number of requests to leave unanswered.
     pub(crate) unanswered: usize,
     /// Query of each listing, and path of each object read.
@@ -139,6 +141,9 @@ impl State {
         match request.method.as_str() {
             "GET" if query.contains("list-type=2") => self.list(path.trim_end_matches('/'), query),
             "GET" => self.get(&path, query, request.headers.get("range")),
+            "PUT" if self.is_conflict(&path, request) => {
+                Answer::of(412, "<Error><Code>PreconditionFailed</Code></Error>")
+            }
             "PUT" => self.put_object(&path, &request.body),
             "DELETE" => {
                 self.objects.remove(&path);
@@ -299,7 +304,9 @@ impl State {
         let Some(bytes) = self.objects.get(&path) else {
             return Answer::of(404, "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>");
         };
-        let Some(range) = range else { return Answer::of(200, bytes).with("ETag", "\"e\"") };
+        let Some(range) = range else {
+            return Answer::of(200, bytes).with("ETag", etag(bytes));
+        };
         let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
         let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
         if start >= bytes.len() {
@@ -309,6 +316,17 @@ impl State {
         Answer::of(206, &bytes[start..=end])
             .with("ETag", "\"e\"")
             .with("Content-Range", format!("bytes {start}-{end}/{}", bytes.len()))
+    }
+
+    /// Returns true if a condition of a put does not hold.
+    fn is_conflict(&self, path: &str, request: &Request) -> bool {
+        let present = self.objects.get(path).map(|bytes| etag(bytes));
+        let wanted = request.headers.get("if-match");
+        if wanted.is_some() && self.is_changed_by_others {
+            return true;
+        }
+        let must_be_new = request.headers.contains_key("if-none-match");
+        must_be_new && present.is_some() || wanted.is_some_and(|it| present.as_ref() != Some(it))
     }
 
     fn put_object(&mut self, path: &str, body: &[u8]) -> Answer {
@@ -343,6 +361,7 @@ fn describe_stacks(body: &str) -> Answer {
     let outputs = [
         ("RawBucketName", "lake"),
         ("AnalyticsBucketName", "analytics"),
+        ("ConfigBucketName", "config"),
         ("RawStreamName", "raw"),
         ("EventsRedeliveryStreamName", "again"),
         ("IngestS3FunctionName", "dev-ingest-s3"),
@@ -362,6 +381,11 @@ fn describe_stacks(body: &str) -> Answer {
     let result = format!("<DescribeStacksResult>{stacks}</DescribeStacksResult>");
     Answer::of(200, format!("<DescribeStacksResponse>{result}</DescribeStacksResponse>"))
         .with("Content-Type", "text/xml")
+}
+
+/// Returns the entity tag of a whole object.
+fn etag(bytes: &[u8]) -> String {
+    format!("\"{}-{}\"", bytes.len(), bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>())
 }
 
 /// Decodes `%xx` escapes.

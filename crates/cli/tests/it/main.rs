@@ -4,6 +4,7 @@
 
 mod books;
 mod cloud;
+mod config;
 mod http;
 mod init;
 mod kafka;

@@ -14,6 +14,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::{AlertsConfig, Configuration};
 use tributary_rules::Severity;
 use tributary_testkit::service::{SimAlertState, SimClaims};
@@ -36,10 +37,11 @@ fn alerts(
             .unwrap()
             .rules_of(&AlertsConfig::from_toml(&roomy()).unwrap())
             .unwrap()
-            .into(),
+            .with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
         routes: BTreeMap::new(),
         state: RuleState::new(SimAlertState::new(Faults::none(1)), &[]),
         retention: SignedDuration::from_hours(24),
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("alerts", "Tributary/test".into()),
         clock: clock::now,
     }

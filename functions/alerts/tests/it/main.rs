@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-mod active_rules;
 mod batches;
 mod consecutive;
 mod no_data;

@@ -10,6 +10,7 @@ use tokio::time::{advance, timeout};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
 use tributary_aws::payload::BatchResponse;
+use tributary_aws::sns;
 use tributary_config::{AlertsConfig, Configuration};
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Fault, Faults, clock};
@@ -50,7 +51,7 @@ fn calm_with(key: &str, cooldown: &str) -> Function {
             .unwrap()
             .rules_of(&AlertsConfig::from_toml(&rule).unwrap())
             .unwrap()
-            .into(),
+            .with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
         ..calm()
     }
 }

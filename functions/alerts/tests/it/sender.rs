@@ -18,6 +18,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::{BatchPut, EntryResult, Limits};
 use tributary_aws::sns::{self, Notification};
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::{AlertsConfig, Configuration};
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Answer, Fault, Faults, MemorySink, clock};
@@ -84,10 +85,11 @@ impl World {
                 .unwrap()
                 .rules_of(&AlertsConfig::from_toml(rules).unwrap())
                 .unwrap()
-                .into(),
+                .with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
             routes: BTreeMap::new(),
             state: RuleState::new(SimAlertState::new(Faults::none(1)), &[]),
             retention: SignedDuration::from_hours(24),
+            known: KnownDatasets::default(),
             metrics_log: metrics_log
                 .with_writer(move |line| lines.lock().unwrap().push(line.clone())),
             clock: clock::now,

@@ -16,6 +16,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::{AlertsConfig, Configuration};
 use tributary_rules::alert::AlertCounts;
 use tributary_testkit::service::{SimAlertState, SimClaims};
@@ -57,10 +58,11 @@ impl World {
                 .unwrap()
                 .rules_of(&AlertsConfig::from_toml(&rule).unwrap())
                 .unwrap()
-                .into(),
+                .with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
             routes: BTreeMap::new(),
             state: RuleState::new(SimAlertState::new(Faults::none(1)), &[]),
             retention: SignedDuration::from_hours(24),
+            known: KnownDatasets::default(),
             metrics_log: metrics_log
                 .with_writer(move |line| written.lock().unwrap().push(line.clone())),
             clock: clock::now,

@@ -11,6 +11,7 @@ use tributary_aws::firehose;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::sns::{self, Notification};
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::{ALERTS, AlertsConfig, Configuration};
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{MemorySink, clock};
@@ -29,10 +30,11 @@ pub(crate) fn function_of(rule: &str, claims: SimClaims, store: SimAlertState) -
             .unwrap()
             .rules_of(&AlertsConfig::from_toml(rule).unwrap())
             .unwrap()
-            .into(),
+            .with_max_message_bytes(sns::MAX_MESSAGE_BYTES),
         routes: BTreeMap::new(),
         state: RuleState::new(store, &[]),
         retention: SignedDuration::from_hours(24),
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("alerts", "Tributary/test".into()),
         clock: clock::now,
     }

@@ -13,6 +13,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_pipeline::transform::{Outcome, read_raw};
 use tributary_testkit::{Answer, MemorySink};
@@ -29,6 +30,7 @@ fn over(raw: Raw) -> IngestHttp<Raw> {
     IngestHttp {
         raw: Producer::new(raw),
         transformer: Configuration::shipped().unwrap().transformer().unwrap(),
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),
     }

@@ -25,8 +25,7 @@ fn ingest_within(limits: Limits, raw: Vec<Answer>, quarantine: Vec<Answer>) -> I
         raw: Producer::new(MemorySink::scripted(limits, StreamRecord::size, raw)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
         datasets: Configuration::shipped().unwrap().datasets,
-        topics: Topics::parse("crashes=accidents", &Configuration::shipped().unwrap().datasets)
-            .unwrap(),
+        topics: Topics::parse("crashes=accidents").unwrap(),
         metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }

@@ -14,6 +14,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_kpl as kpl;
 use tributary_rows as rows;
@@ -46,6 +47,7 @@ where
         datasets: Configuration::shipped().unwrap().datasets,
         limits: rows::Limits::default(),
         segment_bytes: 64 << 20,
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("ingest-s3", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }

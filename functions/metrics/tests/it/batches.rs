@@ -10,6 +10,7 @@ use tributary_aws::firehose;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_pipeline::metric::Datum;
 use tributary_testkit::{Answer, MemorySink, aggregated};
@@ -22,6 +23,7 @@ fn metrics(script: impl IntoIterator<Item = Answer>) -> Metrics<Namespace, Quara
         metrics: Producer::new(MemorySink::scripted(cloudwatch::LIMITS, |_| 100, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         specs: Configuration::shipped().unwrap().metrics().unwrap(),
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("metrics", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }

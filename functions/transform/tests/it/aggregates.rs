@@ -11,6 +11,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_testkit::{Answer, MemorySink, aggregated};
 
@@ -24,6 +25,7 @@ fn transform(
         events: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, events)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
         transformer: Configuration::shipped().unwrap().transformer().unwrap(),
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("transform", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }

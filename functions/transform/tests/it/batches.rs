@@ -12,6 +12,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_kpl as kpl;
 use tributary_testkit::{Answer, MemorySink};
@@ -23,6 +24,7 @@ fn transform(events: Events, quarantine: Quarantine) -> Transform<Events, Quaran
         events: Producer::new(events),
         quarantine: Producer::new(quarantine),
         transformer: Configuration::shipped().unwrap().transformer().unwrap(),
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("transform", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
     }

@@ -11,6 +11,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
 use tributary_aws::producer::Producer;
 use tributary_aws::retry::Retry;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_aws::windows::{Item, OPERATION, WindowStore};
 use tributary_aws::{firehose, kinesis};
 use tributary_config::Configuration;
@@ -34,6 +35,7 @@ fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
             .with_jitter_seed(1),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         specs: Configuration::shipped().unwrap().window_specs().unwrap(),
+        known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("windows", "Tributary/test".into()),
         clock: clock::now,
         retry: Retry::new(OPERATION).with_jitter_seed(1),

@@ -1,5 +1,7 @@
 //! `tributary config`: the configuration as a whole.
 
+mod releases;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -7,8 +9,10 @@ use clap::Subcommand;
 use serde::Serialize;
 use tributary_config::{Configuration, validate};
 
+pub(crate) use self::releases::{Store, short};
 use crate::configuration::ConfigArguments;
 use crate::output::print_line;
+use crate::stack::with_aws;
 use crate::summary::Format;
 
 #[derive(clap::Args)]
@@ -21,12 +25,22 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Checks every file: schemas, lookups, filters, ranges, metrics, windows and rules
     Check(Check),
+    /// Checks a configuration, and puts it into use in the functions of a stack, without a build
+    Push(releases::Push),
+    /// Shows which configuration the functions of a stack use, and those before it
+    Show(releases::OfStack),
+    /// Puts the configuration before the one in use into use again
+    Rollback(releases::OfStack),
 }
 
 #[derive(clap::Args)]
 struct Check {
     #[command(flatten)]
     configuration: ConfigArguments,
+
+    /// Stack whose events and windows the configuration must fit: natural keys stay as they are
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
 
     /// Format of the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -46,12 +60,25 @@ struct Summary {
     errors: Vec<String>,
 }
 
-/// Runs the subcommand. Exit codes: 0 if the configuration is valid, 1 if not, 2 for read errors.
+/// Runs the subcommand. Exit codes: 0 if the configuration is valid, 1 if not, 2 for other errors.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Verb::Check(arguments) = &arguments.verb;
+    match &arguments.verb {
+        Verb::Check(arguments) => return check(arguments),
+        Verb::Push(arguments) => releases::push(arguments)?,
+        Verb::Show(arguments) => releases::show(arguments)?,
+        Verb::Rollback(arguments) => releases::roll_back(arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(arguments: &Check) -> Result<ExitCode> {
     let bundle = arguments.configuration.bundle()?;
-    let errors = validate(&bundle).iter().map(ToString::to_string).collect();
+    let mut errors: Vec<_> = validate(&bundle).iter().map(ToString::to_string).collect();
     let loaded = Configuration::load(&bundle).ok();
+    if let (Some(stack), Some(configuration)) = (&arguments.stack, &loaded) {
+        let store = with_aws(async |aws| Store::of(aws, stack).await)?;
+        errors.extend(store.releases.changed_keys(configuration));
+    }
     let count = |count: fn(&Configuration) -> usize| loaded.as_ref().map_or(0, count);
     let names = loaded.iter().flat_map(|it| it.datasets.iter());
     let summary = Summary {
