@@ -26,11 +26,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONPYCACHEPREFIX := $(CURDIR)/target/pycache
 export SAM_CLI_TELEMETRY := 0
 
-# make demo: which feed, or all; which file, how many rows; AGGREGATE=true for rows that share records of the stream;
+# make demo: which feed, or all; which file, with which configuration, how many rows; AGGREGATE=true for rows that share records of the stream;
 # which function to kill in the run (or all), how often.
 FEED ?=
 AGGREGATE ?=
 DATA ?=
+CONFIG ?=
 ROWS ?=
 KILL ?=
 KILL_EVERY ?=
@@ -97,8 +98,8 @@ cli: $(BIN) ## The tributary command: target/bin/tributary
 	cargo build --locked --bin tributary
 
 .PHONY: demo
-demo: build ## A feed through the whole pipeline on a local AWS [FEED=accidents|covid|flood|telemetry|kafka|http|all] [DATA=file] [ROWS=n] [AGGREGATE=true] [KILL=function|all KILL_EVERY=s KILL_TIMES=n] [ALARM=function|none]
-	@python -m demo demo $(call option,FEED,--feed) $(if $(filter true,$(AGGREGATE)),--aggregate) $(call option,DATA,--data) $(call option,ROWS,--rows) $(call option,KILL,--kill) \
+demo: build ## A feed through the whole pipeline on a local AWS [FEED=accidents|covid|flood|telemetry|kafka|http|all] [DATA=file [CONFIG=dir]] [ROWS=n] [AGGREGATE=true] [KILL=function|all KILL_EVERY=s KILL_TIMES=n] [ALARM=function|none]
+	@python -m demo demo $(call option,FEED,--feed) $(if $(filter true,$(AGGREGATE)),--aggregate) $(call option,DATA,--data) $(call option,CONFIG,--config) $(call option,ROWS,--rows) $(call option,KILL,--kill) \
 		$(call option,KILL_EVERY,--kill-every) $(call option,KILL_TIMES,--kill-times) $(call option,ALARM,--alarm)
 
 .PHONY: demo-operate

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import datasets, feed, operate, play, replay, run, stack
+from . import feed, operate, play, replay, run, stack
 
 
 def parser():
@@ -13,8 +13,9 @@ def parser():
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     demo = verbs.add_parser("demo", help="run a feed through a stack of its own, settle the books, take it down")
-    demo.add_argument("--feed", choices=[*run.FEEDS, "all"], default=feed.DATASET, help=f"which feed ({feed.DATASET})")
-    demo.add_argument("--data", type=Path, metavar="FILE", help="a file of your own: CSV or JSON Lines, plain or gzip")
+    demo.add_argument("--feed", choices=[*run.FEEDS, "all"], help=f"which feed (that of the file, else {feed.DATASET})")
+    demo.add_argument("--data", type=Path, metavar="FILE", help="a file of your own: CSV or JSON, plain or gzip")
+    demo.add_argument("--config", type=Path, metavar="DIR", help="the configuration of that file (what `tributary init` makes of it)")
     demo.add_argument("--rows", type=_count, metavar="N", help="only the first N rows of the file; so many made-up rows")
     demo.add_argument("--aggregate", action="store_true", help="with AggregateRecords=true: rows share records of the stream")
     demo.add_argument("--kill", metavar="FUNCTION", help="send SIGKILL to this function's process in the run, or to all")
@@ -34,7 +35,7 @@ def parser():
 
     put = verbs.add_parser("put", help="upload a file to the stack of `up`")
     put.add_argument("file", type=Path)
-    put.add_argument("--dataset", choices=list(datasets.DATASETS), default=feed.DATASET, help=f"({feed.DATASET})")
+    put.add_argument("--dataset", default=feed.DATASET, help=f"folder in the bucket ({feed.DATASET})")
     sql = verbs.add_parser("sql", help="ask Athena in the stack of `up`")
     sql.add_argument("query")
     tail = verbs.add_parser("tail", help="follow a function's log in the stack of `up`")
@@ -74,7 +75,7 @@ def dispatch(given):
         case "demo":
             kill = (given.kill, given.kill_every, given.kill_times) if given.kill else None
             alarm = None if given.alarm == "none" else given.alarm
-            return run.demo(run.feeds_of(given.feed, given.data, given.rows), kill, alarm, given.aggregate)
+            return run.demo(run.feeds_of(given.feed, given.data, given.rows, given.config), kill, alarm, given.aggregate)
         case "operate":
             return operate.operate()
         case "up":

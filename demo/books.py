@@ -141,6 +141,14 @@ def settle(feeds, seen, filtered_in_logs, alerts_due):
     lines, refused, lost_rows, lost_records, claimed = [], {}, [], [], set()
     for feed in feeds:
         found = owned[feed.name]
+        own = feed.settle(found, seen)
+        if own:
+            line, ids, about = own
+            refused |= found.refused
+            claimed |= ids
+            problems += about + _line_problems(line) + _wrong_codes(feed, found)
+            lines.append(line)
+            continue
         line = Line(feed.name, feed.dataset, rejected=sum(feed.rejected.values()))
         refused |= found.refused
         expected = found.expected_of(feed)

@@ -7,11 +7,10 @@ arrived.
 
 import json
 import tempfile
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import feed, place
+from . import configuration, feed
 
 
 @dataclass
@@ -22,10 +21,10 @@ class Alerts:
     notes: list = field(default_factory=list)
 
 
-def alerts(feeds, path=place.ROOT / "config" / "alerts.toml"):
+def alerts(feeds, config=configuration.SHIPPED):
     """Returns the alerts that are due once all of `feeds` was sent."""
     found = Alerts()
-    rules = tomllib.loads(path.read_text()).get("rules", [])
+    rules = config.entries("rules")
     for dataset in dict.fromkeys(one.dataset for one in feeds):
         of_dataset = [rule for rule in rules if rule["dataset"] == dataset]
         uncounted = [rule["id"] for rule in of_dataset if {"window", "absent"} & rule.keys()]
@@ -34,7 +33,7 @@ def alerts(feeds, path=place.ROOT / "config" / "alerts.toml"):
             found.notes.append(f"alerts that depend on when readings arrive are not checked: {', '.join(uncounted)}")
         group = [one for one in feeds if one.dataset == dataset]
         try:
-            counts = group[0].alerts if len(group) == 1 and group[0].alerts is not None else count(dataset, group)
+            counts = group[0].alerts if len(group) == 1 and group[0].alerts is not None else count(dataset, group, config)
         except (FileNotFoundError, RuntimeError) as fault:
             found.notes.append(f"alerts of {dataset} are not checked: {fault}")
         else:
@@ -42,7 +41,7 @@ def alerts(feeds, path=place.ROOT / "config" / "alerts.toml"):
     return found
 
 
-def count(dataset, feeds):
+def count(dataset, feeds, config=configuration.SHIPPED):
     """Counts distinct alerts by rule that `tributary run` finds in the input of the feeds."""
     with tempfile.TemporaryDirectory() as folder:
         paths = []
@@ -51,4 +50,5 @@ def count(dataset, feeds):
             path.parent.mkdir()
             path.write_bytes(body)
             paths.append(path)
-        return json.loads(feed.tributary("run", "--dataset", dataset, "--format", "json", *paths))["alerts_by_rule"]
+        told = feed.tributary("run", "--dataset", dataset, "--config", config.folder, "--format", "json", *paths)
+        return json.loads(told)["alerts_by_rule"]

@@ -62,6 +62,10 @@ class Feed:
         """Returns the whole input as files: name and bytes of each."""
         raise NotImplementedError
 
+    def settle(self, found, seen):
+        """Returns the line, the ids of the events and the problems of a feed with books of its own; None without."""
+        return None
+
     def contradictions(self, raw):
         """Returns answers to the sender that were wrong; `raw` has the record ids found, with their rows."""
         return []
@@ -176,11 +180,11 @@ def simulate(dataset, count, *more):
     return tributary("simulate", dataset, "--count", count, *SIMULATED[dataset], *FAULTS, *more)
 
 
-def tributary(*arguments):
+def tributary(*arguments, env=None):
     """Runs the tributary command; returns its standard output."""
     if not CLI.exists():
         raise FileNotFoundError(f"{place.relative(CLI)} is not there: `make cli` builds it")
-    done = subprocess.run([CLI, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run([CLI, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, check=False, env=env)
     if done.returncode:
         raise RuntimeError(f"tributary {arguments[0]} {arguments[1]}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout

@@ -1,11 +1,10 @@
 """Result of a run: collected and written to report.json; `show` prints it."""
 
 import json
-import tomllib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
-from . import books, datasets, place, probe
+from . import books, configuration, datasets, place, probe
 
 TOP = 5
 DATASETS_SQL = """\
@@ -67,7 +66,7 @@ class Report:
         self.balanced = not self.problems
 
 
-def collect(stack, watcher, feeds, expected_alerts):
+def collect(stack, watcher, feeds, expected_alerts, config=configuration.SHIPPED):
     """Queries Athena, CloudWatch, the logs and the layers, and reconciles the run."""
     seen = watcher.seen
     functions = {
@@ -115,7 +114,7 @@ def collect(stack, watcher, feeds, expected_alerts):
         problems=list(settled.problems),
         alerts_by_rule=dict(sorted(Counter(rule for rule, _ in seen.alerts).items())),
     )
-    _check_the_ends(report, failed, probe.queue_depth(stack, "IngestDeadLetterQueueUrl"))
+    _check_the_ends(report, config, failed, probe.queue_depth(stack, "IngestDeadLetterQueueUrl"))
     report.balanced = not report.problems
     return report
 
@@ -141,7 +140,7 @@ def ask_athena(stack, layer):
     return by_dataset, stored
 
 
-def _check_the_ends(report, failed, dead_letters):
+def _check_the_ends(report, config, failed, dead_letters):
     """Checks the layers, CloudWatch and the queues once the rows themselves are reconciled."""
     events, delivered = Counter(), Counter()
     for line in report.feeds:
@@ -151,7 +150,7 @@ def _check_the_ends(report, failed, dead_letters):
         in_athena = report.datasets.get(dataset, {}).get("events", 0)
         if in_athena != events[dataset]:
             report.problems.append(f"{events[dataset]} events of {dataset}, but Athena counts {in_athena}")
-    for dataset, name, cut in count_metrics():
+    for dataset, name, cut in count_metrics(config):
         counted = round(report.metric_sums.get(_metric_key(name, cut), 0))
         if counted < delivered[dataset]:
             report.problems.append(
@@ -167,9 +166,9 @@ def _check_the_ends(report, failed, dead_letters):
         report.problems.append(f"{dead_letters} messages in the dead-letter queue of ingest")
 
 
-def count_metrics(path=place.ROOT / "config" / "pipeline.toml"):
+def count_metrics(config=configuration.SHIPPED):
     """Returns the metrics that count events, each as (dataset, name, dimensions)."""
-    specs = tomllib.loads(path.read_text()).get("metrics", [])
+    specs = config.entries("metrics")
     return [(spec["dataset"], spec["name"], spec["dimensions"]) for spec in specs if "measure" not in spec]
 
 

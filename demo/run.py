@@ -6,7 +6,8 @@ import sys
 import time
 from contextlib import contextmanager
 
-from . import books, datasets, devices, expected, faults, feed, follow, kafka, place, probe, report, show, stack, windows
+from . import books, configuration, datasets, devices, expected, faults, feed, follow, kafka, own, place, probe
+from . import report, show, stack, windows
 
 ALERTS_SHOWN = 3
 # Feeds that `all` runs together; `python -m demo demo --feed` lists them too.
@@ -66,8 +67,20 @@ def _resource_count(running):
     return sum(len(page["StackResourceSummaries"]) for page in pages)
 
 
-def feeds_of(name, data=None, first=None):
-    """Returns the feeds of a run: one by name, or all of them; `data` and `first` are for feeds of files."""
+def feeds_of(name, data=None, first=None, folder=None):
+    """Returns the feeds of a run: one by name, or all of them; `data` and `first` are for feeds of files.
+
+    A file without a name is of the dataset that its columns fit. If they fit none, or if it goes with a configuration of
+    its own in `folder`, the functions learn its dataset while they run.
+    """
+    if folder is not None and data is None:
+        raise ValueError("a configuration of your own goes with a file: DATA=file")
+    if folder is None and name is None:
+        name = own.dataset_of(data, configuration.SHIPPED.folder) if data else feed.DATASET
+    if name is None or folder is not None:
+        if first is not None:
+            raise ValueError("ROWS goes with a file of a known dataset")
+        return [own.prepare(data, folder)]
     if data is not None and name not in datasets.DATASETS:
         raise ValueError(f"a file of your own goes with one of {', '.join(datasets.DATASETS)}, not with {name}")
     names = FEEDS if name == "all" else [name]
@@ -84,6 +97,11 @@ def demo(feeds, kill=None, alarm_function=None, aggregate=False):
     parameters = {"AggregateRecords": "true"} if aggregate else {}
     running = start_and_deploy(place.DEMO_HOME, seconds, parameters)
     try:
+        for one in feeds:
+            if isinstance(one, own.Own):
+                own.register(one)
+                with step("push", seconds, "push") as say:
+                    say(one.push(running))
         result, shown = _measure(running, feeds, kill, alarm_function, seconds)
     finally:
         with undisturbed():
@@ -101,7 +119,8 @@ def _measure(running, feeds, kill, alarm_function, seconds):
     ops = faults.subscribe_ops(running)
     alerts = probe.TopicQueue(running, f"{running.name}-alerts-probe", "AlertsTopicArn")
     watcher = follow.Watcher(running, alerts)
-    alerts_due = expected.alerts(feeds)
+    config = next((one.config for one in feeds if isinstance(one, own.Own)), configuration.SHIPPED)
+    alerts_due = expected.alerts(feeds, config)
     feed.shorten_redelivery(running, sum(one.row_count for one in feeds))
     killer = faults.Killer(running, *kill) if kill else None
     if killer:
@@ -117,10 +136,10 @@ def _measure(running, feeds, kill, alarm_function, seconds):
     if killer:
         killer.stop()
     with step("windows", seconds, "windows") as say:
-        kept, wrong = windows.settle(running, watcher.seen, watcher.poll)
+        kept, wrong = windows.settle(running, watcher.seen, watcher.poll, config)
         say("each holds what its readings come to" if not wrong else "not what the readings come to")
     with step("measure", seconds, "measure") as say:
-        result = report.collect(running, watcher, feeds, alerts_due)
+        result = report.collect(running, watcher, feeds, alerts_due, config)
         result.add_windows(windows.summary(kept), windows.newest(running, kept), len(watcher.seen.late), wrong)
         say("Athena, CloudWatch, layers, logs")
     if killer:
@@ -176,6 +195,9 @@ def commands(running):
 Try next (any AWS tool works with that environment; those of `python -m demo` need none):
 
   load the environment    set -a; . {env}; set +a
+  a feed of your own      target/bin/tributary init my.csv --config mine
+                          target/bin/tributary config push --stack {running.name} --config mine
+                          aws s3 cp my.csv s3://{o['SourceBucketName']}/my/
   upload a file           .venv/bin/python -m demo put {place.relative(place.DEFAULT_DATA)}
                           aws s3 cp FILE s3://{o['SourceBucketName']}/accidents/
   ask Athena              .venv/bin/python -m demo sql "{sql}"

@@ -1,17 +1,16 @@
 """Windows of a run: read back from the table, and compared with a reference over the readings that were found.
 
-The reference shares nothing with the code under measurement but the specs of config/pipeline.toml.
+The reference shares nothing with the code under measurement but the specs of the configuration.
 """
 
 import base64
 import json
 import time
-import tomllib
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from . import place
+from . import configuration
 
 # Maximum time for the function to reach the last readings of a run.
 PATIENCE_SECONDS = 90
@@ -37,8 +36,6 @@ class Kept:
         return self.spec, self.group, self.start
 
 
-def specs(path=place.ROOT / "config" / "pipeline.toml"):
-    return tomllib.loads(path.read_text()).get("windows", [])
 
 
 def read(stack):
@@ -92,7 +89,7 @@ def base64_event(row):
 
 
 def seconds(text):
-    return int(text[:-1]) * {"s": 1, "m": 60, "h": 3_600}[text[-1]]
+    return int(text[:-1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[text[-1]]
 
 
 def differences(found, wanted, by_arrival):
@@ -110,9 +107,9 @@ def differences(found, wanted, by_arrival):
     return wrong
 
 
-def settle(stack, seen, poll, clock=time.monotonic, sleep=time.sleep):
+def settle(stack, seen, poll, config=configuration.SHIPPED, clock=time.monotonic, sleep=time.sleep):
     """Waits until the windows match what was found; returns them, and the differences left at the end."""
-    windows = specs()
+    windows = config.entries("windows")
     by_arrival = {spec["id"] for spec in windows if spec.get("time", "event") != "event"}
     until = clock() + PATIENCE_SECONDS
     while True:

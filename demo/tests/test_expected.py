@@ -3,7 +3,7 @@
 import unittest
 from unittest import mock
 
-from demo import books, devices, expected, feed, kafka
+from demo import books, devices, expected, feed, kafka, place
 from demo.tests.given import a_feed, alert
 
 
@@ -18,11 +18,11 @@ class Due(unittest.TestCase):
             found = expected.alerts([feed.files("accidents", first=20)])
 
         self.assertEqual((found.due, run.call_args.args[:5]), (
-            {"severe-accident": 2}, ("run", "--dataset", "accidents", "--format", "json")))
+            {"severe-accident": 2}, ("run", "--dataset", "accidents", "--config", place.ROOT / "config")))
 
     def test_feeds_of_one_dataset_are_run_together(self):
         def run(*arguments):
-            self.assertEqual([path.read_bytes() for path in arguments[5:]], [b"a", b"a"])
+            self.assertEqual([path.read_bytes() for path in arguments[7:]], [b"a", b"a"])
             return b'{"alerts_by_rule":{}}'
 
         feeds = [a_feed(), a_feed()]

@@ -6,7 +6,7 @@ import unittest
 from dataclasses import asdict
 from pathlib import Path
 
-from demo import probe, report, show
+from demo import configuration, probe, report, show
 from demo.books import Line
 from demo.probe import Series
 
@@ -39,7 +39,7 @@ class Layer:
 
 def check(objects=0, dead_letters=0, **changes):
     one = a_report(**changes)
-    report._check_the_ends(one, {"raw errors": Layer(objects)}, dead_letters)
+    report._check_the_ends(one, configuration.SHIPPED, {"raw errors": Layer(objects)}, dead_letters)
     return one
 
 
