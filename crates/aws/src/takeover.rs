@@ -112,6 +112,13 @@ pub struct Stale {
 }
 
 impl KnownDatasets {
+    /// Returns the datasets of a configuration, with the time of the last look at the releases, in
+    /// milliseconds of the Unix epoch.
+    #[must_use]
+    pub fn new(names: BTreeSet<String>, checked: Arc<AtomicI64>) -> Self {
+        Self { names, checked: Some(checked) }
+    }
+
     /// Checks that the configuration has `dataset`, or that no release of the time when its record
     /// was `sent` can have it.
     ///
@@ -357,7 +364,7 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
 
     fn known(&self, configuration: &Configuration) -> KnownDatasets {
         let names = configuration.datasets.iter().map(|it| it.name().to_owned()).collect();
-        KnownDatasets { names, checked: Some(Arc::clone(&self.checked)) }
+        KnownDatasets::new(names, Arc::clone(&self.checked))
     }
 
     /// Builds the function of the compiled-in configuration.

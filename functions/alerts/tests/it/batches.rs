@@ -1,6 +1,7 @@
 //! Batches of `alerts` with an in-memory topic: published messages and reported failures.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fn_alerts::handler::Alerts;
@@ -9,6 +10,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use tributary_aws::claims::RetryingClaims;
 use tributary_aws::deadline::Deadline;
+use tributary_aws::error::InvocationError;
 use tributary_aws::firehose;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
@@ -181,4 +183,15 @@ async fn severity_without_own_topic_uses_default_topic() {
 
     assert_eq!(alerts.topic.target().stored().len(), 1);
     assert!(alerts.routes[&Severity::Warning].target().calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_dataset_waits_for_later_configuration() {
+    let mut alerts = alerts([]);
+    alerts.known = KnownDatasets::new(BTreeSet::new(), Arc::default());
+
+    let deadline = Deadline::after(Duration::from_secs(5));
+    let error = alerts.handle(&case("severe-accident"), "me", deadline).await.unwrap_err();
+    assert!(matches!(error, InvocationError::Stale(_)), "{error}");
+    assert!(alerts.topic.target().calls().is_empty());
 }

@@ -2,6 +2,7 @@
 //! stored unless it is.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fn_ingest_http::answer::{HttpAnswer, RETRY_AFTER_SECONDS};
@@ -363,4 +364,18 @@ async fn invalid_utf8_line_is_rejected_alone() {
     let item = &body["items"][1];
     assert_eq!((&item["code"], &item["line"]), (&json!("not_utf8"), &json!(2)));
     assert_eq!(item["message"], "byte 7 of the item is not UTF-8");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_dataset_waits_for_later_configuration() {
+    let mut ingest = ingest([]);
+    ingest.known = KnownDatasets::new(BTreeSet::new(), Arc::default());
+    let mut payload: Value = serde_json::from_str(&request("{}", &[])).unwrap();
+    payload["rawPath"] = json!("/v1/rivers");
+    payload["requestContext"]["timeEpoch"] = json!(1_795_168_800_123_i64);
+
+    let error = handle(&ingest, &payload.to_string()).await.err().unwrap();
+    assert!(matches!(error, InvocationError::Stale(_)), "{error}");
+    ingest.known = KnownDatasets::new(BTreeSet::new(), Arc::new(1_795_168_900_000.into()));
+    assert_eq!(answer(&ingest, &payload.to_string()).await.1["error"], "unknown_dataset");
 }

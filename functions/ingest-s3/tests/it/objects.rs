@@ -1,6 +1,7 @@
 //! `ingest-s3` over an in-memory bucket, sinks and queue.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
@@ -409,4 +410,40 @@ async fn broken_set_up_fails_the_invocation() {
     let error = handle(&ingest, &[notification(KEY)], MINUTE).await.unwrap_err();
 
     assert!(matches!(error, InvocationError::Setup(_)), "{error}");
+}
+
+/// Returns a message about an object of a dataset that the configuration lacks.
+fn message_about_unknown() -> (Ingest, SqsEvent) {
+    let mut ingest = ingest(MemoryObjects::with("rivers.csv", "river,level\nElbe,1\n"));
+    ingest.known = KnownDatasets::new(BTreeSet::new(), Arc::default());
+    let mut messages = messages(&[notification("rivers.csv")]);
+    let sent = "1795168800123".to_owned();
+    messages.records[0].attributes.insert("SentTimestamp".to_owned(), sent);
+    (ingest, messages)
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_dataset_waits_for_later_configuration() {
+    let (mut ingest, messages) = message_about_unknown();
+
+    let error = ingest.handle(messages.clone(), Deadline::after(MINUTE)).await.unwrap_err();
+    assert!(matches!(error, InvocationError::Stale(_)), "{error}");
+    assert!(ingest.quarantine.target().calls().is_empty());
+
+    ingest.known = KnownDatasets::new(BTreeSet::new(), Arc::new(1_795_168_900_000.into()));
+    ingest.handle(messages, Deadline::after(MINUTE)).await.unwrap();
+    assert_eq!(codes(&ingest), ["unknown_dataset"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_dataset_behind_others_fails_its_message() {
+    let (ingest, mut messages) = message_about_unknown();
+    ingest.objects.put(KEY, csv(2));
+    let known = self::messages(&[notification(KEY)]);
+    messages.records.insert(0, known.records[0].clone());
+    messages.records[1].message_id = Some("m1".to_owned());
+
+    let response = ingest.handle(messages, Deadline::after(MINUTE)).await.unwrap();
+    assert_eq!(response, BatchResponse::failed(["m1".to_owned()]));
+    assert_eq!((ids(&ingest).len(), codes(&ingest).len()), (2, 0));
 }

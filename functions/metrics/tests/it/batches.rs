@@ -1,11 +1,14 @@
 //! Batches of `metrics` with an in-memory namespace: metrics put and failures reported.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fn_metrics::handler::Metrics;
 use serde_json::Value;
 use tributary_aws::cloudwatch;
 use tributary_aws::deadline::Deadline;
+use tributary_aws::error::InvocationError;
 use tributary_aws::firehose;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
@@ -123,4 +126,15 @@ async fn non_event_is_quarantined_and_others_counted() {
     assert_eq!(metrics.quarantine.target().stored().len(), 1);
     let data = metrics.metrics.target().stored();
     assert!((total(&data, &["severity", "state"]) - 9.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_dataset_waits_for_later_configuration() {
+    let mut metrics = metrics([]);
+    metrics.known = KnownDatasets::new(BTreeSet::new(), Arc::default());
+    let deadline = Deadline::after(Duration::from_secs(5));
+
+    let error = metrics.handle(&case("ten-readings"), deadline).await.unwrap_err();
+    assert!(matches!(error, InvocationError::Stale(_)), "{error}");
+    assert!(metrics.metrics.target().calls().is_empty());
 }

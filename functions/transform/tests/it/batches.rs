@@ -1,5 +1,7 @@
 //! Batches of `transform` with in-memory sinks: stored records and reported failures.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fn_transform::handler::Transform;
@@ -216,4 +218,23 @@ async fn redelivery_produces_identical_events_and_bad_rows() {
     assert_eq!(events[0], events[1]);
     let bad_rows = transform.quarantine.target().stored();
     assert_eq!(bad_rows[..2], bad_rows[2..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_dataset_waits_for_later_configuration() {
+    let payload = case("one-good-two-bad");
+    let mut transform = transform(events([]), quarantine([]));
+    let mut config = Configuration::shipped().unwrap();
+    (config.datasets, config.pipeline) = Default::default();
+    transform.transformer = config.transformer().unwrap();
+    transform.known = KnownDatasets::new(BTreeSet::new(), Arc::default());
+
+    let error = handle(&transform, &payload).await.unwrap_err();
+    assert!(matches!(error, InvocationError::Stale(_)), "{error}");
+    assert_eq!(error.kind(), "Plumbing");
+    assert!(transform.quarantine.target().calls().is_empty());
+
+    transform.known = KnownDatasets::new(BTreeSet::new(), Arc::new(i64::MAX.into()));
+    handle(&transform, &payload).await.unwrap();
+    assert_eq!(transform.quarantine.target().stored().len(), 3);
 }

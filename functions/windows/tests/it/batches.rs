@@ -1,11 +1,13 @@
 //! Batches of `windows` with an in-memory store: stored windows, emitted events, failures.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fn_windows::handler::Windows;
 use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
+use tributary_aws::error::InvocationError;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::BatchResponse;
@@ -393,4 +395,16 @@ async fn windows_of_device_are_queried_newest_first() {
 
     let starts: Vec<_> = items.iter().map(|item| item.key.start.to_string()).collect();
     assert_eq!(starts, ["2026-11-20T09:59:00Z", "2026-11-20T09:58:00Z"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_dataset_waits_for_later_configuration() {
+    let mut windows = windows([]);
+    windows.known = KnownDatasets::new(BTreeSet::new(), Arc::default());
+    let payload = batch(0, 0, &[("a", 0, 20.0)]);
+
+    let error = windows.handle(&payload, Deadline::after(MINUTE)).await.unwrap_err();
+    assert!(matches!(error, InvocationError::Stale(_)), "{error}");
+    windows.known = KnownDatasets::default();
+    assert_eq!(handle(&windows, &payload).await, BatchResponse::default());
 }
