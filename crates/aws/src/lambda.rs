@@ -31,8 +31,7 @@ pub async fn start() -> SdkConfig {
     clients::load().await
 }
 
-/// Hands each payload to `handler`, as the text that Lambda sent, with the function of the
-/// configuration in use. A payload that needs a later configuration is handed over once more.
+/// Hands each payload to `handler`, as the text that Lambda sent: see [`Reloading::answer`].
 ///
 /// # Errors
 ///
@@ -46,19 +45,8 @@ pub async fn serve<F, O: ObjectStore, A: Serialize>(
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = Deadline::before(event.context.deadline());
         let invocation = Invocation { request_id: event.context.request_id, deadline };
-        let payload = event.payload.get();
-        let answer = async {
-            let current = function.current(deadline).await?;
-            // Some futures are larger than a stack should carry.
-            match Box::pin(handler(&current, payload, invocation.clone())).await {
-                Err(InvocationError::Stale(stale)) => {
-                    let later = function.after(&stale, deadline).await?;
-                    Box::pin(handler(&later, payload, invocation)).await
-                }
-                answer => answer,
-            }
-        };
-        answer.await.map_err(|error| Diagnostic {
+        let answer = function.answer(event.payload.get(), invocation, &handler).await;
+        answer.map_err(|error| Diagnostic {
             error_type: error.kind().to_owned(),
             error_message: error.to_string(),
         })

@@ -28,6 +28,7 @@ use crate::clients::{self, SdkConfig};
 use crate::deadline::Deadline;
 use crate::env::Env;
 use crate::error::{CallError, InvocationError, SetupError};
+use crate::lambda::Invocation;
 use crate::log::MetricsLog;
 use crate::s3::{GET_OBJECT, ObjectName, ObjectStore, ReadError, S3};
 
@@ -197,6 +198,30 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
             clock,
             state: Mutex::new(State { function: None, version: String::new(), next: None }),
             checked: Arc::new(AtomicI64::new(i64::MIN)),
+        }
+    }
+
+    /// Hands a payload to `handler` with the function of the configuration in use. A payload that
+    /// needs a later configuration is handed over once more, with that.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handler; and while there is no function, see [`Self::current`].
+    pub async fn answer<A>(
+        &self,
+        payload: &str,
+        invocation: Invocation,
+        handler: &impl AsyncFn(&F, &str, Invocation) -> Result<A, InvocationError>,
+    ) -> Result<A, InvocationError> {
+        let deadline = invocation.deadline;
+        let current = self.current(deadline).await?;
+        // Some futures are larger than a stack should carry.
+        match Box::pin(handler(&current, payload, invocation.clone())).await {
+            Err(InvocationError::Stale(stale)) => {
+                let later = self.after(&stale, deadline).await?;
+                Box::pin(handler(&later, payload, invocation)).await
+            }
+            answer => answer,
         }
     }
 

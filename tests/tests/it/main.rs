@@ -15,4 +15,5 @@ mod simulation;
 mod stack_mutations;
 mod style;
 mod support;
+mod takeover;
 mod template_contract;
