@@ -18,7 +18,7 @@ use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
-use tributary_aws::takeover::InUse;
+use tributary_aws::takeover::{InUse, KnownDatasets, Stale};
 use tributary_datasets::Datasets;
 use tributary_model::bad_row::Code;
 use tributary_model::config_error::ConfigError;
@@ -36,6 +36,8 @@ pub struct IngestKafka<R, Q> {
     pub quarantine: Producer<Q>,
     /// Datasets that the rows can be of.
     pub datasets: Datasets,
+    /// Datasets of the configuration in use.
+    pub known: KnownDatasets,
     /// Dataset of each topic.
     pub topics: Topics,
     /// Metrics log.
@@ -57,6 +59,7 @@ impl IngestKafka<Stream, DeliveryStream> {
             raw: config.raw.producer(sdk),
             quarantine: quarantine::connect(config.quarantine_delivery_stream.clone(), sdk),
             datasets,
+            known: in_use.known.clone(),
             topics: config.topics.clone(),
             metrics_log: in_use.metrics_log("ingest-kafka", &config.metrics_namespace),
             clock: Timestamp::now,
@@ -105,8 +108,9 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
     ///
     /// # Errors
     ///
-    /// Fails when the payload is no Kafka payload, a sink can never work, or an undelivered record
-    /// has no offset. Lambda then redelivers the whole batch.
+    /// Fails when the payload is no Kafka payload, a sink can never work, an undelivered record has
+    /// no offset, or only a later configuration can have the dataset of a topic. Lambda then
+    /// redelivers the whole batch.
     pub async fn handle(
         &self,
         payload: &str,
@@ -114,7 +118,7 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
     ) -> Result<KafkaResponse, InvocationError> {
         let started = Instant::now();
         let payload = KafkaPayload::from_json(payload)?;
-        let Sorted { dispositions, mut records, bad_rows } = self.sort(&payload);
+        let Sorted { dispositions, mut records, bad_rows } = self.sort(&payload)?;
 
         let quarantined = bad_rows.deliver(&self.quarantine, deadline).await?;
         for partition in &payload.partitions {
@@ -154,7 +158,12 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
         Ok(KafkaResponse::failed(failures))
     }
 
-    fn sort(&self, payload: &KafkaPayload<'_>) -> Sorted {
+    /// Classifies the records of a batch.
+    ///
+    /// # Errors
+    ///
+    /// Fails at a topic whose dataset only a later configuration can have.
+    fn sort(&self, payload: &KafkaPayload<'_>) -> Result<Sorted, Stale> {
         let max = self.raw.target().limits().entry_bytes;
         let mut sorter = Sorter::new(&self.topics, &self.datasets, (self.clock)(), max);
         for partition in &payload.partitions {
@@ -162,6 +171,9 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
                 sorter.push(&partition.name, record);
             }
         }
-        sorter.sorted
+        match sorter.unknown {
+            Some(sent) => self.known.check("", sent).map(|()| sorter.sorted),
+            None => Ok(sorter.sorted),
+        }
     }
 }

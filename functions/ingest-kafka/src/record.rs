@@ -30,6 +30,8 @@ pub(crate) struct Sorted {
 pub(crate) struct Sorter<'t> {
     /// Records so far.
     pub(crate) sorted: Sorted,
+    /// Time of the first record whose topic has no dataset.
+    pub(crate) unknown: Option<Timestamp>,
     topics: &'t Topics,
     datasets: &'t Datasets,
     now: Timestamp,
@@ -56,6 +58,7 @@ impl<'t> Sorter<'t> {
         let writers = datasets.iter().map(|dataset| RawRecordWriter::new(dataset.name()));
         Self {
             sorted: Sorted::default(),
+            unknown: None,
             topics,
             datasets,
             now,
@@ -111,6 +114,9 @@ impl<'t> Sorter<'t> {
                 Disposition::Delivered
             }
             Err(rejection) => {
+                if rejection.code == Code::UnknownDataset {
+                    self.unknown = self.unknown.or(record.arrival_time());
+                }
                 let dataset = self.topics.dataset(&record.topic, self.datasets);
                 let dataset = dataset.map(AsRef::as_ref);
                 self.reject(&rejection, dataset, record.arrival_time(), bytes)

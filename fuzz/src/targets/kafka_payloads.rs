@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::Producer;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_model::bad_row::Code;
 use tributary_model::pairs::Pairs;
 use tributary_pipeline::transform::read_raw;
@@ -31,6 +32,7 @@ thread_local! {
         raw: Producer::new(stream()).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
         datasets: CONFIGURATION.datasets.clone(),
+        known: KnownDatasets::default(),
         topics: Topics::parse("prod.crashes=accidents").unwrap(),
         metrics_log: LOG.with(|log| log.metrics_log("ingest-kafka")),
         clock: now,

@@ -13,12 +13,13 @@ use tributary_aws::put::EntryResult;
 use tributary_datasets::ingest::SourceName;
 use tributary_model::id::Id;
 use tributary_rows::Position;
-use tributary_testkit::Fault;
 use tributary_testkit::mapping::kafka::KafkaEntry;
 use tributary_testkit::service::{SimStream, Store};
+use tributary_testkit::{Fault, clock};
 
 use super::input::{Row, Rows, json_lines};
 use super::plan::Plan;
+use super::takeover;
 use super::world::World;
 
 const BUCKET: &str = "source";
@@ -35,15 +36,20 @@ impl World {
         for step in 0..steps {
             let size = 1 + rows.below(self.plan.rows);
             if step < objects {
-                self.put_object(step, &rows.take(size), &mut rows);
+                let items = rows.take(size);
+                self.push_config(&items);
+                self.put_object(step, &items, &mut rows);
             }
             if step < requests {
                 let items = rows.take(size);
+                self.push_config(&items);
                 self.lock().unanswered += 1;
                 spawn_local(self.clone().send(items, rows.chance(0.5).then_some(step)));
             }
             if step < produced {
-                self.produce(&rows.take(size), &mut rows);
+                let items = rows.take(size);
+                self.push_config(&items);
+                self.produce(&items, &mut rows);
             }
             for stream in [&self.raw, &self.events] {
                 if self.faults.occurs(Fault::Poison) {
@@ -51,6 +57,14 @@ impl World {
                 }
             }
             sleep(SECOND * rows.below(20) as u32).await;
+        }
+    }
+
+    /// Puts the configuration with the late dataset into use, before its first rows are sent.
+    fn push_config(&self, rows: &[Row]) {
+        let is_late = rows.iter().any(|row| row.dataset == takeover::LATE_DATASET);
+        if self.plan.takeover && is_late {
+            takeover::push(&self.config, &takeover::whole());
         }
     }
 
@@ -185,7 +199,10 @@ fn request(items: &[Row], key: Option<usize>) -> String {
         "version": "2.0",
         "rawPath": format!("/v1/{dataset}"),
         "headers": headers,
-        "requestContext": {"http": {"method": "POST"}, "authorizer": {"iam": iam}},
+        "requestContext": {
+            "http": {"method": "POST"}, "authorizer": {"iam": iam},
+            "timeEpoch": clock::now().as_millisecond(),
+        },
         "body": base64_simd::STANDARD.encode_to_string(lines.join(&b'\n')),
         "isBase64Encoded": true,
     })

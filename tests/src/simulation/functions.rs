@@ -22,11 +22,12 @@ use tributary_aws::aggregating::Aggregating;
 use tributary_aws::claims::RetryingClaims;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
+use tributary_aws::lambda::Invocation;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::retry::Retry;
 use tributary_aws::sns;
-use tributary_aws::takeover::KnownDatasets;
+use tributary_aws::takeover::{ConfigSource, InUse, Reloading};
 use tributary_aws::windows::OPERATION;
 use tributary_model::config_error::ConfigError;
 use tributary_rows::Limits;
@@ -40,11 +41,20 @@ use tributary_testkit::{Faults, clock};
 use super::alerts::{Invocations, rules};
 use super::plan::Plan;
 use super::windows::specs;
-use super::world::configuration;
 
-type WindowsInMemory = Windows<SimWindows, SimShards, SimSink<SimStream>, SimSink<SimDelivery>>;
+type BadRows = SimSink<SimDelivery>;
 
-type AlertsInMemory = Alerts<SimClaims, SimAlertState, SimSink<SimTopic>, SimSink<SimDelivery>>;
+type IngestS3InMemory = IngestS3<SimObjects, Aggregating<SimSink<SimStream>>, BadRows, SimQueue>;
+
+type IngestKafkaInMemory = IngestKafka<SimSink<SimStream>, BadRows>;
+
+type TransformInMemory = Transform<SimSink<SimStream>, BadRows>;
+
+type MetricsInMemory = Metrics<SimSink<SimMetrics>, BadRows>;
+
+type WindowsInMemory = Windows<SimWindows, SimShards, SimSink<SimStream>, BadRows>;
+
+type AlertsInMemory = Alerts<SimClaims, SimAlertState, SimSink<SimTopic>, BadRows>;
 
 pub(super) struct Functions {
     pub ingest_s3: Lambda,
@@ -71,10 +81,12 @@ fn json_of<T: Serialize>(answer: Result<T, InvocationError>) -> Answer {
 }
 
 /// Services and settings that the functions are built from.
-pub(super) struct Parts<'a> {
-    pub plan: &'a Plan,
-    pub faults: &'a Faults,
-    pub log_lines: &'a Arc<Mutex<Vec<Value>>>,
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub plan: Plan,
+    pub faults: Faults,
+    pub log_lines: Arc<Mutex<Vec<Value>>>,
+    pub config: Arc<SimBucket>,
     pub source: Arc<SimBucket>,
     pub raw: Arc<SimStream>,
     pub events: Arc<SimStream>,
@@ -88,7 +100,7 @@ pub(super) struct Parts<'a> {
     pub windows: SimWindows,
 }
 
-impl Parts<'_> {
+impl Parts {
     fn sink<S: Store>(&self, store: &Arc<S>) -> SimSink<S> {
         SimSink::new(store.clone(), self.faults.clone())
     }
@@ -125,7 +137,97 @@ impl Parts<'_> {
         lambda
     }
 
-    fn alerts(&self) -> Result<AlertsInMemory, ConfigError> {
+    /// Returns a function that is built of the configuration in use, and called as `main` does.
+    fn serve<F: 'static, A: Serialize + 'static>(
+        self: &Rc<Self>,
+        name: &'static str,
+        seconds: u64,
+        build: impl Fn(&Self, &InUse) -> Result<F, ConfigError> + 'static,
+        handler: impl AsyncFn(&F, &str, Invocation) -> Result<A, InvocationError> + 'static,
+    ) -> Lambda {
+        let parts = Rc::clone(self);
+        let bucket = if self.plan.takeover { "config" } else { "" };
+        let source = ConfigSource { bucket: bucket.into(), refresh: SignedDuration::from_mins(1) };
+        let store = SimObjects::new(self.config.clone(), self.faults.clone());
+        let log = self.metrics_log(name);
+        let build = move |in_use: &InUse| build(&parts, in_use);
+        let function = Rc::new((Reloading::new(source, store, log, clock::now, build), handler));
+        let invocations = self.invocations.clone();
+        self.lambda(name, seconds, move |payload, deadline| {
+            let (function, invocations) = (Rc::clone(&function), invocations.clone());
+            async move {
+                let request_id = invocations.begin();
+                let invocation = Invocation { request_id: request_id.clone(), deadline };
+                let (function, handler) = &*function;
+                let answer = json_of(function.answer(&payload, invocation, handler).await);
+                invocations.end(request_id);
+                answer
+            }
+        })
+    }
+
+    fn ingest_s3(&self, in_use: &InUse) -> IngestS3InMemory {
+        IngestS3 {
+            objects: SimObjects::new(self.source.clone(), self.faults.clone()),
+            raw: Producer::new(Aggregating::new(self.sink(&self.raw), self.plan.aggregates))
+                .with_jitter_seed(self.plan.seed)
+                .with_order(self.plan.order),
+            quarantine: self.producer(&self.quarantine),
+            queue: self.queue.clone(),
+            datasets: in_use.configuration.datasets.clone(),
+            limits: Limits::default(),
+            segment_bytes: self.plan.segment_bytes,
+            known: in_use.known.clone(),
+            metrics_log: self.metrics_log("ingest-s3"),
+            clock: clock::now,
+        }
+    }
+
+    fn ingest_http(&self, in_use: &InUse) -> Result<IngestHttp<SimSink<SimStream>>, ConfigError> {
+        Ok(IngestHttp {
+            raw: self.producer(&self.raw),
+            transformer: in_use.configuration.transformer()?,
+            known: in_use.known.clone(),
+            metrics_log: self.metrics_log("ingest-http"),
+            clock: clock::now,
+        })
+    }
+
+    fn ingest_kafka(&self, in_use: &InUse) -> IngestKafkaInMemory {
+        IngestKafka {
+            raw: self.producer(&self.raw),
+            quarantine: self.producer(&self.quarantine),
+            datasets: in_use.configuration.datasets.clone(),
+            known: in_use.known.clone(),
+            topics: Topics::default(),
+            metrics_log: self.metrics_log("ingest-kafka"),
+            clock: clock::now,
+        }
+    }
+
+    fn transform(&self, in_use: &InUse) -> Result<TransformInMemory, ConfigError> {
+        Ok(Transform {
+            events: self.producer(&self.events),
+            quarantine: self.producer(&self.quarantine),
+            transformer: in_use.configuration.transformer()?,
+            known: in_use.known.clone(),
+            metrics_log: self.metrics_log("transform"),
+            clock: clock::now,
+        })
+    }
+
+    fn metrics(&self, in_use: &InUse) -> Result<MetricsInMemory, ConfigError> {
+        Ok(Metrics {
+            metrics: self.producer(&self.metrics),
+            quarantine: self.producer(&self.quarantine),
+            specs: in_use.configuration.metrics()?,
+            known: in_use.known.clone(),
+            metrics_log: self.metrics_log("metrics"),
+            clock: clock::now,
+        })
+    }
+
+    fn alerts(&self, in_use: &InUse) -> Result<AlertsInMemory, ConfigError> {
         let mut state = RuleState::new(self.alert_state.clone(), &specs()?);
         state.retry = state.retry.with_jitter_seed(self.plan.seed);
         Ok(Alerts {
@@ -136,114 +238,85 @@ impl Parts<'_> {
             routes: BTreeMap::new(),
             state,
             retention: SignedDuration::from_hours(31 * 24),
-            known: KnownDatasets::default(),
+            known: in_use.known.clone(),
             metrics_log: self.metrics_log("alerts"),
             clock: clock::now,
         })
     }
 
-    fn windows(&self) -> Result<WindowsInMemory, ConfigError> {
+    fn windows(&self, in_use: &InUse) -> Result<WindowsInMemory, ConfigError> {
         Ok(Windows {
             store: self.windows.clone(),
             shards: SimShards::new(self.events.clone(), self.faults.clone()),
             events: self.producer(&self.events),
             quarantine: self.producer(&self.quarantine),
             specs: specs()?,
-            known: KnownDatasets::default(),
+            known: in_use.known.clone(),
             metrics_log: self.metrics_log("windows"),
             clock: clock::now,
             retry: Retry::new(OPERATION).with_jitter_seed(self.plan.seed),
         })
     }
 
-    pub(super) fn functions(&self) -> Result<Functions, ConfigError> {
-        let configuration = configuration()?;
-        let ingest_s3 = Rc::new(IngestS3 {
-            objects: SimObjects::new(self.source.clone(), self.faults.clone()),
-            raw: Producer::new(Aggregating::new(self.sink(&self.raw), self.plan.aggregates))
-                .with_jitter_seed(self.plan.seed)
-                .with_order(self.plan.order),
-            quarantine: self.producer(&self.quarantine),
-            queue: self.queue.clone(),
-            datasets: configuration.datasets.clone(),
-            limits: Limits::default(),
-            segment_bytes: self.plan.segment_bytes,
-            known: KnownDatasets::default(),
-            metrics_log: self.metrics_log("ingest-s3"),
-            clock: clock::now,
-        });
-        let ingest_http = Rc::new(IngestHttp {
-            raw: self.producer(&self.raw),
-            transformer: configuration.transformer()?,
-            known: KnownDatasets::default(),
-            metrics_log: self.metrics_log("ingest-http"),
-            clock: clock::now,
-        });
-        let ingest_kafka = Rc::new(IngestKafka {
-            raw: self.producer(&self.raw),
-            quarantine: self.producer(&self.quarantine),
-            datasets: configuration.datasets.clone(),
-            topics: Topics::default(),
-            metrics_log: self.metrics_log("ingest-kafka"),
-            clock: clock::now,
-        });
-        let transform = Rc::new(Transform {
-            events: self.producer(&self.events),
-            quarantine: self.producer(&self.quarantine),
-            transformer: configuration.transformer()?,
-            known: KnownDatasets::default(),
-            metrics_log: self.metrics_log("transform"),
-            clock: clock::now,
-        });
-        let metrics = Rc::new(Metrics {
-            metrics: self.producer(&self.metrics),
-            quarantine: self.producer(&self.quarantine),
-            specs: configuration.metrics()?,
-            known: KnownDatasets::default(),
-            metrics_log: self.metrics_log("metrics"),
-            clock: clock::now,
-        });
-        let invocations = self.invocations.clone();
-        let alerts = Rc::new(self.alerts()?);
-        let windows = Rc::new(self.windows()?);
-        // The timeouts are those of the template.
-        Ok(Functions {
-            ingest_s3: self.lambda("ingest-s3", 300, move |payload, deadline| {
-                let function = ingest_s3.clone();
-                async move {
-                    let event = serde_json::from_str(&payload).map_err(|it| it.to_string())?;
-                    json_of(function.handle(event, deadline).await)
-                }
-            }),
-            ingest_http: self.lambda("ingest-http", 30, move |payload, deadline| {
-                let function = ingest_http.clone();
-                async move { json_of(function.handle(&payload, deadline).await) }
-            }),
-            ingest_kafka: self.lambda("ingest-kafka", 120, move |payload, deadline| {
-                let function = ingest_kafka.clone();
-                async move { json_of(function.handle(&payload, deadline).await) }
-            }),
-            transform: self.lambda("transform", 120, move |payload, deadline| {
-                let function = transform.clone();
-                async move { json_of(function.handle(&payload, deadline).await) }
-            }),
-            metrics: self.lambda("metrics", 60, move |payload, deadline| {
-                let function = metrics.clone();
-                async move { json_of(function.handle(&payload, deadline).await) }
-            }),
-            alerts: self.lambda("alerts", 60, move |payload, deadline| {
-                let (function, invocations) = (alerts.clone(), invocations.clone());
-                async move {
-                    let owner = invocations.begin();
-                    let answer = json_of(function.handle(&payload, &owner, deadline).await);
-                    invocations.end(owner);
-                    answer
-                }
-            }),
-            windows: self.lambda("windows", 60, move |payload, deadline| {
-                let function = windows.clone();
-                async move { json_of(function.handle(&payload, deadline).await) }
-            }),
-        })
+    /// Returns the functions. The timeouts are those of the template.
+    pub(super) fn functions(self: &Rc<Self>) -> Functions {
+        Functions {
+            ingest_s3: self.serve(
+                "ingest-s3",
+                300,
+                |parts, in_use| Ok(parts.ingest_s3(in_use)),
+                async |it: &IngestS3InMemory, payload: &str, invocation: Invocation| {
+                    it.handle(serde_json::from_str(payload)?, invocation.deadline).await
+                },
+            ),
+            ingest_http: self.serve(
+                "ingest-http",
+                30,
+                Self::ingest_http,
+                async |it: &IngestHttp<_>, payload: &str, invocation: Invocation| {
+                    it.handle(payload, invocation.deadline).await
+                },
+            ),
+            ingest_kafka: self.serve(
+                "ingest-kafka",
+                120,
+                |parts, in_use| Ok(parts.ingest_kafka(in_use)),
+                async |it: &IngestKafkaInMemory, payload: &str, invocation: Invocation| {
+                    it.handle(payload, invocation.deadline).await
+                },
+            ),
+            transform: self.serve(
+                "transform",
+                120,
+                Self::transform,
+                async |it: &TransformInMemory, payload: &str, invocation: Invocation| {
+                    it.handle(payload, invocation.deadline).await
+                },
+            ),
+            metrics: self.serve(
+                "metrics",
+                60,
+                Self::metrics,
+                async |it: &MetricsInMemory, payload: &str, invocation: Invocation| {
+                    it.handle(payload, invocation.deadline).await
+                },
+            ),
+            alerts: self.serve(
+                "alerts",
+                60,
+                Self::alerts,
+                async |it: &AlertsInMemory, payload: &str, invocation: Invocation| {
+                    it.handle(payload, &invocation.request_id, invocation.deadline).await
+                },
+            ),
+            windows: self.serve(
+                "windows",
+                60,
+                Self::windows,
+                async |it: &WindowsInMemory, payload: &str, invocation: Invocation| {
+                    it.handle(payload, invocation.deadline).await
+                },
+            ),
+        }
     }
 }

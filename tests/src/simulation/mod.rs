@@ -6,6 +6,7 @@ mod functions;
 mod input;
 mod oracle;
 mod plan;
+mod takeover;
 mod windows;
 mod world;
 

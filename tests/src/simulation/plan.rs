@@ -40,6 +40,9 @@ pub struct Plan {
     pub mapping: Settings,
     /// Share of readings that devices send late, and share that they send twice.
     pub disorder: f64,
+    /// True if the functions begin with a configuration that lacks a dataset, and take another one
+    /// over while they run.
+    pub takeover: bool,
     /// Kills one invocation at one await, and injects nothing else: (function, number of the
     /// invocation from 1, number of the await from 0).
     pub kill: Option<(&'static str, u64, usize)>,
@@ -94,6 +97,7 @@ impl Plan {
             },
             #[expect(clippy::cast_precision_loss, reason = "a small number")]
             disorder: pick(&[1, 1, 10, 30]) as f64 / 100.0,
+            takeover: pick(&[0, 0, 1]) == 1,
             kill: None,
         }
     }

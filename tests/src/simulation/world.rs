@@ -27,7 +27,7 @@ use super::alerts::{self, Invocations};
 use super::functions::{Functions, Parts};
 use super::input::Row;
 use super::plan::Plan;
-use super::windows;
+use super::{takeover, windows};
 
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ pub(super) struct World {
     pub faults: Faults,
     /// Faults on calls to the alert state, paused later than the others: see [`World::run`].
     pub faults_of_state: Faults,
+    /// Bucket of the configurations.
+    pub config: Arc<SimBucket>,
     pub source: Arc<SimBucket>,
     pub parked: Arc<SimBucket>,
     pub raw: Arc<SimStream>,
@@ -95,10 +97,15 @@ impl World {
         let events = Arc::new(SimStream::new(plan.shards, MAX_RECORD_BYTES));
         let quarantine = Arc::new(SimDelivery::new(lake, "quarantine/"));
         let queue = SimQueue::new(faults.clone(), 1_800 * SECOND, 5);
-        let parts = Parts {
-            plan: &plan,
-            faults: &faults,
-            log_lines: &log_lines,
+        let config = Arc::new(SimBucket::default());
+        if plan.takeover {
+            takeover::push(&config, &takeover::without_late_dataset());
+        }
+        let parts = Rc::new(Parts {
+            plan: plan.clone(),
+            faults: faults.clone(),
+            log_lines: log_lines.clone(),
+            config: config.clone(),
             source: Arc::new(SimBucket::default()),
             raw: raw.clone(),
             events: events.clone(),
@@ -110,8 +117,8 @@ impl World {
             metrics: Arc::default(),
             queue: queue.clone(),
             windows: SimWindows::new(faults.clone()),
-        };
-        let functions = parts.functions()?;
+        });
+        let functions = parts.functions();
         let mapping = |uuid, stream: &Arc<SimStream>, lambda: &Lambda| {
             let settings = plan.mapping.clone();
             KinesisMapping::new(uuid, stream.clone(), lambda.clone(), settings, parked.clone())
@@ -137,12 +144,12 @@ impl World {
         let messages = SqsMapping::new(queue.clone(), functions.ingest_s3.clone(), 1);
         let batch_size = plan.mapping.batch_size;
         let topics = KafkaMapping::new(functions.ingest_kafka.clone(), batch_size);
-        let (source, topic, metrics) = (parts.source, parts.topic, parts.metrics);
-        let (claims, alert_state) = (parts.claims, parts.alert_state);
-        let (invocations, windows) = (parts.invocations, parts.windows);
+        let Parts { source, topic, metrics, claims, alert_state, invocations, windows, .. } =
+            Parts::clone(&parts);
         Ok(Rc::new(Self {
             faults,
             faults_of_state,
+            config,
             source,
             parked,
             raw,

@@ -74,6 +74,7 @@ async fn topic_rows_become_the_same_events() {
         raw: stream(),
         quarantine: bad_rows(),
         datasets: shipped().datasets.clone(),
+        known: KnownDatasets::default(),
         topics: Topics::parse(&names.join(",")).unwrap(),
         metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: now,

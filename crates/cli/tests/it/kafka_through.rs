@@ -26,6 +26,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits as SinkLimits;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_kafka_bridge::payload::MAX_BYTES;
 use tributary_kafka_bridge::poller::{Poller, Report};
@@ -96,6 +97,7 @@ fn ingest() -> Ingest {
         raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, answers)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
         datasets: Configuration::shipped().unwrap().datasets,
+        known: KnownDatasets::default(),
         topics: Topics::default(),
         metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: jiff::Timestamp::now,

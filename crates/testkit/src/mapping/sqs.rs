@@ -100,7 +100,10 @@ fn payload(messages: &[Message]) -> String {
             "messageId": message.id.to_string(),
             "receiptHandle": format!("{}-{}", message.id, message.receives),
             "body": message.body,
-            "attributes": {"ApproximateReceiveCount": message.receives.to_string()},
+            "attributes": {
+                "ApproximateReceiveCount": message.receives.to_string(),
+                "SentTimestamp": message.sent_ms.to_string(),
+            },
             "messageAttributes": {},
             "md5OfBody": "",
             "eventSource": "aws:sqs",

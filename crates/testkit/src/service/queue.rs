@@ -22,6 +22,8 @@ pub struct Message {
     pub id: u64,
     /// Body of the message.
     pub body: String,
+    /// Time of day at which it was sent, in milliseconds of the Unix epoch.
+    pub sent_ms: i64,
     /// Number of times it was received.
     pub receives: u32,
     visible_at: Duration,
@@ -128,7 +130,8 @@ impl State {
     fn push(&mut self, body: String, delay: Duration) {
         let (id, visible_at) = (self.sent, clock::elapsed() + delay);
         self.sent += 1;
-        self.messages.push(Message { id, body, receives: 0, visible_at });
+        let sent_ms = clock::now().as_millisecond();
+        self.messages.push(Message { id, body, sent_ms, receives: 0, visible_at });
     }
 }
 

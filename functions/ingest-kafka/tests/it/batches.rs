@@ -13,6 +13,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_testkit::{Answer, MemorySink};
 
@@ -25,6 +26,7 @@ fn ingest_within(limits: Limits, raw: Vec<Answer>, quarantine: Vec<Answer>) -> I
         raw: Producer::new(MemorySink::scripted(limits, StreamRecord::size, raw)),
         quarantine: Producer::new(MemorySink::scripted(firehose::LIMITS, Vec::len, quarantine)),
         datasets: Configuration::shipped().unwrap().datasets,
+        known: KnownDatasets::default(),
         topics: Topics::parse("crashes=accidents").unwrap(),
         metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),

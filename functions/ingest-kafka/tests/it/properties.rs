@@ -13,6 +13,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
+use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_testkit::{Answer, MemorySink};
 
@@ -51,6 +52,7 @@ fn ingest(raw: Vec<Answer>, quarantine: Vec<Answer>) -> Ingest {
         raw: Producer::new(MemorySink::scripted(SMALL, StreamRecord::size, raw)),
         quarantine: Producer::new(MemorySink::scripted(SMALL, Vec::len, quarantine)),
         datasets: Configuration::shipped().unwrap().datasets,
+        known: KnownDatasets::default(),
         topics: Topics::default(),
         metrics_log: MetricsLog::new("ingest-kafka", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),
