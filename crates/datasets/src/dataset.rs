@@ -6,14 +6,16 @@ mod compile;
 mod location;
 mod lookups;
 mod measure;
+mod outline;
 mod source;
+mod tables;
 mod tag;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::config_error::ConfigError;
@@ -36,6 +38,7 @@ use crate::schema::DriftPolicy;
 use crate::value::Missing;
 
 pub use self::compile::LookupFiles;
+pub use self::outline::{ColumnNumber, Form, KeyTime, Reader, TimeText};
 
 /// A dataset: the schema of `config/datasets/<name>.toml`, compiled.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct Dataset {
     columns: Columns,
     dialect: Dialect,
     unknown_columns: DriftPolicy,
+    /// Usual time between two readings of an entity.
+    interval: Option<SignedDuration>,
     lookups: Lookups,
     time: TimeReader,
     location: Option<LocationReader>,
@@ -55,6 +60,8 @@ pub struct Dataset {
     event_id: Vec<IdPart>,
     /// Columns with their slots.
     partition: Vec<(String, usize)>,
+    /// Further columns of a CSV.
+    header: Vec<String>,
     required_columns: Vec<Vec<String>>,
     required_fields: Vec<Vec<String>>,
     fields: Fields,

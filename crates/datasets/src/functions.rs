@@ -28,6 +28,11 @@ impl Function {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
     }
 
+    /// Returns the name in a schema.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, function)| *function == self).map_or("", |(name, _)| name)
+    }
+
     /// Returns the names of all functions, for messages.
     pub(crate) fn names() -> String {
         Self::ALL.map(|(name, _)| name).join(", ")

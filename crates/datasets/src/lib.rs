@@ -11,6 +11,7 @@ mod functions;
 pub mod infer;
 pub mod ingest;
 mod lookup;
+pub mod pages;
 mod place;
 mod recognition;
 mod row;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::{MeasureRanges, Schemas};
 
-pub use self::dataset::{Dataset, LookupFiles};
+pub use self::dataset::{ColumnNumber, Dataset, Form, KeyTime, LookupFiles, Reader, TimeText};
 
 /// All datasets of a configuration. A clone shares them.
 #[derive(Clone, Debug, Default)]

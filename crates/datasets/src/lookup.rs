@@ -13,6 +13,8 @@ pub(crate) struct Table {
     file: String,
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
+    /// Index of the first key column.
+    key: usize,
     /// Row of each key; keys are in lower case if `ignore_case`.
     index: HashMap<String, usize>,
     ignore_case: bool,
@@ -31,10 +33,19 @@ impl Table {
         ignore_case: bool,
     ) -> Result<Self, String> {
         let (columns, rows) = read_csv(file, text)?;
-        let mut table =
-            Self { file: file.to_owned(), columns, rows, index: HashMap::new(), ignore_case };
-        for key in keys {
+        let mut table = Self {
+            file: file.to_owned(),
+            columns,
+            rows,
+            key: 0,
+            index: HashMap::new(),
+            ignore_case,
+        };
+        for (number, key) in keys.iter().enumerate() {
             let column = table.column(key)?;
+            if number == 0 {
+                table.key = column;
+            }
             for (at, row) in table.rows.iter().enumerate() {
                 let key = table.folded(&row[column]);
                 if key.is_empty() {
@@ -58,12 +69,22 @@ impl Table {
         &self.file
     }
 
+    /// Iterates over the names of the columns.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(String::as_str)
+    }
+
     /// Returns the row of a key.
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
         if self.ignore_case {
             return self.index.get(key.to_lowercase().as_str()).copied();
         }
         self.index.get(key).copied()
+    }
+
+    /// Iterates over the first key of each row.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(|row| row[self.key].as_str())
     }
 
     /// Returns the index of a column.

@@ -28,6 +28,11 @@ impl Conversion {
         Self { divisor, ..Self::NONE }
     }
 
+    /// Returns the value that is converted to `value`, up to rounding.
+    pub(crate) fn revert(self, value: f64) -> f64 {
+        value * self.divisor / self.factor - self.offset
+    }
+
     /// Converts a value, and rounds it to a millionth.
     pub(crate) fn apply(self, value: f64) -> f64 {
         if self == Self::NONE {
@@ -124,6 +129,11 @@ const UNITS: &[Unit] = &[
 pub(crate) fn of_measure(measure: &str) -> Option<&'static str> {
     let (_, suffix) = measure.rsplit_once('_')?;
     UNITS.iter().find(|unit| unit.target == suffix).map(|unit| unit.target)
+}
+
+/// Returns the first spelling of the unit of a measure.
+pub(crate) fn first_name(target: &str) -> Option<&'static str> {
+    UNITS.iter().find(|unit| unit.target == target)?.names.first().copied()
 }
 
 /// Returns the conversion from a unit, in the spelling of a schema or a row, to the unit of a

@@ -62,8 +62,12 @@ impl Missing {
         self.texts.retain(|text| !is_value(text));
     }
 
-    fn holds(&self, text: &str) -> bool {
+    pub(crate) fn holds(&self, text: &str) -> bool {
         self.texts.iter().any(|missing| missing.eq_ignore_ascii_case(text))
+    }
+
+    pub(crate) fn numbers(&self) -> &[f64] {
+        &self.numbers
     }
 
     pub(crate) fn holds_number(&self, number: f64) -> bool {

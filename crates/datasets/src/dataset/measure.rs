@@ -50,12 +50,14 @@ pub(crate) struct Number {
 pub(crate) enum NumberUnit {
     /// That of the measure.
     Same,
-    Fixed(Conversion),
+    /// Unit as the schema names it, and the conversion from it.
+    Fixed(String, Conversion),
     /// A column that names the unit of the row.
     Column {
         source: Source,
         units: Vec<(String, Conversion)>,
-        otherwise: Conversion,
+        /// Unit of a row that names none.
+        otherwise: (String, Conversion),
     },
 }
 
@@ -168,7 +170,7 @@ impl Number {
     fn conversion(&self, row: &Row<'_>) -> Result<Option<Conversion>, Rejection> {
         match &self.unit {
             NumberUnit::Same => Ok(None),
-            NumberUnit::Fixed(conversion) => Ok(Some(*conversion)),
+            NumberUnit::Fixed(_, conversion) => Ok(Some(*conversion)),
             NumberUnit::Column { source, units, otherwise } => {
                 let named = source.read(row, |text| {
                     let unit = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
@@ -178,7 +180,7 @@ impl Number {
                         ValueError::of(Code::UnknownValue, text, &what)
                     })
                 })?;
-                Ok(Some(named.map_or(*otherwise, |(_, conversion)| conversion)))
+                Ok(Some(named.map_or(otherwise.1, |(_, conversion)| conversion)))
             }
         }
     }

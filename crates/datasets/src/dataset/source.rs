@@ -27,9 +27,14 @@ impl Source {
         self.columns.first().map_or("", |(_, column)| column)
     }
 
+    /// Iterates over all columns.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|(_, column)| column.as_str())
+    }
+
     /// Returns the names of all columns.
     pub(super) fn names(&self) -> Vec<String> {
-        self.columns.iter().map(|(_, column)| column.clone()).collect()
+        self.columns().map(str::to_owned).collect()
     }
 
     /// Takes words off the texts that are no value.

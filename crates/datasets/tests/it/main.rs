@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 mod accidents;
 mod schemas;
 mod shipped;
+mod tables;
 mod values;
 
 use tributary_config::Configuration;

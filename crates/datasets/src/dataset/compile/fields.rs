@@ -145,7 +145,8 @@ impl Compiler {
             return fault(measure.span(), message);
         };
         if let Some(name) = &spec.name {
-            return conversion(name, target, span).map(NumberUnit::Fixed);
+            let conversion = conversion(name, target, span)?;
+            return Ok(NumberUnit::Fixed(name.clone(), conversion));
         }
         let mut units = Vec::new();
         for name in &spec.one_of {
@@ -155,7 +156,8 @@ impl Compiler {
         let Some(otherwise) = &spec.otherwise else {
             return fault(span, "`otherwise` is the unit of a row that names none");
         };
-        let otherwise = conversion(otherwise.get_ref(), target, otherwise.span())?;
+        let conversion = conversion(otherwise.get_ref(), target, otherwise.span())?;
+        let otherwise = (otherwise.get_ref().clone(), conversion);
         let source = self.source(&spec.from, &[], span, true)?;
         Ok(NumberUnit::Column { source, units, otherwise })
     }
