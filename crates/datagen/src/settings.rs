@@ -3,8 +3,11 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use tributary_datasets::Dataset;
+
 use crate::DAY_MS;
 use crate::faults::MAX_PER_DAY;
+use crate::model::schema::Plan;
 use crate::places::PLACES;
 
 /// 2026-01-01T00:00:00Z.
@@ -16,7 +19,11 @@ const MARCH_2020_MS: i64 = 1_583_020_800_000;
 const YEARS_MS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
 /// Maximum number of devices: each is kept in memory.
-const MAX_DEVICES: u32 = 1_000_000;
+pub(crate) const MAX_DEVICES: u32 = 1_000_000;
+
+/// Devices and interval of a feed whose schema states neither.
+const USUAL_DEVICES: u32 = 10;
+const USUAL_INTERVAL_MS: i64 = 60_000;
 
 /// Kind of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,9 +129,47 @@ impl Settings {
         Self { seed, devices, interval_ms, start_ms, duration_ms, rates }
     }
 
-    /// Checks that a feed can be generated from these settings.
+    /// Returns the default settings of a feed that its schema alone describes: 10 devices, or as
+    /// many as it can name, and the reporting interval of the schema, or 1 minute; no shorter than
+    /// the times of its rows can tell apart.
+    #[must_use]
+    pub fn of_dataset(dataset: &Dataset) -> Self {
+        let plan = Plan::new(dataset).ok();
+        let plan = plan.as_ref();
+        let devices = plan.map_or(USUAL_DEVICES, Plan::max_devices);
+        let shortest_ms = plan.map_or(1, |plan| plan.resolution_ms(dataset));
+        let usual = Rates::default();
+        let has_spikes = plan.is_some_and(Plan::has_spikes);
+        let (noise, spike) = if has_spikes { (usual.noise, usual.spike) } else { (0.0, 0.0) };
+        let interval_ms = dataset.interval().map(|interval| interval.as_millis());
+        let interval_ms = interval_ms.and_then(|interval| i64::try_from(interval).ok());
+        Self {
+            seed: 1,
+            devices: devices.min(USUAL_DEVICES),
+            interval_ms: interval_ms.unwrap_or(USUAL_INTERVAL_MS).max(shortest_ms),
+            start_ms: YEAR_2026_MS,
+            duration_ms: None,
+            rates: Rates { storm: 0.0, drift: 0.0, noise, spike, ..usual },
+        }
+    }
+
+    /// Checks that a built-in feed can be generated from these settings.
     pub(crate) fn check(&self, kind: FeedKind) -> Result<(), SettingsError> {
         let max = if kind == FeedKind::Covid { PLACES.len() as u32 } else { MAX_DEVICES };
+        if kind == FeedKind::Covid && self.interval_ms % DAY_MS != 0 {
+            let message = "covid counts by the day: the interval is whole days";
+            return Err(SettingsError(message.to_owned()));
+        }
+        self.check_feed(kind.name(), max, kind == FeedKind::Telemetry)
+    }
+
+    /// Checks that a feed of at most `max` devices can be generated from these settings.
+    pub(crate) fn check_feed(
+        &self,
+        name: &str,
+        max: u32,
+        has_episodes: bool,
+    ) -> Result<(), SettingsError> {
         let rates = &self.rates;
         let shares = [
             ("drift", rates.drift),
@@ -138,29 +183,27 @@ impl Settings {
             [("shift", rates.shift), ("fast drift", rates.fast_drift), ("stuck", rates.stuck)];
         let all = faults.iter().map(|(_, rate)| rate).sum::<f64>();
         let message = if self.devices == 0 || self.devices > max {
-            format!("{} can have 1 to {max} devices", kind.name())
+            format!("{name} can have 1 to {max} devices")
         } else if self.interval_ms < 1 || self.interval_ms > 366 * DAY_MS {
             "an interval is 1 ms to 366 days".to_owned()
-        } else if kind == FeedKind::Covid && self.interval_ms % DAY_MS != 0 {
-            "covid counts by the day: the interval is whole days".to_owned()
         } else if !YEARS_MS.contains(&self.start_ms) {
             "the start is beyond the years 1 to 9999".to_owned()
         } else if self.start_ms.saturating_add(self.duration_ms.unwrap_or(0)) > LAST_MS {
             "the feed would go on beyond 9999-12-30T22:00:00Z, the last time there is".to_owned()
-        } else if let Some((name, _)) = shares.iter().find(|it| !(0.0..=1.0).contains(&it.1)) {
-            format!("the {name} rate is a share from 0 to 1")
+        } else if let Some((share, _)) = shares.iter().find(|it| !(0.0..=1.0).contains(&it.1)) {
+            format!("the {share} rate is a share from 0 to 1")
         } else if rates.dropout > 0.99 {
             "a dropout rate above 0.99 leaves nothing to send".to_owned()
         } else if !(0.0..=4.0).contains(&rates.storm) {
             "the storm rate is 0 to 4 a day".to_owned()
-        } else if let Some((name, _)) =
+        } else if let Some((fault, _)) =
             faults.iter().find(|it| !(0.0..=MAX_PER_DAY).contains(&it.1))
         {
-            format!("the {name} rate is 0 to {MAX_PER_DAY} a day")
+            format!("the {fault} rate is 0 to {MAX_PER_DAY} a day")
         } else if all > MAX_PER_DAY {
             "the shift, fast drift and stuck rates are 4 a day together at most".to_owned()
-        } else if all > 0.0 && kind != FeedKind::Telemetry {
-            format!("{} has no sensors that shift, drift fast or stick", kind.name())
+        } else if all > 0.0 && !has_episodes {
+            format!("{name} has no sensors that shift, drift fast or stick")
         } else {
             return Ok(());
         };

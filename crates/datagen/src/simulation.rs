@@ -1,10 +1,14 @@
 //! Sequence of records: turns of the devices, and faults on the way.
 
 use std::ops::Range;
+use std::sync::Arc;
+
+use tributary_datasets::Dataset;
 
 use crate::DAY_MS;
 use crate::delayed::DelayedRecords;
 use crate::faults::{Episode, FaultKind, Faults, Label};
+use crate::model::schema::SchemaModel;
 use crate::model::{self, Model, Reading};
 use crate::random::{Sequence, hash, normal, signed, unit};
 use crate::settings::{FeedKind, LAST_MS, Rates, Settings, SettingsError};
@@ -72,8 +76,25 @@ impl Simulation {
     /// Returns an error if the settings are invalid.
     pub fn new(kind: FeedKind, settings: &Settings) -> Result<Self, SettingsError> {
         settings.check(kind)?;
-        Ok(Self {
-            model: model::of(kind, settings)?,
+        Ok(Self::of_model(model::of(kind, settings)?, settings))
+    }
+
+    /// Creates a feed of any dataset, from its schema alone. Its rows are of that dataset, without
+    /// faults.
+    ///
+    /// Storms and sensor faults other than spikes are of the built-in feeds only.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the settings are invalid, or if the parts of the schema contradict each
+    /// other, so that no row has a good value for each.
+    pub fn of_dataset(dataset: &Arc<Dataset>, settings: &Settings) -> Result<Self, SettingsError> {
+        Ok(Self::of_model(Box::new(SchemaModel::checked(dataset, settings)?), settings))
+    }
+
+    fn of_model(model: Box<dyn Model>, settings: &Settings) -> Self {
+        Self {
+            model,
             step: 0,
             silent: vec![0; settings.devices as usize],
             delayed: DelayedRecords::default(),
@@ -84,7 +105,7 @@ impl Simulation {
             json: Vec::with_capacity(2048),
             key: 0..0,
             settings: settings.clone(),
-        })
+        }
     }
 
     /// Returns the counts so far.

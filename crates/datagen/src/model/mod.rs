@@ -3,6 +3,7 @@
 mod accidents;
 mod covid;
 mod flood;
+pub(crate) mod schema;
 mod telemetry;
 
 use std::ops::Range;
@@ -27,6 +28,21 @@ pub(crate) struct Reading {
     pub(crate) offset: f64,
     /// True if the sensor repeats its previous value.
     pub(crate) is_stuck: bool,
+}
+
+impl Reading {
+    /// Returns a reading of the first device without faults, but with noise.
+    pub(crate) fn usual() -> Self {
+        Self {
+            device: 0,
+            time_ms: 0,
+            noise: [1.0; 3],
+            drift: 0.0,
+            spike: 0.0,
+            offset: 0.0,
+            is_stuck: false,
+        }
+    }
 }
 
 /// Model of the records that a device sends.
