@@ -45,7 +45,7 @@ enum Verb {
     Init(init::Arguments),
     /// Runs files through the whole pipeline in this process, without AWS
     Run(run::Arguments),
-    /// Generates a feed from a seed: floods, weather stations, accidents, counts
+    /// Generates a feed of any dataset from a seed
     Simulate(simulate::Arguments),
     /// Sends the rows of files as a live feed, paced by their times or at a rate
     Replay(replay::Arguments),

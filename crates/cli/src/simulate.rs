@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 use serde::Serialize;
 use tributary_datagen::{FeedKind, Rates, Settings, Simulation};
+use tributary_datasets::Dataset;
 use tributary_model::time::millis;
 
+use crate::configuration::{ConfigArguments, named};
 use crate::output::{Lines, check_distinct, is_stdout};
 use crate::pace::{Pace, Tempo};
 use crate::progress::FeedProgress;
@@ -24,9 +26,12 @@ const CHECK_EVERY: u64 = 64;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Feed to generate
-    #[arg(value_parser = feed())]
-    dataset: FeedKind,
+    /// Dataset to generate: accidents, covid, flood and telemetry by models of their own, any other
+    /// from its schema
+    dataset: String,
+
+    #[command(flatten)]
+    configuration: ConfigArguments,
 
     #[command(flatten)]
     to: To,
@@ -35,12 +40,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// Number of devices [default: flood 60, telemetry 100, accidents and covid one per place]
+    /// Number of devices [default: flood 60, telemetry 100, accidents and covid one per place, others
+    /// 10]
     #[arg(long, value_name = "N")]
     devices: Option<u32>,
 
-    /// Time between two readings of a device, such as 10s or 15m [default: telemetry 10s, flood and
-    /// accidents 15m, covid 1d]
+    /// Time between two readings of a device, such as 10s or 15m [default: interval of the schema, or
+    /// telemetry 10s, flood and accidents 15m, covid 1d, others 1m]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     interval: Option<Duration>,
 
@@ -80,11 +86,46 @@ pub(crate) struct Arguments {
 const FEEDS: [FeedKind; 4] =
     [FeedKind::Flood, FeedKind::Telemetry, FeedKind::Accidents, FeedKind::Covid];
 
-/// Creates the parser of the feed's name.
-fn feed() -> impl TypedValueParser<Value = FeedKind> {
-    let kind_of = |name: String| FEEDS.into_iter().find(|kind| kind.name() == name);
-    let names = PossibleValuesParser::new(FEEDS.map(FeedKind::name));
-    names.try_map(move |name| kind_of(name).ok_or("is no feed"))
+/// Number of rows of a model that are tried on a schema.
+const TRIED_ROWS: u32 = 20;
+
+/// Model of a feed.
+enum FeedModel {
+    BuiltIn(FeedKind),
+    /// The schema alone.
+    Schema,
+}
+
+impl FeedModel {
+    /// Returns the built-in model of the dataset's name, if its rows are rows of the dataset.
+    fn of(dataset: &Dataset) -> Result<Self> {
+        let Some(kind) = FEEDS.into_iter().find(|kind| kind.name() == dataset.name()) else {
+            return Ok(Self::Schema);
+        };
+        let mut simulation = Simulation::new(kind, &Settings::of(kind))?;
+        for _ in 0..TRIED_ROWS {
+            let Some(record) = simulation.next() else { break };
+            if dataset.event(str::from_utf8(record.json)?, None).is_err() {
+                return Ok(Self::Schema);
+            }
+        }
+        Ok(Self::BuiltIn(kind))
+    }
+
+    /// Returns the default settings. A reporting interval of the schema is that of the feed.
+    fn settings(&self, dataset: &Dataset) -> Settings {
+        let Self::BuiltIn(kind) = self else { return Settings::of_dataset(dataset) };
+        let usual = Settings::of(*kind);
+        let interval_ms = dataset.interval().and_then(|it| i64::try_from(it.as_millis()).ok());
+        Settings { interval_ms: interval_ms.unwrap_or(usual.interval_ms), ..usual }
+    }
+
+    fn simulation(&self, dataset: &Arc<Dataset>, settings: &Settings) -> Result<Simulation> {
+        Ok(match self {
+            Self::BuiltIn(kind) => Simulation::new(*kind, settings)?,
+            Self::Schema => Simulation::of_dataset(dataset, settings)?,
+        })
+    }
 }
 
 #[derive(clap::Args)]
@@ -136,8 +177,8 @@ struct Chances {
 }
 
 impl Chances {
-    fn rates(&self) -> Rates {
-        let usual = Rates::default();
+    /// Returns the rates, given those of the feed.
+    fn rates(&self, usual: &Rates) -> Rates {
         Rates {
             storm: self.storm_rate.unwrap_or(usual.storm),
             drift: self.drift_rate.unwrap_or(usual.drift),
@@ -155,8 +196,8 @@ impl Chances {
 
 /// Feed of a simulation.
 #[derive(Serialize)]
-struct Simulated {
-    dataset: &'static str,
+struct Simulated<'a> {
+    dataset: &'a str,
     target: String,
     seed: u64,
 }
@@ -174,7 +215,10 @@ struct Counts {
 
 /// Simulates until the count or the duration is reached, or a signal stops it.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let kind = arguments.dataset;
+    let configuration = arguments.configuration.load()?;
+    let schema = &named(&configuration.datasets, &arguments.dataset)?;
+    let dataset = schema.name();
+    let model = FeedModel::of(schema)?;
     let real_time = (arguments.start == Some(Start::Now)).then_some(1.0);
     let tempo = Tempo::of(arguments.rate, arguments.speed.or(real_time));
     if arguments.count.is_none()
@@ -186,11 +230,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             "the feed has no end: expected --count or --duration, or --rate, --speed or --start now"
         );
     }
-    let settings = settings(arguments, kind)?;
-    let mut simulation = Simulation::new(kind, &settings)?;
+    let settings = settings(arguments, &model.settings(schema))?;
+    let mut simulation = model.simulation(schema, &settings)?;
     let outputs = [("--to", arguments.to.name.file()), ("--labels", arguments.labels.as_deref())];
     check_distinct([], &outputs)?;
-    let mut labels = Labels::open(arguments, kind, &mut simulation)?;
+    let mut labels = Labels::open(arguments, dataset, &mut simulation)?;
     let mut target = arguments.to.open(None)?;
     let stop = Stop::on_signal()?;
 
@@ -206,7 +250,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         sent += 1;
         let origin = Origin::Simulation { seed: arguments.seed, number: sent };
-        let item = Item { dataset: kind.name(), key: record.key, payload: record.json, origin };
+        let item = Item { dataset, key: record.key, payload: record.json, origin };
         let has_failed = target.send(&item)? == SendResult::Failed;
         labels.write(&mut simulation)?;
         progress.sent(sent);
@@ -224,7 +268,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let counts = Counts { late, duplicates, dropped, spikes: made.spikes };
     let details =
         [("late", late), ("duplicates", duplicates), ("dropped", dropped), ("spikes", made.spikes)];
-    let (name, dataset) = (&arguments.to.name, kind.name());
+    let name = &arguments.to.name;
     let feed = Simulated { dataset, target: name.to_string(), seed: arguments.seed };
     let summary = Summary::new(feed, sent, target.as_ref(), counts, started, &pace);
     let title = format!("{dataset} to {name}");
@@ -240,16 +284,16 @@ struct Labels {
 }
 
 impl Labels {
-    fn open(arguments: &Arguments, kind: FeedKind, simulation: &mut Simulation) -> Result<Self> {
+    fn open(arguments: &Arguments, dataset: &str, simulation: &mut Simulation) -> Result<Self> {
         let path = arguments.labels.as_deref();
         if path.is_some_and(is_stdout) && arguments.to.name == TargetName::Stdout {
             bail!("records go to standard output: --labels needs a file");
         }
         if path.is_some() && !simulation.enable_labels() {
-            bail!("{} has no sensors whose faults could be labelled", kind.name());
+            bail!("{dataset} has no sensors whose faults could be labelled");
         }
-        let measure = match kind {
-            FeedKind::Telemetry => "temperature_c",
+        let measure = match dataset {
+            "telemetry" => "temperature_c",
             _ => "water_level_m",
         };
         Ok(Self { lines: Lines::open(path)?, measure })
@@ -287,8 +331,7 @@ struct Line<'a> {
     size: f64,
 }
 
-fn settings(arguments: &Arguments, kind: FeedKind) -> Result<Settings> {
-    let usual = Settings::of(kind);
+fn settings(arguments: &Arguments, usual: &Settings) -> Result<Settings> {
     let in_millis =
         |length: Duration| i64::try_from(length.as_millis()).context("the duration is too long");
     Ok(Settings {
@@ -297,6 +340,6 @@ fn settings(arguments: &Arguments, kind: FeedKind) -> Result<Settings> {
         interval_ms: arguments.interval.map_or(Ok(usual.interval_ms), in_millis)?,
         start_ms: arguments.start.map_or(usual.start_ms, |start| start.time().as_millisecond()),
         duration_ms: arguments.duration.map(in_millis).transpose()?,
-        rates: arguments.chances.rates(),
+        rates: arguments.chances.rates(&usual.rates),
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -273,6 +273,64 @@ fn second_signal_ends_stalled_feed() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
+/// Writes a configuration with one dataset.
+fn configured(folder: &Path, name: &str, schema: &str) -> String {
+    std::fs::create_dir_all(folder.join("datasets")).unwrap();
+    std::fs::write(folder.join(format!("datasets/{name}.toml")), schema).unwrap();
+    folder.display().to_string()
+}
+
+const METER: &str = r#"
+entity = "{meter}"
+event_id = ["entity", "time"]
+partition = "meter.id"
+interval = "15m"
+[time]
+from = "at"
+[measures]
+power_kwh = { from = "power", unit = "Wh", plausible = [0, 20] }
+[attributes]
+meter = { from = "meter.id", required = true }
+"#;
+
+#[test]
+fn any_dataset_is_generated_from_its_schema() {
+    let folder = folder("simulate-any");
+    let config = configured(&folder, "meter", METER);
+    let text = stdout(&format!(
+        "simulate meter --config {config} --duration 6h --duplicate-rate 0 --dropout-rate 0"
+    ));
+    std::fs::write(folder.join("meter.ndjson"), &text).unwrap();
+
+    assert_eq!(text.lines().count(), 10 * 6 * 4);
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(first["meter"]["id"], "meter-001");
+    let file = folder.join("meter.ndjson").display().to_string();
+    let report = stdout(&format!("run {file} --config {config} --format json"));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["events"], &report["with_faults"]), (&240.into(), &0.into()), "{report}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn built_in_model_needs_its_schema() {
+    let folder = folder("simulate-name");
+    let config = configured(&folder, "telemetry", METER);
+
+    let text = stdout(&format!("simulate telemetry --config {config} --count 3"));
+    assert!(text.contains(r#"{"meter":{"id":"telemetry-001"}"#), "{text}");
+    for (option, expected) in [
+        ("--storm-rate 1", "no built-in model with a storm rate"),
+        ("--stuck-rate 1", "no sensors that"),
+        ("--labels l", "no sensors whose"),
+    ] {
+        let output = tributary(&format!("simulate telemetry --config {config} {option}"));
+        assert_eq!(output.status.code(), Some(2), "{option}");
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn summary_table_is_on_standard_error() {
     let output = tributary("simulate covid --count 100");
@@ -284,7 +342,11 @@ fn summary_table_is_on_standard_error() {
 #[test]
 fn invalid_options_exit_2_with_one_line() {
     for (arguments, expected) in [
-        ("simulate weather", "'weather'"),
+        (
+            "simulate weather",
+            "\"weather\" is no dataset; there are accidents, covid, flood, telemetry",
+        ),
+        ("simulate flood --config docs", "docs is no configuration"),
         ("simulate", "<DATASET>"),
         ("simulate flood --to ftp:x", "\"ftp:x\" is no target"),
         ("simulate flood --to file:", "is no target"),
