@@ -1,5 +1,6 @@
 //! `tributary config`: the configuration as a whole.
 
+mod docs;
 mod releases;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Verb {
     Show(releases::OfStack),
     /// Puts the configuration before the one in use into use again
     Rollback(releases::OfStack),
+    /// Prints the tables of schemas as Markdown, or writes them into pages
+    Docs(docs::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -64,6 +67,7 @@ struct Summary {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.verb {
         Verb::Check(arguments) => return check(arguments),
+        Verb::Docs(arguments) => return docs::run(arguments),
         Verb::Push(arguments) => releases::push(arguments)?,
         Verb::Show(arguments) => releases::show(arguments)?,
         Verb::Rollback(arguments) => releases::roll_back(arguments)?,

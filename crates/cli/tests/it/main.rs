@@ -13,6 +13,7 @@ mod kinesis;
 mod mistakes;
 mod objects;
 mod outputs;
+mod pages;
 mod quarantine;
 mod redrive;
 mod replay;

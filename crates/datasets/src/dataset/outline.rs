@@ -117,7 +117,8 @@ impl Dataset {
     pub fn readers(&self) -> Vec<Reader<'_>> {
         let mut readers = vec![reader("time", &self.time.source, true, Form::Time)];
         if let Zone::Column { source, otherwise, .. } = &self.time.zone {
-            readers.push(reader("zone", source, otherwise.is_none(), Form::Zone));
+            let zone = reader("zone", source, otherwise.is_none(), Form::Zone);
+            readers.push(Reader { is_strict: true, ..zone });
         }
         readers.extend(self.attributes.iter().filter_map(|it| self.attribute_reader(it)));
         let lookups = self.lookups.0.iter().enumerate();

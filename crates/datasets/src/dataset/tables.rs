@@ -91,7 +91,7 @@ impl Dataset {
         let columns: Vec<_> = reader.columns.iter().map(|column| code(column)).collect();
         let required = match (reader.is_required, reader.is_strict, &reader.form) {
             (true, ..) => "yes",
-            (false, true, Form::Words(_) | Form::Digits(_) | Form::OtherTime) => {
+            (false, true, Form::Words(_) | Form::Digits(_) | Form::OtherTime | Form::Zone) => {
                 "no, but a bad value rejects the row"
             }
             _ => "no",
