@@ -6,8 +6,11 @@ use std::process::Command;
 
 use system_tests::repository;
 use tributary_config::{ALERTS, AlertsConfig};
+use tributary_datasets::pages::updated_page;
 use tributary_datasets::{Dataset, LookupFiles};
 use tributary_model::bad_row::Code;
+
+use crate::support::{holds, shipped};
 
 /// Returns the files with one of these extensions that git tracks or would track.
 fn files(endings: &[&str]) -> Vec<PathBuf> {
@@ -52,6 +55,25 @@ fn feed_page_lists_each_rule() {
         let row = format!("| `{}` ({}) | ", rule.id, rule.severity.as_str());
         assert!(text.contains(&row), "{}: no row {row:?}", page.display());
     }
+}
+
+#[test]
+fn feed_page_has_tables_of_its_schema() {
+    let fault = |dataset: &Dataset| {
+        let page = format!("docs/feeds/{}.md", dataset.name());
+        let what = match std::fs::read_to_string(repository().join(&page)) {
+            Err(_) => "is missing",
+            Ok(text) => match updated_page(dataset, &text) {
+                None => "has no markers of its schema",
+                Some(updated) if updated != text => "differs from its schema",
+                Some(_) => return None,
+            },
+        };
+        let command = "tributary config docs --config config --write docs/feeds";
+        Some(format!("{page} {what}: `{command}` writes its tables"))
+    };
+
+    holds(&shipped().datasets.iter().filter_map(|dataset| fault(dataset)).collect::<Vec<_>>());
 }
 
 #[test]
