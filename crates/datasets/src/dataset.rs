@@ -38,7 +38,7 @@ use crate::schema::DriftPolicy;
 use crate::value::Missing;
 
 pub use self::compile::LookupFiles;
-pub use self::outline::{ColumnNumber, Form, KeyTime, Reader, TimeText};
+pub use self::outline::{ColumnNumber, Form, KeyTime, Need, Reader, TimeText};
 
 /// A dataset: the schema of `config/datasets/<name>.toml`, compiled.
 #[derive(Debug)]

@@ -26,7 +26,9 @@ use std::sync::Arc;
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::{MeasureRanges, Schemas};
 
-pub use self::dataset::{ColumnNumber, Dataset, Form, KeyTime, LookupFiles, Reader, TimeText};
+pub use self::dataset::{
+    ColumnNumber, Dataset, Form, KeyTime, LookupFiles, Need, Reader, TimeText,
+};
 
 /// All datasets of a configuration. A clone shares them.
 #[derive(Clone, Debug, Default)]

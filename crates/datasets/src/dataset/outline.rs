@@ -27,16 +27,25 @@ pub struct Reader<'a> {
     pub field: &'a str,
     /// Columns, of which the first with a value counts.
     pub columns: Vec<&'a str>,
-    /// Effect of an absent value: `true` if the row is rejected.
-    pub is_required: bool,
-    /// Effect of a bad value: `true` if the row is rejected.
-    pub is_strict: bool,
+    /// Effect of an absent or a bad value.
+    pub need: Need,
     /// `true` if the value is part of the entity's name, in the first template.
     pub in_entity: bool,
     /// `true` if the value is part of the natural key, besides entity and time.
     pub in_key: bool,
     /// Accepted values.
     pub form: Form<'a>,
+}
+
+/// Effect of a value that is absent or bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The event lacks the field.
+    Optional,
+    /// A bad value rejects the row; an absent one does not.
+    Strict,
+    /// Either rejects the row.
+    Required,
 }
 
 /// Values that a reader accepts.
@@ -117,8 +126,9 @@ impl Dataset {
     pub fn readers(&self) -> Vec<Reader<'_>> {
         let mut readers = vec![reader("time", &self.time.source, true, Form::Time)];
         if let Zone::Column { source, otherwise, .. } = &self.time.zone {
-            let zone = reader("zone", source, otherwise.is_none(), Form::Zone);
-            readers.push(Reader { is_strict: true, ..zone });
+            let zone = reader("zone", source, true, Form::Zone);
+            let need = if otherwise.is_none() { Need::Required } else { Need::Strict };
+            readers.push(Reader { need, ..zone });
         }
         readers.extend(self.attributes.iter().filter_map(|it| self.attribute_reader(it)));
         let lookups = self.lookups.0.iter().enumerate();
@@ -213,7 +223,11 @@ impl Dataset {
         let name = attribute.name.as_str();
         let reader = reader(name, attribute.source()?, self.is_needed(attribute), form);
         let (in_entity, in_key) = (self.is_in_entity(name), self.is_in_key(name));
-        Some(Reader { is_strict: attribute.is_strict, in_entity, in_key, ..reader })
+        let need = match reader.need {
+            Need::Optional if attribute.is_strict => Need::Strict,
+            need => need,
+        };
+        Some(Reader { need, in_entity, in_key, ..reader })
     }
 
     fn lookup_reader<'a>(&'a self, index: usize, lookup: &'a Lookup) -> Reader<'a> {
@@ -245,25 +259,26 @@ impl Dataset {
 
     fn location_readers(&self) -> Vec<Reader<'_>> {
         let Some(location) = &self.location else { return Vec::new() };
+        let needs_columns = location.is_required && location.otherwise.is_none();
         match &location.columns {
             LocationColumns::One(source) => {
                 let mut names =
                     self.attributes.iter().filter(|it| matches!(it.kind, AttributeKind::PlaceName));
                 let name = names.find(|it| it.is_strict);
+                let is_required = needs_columns || name.is_some_and(|it| self.is_needed(it));
                 let is_part = |is_in: fn(&Self, &str) -> bool| {
                     name.is_some_and(|attribute| is_in(self, &attribute.name))
                 };
                 vec![Reader {
                     in_entity: is_part(Self::is_in_entity),
                     in_key: is_part(Self::is_in_key),
-                    is_required: location.is_required || name.is_some_and(|it| self.is_needed(it)),
-                    ..reader("location", source, false, Form::Place(name.is_some()))
+                    ..reader("location", source, is_required, Form::Place(name.is_some()))
                 }]
             }
             LocationColumns::Two([lat, lon], decimal) => {
                 let degrees = |source, max| {
                     let form = Form::Degrees(max, *decimal == DecimalMark::Comma);
-                    reader("location", source, location.is_required, form)
+                    reader("location", source, needs_columns, form)
                 };
                 vec![degrees(lat, 90.0), degrees(lon, 180.0)]
             }
@@ -273,8 +288,8 @@ impl Dataset {
 
 fn reader<'a>(field: &'a str, source: &'a Source, is_required: bool, form: Form<'a>) -> Reader<'a> {
     let columns = source.columns().collect();
-    let is_strict = is_required;
-    Reader { field, columns, is_required, is_strict, in_entity: false, in_key: false, form }
+    let need = if is_required { Need::Required } else { Need::Optional };
+    Reader { field, columns, need, in_entity: false, in_key: false, form }
 }
 
 fn measure_readers<'a>(measure: &'a Measure, readers: &mut Vec<Reader<'a>>) {

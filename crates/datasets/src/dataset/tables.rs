@@ -8,7 +8,7 @@ use super::attribute::{Attribute, AttributeKind, Bands, Level};
 use super::clock::Zone;
 use super::measure::{Measure, MeasureKind, Number, NumberUnit};
 use super::tag::{Tag, TagKind};
-use super::{Dataset, Form, IdPart, Reader, Template};
+use super::{Dataset, Form, IdPart, Need, Reader, Template};
 use crate::schema::DriftPolicy;
 use crate::time::TimeFormat;
 use crate::units;
@@ -89,12 +89,11 @@ impl Dataset {
 
     fn column_row(&self, reader: &Reader<'_>) -> [String; 4] {
         let columns: Vec<_> = reader.columns.iter().map(|column| code(column)).collect();
-        let required = match (reader.is_required, reader.is_strict, &reader.form) {
-            (true, ..) => "yes",
-            (false, true, Form::Words(_) | Form::Digits(_) | Form::OtherTime | Form::Zone) => {
-                "no, but a bad value rejects the row"
-            }
-            _ => "no",
+        let required = match (reader.need, &reader.form) {
+            (Need::Required, _) => "yes",
+            // Any text is good.
+            (Need::Optional, _) | (_, Form::Text) => "no",
+            (Need::Strict, _) => "no, but a bad value rejects the row",
         };
         let (field, accepted) = (self.field_of(reader), self.accepted(reader));
         [columns.join(" or "), required.to_owned(), accepted, field]

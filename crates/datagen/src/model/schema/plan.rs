@@ -1,6 +1,6 @@
 //! Plan of a row: the value of each column that a schema reads.
 
-use tributary_datasets::{ColumnNumber, Dataset, Form, KeyTime, Reader};
+use tributary_datasets::{ColumnNumber, Dataset, Form, KeyTime, Need, Reader};
 
 use super::contradiction;
 use super::layout::Layout;
@@ -132,7 +132,7 @@ impl Plan {
 fn names<'a>(dataset: &'a Dataset, readers: &[Reader<'a>]) -> Vec<&'a str> {
     let needs = |name: &str| {
         let mut of = readers.iter().filter(|it| it.columns[0] == name);
-        of.any(|it| it.is_required || it.columns.len() > 1)
+        of.any(|it| it.need == Need::Required || it.columns.len() > 1)
     };
     let is_fallback = |name: &&str| readers.iter().any(|it| it.columns[1..].contains(name));
     let by_entity = |in_entity: bool| {
