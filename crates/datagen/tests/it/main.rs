@@ -5,3 +5,4 @@
 mod faults;
 mod feeds;
 mod schemas;
+mod unusual;

@@ -73,8 +73,8 @@ fn lookups() -> LookupFiles {
     LookupFiles::from([("sites.csv".to_owned(), sites.to_owned())])
 }
 
-fn compile(name: &str, text: &str) -> Arc<Dataset> {
-    Arc::new(Dataset::compile(name, text, &lookups()).unwrap_or_else(|it| panic!("{name}: {it}")))
+pub(crate) fn compile(name: &str, text: &str) -> Arc<Dataset> {
+    Arc::new(Dataset::compile(name, text, &lookups()).unwrap())
 }
 
 fn shipped() -> Vec<Arc<Dataset>> {
@@ -107,15 +107,14 @@ fn inferred_of(path: &std::path::Path) -> Arc<Dataset> {
     reader.finish();
     let mut payload = Vec::new();
     loop {
-        match reader.next() {
-            Ok(Next::Row(row)) => {
+        match reader.next().unwrap() {
+            Next::Row(row) => {
                 payload.clear();
                 row.write_json(&mut payload);
                 sample.add(std::str::from_utf8(&payload).unwrap());
             }
-            Ok(Next::Header(_) | Next::Broken(_)) => {}
-            Ok(Next::NeedInput | Next::End) => break,
-            Err(refusal) => panic!("{}: {refusal}", path.display()),
+            Next::Header(_) | Next::Broken(_) => {}
+            Next::NeedInput | Next::End => break,
         }
         if reader.preamble_lines() < sniffed.preamble_lines {
             reader.skip_header();
@@ -140,7 +139,7 @@ fn documented() -> Vec<Arc<Dataset>> {
 }
 
 /// Returns settings without records that are sent twice.
-fn settings(dataset: &Dataset) -> Settings {
+pub(crate) fn settings(dataset: &Dataset) -> Settings {
     let usual = Settings::of_dataset(dataset);
     let rates = Rates { duplicate: 0.0, spike: 0.05, ..usual.rates };
     Settings { rates, ..usual }
@@ -160,11 +159,11 @@ fn rows(dataset: &Arc<Dataset>, settings: &Settings, count: usize) -> Vec<String
 
 /// Checks that rows are events without faults, each with an id of its own.
 #[track_caller]
-fn check(dataset: &Arc<Dataset>, settings: &Settings) -> Vec<String> {
+pub(crate) fn check(dataset: &Arc<Dataset>, settings: &Settings) -> Vec<String> {
     let rows = rows(dataset, settings, 4_000);
     let mut ids = BTreeSet::new();
     for row in &rows {
-        let event = dataset.event(row, None).unwrap_or_else(|it| panic!("{it:?}: {row}"));
+        let event = dataset.event(row, None).unwrap();
         assert!(event.faults.is_empty(), "{:?}: {row}", event.faults);
         assert!(ids.insert(event.event_id.into_owned()), "{}: id of {row}", dataset.name());
     }
