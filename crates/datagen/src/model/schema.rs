@@ -16,6 +16,7 @@ use tributary_datasets::{Dataset, KeyTime, TimeText};
 pub(crate) use self::plan::Plan;
 use self::plan::{Column, Value};
 use super::{Model, Reading, location};
+use crate::DAY_MS;
 use crate::places::PLACES;
 use crate::random::{hash, signed, unit};
 use crate::settings::{Settings, SettingsError};
@@ -96,10 +97,12 @@ impl SchemaModel {
         let devices = (settings.devices as usize).min(TRIED_ROWS / 10);
         let (dataset, mut ids, mut out) = (Arc::clone(&self.dataset), HashSet::new(), Vec::new());
         let wrong = |what: &str| contradiction(&dataset, what);
+        // The rounds of the devices cover a day, with its highest and lowest numbers.
+        let rounds = i64::try_from(TRIED_ROWS / devices).unwrap_or(1);
+        let step_ms = settings.interval_ms.max(DAY_MS / rounds);
         for row in 0..TRIED_ROWS {
             let round = i64::try_from(row / devices).unwrap_or_default();
-            let time_ms =
-                settings.start_ms.saturating_add(settings.interval_ms.saturating_mul(round));
+            let time_ms = settings.start_ms.saturating_add(step_ms.saturating_mul(round));
             let reading = Reading { device: row % devices, time_ms, ..Reading::usual() };
             out.clear();
             if self.write(&reading, &mut out).is_none() {
