@@ -14,7 +14,10 @@ const NOUNS: [&str; 22] = [
 ];
 
 /// Words that end the name of an identifier.
-const IDS: [&str; 9] = ["id", "ids", "uuid", "guid", "serial", "mac", "imei", "no", "key"];
+const IDS: [&str; 6] = ["id", "ids", "uuid", "guid", "serial", "imei"];
+
+/// Words that do so behind another word only: `no` alone is nitric oxide.
+const IDS_BEHIND_WORD: [&str; 3] = ["no", "key", "mac"];
 
 /// Longest text that is part of a key.
 const MAX_KEY_CHARS: usize = 80;
@@ -134,9 +137,16 @@ impl Search<'_, '_> {
         self.taken.contains(&at)
     }
 
-    /// Returns how much the name of a column says that it names a thing: 0 is most.
+    /// Returns how much a column seems to name a thing: 0 is most. A number without a noun comes
+    /// behind a text with one.
     fn rank(&self, at: usize) -> Option<u8> {
-        rank(self.profiles[at].path())
+        let is_number = self.profiles[at].numbers().is_some();
+        rank(self.profiles[at].path()).map(|rank| match rank {
+            0 => 0,
+            1 | 2 if is_number => rank + 2,
+            1 | 2 => rank,
+            _ => rank + 2,
+        })
     }
 
     /// Returns the column with repeated values whose name says most.
@@ -186,9 +196,7 @@ impl Search<'_, '_> {
 
     /// Returns `true` if the name of a column says that it names a row, not a thing.
     fn is_record_id(&self, at: usize) -> bool {
-        let tokens = naming::tokens(self.profiles[at].path());
-        let ends = |words: &[&str]| tokens.last().is_some_and(|it| words.contains(&it.as_str()));
-        ends(&IDS) && !tokens.iter().any(|token| NOUNS.contains(&token.as_str()))
+        rank(self.profiles[at].path()) == Some(1)
     }
 
     /// Counts the rows that share their key with an earlier row. A row without a part of the key is
@@ -227,9 +235,10 @@ pub(super) fn rank(path: &str) -> Option<u8> {
     let tokens = naming::tokens(path);
     let last = tokens.last()?.as_str();
     let has_noun = tokens.iter().any(|token| NOUNS.contains(&token.as_str()));
+    let is_id = IDS.contains(&last) || tokens.len() > 1 && IDS_BEHIND_WORD.contains(&last);
     match last {
-        _ if IDS.contains(&last) && has_noun => Some(0),
-        _ if IDS.contains(&last) => Some(1),
+        _ if is_id && has_noun => Some(0),
+        _ if is_id => Some(1),
         _ if NOUNS.contains(&last) => Some(2),
         "code" => Some(3),
         "name" => Some(4),

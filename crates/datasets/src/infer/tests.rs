@@ -229,3 +229,20 @@ fn few_bad_values_do_not_hide_key() {
     assert_check(&inferred, "1 values are beyond");
     assert_check(&inferred, "id is empty in 1 rows");
 }
+
+#[test]
+fn nitric_oxide_is_no_entity() {
+    let sample = rows(60, |at| {
+        let (station, hour, no) = (["a", "b", "c"][at % 3], at / 3, 2 + at % 4);
+        format!(
+            r#"{{"NO":{no},"batch_no":{},"station":"{station}","time":"2025-11-05T{hour:02}:00:00Z"}}"#,
+            at / 6
+        )
+    });
+    let inferred = inferred(&sample);
+
+    assert_line(&inferred, "entity = \"{station}\"");
+    assert_line(&inferred, "event_id = [\"entity\", \"time\"]");
+    assert_line(&inferred, "no = { from = \"NO\", type = \"integer\"");
+    assert_eq!(["no", "Key", "mac", "station_no"].map(keys::rank), [None, None, None, Some(0)]);
+}
