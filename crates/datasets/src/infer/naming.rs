@@ -108,14 +108,13 @@ const UNITS: &[Spelling] = &[
     (&["°f", "degf", "deg_f", "fahrenheit"], "c", "F"),
     (&["kelvin"], "c", "K"),
     (&["%", "pct", "percent"], "pct", "%"),
-    (&["hpa", "mbar", "mb"], "hpa", "hPa"),
+    (&["hpa", "mbar"], "hpa", "hPa"),
     (&["kpa"], "hpa", "kPa"),
     (&["inhg"], "hpa", "inHg"),
     (&["mmhg"], "hpa", "mmHg"),
     (&["psi"], "hpa", "psi"),
-    (&["pa"], "hpa", "Pa"),
     (&["km"], "km", "km"),
-    (&["mi", "mile", "miles"], "km", "mi"),
+    (&["mile", "miles"], "km", "mi"),
     (&["cm"], "m", "cm"),
     (&["ft", "feet"], "m", "ft"),
     (&["mm"], "mm", "mm"),
@@ -124,8 +123,8 @@ const UNITS: &[Spelling] = &[
     (&["kn", "knots"], "kph", "kn"),
     (&["m/s", "mps", "m_s", "ms-1"], "mps", "m/s"),
     (&["sec", "seconds"], "s", "s"),
-    (&["ms", "millis"], "s", "ms"),
-    (&["min", "minutes"], "min", "min"),
+    (&["millis"], "s", "ms"),
+    (&["minutes"], "min", "min"),
     (&["hours"], "h", "h"),
     (&["kg"], "kg", "kg"),
     (&["lb", "lbs"], "kg", "lb"),
@@ -137,7 +136,6 @@ const UNITS: &[Spelling] = &[
     (&["mwh"], "kwh", "MWh"),
     (&["kw"], "w", "kW"),
     (&["mv"], "v", "mV"),
-    (&["ma"], "a", "mA"),
     (&["ugm3", "ug/m3", "ug/m³", "µg/m3", "µg/m³", "μg/m³", "ug_m3"], "ugm3", "ug/m3"),
     (&["mg/m3", "mg/m³", "mgm3"], "ugm3", "mg/m3"),
     (&["ppm"], "ppm", "ppm"),
@@ -145,13 +143,27 @@ const UNITS: &[Spelling] = &[
     (&["deg", "°", "degrees"], "deg", "deg"),
 ];
 
-/// Short units, and the words in a name of which one must be there too. In brackets they need none.
+/// Words of names that have a length of time.
+const SPANS: &[&str] =
+    &["duration", "latency", "elapsed", "time", "delay", "wait", "response", "rtt", "jitter"];
+
+/// Words of names that have a pressure.
+const PRESSURES: &[&str] = &["press", "baro", "druck", "slp"];
+
+/// Units that also are other words, and the words in a name of which one must be there too.
 const SHORT: &[(&str, &str, &str, &[&str])] = &[
     ("c", "c", "C", &["temp", "dew", "chill", "heat", "frost"]),
     ("f", "c", "F", &["temp", "dew", "chill", "heat", "frost"]),
     ("k", "c", "K", &["temp"]),
     ("in", "mm", "in", &["rain", "precip", "snow"]),
-    ("in", "hpa", "inHg", &["press", "baro"]),
+    ("in", "hpa", "inHg", PRESSURES),
+    ("mb", "hpa", "hPa", PRESSURES),
+    ("pa", "hpa", "Pa", PRESSURES),
+    ("mi", "km", "mi", &["dist", "visib", "range", "length", "mileage", "odometer"]),
+    ("ms", "mps", "m/s", &["wind", "speed", "gust", "velocity"]),
+    ("ms", "s", "ms", SPANS),
+    ("min", "min", "min", SPANS),
+    ("ma", "a", "mA", &["current", "ampere"]),
     (
         "m",
         "m",
@@ -203,8 +215,14 @@ fn split(column: &str) -> (String, Option<String>, bool) {
 fn known(unit: &str, stem: &str, is_bracketed: bool) -> Option<Unit> {
     let lower = unit.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| stem.contains(word));
-    let mut short = SHORT.iter().filter(|(name, ..)| *name == lower);
-    let short = short.find(|(name, _, _, words)| has(words) || is_bracketed && *name != "in");
+    let short = || SHORT.iter().filter(|(name, ..)| *name == lower);
+    // Brackets state a unit, except words such as `min`, which may stand for the minimum.
+    let is_stated = |name: &str, from: &str| match name {
+        "in" | "min" => false,
+        _ => is_bracketed && (name.len() == 1 || unit == from),
+    };
+    let supported = short().find(|(_, _, _, words)| has(words));
+    let short = supported.or_else(|| short().find(|(name, _, from, _)| is_stated(name, from)));
     let long = UNITS.iter().find(|(names, ..)| names.contains(&lower.as_str()));
     let (target, from) = match (long, short) {
         (Some((_, target, from)), _) | (None, Some((_, target, from, _))) => (*target, *from),
@@ -272,6 +290,36 @@ mod tests {
             assert_eq!((unit.measure.as_str(), unit.from), (measure, from), "{column}");
         }
         for column in ["grade_a", "plan_c", "free", "price (EUR)", "in", "temperature"] {
+            assert_eq!(unit(column), None, "{column}");
+        }
+    }
+
+    #[test]
+    fn doubtful_unit_needs_word() {
+        for (column, measure, from) in [
+            ("wind_speed_ms", "wind_speed_mps", None),
+            ("Wind speed (ms)", "wind_speed_mps", None),
+            ("response_time_ms", "response_time_s", Some("ms")),
+            ("Ping [ms]", "ping_s", Some("ms")),
+            ("duration_min", "duration_min", None),
+            ("pressure_mb", "pressure_hpa", None),
+            ("baro_pa", "baro_hpa", Some("Pa")),
+            ("current_ma", "current_a", Some("mA")),
+            ("Load [mA]", "load_a", Some("mA")),
+            ("visibility_mi", "visibility_km", Some("mi")),
+        ] {
+            let unit = unit(column).unwrap();
+            assert_eq!((unit.measure.as_str(), unit.from), (measure, from), "{column}");
+        }
+        for column in [
+            "memory_mb",
+            "Memory [MB]",
+            "price_ma",
+            "temp_min",
+            "Temp (min)",
+            "grade_pa",
+            "name_mi",
+        ] {
             assert_eq!(unit(column), None, "{column}");
         }
     }
