@@ -336,6 +336,13 @@ impl Schema {
                 key.clashes
             ));
         }
+        if let Some(at) = key.row_number {
+            self.check(format!(
+                "{} counts the rows, and another file may have its numbers for other rows: is it an \
+                 id? Otherwise --key names the columns",
+                roles.profiles[at].path()
+            ));
+        }
         for at in &key.entity {
             let empty = sample.rows - roles.profiles[*at].filled;
             if empty > 0 {

@@ -37,6 +37,8 @@ pub(super) struct Key {
     pub clashes: usize,
     /// Each entity has one row.
     pub is_unique: bool,
+    /// Column of the key that counts the rows of the file, if there is one.
+    pub row_number: Option<usize>,
 }
 
 /// Part of the natural key.
@@ -61,10 +63,20 @@ impl Search<'_, '_> {
     pub(super) fn named(&self, columns: Vec<usize>) -> Key {
         let own: Vec<_> = columns.iter().map(|at| Part::Column(*at)).collect();
         let is_unique = self.clashes(&columns, &own) == 0;
-        let parts = if is_unique { vec![Part::Entity] } else { vec![Part::Entity, Part::Time] };
+        let row_number = columns.iter().copied().find(|at| self.is_row_number(*at));
+        let is_key = is_unique && row_number.is_none();
+        let parts = if is_key { vec![Part::Entity] } else { vec![Part::Entity, Part::Time] };
         let clashes = self.clashes(&columns, &parts);
         let why = "--key names it";
-        Key { entity: columns, why_entity: why, parts, why_parts: why, clashes, is_unique }
+        Key {
+            entity: columns,
+            why_entity: why,
+            parts,
+            why_parts: why,
+            clashes,
+            is_unique,
+            row_number,
+        }
     }
 
     /// Finds entity and natural key.
@@ -75,7 +87,8 @@ impl Search<'_, '_> {
     pub(super) fn find(&self) -> Result<Key, Vec<String>> {
         let unique = self.unique();
         let entity = self.repeated().or_else(|| self.widest_list());
-        let (entity, why_entity) = match (entity, unique) {
+        let number = self.row_number();
+        let (entity, why_entity) = match (entity, unique.or(number)) {
             (Some(found), _) => found,
             (None, Some(unique)) => (unique, "its value is different in every row"),
             (None, None) => return Err(self.tried(None)),
@@ -85,10 +98,11 @@ impl Search<'_, '_> {
         Ok(Key {
             entity: vec![entity],
             why_entity,
-            parts,
             why_parts,
             clashes: 0,
-            is_unique: unique == Some(entity),
+            is_unique: unique.or(number) == Some(entity),
+            row_number: number.filter(|at| *at == entity || parts.contains(&Part::Column(*at))),
+            parts,
         })
     }
 
@@ -105,6 +119,7 @@ impl Search<'_, '_> {
         let others = self.candidates();
         let others: Vec<_> = others.into_iter().filter(|at| *at != entity).collect();
         let with_time = others.iter().map(|at| vec![Entity, Time, Column(*at)]);
+        let number = self.row_number().map(|at| vec![Entity, Time, Column(at)]);
         let mut pairs = Vec::new();
         for (index, one) in others.iter().enumerate() {
             pairs.extend(others[index + 1..].iter().map(|other| [*one, *other]));
@@ -112,7 +127,7 @@ impl Search<'_, '_> {
         let without = pairs.into_iter().flat_map(|[one, other]| {
             [vec![Time, Column(one), Column(other)], vec![Entity, Column(one), Column(other)]]
         });
-        let found = with_time.chain(without).find(|parts| is_key(parts))?;
+        let found = with_time.chain(without).chain(number).find(|parts| is_key(parts))?;
         Some((found, "no two rows share all of them"))
     }
 
@@ -124,7 +139,8 @@ impl Search<'_, '_> {
                 || profile.counts.keys().all(|text| text.chars().count() <= MAX_KEY_CHARS);
             let is_label = matches!(profile.kind, Kind::Text) || self.rank(*at).is_some();
             let is_complete = profile.filled == self.rows && profile.counts.len() > 1;
-            profile.is_discrete() && is_label && is_complete && is_short() && !self.is_taken(*at)
+            let is_free = !self.is_taken(*at) && !self.is_row_number(*at);
+            profile.is_discrete() && is_label && is_complete && is_short() && is_free
         };
         let mut all: Vec<_> = (0..self.profiles.len()).filter(is_candidate).collect();
         all.sort_by_key(|at| (self.rank(*at).unwrap_or(u8::MAX), self.profiles[*at].counts.len()));
@@ -170,7 +186,8 @@ impl Search<'_, '_> {
 
     /// Returns the closed list with the most values.
     fn widest_list(&self) -> Option<(usize, &'static str)> {
-        if self.unique().is_some_and(|at| self.is_record_id(at)) {
+        let is_log = self.row_number().is_some();
+        if is_log || self.unique().is_some_and(|at| self.is_record_id(at)) {
             return None;
         }
         let all = (0..self.profiles.len()).filter(|at| !self.is_taken(*at));
@@ -180,7 +197,26 @@ impl Search<'_, '_> {
         Some((at, "the closed list with the most values; no column names a thing"))
     }
 
-    /// Returns a column whose value is different in every row.
+    /// Returns a column with the name of an id that counts the rows.
+    fn row_number(&self) -> Option<usize> {
+        let is_number = |at: &usize| self.is_row_number(*at) && !self.is_taken(*at);
+        (0..self.profiles.len()).find(is_number)
+    }
+
+    /// Returns `true` if a column is named like a record id, but its whole numbers rise by one from
+    /// row to row: another file has the same numbers for other rows.
+    fn is_row_number(&self, at: usize) -> bool {
+        let cells = &self.profiles[at].column.cells;
+        let numbers = cells.iter().filter_map(|cell| cell.text()?.parse::<i64>().ok());
+        let numbers: Vec<_> = numbers.collect();
+        let rises = |pair: &[i64]| pair[0].checked_add(1) == Some(pair[1]);
+        self.is_record_id(at)
+            && numbers.len() > 1
+            && numbers.len() == self.profiles[at].filled
+            && numbers.windows(2).all(rises)
+    }
+
+    /// Returns a column whose value is different in every row, and that counts none.
     fn unique(&self) -> Option<usize> {
         let is_unique = |at: &usize| {
             let profile = &self.profiles[*at];
@@ -190,6 +226,7 @@ impl Search<'_, '_> {
                 && self.rows > 1
                 && self.rank(*at).is_some()
                 && !self.is_taken(*at)
+                && !self.is_row_number(*at)
         };
         (0..self.profiles.len()).filter(is_unique).min_by_key(|at| self.rank(*at))
     }

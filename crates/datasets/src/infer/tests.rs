@@ -246,3 +246,28 @@ fn nitric_oxide_is_no_entity() {
     assert_line(&inferred, "no = { from = \"NO\", type = \"integer\"");
     assert_eq!(["no", "Key", "mac", "station_no"].map(keys::rank), [None, None, None, Some(0)]);
 }
+
+#[test]
+fn row_number_is_no_key_alone() {
+    let row = |at: usize| {
+        format!(r#"{{"id":{},"time":"2025-11-05T12:{:02}:00Z","level_m":{at}.5}}"#, at + 1, at / 3)
+    };
+    let alone = inferred(&rows(40, row));
+    assert_line(&alone, "event_id = [\"entity\", \"time\"]");
+    assert_check(&alone, "id counts the rows");
+
+    let of_pumps = |at: usize| row(at).replace('}', &format!(r#","pump_name":"p{}"}}"#, at % 3));
+    let with_entity = inferred(&rows(40, of_pumps));
+    assert_line(&with_entity, "entity = \"{pump_name}\"");
+    assert_line(&with_entity, "event_id = [\"entity\", \"time\"]");
+    assert!(!with_entity.checks.iter().any(|it| it.contains("counts the rows")));
+
+    let of_one = |at: usize| row(at).replace('}', r#","pump_name":"p"}"#);
+    let last = inferred(&rows(40, of_one));
+    assert_line(&last, "event_id = [\"entity\", \"time\", \"id\"]");
+    assert_check(&last, "id counts the rows");
+
+    let hints = Hints { key: vec!["id".to_owned()], ..Hints::default() };
+    let named = infer("sample", &rows(40, row), &hints).unwrap();
+    assert_line(&named, "event_id = [\"entity\", \"time\"]");
+}
