@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use tributary_datasets::ingest::{Feed, Step};
 use tributary_model::domain::{Domain, Fields};
 
 use super::*;
@@ -90,10 +91,43 @@ fn values_over_count_limit_may_be_other() {
     assert!(fields.measure("count_severity_other").is_none());
 }
 
-/// Returns the readings of a fixture.
-fn fixture(dataset: &str) -> String {
+/// Returns the rows of the fixture of a dataset as JSON, from its JSON Lines or else its CSV.
+fn fixture(dataset: &str) -> Vec<String> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/datasets");
-    std::fs::read_to_string(format!("{root}/{dataset}/valid.jsonl")).unwrap()
+    let paths = ["jsonl", "csv"].map(|end| format!("{root}/{dataset}/valid.{end}"));
+    let file = paths.iter().find_map(|path| std::fs::read(path).ok()).unwrap();
+    rows(dataset, &file)
+}
+
+/// Returns the rows of a file, whose columns select the dataset.
+fn rows(dataset: &str, file: &[u8]) -> Vec<String> {
+    let mut feed = Feed::new(&shipped().datasets, None, <_>::default());
+    feed.push(file);
+    feed.finish();
+    let mut rows = Vec::new();
+    loop {
+        match feed.step().unwrap() {
+            Step::Started => {}
+            Step::Row(row) => {
+                assert_eq!(row.dataset().name(), dataset);
+                let mut payload = Vec::new();
+                row.write_payload(&mut payload);
+                rows.push(String::from_utf8(payload).unwrap());
+            }
+            Step::Bad(_, rejection, _) => panic!("{dataset}: {rejection:?}"),
+            Step::NeedInput | Step::End => return rows,
+        }
+    }
+}
+
+#[test]
+fn csv_fixture_gives_readings() {
+    let shipped = shipped();
+    let file = b"sensor_id,location,water_level,timestamp\nriver-001,Oxbow weir,1.2,1762344000\n";
+    let rows = rows("flood", file);
+    let flood = shipped.datasets.by_name("flood").unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(flood.event(&rows[0], None).unwrap().entity, "river-001");
 }
 
 #[test]
@@ -101,11 +135,10 @@ fn fixture_windows_match_declared_fields() {
     let shipped = shipped();
     let windows = shipped.window_fields();
     for spec in shipped.window_specs().unwrap() {
-        let rows = fixture(&spec.dataset);
         let dataset = shipped.datasets.by_name(&spec.dataset).unwrap();
         let mut open: BTreeMap<(String, i64), Window> = BTreeMap::new();
-        for row in rows.lines() {
-            let reading = dataset.event(row, None).unwrap();
+        for row in fixture(&spec.dataset) {
+            let reading = dataset.event(&row, None).unwrap();
             for span in spec.windows_of(spec.time_of(&reading)) {
                 let key = (spec.key_of(&reading), span.start.as_second());
                 let window = open.entry(key).or_insert_with(|| Window::open(span));
