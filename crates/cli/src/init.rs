@@ -66,7 +66,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let shown = first.display().to_string();
     let file = sample::read(&arguments.files)?;
     let hints = Hints { time: arguments.time.clone(), key: arguments.key.clone() };
-    let mut inferred = infer(&name, &file.sample, &hints).with_context(|| shown.clone())?;
+    let mut inferred =
+        infer(&name, &file.sample, &hints).with_context(|| match &file.first_broken {
+            Some(why) if file.payloads.is_empty() => why.clone(),
+            _ => shown.clone(),
+        })?;
     let others = others(folder, &name)?;
     check_selected(&name, &inferred, &others, &shown, &file)?;
     let trial = trial::run(&name, &inferred, &file, &others)?;
@@ -148,8 +152,11 @@ fn others(folder: &Path, name: &str) -> Result<Bundle> {
 
 fn add_checks(inferred: &mut Inferred, file: &SampledFile, trial: &Trial) {
     let mut check = |text: String| inferred.checks.push(text);
-    if file.broken > 0 {
-        check(format!("{} rows of the sample cannot be read: bad rows", file.broken));
+    if let Some(why) = &file.first_broken {
+        check(format!(
+            "{} rows of the sample cannot be read: bad rows, such as {why}",
+            file.broken
+        ));
     }
     if let Some(why) = &trial.first_bad {
         check(format!("{} rows of the sample are bad rows, such as {why}", trial.bad));
@@ -157,9 +164,7 @@ fn add_checks(inferred: &mut Inferred, file: &SampledFile, trial: &Trial) {
     if trial.with_faults > 0 {
         check(format!("{} events of the sample lack a bad field", trial.with_faults));
     }
-    if file.is_cut {
-        check(format!("only the first {} rows were read", file.payloads.len()));
-    }
+    file.checks.iter().cloned().for_each(&mut check);
 }
 
 /// Returns `true` if the schema exists as it would be written.

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tributary_datasets::infer::{Sample, SampleFile};
-use tributary_rows::{Dialect, Encoding, Limits, Next, ObjectReader, Sniffed, sniff};
+use tributary_rows::{Dialect, Encoding, Limits, Next, ObjectReader, Position, Sniffed, sniff};
 
 use crate::output::is_stdout;
 use crate::rows;
 
-/// Maximum rows of a sample.
+/// Maximum rows of a file that are read.
 const MAX_ROWS: usize = 10_000;
 
 /// Maximum bytes of a file that are read.
@@ -26,8 +26,10 @@ pub(super) struct SampledFile {
     pub texts: Vec<String>,
     /// Rows that cannot be read.
     pub broken: usize,
-    /// There are more rows than the sample has.
-    pub is_cut: bool,
+    /// Reason why the first of them cannot be read.
+    pub first_broken: Option<String>,
+    /// Files of which only the first rows were read, and lines that were skipped.
+    pub checks: Vec<String>,
 }
 
 impl SampledFile {
@@ -53,15 +55,43 @@ pub(super) fn read(files: &[PathBuf]) -> Result<SampledFile> {
         let input = rows::open(file).with_context(cannot)?;
         input.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(cannot)?;
         let sniffed = sniff(&bytes).map_err(|refusal| anyhow!("{name}: {refusal}"))?;
-        if let Some(first) = &all
-            && (first.sniffed.format != sniffed.format || first.sniffed.columns != sniffed.columns)
-        {
-            bail!("{name} has other columns than the first file: a dataset at a time");
+        if let Some(first) = &all {
+            check_dialect(&name, &bytes, &sniffed, &first.sniffed)?;
         }
         let known = all.get_or_insert_with(|| new(&name, sniffed.clone()));
         add(known, &name, &bytes, &sniffed)?;
     }
     all.context("there is no file")
+}
+
+/// Checks that a file has the columns and the dialect of the first file.
+///
+/// # Errors
+///
+/// One schema does not read both.
+fn check_dialect(name: &str, bytes: &[u8], sniffed: &Sniffed, first: &Sniffed) -> Result<()> {
+    if first.format != sniffed.format || first.columns != sniffed.columns {
+        bail!("{name} has other columns than the first file: a dataset at a time");
+    }
+    let delimiter = |of: &Sniffed| of.delimiter.map(char::from);
+    let decimal = |of: &Sniffed| if of.has_decimal_comma { ',' } else { '.' };
+    let (own, expected) = (delimiter(sniffed), delimiter(first));
+    if let (Some(own), Some(expected)) = (own, expected)
+        && own != expected
+    {
+        bail!("{name} has the delimiter {own:?}: expected {expected:?} as in the first file");
+    }
+    let (own, expected) = (decimal(sniffed), decimal(first));
+    if own != expected {
+        bail!("{name} has the decimal mark {own:?}: expected {expected:?} as in the first file");
+    }
+    let encoding = |of: &Sniffed| declared_encoding(of).unwrap_or("UTF-8");
+    let (own, expected) = (encoding(sniffed), encoding(first));
+    // Plain ASCII is text in either.
+    if own != expected && !bytes.is_ascii() {
+        bail!("{name} has the encoding {own}: expected {expected} as in the first file");
+    }
+    Ok(())
 }
 
 fn new(name: &str, sniffed: Sniffed) -> SampledFile {
@@ -78,14 +108,14 @@ fn new(name: &str, sniffed: Sniffed) -> SampledFile {
         payloads: Vec::new(),
         texts: Vec::new(),
         broken: 0,
-        is_cut: false,
+        first_broken: None,
+        checks: Vec::new(),
     }
 }
 
-/// Adds the rows of a file.
+/// Adds the first rows of a file.
 fn add(all: &mut SampledFile, name: &str, bytes: &[u8], sniffed: &Sniffed) -> Result<()> {
     let is_whole = bytes.len() as u64 <= MAX_BYTES;
-    all.is_cut |= !is_whole;
     let encoding = declared_encoding(sniffed).map(|_| sniffed.encoding);
     let dialect = Dialect { encoding, ..Dialect::default() };
     let mut reader = ObjectReader::new(Limits::default()).of_dialect(dialect).of_name(name);
@@ -93,12 +123,14 @@ fn add(all: &mut SampledFile, name: &str, bytes: &[u8], sniffed: &Sniffed) -> Re
     if is_whole {
         reader.finish();
     }
-    let mut payload = Vec::new();
-    while all.payloads.len() < MAX_ROWS {
+    let (mut payload, mut rows) = (Vec::new(), 0);
+    loop {
         let is_before_header = reader.preamble_lines() < sniffed.preamble_lines;
         match reader.next() {
             Ok(Next::Header(_)) => {}
+            Ok(Next::Row(_) | Next::Broken(_)) if rows == MAX_ROWS => break,
             Ok(Next::Row(row)) => {
+                rows += 1;
                 payload.clear();
                 row.write_json(&mut payload);
                 // The reader writes JSON from text that it has validated.
@@ -108,14 +140,23 @@ fn add(all: &mut SampledFile, name: &str, bytes: &[u8], sniffed: &Sniffed) -> Re
                 all.texts.push(row.text().to_owned());
                 continue;
             }
-            Ok(Next::Broken(_)) => {
+            Ok(Next::Broken(row)) => {
+                rows += 1;
                 all.broken += 1;
+                all.first_broken.get_or_insert_with(|| {
+                    let Position { row: number, offset } = row.position;
+                    format!("{name}, row {number} at byte {offset}: {}", row.message)
+                });
                 continue;
             }
-            Ok(Next::NeedInput | Next::End) => return Ok(()),
+            Ok(Next::NeedInput | Next::End) if is_whole => return Ok(()),
+            Ok(Next::NeedInput | Next::End) => break,
             Err(_) if is_before_header => {}
-            // A damaged end of a large file costs the end.
-            Err(_) if !all.payloads.is_empty() => return Ok(()),
+            // A damaged end of a file costs the end.
+            Err(refusal) if rows > 0 => {
+                all.checks.push(format!("{name}: only the first {rows} rows were read: {refusal}"));
+                return Ok(());
+            }
             Err(refusal) => bail!("{name}: {refusal}"),
         }
         // The dialect was detected with the lines before the header.
@@ -123,6 +164,6 @@ fn add(all: &mut SampledFile, name: &str, bytes: &[u8], sniffed: &Sniffed) -> Re
             reader.skip_header();
         }
     }
-    all.is_cut = true;
+    all.checks.push(format!("{name}: only the first {rows} rows were read"));
     Ok(())
 }

@@ -267,3 +267,87 @@ fn run_of_unknown_file_names_init() {
     let error = folder.refused(&["run", "rides.csv"]);
     assert!(error.trim_end().ends_with("tributary init rides.csv"), "{error}");
 }
+
+#[test]
+fn row_limit_counts_for_each_file() {
+    let folder = Folder::new("limit");
+    let rows = |days: std::ops::Range<u32>, count: u32| {
+        let row = |at: u32| {
+            let (day, second) = (days.start + at / 86_400, at % 86_400);
+            let (hour, minute) = (second / 3_600, second / 60 % 60);
+            let clock = format!("{hour:02}:{minute:02}:{:02}", second % 60);
+            format!("s,2025-11-{day:02} {clock},{}.5\n", at % 90)
+        };
+        format!("sensor,time,level_m\n{}", (0..count).map(row).collect::<String>())
+    };
+    fs::write(folder.0.join("a.csv"), rows(1..2, 10_000)).unwrap();
+    fs::write(folder.0.join("b.csv"), rows(2..3, 10_001)).unwrap();
+
+    let printed = folder.printed(&["init", "a.csv", "b.csv", "--format", "json"]);
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(report["rows"], 20_000);
+    let checks = report["checks"].to_string();
+    assert!(checks.contains("b.csv: only the first 10000 rows were read"), "{checks}");
+    assert!(!checks.contains("a.csv: only"), "{checks}");
+}
+
+#[test]
+fn files_of_other_dialect_are_refused() {
+    let folder = Folder::new("dialects");
+    let first = &b"name;time;level\nSued;2025-11-05 10:00;1,5\nSued;2025-11-05 11:00;2,5\n"[..];
+    fs::write(folder.0.join("first.csv"), first).unwrap();
+    for (name, bytes, reason) in [
+        (
+            "comma.csv",
+            &b"name,time,level\nSued,2025-11-05 12:00,1\nSued,2025-11-05 13:00,2\n"[..],
+            "delimiter ',': expected ';'",
+        ),
+        (
+            "point.csv",
+            b"name;time;level\nSued;2025-11-05 12:00;1.5\nSued;2025-11-05 13:00;2.5\n",
+            "decimal mark '.': expected ','",
+        ),
+        (
+            "latin.csv",
+            b"name;time;level\nS\xfcd;2025-11-05 12:00;1,5\nS\xfcd;2025-11-05 13:00;2,5\n",
+            "encoding windows-1252: expected UTF-8",
+        ),
+    ] {
+        fs::write(folder.0.join(name), bytes).unwrap();
+        let error = folder.refused(&["init", "first.csv", name]);
+        assert!(error.contains(name) && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn first_broken_row_is_named() {
+    let folder = Folder::new("broken");
+    fs::write(folder.0.join("all.csv"), "sensor,time\n\"a\"x,2025\n\"b\"y,2025\n").unwrap();
+    let error = folder.refused(&["init", "all.csv"]);
+    assert!(error.contains("all.csv, row 1 at byte 12: "), "{error}");
+    assert!(error.contains("the sample has no row"), "{error}");
+
+    let rows: Vec<_> = (10..40).map(|at| format!("a,2025-11-05 12:{at},{at}.5\n")).collect();
+    let text = format!("sensor,time,level_m\n{}\"a\"x,y,z\n", rows.concat());
+    fs::write(folder.0.join("one.csv"), text).unwrap();
+    let printed = folder.printed(&["init", "one.csv"]);
+    assert!(printed.contains("1 rows of the sample cannot be read"), "{printed}");
+    assert!(printed.contains("such as one.csv, row 31 at byte "), "{printed}");
+}
+
+#[test]
+fn damaged_end_is_reported() {
+    use std::io::Write as _;
+
+    let folder = Folder::new("damaged");
+    let row =
+        |at: u32| format!("a,2025-11-05 {:02}:{:02},{}.5\n", at / 60, at % 60, at * 7919 % 90);
+    let text = format!("sensor,time,level_m\n{}", (0..1_000).map(row).collect::<String>());
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let bytes = gzip.finish().unwrap();
+    fs::write(folder.0.join("cut.csv.gz"), &bytes[..bytes.len() - 2_000]).unwrap();
+
+    let printed = folder.printed(&["init", "cut.csv.gz"]);
+    assert!(printed.contains("cut.csv.gz: only the first "), "{printed}");
+}
