@@ -148,5 +148,10 @@ pub fn infer(name: &str, sample: &Sample, hints: &Hints) -> Result<Inferred, Unc
     })
 }
 
+/// Returns `true` if a count is at least 19 in 20 of a total.
+fn is_nearly_all(count: usize, total: usize) -> bool {
+    count * 20 >= total * 19
+}
+
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::naming;
 use super::profile::{Kind, Profile};
 use super::times::Times;
+use super::{is_nearly_all, naming};
 
 /// Words for things that send readings.
 const NOUNS: [&str; 22] = [
@@ -173,7 +173,7 @@ impl Search<'_, '_> {
             let repeats = values == 1 || values * 2 <= profile.filled;
             profile.is_discrete()
                 && repeats
-                && profile.filled * 20 >= self.rows * 19
+                && is_nearly_all(profile.filled, self.rows)
                 && !self.is_taken(*at)
         };
         let all = (0..self.profiles.len()).filter(is_candidate);
@@ -221,7 +221,7 @@ impl Search<'_, '_> {
         let is_unique = |at: &usize| {
             let profile = &self.profiles[*at];
             profile.is_discrete()
-                && profile.filled * 20 >= self.rows * 19
+                && is_nearly_all(profile.filled, self.rows)
                 && profile.counts.len() == profile.filled
                 && self.rows > 1
                 && self.rank(*at).is_some()

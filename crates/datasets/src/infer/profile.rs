@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::is_nearly_all;
 use super::sample::{Cell, Column};
 use super::times::{self, Times};
 use crate::schema::DecimalMark;
 use crate::value::{MISSING, flag, number};
-
-/// Share of the values of a column that must be numbers.
-const MIN_SHARE: f64 = 0.95;
 
 /// Texts that stand for no number, beside those that every schema has.
 const MORE_MISSING: [&str; 12] =
@@ -169,7 +167,6 @@ fn kind(column: &Column, texts: &[Option<&str>], decimal: DecimalMark) -> Kind {
 }
 
 /// Reads numbers, unless they are codes with zeros in front.
-#[expect(clippy::cast_precision_loss, reason = "a share of few values")]
 fn numbers(texts: &[Option<&str>], values: &[&str], decimal: DecimalMark) -> Option<Numbers> {
     let is_code = |text: &&str| {
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -197,7 +194,7 @@ fn numbers(texts: &[Option<&str>], values: &[&str], decimal: DecimalMark) -> Opt
         }
     }
     let wrong_count = wrong.as_ref().map_or(0, |(_, count)| *count);
-    if count == 0 || (count as f64) < MIN_SHARE * (count + wrong_count) as f64 {
+    if count == 0 || !is_nearly_all(count, count + wrong_count) {
         return None;
     }
     for sentinel in sentinels(&read) {

@@ -5,7 +5,7 @@ use super::naming;
 use super::profile::{Kind, Profile, is_missing};
 use super::sample::{Cell, Sample};
 use super::times::Times;
-use super::{Hints, Unclear};
+use super::{Hints, Unclear, is_nearly_all};
 use crate::place::place;
 use crate::row::Value;
 use crate::schema::DecimalMark;
@@ -251,7 +251,7 @@ fn is_within(profile: &Profile<'_>, max: f64) -> bool {
     let is_point = |text: &str| text.parse::<f64>().is_ok_and(|degrees| degrees.abs() <= max);
     let points = profile.counts.iter().filter(|(text, _)| is_point(text)).map(|(_, count)| count);
     let points: usize = points.sum();
-    profile.numbers().is_some() && points > 0 && points * 20 >= profile.filled * 19
+    profile.numbers().is_some() && points > 0 && is_nearly_all(points, profile.filled)
 }
 
 /// Returns `true` if nearly every value of a column holds coordinates.
@@ -270,5 +270,5 @@ fn holds_points(profile: &Profile<'_>) -> bool {
         values += 1;
         points += usize::from(place(&value, &missing).is_ok_and(|place| place.point.is_some()));
     }
-    points > 0 && points * 20 >= values * 19
+    points > 0 && is_nearly_all(points, values)
 }

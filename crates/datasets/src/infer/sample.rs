@@ -93,12 +93,6 @@ impl Sample {
         }
     }
 
-    /// Returns the number of distinct rows.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
     fn add_fields(&mut self, prefix: &str, fields: Map<String, Value>, level: usize) {
         for (name, value) in fields {
             let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };

@@ -271,3 +271,10 @@ fn row_number_is_no_key_alone() {
     let named = infer("sample", &rows(40, row), &hints).unwrap();
     assert_line(&named, "event_id = [\"entity\", \"time\"]");
 }
+
+#[test]
+fn nearly_all_is_nineteen_in_twenty() {
+    let counts = [(19, 20), (18, 20), (0, 0), (95, 100), (94, 100)];
+    let nearly = counts.map(|(count, total)| is_nearly_all(count, total));
+    assert_eq!(nearly, [true, false, true, true, false]);
+}

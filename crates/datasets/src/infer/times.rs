@@ -3,11 +3,8 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::naming;
+use super::{is_nearly_all, naming};
 use crate::time::{TimeFormat, WrittenTime, read};
-
-/// Share of the values that must be times.
-const MIN_SHARE: f64 = 0.95;
 
 /// Values that a format is tried on first.
 const FIRST_VALUES: usize = 20;
@@ -102,7 +99,7 @@ pub(super) fn detect(column: &str, texts: &[Option<&str>]) -> Option<Times> {
     {
         return None;
     }
-    if share(&values, &[]) >= MIN_SHARE {
+    if is_nearly_all(count(&values, &[]), values.len()) {
         return Some(times(texts, &[], Vec::new()));
     }
     declared(texts, &values)
@@ -111,15 +108,14 @@ pub(super) fn detect(column: &str, texts: &[Option<&str>]) -> Option<Times> {
 /// Detects times in declared formats.
 fn declared(texts: &[Option<&str>], values: &[&str]) -> Option<Times> {
     let formats = candidates();
-    let shares = formats.iter().map(|format| share(values, std::slice::from_ref(&format.1)));
-    let shares: Vec<_> = shares.collect();
-    let best =
-        (0..formats.len()).max_by(|&a, &b| shares[a].total_cmp(&shares[b]).then(b.cmp(&a)))?;
+    let counts = formats.iter().map(|format| count(values, std::slice::from_ref(&format.1)));
+    let counts: Vec<_> = counts.collect();
+    let best = (0..formats.len()).max_by_key(|at| (counts[*at], std::cmp::Reverse(*at)))?;
     let name = formats[best].0.as_str();
-    if shares[best] >= MIN_SHARE {
+    if is_nearly_all(counts[best], values.len()) {
         let other = swapped(name).and_then(|other| {
             let at = formats.iter().position(|(name, _)| *name == other)?;
-            (shares[at] >= shares[best]).then_some(other)
+            (counts[at] >= counts[best]).then_some(other)
         });
         let chosen = &formats[best];
         let times = times(texts, std::slice::from_ref(&chosen.1), vec![chosen.0.clone()]);
@@ -128,11 +124,12 @@ fn declared(texts: &[Option<&str>], values: &[&str]) -> Option<Times> {
     // Some writers leave out the seconds, or the time of midnight.
     let date = &name[..name.find([' ', 'T', ':', ','])?];
     let family = || formats.iter().filter(|(name, _)| name.starts_with(date));
-    let names: Vec<_> = family().filter(|(_, format)| share_of(values, format) > 0.0).collect();
+    let names: Vec<_> =
+        family().filter(|(_, format)| count(values, std::slice::from_ref(format)) > 0).collect();
     let compiled: Vec<_> =
         names.iter().filter_map(|(name, _)| TimeFormat::compile(name).ok()).collect();
     let names = names.iter().map(|(name, _)| name.clone()).collect();
-    (share(values, &compiled) >= MIN_SHARE).then(|| times(texts, &compiled, names))
+    is_nearly_all(count(values, &compiled), values.len()).then(|| times(texts, &compiled, names))
 }
 
 /// Returns every format that is tried.
@@ -150,20 +147,13 @@ fn swapped(format: &str) -> Option<String> {
     Some(format!("%m{separator}%d{rest}"))
 }
 
-fn share_of(values: &[&str], format: &TimeFormat) -> f64 {
-    share(values, std::slice::from_ref(format))
-}
-
-/// Returns the share of the values that are times. A format that reads none of the first values is
-/// not tried on the others.
-#[expect(clippy::cast_precision_loss, reason = "a share of few values")]
-fn share(values: &[&str], formats: &[TimeFormat]) -> f64 {
+/// Counts the values that are times. A format that reads none of the first values is not tried on
+/// the others.
+fn count(values: &[&str], formats: &[TimeFormat]) -> usize {
     let count =
         |values: &[&str]| values.iter().filter(|text| instant(text, formats).is_some()).count();
-    if count(&values[..values.len().min(FIRST_VALUES)]) == 0 {
-        return 0.0;
-    }
-    count(values) as f64 / values.len() as f64
+    let first = count(&values[..values.len().min(FIRST_VALUES)]);
+    if first == 0 { 0 } else { count(values) }
 }
 
 /// Reads a time of 1900 to 2100, and tells if it is local.

@@ -1,14 +1,12 @@
 //! Measures of columns of numbers.
 
+use super::super::is_nearly_all;
 use super::super::naming::{self, Unit};
 use super::super::plan::{Line, list, quoted, range, table};
 use super::super::profile::Numbers;
 use super::{MeasureField, Schema};
 use crate::schema::DecimalMark;
 use crate::units::{self, Conversion};
-
-/// Share of the values that a range must hold.
-const MIN_SHARE: f64 = 0.95;
 
 /// Meaning of the numbers of a column, as far as its name states it.
 struct Meaning {
@@ -99,7 +97,6 @@ impl Schema {
     }
 
     /// Returns `true` if nearly all values are within physical limits.
-    #[expect(clippy::cast_precision_loss, reason = "a share of few values")]
     fn fits(
         &mut self,
         path: &str,
@@ -107,9 +104,10 @@ impl Schema {
         values: &[Option<f64>],
         [low, high]: [f64; 2],
     ) -> bool {
-        let known = values.iter().flatten();
-        let outside = known.clone().filter(|value| !(low..=high).contains(*value)).count();
-        let fits = (outside as f64) <= (1.0 - MIN_SHARE) * known.count() as f64;
+        let known = values.iter().flatten().count();
+        let is_inside = |value: &&f64| (low..=high).contains(*value);
+        let inside = values.iter().flatten().filter(is_inside).count();
+        let (outside, fits) = (known - inside, is_nearly_all(inside, known));
         match (outside, fits) {
             (0, _) => {}
             (_, true) => self.check(format!(
