@@ -119,10 +119,13 @@ impl Schema {
         self.add_missing(roles);
     }
 
-    /// Declares the missing values of all numbers, unless they are values of another column.
+    /// Declares the missing values of all numbers and times, unless they are values of another
+    /// column.
     fn add_missing(&mut self, roles: &Roles<'_>) {
         let numbers = || roles.profiles.iter().filter_map(Profile::numbers);
-        let tokens: BTreeSet<_> = numbers().flat_map(|it| it.missing.iter().cloned()).collect();
+        let times = roles.profiles.iter().filter_map(Profile::times);
+        let tokens = numbers().map(|it| &it.missing).chain(times.map(|it| &it.missing));
+        let tokens: BTreeSet<_> = tokens.flatten().cloned().collect();
         if tokens.is_empty() {
             return;
         }
@@ -142,8 +145,13 @@ impl Schema {
         let why = "the usual ones, and those of the sample";
         self.plan.missing = Some(Line::new("missing", missing_list(&tokens), why));
         let texts: Vec<_> = tokens.iter().map(String::as_str).collect();
-        self.assume("", "missing", format!("{} are far from the values", texts.join(", ")));
+        self.assume("", "missing", format!("{} stand for no value", texts.join(", ")));
         self.missing = tokens;
+    }
+
+    /// Returns the entry of a field whose missing values the schema does not declare.
+    fn own_missing(&self, tokens: &BTreeSet<String>) -> Option<(&'static str, String)> {
+        (!tokens.is_subset(&self.missing)).then(|| ("missing", list(tokens)))
     }
 
     fn add_time(&mut self, roles: &Roles<'_>) {
@@ -233,7 +241,9 @@ impl Schema {
             }
         }
         let name = self.names.give(&naming::snake(path));
-        let entry = table(&[("from", quoted(path)), ("as", quoted("time"))]);
+        let mut entries = vec![("from", quoted(path)), ("as", quoted("time"))];
+        entries.extend(self.own_missing(&times.missing));
+        let entry = table(&entries);
         let why = "another time of the event";
         self.plan.attributes.push(Line::new(&name, entry, why));
         self.assume(path, &format!("attributes.{name}"), why);
@@ -254,7 +264,9 @@ impl Schema {
         }
         let path = roles.profiles[at].path();
         let name = self.names.give(&format!("{}_min", naming::snake(path)));
-        let entry = table(&[("from", quoted(path)), ("as", quoted("elapsed"))]);
+        let mut entries = vec![("from", quoted(path)), ("as", quoted("elapsed"))];
+        entries.extend(self.own_missing(&times.missing));
+        let entry = table(&entries);
         let why = "minutes since the event time, which is never later";
         self.plan.measures.push(Line::new(&name, entry, why));
         self.assume(path, &format!("measures.{name}"), why);

@@ -8,7 +8,7 @@ use super::times::{self, Times};
 use crate::schema::DecimalMark;
 use crate::value::{MISSING, flag, number};
 
-/// Texts that stand for no number, beside those that every schema has.
+/// Texts that stand for no number or time, beside those that every schema has.
 const MORE_MISSING: [&str; 12] =
     ["--", "---", "?", "#N/A", "#NA", "n.a.", "nil", "missing", "unknown", "nd", "n/d", "."];
 
@@ -66,7 +66,14 @@ impl<'s> Profile<'s> {
         let objects = column.cells.iter().filter(is_object).count();
         let kind = if objects > 0 { Kind::Nested } else { kind(column, &texts, decimal) };
         // Only a text keeps words such as `None`.
-        let texts = if matches!(kind, Kind::Text) { all } else { texts };
+        let texts = match &kind {
+            Kind::Text => all,
+            Kind::Time(times) => {
+                let is_time = |text: &&str| !times.missing.contains(*text);
+                texts.into_iter().map(|text| text.filter(is_time)).collect()
+            }
+            _ => texts,
+        };
         let mut counts = BTreeMap::new();
         for text in texts.iter().filter_map(|text| *text) {
             *counts.entry(text).or_default() += 1;
@@ -98,6 +105,15 @@ impl<'s> Profile<'s> {
         match &self.kind {
             Kind::Time(times) => Some(times),
             _ => None,
+        }
+    }
+
+    /// Settles the order of day and month of times, where it is not certain.
+    pub(super) fn settle_order(&mut self, is_day_first: bool) {
+        if let Kind::Time(times) = &mut self.kind {
+            let texts = self.column.cells.iter().map(Cell::text);
+            let texts: Vec<_> = texts.map(|text| text.filter(|it| !is_missing(it))).collect();
+            times.settle(is_day_first, &texts);
         }
     }
 
@@ -145,6 +161,11 @@ pub(super) fn is_missing(text: &str) -> bool {
     MISSING.iter().any(|missing| missing.eq_ignore_ascii_case(text))
 }
 
+/// Returns `true` for the texts that stand for no value between numbers or times.
+pub(super) fn is_placeholder(text: &str) -> bool {
+    MORE_MISSING.iter().any(|it| it.eq_ignore_ascii_case(text))
+}
+
 fn kind(column: &Column, texts: &[Option<&str>], decimal: DecimalMark) -> Kind {
     let values: Vec<_> = texts.iter().filter_map(|text| *text).collect();
     if values.is_empty() {
@@ -176,7 +197,6 @@ fn numbers(texts: &[Option<&str>], values: &[&str], decimal: DecimalMark) -> Opt
     if values.iter().any(is_code) {
         return None;
     }
-    let is_token = |text: &str| MORE_MISSING.iter().any(|it| it.eq_ignore_ascii_case(text));
     let mut missing = BTreeSet::new();
     let mut wrong: Option<(String, usize)> = None;
     let mut count = 0;
@@ -186,7 +206,7 @@ fn numbers(texts: &[Option<&str>], values: &[&str], decimal: DecimalMark) -> Opt
         read.push(value);
         match text {
             Some(_) if value.is_some() => count += 1,
-            Some(text) if is_token(text) => {
+            Some(text) if is_placeholder(text) => {
                 missing.insert((*text).to_owned());
             }
             Some(text) => wrong.get_or_insert_with(|| ((*text).to_owned(), 0)).1 += 1,

@@ -76,8 +76,9 @@ impl<'s> Roles<'s> {
     pub(super) fn of(sample: &'s Sample, hints: &Hints) -> Result<Self, Unclear> {
         let decimal =
             if sample.file.has_decimal_comma { DecimalMark::Comma } else { DecimalMark::Point };
-        let profiles: Vec<_> =
+        let mut profiles: Vec<_> =
             sample.columns.iter().map(|column| Profile::of(column, decimal)).collect();
+        settle_order(&mut profiles);
         if let [only] = profiles.as_slice() {
             return Err(Unclear::OneColumn(only.path().to_owned()));
         }
@@ -141,6 +142,19 @@ impl<'s> Roles<'s> {
             Some(Place::Two(both)) => both.contains(&at),
         };
         at == self.time || is_location
+    }
+}
+
+/// Settles the order of day and month of all columns by the columns that have a day above 12.
+fn settle_order(profiles: &mut [Profile<'_>]) {
+    let orders = profiles.iter().filter_map(|profile| profile.times()?.is_day_first());
+    let orders: Vec<_> = orders.collect();
+    if let [first, rest @ ..] = orders.as_slice()
+        && rest.iter().all(|order| order == first)
+    {
+        for profile in profiles.iter_mut() {
+            profile.settle_order(*first);
+        }
     }
 }
 

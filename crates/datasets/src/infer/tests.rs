@@ -278,3 +278,46 @@ fn nearly_all_is_nineteen_in_twenty() {
     let nearly = counts.map(|(count, total)| is_nearly_all(count, total));
     assert_eq!(nearly, [true, false, true, true, false]);
 }
+
+#[test]
+fn first_time_may_be_missing() {
+    let row = |at: usize| match at {
+        0 => reading(at).replace("2025-11-05T12:00:00Z", "unknown"),
+        _ => reading(at).replace('}', r#","ended":"n.a."}"#),
+    };
+    let ended = |at: usize| row(at).replace("n.a.", "2025-11-05T13:00:00Z");
+    let inferred = inferred(&rows(40, |at| if at % 2 == 0 { row(at) } else { ended(at) }));
+
+    assert_line(&inferred, "from = \"time\"");
+    assert_line(&inferred, "ended = { from = \"ended\", as = \"time\" }");
+    assert!(inferred.text.contains("\"n.a.\", \"unknown\"]"), "{}", inferred.text);
+}
+
+#[test]
+fn order_of_day_and_month_is_checked() {
+    let row = |at: usize| format!(r#"{{"site":"s","day":"1/{}/26","level_m":{at}.5}}"#, 1 + at);
+    let ambiguous = inferred(&rows(12, row));
+    assert_line(&ambiguous, "formats = [\"%d/%m/%y\"]");
+    assert_check(&ambiguous, "no day is above 12, so %d/%m/%y could also be %m/%d/%y");
+
+    let certain = inferred(&rows(20, row));
+    assert_line(&certain, "formats = [\"%m/%d/%y\"]");
+    assert!(!certain.checks.iter().any(|it| it.contains("above 12")));
+
+    let digits = inferred(&rows(20, |at| {
+        format!(r#"{{"site":"s","day":{},"level_m":{at}.5}}"#, 20_260_101 + at)
+    }));
+    assert_line(&digits, "formats = [\"%Y%m%d\"]");
+}
+
+#[test]
+fn columns_share_order_of_date() {
+    let sample = rows(12, |at| {
+        let day = at + 1;
+        format!(r#"{{"site":"s","start":"1/{day}/26 10:00","end":"1/{}/26 11:00"}}"#, day + 1)
+    });
+    let inferred = inferred(&sample);
+    assert_line(&inferred, "formats = [\"%m/%d/%y %H:%M\"]");
+    assert_line(&inferred, "end_min = { from = \"end\", as = \"elapsed\" }");
+    assert!(!inferred.checks.iter().any(|it| it.contains("above 12")));
+}

@@ -1,16 +1,19 @@
 //! Columns of times.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::profile::is_placeholder;
 use super::{is_nearly_all, naming};
 use crate::time::{TimeFormat, WrittenTime, read};
 
 /// Values that a format is tried on first.
 const FIRST_VALUES: usize = 20;
 
-/// Parts of a name that a column of Unix times has.
-const UNIX_NAMES: [&str; 16] = [
+/// Parts of a name that a column of Unix times has, or of dates such as `20260101`.
+const UNIX_NAMES: [&str; 20] = [
     "time",
     "timestamp",
     "ts",
@@ -27,11 +30,15 @@ const UNIX_NAMES: [&str; 16] = [
     "ended",
     "observed",
     "recorded",
+    "day",
+    "datum",
+    "zeit",
+    "zeitpunkt",
 ];
 
 /// Dates of the declared formats that are tried. Two that differ in the order of day and month only
 /// stand next to each other, the day first.
-const DATES: [&str; 14] = [
+const DATES: [&str; 15] = [
     "%Y-%m-%d",
     "%d.%m.%Y",
     "%d/%m/%Y",
@@ -46,6 +53,7 @@ const DATES: [&str; 14] = [
     "%d %b %Y",
     "%d-%b-%Y",
     "%b %d, %Y",
+    "%Y%m%d",
 ];
 
 /// Times of day behind the date.
@@ -62,8 +70,14 @@ const CLOCKS: [&str; 9] = [
 ];
 
 /// Formats that are no date with a time of day behind it.
-const OTHERS: [&str; 4] =
-    ["%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M%S"];
+const OTHERS: [&str; 6] = [
+    "%a, %d %b %Y %H:%M:%S %z",
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%Y%m%dT%H%M%SZ",
+    "%Y%m%dT%H%M%S",
+    "%Y%m%d%H%M%S",
+    "%Y%m%d%H%M",
+];
 
 /// Times in a column.
 #[derive(Debug, Default)]
@@ -76,20 +90,43 @@ pub(super) struct Times {
     pub is_local: bool,
     /// Values have no time of day.
     pub is_date: bool,
-    /// The other format that reads every value, if the order of day and month is not certain.
+    /// The other formats that read as many values, if the order of day and month is not certain.
     pub ambiguous: Option<String>,
     /// Number of values that are no time.
     pub wrong: usize,
+    /// Texts that stand for no time, and that no schema has by itself.
+    pub missing: BTreeSet<String>,
+}
+
+impl Times {
+    /// Returns `true` if the values have the day before the month for certain, `false` if they have
+    /// the month first, and `None` if they do not say.
+    pub(super) fn is_day_first(&self) -> Option<bool> {
+        let has = |starts: &[&str]| {
+            self.formats.iter().any(|format| starts.iter().any(|start| format.starts_with(start)))
+        };
+        match self.ambiguous {
+            None if has(&["%d/%m", "%d-%m", "%d.%m"]) => Some(true),
+            None if has(&["%m/%d", "%m-%d"]) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Settles the order of day and month, where it is not certain.
+    pub(super) fn settle(&mut self, is_day_first: bool, texts: &[Option<&str>]) {
+        let other = other_order(&self.formats).filter(|_| self.ambiguous.take().is_some());
+        if let Some((names, compiled)) = other.filter(|_| !is_day_first) {
+            *self = times(texts, &compiled, names);
+        }
+    }
 }
 
 /// Detects the times of a column, whose values are `None` where they are missing.
 pub(super) fn detect(column: &str, texts: &[Option<&str>]) -> Option<Times> {
-    let values: Vec<_> = texts.iter().filter_map(|text| *text).collect();
-    let first = values.first()?;
-    // Most columns are no times. A short look at their first value is enough: the shortest date has
-    // eight characters, and `1.2.3` is a version.
-    let digits = first.bytes().filter(u8::is_ascii_digit).count();
-    if digits == 0 || !(8..=40).contains(&first.len()) {
+    let values = texts.iter().filter_map(|text| *text).filter(|text| !is_placeholder(text));
+    let values: Vec<_> = values.collect();
+    // Most columns are no times. A short look at their first values is enough.
+    if !values.iter().take(FIRST_VALUES).any(|text| has_length_of_time(text)) {
         return None;
     }
     let is_number = |text: &&str| text.parse::<f64>().is_ok();
@@ -105,31 +142,50 @@ pub(super) fn detect(column: &str, texts: &[Option<&str>]) -> Option<Times> {
     declared(texts, &values)
 }
 
+/// Returns `true` for texts with a digit that are as long as dates are, from `1/5/26` up. One of less
+/// than eight characters has slashes: `1.2.30` is a version.
+fn has_length_of_time(text: &str) -> bool {
+    let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
+    let slashes = text.bytes().filter(|byte| *byte == b'/').count();
+    has_digit && ((8..=40).contains(&text.len()) || text.len() >= 6 && slashes == 2)
+}
+
 /// Detects times in declared formats.
 fn declared(texts: &[Option<&str>], values: &[&str]) -> Option<Times> {
     let formats = candidates();
-    let counts = formats.iter().map(|format| count(values, std::slice::from_ref(&format.1)));
-    let counts: Vec<_> = counts.collect();
+    let read = |(_, format): &(String, TimeFormat)| count(values, std::slice::from_ref(format));
+    let counts: Vec<_> = formats.iter().map(read).collect();
     let best = (0..formats.len()).max_by_key(|at| (counts[*at], std::cmp::Reverse(*at)))?;
-    let name = formats[best].0.as_str();
-    if is_nearly_all(counts[best], values.len()) {
-        let other = swapped(name).and_then(|other| {
-            let at = formats.iter().position(|(name, _)| *name == other)?;
-            (counts[at] >= counts[best]).then_some(other)
-        });
-        let chosen = &formats[best];
-        let times = times(texts, std::slice::from_ref(&chosen.1), vec![chosen.0.clone()]);
-        return Some(Times { ambiguous: other, ..times });
-    }
+    let (name, format) = &formats[best];
+    let is_read =
+        |text: &str, format: &TimeFormat| instant(text, std::slice::from_ref(format)).is_some();
+    let unread: Vec<_> = values.iter().filter(|text| !is_read(text, format)).collect();
     // Some writers leave out the seconds, or the time of midnight.
-    let date = &name[..name.find([' ', 'T', ':', ','])?];
-    let family = || formats.iter().filter(|(name, _)| name.starts_with(date));
-    let names: Vec<_> =
-        family().filter(|(_, format)| count(values, std::slice::from_ref(format)) > 0).collect();
-    let compiled: Vec<_> =
-        names.iter().filter_map(|(name, _)| TimeFormat::compile(name).ok()).collect();
-    let names = names.iter().map(|(name, _)| name.clone()).collect();
-    is_nearly_all(count(values, &compiled), values.len()).then(|| times(texts, &compiled, names))
+    let date = &name[..name.find([' ', 'T', ':', ',']).unwrap_or(name.len())];
+    let is_joined = |(other, format): &(String, TimeFormat)| {
+        other == name || other.starts_with(date) && unread.iter().any(|text| is_read(text, format))
+    };
+    let family = formats.iter().filter(|it| is_joined(it));
+    let names: Vec<_> = family.map(|(name, _)| name.clone()).collect();
+    let compiled = compile(&names);
+    let known = count(values, &compiled);
+    if !is_nearly_all(known, values.len()) {
+        return None;
+    }
+    let ambiguous = other_order(&names).filter(|(_, others)| count(values, others) >= known);
+    let ambiguous = ambiguous.map(|(names, _)| names.join(", "));
+    Some(Times { ambiguous, ..times(texts, &compiled, names) })
+}
+
+/// Returns the formats with the month before the day.
+fn other_order(formats: &[String]) -> Option<(Vec<String>, Vec<TimeFormat>)> {
+    let names = formats.iter().map(|name| swapped(name)).collect::<Option<Vec<_>>>()?;
+    let compiled = compile(&names);
+    Some((names, compiled))
+}
+
+fn compile(formats: &[String]) -> Vec<TimeFormat> {
+    formats.iter().filter_map(|format| TimeFormat::compile(format).ok()).collect()
 }
 
 /// Returns every format that is tried.
@@ -171,7 +227,13 @@ fn times(texts: &[Option<&str>], compiled: &[TimeFormat], formats: Vec<String>) 
     times.is_date = !times.formats.is_empty() && !times.formats.iter().any(|it| it.contains("%M"));
     for text in texts {
         let read = text.and_then(|text| instant(text, compiled));
-        times.wrong += usize::from(text.is_some() && read.is_none());
+        match text {
+            Some(text) if read.is_none() && is_placeholder(text) => {
+                times.missing.insert((*text).to_owned());
+            }
+            Some(_) if read.is_none() => times.wrong += 1,
+            _ => {}
+        }
         times.is_local |= read.is_some_and(|(_, is_local)| is_local);
         times.instants.push(read.map(|(instant, _)| instant));
     }
@@ -237,11 +299,47 @@ mod tests {
             ("31.12.25 23:59", "%d.%m.%y %H:%M"),
             ("12/31/2025 11:59:00 PM", "%m/%d/%Y %I:%M:%S %p"),
             ("31-Dec-2025", "%d-%b-%Y"),
+            ("1/31/26", "%m/%d/%y"),
+            ("1/31/26 9:05", "%m/%d/%y %H:%M"),
         ] {
             assert_eq!(formats("t", &[value]), Some(one(format, false)), "{value}");
         }
         assert_eq!(formats("t", &["12:30"]), None);
-        assert_eq!(formats("version", &["1.2.3"]), None);
+        for version in ["1.2.3", "1.2.30", "10.2.30"] {
+            assert_eq!(formats("version", &[version]), None);
+        }
+    }
+
+    #[test]
+    fn date_of_digits_needs_name() {
+        for (value, format) in [
+            ("20260131", "%Y%m%d"),
+            ("20260131235959", "%Y%m%d%H%M%S"),
+            ("202601312359", "%Y%m%d%H%M"),
+        ] {
+            assert_eq!(formats("Datum", &[value]), Some(one(format, false)), "{value}");
+            assert_eq!(formats("serial", &[value]), None);
+        }
+    }
+
+    #[test]
+    fn short_date_has_ambiguous_order() {
+        assert_eq!(formats("t", &["1/5/26", "2/5/26"]), Some(one("%d/%m/%y", true)));
+        let texts = [Some("1/5/26"), Some("1/5/26 10:00")];
+        let times = detect("t", &texts).unwrap();
+        assert_eq!(times.ambiguous.as_deref(), Some("%m/%d/%y %H:%M, %m/%d/%y"));
+    }
+
+    #[test]
+    fn missing_word_hides_no_time() {
+        let known = "2025-11-05T12:00:00Z";
+        for words in [["unknown", "--"], ["?", "n.a."], ["missing", "#N/A"]] {
+            let texts = [Some(words[0]), Some(words[1]), Some(known), None];
+            let times = detect("t", &texts).unwrap();
+            assert_eq!((times.wrong, times.instants.iter().flatten().count()), (0, 1));
+            assert_eq!(times.missing, words.map(str::to_owned).into());
+        }
+        assert!(detect("t", &[Some("unknown")]).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::is_nearly_all;
 use super::super::naming::{self, Unit};
-use super::super::plan::{Line, list, quoted, range, table};
+use super::super::plan::{Line, quoted, range, table};
 use super::super::profile::Numbers;
 use super::{MeasureField, Schema};
 use crate::schema::DecimalMark;
@@ -81,9 +81,7 @@ impl Schema {
         if numbers.decimal == DecimalMark::Point && self.has_decimal_comma() {
             entries.push(("decimal", quoted(".")));
         }
-        if !numbers.missing.is_subset(&self.missing) {
-            entries.push(("missing", list(&numbers.missing)));
-        }
+        entries.extend(self.own_missing(&numbers.missing));
         if let Some((example, count)) = &numbers.wrong {
             self.check(format!(
                 "{path}: {count} values are no number, such as {example:?}: each costs the field"
