@@ -73,15 +73,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         })?;
     let others = others(folder, &name)?;
     check_selected(&name, &inferred, &others, &shown, &file)?;
-    let trial = trial::run(&name, &inferred, &file, &others)?;
+    let trial = trial::run(&name, &mut inferred, &file, &others)?;
     add_checks(&mut inferred, &file, &trial);
 
     let path = folder.join(format!("datasets/{name}.toml"));
-    let (written, kept) = if existing(&path, &inferred.text)? {
+    let text = inferred.text();
+    let (written, kept) = if existing(&path, &text)? {
         (Vec::new(), vec![path.display().to_string()])
     } else {
         let fixtures = fixture::files(&name, &inferred, &file, &trial)?;
-        write(&path, &inferred.text, &beside(folder), &fixtures)?
+        write(&path, &text, &beside(folder), &fixtures)?
     };
     let commands = commands(arguments, &name, &file, inferred.rule.is_some());
     let report = Report {
@@ -113,7 +114,7 @@ fn check_selected(
     file: &SampledFile,
 ) -> Result<()> {
     let Some(known) = trial::known_dataset(others, shown, file)? else { return Ok(()) };
-    let all = others.clone().with(&format!("datasets/{name}.toml"), &inferred.text);
+    let all = others.clone().with(&format!("datasets/{name}.toml"), &inferred.text_with(&[]));
     // Datasets that require the same columns do not load together.
     let selected = trial::known_dataset(&all, shown, file).ok().flatten();
     if selected.as_deref() != Some(name) {

@@ -29,11 +29,35 @@ pub struct Hints {
     pub key: Vec<String>,
 }
 
+/// Entry of a dataset's file that is not its schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The example of a metric.
+    Metric,
+    /// The example of a window.
+    Window,
+    /// The example of a rule.
+    Rule,
+}
+
+impl Entry {
+    /// All entries, in the order of the file.
+    pub const ALL: [Self; 3] = [Self::Metric, Self::Window, Self::Rule];
+
+    /// Returns the key of the entry in the file.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Metric => "metrics",
+            Self::Window => "windows",
+            Self::Rule => "rules",
+        }
+    }
+}
+
 /// Schema of a sample.
 #[derive(Clone, Debug)]
 pub struct Inferred {
-    /// Text of `datasets/<name>.toml`.
-    pub text: String,
     /// Every assumption.
     pub assumptions: Vec<Assumption>,
     /// Doubts that a person has to settle.
@@ -46,6 +70,32 @@ pub struct Inferred {
     pub key_columns: Vec<String>,
     /// Column and name of a measure that may be absent.
     pub measure: Option<(String, String)>,
+    plan: plan::Plan,
+    entries: Vec<Entry>,
+}
+
+impl Inferred {
+    /// Returns the text of `datasets/<name>.toml`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.text_with(&self.entries)
+    }
+
+    /// Returns the text of the schema with these entries only.
+    #[must_use]
+    pub fn text_with(&self, entries: &[Entry]) -> String {
+        self.plan.text(entries)
+    }
+
+    /// Leaves out an entry, and states the reason in the checks.
+    pub fn leave_out(&mut self, entry: Entry, why: &str) {
+        self.entries.retain(|it| *it != entry);
+        self.assumptions.retain(|it| it.field != entry.key());
+        self.checks.push(format!("the example of {} is left out: {why}", entry.key()));
+        if entry == Entry::Rule {
+            self.rule = None;
+        }
+    }
 }
 
 /// Assumption about a column.
@@ -138,13 +188,14 @@ pub fn infer(name: &str, sample: &Sample, hints: &Hints) -> Result<Inferred, Unc
     key_columns.extend(roles.key_columns().map(path));
     let measure = measures.iter().find(|measure| !measure.is_elapsed);
     Ok(Inferred {
-        text: plan.text(),
         assumptions,
         checks,
         rule,
         time_column: path(roles.time),
         key_columns,
         measure: measure.map(|measure| (path(measure.column), measure.name.clone())),
+        plan,
+        entries: Entry::ALL.to_vec(),
     })
 }
 

@@ -24,7 +24,7 @@ pub(super) fn files(
 ) -> Result<Files> {
     let folder = format!("fixtures/datasets/{name}");
     let extension = if file.sniffed.format == Format::Csv { "csv" } else { "jsonl" };
-    let dataset = Dataset::compile(name, &inferred.text, &std::collections::BTreeMap::new())?;
+    let dataset = Dataset::compile(name, &inferred.text(), &std::collections::BTreeMap::new())?;
     let mut good: Vec<_> = trial.good.iter().take(MAX_GOOD_ROWS).collect();
     // Tests expect that each rule fires on some row.
     let alerting = trial.fires.as_ref().map(|event| &event["event_id"]);

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tributary_config::{Bundle, Configuration};
 use tributary_datasets::Dataset;
-use tributary_datasets::infer::Inferred;
+use tributary_datasets::infer::{Entry, Inferred};
 use tributary_datasets::ingest::{Feed, Step};
 use tributary_model::event::Event;
 use tributary_pipeline::transform::{Outcome, Transformer};
@@ -32,22 +32,28 @@ pub(super) struct Trial {
     pub silent: Option<Value>,
 }
 
-/// Compiles the configuration with the new schema and runs the sample through it.
+/// Compiles the configuration with the new schema, runs the sample through it, and leaves out the
+/// examples that do not compile.
 ///
 /// # Errors
 ///
 /// The schema does not compile, collides with another dataset, or gives no event.
 pub(super) fn run(
     name: &str,
-    inferred: &Inferred,
+    inferred: &mut Inferred,
     file: &SampledFile,
     others: &Bundle,
 ) -> Result<Trial> {
-    let bundle = others.clone().with(&format!("datasets/{name}.toml"), &inferred.text);
-    let configuration = Configuration::load(&bundle)
+    let path = format!("datasets/{name}.toml");
+    let load = |text: &str| -> Result<Configuration> {
+        let configuration = Configuration::load(&others.clone().with(&path, text))?;
+        configuration.metrics()?;
+        configuration.window_specs()?;
+        configuration.rules()?;
+        Ok(configuration)
+    };
+    let configuration = load(&inferred.text_with(&[]))
         .with_context(|| format!("dataset {name} does not fit the configuration"))?;
-    configuration.window_specs()?;
-    configuration.metrics()?;
     let transformer = configuration.transformer()?;
     let dataset = configuration.datasets.by_name(name).context("the schema has another name")?;
     let mut trial = events(dataset, &transformer, file)?;
@@ -55,7 +61,18 @@ pub(super) fn run(
         let why = trial.first_bad.unwrap_or_default();
         bail!("no row of the sample becomes an event: {why}");
     }
-    trial.find_examples(inferred, &configuration)?;
+    let mut fitting = Vec::new();
+    for entry in Entry::ALL {
+        fitting.push(entry);
+        let loaded = load(&inferred.text_with(&fitting)).and_then(|configuration| match entry {
+            Entry::Rule => trial.find_examples(inferred, &configuration),
+            Entry::Metric | Entry::Window => Ok(()),
+        });
+        if let Err(why) = loaded {
+            fitting.pop();
+            inferred.leave_out(entry, &format!("{why:#}"));
+        }
+    }
     Ok(trial)
 }
 

@@ -351,3 +351,23 @@ fn damaged_end_is_reported() {
     let printed = folder.printed(&["init", "cut.csv.gz"]);
     assert!(printed.contains("cut.csv.gz: only the first "), "{printed}");
 }
+
+#[test]
+fn example_with_taken_id_is_left_out() {
+    let folder = Folder::with("buoy.csv");
+    folder.printed(&["init", "buoy.csv"]);
+    let text = folder.read("config/datasets/buoy.toml");
+    let window = &text[text.find("[[windows]]").unwrap()..text.find("[[rules]]").unwrap()];
+    fs::remove_dir_all(folder.0.join("config")).unwrap();
+    fs::remove_dir_all(folder.0.join("fixtures")).unwrap();
+
+    let rides = Path::new(SAMPLES).join("rides.csv");
+    folder.printed(&["init", rides.to_str().unwrap()]);
+    let taken = window.replace("[\"entity\"]", "[\"entity\"]\ndataset = \"rides\"");
+    let measures = taken.find("measures = ").unwrap();
+    let taken = format!("{}measures = []\n", &taken[..measures]);
+    fs::write(folder.0.join("config/pipeline.toml"), taken).unwrap();
+    let printed = folder.printed(&["init", "buoy.csv"]);
+    assert!(printed.contains("the example of windows is left out: window buoy-6h"), "{printed}");
+    folder.check("buoy.csv", 48);
+}

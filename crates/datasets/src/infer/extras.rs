@@ -27,6 +27,9 @@ const HOUR: i64 = 3_600;
 /// Retention of windows, in hours.
 const MIN_RETENTION: i64 = 720;
 
+/// Maximum bytes of the id of a rule.
+const MAX_RULE_ID: usize = 100;
+
 /// Maximum values of an attribute that is a dimension of a metric.
 const MAX_DIMENSION: usize = 20;
 
@@ -160,13 +163,14 @@ fn add_rule(name: &str, roles: &Roles<'_>, schema: &mut Schema) -> Option<String
     let plain = plain.find_map(of_measure);
     let measure = plain.or_else(|| schema.measures.iter().find_map(of_measure));
     let (id, when, title, why) = if let Some((measure, level)) = measure {
-        let id = format!("{name}-high-{}", measure.replace('_', "-"));
+        let id = rule_id(format!("{name}-high-{}", measure.replace('_', "-")));
         let title = format!("{{entity}}: {measure} is {{measures.{measure}}}");
         let why = "above 99 in 100 values of the sample, below the highest";
         (id, format!("event.measures.{measure} > {level:?}"), title, why)
     } else {
         let (attribute, value) = rarest(schema)?;
         let id = format!("{name}-{}-{}", attribute.replace('_', "-"), naming::snake(&value));
+        let id = rule_id(id);
         let title = format!("{{entity}}: {attribute} is {{attributes.{attribute}}}");
         let when = format!("event.attributes.{attribute} == {}", serde_json::Value::from(value));
         (id, when, title, "the rarest value of the sample")
@@ -183,6 +187,13 @@ fn add_rule(name: &str, roles: &Roles<'_>, schema: &mut Schema) -> Option<String
     ];
     schema.assume("", "rules", format!("{id}: {when}"));
     Some(id)
+}
+
+/// Returns an id that is short enough for a rule. All its characters are ASCII.
+fn rule_id(mut id: String) -> String {
+    id.truncate(MAX_RULE_ID);
+    id.truncate(id.trim_end_matches(['-', '_']).len());
+    id
 }
 
 /// Returns the value of a closed list that the fewest rows have.

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::Entry;
+
 /// Schema and the entries of its file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     /// Lines at the start of the file, without `#`.
     pub head: Vec<String>,
@@ -70,8 +72,10 @@ pub(super) fn range([low, high]: [f64; 2]) -> String {
 }
 
 impl Plan {
-    /// Returns the text of the file.
-    pub(super) fn text(&self) -> String {
+    /// Returns the text of the file with some of the entries beside the schema.
+    pub(super) fn text(&self, entries: &[Entry]) -> String {
+        let none = Vec::new();
+        let of_entry = |entry, lines| if entries.contains(&entry) { lines } else { &none };
         let mut text = String::new();
         for line in &self.head {
             text.push_str(format!("# {line}").trim_end());
@@ -89,9 +93,9 @@ impl Plan {
             ("[measures]", &self.measures),
             ("[attributes]", &self.attributes),
             ("[tags]", &self.tags),
-            ("[[metrics]]", &self.metric),
-            ("[[windows]]", &self.window),
-            ("[[rules]]", &self.rule),
+            ("[[metrics]]", of_entry(Entry::Metric, &self.metric)),
+            ("[[windows]]", of_entry(Entry::Window, &self.window)),
+            ("[[rules]]", of_entry(Entry::Rule, &self.rule)),
         ] {
             if !lines.is_empty() {
                 let _ = writeln!(text, "\n{name}");

@@ -16,8 +16,8 @@ fn rows(count: usize, row: impl Fn(usize) -> String) -> Sample {
 
 fn inferred(sample: &Sample) -> Inferred {
     let inferred = infer("sample", sample, &Hints::default()).unwrap();
-    let compiled = Dataset::compile("sample", &inferred.text, &LookupFiles::new());
-    assert!(compiled.is_ok(), "{:?}\n{}", compiled.err(), inferred.text);
+    let compiled = Dataset::compile("sample", &inferred.text(), &LookupFiles::new());
+    assert!(compiled.is_ok(), "{:?}\n{}", compiled.err(), inferred.text());
     inferred
 }
 
@@ -27,7 +27,7 @@ fn unclear(sample: &Sample) -> Unclear {
 
 #[track_caller]
 fn assert_line(inferred: &Inferred, line: &str) {
-    assert!(inferred.text.lines().any(|it| it.starts_with(line)), "{line}\n{}", inferred.text);
+    assert!(inferred.text().lines().any(|it| it.starts_with(line)), "{line}\n{}", inferred.text());
 }
 
 #[track_caller]
@@ -290,7 +290,7 @@ fn first_time_may_be_missing() {
 
     assert_line(&inferred, "from = \"time\"");
     assert_line(&inferred, "ended = { from = \"ended\", as = \"time\" }");
-    assert!(inferred.text.contains("\"n.a.\", \"unknown\"]"), "{}", inferred.text);
+    assert!(inferred.text().contains("\"n.a.\", \"unknown\"]"), "{}", inferred.text());
 }
 
 #[test]
@@ -320,4 +320,25 @@ fn columns_share_order_of_date() {
     assert_line(&inferred, "formats = [\"%m/%d/%y %H:%M\"]");
     assert_line(&inferred, "end_min = { from = \"end\", as = \"elapsed\" }");
     assert!(!inferred.checks.iter().any(|it| it.contains("above 12")));
+}
+
+#[test]
+fn left_out_entry_is_checked() {
+    let mut inferred = inferred(&rows(40, reading));
+    assert!(inferred.text().contains("[[rules]]"));
+    inferred.leave_out(Entry::Rule, "its id is taken");
+
+    assert_eq!(inferred.text(), inferred.text_with(&[Entry::Metric, Entry::Window]));
+    assert!(!inferred.text().contains("[[rules]]") && inferred.text().contains("[[windows]]"));
+    assert_eq!(inferred.rule, None);
+    assert_check(&inferred, "the example of rules is left out: its id is taken");
+}
+
+#[test]
+fn long_names_make_short_rule_id() {
+    let column = "a_very_long_name_of_a_column_that_holds_some_level_of_water";
+    let row = |at| reading(at).replace("temp_f", column);
+    let name = "x".repeat(64);
+    let inferred = infer(&name, &rows(40, row), &Hints::default()).unwrap();
+    assert!((80..=100).contains(&inferred.rule.unwrap().len()));
 }
