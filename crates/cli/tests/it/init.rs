@@ -371,3 +371,14 @@ fn example_with_taken_id_is_left_out() {
     assert!(printed.contains("the example of windows is left out: window buoy-6h"), "{printed}");
     folder.check("buoy.csv", 48);
 }
+
+#[test]
+fn index_without_name_is_left_out() {
+    let folder = Folder::new("index");
+    let row = |at| format!("{at},a,2025-11-05 12:{at},{at}.5\n");
+    let text = format!(",sensor,time,level_m\n{}", (10..40).map(row).collect::<String>());
+    fs::write(folder.0.join("frame.csv"), text).unwrap();
+    let printed = folder.printed(&["init", "frame.csv"]);
+    assert!(printed.contains("column 1 has no name"), "{printed}");
+    folder.check("frame.csv", 30);
+}

@@ -113,6 +113,9 @@ impl Schema {
         for path in sample.arrays.iter().filter(is_located) {
             self.check(format!("{path} holds arrays, which no schema reads: left out"));
         }
+        for column in &sample.unnamed {
+            self.check(format!("{column} has no name, or a very long one: left out"));
+        }
         for path in &sample.too_deep {
             self.check(format!("{path} holds objects below the third level: left out"));
         }

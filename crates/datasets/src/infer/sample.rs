@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 /// Maximum levels of nested objects that become dotted columns.
 const MAX_LEVELS: usize = 3;
 
+/// Maximum bytes of the name of a column.
+const MAX_NAME: usize = 300;
+
 /// Dialect of a sample, as far as a schema declares it.
 #[derive(Clone, Debug, Default)]
 pub struct SampleFile {
@@ -32,6 +35,8 @@ pub struct Sample {
     pub(super) arrays: BTreeSet<String>,
     /// Columns that hold objects below the last level.
     pub(super) too_deep: BTreeSet<String>,
+    /// Columns whose name no schema can hold, such as `column 1`.
+    pub(super) unnamed: BTreeSet<String>,
     index: HashMap<String, usize>,
     seen: HashSet<String>,
 }
@@ -67,13 +72,25 @@ impl Cell {
     }
 }
 
+/// Returns `true` for a name of a column that a schema can hold.
+fn is_name(name: &str) -> bool {
+    !name.trim().is_empty() && name.len() <= MAX_NAME
+}
+
 impl Sample {
     /// Creates an empty sample of a file.
     #[must_use]
     pub fn new(file: SampleFile) -> Self {
         let mut sample = Self::default();
-        for column in &file.columns {
-            sample.column(column);
+        // Readers of CSV number the columns without a name.
+        let is_number = |(at, column): (usize, &String)| *column == format!("column_{}", at + 1);
+        let has_names = !file.columns.iter().enumerate().all(is_number);
+        for (at, column) in file.columns.iter().enumerate() {
+            if is_name(column) && !(has_names && is_number((at, column))) {
+                sample.column(column);
+            } else {
+                sample.unnamed.insert(format!("column {}", at + 1));
+            }
         }
         Self { file, ..sample }
     }
@@ -95,6 +112,15 @@ impl Sample {
 
     fn add_fields(&mut self, prefix: &str, fields: Map<String, Value>, level: usize) {
         for (name, value) in fields {
+            let is_csv = !self.file.columns.is_empty();
+            if is_csv && !self.index.contains_key(&name) {
+                continue;
+            }
+            if !is_name(&name) {
+                let object = if prefix.is_empty() { "the rows" } else { prefix };
+                self.unnamed.insert(format!("a key of {object}"));
+                continue;
+            }
             let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
             let cell = match value {
                 Value::Null => Cell::Null,

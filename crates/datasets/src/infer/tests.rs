@@ -342,3 +342,19 @@ fn long_names_make_short_rule_id() {
     let inferred = infer(&name, &rows(40, row), &Hints::default()).unwrap();
     assert!((80..=100).contains(&inferred.rule.unwrap().len()));
 }
+
+#[test]
+fn column_without_name_is_left_out() {
+    let row = |at| reading(at).replace("\"time\"", "\"\":7,\"at\":{\" \":1},\"time\"");
+    let of_json = inferred(&rows(40, row));
+    assert_line(&of_json, "entity = \"{sensor}\"");
+    assert_check(&of_json, "a key of the rows has no name");
+    assert_check(&of_json, "a key of at has no name");
+
+    let columns = ["column_1", "sensor", "time", "temp_f"].map(str::to_owned).to_vec();
+    let mut sample = Sample::new(SampleFile { columns, ..SampleFile::default() });
+    (0..40).for_each(|at| sample.add(&reading(at).replace('{', "{\"column_1\":\"7\",")));
+    let of_csv = inferred(&sample);
+    assert_line(&of_csv, "header = [\"temp_f\"]");
+    assert_check(&of_csv, "column 1 has no name");
+}
