@@ -1,5 +1,6 @@
 //! `tributary init`: a schema from a sample.
 
+mod commands;
 mod fixture;
 mod report;
 mod sample;
@@ -63,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(name) => name.clone(),
         None => name_of(first)?,
     };
-    let shown = first.display().to_string();
+    let shown = sample::name_of(first);
     let file = sample::read(&arguments.files)?;
     let hints = Hints { time: arguments.time.clone(), key: arguments.key.clone() };
     let mut inferred =
@@ -84,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let fixtures = fixture::files(&name, &inferred, &file, &trial)?;
         write(&path, &text, &beside(folder), &fixtures)?
     };
-    let commands = commands(arguments, &name, &file, inferred.rule.is_some());
+    let commands = commands::next(arguments, &name, &file, inferred.rule.is_some());
     let report = Report {
         dataset: &name,
         file: &path.display().to_string(),
@@ -215,26 +216,4 @@ fn write(
         written.push(shown);
     }
     Ok((written, kept))
-}
-
-/// Returns the commands to run next.
-fn commands(arguments: &Arguments, name: &str, file: &SampledFile, has_rule: bool) -> Vec<String> {
-    let folder = arguments.config.display();
-    let files: Vec<_> = arguments.files.iter().map(|file| file.display().to_string()).collect();
-    let files = files.join(" ");
-    // A header in an encoding that only the dataset declares does not select the dataset.
-    let dataset = match file.declared_encoding() {
-        Some(_) => format!(" --dataset {name}"),
-        None => String::new(),
-    };
-    let mut commands = vec![format!("tributary run {files}{dataset} --config {folder}")];
-    if has_rule {
-        let examples = beside(&arguments.config).join("fixtures/rules/shipped");
-        let examples = examples.display();
-        for verb in ["check", "test"] {
-            commands
-                .push(format!("tributary rules {verb} --config {folder} --examples {examples}"));
-        }
-    }
-    commands
 }

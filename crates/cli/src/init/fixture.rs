@@ -15,6 +15,19 @@ const MAX_GOOD_ROWS: usize = 20;
 /// Files by path beside the configuration, with their contents.
 pub(super) type Files = Vec<(String, String)>;
 
+fn folder(name: &str) -> String {
+    format!("fixtures/datasets/{name}")
+}
+
+fn extension(file: &SampledFile) -> &'static str {
+    if file.sniffed.format == Format::Csv { "csv" } else { "jsonl" }
+}
+
+/// Returns the path of the good rows of dataset `name`.
+pub(super) fn good_rows(name: &str, file: &SampledFile) -> String {
+    format!("{}/valid.{}", folder(name), extension(file))
+}
+
 /// Returns the fixtures of dataset `name`.
 pub(super) fn files(
     name: &str,
@@ -22,8 +35,8 @@ pub(super) fn files(
     file: &SampledFile,
     trial: &Trial,
 ) -> Result<Files> {
-    let folder = format!("fixtures/datasets/{name}");
-    let extension = if file.sniffed.format == Format::Csv { "csv" } else { "jsonl" };
+    let folder = folder(name);
+    let extension = extension(file);
     let dataset = Dataset::compile(name, &inferred.text(), &std::collections::BTreeMap::new())?;
     let mut good: Vec<_> = trial.good.iter().take(MAX_GOOD_ROWS).collect();
     // Tests expect that each rule fires on some row.
@@ -36,7 +49,7 @@ pub(super) fn files(
     let bad_name = format!("bad-rows.{extension}");
     let faults_name = format!("faults.{extension}");
     let mut files = vec![
-        (format!("{folder}/valid.{extension}"), rows(file, good.iter().map(|(row, _)| *row))),
+        (good_rows(name, file), rows(file, good.iter().map(|(row, _)| *row))),
         (format!("{folder}/valid.expected.json"), lines(&events)),
         (format!("{folder}/{bad_name}"), bad),
         (format!("{folder}/bad-rows.expected.json"), pretty(&json!({ bad_name: bad_expected }))?),

@@ -1,7 +1,7 @@
 //! Reads the sample of a dataset.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tributary_datasets::infer::{Sample, SampleFile};
@@ -45,11 +45,16 @@ fn declared_encoding(sniffed: &Sniffed) -> Option<&'static str> {
     (sniffed.encoding != Encoding::UTF_8 && !name.starts_with("UTF-16")).then_some(name)
 }
 
+/// Returns the name of a file in messages.
+pub(super) fn name_of(file: &Path) -> String {
+    if is_stdout(file) { "stdin".to_owned() } else { file.display().to_string() }
+}
+
 /// Reads the first rows of the files, which are of one dialect.
 pub(super) fn read(files: &[PathBuf]) -> Result<SampledFile> {
     let mut all: Option<SampledFile> = None;
     for file in files {
-        let name = if is_stdout(file) { "stdin".to_owned() } else { file.display().to_string() };
+        let name = name_of(file);
         let cannot = || format!("{name} cannot be read");
         let mut bytes = Vec::new();
         let input = rows::open(file).with_context(cannot)?;

@@ -382,3 +382,28 @@ fn index_without_name_is_left_out() {
     assert!(printed.contains("column 1 has no name"), "{printed}");
     folder.check("frame.csv", 30);
 }
+
+#[test]
+fn printed_commands_run_in_shell() {
+    let folder = Folder::new("it's mine");
+    let sample = fs::read(Path::new(SAMPLES).join("rides.csv")).unwrap();
+    fs::write(folder.0.join("my rides (1).csv"), &sample).unwrap();
+    let tributary = env!("CARGO_BIN_EXE_tributary");
+    let shell = |line: &str| {
+        let line = format!("tributary() {{ '{tributary}' \"$@\"; }}; {line}");
+        let output =
+            Command::new("sh").args(["-c", &line]).current_dir(&folder.0).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{line}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (line, rows) in [
+        ("tributary init 'my rides (1).csv' --config 'a b' --format json", 36),
+        ("tributary init - --name piped --format json < 'my rides (1).csv'", 20),
+    ] {
+        let report: Value = serde_json::from_str(&shell(line)).unwrap();
+        for command in report["commands"].as_array().unwrap() {
+            let printed = shell(command.as_str().unwrap());
+            assert!(!printed.contains("rows") || printed.contains(&rows.to_string()), "{printed}");
+        }
+    }
+}
