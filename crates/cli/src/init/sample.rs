@@ -121,6 +121,10 @@ fn new(name: &str, sniffed: Sniffed) -> SampledFile {
 /// Adds the first rows of a file.
 fn add(all: &mut SampledFile, name: &str, bytes: &[u8], sniffed: &Sniffed) -> Result<()> {
     let is_whole = bytes.len() as u64 <= MAX_BYTES;
+    if sniffed.preamble_lines > 0 {
+        let (lines, columns) = (sniffed.preamble_lines, sniffed.columns.join(", "));
+        all.checks.push(format!("{name}: {lines} lines are skipped before the header: {columns}"));
+    }
     let encoding = declared_encoding(sniffed).map(|_| sniffed.encoding);
     let dialect = Dialect { encoding, ..Dialect::default() };
     let mut reader = ObjectReader::new(Limits::default()).of_dialect(dialect).of_name(name);

@@ -171,8 +171,10 @@ fn parking_array_runs() {
 #[test]
 fn preamble_and_units_in_header_run() {
     let folder = Folder::with("buoy.csv");
-    folder.printed(&["init", "buoy.csv"]);
+    let printed = folder.printed(&["init", "buoy.csv"]);
 
+    let skipped = "buoy.csv: 2 lines are skipped before the header: Buoy ID, Time (UTC), ";
+    assert!(printed.contains(skipped), "{printed}");
     assert_has(
         &folder.read("config/datasets/buoy.toml"),
         &[
@@ -406,4 +408,17 @@ fn printed_commands_run_in_shell() {
             assert!(!printed.contains("rows") || printed.contains(&rows.to_string()), "{printed}");
         }
     }
+}
+
+#[test]
+fn comments_before_header_are_reported() {
+    let folder = Folder::new("comments");
+    let row = |at| format!("a,2025-11-05 12:{at},{at}.5\n");
+    let rows = (10..40).map(row).collect::<String>();
+    fs::write(folder.0.join("c.csv"), format!("# station a\n# v 2\nsensor,time,level_m\n{rows}"))
+        .unwrap();
+    let printed = folder.printed(&["init", "c.csv"]);
+    let skipped = "c.csv: 2 lines are skipped before the header: sensor, time, level_m";
+    assert!(printed.contains(skipped), "{printed}");
+    folder.check("c.csv", 30);
 }
