@@ -181,10 +181,17 @@ fn kind(column: &Column, texts: &[Option<&str>], decimal: DecimalMark) -> Kind {
         return Kind::TimeOfDay;
     }
     let other = match decimal {
-        DecimalMark::Point => None,
+        // Three digits behind each comma are thousands.
+        DecimalMark::Point if !values.iter().any(|text| has_decimal_comma(text)) => None,
+        DecimalMark::Point => numbers(texts, &values, DecimalMark::Comma),
         DecimalMark::Comma => numbers(texts, &values, DecimalMark::Point),
     };
     numbers(texts, &values, decimal).or(other).map_or(Kind::Text, Kind::Number)
+}
+
+/// Returns `true` for a text with one comma and not three digits behind it.
+fn has_decimal_comma(text: &str) -> bool {
+    text.split_once(',').is_some_and(|(_, rest)| rest.len() != 3 && !rest.contains(','))
 }
 
 /// Reads numbers, unless they are codes with zeros in front.
@@ -269,7 +276,9 @@ mod tests {
         assert_eq!((found.decimal, found.is_integer), (DecimalMark::Comma, false));
         let point = numbers_of(&["12.5", "7"], DecimalMark::Comma).unwrap();
         assert_eq!(point.decimal, DecimalMark::Point);
-        assert!(numbers_of(&["12,5", "7"], DecimalMark::Point).is_none());
+        let comma = numbers_of(&["12,5", "7", "1,125"], DecimalMark::Point).unwrap();
+        assert_eq!(comma.decimal, DecimalMark::Comma);
+        assert!(numbers_of(&["1,125", "2,500"], DecimalMark::Point).is_none());
     }
 
     #[test]

@@ -50,6 +50,24 @@ const OTHER_TIME_WORDS: [&str; 13] = [
 const LAT: [&str; 2] = ["lat", "latitude"];
 const LON: [&str; 4] = ["lon", "lng", "long", "longitude"];
 
+/// Words of a column that holds both.
+const PLACES: [&str; 14] = [
+    "location",
+    "loc",
+    "position",
+    "pos",
+    "point",
+    "place",
+    "coordinate",
+    "coordinates",
+    "coords",
+    "geo",
+    "geom",
+    "gps",
+    "lat",
+    "latlon",
+];
+
 /// Columns of a sample and their roles.
 #[derive(Debug)]
 pub(super) struct Roles<'s> {
@@ -83,7 +101,7 @@ impl<'s> Roles<'s> {
             return Err(Unclear::OneColumn(only.path().to_owned()));
         }
         let (time, why_time) = event_time(&profiles, hints)?;
-        let location = location(&profiles);
+        let location = location(&profiles, decimal);
         let taken = match location {
             None => Vec::new(),
             Some(Place::One(at)) => {
@@ -232,7 +250,7 @@ fn earlier(one: &Profile<'_>, other: &Profile<'_>) -> std::cmp::Ordering {
     after.cmp(&before)
 }
 
-fn location(profiles: &[Profile<'_>]) -> Option<Place> {
+fn location(profiles: &[Profile<'_>], decimal: DecimalMark) -> Option<Place> {
     let is_nested = |at: &usize| matches!(profiles[*at].kind, Kind::Nested | Kind::Text);
     let one = (0..profiles.len()).filter(is_nested).find(|at| holds_points(&profiles[*at]));
     if let Some(at) = one {
@@ -243,7 +261,7 @@ fn location(profiles: &[Profile<'_>]) -> Option<Place> {
         let Some(rest) = without(profile.path(), &LAT) else { continue };
         let is_lon = |at: &usize| without(profiles[*at].path(), &LON).as_ref() == Some(&rest);
         let Some(lon) = (0..profiles.len()).find(is_lon) else { continue };
-        if is_within(profile, 90.0) && is_within(&profiles[lon], 180.0) {
+        if is_within(profile, decimal, 90.0) && is_within(&profiles[lon], decimal, 180.0) {
             let is_start = rest.is_empty() || rest.iter().any(|word| word == "start");
             pairs.push((!is_start, lat, lon));
         }
@@ -260,16 +278,20 @@ fn without(path: &str, words: &[&str]) -> Option<Vec<String>> {
     Some(tokens)
 }
 
-/// Returns `true` if nearly all values are numbers with a decimal point from `-max` to `max`.
-fn is_within(profile: &Profile<'_>, max: f64) -> bool {
-    let is_point = |text: &str| text.parse::<f64>().is_ok_and(|degrees| degrees.abs() <= max);
-    let points = profile.counts.iter().filter(|(text, _)| is_point(text)).map(|(_, count)| count);
-    let points: usize = points.sum();
-    profile.numbers().is_some() && points > 0 && is_nearly_all(points, profile.filled)
+/// Returns `true` if nearly all values are numbers from `-max` to `max`, with the decimal mark of
+/// the file: a location has no other.
+fn is_within(profile: &Profile<'_>, decimal: DecimalMark, max: f64) -> bool {
+    let Some(numbers) = profile.numbers().filter(|it| it.decimal == decimal) else { return false };
+    let is_point = |degrees: &&f64| degrees.abs() <= max;
+    let points = numbers.values.iter().flatten().filter(is_point).count();
+    points > 0 && is_nearly_all(points, profile.filled)
 }
 
-/// Returns `true` if nearly every value of a column holds coordinates.
+/// Returns `true` if nearly every value of a column holds coordinates. A text of two whole numbers
+/// does only where the name says so: `12,5` is a number too.
 fn holds_points(profile: &Profile<'_>) -> bool {
+    let tokens = naming::tokens(profile.path());
+    let is_place = tokens.iter().any(|token| PLACES.contains(&token.as_str()));
     let missing = Missing::new(MISSING);
     let mut points = 0;
     let mut values = 0;
@@ -282,7 +304,9 @@ fn holds_points(profile: &Profile<'_>) -> bool {
             _ => continue,
         };
         values += 1;
-        points += usize::from(place(&value, &missing).is_ok_and(|place| place.point.is_some()));
+        let is_clear = is_place || !matches!(&value, Value::Text(text) if !text.contains('.'));
+        let place = place(&value, &missing);
+        points += usize::from(is_clear && place.is_ok_and(|place| place.point.is_some()));
     }
     points > 0 && is_nearly_all(points, values)
 }

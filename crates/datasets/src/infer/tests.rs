@@ -358,3 +358,23 @@ fn column_without_name_is_left_out() {
     assert_line(&of_csv, "header = [\"temp_f\"]");
     assert_check(&of_csv, "column 1 has no name");
 }
+
+#[test]
+fn coordinates_with_decimal_comma_are_location() {
+    let row = |at: usize| {
+        reading(at).replace('}', &format!(r#","lat":"52,{at}","lon":"-4,9{at}","price":"12,5"}}"#))
+    };
+    let of = |has_decimal_comma| {
+        let mut sample = Sample::new(SampleFile { has_decimal_comma, ..SampleFile::default() });
+        (0..40).for_each(|at| sample.add(&row(at)));
+        inferred(&sample)
+    };
+    let of_comma = of(true);
+    assert_line(&of_comma, "lat = \"lat\"");
+    assert_line(&of_comma, "price = { from = \"price\" }");
+
+    // A location has the decimal mark of the file only.
+    let of_point = of(false);
+    assert_line(&of_point, "lat_deg = { from = \"lat\", range = [-90, 90], decimal = \",\" }");
+    assert_line(&of_point, "price = { from = \"price\", decimal = \",\" }");
+}

@@ -78,8 +78,14 @@ impl Schema {
         }
         entries.extend(meaning.unit.as_ref().and_then(|unit| Some(("unit", quoted(unit.from?)))));
         entries.extend(limits.map(|limits| ("range", range(limits))));
-        if numbers.decimal == DecimalMark::Point && self.has_decimal_comma() {
-            entries.push(("decimal", quoted(".")));
+        match numbers.decimal {
+            DecimalMark::Point if self.has_decimal_comma() => {
+                entries.push(("decimal", quoted(".")));
+            }
+            DecimalMark::Comma if !self.has_decimal_comma() => {
+                entries.push(("decimal", quoted(",")));
+            }
+            DecimalMark::Point | DecimalMark::Comma => {}
         }
         entries.extend(self.own_missing(&numbers.missing));
         if let Some((example, count)) = &numbers.wrong {
