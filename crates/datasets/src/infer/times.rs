@@ -38,7 +38,7 @@ const UNIX_NAMES: [&str; 20] = [
 
 /// Dates of the declared formats that are tried. Two that differ in the order of day and month only
 /// stand next to each other, the day first.
-const DATES: [&str; 15] = [
+const DATES: [&str; 19] = [
     "%Y-%m-%d",
     "%d.%m.%Y",
     "%d/%m/%Y",
@@ -53,6 +53,10 @@ const DATES: [&str; 15] = [
     "%d %b %Y",
     "%d-%b-%Y",
     "%b %d, %Y",
+    "%d-%b-%y",
+    "%d %b %y",
+    "%d %B %Y",
+    "%B %d, %Y",
     "%Y%m%d",
 ];
 
@@ -68,6 +72,9 @@ const CLOCKS: [&str; 9] = [
     ", %H:%M",
     "T%H:%M:%S",
 ];
+
+/// Format of dates with an hour, whose digits could be a Unix time of 2030 to 2036 too.
+const DATE_WITH_HOUR: &str = "%Y%m%d%H";
 
 /// Formats that are no date with a time of day behind it.
 const OTHERS: [&str; 6] = [
@@ -114,8 +121,11 @@ impl Times {
 
     /// Settles the order of day and month, where it is not certain.
     pub(super) fn settle(&mut self, is_day_first: bool, texts: &[Option<&str>]) {
-        let other = other_order(&self.formats).filter(|_| self.ambiguous.take().is_some());
-        if let Some((names, compiled)) = other.filter(|_| !is_day_first) {
+        let has_order = self.formats.iter().all(|it| it.starts_with("%d") == is_day_first);
+        if self.ambiguous.take().is_none() || has_order {
+            return;
+        }
+        if let Some((names, compiled)) = other_order(&self.formats) {
             *self = times(texts, &compiled, names);
         }
     }
@@ -135,6 +145,11 @@ pub(super) fn detect(column: &str, texts: &[Option<&str>]) -> Option<Times> {
         && !tokens.iter().any(|token| UNIX_NAMES.contains(&token.as_str()))
     {
         return None;
+    }
+    let with_hour = [DATE_WITH_HOUR.to_owned()];
+    let compiled = compile(&with_hour);
+    if values.iter().all(|text| text.len() == 10 && instant(text, &compiled).is_some()) {
+        return Some(times(texts, &compiled, with_hour.to_vec()));
     }
     if is_nearly_all(count(&values, &[]), values.len()) {
         return Some(times(texts, &[], Vec::new()));
@@ -172,12 +187,19 @@ fn declared(texts: &[Option<&str>], values: &[&str]) -> Option<Times> {
     if !is_nearly_all(known, values.len()) {
         return None;
     }
-    let ambiguous = other_order(&names).filter(|(_, others)| count(values, others) >= known);
-    let ambiguous = ambiguous.map(|(names, _)| names.join(", "));
-    Some(Times { ambiguous, ..times(texts, &compiled, names) })
+    match other_order(&names).filter(|(_, others)| count(values, others) >= known) {
+        // Writers of AM and PM have the month first.
+        Some((others, compiled)) if others.iter().all(|name| name.contains("%p")) => {
+            Some(Times { ambiguous: Some(names.join(", ")), ..times(texts, &compiled, others) })
+        }
+        other => {
+            let ambiguous = other.map(|(names, _)| names.join(", "));
+            Some(Times { ambiguous, ..times(texts, &compiled, names) })
+        }
+    }
 }
 
-/// Returns the formats with the month before the day.
+/// Returns the formats with day and month in the other order.
 fn other_order(formats: &[String]) -> Option<(Vec<String>, Vec<TimeFormat>)> {
     let names = formats.iter().map(|name| swapped(name)).collect::<Option<Vec<_>>>()?;
     let compiled = compile(&names);
@@ -196,11 +218,14 @@ fn candidates() -> Vec<(String, TimeFormat)> {
     names.filter_map(|name| TimeFormat::compile(&name).ok().map(|format| (name, format))).collect()
 }
 
-/// Returns the format with the month before the day.
+/// Returns the format with day and month in the other order.
 fn swapped(format: &str) -> Option<String> {
-    let separator = format.strip_prefix("%d")?.chars().next()?;
-    let rest = format.strip_prefix(&format!("%d{separator}%m"))?;
-    Some(format!("%m{separator}%d{rest}"))
+    // Dates with dots have the day first everywhere.
+    ["/", "-"].into_iter().find_map(|separator| {
+        let [day, month] = [format!("%d{separator}%m"), format!("%m{separator}%d")];
+        let swap = |one: &str, other: &str| Some(format!("{other}{}", format.strip_prefix(one)?));
+        swap(&day, &month).or_else(|| swap(&month, &day))
+    })
 }
 
 /// Counts the values that are times. A format that reads none of the first values is not tried on
@@ -224,7 +249,8 @@ fn instant(text: &str, formats: &[TimeFormat]) -> Option<(Timestamp, bool)> {
 
 fn times(texts: &[Option<&str>], compiled: &[TimeFormat], formats: Vec<String>) -> Times {
     let mut times = Times { formats, ..Times::default() };
-    times.is_date = !times.formats.is_empty() && !times.formats.iter().any(|it| it.contains("%M"));
+    times.is_date = !times.formats.is_empty()
+        && !times.formats.iter().any(|it| it.contains("%M") || it.contains("%H"));
     for text in texts {
         let read = text.and_then(|text| instant(text, compiled));
         match text {
@@ -299,6 +325,8 @@ mod tests {
             ("31.12.25 23:59", "%d.%m.%y %H:%M"),
             ("12/31/2025 11:59:00 PM", "%m/%d/%Y %I:%M:%S %p"),
             ("31-Dec-2025", "%d-%b-%Y"),
+            ("31-Dec-25", "%d-%b-%y"),
+            ("31 December 2025", "%d %B %Y"),
             ("1/31/26", "%m/%d/%y"),
             ("1/31/26 9:05", "%m/%d/%y %H:%M"),
         ] {
@@ -316,10 +344,26 @@ mod tests {
             ("20260131", "%Y%m%d"),
             ("20260131235959", "%Y%m%d%H%M%S"),
             ("202601312359", "%Y%m%d%H%M"),
+            ("2026013123", "%Y%m%d%H"),
         ] {
             assert_eq!(formats("Datum", &[value]), Some(one(format, false)), "{value}");
             assert_eq!(formats("serial", &[value]), None);
         }
+        assert_eq!(formats("time", &["2026013123", "2026013124"]), Some((Vec::new(), false)));
+    }
+
+    #[test]
+    fn hour_of_digits_is_read() {
+        let times = detect("time", &[Some("2026013123")]).unwrap();
+        let instant = "2026-01-31T23:00:00Z".parse::<Timestamp>().unwrap();
+        assert_eq!((times.instants, times.is_date), (vec![Some(instant)], false));
+    }
+
+    #[test]
+    fn twelve_hour_clock_has_month_first() {
+        let found = formats("t", &["01/05/2026 03:00 PM"]);
+        assert_eq!(found, Some(one("%m/%d/%Y %I:%M %p", true)));
+        assert_eq!(formats("t", &["05.01.2026"]), Some(one("%d.%m.%Y", false)));
     }
 
     #[test]
