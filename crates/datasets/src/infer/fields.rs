@@ -18,8 +18,8 @@ use crate::value::MISSING;
 const MAX_HEADER: usize = 12;
 
 /// Words of codes, which are texts although they have digits only.
-const CODE_WORDS: [&str; 8] =
-    ["code", "zip", "zipcode", "postcode", "plz", "year", "fips", "phone"];
+const CODE_WORDS: [&str; 9] =
+    ["status", "code", "zip", "zipcode", "postcode", "plz", "year", "fips", "phone"];
 
 /// Schema that grows field by field.
 #[derive(Debug, Default)]
@@ -116,6 +116,9 @@ impl Schema {
         for column in &sample.unnamed {
             self.check(format!("{column} has no name, or a very long one: left out"));
         }
+        for path in &sample.dotted {
+            self.check(format!("{path} has a dot in the name of a nested key: left out"));
+        }
         for path in &sample.too_deep {
             self.check(format!("{path} holds objects below the third level: left out"));
         }
@@ -148,7 +151,7 @@ impl Schema {
         let why = "the usual ones, and those of the sample";
         self.plan.missing = Some(Line::new("missing", missing_list(&tokens), why));
         let texts: Vec<_> = tokens.iter().map(String::as_str).collect();
-        self.assume("", "missing", format!("{} stand for no value", texts.join(", ")));
+        self.assume("", "missing", format!("texts that stand for no value: {}", texts.join(", ")));
         self.missing = tokens;
     }
 
@@ -170,7 +173,10 @@ impl Schema {
                 times.formats.join(", ")
             ));
         }
-        if times.is_local {
+        let is_utc = path.to_lowercase().contains("utc");
+        if times.is_local && is_utc {
+            self.assume(path, "time.zone", "UTC, from the name");
+        } else if times.is_local {
             let comment = "No value has an offset: UTC is assumed. zone = \"Europe/Amsterdam\" is \
                            another assumption.";
             self.plan.time.push(Line::new("zone", String::new(), comment));
@@ -295,7 +301,10 @@ impl Schema {
             return;
         }
         if profile.looks_like_number() {
-            self.check(format!("{path} holds numbers with signs between the digits: kept as text"));
+            let text = profile.counts.keys().next().copied().unwrap_or_default();
+            self.check(format!(
+                "{path} holds numbers with other signs, such as {text:?}: kept as text"
+            ));
         }
         let list = profile.closed_list().map(|values| words(&values, profile));
         let (value, why) = match &list {

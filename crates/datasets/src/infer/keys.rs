@@ -7,10 +7,41 @@ use super::times::Times;
 use super::{is_nearly_all, naming};
 
 /// Words for things that send readings.
-const NOUNS: [&str; 22] = [
-    "station", "sensor", "device", "garage", "gauge", "meter", "site", "node", "host", "machine",
-    "vehicle", "asset", "well", "camera", "detector", "counter", "buoy", "plant", "line", "route",
-    "facility", "lot",
+const NOUNS: [&str; 34] = [
+    "station",
+    "sensor",
+    "device",
+    "garage",
+    "gauge",
+    "meter",
+    "site",
+    "node",
+    "host",
+    "machine",
+    "vehicle",
+    "asset",
+    "well",
+    "camera",
+    "detector",
+    "counter",
+    "buoy",
+    "plant",
+    "line",
+    "route",
+    "facility",
+    "lot",
+    "ip",
+    "addr",
+    "standort",
+    "messstelle",
+    "zaehler",
+    "zaehlernummer",
+    "geraet",
+    "anlage",
+    "fahrzeug",
+    "linie",
+    "parkhaus",
+    "pegel",
 ];
 
 /// Words that end the name of an identifier.

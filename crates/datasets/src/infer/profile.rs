@@ -143,13 +143,14 @@ impl<'s> Profile<'s> {
     }
 
     /// Returns `true` for texts of digits with signs between them that no schema reads, such as
-    /// `1.234,5` and `5 €`. An address such as `10.0.0.1` is none.
+    /// `1.234,5`, `5 €` and `<0.5`. An address such as `10.0.0.1` is none.
     pub(super) fn looks_like_number(&self) -> bool {
         let is_number = |text: &&str| {
             text.bytes().any(|byte| byte.is_ascii_digit())
-                && text.chars().all(|it| it.is_ascii_digit() || ".,+- '%$€£".contains(it))
+                && text.chars().all(|it| it.is_ascii_digit() || ".,+- '%$€£<>≤≥~".contains(it))
         };
-        let has_sign = |text: &&str| text.contains([',', '\'', '%', '$', '€', '£']);
+        let has_sign =
+            |text: &&str| text.contains([',', '\'', '%', '$', '€', '£', '<', '>', '≤', '≥', '~']);
         matches!(self.kind, Kind::Text)
             && self.counts.keys().all(is_number)
             && self.counts.keys().any(has_sign)

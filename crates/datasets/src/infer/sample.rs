@@ -35,6 +35,8 @@ pub struct Sample {
     pub(super) arrays: BTreeSet<String>,
     /// Columns that hold objects below the last level.
     pub(super) too_deep: BTreeSet<String>,
+    /// Columns that no path names, because a part of it has a dot.
+    pub(super) dotted: BTreeSet<String>,
     /// Columns whose name no schema can hold, such as `column 1`.
     pub(super) unnamed: BTreeSet<String>,
     index: HashMap<String, usize>,
@@ -121,7 +123,13 @@ impl Sample {
                 self.unnamed.insert(format!("a key of {object}"));
                 continue;
             }
+            // A path to it would be one to an object in an object.
+            let is_reachable = !name.contains('.') || prefix.is_empty() && !value.is_object();
             let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            if !is_reachable {
+                self.dotted.insert(path);
+                continue;
+            }
             let cell = match value {
                 Value::Null => Cell::Null,
                 Value::Bool(is_set) => Cell::Flag(is_set),

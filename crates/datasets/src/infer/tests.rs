@@ -378,3 +378,31 @@ fn coordinates_with_decimal_comma_are_location() {
     assert_line(&of_point, "lat_deg = { from = \"lat\", range = [-90, 90], decimal = \",\" }");
     assert_line(&of_point, "price = { from = \"price\", decimal = \",\" }");
 }
+
+#[test]
+fn nested_key_with_dot_is_left_out() {
+    let row = |at| reading(at).replace('}', r#","pm2.5":4.5,"air":{"pm2.5":1,"no2":2}}"#);
+    let inferred = inferred(&rows(40, row));
+    assert_line(&inferred, "pm2_5 = { from = \"pm2.5\" }");
+    assert_line(&inferred, "air_no2 = { from = \"air.no2\", type = \"integer\" }");
+    assert!(!inferred.text().contains("air.pm2.5"));
+    assert_check(&inferred, "air.pm2.5 has a dot in the name of a nested key");
+}
+
+#[test]
+fn zone_in_name_needs_no_check() {
+    let row = |at| reading(at).replace("Z\"", "\"").replace("\"time\"", "\"Time (UTC)\"");
+    let inferred = inferred(&rows(40, row));
+    assert!(inferred.checks.is_empty(), "{:?}", inferred.checks);
+    assert!(inferred.assumptions.iter().any(|it| it.why == "UTC, from the name"));
+}
+
+#[test]
+fn numbers_below_limit_are_reported() {
+    let row = |at| {
+        reading(at).replace('}', &format!(r#","ntu":"<0.{}","status":{}}}"#, at % 7, 200 + at % 3))
+    };
+    let inferred = inferred(&rows(40, row));
+    assert_check(&inferred, "ntu holds numbers with other signs, such as \"<0.0\": kept as text");
+    assert_line(&inferred, "status = \"status\"");
+}
