@@ -185,16 +185,22 @@ pub(super) fn unit(column: &str) -> Option<Unit> {
     if let Some(unit) = unit.filter(|_| is_bracketed) {
         return known(&unit, &stem, true);
     }
-    let tokens = tokens(column);
-    for length in [2, 1] {
-        if tokens.len() > length {
-            let (stem, unit) = tokens.split_at(tokens.len() - length);
-            if let Some(unit) = known(&unit.join("_"), &stem.join("_"), false) {
-                return Some(unit);
-            }
-        }
+    let word = column.trim().rsplit_once(' ');
+    if let Some(unit) = word.and_then(|(stem, word)| known(word, &snake(stem), false)) {
+        return Some(unit);
     }
-    None
+    let tokens = tokens(column);
+    let split = |length: usize| Some(tokens.split_at(tokens.len().checked_sub(length)?));
+    // `EnergykWh` has a hump inside the unit.
+    let humped = split(2).and_then(|(stem, unit)| {
+        let stem = if stem.is_empty() { "value".to_owned() } else { stem.join("_") };
+        known(&unit.concat(), &stem, false)
+    });
+    let plain = |length| {
+        let (stem, unit) = split(length).filter(|(stem, _)| !stem.is_empty())?;
+        known(&unit.join("_"), &stem.join("_"), false)
+    };
+    humped.or_else(|| plain(2)).or_else(|| plain(1))
 }
 
 /// Splits `speed(mph)` and `Humidity %` into the name and the unit.
@@ -291,6 +297,25 @@ mod tests {
         }
         for column in ["grade_a", "plan_c", "free", "price (EUR)", "in", "temperature"] {
             assert_eq!(unit(column), None, "{column}");
+        }
+    }
+
+    #[test]
+    fn unit_with_hump_is_whole() {
+        for (column, measure, from) in [
+            ("kWh", "value_kwh", None),
+            ("Energy_kWh", "energy_kwh", None),
+            ("energyKWh", "energy_kwh", None),
+            ("Verbrauch kWh", "verbrauch_kwh", None),
+            ("pressure_hPa", "pressure_hpa", None),
+            ("Power_kW", "power_w", Some("kW")),
+            ("battery_mV", "battery_v", Some("mV")),
+            ("current_mA", "current_a", Some("mA")),
+            ("PM10 µg/m³", "pm10_ugm3", None),
+            ("Wind speed km/h", "wind_speed_kph", None),
+        ] {
+            let unit = unit(column).unwrap();
+            assert_eq!((unit.measure.as_str(), unit.from), (measure, from), "{column}");
         }
     }
 
