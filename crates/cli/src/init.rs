@@ -68,10 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let file = sample::read(&arguments.files)?;
     let hints = Hints { time: arguments.time.clone(), key: arguments.key.clone() };
     let mut inferred =
-        infer(&name, &file.sample, &hints).with_context(|| match &file.first_broken {
-            Some(why) if file.payloads.is_empty() => why.clone(),
-            _ => shown.clone(),
-        })?;
+        infer(&name, &file.sample, &hints).with_context(|| sample_of(&file, &shown))?;
     let others = others(folder, &name)?;
     check_selected(&name, &inferred, &others, &shown, &file)?;
     let trial = trial::run(&name, &mut inferred, &file, &others)?;
@@ -100,6 +97,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     print_summary(&arguments.format.text(&report, || report.table())?, false)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the file for an error, with what of it was not read.
+fn sample_of(file: &SampledFile, shown: &str) -> String {
+    match &file.first_broken {
+        Some(why) if file.payloads.is_empty() => why.clone(),
+        _ if file.sniffed.preamble_lines > 0 => {
+            format!("{shown}, behind {} skipped lines", file.sniffed.preamble_lines)
+        }
+        _ => shown.to_owned(),
+    }
 }
 
 /// Checks that the columns of the sample select the new dataset among all.

@@ -116,6 +116,10 @@ pub enum Unclear {
     Empty,
     /// There is one column.
     OneColumn(String),
+    /// The rows are in an array of one object.
+    Wrapped(String),
+    /// A name in the header is a time.
+    TimeInHeader(String),
     /// A column that the user names does not exist.
     UnknownColumn(String, Vec<String>),
     /// The column that the user names holds other values.
@@ -136,6 +140,16 @@ impl std::fmt::Display for Unclear {
             Self::OneColumn(column) => write!(
                 f,
                 "the sample has one column, {column:?}: a dataset has a time and a key at least"
+            ),
+            Self::Wrapped(array) => write!(
+                f,
+                "the rows are in the array {array:?} of one object, and a row is an object: write \
+                 the array alone, with `jq .{array}` for example"
+            ),
+            Self::TimeInHeader(name) => write!(
+                f,
+                "the header has the time {name:?}: it is a row of values, and the file needs a \
+                 header, or each column is a time, and a row needs one"
             ),
             Self::UnknownColumn(column, known) => {
                 write!(f, "there is no column {column:?}: expected one of {}", known.join(", "))
@@ -179,7 +193,13 @@ pub fn infer(name: &str, sample: &Sample, hints: &Hints) -> Result<Inferred, Unc
     if sample.rows == 0 {
         return Err(Unclear::Empty);
     }
-    let roles = roles::Roles::of(sample, hints)?;
+    if let Some(name) = sample.file.columns.iter().find(|name| times::is_time(name)) {
+        return Err(Unclear::TimeInHeader(name.clone()));
+    }
+    let roles = roles::Roles::of(sample, hints).map_err(|unclear| match unclear {
+        Unclear::NoTime(_) | Unclear::OneColumn(_) => wrapped(sample).unwrap_or(unclear),
+        other => other,
+    })?;
     let mut schema = fields::Schema::of(sample, &roles);
     let rule = extras::add(name, sample, &roles, &mut schema);
     let fields::Schema { plan, assumptions, checks, measures, .. } = schema;
@@ -197,6 +217,12 @@ pub fn infer(name: &str, sample: &Sample, hints: &Hints) -> Result<Inferred, Unc
         plan,
         entries: Entry::ALL.to_vec(),
     })
+}
+
+/// Returns the array that holds the rows, if the sample is one object.
+fn wrapped(sample: &Sample) -> Option<Unclear> {
+    let array = sample.arrays.first().filter(|_| sample.rows == 1)?;
+    Some(Unclear::Wrapped(array.clone()))
 }
 
 /// Returns `true` if a count is at least 19 in 20 of a total.

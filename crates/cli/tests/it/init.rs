@@ -422,3 +422,13 @@ fn comments_before_header_are_reported() {
     assert!(printed.contains(skipped), "{printed}");
     folder.check("c.csv", 30);
 }
+
+#[test]
+fn header_in_comment_is_refused() {
+    let folder = Folder::new("hash");
+    let row = |at| format!("a,2025-11-05 12:{at},{at}.5\n");
+    let rows = (10..40).map(row).collect::<String>();
+    fs::write(folder.0.join("c.csv"), format!("# sensor,time,level_m\n{rows}")).unwrap();
+    let error = folder.refused(&["init", "c.csv"]);
+    assert!(error.contains("c.csv, behind 1 skipped lines: the header has the time "), "{error}");
+}

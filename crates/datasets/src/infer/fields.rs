@@ -21,6 +21,9 @@ const MAX_HEADER: usize = 12;
 const CODE_WORDS: [&str; 9] =
     ["status", "code", "zip", "zipcode", "postcode", "plz", "year", "fips", "phone"];
 
+/// Names of columns with a part of a date.
+const CALENDAR_WORDS: [&str; 6] = ["month", "week", "weekday", "day", "hour", "quarter"];
+
 /// Schema that grows field by field.
 #[derive(Debug, Default)]
 pub(super) struct Schema {
@@ -121,6 +124,10 @@ impl Schema {
         }
         for path in &sample.too_deep {
             self.check(format!("{path} holds objects below the third level: left out"));
+        }
+        let is_number = |name: &&String| name.parse::<f64>().is_ok();
+        if let Some(name) = sample.file.columns.iter().find(is_number) {
+            self.check(format!("the header has the number {name}: is its line a row of values?"));
         }
         self.add_missing(roles);
     }
@@ -407,7 +414,11 @@ impl Schema {
 /// Returns `true` for numbers that name something.
 fn is_code(profile: &Profile<'_>) -> bool {
     let tokens = naming::tokens(profile.path());
-    let is_code = tokens.last().is_some_and(|last| CODE_WORDS.contains(&last.as_str()));
+    let is_code = match tokens.as_slice() {
+        [only] if CALENDAR_WORDS.contains(&only.as_str()) => true,
+        [.., last] => CODE_WORDS.contains(&last.as_str()),
+        [] => false,
+    };
     profile.is_discrete() && (is_code || keys::rank(profile.path()).is_some_and(|rank| rank < 2))
 }
 

@@ -7,7 +7,7 @@ use super::times::Times;
 use super::{is_nearly_all, naming};
 
 /// Words for things that send readings.
-const NOUNS: [&str; 34] = [
+const NOUNS: [&str; 44] = [
     "station",
     "sensor",
     "device",
@@ -42,6 +42,16 @@ const NOUNS: [&str; 34] = [
     "linie",
     "parkhaus",
     "pegel",
+    "building",
+    "room",
+    "vessel",
+    "ship",
+    "mmsi",
+    "pump",
+    "turbine",
+    "inverter",
+    "tank",
+    "ticker",
 ];
 
 /// Words that end the name of an identifier.

@@ -406,3 +406,34 @@ fn numbers_below_limit_are_reported() {
     assert_check(&inferred, "ntu holds numbers with other signs, such as \"<0.0\": kept as text");
     assert_line(&inferred, "status = \"status\"");
 }
+
+#[test]
+fn array_in_one_object_is_named() {
+    let sample = json(&[r#"{"meta":{"count":2},"data":[{"t":1}]}"#.to_owned()]);
+    assert_eq!(unclear(&sample), Unclear::Wrapped("data".to_owned()));
+    let only = json(&[r#"{"n":2,"data":[{"t":1}]}"#.to_owned()]);
+    assert_eq!(unclear(&only), Unclear::Wrapped("data".to_owned()));
+}
+
+#[test]
+fn header_of_values_is_refused() {
+    for name in ["2026-01-05T00:00:00", "1/22/20", "05.01.2026 10:00"] {
+        let columns = ["s0", name, "level"].map(str::to_owned).to_vec();
+        let mut sample = Sample::new(SampleFile { columns, ..SampleFile::default() });
+        sample.add(r#"{"s0":"s1","level":"1"}"#);
+        assert_eq!(unclear(&sample), Unclear::TimeInHeader(name.to_owned()));
+    }
+
+    let columns = ["sensor", "time", "temp_f", "2019"].map(str::to_owned).to_vec();
+    let mut sample = Sample::new(SampleFile { columns, ..SampleFile::default() });
+    (0..40).for_each(|at| sample.add(&reading(at).replace('}', ",\"2019\":\"5\"}")));
+    assert_check(&inferred(&sample), "the header has the number 2019");
+}
+
+#[test]
+fn calendar_columns_are_no_measures() {
+    let row = |at| reading(at).replace('}', &format!(r#","day":{},"rain_per_day":{at}}}"#, at % 9));
+    let inferred = inferred(&rows(40, row));
+    assert_line(&inferred, "day = \"day\"");
+    assert_line(&inferred, "rain_per_day = { from = \"rain_per_day\", type = \"integer\" }");
+}

@@ -61,7 +61,7 @@ const DATES: [&str; 19] = [
 ];
 
 /// Times of day behind the date.
-const CLOCKS: [&str; 9] = [
+const CLOCKS: [&str; 11] = [
     " %H:%M:%S",
     " %H:%M",
     "",
@@ -70,6 +70,8 @@ const CLOCKS: [&str; 9] = [
     " %I:%M %p",
     ", %H:%M:%S",
     ", %H:%M",
+    " %H:%M Uhr",
+    ", %H:%M Uhr",
     "T%H:%M:%S",
 ];
 
@@ -266,6 +268,11 @@ fn times(texts: &[Option<&str>], compiled: &[TimeFormat], formats: Vec<String>) 
     times
 }
 
+/// Returns `true` for a date or a time that no name is.
+pub(super) fn is_time(text: &str) -> bool {
+    detect("time", &[Some(text)]).is_some() && text.parse::<f64>().is_err()
+}
+
 /// Returns `true` if every value is a time of day such as `12:30`.
 pub(super) fn is_time_of_day(texts: &[Option<&str>]) -> bool {
     let is_clock = |text: &str| {
@@ -325,6 +332,7 @@ mod tests {
             ("31.12.25 23:59", "%d.%m.%y %H:%M"),
             ("12/31/2025 11:59:00 PM", "%m/%d/%Y %I:%M:%S %p"),
             ("31-Dec-2025", "%d-%b-%Y"),
+            ("31.12.2025 23:59 Uhr", "%d.%m.%Y %H:%M Uhr"),
             ("31-Dec-25", "%d-%b-%y"),
             ("31 December 2025", "%d %B %Y"),
             ("1/31/26", "%m/%d/%y"),
