@@ -22,7 +22,9 @@ pub(super) fn snake(column: &str) -> String {
             "" if !name.ends_with('_') && !name.is_empty() => name.push('_'),
             "" => {}
             plain => {
-                if is_hump && !name.ends_with('_') {
+                let is_ph =
+                    letter == 'H' && !next_is_lower && (name == "p" || name.ends_with("_p"));
+                if is_hump && !is_ph && !name.ends_with('_') {
                     name.push('_');
                 }
                 name.push_str(plain);
@@ -263,6 +265,9 @@ mod tests {
     #[test]
     fn columns_become_plain_names() {
         for (column, name) in [
+            ("pH", "ph"),
+            ("Water pH (field)", "water_ph_field"),
+            ("pHotel", "p_hotel"),
             ("stationId", "station_id"),
             ("device.id", "device_id"),
             ("Außentemperatur Süd", "aussentemperatur_sued"),
