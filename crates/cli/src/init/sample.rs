@@ -24,6 +24,8 @@ pub(super) struct SampledFile {
     pub payloads: Vec<String>,
     /// Rows as they are written, in UTF-8.
     pub texts: Vec<String>,
+    /// Decimal mark of the files with decimals.
+    decimal: Option<char>,
     /// Rows that cannot be read.
     pub broken: usize,
     /// Reason why the first of them cannot be read.
@@ -64,9 +66,31 @@ pub(super) fn read(files: &[PathBuf]) -> Result<SampledFile> {
             check_dialect(&name, &bytes, &sniffed, &first.sniffed)?;
         }
         let known = all.get_or_insert_with(|| new(&name, sniffed.clone()));
+        let rows = known.texts.len();
         add(known, &name, &bytes, &sniffed)?;
+        let own = decimal_mark(&known.texts[rows..], &sniffed);
+        match (known.decimal, own) {
+            (Some(expected), Some(own)) if own != expected => {
+                bail!("{name} has the decimal mark {own:?}: expected {expected:?} as before");
+            }
+            (None, Some(',')) => known.sample.set_decimal_comma(),
+            _ => {}
+        }
+        known.decimal = known.decimal.or(own);
     }
     all.context("there is no file")
+}
+
+/// Returns the decimal mark of the rows of a CSV; `None` if all their numbers are whole.
+fn decimal_mark(rows: &[String], sniffed: &Sniffed) -> Option<char> {
+    let delimiter = char::from(sniffed.delimiter?);
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    let is_decimal = |field: &str| {
+        let field = field.trim_matches([' ', '"', '-', '+']);
+        field.split_once('.').is_some_and(|(whole, part)| is_digits(whole) && is_digits(part))
+    };
+    let has_point = || rows.iter().any(|row| row.split(delimiter).any(is_decimal));
+    if sniffed.has_decimal_comma { Some(',') } else { has_point().then_some('.') }
 }
 
 /// Checks that a file has the columns and the dialect of the first file.
@@ -79,16 +103,11 @@ fn check_dialect(name: &str, bytes: &[u8], sniffed: &Sniffed, first: &Sniffed) -
         bail!("{name} has other columns than the first file: a dataset at a time");
     }
     let delimiter = |of: &Sniffed| of.delimiter.map(char::from);
-    let decimal = |of: &Sniffed| if of.has_decimal_comma { ',' } else { '.' };
     let (own, expected) = (delimiter(sniffed), delimiter(first));
     if let (Some(own), Some(expected)) = (own, expected)
         && own != expected
     {
         bail!("{name} has the delimiter {own:?}: expected {expected:?} as in the first file");
-    }
-    let (own, expected) = (decimal(sniffed), decimal(first));
-    if own != expected {
-        bail!("{name} has the decimal mark {own:?}: expected {expected:?} as in the first file");
     }
     let encoding = |of: &Sniffed| declared_encoding(of).unwrap_or("UTF-8");
     let (own, expected) = (encoding(sniffed), encoding(first));
@@ -112,6 +131,7 @@ fn new(name: &str, sniffed: Sniffed) -> SampledFile {
         sniffed,
         payloads: Vec::new(),
         texts: Vec::new(),
+        decimal: None,
         broken: 0,
         first_broken: None,
         checks: Vec::new(),

@@ -432,3 +432,20 @@ fn header_in_comment_is_refused() {
     let error = folder.refused(&["init", "c.csv"]);
     assert!(error.contains("c.csv, behind 1 skipped lines: the header has the time "), "{error}");
 }
+
+#[test]
+fn file_of_whole_numbers_fits_any() {
+    let folder = Folder::new("whole");
+    let rows = |day: u32, decimals: &str| {
+        let row = |at| format!("a;2025-11-{day:02} 12:{at};{at}{decimals}\n");
+        format!("sensor;time;level_m\n{}", (10..40).map(row).collect::<String>())
+    };
+    fs::write(folder.0.join("whole.csv"), rows(1, "")).unwrap();
+    fs::write(folder.0.join("comma.csv"), rows(2, ",5")).unwrap();
+    for files in [["whole.csv", "comma.csv"], ["comma.csv", "whole.csv"]] {
+        folder.printed(&["init", files[0], files[1], "--name", "levels", "--config", "c"]);
+        let schema = folder.read("c/datasets/levels.toml");
+        fs::remove_dir_all(folder.0.join("c")).unwrap();
+        assert!(schema.contains("decimal = \",\""), "{schema}");
+    }
+}

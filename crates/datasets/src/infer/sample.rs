@@ -97,6 +97,11 @@ impl Sample {
         Self { file, ..sample }
     }
 
+    /// Sets the decimal mark to a comma, which a later file shows.
+    pub fn set_decimal_comma(&mut self) {
+        self.file.has_decimal_comma = true;
+    }
+
     /// Adds a row, which is a JSON object as text. Other text is ignored.
     pub fn add(&mut self, payload: &str) {
         let Ok(fields) = serde_json::from_str::<Map<String, Value>>(payload) else { return };
