@@ -114,7 +114,7 @@ fn rows(dataset: &str, file: &[u8]) -> Vec<String> {
                 row.write_payload(&mut payload);
                 rows.push(String::from_utf8(payload).unwrap());
             }
-            Step::Bad(_, rejection, _) => panic!("{dataset}: {rejection:?}"),
+            Step::Bad(row) => panic!("{dataset}: {:?}", row.rejection),
             Step::NeedInput | Step::End => return rows,
         }
     }

@@ -55,7 +55,7 @@ pub struct Outcome {
 pub fn run(plan: Plan) -> Result<Outcome, Box<dyn std::error::Error>> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
     LocalSet::new().block_on(&runtime, async {
-        let world = World::build(plan)?;
+        let world = World::build(plan);
         let is_done = world.run().await;
         let mut verdict = Verdict::of(&world)?;
         if !is_done {

@@ -86,7 +86,7 @@ pub(super) fn configuration() -> Result<Configuration, ConfigError> {
 }
 
 impl World {
-    pub(super) fn build(plan: Plan) -> Result<Rc<Self>, ConfigError> {
+    pub(super) fn build(plan: Plan) -> Rc<Self> {
         clock::begin();
         let faults = Faults::new(plan.seed, plan.rates.clone());
         let faults_of_state = Faults::new(plan.seed, alerts::rates(&plan.rates));
@@ -146,7 +146,7 @@ impl World {
         let topics = KafkaMapping::new(functions.ingest_kafka.clone(), batch_size);
         let Parts { source, topic, metrics, claims, alert_state, invocations, windows, .. } =
             Parts::clone(&parts);
-        Ok(Rc::new(Self {
+        Rc::new(Self {
             faults,
             faults_of_state,
             config,
@@ -170,7 +170,7 @@ impl World {
             accepted: Mutex::default(),
             is_over: Cell::new(false),
             plan,
-        }))
+        })
     }
 
     /// Runs the simulation: input with faults, then no faults, then a redrive of what was parked.

@@ -61,13 +61,12 @@ fn feed_page_lists_each_rule() {
 fn feed_page_has_tables_of_its_schema() {
     let fault = |dataset: &Dataset| {
         let page = format!("docs/feeds/{}.md", dataset.name());
-        let what = match std::fs::read_to_string(repository().join(&page)) {
-            Err(_) => "is missing",
-            Ok(text) => match updated_page(dataset, &text) {
-                None => "has no markers of its schema",
-                Some(updated) if updated != text => "differs from its schema",
-                Some(_) => return None,
-            },
+        // A dataset may have no page.
+        let text = std::fs::read_to_string(repository().join(&page)).ok()?;
+        let what = match updated_page(dataset, &text) {
+            None => "has no markers of its schema",
+            Some(updated) if updated != text => "differs from its schema",
+            Some(_) => return None,
         };
         let command = "tributary config docs --config config --write docs/feeds";
         Some(format!("{page} {what}: `{command}` writes its tables"))

@@ -127,7 +127,7 @@ fn inferred_of(path: &std::path::Path) -> Arc<Dataset> {
         infer(&name, &sample, &Hints { key, time: None })
     });
     let inferred = inferred.unwrap();
-    compile(&name, &inferred.text)
+    compile(&name, &inferred.text())
 }
 
 /// Returns the schemas of the documentation.
