@@ -132,7 +132,8 @@ impl KnownDatasets {
             return Ok(());
         }
         let needed = sent.as_millisecond().saturating_add(skew_ms());
-        if checked.load(Ordering::Relaxed) >= needed {
+        // A look in the same millisecond may have come before the sender's.
+        if checked.load(Ordering::Relaxed) > needed {
             return Ok(());
         }
         Err(Stale { dataset: dataset.to_owned(), sent })
@@ -154,15 +155,21 @@ pub struct Reloading<'a, F, O> {
     metrics_log: MetricsLog,
     clock: fn() -> Timestamp,
     state: Mutex<State<F>>,
-    checked: Arc<AtomicI64>,
 }
 
 struct State<F> {
-    function: Option<Arc<F>>,
-    /// Version that the function is built of.
-    version: String,
+    current: Option<Current<F>>,
     /// Time of the next look at the list; `None` before the first.
     next: Option<Timestamp>,
+}
+
+/// The function of the configuration in use.
+struct Current<F> {
+    function: Arc<F>,
+    version: String,
+    /// Time of the last look, which the function knows too. A function that is replaced while it
+    /// works must not learn of later looks: they found what it lacks.
+    checked: Arc<AtomicI64>,
 }
 
 impl<'a, F> Reloading<'a, F, S3> {
@@ -196,8 +203,7 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
             build: Box::new(build),
             metrics_log,
             clock,
-            state: Mutex::new(State { function: None, version: String::new(), next: None }),
-            checked: Arc::new(AtomicI64::new(i64::MIN)),
+            state: Mutex::new(State { current: None, next: None }),
         }
     }
 
@@ -233,14 +239,13 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
     /// built of any release.
     pub async fn current(&self, deadline: Deadline) -> Result<Arc<F>, InvocationError> {
         let now = (self.clock)();
-        let known = self.state().function.clone();
         let is_due = self.state().next.is_none_or(|next| now >= next);
-        match known {
+        match self.function() {
             Some(function) if !is_due => Ok(function),
             Some(function) => Ok(self.refresh(now, deadline).await?.unwrap_or(function)),
             None => {
                 let first = self.refresh(now, deadline).await?;
-                first.map_or_else(|| self.shipped(), Ok)
+                first.map_or_else(|| self.shipped(now), Ok)
             }
         }
     }
@@ -258,9 +263,11 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
         info!(dataset = stale.dataset, "unknown dataset: is there another configuration?");
         let now = (self.clock)();
         let refreshed = self.look(now, deadline).await?;
-        self.see(now.max(stale.sent));
-        let known = self.state().function.clone();
-        refreshed.or(known).map_or_else(|| self.shipped(), Ok)
+        let function = refreshed.or_else(|| self.function());
+        let function = function.map_or_else(|| self.shipped(now), Ok)?;
+        // This look came after the record, whatever the clocks show.
+        self.see(now.max(stale.sent) + SignedDuration::from_millis(1));
+        Ok(function)
     }
 
     /// Looks at the releases. A function that exists stays if the bucket cannot be read.
@@ -272,7 +279,7 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
         if self.source.bucket.is_empty() {
             return Ok(None);
         }
-        let has_function = self.state().function.is_some();
+        let has_function = self.function().is_some();
         match self.look(now, deadline).await {
             Err(error) if has_function => {
                 let bucket = &self.source.bucket;
@@ -290,16 +297,16 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
         now: Timestamp,
         deadline: Deadline,
     ) -> Result<Option<Arc<F>>, InvocationError> {
-        let has_function = {
+        let before = {
             let mut state = self.state();
             state.next = Some(now.checked_add(self.source.refresh).unwrap_or(Timestamp::MAX));
-            state.function.is_some()
+            state.current.as_ref().map(|current| current.version.clone())
         };
-        let most = if has_function { MAX_WAIT } else { Duration::MAX };
+        let most = if before.is_some() { MAX_WAIT } else { Duration::MAX };
         let wait = most.min(deadline.remaining() / 2);
         let shipped = Bundle::shipped().version().to_string();
         let releases = match self.read(RELEASES_KEY, wait).await? {
-            None if has_function && self.state().version != shipped => {
+            None if before.as_ref().is_some_and(|before| *before != shipped) => {
                 Err("the bucket lacks it".to_owned())
             }
             None => Ok(Releases::default()),
@@ -313,7 +320,7 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
             }
         };
         let wanted = releases.in_use().map_or(shipped.as_str(), |version| version);
-        if has_function && self.state().version == wanted {
+        if before.as_deref() == Some(wanted) {
             self.see(now);
             return Ok(None);
         }
@@ -324,14 +331,11 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
                 Err(fault) => Err(fault),
             };
             match built {
-                Ok(function) => {
-                    self.take_over(&function, version, now);
-                    return Ok(Some(function));
-                }
+                Ok(current) => return Ok(Some(self.take_over(current, now))),
                 Err(fault) => self.refuse(version, &fault, now),
             }
             // A function that works is not replaced by an older one.
-            if has_function {
+            if before.is_some() {
                 break;
             }
         }
@@ -339,17 +343,15 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
         Ok(None)
     }
 
-    fn take_over(&self, function: &Arc<F>, version: &str, now: Timestamp) {
-        let is_first = {
-            let mut state = self.state();
-            version.clone_into(&mut state.version);
-            state.function.replace(Arc::clone(function)).is_none()
-        };
+    fn take_over(&self, current: Current<F>, now: Timestamp) -> Arc<F> {
+        let function = Arc::clone(&current.function);
+        info!(config = current.version, "configuration in use");
+        let before = self.state().current.replace(current);
         self.see(now);
-        info!(config = version, "configuration in use");
-        if !is_first {
+        if before.is_some() {
             self.count("config_taken", now);
         }
+        function
     }
 
     /// Reads the files of a version. The inner error says why they are none.
@@ -373,7 +375,7 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
     }
 
     /// Builds the function of valid files.
-    fn built(&self, bundle: &Bundle, version: &str) -> Result<Arc<F>, String> {
+    fn built(&self, bundle: &Bundle, version: &str) -> Result<Current<F>, String> {
         let errors = validate(bundle);
         if let Some(first) = errors.first() {
             return Err(match errors.len() - 1 {
@@ -382,25 +384,31 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
             });
         }
         let configuration = Configuration::load(bundle).map_err(|error| error.to_string())?;
-        let known = self.known(&configuration);
-        let in_use = InUse { configuration, version: version.to_owned(), known };
-        (self.build)(&in_use).map(Arc::new).map_err(|error| error.to_string())
+        self.build_of(configuration, version.to_owned()).map_err(|error| error.to_string())
     }
 
-    fn known(&self, configuration: &Configuration) -> KnownDatasets {
+    fn build_of(
+        &self,
+        configuration: Configuration,
+        version: String,
+    ) -> Result<Current<F>, ConfigError> {
         let names = configuration.datasets.iter().map(|it| it.name().to_owned()).collect();
-        KnownDatasets::new(names, Arc::clone(&self.checked))
+        let checked = Arc::new(AtomicI64::new(i64::MIN));
+        let mut known = KnownDatasets::new(names, Arc::clone(&checked));
+        if self.source.bucket.is_empty() {
+            known = KnownDatasets::default();
+        }
+        let in_use = InUse { configuration, version, known };
+        let function = Arc::new((self.build)(&in_use)?);
+        Ok(Current { function, version: in_use.version, checked })
     }
 
     /// Builds the function of the compiled-in configuration.
-    fn shipped(&self) -> Result<Arc<F>, InvocationError> {
-        let mut in_use = InUse::shipped().map_err(|error| unusable(&error))?;
-        if !self.source.bucket.is_empty() {
-            in_use.known = self.known(&in_use.configuration);
-        }
-        let function = Arc::new((self.build)(&in_use).map_err(|error| unusable(&error))?);
-        self.take_over(&function, &in_use.version, (self.clock)());
-        Ok(function)
+    fn shipped(&self, now: Timestamp) -> Result<Arc<F>, InvocationError> {
+        let InUse { configuration, version, .. } =
+            InUse::shipped().map_err(|error| unusable(&error))?;
+        let current = self.build_of(configuration, version).map_err(|error| unusable(&error))?;
+        Ok(self.take_over(current, now))
     }
 
     /// Reads an object; `None` if there is none.
@@ -437,7 +445,13 @@ impl<'a, F, O: ObjectStore> Reloading<'a, F, O> {
     /// Notes that the releases were read at this time.
     fn see(&self, now: Timestamp) {
         let seen = now.as_millisecond().saturating_add(skew_ms());
-        self.checked.fetch_max(seen, Ordering::Relaxed);
+        if let Some(current) = &self.state().current {
+            current.checked.fetch_max(seen, Ordering::Relaxed);
+        }
+    }
+
+    fn function(&self) -> Option<Arc<F>> {
+        self.state().current.as_ref().map(|current| Arc::clone(&current.function))
     }
 
     fn state(&self) -> MutexGuard<'_, State<F>> {

@@ -30,7 +30,7 @@ use tributary_model::id::Id;
 use tributary_rows::Limits;
 
 use crate::config::Config;
-use crate::message;
+use crate::message::{self, Task};
 use crate::object::{SEGMENT, Stop, Work};
 
 /// Function `ingest-s3` over any store, sinks and queue.
@@ -160,7 +160,8 @@ where
                     continue;
                 }
             };
-            let mut work = Work::new(self, task, sent, deadline, totals);
+            self.check_known(&task, sent, totals)?;
+            let mut work = Work::new(self, task, deadline, totals);
             let rest = work.run().await;
             let task = work.task;
             totals.objects += 1;
@@ -175,6 +176,21 @@ where
             totals.continued += 1;
         }
         Ok(())
+    }
+
+    /// Checks that the configuration is as new as the message, if the columns of an object have to
+    /// tell its dataset: a later configuration may have one that they fit better.
+    fn check_known(&self, task: &Task, sent: Timestamp, totals: &Totals) -> Result<(), Stop> {
+        if self.datasets.by_key(&task.object.key).is_some() {
+            return Ok(());
+        }
+        let Err(stale) = self.known.check("", sent) else { return Ok(()) };
+        let BatchCounts { delivered, quarantined, undelivered, .. } = totals.counts;
+        Err(match delivered + quarantined + undelivered {
+            0 => Stop::Stale(stale),
+            // The invocation cannot be repeated as a whole.
+            _ => Stop::At(None, stale.to_string()),
+        })
     }
 
     /// Quarantines a message, or an object of it that it does not name as it should.

@@ -15,7 +15,7 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
 use tributary_aws::s3::{ObjectStore, ReadError};
 use tributary_aws::sqs::Queue;
-use tributary_aws::takeover::{KnownDatasets, Stale};
+use tributary_aws::takeover::Stale;
 use tributary_datasets::ingest::{BadFeedRow, Feed, FeedRow, SourceName, Step};
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::raw::RawRecordWriter;
@@ -41,8 +41,6 @@ const CONTINUATION_RESERVE: Duration = Duration::from_secs(8);
 pub(crate) struct Work<'h, O, R, Q, C> {
     handler: &'h IngestS3<O, R, Q, C>,
     pub task: Task,
-    /// Time at which the message was sent.
-    sent: Timestamp,
     deadline: Deadline,
     feed: Feed,
     writer: Option<RawRecordWriter>,
@@ -89,7 +87,6 @@ where
     pub(crate) fn new(
         handler: &'h IngestS3<O, R, Q, C>,
         task: Task,
-        sent: Timestamp,
         deadline: Deadline,
         totals: &'h mut Totals,
     ) -> Self {
@@ -108,7 +105,6 @@ where
             source: SourceName::s3(&object.bucket, &object.key, version, etag),
             handler,
             task,
-            sent,
             deadline,
             offset: 0,
             object_bytes: None,
@@ -185,9 +181,6 @@ where
                     self.flush_when_full().await?;
                 }
                 Ok(Step::Bad(BadFeedRow { position, rejection, dataset, bytes })) => {
-                    if let Some(stale) = stale(&rejection, &self.handler.known, self.sent) {
-                        return Err(self.stop_stale(stale, position).await);
-                    }
                     let dataset = dataset.map(|dataset| dataset.name());
                     let (source, now) = (&self.source, (self.handler.clock)());
                     self.chunk.push_bad_row(position, &rejection, source, dataset, bytes, now);
@@ -201,9 +194,6 @@ where
                     return Ok(None);
                 }
                 Err(refused) => {
-                    if let Some(stale) = stale(&refused.rejection, &self.handler.known, self.sent) {
-                        return Err(self.stop_stale(stale, refused.position).await);
-                    }
                     self.refuse(refused.position, &refused.rejection).await?;
                     return Ok(None);
                 }
@@ -274,19 +264,6 @@ where
         self.flush().await
     }
 
-    /// Stops where a later configuration may have the dataset of a row. What came before is
-    /// delivered, and the rest of the object is then a message of its own.
-    async fn stop_stale(&mut self, stale: Stale, position: Position) -> Stop {
-        if let Err(stop) = self.flush().await {
-            return stop;
-        }
-        let Totals { counts, .. } = self.totals;
-        match counts.delivered + counts.quarantined + counts.undelivered {
-            0 => Stop::Stale(stale),
-            _ => Stop::At(Some(position), stale.to_string()),
-        }
-    }
-
     async fn flush_when_full(&mut self) -> Result<(), Stop> {
         let full = self.chunk.positions.len() >= kinesis::MAX_ENTRIES
             || self.chunk.record_bytes >= kinesis::MAX_BYTES;
@@ -338,12 +315,6 @@ impl Chunk {
         self.positions.push(position);
         self.dispositions.push(Disposition::Quarantined(rejection.code));
     }
-}
-
-/// Returns the error of a row that a later configuration may know.
-fn stale(rejection: &Rejection, known: &KnownDatasets, sent: Timestamp) -> Option<Stale> {
-    let is_unknown = rejection.code == Code::UnknownDataset;
-    is_unknown.then(|| known.check("", sent).err()).flatten()
 }
 
 /// Returns the record of a row, unless it exceeds the maximum size.
