@@ -32,6 +32,16 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "stale-configuration-decides", "crates/aws/src/takeover.rs",
+        "        Err(Stale { dataset: dataset.to_owned(), sent })",
+        "        let _ = sent;\n        Ok(())",
+    ),
+    Mutant(
+        "later-look-of-another-configuration", "crates/aws/src/takeover.rs",
+        "            current.checked.fetch_max(seen, Ordering::Relaxed);",
+        "            current.checked.fetch_max(seen + 3_600_000, Ordering::Relaxed);",
+    ),
+    Mutant(
         "highest-number", "crates/aws/src/batch.rs",
         "let first_undelivered = undelivered.into_iter().min();",
         "let first_undelivered = undelivered.into_iter().max();",
