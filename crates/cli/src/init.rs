@@ -1,5 +1,7 @@
 //! `tributary init`: a schema from a sample.
 
+pub(crate) use self::commands::quoted;
+
 mod commands;
 mod fixture;
 mod report;

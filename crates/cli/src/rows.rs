@@ -12,6 +12,7 @@ use tributary_datasets::{Dataset, Datasets};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_rows::{Limits, Position};
 
+use crate::init::quoted;
 use crate::output::{eprint_line, is_stdout};
 
 /// Bytes per read.
@@ -117,7 +118,7 @@ pub(crate) fn open(file: &Path) -> io::Result<Box<dyn Read>> {
 fn advice(name: &str, rejection: &Rejection) -> Option<String> {
     let fits_several = rejection.message.starts_with("the columns fit ");
     let is_unknown = rejection.code == Code::UnknownDataset && !fits_several;
-    (is_unknown && name != "stdin").then(|| format!("; to make one: tributary init {name}"))
+    (is_unknown && name != "stdin").then(|| format!("; to make one: tributary init {}", quoted(Path::new(name))))
 }
 
 /// Returns the error for JSON without any row, quoting what is wrong with the first.

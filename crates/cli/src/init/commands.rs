@@ -40,7 +40,7 @@ pub(super) fn next(
 }
 
 /// Returns a path as a word of a POSIX shell.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     // A word that begins with a hyphen would be an option.
     let text = if text.starts_with('-') { format!("./{text}") } else { text };
