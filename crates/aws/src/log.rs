@@ -19,6 +19,8 @@ pub struct MetricsLog {
     namespace: String,
     /// Version of the configuration in use.
     config: Option<String>,
+    /// Names of the function's own counts that are metrics too.
+    metrics: &'static [&'static str],
     write: Arc<dyn Fn(&Value) + Send + Sync>,
 }
 
@@ -38,7 +40,14 @@ impl MetricsLog {
     #[must_use]
     #[expect(clippy::print_stdout, reason = "standard output is where Lambda reads EMF")]
     pub fn new(function: &'static str, namespace: String) -> Self {
-        Self { function, namespace, config: None, write: Arc::new(|line| println!("{line}")) }
+        let write = Arc::new(|line: &Value| println!("{line}"));
+        Self { function, namespace, config: None, metrics: &[], write }
+    }
+
+    /// Publishes these fields among the function's own of the batch line as metrics.
+    #[must_use]
+    pub fn with_metrics(self, metrics: &'static [&'static str]) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Writes this version of the configuration into the line of each batch.
@@ -55,7 +64,8 @@ impl MetricsLog {
 
     /// Writes the line of the batch, and one more line for each code of its bad rows.
     ///
-    /// `extra` holds fields of this function alone. They are logged but are not metrics.
+    /// `extra` holds fields of this function alone. They are logged, and are metrics where
+    /// [`MetricsLog::with_metrics`] names them.
     pub fn write_batch(
         &self,
         counts: &BatchCounts,
@@ -65,7 +75,10 @@ impl MetricsLog {
         now: Timestamp,
     ) {
         let counts = json!(counts);
-        let mut line = self.line(&[&["function"]], names_of(&counts), now);
+        let mut names = names_of(&counts);
+        let own = self.metrics.iter().filter(|name| extra.get(name).is_some());
+        names.extend(own.map(|&name| name.to_owned()));
+        let mut line = self.line(&[&["function"]], names, now);
         merge(&mut line, counts);
         merge(&mut line, extra);
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

@@ -13,6 +13,9 @@ use crate::schema::DecimalMark;
 /// Largest magnitude of a measure, 2^360: the largest that a common store of metrics accepts.
 pub(crate) const MAX_NUMBER: f64 = f64::from_bits((1023 + 360) << 52);
 
+/// Largest exponent that is written out: that of the largest double, and of the smallest.
+const MAX_PLACES: i64 = 324;
+
 /// Texts that stand for no value where a number, a time, a place or a word of a list is expected.
 pub(crate) const MISSING: [&str; 7] = ["NA", "N/A", "NULL", "\\N", "NaN", "None", "-"];
 
@@ -116,14 +119,36 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Returns the text of a JSON number.
+/// Returns the text of a JSON number, without its exponent.
+///
+/// The digits are moved, not computed with: a double has 17 of them, and two ids that differ in the
+/// 20th are two ids.
 fn number_text(raw: &str) -> Cow<'_, str> {
-    let is_whole = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+    if let Some((mantissa, exponent)) = raw.split_once(['e', 'E']) {
+        return without_exponent(mantissa, exponent).map_or(Cow::Borrowed(raw), Cow::Owned);
+    }
     match raw.split_once('.') {
         Some((whole, rest)) if rest.bytes().all(|byte| byte == b'0') => Cow::Borrowed(whole),
-        _ if raw.bytes().all(is_whole) || !raw.contains(['e', 'E']) => Cow::Borrowed(raw),
-        _ => raw.parse::<f64>().map_or(Cow::Borrowed(raw), |number| Cow::Owned(number.to_string())),
+        _ => Cow::Borrowed(raw),
     }
+}
+
+/// Returns `mantissa` with its point moved by `exponent`, without zeros at either end; `None` if
+/// that has more than [`MAX_PLACES`] zeros to fill in.
+fn without_exponent(mantissa: &str, exponent: &str) -> Option<String> {
+    let exponent: i64 = exponent.parse().ok().filter(|it: &i64| it.abs() <= MAX_PLACES)?;
+    let (sign, digits) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let point = i64::try_from(whole.len()).ok()? + exponent;
+    let before = "0".repeat(usize::try_from(-point).unwrap_or(0));
+    let point = usize::try_from(point).unwrap_or(0);
+    let after = "0".repeat(point.saturating_sub(whole.len() + fraction.len()));
+    let digits = format!("{before}{whole}{fraction}{after}");
+    let (whole, fraction) = digits.split_at(point);
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let point = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{sign}{whole}{point}{fraction}"))
 }
 
 impl DecimalMark {
@@ -208,8 +233,18 @@ mod tests {
             ("1000", "1000"),
             ("1e3", "1000"),
             ("89310410106543789301", "89310410106543789301"),
+            ("18446744073709551617.0", "18446744073709551617"),
+            ("18446744073709551617e0", "18446744073709551617"),
+            ("1.8446744073709551617E+19", "18446744073709551617"),
+            ("-184467440737095516170e-1", "-18446744073709551617"),
+            ("1.50e-7", "0.00000015"),
+            ("-0.0e3", "-0"),
+            ("1e-999", "1e-999"),
         ] {
             assert_eq!(number_text(raw), text);
+        }
+        for raw in ["1e21", "1.5e300", "2.5e-10", "123.456e1", "5e-324", "1.7976931348623157e308"] {
+            assert_eq!(number_text(raw), raw.parse::<f64>().unwrap().to_string(), "{raw}");
         }
     }
 

@@ -74,11 +74,13 @@ pub enum Code {
     GzipRatio,
     /// A reading is too late for a window it belongs to.
     Late,
+    /// A notification is of a kind of event that is not known to create or remove an object.
+    UnknownEvent,
 }
 
 impl Code {
     /// All codes with their names in records and metrics, in the order of declaration.
-    pub const ALL: [(Self, &'static str); 28] = [
+    pub const ALL: [(Self, &'static str); 29] = [
         (Self::BrokenBase64, "broken_base64"),
         (Self::BrokenAggregate, "broken_aggregate"),
         (Self::InvalidJson, "invalid_json"),
@@ -107,6 +109,7 @@ impl Code {
         (Self::CorruptGzip, "corrupt_gzip"),
         (Self::GzipRatio, "gzip_ratio"),
         (Self::Late, "late"),
+        (Self::UnknownEvent, "unknown_event"),
     ];
 
     /// Returns the name used in records and metrics.

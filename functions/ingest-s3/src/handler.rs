@@ -33,6 +33,9 @@ use crate::config::Config;
 use crate::message::{self, Task};
 use crate::object::{SEGMENT, Stop, Work};
 
+/// Metric of the batch line: objects of which no row was read.
+pub const WITHOUT_ROWS: &str = "objects_without_rows";
+
 /// Function `ingest-s3` over any store, sinks and queue.
 pub struct IngestS3<O, R, Q, C> {
     /// Store that objects are read from.
@@ -78,7 +81,9 @@ impl IngestS3<S3, Aggregating<Stream>, DeliveryStream, SqsQueue> {
             },
             segment_bytes: SEGMENT,
             known: in_use.known.clone(),
-            metrics_log: in_use.metrics_log("ingest-s3", &config.metrics_namespace),
+            metrics_log: in_use
+                .metrics_log("ingest-s3", &config.metrics_namespace)
+                .with_metrics(&[WITHOUT_ROWS]),
             clock: Timestamp::now,
         })
     }
@@ -92,6 +97,10 @@ pub(crate) struct Totals {
     pub(crate) retried: usize,
     objects: u64,
     continued: u64,
+    /// Objects without a row that could be read.
+    pub(crate) without_rows: u64,
+    /// Messages about no object to read, such as the test event.
+    ignored: u64,
 }
 
 impl<O, R, Q, C> IngestS3<O, R, Q, C>
@@ -137,6 +146,8 @@ where
         let extra = json!({
             "objects": totals.objects,
             "continued": totals.continued,
+            WITHOUT_ROWS: totals.without_rows,
+            "ignored": totals.ignored,
             "retried": totals.retried,
         });
         let now = (self.clock)();
@@ -152,7 +163,13 @@ where
         deadline: Deadline,
         totals: &mut Totals,
     ) -> Result<(), Stop> {
-        for task in message::tasks(body, &self.datasets) {
+        let tasks = message::tasks(body, &self.datasets);
+        if tasks.is_empty() {
+            let event = message::ignored_event(body);
+            info!(message_id = id, event, "the message is about no object to read");
+            totals.ignored += 1;
+        }
+        for task in tasks {
             let task = match task {
                 Ok(task) => task,
                 Err(rejection) => {

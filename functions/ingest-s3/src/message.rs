@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tributary_aws::payload::object;
 use tributary_aws::s3::ObjectName;
 use tributary_datasets::{Dataset, Datasets};
-use tributary_model::bad_row::{Code, Rejection};
+use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::json::to_json;
 use tributary_rows::Position;
 
@@ -79,11 +79,15 @@ struct Continuation<'a> {
 
 const CONTINUATION: &str = "continuation";
 
+/// Test event that S3 sends when a notification is set up.
+const TEST_EVENT: &str = "s3:TestEvent";
+
 /// Parses the body of a message into tasks. A [`Rejection`] stands for an object whose key cannot
-/// be decoded, and for a body that is neither a notification nor a continuation.
+/// be decoded, for an event of an unknown kind, and for a body that is neither a notification nor a
+/// continuation.
 ///
 /// The `s3:TestEvent` that S3 sends when a notification is set up has no tasks, and neither does
-/// the removal of an object.
+/// the removal of an object: [`ignored_event`] names them.
 #[must_use]
 pub fn tasks(body: &str, datasets: &Datasets) -> Vec<Result<Task, Rejection>> {
     if let Ok(rest) = object::<Continuation<'_>>(body)
@@ -91,16 +95,56 @@ pub fn tasks(body: &str, datasets: &Datasets) -> Vec<Result<Task, Rejection>> {
     {
         return vec![Ok(rest.into_task(datasets))];
     }
-    if object::<TestEvent<'_>>(body).is_ok_and(|test| test.event == "s3:TestEvent") {
+    if object::<TestEvent<'_>>(body).is_ok_and(|test| test.event == TEST_EVENT) {
         return Vec::new();
     }
     let Ok(notification) = object::<Notification<'_>>(body) else {
         let message = "the message is no S3 notification and no continuation";
         return vec![Err(Rejection::row(Code::InvalidJson, message))];
     };
-    let created = |record: &NotificationRecord<'_>| record.event_name.starts_with("ObjectCreated");
-    let records = notification.records.into_iter().filter(created);
-    records.map(|record| record.s3.into_task(datasets)).collect()
+    let task = |record: NotificationRecord<'_>| match EventKind::of(&record.event_name) {
+        EventKind::Created => Some(record.s3.into_task(datasets)),
+        EventKind::Removed => None,
+        EventKind::Unknown => {
+            let message = format!(
+                "event {} of {}: expected ObjectCreated:* or ObjectRemoved:*",
+                shown(&record.event_name),
+                shown(&record.s3.object.key)
+            );
+            Some(Err(Rejection::row(Code::UnknownEvent, message)))
+        }
+    };
+    notification.records.into_iter().filter_map(task).collect()
+}
+
+/// Returns the name of the event of a message without tasks.
+#[must_use]
+pub fn ignored_event(body: &str) -> String {
+    let test = object::<TestEvent<'_>>(body).map(|test| test.event.into_owned());
+    test.unwrap_or_else(|_| {
+        let notification = object::<Notification<'_>>(body).ok();
+        let first = notification.and_then(|it| it.records.into_iter().next());
+        first.map_or_else(|| "none".to_owned(), |record| record.event_name.into_owned())
+    })
+}
+
+/// Kind of an S3 event. Some services and emulators write the prefix `s3:` of the notification's
+/// configuration into its messages.
+enum EventKind {
+    Created,
+    Removed,
+    Unknown,
+}
+
+impl EventKind {
+    fn of(name: &str) -> Self {
+        let name = name.strip_prefix("s3:").unwrap_or(name);
+        match name.split_once(':').unwrap_or((name, "")).0 {
+            "ObjectCreated" => Self::Created,
+            "ObjectRemoved" => Self::Removed,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 impl NotificationEntity<'_> {
@@ -233,6 +277,34 @@ mod tests {
         let body = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}"#;
 
         assert!(all(body).is_empty());
+    }
+
+    #[test]
+    fn creations_are_read_with_and_without_prefix() {
+        for event in [
+            "ObjectCreated:Put",
+            "ObjectCreated:CompleteMultipartUpload",
+            "s3:ObjectCreated:Put",
+            "s3:ObjectCreated:*",
+        ] {
+            let body = notification("flood/a.csv").replace("ObjectCreated:Put", event);
+            assert_eq!(all(&body).len(), 1, "{event}");
+        }
+    }
+
+    #[test]
+    fn unknown_event_is_a_bad_row() {
+        for event in ["ObjectRestore:Completed", "s3:ObjectRestore:Post", "ObjectCreate", ""] {
+            let body = notification("flood/a.csv").replace("ObjectCreated:Put", event);
+            let tasks = tasks(&body, &datasets());
+            assert_eq!(tasks.len(), 1, "{event}");
+            assert!(tasks[0].as_ref().is_err_and(|it| it.code == Code::UnknownEvent), "{event}");
+        }
+        for event in ["ObjectRemoved:Delete", "s3:ObjectRemoved:DeleteMarkerCreated"] {
+            let body = notification("flood/a.csv").replace("ObjectCreated:Put", event);
+            assert!(all(&body).is_empty(), "{event}");
+            assert_eq!(ignored_event(&body), event);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tributary_aws::kinesis::{self, StreamRecord};
 use tributary_aws::producer::Outbound;
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
-use tributary_aws::s3::{ObjectStore, ReadError};
+use tributary_aws::s3::{ObjectName, ObjectStore, ReadError};
 use tributary_aws::sqs::Queue;
 use tributary_aws::takeover::Stale;
 use tributary_datasets::ingest::{BadFeedRow, Feed, FeedRow, SourceName, Step};
@@ -49,6 +49,8 @@ pub(crate) struct Work<'h, O, R, Q, C> {
     offset: u64,
     object_bytes: Option<u64>,
     chunk: Chunk,
+    /// A row was found, good or bad.
+    has_rows: bool,
     totals: &'h mut Totals,
 }
 
@@ -109,6 +111,7 @@ where
             offset: 0,
             object_bytes: None,
             chunk: Chunk::default(),
+            has_rows: false,
             totals,
         }
     }
@@ -124,6 +127,11 @@ where
         // The first line of JSON Lines determines the dataset; the first line of the rest may not.
         let dataset = self.task.dataset.take();
         self.task.dataset = dataset.or_else(|| self.feed.dataset().cloned());
+        if matches!(read, Ok(None)) && self.task.start.is_none() && !self.has_rows {
+            let ObjectName { bucket, key, .. } = &self.task.object;
+            warn!(bucket, key, "no row was read of the object");
+            self.totals.without_rows += 1;
+        }
         match read {
             // Progress is enqueued as a continuation. Without progress the message itself must be
             // redelivered, so that the queue counts its receptions and finally parks it.
@@ -166,6 +174,7 @@ where
                     }
                 }
                 Ok(Step::Row(row)) => {
+                    self.has_rows = true;
                     let now = (self.handler.clock)();
                     let (position, dataset) = (row.position(), row.dataset().name());
                     let writer = self.writer.get_or_insert_with(|| RawRecordWriter::new(dataset));
@@ -181,15 +190,13 @@ where
                     self.flush_when_full().await?;
                 }
                 Ok(Step::Bad(BadFeedRow { position, rejection, dataset, bytes })) => {
+                    self.has_rows = true;
                     let dataset = dataset.map(|dataset| dataset.name());
                     let (source, now) = (&self.source, (self.handler.clock)());
                     self.chunk.push_bad_row(position, &rejection, source, dataset, bytes, now);
                     self.flush_when_full().await?;
                 }
                 Ok(Step::End) => {
-                    if self.feed.position().row == 1 {
-                        warn!(object = %self.task.object.key, "the object has no row");
-                    }
                     self.flush().await?;
                     return Ok(None);
                 }

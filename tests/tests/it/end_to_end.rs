@@ -204,6 +204,35 @@ async fn good_rows_become_events_and_metrics() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn devices_differing_in_last_digit_stay_two() {
+    let ids = ["18446744073709551617", "18446744073709551618"];
+    let time = "2026-11-20T09:00:00Z";
+    let json =
+        |id: &str| format!("{{\"sensor_id\":{id},\"timestamp\":\"{time}\",\"temperature\":20}}\n");
+    let scientific = |id: &str| json(&format!("{}.{}E+19", &id[..1], &id[1..]));
+    let row = |id: &str| format!("{id},{time},20,50\n");
+    let header = "sensor_id,timestamp,temperature,humidity\n".to_owned();
+    for (key, text) in [
+        ("telemetry/a.jsonl", ids.map(json).concat()),
+        ("telemetry/b.jsonl", ids.map(scientific).concat()),
+        ("telemetry/c.json", format!("[{}]", ids.map(json).join(","))),
+        ("telemetry/d.csv", header + &ids.map(row).concat()),
+    ] {
+        let ingested = take(key, text.into_bytes()).await;
+
+        assert_eq!(distinct(&ingested.events, "event_id"), 2, "{key}");
+        for (id, event) in ids.iter().zip(&ingested.events) {
+            assert_eq!(
+                (&event["entity"], &event["attributes"]["sensor_id"]),
+                (&json!(id), &json!(id))
+            );
+        }
+        let keys: Vec<_> = ingested.raw.iter().map(|record| &record.partition_key).collect();
+        assert_eq!(keys, ids, "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn bad_rows_are_quarantined_with_their_bytes() {
     for dataset in shipped().datasets.iter() {
         let name = dataset.name();

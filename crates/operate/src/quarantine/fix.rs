@@ -50,7 +50,12 @@ impl Fixes {
             return Ok(None);
         }
         let unreadable = |error: serde_json::Error| format!("the payload cannot be read: {error}");
-        let before: Map<String, Value> = serde_json::from_str(payload).map_err(unreadable)?;
+        let texts: Pairs<String, Box<RawValue>> =
+            serde_json::from_str(payload).map_err(unreadable)?;
+        let mut before: Map<String, Value> = serde_json::from_str(payload).map_err(unreadable)?;
+        for (name, text) in texts.iter().filter(|(_, text)| is_long_integer(text.get())) {
+            before.insert(name.to_owned(), Value::String(text.get().to_owned()));
+        }
         let mut after = before.clone();
         for (field, value) in &self.sets {
             let now = Value::Object(after).to_string();
@@ -66,8 +71,6 @@ impl Fixes {
         if after == before {
             return Ok(None);
         }
-        let texts: Pairs<String, Box<RawValue>> =
-            serde_json::from_str(payload).map_err(unreadable)?;
         let mut out = Pairs::<String, Box<RawValue>>::with_capacity(after.len());
         for (name, value) in after {
             // Of duplicate names, the parser used the last.
@@ -81,6 +84,13 @@ impl Fixes {
         }
         serde_json::to_string(&out).map(Some).map_err(unreadable)
     }
+}
+
+/// Returns `true` for an integer of more than 64 bits. Expressions get it as text, which keeps its
+/// digits.
+fn is_long_integer(text: &str) -> bool {
+    let is_integer = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    is_integer && text.parse::<i64>().is_err() && text.parse::<u64>().is_err()
 }
 
 fn compile_set(text: &str) -> Result<(String, Expression), ConfigError> {
@@ -126,6 +136,15 @@ mod tests {
             set(&["row=row.upperAscii()", "deep=[1, 'a', {'b': true}]"]).unwrap().unwrap(),
             r#"{"id":9007199254740993,"t":"1,5","n":12.50,"deep":[1,"a",{"b":true}],"none":null,"row":"THE ROW"}"#
         );
+    }
+
+    #[test]
+    fn copied_integer_keeps_every_digit() {
+        let fixes = Fixes::compile(None, &["device=payload.id".to_owned()]).unwrap();
+        for id in ["18446744073709551617", "18446744073709551618", "-9223372036854775809"] {
+            let edited = fixes.payload(&format!(r#"{{"id":{id}}}"#), "the row").unwrap().unwrap();
+            assert_eq!(edited, format!(r#"{{"id":{id},"device":"{id}"}}"#));
+        }
     }
 
     #[test]
