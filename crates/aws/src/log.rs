@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use tributary_model::bad_row::Code;
 use tributary_model::counts::BatchCounts;
@@ -33,6 +33,15 @@ pub struct Fault {
     pub field: String,
     /// Code, as of a bad row.
     pub code: String,
+}
+
+/// Windows of one dataset in one invocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowMetrics {
+    /// Window events that the stream accepted.
+    pub emitted: u64,
+    /// Time since the watermark rose; `None` if no reading arrived that can change a window.
+    pub watermark_age: Option<SignedDuration>,
 }
 
 impl MetricsLog {
@@ -123,6 +132,31 @@ impl MetricsLog {
             let line = self.line(&dimensions, vec!["faults".to_owned()], now);
             let fields = json!({"message": "faults", "dataset": dataset, "field": field,
                 "code": code, "faults": count});
+            self.finish(line, fields);
+        }
+    }
+
+    /// Writes one line for each dataset with windows emitted, or with the age of its watermark.
+    ///
+    /// The metrics have the dimension sets `function`, and `function` with `dataset`.
+    pub fn write_windows(&self, datasets: &BTreeMap<&str, WindowMetrics>, now: Timestamp) {
+        let dimensions: [&[&str]; 2] = [&["function"], &["function", "dataset"]];
+        for (dataset, WindowMetrics { emitted, watermark_age }) in datasets {
+            if *emitted == 0 && watermark_age.is_none() {
+                continue;
+            }
+            let mut line = self.line(&dimensions, vec!["windows_emitted".to_owned()], now);
+            if let Some(age) = watermark_age {
+                let metric = json!({"Name": "watermark_age_s", "Unit": "Seconds"});
+                if let Some(metrics) =
+                    line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array_mut()
+                {
+                    metrics.push(metric);
+                }
+                merge(&mut line, json!({ "watermark_age_s": age.as_secs() }));
+            }
+            let fields = json!({"message": "windows", "dataset": dataset,
+                "windows_emitted": emitted});
             self.finish(line, fields);
         }
     }
@@ -230,6 +264,21 @@ mod tests {
         let faults = BTreeMap::from([(Fault { dataset, field, code }, 2)]);
 
         let lines = lines("transform", |log| log.write_faults(&faults, Timestamp::UNIX_EPOCH));
+
+        insta::assert_json_snapshot!(lines);
+    }
+
+    #[test]
+    fn windows_count_by_dataset_with_watermark_age() {
+        let stalled =
+            WindowMetrics { emitted: 0, watermark_age: Some(SignedDuration::from_mins(31)) };
+        let emitting = WindowMetrics { emitted: 3, watermark_age: None };
+        let datasets =
+            [("telemetry", stalled), ("flood", emitting), ("covid", WindowMetrics::default())];
+
+        let lines = lines("windows", |log| {
+            log.write_windows(&datasets.into(), Timestamp::UNIX_EPOCH);
+        });
 
         insta::assert_json_snapshot!(lines);
     }

@@ -9,7 +9,7 @@ mod table;
 use std::future::Future;
 
 use jiff::Timestamp;
-use tributary_windows::clock::{Clock, Shard, StreamShard};
+use tributary_windows::clock::{Clock, Rise, Shard, StreamShard};
 
 use crate::error::CallError;
 use crate::tail::Reader;
@@ -148,11 +148,11 @@ pub trait WindowStore: Send + Sync {
         last_seen: Timestamp,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Advances the watermark of a clock to `time` if it is earlier.
+    /// Raises the watermark of a clock if it is earlier.
     fn raise_watermark(
         &self,
         clock: &str,
-        time: Timestamp,
+        rise: &Rise,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 }
 

@@ -38,7 +38,7 @@ pub(crate) enum Statement {
     /// Parameters: `ttl, seen_at, clock, shard`. On a missing shard it leaves a row that is no
     /// shard, because `is_over` is missing.
     TouchShard,
-    /// Parameters: `time of the write, watermark, clock`.
+    /// Parameters: `time of the write, watermark, raised_at, mark, mark_at, clock`.
     RaiseWatermark,
 }
 
@@ -76,11 +76,12 @@ const TEXTS: [&str; 13] = [
     "SELECT due, key, start, version FROM KEYSPACE.open_windows
      WHERE spec = ? AND bucket = ? AND due <= ? ORDER BY due ASC",
     "SELECT shard, watermark, seen_at, is_over FROM KEYSPACE.shards WHERE clock = ?",
-    "SELECT watermark FROM KEYSPACE.watermarks WHERE clock = ?",
+    "SELECT watermark, raised_at, mark, mark_at FROM KEYSPACE.watermarks WHERE clock = ?",
     "INSERT INTO KEYSPACE.shards (clock, shard, watermark, seen_at, is_over)
      VALUES (?, ?, ?, ?, ?) USING TTL ?",
     "INSERT INTO KEYSPACE.shards (clock, shard, watermark, seen_at, is_over)
      VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?",
     "UPDATE KEYSPACE.shards USING TTL ? SET seen_at = ? WHERE clock = ? AND shard = ?",
-    "UPDATE KEYSPACE.watermarks USING TIMESTAMP ? SET watermark = ? WHERE clock = ?",
+    "UPDATE KEYSPACE.watermarks USING TIMESTAMP ?
+     SET watermark = ?, raised_at = ?, mark = ?, mark_at = ? WHERE clock = ?",
 ];

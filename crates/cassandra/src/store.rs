@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tributary_aws::clients::SdkConfig;
 use tributary_aws::error::CallError;
 use tributary_aws::windows::{Item, ItemKey, Range, WindowStore, Written};
-use tributary_windows::clock::{Clock, Shard};
+use tributary_windows::clock::{Clock, Mark, Rise, Shard};
 
 use crate::config::ClusterConfig;
 use crate::failure;
@@ -273,17 +273,26 @@ impl WindowStore for CassandraWindows {
 
     async fn clock(&self, name: &str) -> Result<Clock, CallError> {
         type Found = (String, Option<CqlVarint>, Option<CqlTimestamp>, Option<bool>);
-        let (shards, watermark) = futures_util::try_join!(
+        type All =
+            (Option<CqlVarint>, Option<CqlTimestamp>, Option<CqlVarint>, Option<CqlTimestamp>);
+        let (shards, all) = futures_util::try_join!(
             self.rows::<Found>(Statement::Shards, (name,)),
-            self.rows::<(Option<CqlVarint>,)>(Statement::Watermark, (name,)),
+            self.rows::<All>(Statement::Watermark, (name,)),
         )?;
         let shard = |(id, watermark, last_seen, is_closed): Found| {
             let watermark = watermark.as_ref().and_then(time_of_nanos);
             let (last_seen, is_closed) = (last_seen.and_then(time)?, is_closed?);
             Some(Shard { id, watermark, last_seen, is_closed })
         };
-        let watermark = watermark.into_iter().next().and_then(|(it,)| time_of_nanos(&it?));
-        Ok(Clock { shards: shards.into_iter().filter_map(shard).collect(), watermark })
+        let mut clock = Clock::default();
+        clock.shards.extend(shards.into_iter().filter_map(shard));
+        if let Some((watermark, raised_at, mark, mark_at)) = all.into_iter().next() {
+            clock.watermark = watermark.as_ref().and_then(time_of_nanos);
+            clock.raised_at = raised_at.and_then(time);
+            let mark = mark.as_ref().and_then(time_of_nanos);
+            clock.mark = mark_at.and_then(time).map(|at| Mark { watermark: mark, at });
+        }
+        Ok(clock)
     }
 
     async fn put_shard(
@@ -322,9 +331,12 @@ impl WindowStore for CassandraWindows {
         self.run(Statement::TouchShard, values).await
     }
 
-    async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
+    async fn raise_watermark(&self, clock: &str, rise: &Rise) -> Result<(), CallError> {
+        let Rise { to, at, mark } = rise;
         // Of two writes within a microsecond, the greater value wins.
-        let values = (time.as_microsecond(), nanos(time), clock);
+        let (watermark, marked) = (nanos(*to), mark.watermark.map(nanos));
+        let (raised_at, mark_at) = (millis(*at), millis(mark.at));
+        let values = (to.as_microsecond(), watermark, raised_at, marked, mark_at, clock);
         self.run(Statement::RaiseWatermark, values).await
     }
 }

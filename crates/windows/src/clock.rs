@@ -20,7 +20,7 @@ pub struct Shard {
     pub id: String,
     /// Latest time among its events; `None` before the first.
     pub watermark: Option<Timestamp>,
-    /// Processing time of its latest batch.
+    /// Processing time of its latest batch that moves its watermark, or of its registration.
     pub last_seen: Timestamp,
     /// Set when all its records were read and its child shards have replaced it.
     pub is_closed: bool,
@@ -33,6 +33,30 @@ pub struct Clock {
     pub shards: Vec<Shard>,
     /// The watermark. It never decreases.
     pub watermark: Option<Timestamp>,
+    /// Processing time at which the watermark rose last.
+    pub raised_at: Option<Timestamp>,
+    /// An earlier watermark.
+    pub mark: Option<Mark>,
+}
+
+/// Watermark that a clock had at an earlier processing time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The watermark; `None` before the first.
+    pub watermark: Option<Timestamp>,
+    /// The processing time.
+    pub at: Timestamp,
+}
+
+/// Rise of a watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rise {
+    /// The new watermark.
+    pub to: Timestamp,
+    /// Processing time of the rise.
+    pub at: Timestamp,
+    /// Mark to store with it.
+    pub mark: Mark,
 }
 
 /// Shard of a stream with its parents.
@@ -80,6 +104,17 @@ pub fn lateness_horizon_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDurat
     longest_by_clock(specs, |spec| {
         spec.size.0.saturating_add(spec.delay.0).saturating_add(spec.allowed_lateness.0)
     })
+}
+
+/// Returns the retention of each clock: the minimum over its specs.
+#[must_use]
+pub fn retention_by_clock(specs: &[Spec]) -> BTreeMap<String, SignedDuration> {
+    let mut shortest: BTreeMap<_, SignedDuration> = BTreeMap::new();
+    for spec in specs {
+        let so_far = shortest.entry(clock_name(spec)).or_insert(SignedDuration::MAX);
+        *so_far = spec.retention.0.min(*so_far);
+    }
+    shortest
 }
 
 fn longest_by_clock(
@@ -131,6 +166,38 @@ impl Clock {
             ClockStatus::At(time) => Some(time),
             ClockStatus::Idle => self.shards.iter().filter_map(|shard| shard.watermark).max(),
         }
+    }
+
+    /// Returns the rise of the watermark to `to` at `now`.
+    ///
+    /// The mark is replaced once it is older than `retention`, that of the specs of the clock.
+    #[must_use]
+    pub fn rise(&self, to: Timestamp, now: Timestamp, retention: SignedDuration) -> Rise {
+        let is_recent = |mark: &Mark| now.duration_since(mark.at) < retention;
+        let mark = self.mark.filter(is_recent);
+        Rise { to, at: now, mark: mark.unwrap_or(Mark { watermark: self.watermark, at: now }) }
+    }
+
+    /// Returns the latest start of a window that the store may have removed by `now`, which it does
+    /// `retention` after the window was closed; `None` if there is no such window.
+    ///
+    /// A removed window was closed before `now - retention`, so its readings were at or before the
+    /// watermark of that time, and not more than [`MAX_CLOCK_AHEAD`] after that time itself. The
+    /// mark is the watermark of that time or of a later one; a mark that is older says nothing, and
+    /// the present watermark is the limit. Windows of a device whose clock is further ahead are not
+    /// covered.
+    #[must_use]
+    pub fn removed_until(&self, now: Timestamp, retention: SignedDuration) -> Option<Timestamp> {
+        let since = now.checked_sub(retention).unwrap_or(Timestamp::MIN);
+        let mark = self.mark.filter(|mark| mark.at >= since);
+        let watermark = mark.map_or(self.watermark, |mark| mark.watermark)?;
+        Some(watermark.min(since.checked_add(MAX_CLOCK_AHEAD).unwrap_or(Timestamp::MAX)))
+    }
+
+    /// Returns the time since the watermark rose, at `now`; `None` before its first rise.
+    #[must_use]
+    pub fn watermark_age(&self, now: Timestamp) -> Option<SignedDuration> {
+        self.raised_at.map(|at| now.duration_since(at).max(SignedDuration::ZERO))
     }
 
     /// Returns the shard with this id.

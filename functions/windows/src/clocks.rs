@@ -8,7 +8,10 @@ use tributary_aws::error::CallError;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::put::BatchPut;
 use tributary_aws::windows::{ShardList, WindowStore};
-use tributary_windows::clock::{Clock, ClockStatus, Shard};
+use tributary_windows::clock::{
+    Clock, ClockStatus, Shard, idle_timeout_by_clock, lateness_horizon_by_clock, retention_by_clock,
+};
+use tributary_windows::{Span, Spec};
 
 use crate::handler::Windows;
 use crate::updater::WindowUpdater;
@@ -37,26 +40,27 @@ where
 
     /// Registers a shard with a clock, together with all others that may still deliver readings.
     ///
-    /// Readings in time also raise `last_seen` of the shard, so that a shard whose batches keep
-    /// failing does not look idle. When the clock was idle, every open shard is touched: the next
-    /// readings may arrive through any of them, and must not be late because one shard is faster.
+    /// Readings that move the watermark of the shard also raise its `last_seen`, so that a shard
+    /// whose batches keep failing does not look idle. When the clock was idle, every open shard is
+    /// touched: the next readings may arrive through any of them, and must not be late because one
+    /// shard is faster.
     pub(crate) async fn register_shard(
         &self,
         name: &str,
         clock: &mut Clock,
         shard: &str,
-        is_in_time: bool,
+        is_moving: bool,
         idle: SignedDuration,
     ) -> Result<(), CallError> {
         let now = self.now();
-        if is_in_time && clock.status(now, idle) == ClockStatus::Idle {
+        if is_moving && clock.status(now, idle) == ClockStatus::Idle {
             for other in clock.shards.iter_mut().filter(|it| !it.is_closed && it.id != shard) {
                 self.call(|store| store.touch_shard(name, &other.id, now)).await?;
                 other.last_seen = now;
             }
         }
         if let Some(known) = clock.shard(shard) {
-            if is_in_time && now.duration_since(known.last_seen) > idle / 3 {
+            if is_moving && now.duration_since(known.last_seen) > idle / 3 {
                 let alive = Shard { last_seen: now, ..known.clone() };
                 self.put_shard(name, clock, alive).await?;
             }
@@ -79,23 +83,23 @@ where
 
     /// Stores the progress of a shard, and advances the watermark of the clock.
     ///
-    /// A shard without readings in time keeps its `last_seen`.
+    /// A shard whose watermark does not move keeps its `last_seen`: a device that sends one reading
+    /// again and again does not hold the watermark.
     pub(crate) async fn advance(
         &self,
         name: &str,
         clock: &mut Clock,
         shard: &str,
         progress: ShardProgress,
-        idle: SignedDuration,
+        lengths: ClockLengths,
     ) -> Result<(), CallError> {
-        if progress.is_in_time {
-            let known = clock.shard(shard);
-            let watermark = known.and_then(|known| known.watermark).max(progress.to);
-            let is_closed = known.is_some_and(|known| known.is_closed);
+        if progress.is_moving {
+            let watermark = progress.to;
+            let is_closed = clock.shard(shard).is_some_and(|known| known.is_closed);
             let shard = Shard { id: shard.to_owned(), watermark, last_seen: self.now(), is_closed };
             self.put_shard(name, clock, shard).await?;
         }
-        self.raise_watermark(name, clock, idle).await.map(|_| ())
+        self.raise_watermark(name, clock, lengths).await.map(|_| ())
     }
 
     /// Advances the watermark of a clock to the event time of its shards, and returns its status.
@@ -103,16 +107,19 @@ where
         &self,
         name: &str,
         clock: &mut Clock,
-        idle: SignedDuration,
+        lengths: ClockLengths,
     ) -> Result<ClockStatus, CallError> {
         let now = self.now();
-        if let Some(time) = clock.event_time(now, idle)
+        if let Some(time) = clock.event_time(now, lengths.idle)
             && clock.watermark.is_none_or(|before| before < time)
         {
-            self.call(|store| store.raise_watermark(name, time)).await?;
+            let rise = &clock.rise(time, now, lengths.retention);
+            self.call(|store| store.raise_watermark(name, rise)).await?;
             clock.watermark = Some(time);
+            clock.raised_at = Some(now);
+            clock.mark = Some(rise.mark);
         }
-        Ok(clock.status(now, idle))
+        Ok(clock.status(now, lengths.idle))
     }
 
     async fn put_shard(
@@ -129,6 +136,51 @@ where
     }
 }
 
+/// Lengths of time of a clock, over its specs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClockLengths {
+    /// Longest idle timeout.
+    pub idle: SignedDuration,
+    /// Longest time by which a reading that is not late may be behind the watermark.
+    pub horizon: SignedDuration,
+    /// Shortest retention.
+    pub retention: SignedDuration,
+}
+
+impl ClockLengths {
+    /// Computes the lengths of each clock of `specs`.
+    pub(crate) fn by_clock(specs: &[Spec]) -> BTreeMap<String, Self> {
+        let (horizon, retention) = (lateness_horizon_by_clock(specs), retention_by_clock(specs));
+        let lengths = |(name, idle): (String, SignedDuration)| {
+            let (horizon, retention) = (horizon[&name], retention[&name]);
+            (name, Self { idle, horizon, retention })
+        };
+        idle_timeout_by_clock(specs).into_iter().map(lengths).collect()
+    }
+}
+
+/// Limits of one spec by its clock, for the readings of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpecLimits {
+    /// Watermark of the clock.
+    pub watermark: Timestamp,
+    /// Latest start of a window that the store may have removed.
+    pub removed_until: Option<Timestamp>,
+}
+
+impl SpecLimits {
+    /// Returns the limits of a spec; `None` if its clock has no watermark.
+    pub(crate) fn of(spec: &Spec, clock: &Clock, now: Timestamp) -> Option<Self> {
+        let removed_until = clock.removed_until(now, spec.retention.0);
+        Some(Self { watermark: clock.watermark?, removed_until })
+    }
+
+    /// Returns true if the store may have had the window `span`, and removed it.
+    pub(crate) fn may_be_removed(self, span: Span) -> bool {
+        self.removed_until.is_some_and(|until| span.start <= until)
+    }
+}
+
 /// Progress of a shard by the readings of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShardProgress {
@@ -137,21 +189,26 @@ pub(crate) struct ShardProgress {
     /// True if a reading can still change a window. The readings of a device with a wrong clock do
     /// not keep the shard active, however many there are.
     pub is_in_time: bool,
+    /// True if such a reading is later than the watermark of the shard.
+    pub is_moving: bool,
 }
 
 impl ShardProgress {
     /// Computes the progress from the event times of the readings.
     ///
-    /// A reading further than `horizon` behind the watermark is too late for every window.
+    /// A reading further than `horizon` behind the watermark of the clock is too late for every
+    /// window.
     pub(crate) fn of(
         times: impl Iterator<Item = Option<Timestamp>>,
         clock: &Clock,
+        shard: &str,
         horizon: SignedDuration,
     ) -> Self {
         let to = times.flatten().max();
         let oldest = clock.watermark.and_then(|watermark| watermark.checked_sub(horizon).ok());
         let is_in_time = to.is_some_and(|to| oldest.is_none_or(|oldest| oldest <= to));
-        Self { to, is_in_time }
+        let is_moving = is_in_time && to > clock.shard(shard).and_then(|known| known.watermark);
+        Self { to, is_in_time, is_moving }
     }
 }
 

@@ -14,7 +14,7 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, InvocationError};
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
-use tributary_aws::log::MetricsLog;
+use tributary_aws::log::{MetricsLog, WindowMetrics};
 use tributary_aws::payload::{BatchResponse, is_scheduled};
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
@@ -26,14 +26,12 @@ use tributary_aws::windows::{ItemKey, OPERATION, ShardList, WindowStore};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_windows::Spec;
-use tributary_windows::clock::{
-    Clock, ClockStatus, clock_name, idle_timeout_by_clock, lateness_horizon_by_clock,
-};
+use tributary_windows::clock::{Clock, ClockStatus, clock_name};
 use tributary_windows::seen::RecordPosition;
 
-use crate::clocks::ShardProgress;
+use crate::clocks::{ClockLengths, ShardProgress, SpecLimits};
 use crate::config::Settings;
-use crate::readings::BatchReadings;
+use crate::readings::{BatchReadings, WindowReadings};
 use crate::updater::{WindowCounts, WindowUpdater, passes_an_end, stored_window};
 
 /// Minimum time left after a batch for closing windows to start.
@@ -155,7 +153,7 @@ where
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         readings.retain(barrier.end, &late.of_windows);
         let places = |position| place(&batch, position);
-        let applied = updater.apply(&readings, &places, &self.watermarks(&clocks)).await?;
+        let applied = updater.apply(&readings, &places, &self.limits(&clocks)).await?;
         let error = applied.last_error.as_deref();
         let outcome = barrier.outcome(&batch.dispositions, &applied.undelivered, error);
 
@@ -176,12 +174,13 @@ where
         }
 
         let counts = updater.counts.take();
+        self.write_windows(&counts, &clocks, &readings);
         let extra = json!({
             "retried": barrier.quarantined.retried,
             "windows_opened": counts.opened,
             "windows_closed": counts.closed,
             "windows_revised": counts.revised,
-            "windows_emitted": counts.emitted,
+            "windows_emitted": counts.emitted.values().sum::<u64>(),
             "duplicates": counts.duplicates,
             "conflicts": counts.conflicts,
         });
@@ -213,7 +212,9 @@ where
 
     /// Loads the clocks of a batch, and finds the readings that are late by them.
     ///
-    /// A late reading that is in its window already was in time when it was first delivered.
+    /// A late reading that is in its window already was in time when it was first delivered. A
+    /// reading whose window may have been removed from the store is late too: a new window would
+    /// repeat the revisions of the removed one, under the same ids.
     async fn find_late(
         &self,
         updater: &WindowUpdater<'_, S, L, E, Q>,
@@ -221,15 +222,25 @@ where
         readings: &BatchReadings,
     ) -> Result<(BTreeMap<String, Clock>, LateReadings), CallError> {
         let clocks = self.load_clocks(updater, batch.shard_id(), readings).await?;
-        let watermarks = self.watermarks(&clocks);
-        let is_late = |spec: usize, span| {
-            watermarks.get(&spec).is_some_and(|it| self.specs[spec].is_late(span, *it))
+        let limits = self.limits(&clocks);
+        let is_late =
+            |spec: usize, span, it: &SpecLimits| self.specs[spec].is_late(span, it.watermark);
+        let is_over = |window: &WindowReadings| {
+            let limits = limits.get(&window.spec);
+            limits.is_some_and(|it| {
+                is_late(window.spec, window.span, it) || it.may_be_removed(window.span)
+            })
         };
-        let over = readings.windows.iter().filter(|(_, window)| is_late(window.spec, window.span));
+        let over = readings.windows.iter().filter(|(_, window)| is_over(window));
         let over: Vec<_> = over.collect();
         let keys: Vec<_> = over.iter().map(|(key, _)| (*key).clone()).collect();
         let mut late = LateReadings::default();
         for ((key, window_readings), item) in over.into_iter().zip(updater.read(&keys).await?) {
+            let Some(limits) = limits.get(&window_readings.spec) else { continue };
+            let is_late = is_late(window_readings.spec, window_readings.span, limits);
+            if !is_late && item.is_some() {
+                continue;
+            }
             let window = item.map(|item| stored_window(window_readings.spec, &item)).transpose()?;
             for &index in &window_readings.samples {
                 let (position, sample) = &readings.samples[index];
@@ -238,13 +249,13 @@ where
                     continue;
                 }
                 late.of_windows.insert((key.clone(), *position));
-                let watermark = watermarks.get(&window_readings.spec).map(Timestamp::to_string);
                 let message = late.messages.entry(*position).or_insert_with(|| {
-                    let watermark = watermark.unwrap_or_default();
+                    let watermark = limits.watermark;
                     format!("too late: the watermark is at {watermark}, past the lateness of")
                 });
+                let removed = if is_late { "" } else { " (whose retention is over)" };
                 // Writing to a string cannot fail.
-                let _ = write!(message, " {} from {}", key.spec, key.start);
+                let _ = write!(message, " {} from {}{removed}", key.spec, key.start);
             }
         }
         Ok((clocks, late))
@@ -258,20 +269,24 @@ where
         readings: &BatchReadings,
     ) -> Result<BTreeMap<String, Clock>, CallError> {
         let mut clocks = updater.clocks(readings.clocks.keys()).await?;
-        let (idle, horizon) =
-            (idle_timeout_by_clock(&self.specs), lateness_horizon_by_clock(&self.specs));
+        let lengths = ClockLengths::by_clock(&self.specs);
         for (name, clock) in &mut clocks {
+            let ClockLengths { idle, horizon, .. } = lengths[name];
             let times = readings.clocks[name].iter().map(|(_, time)| *time);
-            let ShardProgress { is_in_time, .. } = ShardProgress::of(times, clock, horizon[name]);
-            updater.register_shard(name, clock, shard, is_in_time, idle[name]).await?;
+            let ShardProgress { is_moving, .. } = ShardProgress::of(times, clock, shard, horizon);
+            updater.register_shard(name, clock, shard, is_moving, idle).await?;
         }
         Ok(clocks)
     }
 
-    /// Returns the watermark of each spec that has one.
-    fn watermarks(&self, clocks: &BTreeMap<String, Clock>) -> BTreeMap<usize, Timestamp> {
-        let watermark = |(number, spec)| Some((number, clocks.get(&clock_name(spec))?.watermark?));
-        self.specs.iter().enumerate().filter_map(watermark).collect()
+    /// Returns the limits of each spec whose clock has a watermark.
+    fn limits(&self, clocks: &BTreeMap<String, Clock>) -> BTreeMap<usize, SpecLimits> {
+        let now = (self.clock)();
+        let limits = |(number, spec)| {
+            let clock = clocks.get(&clock_name(spec))?;
+            Some((number, SpecLimits::of(spec, clock, now)?))
+        };
+        self.specs.iter().enumerate().filter_map(limits).collect()
     }
 
     /// Advances the watermarks by the readings before `end`, and closes the windows that they pass.
@@ -285,15 +300,15 @@ where
         end: usize,
         clocks: &mut BTreeMap<String, Clock>,
     ) -> Result<bool, CallError> {
-        let (idle, horizon) =
-            (idle_timeout_by_clock(&self.specs), lateness_horizon_by_clock(&self.specs));
+        let lengths = ClockLengths::by_clock(&self.specs);
         let mut is_whole = true;
         for (name, moves) in &readings.clocks {
-            let Some(clock) = clocks.get_mut(name) else { continue };
+            let (Some(clock), lengths) = (clocks.get_mut(name), lengths[name]) else { continue };
             let done = moves.iter().take_while(|(position, _)| *position < end);
-            let progress = ShardProgress::of(done.map(|(_, time)| *time), clock, horizon[name]);
+            let times = done.map(|(_, time)| *time);
+            let progress = ShardProgress::of(times, clock, shard, lengths.horizon);
             let before = clock.watermark;
-            updater.advance(name, clock, shard, progress, idle[name]).await?;
+            updater.advance(name, clock, shard, progress, lengths).await?;
             let Some(after) = clock.watermark else { continue };
             for (number, spec) in self.specs.iter().enumerate() {
                 if clock_name(spec) != *name || !passes_an_end(spec, before, after) {
@@ -313,11 +328,11 @@ where
     /// it could emit them.
     async fn run_scheduled(&self, deadline: Deadline) -> Result<(), InvocationError> {
         let updater = self.updater(deadline);
-        let idle = idle_timeout_by_clock(&self.specs);
-        let mut clocks = updater.clocks(idle.keys()).await?;
+        let lengths = ClockLengths::by_clock(&self.specs);
+        let mut clocks = updater.clocks(lengths.keys()).await?;
         let mut is_whole = true;
         for (name, clock) in &mut clocks {
-            let status = updater.raise_watermark(name, clock, idle[name]).await?;
+            let status = updater.raise_watermark(name, clock, lengths[name]).await?;
             for (number, spec) in self.specs.iter().enumerate() {
                 if clock_name(spec) != *name {
                     continue;
@@ -326,19 +341,48 @@ where
                 // While all shards are idle nothing advances the watermark: processing time
                 // decides.
                 let is_idle = status == ClockStatus::Idle;
-                let idle_end = (self.clock)().checked_sub(idle[name]).ok();
+                let idle_end = (self.clock)().checked_sub(lengths[name].idle).ok();
                 let by_processing_time = idle_end.filter(|_| is_idle);
                 let until = by_watermark.max(by_processing_time).unwrap_or(Timestamp::UNIX_EPOCH);
                 is_whole &= updater.close_due(number, until).await?;
             }
         }
-        let WindowCounts { closed, emitted, .. } = updater.counts.take();
+        let counts = updater.counts.take();
+        self.write_windows(&counts, &clocks, &BatchReadings::default());
+        let (closed, emitted) = (counts.closed, counts.emitted.values().sum::<u64>());
         info!(windows.closed = closed, windows.emitted = emitted, is_whole, "scheduled run");
         if is_whole {
             return Ok(());
         }
         let message = "some windows are not emitted";
         Err(CallError::retryable(OPERATION, "undelivered", message).into())
+    }
+}
+
+impl<S, L, E, Q> Windows<S, L, E, Q> {
+    /// Writes the windows that each dataset emitted, and the age of its watermark if `readings` that
+    /// can still change a window arrived.
+    fn write_windows(
+        &self,
+        counts: &WindowCounts,
+        clocks: &BTreeMap<String, Clock>,
+        readings: &BatchReadings,
+    ) {
+        let (now, lengths) = ((self.clock)(), ClockLengths::by_clock(&self.specs));
+        let mut metrics = BTreeMap::<&str, WindowMetrics>::new();
+        for (number, spec) in self.specs.iter().enumerate() {
+            let dataset = metrics.entry(spec.dataset.as_str()).or_default();
+            dataset.emitted += counts.emitted.get(&number).copied().unwrap_or(0);
+            let name = clock_name(spec);
+            let (Some(clock), Some(moves)) = (clocks.get(&name), readings.clocks.get(&name)) else {
+                continue;
+            };
+            let times = moves.iter().map(|(_, time)| *time);
+            let progress = ShardProgress::of(times, clock, "", lengths[&name].horizon);
+            let age = clock.watermark_age(now).filter(|_| progress.is_in_time);
+            dataset.watermark_age = dataset.watermark_age.max(age);
+        }
+        self.metrics_log.write_windows(&metrics, now);
     }
 }
 

@@ -23,6 +23,7 @@ use tributary_model::time::period;
 use tributary_windows::seen::RecordPosition;
 use tributary_windows::{Phase, Spec, Window};
 
+use crate::clocks::SpecLimits;
 use crate::handler::Windows;
 use crate::readings::{BatchReadings, WindowReadings};
 
@@ -69,8 +70,8 @@ pub(crate) struct WindowCounts {
     pub closed: usize,
     /// Windows that got a further revision.
     pub revised: usize,
-    /// Window events that the stream accepted.
-    pub emitted: usize,
+    /// Window events that the stream accepted, by spec.
+    pub emitted: BTreeMap<usize, u64>,
     /// Readings that their windows already contained.
     pub duplicates: usize,
     /// Writes rejected because another invocation had changed the window.
@@ -134,7 +135,7 @@ where
         &self,
         readings: &BatchReadings,
         places: Places<'_>,
-        watermarks: &BTreeMap<usize, Timestamp>,
+        limits: &BTreeMap<usize, SpecLimits>,
     ) -> Result<Applied, SetupError> {
         let mut applied = Applied::default();
         let windows: Vec<_> = readings.windows.iter().collect();
@@ -151,12 +152,11 @@ where
                 }
             };
             let found = some.iter().copied().zip(found);
-            let chains = self.chains(found, watermarks).into_iter().map(async |chain| {
+            let chains = self.chains(found, limits).into_iter().map(async |chain| {
                 let mut done = Vec::with_capacity(chain.len());
                 for ((key, window_readings), item) in chain {
-                    let watermark = watermarks.get(&window_readings.spec).copied();
-                    let one =
-                        self.apply_one(key, window_readings, item, readings, places, watermark);
+                    let limits = limits.get(&window_readings.spec).copied();
+                    let one = self.apply_one(key, window_readings, item, readings, places, limits);
                     done.push((window_readings, one.await));
                 }
                 done
@@ -185,11 +185,12 @@ where
     fn chains<'a>(
         &self,
         found: impl Iterator<Item = PendingWrite<'a>>,
-        watermarks: &BTreeMap<usize, Timestamp>,
+        limits: &BTreeMap<usize, SpecLimits>,
     ) -> Vec<Vec<PendingWrite<'a>>> {
         let is_evaluated = |window_readings: &WindowReadings| {
             let spec = &self.function.specs[window_readings.spec];
-            let until = watermarks.get(&window_readings.spec).map(|it| spec.closes_until(*it));
+            let limits = limits.get(&window_readings.spec);
+            let until = limits.map(|it| spec.closes_until(it.watermark));
             spec.detector.is_some() && until.is_some_and(|until| window_readings.span.end <= until)
         };
         let mut chains: Vec<Vec<PendingWrite<'_>>> = Vec::new();
@@ -214,12 +215,16 @@ where
         mut found: Option<Item>,
         readings: &BatchReadings,
         places: Places<'_>,
-        watermark: Option<Timestamp>,
+        limits: Option<SpecLimits>,
     ) -> Result<Option<StoredWindow>, CallError> {
         let spec = &self.function.specs[window_readings.spec];
         loop {
             let mut stored = match &found {
                 Some(item) => stored_window(window_readings.spec, item)?,
+                None if limits.is_some_and(|it| it.may_be_removed(window_readings.span)) => {
+                    // It was there when the batch was checked: redelivered, the reading is late.
+                    return Err(CallError::retryable(OPERATION, "removed", "the window expired"));
+                }
                 None => {
                     let window = Window::open(window_readings.span);
                     let (spec, key) = (window_readings.spec, key.clone());
@@ -242,8 +247,8 @@ where
                 self.counts.borrow_mut().duplicates += duplicates;
                 return Ok(None);
             }
-            let is_over =
-                watermark.is_some_and(|it| window_readings.span.end <= spec.closes_until(it));
+            let is_over = limits
+                .is_some_and(|it| window_readings.span.end <= spec.closes_until(it.watermark));
             let is_closed = is_over && stored.window.close(now);
             if stored.window.phase() == Phase::Pending && spec.detector.is_some() {
                 let before = self.baseline(&stored).await?;
@@ -308,7 +313,7 @@ where
         let outbound = [Outbound { position: 0, entry: self.record(stored) }];
         let sent = self.function.events.send(&outbound, self.deadline).await?;
         if sent.undelivered.is_empty() {
-            self.counts.borrow_mut().emitted += 1;
+            *self.counts.borrow_mut().emitted.entry(stored.spec).or_default() += 1;
             return Ok(());
         }
         let message = sent.last_error.unwrap_or_default();
@@ -323,9 +328,10 @@ where
         let entry = |(position, stored)| Outbound { position, entry: self.record(stored) };
         let outbound: Vec<_> = pending.iter().enumerate().map(entry).collect();
         let sent = self.function.events.send(&outbound, self.deadline).await?;
-        self.counts.borrow_mut().emitted += outbound.len() - sent.undelivered.len();
-
         let is_there = |position: &usize| sent.undelivered.binary_search(position).is_err();
+        for (_, stored) in pending.iter().enumerate().filter(|(position, _)| is_there(position)) {
+            *self.counts.borrow_mut().emitted.entry(stored.spec).or_default() += 1;
+        }
         let there = pending.into_iter().enumerate().filter(|(position, _)| is_there(position));
         let marks = there.map(async |(_, mut stored)| {
             stored.window.mark_emitted();

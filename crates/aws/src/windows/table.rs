@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use jiff::Timestamp;
-use tributary_windows::clock::{Clock, Shard};
+use tributary_windows::clock::{Clock, Mark, Rise, Shard};
 
 use super::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
 use crate::dynamodb::{Attributes, Table, integer, number, string, text, time};
@@ -31,7 +31,8 @@ const ROUNDS: usize = 5;
 ///   newest first" is one query; `version`, `body`, and while the window is due for processing
 ///   `due_in` = `<spec>#<bucket>` and `due` (milliseconds).
 /// - Shard of a clock: `pk` = `clock#<clock>`, `sk` = `shard#<id>`; `watermark`, `seen_at`
-///   (milliseconds), `is_over`. The clock's watermark has `sk` = `all`.
+///   (milliseconds), `is_over`. The clock's watermark has `sk` = `all`, `watermark`, `raised_at`,
+///   `mark`, `mark_at` (milliseconds).
 ///
 /// See <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-sort-keys.html> and,
 /// for sparse indexes,
@@ -206,6 +207,9 @@ impl WindowStore for WindowTable {
             let watermark = string(&item, "watermark").and_then(|it| it.parse().ok());
             if string(&item, "sk") == Some(ALL) {
                 clock.watermark = watermark;
+                clock.raised_at = time(&item, "raised_at");
+                let mark = string(&item, "mark").and_then(|it| it.parse().ok());
+                clock.mark = time(&item, "mark_at").map(|at| Mark { watermark: mark, at });
             } else {
                 let shard = shard(&item, watermark).ok_or_else(|| self.unreadable(&item))?;
                 clock.shards.push(shard);
@@ -246,13 +250,23 @@ impl WindowStore for WindowTable {
         self.0.updated(OPERATION, request).await.map(drop)
     }
 
-    async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
+    async fn raise_watermark(&self, clock: &str, rise: &Rise) -> Result<(), CallError> {
+        let Rise { to, at, mark } = rise;
+        let marked = mark.watermark.map(|time| text(&time.to_string()));
         // Nanoseconds are compared; the text is for people and for reading back.
         let request = self
-            .update(clock, ALL, "SET watermark = :watermark, nanoseconds = :nanoseconds")
+            .update(
+                clock,
+                ALL,
+                "SET watermark = :watermark, nanoseconds = :nanoseconds, raised_at = :raised_at, \
+                 mark = :mark, mark_at = :mark_at",
+            )
             .condition_expression("attribute_not_exists(pk) OR nanoseconds < :nanoseconds")
-            .expression_attribute_values(":watermark", text(&time.to_string()))
-            .expression_attribute_values(":nanoseconds", number(time.as_nanosecond()));
+            .expression_attribute_values(":watermark", text(&to.to_string()))
+            .expression_attribute_values(":nanoseconds", number(to.as_nanosecond()))
+            .expression_attribute_values(":raised_at", number(at.as_millisecond()))
+            .expression_attribute_values(":mark", marked.unwrap_or(AttributeValue::Null(true)))
+            .expression_attribute_values(":mark_at", number(mark.at.as_millisecond()));
         self.0.updated(OPERATION, request).await.map(drop)
     }
 }

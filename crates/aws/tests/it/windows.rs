@@ -7,6 +7,7 @@ use tributary_aws::clients;
 use tributary_aws::error::CallError;
 use tributary_aws::windows::{Item, ItemKey, WindowStore, WindowTable, Written};
 use tributary_testkit::FakeHttp;
+use tributary_windows::clock::{Mark, Rise};
 
 use crate::support::{CONDITION_FAILED, EMPTY, request, sent};
 
@@ -46,18 +47,24 @@ async fn newer_shard_state_needs_no_update() {
 
     let touched = table.touch_shard("telemetry/event", "shardId-000000000001", noon()).await;
     assert_eq!(touched, Ok(()));
-    assert_eq!(table.raise_watermark("telemetry/event", noon()).await, Ok(()));
-    let error = table.raise_watermark("telemetry/event", noon()).await.unwrap_err();
+    let mark = Mark { watermark: None, at: noon() };
+    let rise = Rise { to: noon(), at: noon(), mark };
+    assert_eq!(table.raise_watermark("telemetry/event", &rise).await, Ok(()));
+    let error = table.raise_watermark("telemetry/event", &rise).await.unwrap_err();
     assert!(matches!(&error, CallError::Setup(it) if it.resource == "windows"), "{error}");
 
     let raise = json!({
         "TableName": "windows",
         "Key": {"pk": {"S": "clock#telemetry/event"}, "sk": {"S": "all"}},
         "ConditionExpression": "attribute_not_exists(pk) OR nanoseconds < :nanoseconds",
-        "UpdateExpression": "SET watermark = :watermark, nanoseconds = :nanoseconds",
+        "UpdateExpression": "SET watermark = :watermark, nanoseconds = :nanoseconds, \
+            raised_at = :raised_at, mark = :mark, mark_at = :mark_at",
         "ExpressionAttributeValues": {
             ":watermark": {"S": "2026-11-20T12:00:00Z"},
             ":nanoseconds": {"N": "1795176000000000000"},
+            ":raised_at": {"N": "1795176000000"},
+            ":mark": {"NULL": true},
+            ":mark_at": {"N": "1795176000000"},
         },
     });
     let expected = [touch(), raise.clone(), raise].map(|body| request("UpdateItem", body));

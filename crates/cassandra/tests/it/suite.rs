@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tributary_aws::windows::{BUCKETS, Item, ItemKey, MAX_KEYS, Range, WindowStore, Written};
-use tributary_windows::clock::{Clock, Shard};
+use tributary_windows::clock::{Clock, Mark, Rise, Shard};
 
 /// 10:00 of an arbitrary day; windows begin at whole seconds.
 const TEN: Timestamp = Timestamp::constant(1_795_168_800, 0);
@@ -248,7 +248,7 @@ async fn a_write_that_lost_leaves_nothing_to_look_at(store: &impl WindowStore) {
 
 async fn a_watermark_never_goes_back(store: &impl WindowStore) {
     let raised = async |time: Timestamp| {
-        store.raise_watermark("telemetry/event", time).await.unwrap();
+        store.raise_watermark("telemetry/event", &rise(time)).await.unwrap();
         store.clock("telemetry/event").await.unwrap().watermark
     };
     let long_ago = Timestamp::from_second(-86_400 * 365 * 300).unwrap();
@@ -264,13 +264,22 @@ async fn a_watermark_never_goes_back(store: &impl WindowStore) {
 
     // Many concurrent writes in any order: the latest stays.
     let time = |step: i64| TEN + SignedDuration::from_mins(step * 7 % 31);
-    join_all((0..31).map(|step| store.raise_watermark("contended", time(step))))
+    let rises: Vec<_> = (0..31).map(|step| rise(time(step))).collect();
+    join_all(rises.iter().map(|rise| store.raise_watermark("contended", rise)))
         .await
         .into_iter()
         .collect::<Result<Vec<()>, _>>()
         .unwrap();
     let latest = TEN + SignedDuration::from_mins(30);
-    assert_eq!(store.clock("contended").await.unwrap().watermark, Some(latest));
+    let clock = store.clock("contended").await.unwrap();
+    assert_eq!(clock.watermark, Some(latest));
+    assert_eq!((clock.raised_at, clock.mark), (Some(TEN), Some(rise(latest).mark)));
+}
+
+/// Returns the rise of a watermark to `to` at ten, whose mark is a minute earlier.
+fn rise(to: Timestamp) -> Rise {
+    let mark = Mark { watermark: Some(to - SignedDuration::from_mins(1)), at: TEN };
+    Rise { to, at: TEN, mark }
 }
 
 async fn a_shard_is_woken_where_it_is_and_stays_what_it_was(store: &impl WindowStore) {

@@ -13,7 +13,7 @@ use tributary_aws::error::CallError;
 use tributary_aws::windows::{
     Item, ItemKey, MAX_KEYS, OPERATION, Range, ShardList, WindowStore, Written,
 };
-use tributary_windows::clock::{Clock, Shard, StreamShard};
+use tributary_windows::clock::{Clock, Rise, Shard, StreamShard};
 
 use super::SimStream;
 use crate::clock;
@@ -223,10 +223,14 @@ impl WindowStore for SimWindows {
         .await
     }
 
-    async fn raise_watermark(&self, clock: &str, time: Timestamp) -> Result<(), CallError> {
+    async fn raise_watermark(&self, clock: &str, rise: &Rise) -> Result<(), CallError> {
         self.call(|state| {
             let clock = state.clocks.entry(clock.to_owned()).or_default();
-            clock.watermark = clock.watermark.max(Some(time));
+            if clock.watermark < Some(rise.to) {
+                clock.watermark = Some(rise.to);
+                clock.raised_at = Some(rise.at);
+                clock.mark = Some(rise.mark);
+            }
         })
         .await
     }

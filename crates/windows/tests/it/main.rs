@@ -252,7 +252,7 @@ fn shard(id: &str, watermark: Option<&str>, last_seen: &str) -> Shard {
 #[test]
 fn clock_uses_lowest_watermark_of_active_shards() {
     let (early, late) = ("2026-11-20T11:50:00Z", "2026-11-20T11:58:00Z");
-    let clock = |shards: Vec<Shard>| Clock { shards, watermark: None };
+    let clock = |shards: Vec<Shard>| Clock { shards, ..Clock::default() };
     let now = "2026-11-20T12:00:00Z";
     let status = |clock: &Clock| clock.status(noon(), 2 * MINUTE);
 
@@ -264,6 +264,33 @@ fn clock_uses_lowest_watermark_of_active_shards() {
     assert_eq!(status(&one_new), ClockStatus::Waiting);
     let all_idle = clock(vec![shard("a", None, early), shard("b", Some(late), late)]);
     assert_eq!(status(&all_idle), ClockStatus::Idle);
+}
+
+/// Rises of a watermark and the windows that the store may have removed, an hour after each.
+#[test]
+fn removed_windows_start_before_earlier_watermark() {
+    let hour = 60 * MINUTE;
+    let mut clock = Clock::default();
+    let mut raise = |to: &str, now: Timestamp| {
+        let rise = clock.rise(at(to), now, hour);
+        (clock.watermark, clock.raised_at) = (Some(rise.to), Some(rise.at));
+        clock.mark = Some(rise.mark);
+        clock.clone()
+    };
+    let first = raise("2020-01-01T00:00:00Z", noon());
+    assert_eq!(first.removed_until(noon() + 59 * MINUTE, hour), None, "too young a clock");
+    assert_eq!(first.removed_until(noon() + 2 * hour, hour), first.watermark);
+
+    let after_pause = raise("2020-01-01T00:00:10Z", noon() + 2 * hour);
+    let now = noon() + 2 * hour + MINUTE;
+    assert_eq!(after_pause.removed_until(now, hour), first.watermark, "removed in the pause");
+    assert_eq!(after_pause.watermark_age(now), Some(MINUTE));
+
+    let live = raise("2026-11-20T14:02:00Z", now);
+    assert_eq!(live.removed_until(now, hour), first.watermark);
+    let later = noon() + 4 * hour;
+    let until = live.removed_until(later, 2 * hour).unwrap();
+    assert!(until <= later - 2 * hour + 5 * MINUTE, "{until}");
 }
 
 #[test]
@@ -285,7 +312,7 @@ fn reshard_children_inherit_watermark_and_close_parents() {
             shard("p", Some("2026-11-20T11:00:00Z"), now),
             shard("q", Some("2026-11-20T11:30:00Z"), now),
         ],
-        watermark: None,
+        ..Clock::default()
     };
 
     let registration = known.shards_to_register("left", &stream, noon());

@@ -233,6 +233,73 @@ async fn device_with_wrong_clock_does_not_hold_watermark() {
     }
 }
 
+/// One device, alone on its shard, sends one reading again and again.
+#[tokio::test(start_paused = true)]
+async fn stuck_device_does_not_hold_watermark() {
+    let windows = windows([]);
+    begin(&windows, 0).await;
+
+    for minute in 1..=5 {
+        pass(MINUTE).await;
+        let number = usize::try_from(minute).unwrap() + 1;
+        handle(&windows, &batch(1, number, &[("stuck", 1, 1.0)])).await;
+        handle(&windows, &batch(0, number, &[("a", 60 * minute, 1.0)])).await;
+    }
+
+    let reported = emitted(&windows);
+    assert!(reported.contains(&"telemetry-1m a 10:01 r0 1 1.00".to_owned()), "{reported:?}");
+    assert!(late(&windows).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_reports_watermark_age_and_emitted_windows() {
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let written = lines.clone();
+    let log = MetricsLog::new("windows", "Tributary/test".into())
+        .with_writer(move |line| written.lock().unwrap().push(line.clone()));
+    let windows = Windows { metrics_log: log, ..windows([]) };
+    let of_dataset = || {
+        let lines = std::mem::take(&mut *lines.lock().unwrap());
+        let is_ours = |line: &Value| line["message"] == "windows" && line["dataset"] == "telemetry";
+        let line = lines.into_iter().find(is_ours).unwrap_or_default();
+        (line["watermark_age_s"].clone(), line["windows_emitted"].clone())
+    };
+    begin(&windows, 0).await;
+    of_dataset();
+
+    // The watermark rises once more when both shards are idle.
+    for age in [60, 0, 60, 120] {
+        pass(MINUTE).await;
+        handle(&windows, &batch(0, 2, &[("begin", 0, 0.0)])).await;
+        assert_eq!(of_dataset(), (json!(age), json!(0)));
+    }
+    handle(&windows, &case("scheduled")).await;
+    assert_eq!(of_dataset(), (Value::Null, json!(2)), "two specs");
+}
+
+/// A device sends a reading that it had kept for a month in which nothing else came.
+#[tokio::test(start_paused = true)]
+async fn window_after_its_retention_never_restarts() {
+    let windows = windows([]);
+    begin(&windows, 0).await;
+    pass(10 * MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+    let before = emitted(&windows);
+    assert!(before.contains(&"telemetry-1m begin 09:58 r0 2 0.00".to_owned()), "{before:?}");
+
+    pass(31 * 24 * 60 * MINUTE).await;
+    handle(&windows, &batch(0, 2, &[("begin", 40, 5.0)])).await;
+    handle(&windows, &batch(0, 3, &[("begin", 50, 5.0), ("begin", 130, 5.0)])).await;
+    pass(10 * MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+
+    let late = late(&windows);
+    assert_eq!(late.len(), 2, "{late:?}");
+    assert!(late[0].contains("telemetry-1m from 2026-11-20T09:58:00Z (whose retention is over)"));
+    let added: Vec<_> = emitted(&windows).into_iter().filter(|it| !before.contains(it)).collect();
+    assert_eq!(added, ["telemetry-1m begin 10:00 r0 1 5.00", "telemetry-5m begin 10:00 r0 1 5.00"]);
+}
+
 /// Both shards were registered the day before; one is now read faster than the other.
 #[tokio::test(start_paused = true)]
 async fn faster_shard_after_idle_day_makes_none_late() {
