@@ -7,6 +7,8 @@ mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
+
 use crate::config_error::ConfigError;
 use crate::event::{Event, Kind};
 
@@ -30,6 +32,10 @@ pub struct Fields {
     pub tags: BTreeSet<String>,
     /// `true` if the events have a location.
     pub has_location: bool,
+    /// Usual time between two readings of an entity, if the dataset declares it.
+    pub interval: Option<SignedDuration>,
+    /// Number of readings of an entity that a window has at that interval.
+    pub usual_readings: Option<u32>,
 }
 
 /// Possible values of one field.
@@ -73,6 +79,8 @@ impl Fields {
             attributes: attributes.into_iter().map(|(name, it)| (name.to_owned(), it)).collect(),
             tags: tags.into_iter().map(str::to_owned).collect(),
             has_location: true,
+            interval: None,
+            usual_readings: None,
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod bounds;
 mod facts;
 mod names;
 mod reachability;
+mod readings;
 pub(crate) mod source;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,8 @@ pub enum Code {
     Dead,
     /// A condition that every event fulfils.
     Always,
+    /// A condition that needs more readings than a window has at the usual interval.
+    TooFewReadings,
     /// No example shows when it fires, or none when it does not.
     NoExample,
 }
@@ -298,7 +301,13 @@ fn faults(fields: &Fields, when: &str) -> Vec<Fault> {
     let root = program.expression();
     match predicate {
         _ if !types.is_empty() => types.into_iter().map(wrong).collect(),
-        Some(predicate) => reachability::faults(fields, &predicate),
+        Some(predicate) => {
+            let mut faults = reachability::faults(fields, &predicate);
+            if faults.iter().all(|fault| fault.level != Level::Error) {
+                faults.extend(readings::fault(fields, &predicate));
+            }
+            faults
+        }
         None if is_never_boolean(root) => {
             vec![wrong((tree::start(&program, root), "should be a yes or no".to_owned()))]
         }

@@ -94,7 +94,18 @@ pub(crate) fn window_fields(spec: &WindowSpec, readings: &Fields) -> Fields {
         attributes,
         tags,
         has_location: false,
+        interval: readings.interval,
+        usual_readings: usual_readings(spec, readings),
     }
+}
+
+/// Returns the number of readings of a window at the usual interval of its dataset; `None` if that
+/// is not declared, or a group has several entities.
+fn usual_readings(spec: &WindowSpec, readings: &Fields) -> Option<u32> {
+    let is_of_entity = spec.key.iter().any(|name| name == "entity");
+    let interval = readings.interval.filter(|_| is_of_entity)?.as_millis();
+    let readings = (spec.size.0.as_millis() + interval - 1).checked_div(interval)?;
+    Some(u32::try_from(readings).unwrap_or(u32::MAX))
 }
 
 /// Returns the range of a sum of one or more numbers between `low` and `high`.

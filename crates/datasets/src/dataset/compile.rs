@@ -128,6 +128,7 @@ impl Compiler {
         {
             return fault(interval.span(), "the interval between two readings must be above 0s");
         }
+        self.fields.interval = spec.interval.as_ref().map(|interval| interval.get_ref().0);
         let any_of = Self::any_of(&spec.any_of, &measures, &attributes)?;
         check_columns(&spec.header, "header")?;
         for column in &spec.header.0 {
@@ -144,7 +145,7 @@ impl Compiler {
             columns: self.columns,
             dialect,
             unknown_columns: spec.unknown_columns,
-            interval: spec.interval.as_ref().map(|interval| interval.get_ref().0),
+            interval: self.fields.interval,
             lookups: self.lookups,
             time,
             location,

@@ -442,7 +442,8 @@ fn bad_examples_are_rejected_with_position() {
     for (name, text) in bad_examples() {
         let mut checked = check(&text, &shipped::schemas(), &shipped::windows());
         checked.require_examples(|rule| if rule == "snow-at-night" { (0, 0) } else { (1, 1) });
-        assert_eq!(checked.is_usable(), name == "always", "{name}");
+        let is_warning = matches!(name.as_str(), "always" | "too-few-readings");
+        assert_eq!(checked.is_usable(), is_warning, "{name}");
         for finding in &checked.findings {
             let code = name_of(finding.code);
             // The parser's wording has its own tests.
@@ -454,6 +455,28 @@ fn bad_examples_are_rejected_with_position() {
         }
     }
     insta::assert_snapshot!(reported);
+}
+
+#[test]
+fn rule_needing_more_readings_is_warned() {
+    let text = tributary_config::ALERTS;
+    let alone = |id: &str| {
+        let rule = text.split("[[rules]]").find(|it| it.contains(&format!("id = \"{id}\"")));
+        format!("[[rules]]{}", rule.unwrap())
+    };
+    let reported = |text: &str| -> Vec<String> {
+        let checked = check(text, &shipped::schemas(), &shipped::windows());
+        assert!(checked.is_usable(), "{:?}", checked.findings);
+        checked.findings.iter().map(|it| format!("{}: {}", name_of(it.code), it.message)).collect()
+    };
+    let rise = alone("flood-fast-rise");
+
+    assert_eq!(reported(&rise), Vec::<String>::new());
+    let message = "too_few_readings: needs more readings than a window of flood-15m has: \
+         1 reading at the usual interval of 15m";
+    assert_eq!(reported(&rise.replace("flood-30m", "flood-15m")), [message]);
+    let more = rise.replace("count >= 2.0", "count >= 3.0");
+    assert_eq!(reported(&more), [message.replace("15m has: 1 reading", "30m has: 2 readings")]);
 }
 
 #[test]

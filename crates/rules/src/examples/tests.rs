@@ -2,7 +2,10 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::{AlertsConfig, shipped};
+use jiff::SignedDuration;
 use tributary_config::ALERTS;
+use tributary_windows::Window;
+use tributary_windows::aggregate::Sample;
 
 fn rules() -> Rules {
     Rules::compile(&AlertsConfig::from_toml(ALERTS).unwrap().rules, &shipped::schemas()).unwrap()
@@ -40,6 +43,57 @@ fn shipped_rules_fire_as_their_examples_expect() {
             seen[usize::from(shows == Expectation::Fires)] += 1;
         }
         assert!(seen[0] > 0 && seen[1] > 0, "{} has examples of both kinds", rule.spec.id);
+    }
+}
+
+/// Returns true if a rule fires on a window of `readings`: event times and values of a measure.
+fn fires_on_readings(id: &str, measure: &str, readings: &[(Timestamp, f64)]) -> bool {
+    let (rules, specs) = (rules(), shipped::specs());
+    let rule = rules.iter().find(|rule| rule.spec.id == id).unwrap();
+    let spec = specs.iter().find(|spec| Some(&spec.id) == rule.spec.window.as_ref()).unwrap();
+    let mut windows = BTreeMap::new();
+    for (number, (time, value)) in (0..).zip(readings) {
+        let at = spec.measures.iter().position(|name| name == measure).unwrap();
+        let mut values = vec![None; spec.measures.len()];
+        values[at] = Some(*value);
+        let sample = Sample { id: number, time: *time, values, counted: Vec::new() };
+        for span in spec.windows_of(*time) {
+            let window = windows.entry(span).or_insert_with(|| Window::open(span));
+            window.apply(spec, [(&sample, None)], *time);
+        }
+    }
+    windows.values().any(|window: &Window| {
+        let alerts = rules.alerts(&window.event(spec, "entity")).0;
+        alerts.iter().any(|alert| alert.rule == id)
+    })
+}
+
+/// A gauge reports every 15 minutes; the level rises by 0.2 m between two of its readings.
+#[test]
+fn rise_between_two_readings_fires_at_any_offset() {
+    let noon: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+    let time = |minute: i64| noon + SignedDuration::from_mins(minute);
+    for offset in 0..30 {
+        let readings = |rise: f64| -> Vec<_> {
+            let level = |step: i64| if step < 4 { 2.0 } else { 2.0 + rise };
+            (0..8).map(|step| (time(offset + 15 * step), level(step))).collect()
+        };
+        assert!(fires_on_readings("flood-fast-rise", "water_level_m", &readings(0.2)), "{offset}");
+        assert!(!fires_on_readings("flood-fast-rise", "water_level_m", &readings(0.1)), "{offset}");
+    }
+}
+
+/// Cases grow by half from one day to the next.
+#[test]
+fn weekly_jump_fires_at_any_offset() {
+    let monday: Timestamp = "2030-03-04T00:00:00Z".parse().unwrap();
+    for jump in 10..24 {
+        let readings = |after: f64| -> Vec<_> {
+            let time = |day: i64| monday + SignedDuration::from_hours(24 * day);
+            (0..35).map(|day| (time(day), if day < jump { 1_000.0 } else { after })).collect()
+        };
+        assert!(fires_on_readings("covid-jump", "cases", &readings(1_500.0)), "{jump}");
+        assert!(!fires_on_readings("covid-jump", "cases", &readings(1_100.0)), "{jump}");
     }
 }
 
