@@ -188,11 +188,11 @@ MUTANTS = [
     Mutant(
         "window-marked-before-it-is-emitted", "functions/windows/src/updater.rs",
         "        let sent = self.function.events.send(&outbound, self.deadline).await?;\n"
-        "        self.counts.borrow_mut().emitted",
+        "        let is_there",
         "        for mut stored in pending.clone() {\n            stored.window.mark_emitted();\n"
         "            let _ = self.write(&mut stored).await;\n        }\n"
         "        let sent = self.function.events.send(&outbound, self.deadline).await?;\n"
-        "        self.counts.borrow_mut().emitted",
+        "        let is_there",
     ),
     Mutant(
         "window-adds-what-it-has", "crates/windows/src/state.rs",
@@ -230,6 +230,26 @@ MUTANTS = [
         "late-though-it-was-in-time", "functions/windows/src/handler.rs",
         "if window.as_ref().is_some_and(|it| it.window.contains(sample.id, place)) {",
         "if window.is_none() && place.is_none() {",
+    ),
+    Mutant(
+        "stuck-shard-holds-the-watermark", "functions/windows/src/clocks.rs",
+        "let is_moving = is_in_time && to > clock.shard(shard).and_then(|known| known.watermark);",
+        "let is_moving = is_in_time && clock.watermark.is_none_or(|it| it <= Timestamp::MAX);",
+    ),
+    Mutant(
+        "idle-shard-holds-the-watermark", "crates/windows/src/clock.rs",
+        "!shard.is_closed && now.duration_since(shard.last_seen) < idle;",
+        "!shard.is_closed && now.duration_since(shard.last_seen) < idle * 1_000;",
+    ),
+    Mutant(
+        "watermark-stays", "functions/windows/src/clocks.rs",
+        "&& clock.watermark.is_none_or(|before| before < time)",
+        "&& clock.watermark.is_none_or(|before| before > time)",
+    ),
+    Mutant(
+        "unknown-event-acknowledged", "functions/ingest-s3/src/message.rs",
+        "_ => Self::Unknown,",
+        "_ => Self::Removed,",
     ),
 ]
 
