@@ -118,7 +118,8 @@ pub(crate) fn open(file: &Path) -> io::Result<Box<dyn Read>> {
 fn advice(name: &str, rejection: &Rejection) -> Option<String> {
     let fits_several = rejection.message.starts_with("the columns fit ");
     let is_unknown = rejection.code == Code::UnknownDataset && !fits_several;
-    (is_unknown && name != "stdin").then(|| format!("; to make one: tributary init {}", quoted(Path::new(name))))
+    (is_unknown && name != "stdin")
+        .then(|| format!("; to make one: tributary init {}", quoted(Path::new(name))))
 }
 
 /// Returns the error for JSON without any row, quoting what is wrong with the first.

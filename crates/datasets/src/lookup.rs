@@ -15,7 +15,7 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     /// Index of the first key column.
     key: usize,
-    /// Row of each key; keys are in lower case if `ignore_case`.
+    /// Row of each key; if `ignore_case`, of each key in lower case and as written.
     index: HashMap<String, usize>,
     ignore_case: bool,
 }
@@ -57,6 +57,11 @@ impl Table {
                 }
             }
         }
+        for key in keys {
+            let column = table.column(key)?;
+            let written = table.rows.iter().enumerate().map(|(at, row)| (row[column].clone(), at));
+            table.index.extend(written);
+        }
         Ok(table)
     }
 
@@ -76,10 +81,9 @@ impl Table {
 
     /// Returns the row of a key.
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
-        if self.ignore_case {
-            return self.index.get(key.to_lowercase().as_str()).copied();
-        }
-        self.index.get(key).copied()
+        let folded = || self.index.get(key.to_lowercase().as_str()).filter(|_| self.ignore_case);
+        // Most rows have the key as it is written in the table, which costs no copy.
+        self.index.get(key).or_else(folded).copied()
     }
 
     /// Iterates over the first key of each row.

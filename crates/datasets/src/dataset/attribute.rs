@@ -135,14 +135,15 @@ impl Attribute {
                 }
                 None => None,
             },
-            AttributeKind::Date(source) => it.time.other(source, it.row)?.map(|(_, time)| {
-                Cow::Owned(match time {
-                    WrittenTime::Local(local) => local.date().to_string(),
-                    WrittenTime::Instant(instant) => {
-                        it.clock.zone.to_datetime(instant).date().to_string()
-                    }
-                })
-            }),
+            AttributeKind::Date(source) => match it.time.other(source, it.row)? {
+                // It is written as it is in the event.
+                Some(_) if it.time.is_of_iso_dates() => source.text(it.row)?.map(|(_, date)| date),
+                Some((_, WrittenTime::Local(local))) => Some(local.date().to_string().into()),
+                Some((_, WrittenTime::Instant(instant))) => {
+                    Some(it.clock.zone.to_datetime(instant).date().to_string().into())
+                }
+                None => None,
+            },
             AttributeKind::PlaceName => it.place.name.clone(),
             AttributeKind::Lookup(column) => {
                 it.lookups.text(it.matches, *column).map(Cow::Borrowed)

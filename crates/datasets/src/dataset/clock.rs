@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::event::Text;
@@ -66,6 +66,9 @@ impl TimeReader {
         let (column, written) = found.ok_or_else(|| self.source.empty())?;
         let (instant, local) = match written {
             WrittenTime::Instant(instant) => (instant, zone.to_datetime(instant)),
+            WrittenTime::Local(local) if zone == TimeZone::UTC => {
+                (Offset::UTC.to_timestamp(local).map_err(|_| beyond().reject(column))?, local)
+            }
             WrittenTime::Local(local) => {
                 let ambiguous = zone.to_ambiguous_timestamp(local);
                 match ambiguous.offset() {
@@ -80,6 +83,11 @@ impl TimeReader {
             return Err(ValueError::new(Code::OutOfRange, "is before 1900").reject(column));
         }
         Ok(Clock { instant, local, zone })
+    }
+
+    /// Returns `true` if times are dates such as `2026-01-31` and nothing else.
+    pub(super) fn is_of_iso_dates(&self) -> bool {
+        matches!(self.formats[..], [TimeFormat::IsoDate])
     }
 
     /// Reads another time of the row, with its column.
