@@ -53,7 +53,7 @@ async fn newer_shard_state_needs_no_update() {
     let error = table.raise_watermark("telemetry/event", &rise).await.unwrap_err();
     assert!(matches!(&error, CallError::Setup(it) if it.resource == "windows"), "{error}");
 
-    let raise = json!({
+    let update = json!({
         "TableName": "windows",
         "Key": {"pk": {"S": "clock#telemetry/event"}, "sk": {"S": "all"}},
         "ConditionExpression": "attribute_not_exists(pk) OR nanoseconds < :nanoseconds",
@@ -67,7 +67,7 @@ async fn newer_shard_state_needs_no_update() {
             ":mark_at": {"N": "1795176000000"},
         },
     });
-    let expected = [touch(), raise.clone(), raise].map(|body| request("UpdateItem", body));
+    let expected = [touch(), update.clone(), update].map(|body| request("UpdateItem", body));
     assert_eq!(sent(&http), expected);
 }
 
