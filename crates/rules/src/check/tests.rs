@@ -52,7 +52,7 @@ fn satisfiable_conditions_pass() {
         ("telemetry-1m", "event.kind == 'window' && event.measures.temperature_c_mean > 30.0"),
         ("telemetry-1m", "'anomaly' in event.tags && event.window.revision == 0"),
         ("telemetry-1m", "event.measures.temperature_c_mean_z > 6.0 || event.measures.count < 3.0"),
-        ("flood-15m", "event.measures.water_level_m_per_h > 0.5"),
+        ("flood-30m", "event.measures.water_level_m_per_h > 0.5"),
         ("accidents-1h", "event.measures.count_severity_4 > 2.0"),
         ("covid-1d", "double(event.measures.cases_max) - event.measures.cases_min > 100.0"),
         ("telemetry", "true"),
