@@ -42,3 +42,33 @@ fn with_readings(fields: &Fields, readings: u32) -> Fields {
     }
     fields
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::check;
+    use crate::shipped;
+
+    #[test]
+    fn rule_needing_more_readings_is_warned() {
+        let text = tributary_config::ALERTS;
+        let alone = |id: &str| {
+            let rule = text.split("[[rules]]").find(|it| it.contains(&format!("id = \"{id}\"")));
+            format!("[[rules]]{}", rule.unwrap())
+        };
+        let reported = |text: &str| -> Vec<String> {
+            let checked = check(text, &shipped::schemas(), &shipped::windows());
+            assert!(checked.is_usable(), "{:?}", checked.findings);
+            assert!(checked.findings.iter().all(|it| it.code == Code::TooFewReadings));
+            checked.findings.into_iter().map(|it| it.message).collect()
+        };
+        let rise = alone("flood-fast-rise");
+
+        assert_eq!(reported(&rise), Vec::<String>::new());
+        let message = "needs more readings than a window of flood-15m has: \
+             1 reading at the usual interval of 15m";
+        assert_eq!(reported(&rise.replace("flood-30m", "flood-15m")), [message]);
+        let more = rise.replace("count >= 2.0", "count >= 3.0");
+        assert_eq!(reported(&more), [message.replace("15m has: 1 reading", "30m has: 2 readings")]);
+    }
+}

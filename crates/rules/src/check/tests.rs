@@ -458,28 +458,6 @@ fn bad_examples_are_rejected_with_position() {
 }
 
 #[test]
-fn rule_needing_more_readings_is_warned() {
-    let text = tributary_config::ALERTS;
-    let alone = |id: &str| {
-        let rule = text.split("[[rules]]").find(|it| it.contains(&format!("id = \"{id}\"")));
-        format!("[[rules]]{}", rule.unwrap())
-    };
-    let reported = |text: &str| -> Vec<String> {
-        let checked = check(text, &shipped::schemas(), &shipped::windows());
-        assert!(checked.is_usable(), "{:?}", checked.findings);
-        checked.findings.iter().map(|it| format!("{}: {}", name_of(it.code), it.message)).collect()
-    };
-    let rise = alone("flood-fast-rise");
-
-    assert_eq!(reported(&rise), Vec::<String>::new());
-    let message = "too_few_readings: needs more readings than a window of flood-15m has: \
-         1 reading at the usual interval of 15m";
-    assert_eq!(reported(&rise.replace("flood-30m", "flood-15m")), [message]);
-    let more = rise.replace("count >= 2.0", "count >= 3.0");
-    assert_eq!(reported(&more), [message.replace("15m has: 1 reading", "30m has: 2 readings")]);
-}
-
-#[test]
 fn shipped_rules_have_no_findings() {
     assert_eq!(
         check(tributary_config::ALERTS, &shipped::schemas(), &shipped::windows()).findings,
