@@ -232,21 +232,6 @@ MUTANTS = [
         "if window.is_none() && place.is_none() {",
     ),
     Mutant(
-        "stuck-shard-holds-the-watermark", "functions/windows/src/clocks.rs",
-        "let is_moving = is_in_time && to > clock.shard(shard).and_then(|known| known.watermark);",
-        "let is_moving = is_in_time && clock.watermark.is_none_or(|it| it <= Timestamp::MAX);",
-    ),
-    Mutant(
-        "idle-shard-holds-the-watermark", "crates/windows/src/clock.rs",
-        "!shard.is_closed && now.duration_since(shard.last_seen) < idle;",
-        "!shard.is_closed && now.duration_since(shard.last_seen) < idle * 1_000;",
-    ),
-    Mutant(
-        "watermark-stays", "functions/windows/src/clocks.rs",
-        "&& clock.watermark.is_none_or(|before| before < time)",
-        "&& clock.watermark.is_none_or(|before| before > time)",
-    ),
-    Mutant(
         "unknown-event-acknowledged", "functions/ingest-s3/src/message.rs",
         "_ => Self::Unknown,",
         "_ => Self::Removed,",
