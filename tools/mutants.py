@@ -231,11 +231,6 @@ MUTANTS = [
         "if window.as_ref().is_some_and(|it| it.window.contains(sample.id, place)) {",
         "if window.is_none() && place.is_none() {",
     ),
-    Mutant(
-        "unknown-event-acknowledged", "functions/ingest-s3/src/message.rs",
-        "_ => Self::Unknown,",
-        "_ => Self::Removed,",
-    ),
 ]
 
 
