@@ -50,7 +50,7 @@ fn bad_rules_are_rejected_with_position() {
         let file = format!("fixtures/rules/bad/{}", path.file_name().unwrap().to_str().unwrap());
         let output = tributary(&["rules", "check", &file]);
 
-        if file.ends_with("/always.toml") {
+        if ["always", "too-few-readings"].iter().any(|name| file.contains(name)) {
             assert!(text(&output).contains("warning"), "{}", text(&output));
             continue;
         }
