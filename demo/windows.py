@@ -62,26 +62,31 @@ def reference(events, late, windows):
     for spec in windows:
         if spec.get("time", "event") != "event":
             continue
-        size = seconds(spec["size"])
+        size, slide = seconds(spec["size"]), seconds(spec.get("slide", spec["size"]))
         for event in events:
             if event["dataset"] != spec["dataset"]:
                 continue
-            at = datetime.fromisoformat(event["event_time"])
-            start = int(at.timestamp() // size * size)
-            start = datetime.fromtimestamp(start, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
             parts = (event["entity"] if name == "entity" else event["attributes"].get(name, "unknown") for name in spec["key"])
-            key = spec["id"], "/".join(parts), start
-            said = f" {spec['id']} from {start}"
-            if any(event["event_id"] == event_id and said in message for event_id, message in too_late):
-                continue
-            of_window = values[key]
-            of_window[""].append(1)
-            for name in spec["measures"]:
-                if name in event["measures"]:
-                    of_window[name].append(float(event["measures"][name]))
+            group = "/".join(parts)
+            for start in starts(datetime.fromisoformat(event["event_time"]).timestamp(), size, slide):
+                said = f" {spec['id']} from {start}"
+                if any(event["event_id"] == event_id and said in message for event_id, message in too_late):
+                    continue
+                of_window = values[spec["id"], group, start]
+                of_window[""].append(1)
+                for name in spec["measures"]:
+                    if name in event["measures"]:
+                        of_window[name].append(float(event["measures"][name]))
     return {
         key: (len(found[""]), {name: sum(some) / len(some) for name, some in found.items() if name})
         for key, found in values.items()}
+
+
+def starts(at, size, slide):
+    """Returns the starts of the windows that a time is in."""
+    last = int(at // slide * slide)
+    found = range(last, int(at) - size, -slide)
+    return [datetime.fromtimestamp(start, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") for start in found]
 
 
 def base64_event(row):
