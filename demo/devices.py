@@ -61,7 +61,9 @@ def items(count):
     """
     good = [(one, None) for one in readings(count)]
     bad = next(one for one in feed.fixtures(DATASET) if one.name == "bad-rows.jsonl")
-    spread = [(bad.line(at), bad.bad[at]) for at in bad.offsets]
+    lines = [(bad.line(at), bad.bad[at]) for at in bad.offsets]
+    # A file may have NaN, which counts as absent. A request is JSON or it is none.
+    spread = [(line, "invalid_json" if b":NaN" in line else code) for line, code in lines]
     step = max(1, len(good) // len(spread))
     for number, one in enumerate(spread):
         good.insert(number * (step + 1), one)
