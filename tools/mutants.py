@@ -162,13 +162,25 @@ MUTANTS = [
     ),
     Mutant(
         "time-out-is-success", "crates/aws/src/producer.rs",
-        "            delivery.last_error = Some(error.to_string());\n            return pending;",
-        "            delivery.last_error = Some(error.to_string());\n            return Vec::new();",
+        "            }\n            return pending;\n        }\n    };\n    let mut unstored",
+        "            }\n            return Vec::new();\n        }\n    };\n    let mut unstored",
     ),
     Mutant(
         "order-of-keys-ignored", "crates/aws/src/producer.rs",
-        "        if self.order == Order::Throughput {\n            return std::mem::take(pending);\n        }\n",
-        "        if self.order != Order::Throughput || pending.len() < usize::MAX {\n            return std::mem::take(pending);\n        }\n",
+        "        if self.order == Order::Throughput {\n            return pending.drain",
+        "        if self.order != Order::Throughput || pending.len() < usize::MAX {\n            return pending.drain",
+    ),
+    Mutant(
+        "refused-record-is-forgotten", "crates/aws/src/batch.rs",
+        "        sent.extend(bad_rows.deliver(quarantine, deadline).await?);\n",
+        "        let _ = (bad_rows, quarantine, deadline);\n",
+    ),
+    Mutant(
+        "refusal-costs-the-whole-call", "crates/aws/src/producer.rs",
+        "            if let ([outbound], CallError::Refused { .. }) = (&pending[..], &error) {\n"
+        "                reject(outbound.position, error.to_string(), delivery);\n",
+        "            if let ([..], CallError::Refused { .. }) = (&pending[..], &error) {\n"
+        "                pending.iter().for_each(|it| reject(it.position, error.to_string(), delivery));\n",
     ),
     Mutant(
         "rest-of-object-forgotten", "functions/ingest-s3/src/handler.rs",
@@ -186,13 +198,11 @@ MUTANTS = [
         "for &position in delivery.undelivered.iter().skip(1) {",
     ),
     Mutant(
-        "window-marked-before-it-is-emitted", "functions/windows/src/updater.rs",
-        "        let sent = self.function.events.send(&outbound, self.deadline).await?;\n"
-        "        let is_there",
+        "window-marked-before-it-is-emitted", "functions/windows/src/emission.rs",
+        "        let sent = self.send(&pending).await?;\n",
         "        for mut stored in pending.clone() {\n            stored.window.mark_emitted();\n"
         "            let _ = self.write(&mut stored).await;\n        }\n"
-        "        let sent = self.function.events.send(&outbound, self.deadline).await?;\n"
-        "        let is_there",
+        "        let sent = self.send(&pending).await?;\n",
     ),
     Mutant(
         "window-adds-what-it-has", "crates/windows/src/state.rs",
@@ -223,8 +233,8 @@ MUTANTS = [
     ),
     Mutant(
         "unwritten-window-not-reported", "functions/windows/src/updater.rs",
-        "                            applied.undelivered.extend(readings.positions(window_readings));\n",
-        "",
+        "            _ => self.undelivered.extend(positions),\n",
+        "            _ => drop(positions),\n",
     ),
     Mutant(
         "late-though-it-was-in-time", "functions/windows/src/handler.rs",

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tributary_model::bad_row::Code;
+use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::counts::BatchCounts;
 
 use crate::deadline::Deadline;
@@ -13,9 +13,10 @@ use crate::delivery::QuarantineBarrier;
 use crate::error::SetupError;
 use crate::log::MetricsLog;
 use crate::payload::{BatchResponse, KinesisPayload, KinesisRecord};
-use crate::producer::Producer;
+use crate::producer::{Delivery, Producer};
 use crate::put::BatchPut;
 use crate::quarantine::BadRows;
+use crate::unpack::UserRecord;
 
 /// A batch of a Kinesis stream on its way through a function.
 ///
@@ -71,6 +72,39 @@ impl<'a> KinesisBatch<'a> {
         let first = quarantined.first_undelivered();
         let end = first.map(|first| self.dispositions.redelivered_from(first));
         Ok(QuarantineBarrier { end: end.unwrap_or(self.dispositions.all.len()), quarantined })
+    }
+
+    /// Delivers the records that a sink rejected for what they contain as bad rows of code
+    /// `refused`, and removes them from those that `sent` left undelivered. `reject` makes a record
+    /// a bad row. One that quarantine does not accept stays undelivered.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] when quarantine can never work.
+    pub async fn quarantine_rejected<Q: BatchPut<Entry = Vec<u8>>>(
+        &mut self,
+        sent: &mut Delivery,
+        quarantine: &Producer<Q>,
+        deadline: Deadline,
+        now: Timestamp,
+        mut reject: impl FnMut(&mut UserRecord<'_>, &Rejection) -> Disposition,
+    ) -> Result<(), SetupError> {
+        let rejected = sent.take_rejected();
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        let before = std::mem::take(&mut self.dispositions.all);
+        self.classify(now, |record| {
+            let position = record.context.position;
+            match rejected.get(&position) {
+                Some(reason) => reject(record, &Rejection::row(Code::Refused, reason)),
+                None => before[position],
+            }
+        });
+        let mut bad_rows = std::mem::take(&mut self.bad_rows);
+        bad_rows.0.retain(|row| rejected.contains_key(&row.position));
+        sent.extend(bad_rows.deliver(quarantine, deadline).await?);
+        Ok(())
     }
 
     /// Writes the line of the batch to the metrics log, and returns the answer to Lambda.

@@ -21,6 +21,11 @@ pub const LIMITS: Limits = Limits { entries: 1_000, bytes: 900_000, entry_bytes:
 /// See <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>.
 pub const MAX_VALUES: usize = 150;
 
+/// Largest magnitude of a value, 2^360. CloudWatch refuses a call with a larger one.
+///
+/// See <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>.
+pub const MAX_VALUE: f64 = f64::from_bits((1023 + 360) << 52);
+
 /// Maximum length of a dimension value.
 ///
 /// See <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>.
@@ -48,6 +53,8 @@ pub fn size(datum: &Datum) -> usize {
 /// - A dimension value becomes printable ASCII of at most [`MAX_DIMENSION_BYTES`]; any other
 ///   character becomes `?`. Series whose values become equal stay separate data: CloudWatch sums
 ///   them.
+/// - A value that is not a number within ±[`MAX_VALUE`] is left out, and counted by
+///   [`count_beyond`].
 /// - A time more than 14 days (less 1 hour) before `now` becomes the oldest accepted time.
 #[must_use]
 pub fn fit(data: Vec<Datum>, now: Timestamp) -> Vec<Datum> {
@@ -58,6 +65,13 @@ pub fn fit(data: Vec<Datum>, now: Timestamp) -> Vec<Datum> {
             *value = dimension_value(value);
         }
         datum.time = datum.time.max(oldest);
+        if count_beyond(&datum) > 0.0 {
+            let pairs = take(&mut datum.values).into_iter().zip(take(&mut datum.counts));
+            (datum.values, datum.counts) = pairs.filter(|(value, _)| is_within(*value)).unzip();
+            if datum.values.is_empty() {
+                continue;
+            }
+        }
         if datum.values.len() <= MAX_VALUES {
             fitted.push(datum);
             continue;
@@ -69,6 +83,18 @@ pub fn fit(data: Vec<Datum>, now: Timestamp) -> Vec<Datum> {
         }
     }
     fitted
+}
+
+/// Returns the number of values of a datum that CloudWatch does not accept.
+#[must_use]
+pub fn count_beyond(datum: &Datum) -> f64 {
+    let values = datum.values.iter().zip(&datum.counts);
+    values.filter(|(value, _)| !is_within(**value)).map(|(_, count)| count).sum()
+}
+
+/// Returns true for a number that CloudWatch accepts.
+fn is_within(value: f64) -> bool {
+    value.abs() <= MAX_VALUE
 }
 
 /// Returns `value` as CloudWatch accepts it: printable ASCII, not blank, not too long.
@@ -168,6 +194,21 @@ mod tests {
         let counts: Vec<f64> = data[..3].iter().flat_map(|it| it.counts.clone()).collect();
         let whole = datum("a", 400);
         assert_eq!((values, counts), (whole.values, whole.counts));
+    }
+
+    #[test]
+    fn value_beyond_service_limit_is_left_out() {
+        let values = vec![-1e200, -MAX_VALUE, 1.0, MAX_VALUE, 1e200];
+        let counts = vec![1.0, 2.0, 3.0, 4.0, 5.0];
+        let beyond = Datum { values, counts, ..datum("a", 0) };
+        assert!((count_beyond(&beyond) - 6.0).abs() < f64::EPSILON);
+
+        let only = Datum { values: vec![1e200], counts: vec![1.0], ..datum("b", 0) };
+        let data = fitted(vec![beyond, only]);
+
+        let [data] = &data[..] else { panic!("{} data", data.len()) };
+        assert_eq!(data.values, [-MAX_VALUE, 1.0, MAX_VALUE]);
+        assert_eq!(data.counts, [2.0, 3.0, 4.0]);
     }
 
     #[test]

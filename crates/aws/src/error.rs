@@ -22,8 +22,20 @@ pub enum CallError {
         /// The service's message.
         message: String,
     },
-    /// Access denied, missing resource, or a request that the service will never accept: an
-    /// operator must act.
+    /// Request that the service rejects for what it contains. Without the datum at fault the call
+    /// may succeed, so the datum is bad data and the set-up is not wrong.
+    #[error("{operation} on {resource}: {code}: {message}")]
+    Refused {
+        /// Operation that was called.
+        operation: &'static str,
+        /// Resource of the call.
+        resource: String,
+        /// Error code of the service.
+        code: String,
+        /// The service's message.
+        message: String,
+    },
+    /// Access denied, missing resource, or a request that cannot be built: an operator must act.
     #[error(transparent)]
     Setup(#[from] SetupError),
 }
@@ -64,6 +76,10 @@ impl From<CallError> for InvocationError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Setup(error) => Self::Setup(error),
+            // A call that is not about a datum: its request is wrong.
+            CallError::Refused { operation, resource, code, message } => {
+                Self::Setup(SetupError { operation, resource, code, message })
+            }
             retryable @ CallError::Retryable { .. } => Self::Retryable(retryable),
         }
     }
@@ -105,7 +121,18 @@ impl CallError {
         Self::retryable(operation, "time_out", "no answer in time")
     }
 
-    /// Returns the mapping of an SDK error to a retryable error or a setup error.
+    /// Creates the error of a request that the service rejects for what it contains.
+    pub fn refused(
+        operation: &'static str,
+        resource: &str,
+        code: &str,
+        message: impl Into<String>,
+    ) -> Self {
+        let (resource, code) = (resource.to_owned(), code.to_owned());
+        Self::Refused { operation, resource, code, message: message.into() }
+    }
+
+    /// Returns the mapping of an SDK error to a retryable error, a refusal or a setup error.
     pub fn from_sdk<E>(
         operation: &'static str,
         resource: &str,
@@ -120,6 +147,8 @@ impl CallError {
                 let status = answer.raw().status().as_u16();
                 if status >= 500 || status == 429 || is_transient(code) {
                     Self::retryable(operation, code, message)
+                } else if is_refusal(code) {
+                    Self::refused(operation, resource, code, message)
                 } else {
                     SetupError::new(operation, resource, code, message).into()
                 }
@@ -155,6 +184,30 @@ fn is_transient(code: &str) -> bool {
         "TooManyRequestsException",
     ];
     TRANSIENT.contains(&code) || code.contains("Throttl")
+}
+
+/// Returns true for codes of a request, or of an entry of one, that is invalid for what it contains.
+///
+/// See
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html#API_PutMetricData_Errors>
+/// and the same pages of the other services. Codes of denied access and of missing resources are
+/// none of these.
+pub(crate) fn is_refusal(code: &str) -> bool {
+    const REFUSALS: &[&str] = &[
+        "InvalidArgumentException",
+        "InvalidFormat",
+        "InvalidParameter",
+        "InvalidParameterCombination",
+        "InvalidParameterException",
+        "InvalidParameterValue",
+        "InvalidParameterValueException",
+        "ItemCollectionSizeLimitExceededException",
+        "MissingParameter",
+        "ParameterValueInvalid",
+        "ValidationError",
+        "ValidationException",
+    ];
+    REFUSALS.contains(&code)
 }
 
 /// Message of the SDK when no provider has credentials. Each provider's reason follows on a line of

@@ -164,8 +164,13 @@ impl MetricsLog {
     /// Writes a line that adds 1 to the metric `name`: without dimensions, so that one alarm
     /// watches all functions, and with the dimension `function`.
     pub fn write_count(&self, message: &str, name: &str, now: Timestamp) {
+        self.write_total(message, name, 1, now);
+    }
+
+    /// Writes a line that adds `count` to the metric `name`, as [`write_count`](Self::write_count).
+    pub fn write_total(&self, message: &str, name: &str, count: u64, now: Timestamp) {
         let line = self.line(&[&[], &["function"]], vec![name.to_owned()], now);
-        self.finish(line, json!({"message": message, (name): 1}));
+        self.finish(line, json!({"message": message, (name): count}));
     }
 
     /// Writes one line for each code, with its count as the metric `name`.

@@ -1,7 +1,7 @@
 //! Batched delivery: chunks, results per entry, retries, and a report of undelivered entries when
 //! time runs short.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use tokio::time::sleep;
@@ -57,8 +57,8 @@ pub struct Delivery {
     /// Positions that are not known to be stored, ascending. Some of their entries may be stored
     /// nevertheless: a call without an answer is retried.
     pub undelivered: Vec<usize>,
-    /// Subset of `undelivered` that the service rejected permanently.
-    pub rejected: Vec<usize>,
+    /// Subset of `undelivered` that the service rejected for what they contain, with its reasons.
+    pub rejected: BTreeMap<usize, String>,
     /// Number of retried entries.
     pub retried: usize,
     /// Last error of the service for an entry or a call that it did not accept.
@@ -70,6 +70,22 @@ impl Delivery {
     #[must_use]
     pub fn first_undelivered(&self) -> Option<usize> {
         self.undelivered.first().copied()
+    }
+
+    /// Removes and returns the rejected positions, which the caller accounts for.
+    pub fn take_rejected(&mut self) -> BTreeMap<usize, String> {
+        let rejected = std::mem::take(&mut self.rejected);
+        self.undelivered.retain(|position| !rejected.contains_key(position));
+        rejected
+    }
+
+    /// Adds what a delivery of other positions left undelivered.
+    pub fn extend(&mut self, other: Self) {
+        self.undelivered.extend(other.undelivered);
+        self.undelivered.sort_unstable();
+        self.rejected.extend(other.rejected);
+        self.retried += other.retried;
+        self.last_error = other.last_error.or(self.last_error.take());
     }
 }
 
@@ -109,9 +125,10 @@ impl<P: BatchPut> Producer<P> {
     ///
     /// Reads the result of each entry and retries only the entries that are not stored, with
     /// jittered exponential delays. If an answer has another length than its request, all entries
-    /// of the call count as unknown and are retried. A chunk that cannot be completed ends the
-    /// delivery: later entries are reported without an attempt, because Lambda redelivers them
-    /// anyway.
+    /// of the call count as unknown and are retried. A call that is refused for what it contains is
+    /// sent in halves, down to the entry at fault, which counts as rejected: it costs no other
+    /// entry. A chunk that cannot be completed ends the delivery: later entries are reported without
+    /// an attempt, because Lambda redelivers them anyway.
     ///
     /// # Errors
     ///
@@ -143,6 +160,7 @@ impl<P: BatchPut> Producer<P> {
             setup_error = self.send_chunk(&outbound[chunk], deadline, &mut delivery).await;
         }
         delivery.undelivered.extend(outbound[start..].iter().map(|o| o.position));
+        delivery.undelivered.extend(delivery.rejected.keys());
         delivery.undelivered.sort_unstable();
         (delivery, setup_error)
     }
@@ -158,26 +176,33 @@ impl<P: BatchPut> Producer<P> {
         let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
         let mut setup_error = None;
         let mut delays = self.retry.delays();
+        let mut max_entries = pending.len();
 
         while deadline.remaining() > MIN_CALL_TIME {
-            let next_wave = self.next_wave(&mut pending);
+            let next_wave = self.next_wave(&mut pending, max_entries);
+            let count = next_wave.len();
             let entries: Vec<_> = next_wave.iter().map(|o| &o.entry).collect();
             let answer = self.retry.attempt(deadline, self.target.put(&entries)).await;
             if let Err(CallError::Setup(error)) = &answer {
                 setup_error = Some(error.clone());
             }
-            let failed = retain_unstored(next_wave, answer, delivery);
+            let is_refused = matches!(answer, Err(CallError::Refused { .. }));
+            let failed = retain_unstored::<P>(next_wave, answer, delivery);
             let again = failed.len();
             pending.splice(..0, failed);
             pending.sort_by_key(|outbound| outbound.position);
-            // Entries of a key must not overtake a rejected one.
-            let is_stopped = self.order == Order::PerKey && !delivery.rejected.is_empty();
-            if pending.is_empty() || is_stopped || setup_error.is_some() {
+            if pending.is_empty() || setup_error.is_some() {
                 break;
+            }
+            if is_refused {
+                // Half of the call has the entry at fault, or each half has one.
+                max_entries = count.div_ceil(2);
+                continue;
             }
             if again == 0 {
                 // The service stored this wave; the next entries of their keys follow.
                 delays = self.retry.delays();
+                max_entries = max_entries.saturating_mul(2).min(chunk.len());
                 continue;
             }
             let delay = delays.next().unwrap_or(MAX_DELAY);
@@ -189,22 +214,25 @@ impl<P: BatchPut> Producer<P> {
         }
 
         delivery.undelivered.extend(pending.iter().map(|o| o.position));
-        delivery.undelivered.extend(&delivery.rejected);
         setup_error
     }
 
-    /// Removes the next entries to send from `pending`. With an order by key, these are the first
-    /// of each key.
+    /// Removes the next entries to send from `pending`, `max` at most. With an order by key, these
+    /// are the first of each key.
     fn next_wave<'o>(
         &self,
         pending: &mut Vec<&'o Outbound<P::Entry>>,
+        max: usize,
     ) -> Vec<&'o Outbound<P::Entry>> {
         if self.order == Order::Throughput {
-            return std::mem::take(pending);
+            return pending.drain(..max.min(pending.len())).collect();
         }
-        let mut keys = HashSet::new();
+        let (mut keys, mut left) = (HashSet::new(), max);
         let is_first = |outbound: &&'o Outbound<P::Entry>| {
-            self.target.key(&outbound.entry).is_none_or(|key| keys.insert(key))
+            let is_first = self.target.key(&outbound.entry).is_none_or(|key| keys.insert(key));
+            let is_next = is_first && left > 0;
+            left -= usize::from(is_next);
+            is_next
         };
         let (next_wave, waiting) = std::mem::take(pending).into_iter().partition(is_first);
         *pending = waiting;
@@ -214,11 +242,11 @@ impl<P: BatchPut> Producer<P> {
 
 /// Retains the entries of `pending` that `answer` does not report as stored. Permanently rejected
 /// ones are only noted in `delivery`.
-fn retain_unstored<'o, E>(
-    pending: Vec<&'o Outbound<E>>,
+fn retain_unstored<'o, P: BatchPut>(
+    pending: Vec<&'o Outbound<P::Entry>>,
     answer: Result<Vec<EntryResult>, CallError>,
     delivery: &mut Delivery,
-) -> Vec<&'o Outbound<E>> {
+) -> Vec<&'o Outbound<P::Entry>> {
     let verdicts = match answer {
         Ok(verdicts) if verdicts.len() == pending.len() => verdicts,
         Ok(verdicts) => {
@@ -228,6 +256,10 @@ fn retain_unstored<'o, E>(
         }
         Err(error) => {
             delivery.last_error = Some(error.to_string());
+            if let ([outbound], CallError::Refused { .. }) = (&pending[..], &error) {
+                reject(outbound.position, error.to_string(), delivery);
+                return Vec::new();
+            }
             return pending;
         }
     };
@@ -240,13 +272,17 @@ fn retain_unstored<'o, E>(
                 unstored.push(outbound);
             }
             EntryResult::Rejected(code) => {
-                warn!(position = outbound.position, code, "entry refused for good");
-                delivery.last_error = Some(code);
-                delivery.rejected.push(outbound.position);
+                delivery.last_error = Some(code.clone());
+                reject(outbound.position, format!("{}: {code}", P::OPERATION), delivery);
             }
         }
     }
     unstored
+}
+
+fn reject(position: usize, reason: String, delivery: &mut Delivery) {
+    warn!(position, reason, "entry refused for what it contains");
+    delivery.rejected.insert(position, reason);
 }
 
 /// Returns the chunk that begins at `start`: as many entries as one call accepts, at least one.

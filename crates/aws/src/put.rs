@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::error::CallError;
+use crate::error::{CallError, is_refusal};
 
 /// Limits of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum EntryResult {
     Stored,
     /// Not stored; a retry may succeed. Carries the service's code.
     Failed(String),
-    /// Permanently rejected. Carries the service's code.
+    /// Permanently rejected for what it contains. Carries the service's code.
     Rejected(String),
 }
 
@@ -32,6 +32,7 @@ impl EntryResult {
     pub(crate) fn of_answer(error_code: Option<&str>, id: Option<&str>) -> Self {
         match (error_code, id) {
             (None, Some(_)) => Self::Stored,
+            (Some(code), _) if is_refusal(code) => Self::Rejected(code.to_owned()),
             (code, _) => Self::Failed(code.unwrap_or("no_answer").to_owned()),
         }
     }

@@ -3,7 +3,7 @@
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 
-use crate::error::{CallError, SetupError};
+use crate::error::{CallError, SetupError, is_refusal};
 use crate::put::{BatchPut, EntryResult, Limits};
 
 /// Limits of a `PublishBatch` call. One message may be as large as the whole call.
@@ -119,7 +119,7 @@ impl BatchPut for Topic {
 /// lists: the ids of stored entries; id, code and `SenderFault` of the others.
 ///
 /// The lists are in any order. An entry in neither has no answer. `SenderFault` makes a failure
-/// permanent.
+/// permanent where its code is about the message, and not about access to the topic or its key.
 #[must_use]
 pub fn verdicts<'a>(
     count: usize,
@@ -138,6 +138,7 @@ pub fn verdicts<'a>(
     }
     for (id, code, is_final) in failed {
         let code = code.to_owned();
+        let is_final = is_final && is_refusal(&code);
         set(id, if is_final { EntryResult::Rejected(code) } else { EntryResult::Failed(code) });
     }
     verdicts

@@ -56,6 +56,14 @@ impl UserRecord<'_> {
             code => Disposition::Quarantined(code),
         }
     }
+
+    /// Makes the record of an event a bad row.
+    pub fn reject_event(&mut self, rejection: &Rejection) -> Disposition {
+        let data = self.data;
+        let event = Event::from_json(data).ok();
+        let dataset = event.as_ref().map(|event| event.dataset.as_ref());
+        self.reject(rejection, &Origin { dataset, ..self.context.origin() })
+    }
 }
 
 impl KinesisBatch<'_> {

@@ -76,6 +76,8 @@ pub enum Code {
     Late,
     /// A notification is of a kind of event that is not known to create or remove an object.
     UnknownEvent,
+    /// A service refuses what the row becomes.
+    Refused,
 }
 
 impl Code {
@@ -110,6 +112,7 @@ impl Code {
         (Self::GzipRatio, "gzip_ratio"),
         (Self::Late, "late"),
         (Self::UnknownEvent, "unknown_event"),
+        (Self::Refused, "refused"),
     ];
 
     /// Returns the name used in records and metrics.

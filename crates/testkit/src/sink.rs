@@ -19,6 +19,8 @@ pub enum Answer {
     Fail(Vec<usize>),
     /// Rejects the entries at these indexes permanently and stores the others.
     Reject(Vec<usize>),
+    /// Refuses the whole call as invalid.
+    Refuse,
     /// Throttles the whole call.
     Throttle,
     /// Stores everything, but answers for this number of entries.
@@ -136,6 +138,10 @@ impl<E: Clone + Send + Sync> BatchPut for MemorySink<E> {
                     "ThrottlingException",
                     "rate exceeded",
                 ));
+            }
+            Answer::Refuse => {
+                let (code, message) = ("InvalidParameterValue", "invalid entry");
+                return Err(CallError::refused(Self::OPERATION, "memory", code, message));
             }
             Answer::Deny => {
                 let (code, message) = ("AccessDeniedException", "not authorized".to_owned());

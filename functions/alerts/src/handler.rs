@@ -14,7 +14,7 @@ use tributary_aws::error::{CallError, InvocationError};
 use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::{BatchResponse, is_scheduled};
-use tributary_aws::producer::Producer;
+use tributary_aws::producer::{Delivery, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
 use tributary_aws::sns::{self, Notification, Topic};
@@ -177,6 +177,15 @@ where
         self.state.mark_resolved(&ended, deadline).await;
         sent.undelivered.extend(updates.unconfirmed);
         sent.last_error = sent.last_error.or(updates.last_error);
+        sent.rejected.extend(updates.rejected);
+        let now = (self.clock)();
+        let mut delivery = Delivery { rejected: sent.rejected, ..Delivery::default() };
+        batch
+            .quarantine_rejected(&mut delivery, &self.quarantine, deadline, now, |record, it| {
+                record.reject_event(it)
+            })
+            .await?;
+        sent.undelivered.extend(delivery.undelivered);
 
         let error = sent.last_error.as_deref();
         let outcome = barrier.outcome(&batch.dispositions, &sent.undelivered, error);
@@ -190,7 +199,6 @@ where
             "rule_errors": findings.rule_errors,
             "retried": barrier.quarantined.retried + sent.retried,
         });
-        let now = (self.clock)();
         let response = batch.finish(&outcome, extra, &self.metrics_log, now);
         self.metrics_log.write_alert_counts(&sent.counts, now);
         Ok(response)
@@ -276,6 +284,10 @@ where
             } else {
                 sent.record_undelivered(pending);
             }
+        }
+        if let Some(reason) = sent.rejected.values().next() {
+            // No record made these: sending them again would be refused again.
+            error!(reason, silences.refused = sent.rejected.len(), "no-data alerts are refused");
         }
         let unsent: BTreeSet<_> = sent.undelivered.iter().filter_map(|it| alerts.get(it)).collect();
         let notified = alerts.iter().filter(|(_, id)| !unsent.contains(id));

@@ -68,6 +68,8 @@ pub struct Evaluation<'r> {
 pub struct StateUpdates {
     /// Positions of updates that are not known to be stored.
     pub unconfirmed: Vec<usize>,
+    /// Positions of updates that the store rejected for what they contain, with its reasons.
+    pub rejected: BTreeMap<usize, String>,
     /// Number of recorded marks of windows.
     pub marks: usize,
     /// Number of entities that were written.
@@ -86,6 +88,10 @@ impl StateUpdates {
         match answer {
             Ok(answer) => Ok(Some(answer)),
             Err(CallError::Setup(error)) => Err(error),
+            Err(error @ CallError::Refused { .. }) => {
+                self.rejected.insert(position, error.to_string());
+                Ok(None)
+            }
             Err(error) => {
                 self.unconfirmed.push(position);
                 self.last_error = Some(error.to_string());

@@ -42,6 +42,8 @@ pub(crate) struct PendingAlert {
 pub(crate) struct SendOutcome {
     /// Positions of alerts that are not known to be sent, in no order.
     pub undelivered: Vec<usize>,
+    /// Positions of alerts that a service rejected for what they contain, with its reasons.
+    pub rejected: BTreeMap<usize, String>,
     /// Alert counts by rule.
     pub counts: BTreeMap<String, AlertCounts>,
     /// Messages that the topic accepted.
@@ -70,6 +72,12 @@ impl SendOutcome {
 
     pub(crate) fn record(&mut self, alert: &Alert, outcome: AlertOutcome) {
         self.counts.entry(alert.rule.clone()).or_default().record(outcome, alert.events);
+    }
+
+    /// Records that a service rejects an alert for what it contains.
+    fn record_rejected(&mut self, pending: &PendingAlert, reason: &str) {
+        self.rejected.insert(pending.position, reason.to_owned());
+        self.record(&pending.alert, AlertOutcome::Refused);
     }
 
     /// Records that an alert is not known to be sent.
@@ -139,7 +147,8 @@ where
     /// An alert whose lease another sender holds is neither sent nor done. It is retried with
     /// growing delays until it is sent, or until the lease ends because that sender was killed: a
     /// redelivery would find the same, immediately and repeatedly. Alerts that a service did not
-    /// accept are retried as well, together with those after them. An alert that is not sent by the
+    /// accept are retried as well, together with those after them. One that a service rejects for
+    /// what it contains is not retried. An alert that is not sent by the
     /// deadline is undelivered, and so is one that the messages of its rule do not hold: the
     /// redelivery makes new messages.
     ///
@@ -265,6 +274,9 @@ where
                     deferred.held_by_others += 1;
                     deferred.alerts.push(pending);
                 }
+                Err(error @ CallError::Refused { .. }) => {
+                    self.sent.record_rejected(&pending, &error.to_string());
+                }
                 Err(error) => {
                     deferred.is_stopped = true;
                     deferred.alerts.push(pending);
@@ -292,10 +304,12 @@ where
         for (index, size) in batch.sizes.into_iter().enumerate() {
             let is_digest = index >= batch.singles;
             let is_taken = delivery.undelivered.binary_search(&index).is_err();
-            let is_refused = delivery.rejected.contains(&index);
+            let rejected = delivery.rejected.get(&index);
             sent.messages += usize::from(is_taken);
             sent.digests += usize::from(is_taken && is_digest);
-            deferred.is_stopped |= !is_taken;
+            // A digest is many alerts: the next delivery makes another one of them.
+            let rejected = rejected.filter(|_| !is_digest);
+            deferred.is_stopped |= !is_taken && rejected.is_none();
             let outcome = if is_digest { AlertOutcome::Digested } else { AlertOutcome::Sent };
             for (pending, claim) in claimed.by_ref().take(size) {
                 if is_taken {
@@ -304,10 +318,12 @@ where
                     continue;
                 }
                 self.to_release.push(claim);
-                if is_refused {
-                    sent.record_undelivered(&pending);
-                } else {
-                    deferred.alerts.push(pending);
+                match rejected {
+                    Some(reason) => sent.record_rejected(&pending, reason),
+                    None if delivery.rejected.contains_key(&index) => {
+                        sent.record_undelivered(&pending);
+                    }
+                    None => deferred.alerts.push(pending),
                 }
             }
         }

@@ -15,7 +15,7 @@ use tributary_aws::payload::object;
 use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::takeover::{InUse, KnownDatasets};
-use tributary_model::bad_row::Rejection;
+use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_model::counts::BatchCounts;
 use tributary_pipeline::transform::Transformer;
@@ -154,7 +154,11 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
         totals: &mut Totals,
     ) -> Result<HttpAnswer, InvocationError> {
         let ValidatedItems { mut entries, records, has_key } = validated;
-        let delivery = self.raw.send(&records, deadline).await?;
+        let mut delivery = self.raw.send(&records, deadline).await?;
+        for (position, message) in delivery.take_rejected() {
+            let (code, message) = (Code::Refused, Some(message));
+            entries[position].status = ItemStatus::Rejected { code, field: None, message };
+        }
         for &position in &delivery.undelivered {
             let status = &mut entries[position].status;
             if let ItemStatus::Accepted { record_id } = status {

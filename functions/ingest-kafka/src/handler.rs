@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::de::Error as _;
 use serde_json::json;
 use tracing::warn;
-use tributary_aws::batch::BatchOutcome;
+use tributary_aws::batch::{BatchOutcome, Disposition};
 use tributary_aws::clients::SdkConfig;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
@@ -17,7 +17,7 @@ use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::MetricsLog;
 use tributary_aws::producer::Producer;
 use tributary_aws::put::BatchPut;
-use tributary_aws::quarantine;
+use tributary_aws::quarantine::{self, BadRows};
 use tributary_aws::takeover::{InUse, KnownDatasets, Stale};
 use tributary_datasets::Datasets;
 use tributary_model::bad_row::Code;
@@ -118,7 +118,7 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
     ) -> Result<KafkaResponse, InvocationError> {
         let started = Instant::now();
         let payload = KafkaPayload::from_json(payload)?;
-        let Sorted { dispositions, mut records, bad_rows } = self.sort(&payload)?;
+        let Sorted { mut dispositions, mut records, bad_rows } = self.sort(&payload)?;
 
         let quarantined = bad_rows.deliver(&self.quarantine, deadline).await?;
         for partition in &payload.partitions {
@@ -128,7 +128,12 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
                 records.retain(|it| !held_back.contains(&it.position));
             }
         }
-        let sent = self.raw.send(&records, deadline).await?;
+        let mut sent = self.raw.send(&records, deadline).await?;
+        let rejected = sent.take_rejected();
+        if !rejected.is_empty() {
+            let refused = self.sort_refused(&payload, &rejected, &mut dispositions);
+            sent.extend(refused.deliver(&self.quarantine, deadline).await?);
+        }
 
         let mut undelivered = quarantined.undelivered;
         undelivered.extend(&sent.undelivered);
@@ -164,16 +169,38 @@ impl<R: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> IngestKafk
     ///
     /// Fails at a topic whose dataset only a later configuration can have.
     fn sort(&self, payload: &KafkaPayload<'_>) -> Result<Sorted, Stale> {
+        let sorter = self.sorter(payload, BTreeMap::new());
+        match sorter.unknown {
+            Some(sent) => self.known.check("", sent).map(|()| sorter.sorted),
+            None => Ok(sorter.sorted),
+        }
+    }
+
+    /// Returns the bad rows of the records that the stream rejected for what they contain.
+    fn sort_refused(
+        &self,
+        payload: &KafkaPayload<'_>,
+        rejected: &BTreeMap<usize, String>,
+        dispositions: &mut [Disposition],
+    ) -> BadRows {
+        let mut bad_rows = self.sorter(payload, rejected.clone()).sorted.bad_rows;
+        bad_rows.0.retain(|row| rejected.contains_key(&row.position));
+        for &position in rejected.keys() {
+            dispositions[position] = Disposition::Quarantined(Code::Refused);
+        }
+        bad_rows
+    }
+
+    /// Classifies the records, of which the stream rejects those at the positions of `rejected`.
+    fn sorter(&self, payload: &KafkaPayload<'_>, rejected: BTreeMap<usize, String>) -> Sorter<'_> {
         let max = self.raw.target().limits().entry_bytes;
         let mut sorter = Sorter::new(&self.topics, &self.datasets, (self.clock)(), max);
+        sorter.rejected = rejected;
         for partition in &payload.partitions {
             for record in &partition.records {
                 sorter.push(&partition.name, record);
             }
         }
-        match sorter.unknown {
-            Some(sent) => self.known.check("", sent).map(|()| sorter.sorted),
-            None => Ok(sorter.sorted),
-        }
+        sorter
     }
 }

@@ -1,5 +1,6 @@
 //! Classification of a Kafka record: a raw record, a bad row, or filtered as a tombstone.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ pub(crate) struct Sorter<'t> {
     pub(crate) sorted: Sorted,
     /// Time of the first record whose topic has no dataset.
     pub(crate) unknown: Option<Timestamp>,
+    /// Positions of records that the stream rejects, with its reasons.
+    pub(crate) rejected: BTreeMap<usize, String>,
     topics: &'t Topics,
     datasets: &'t Datasets,
     now: Timestamp,
@@ -59,6 +62,7 @@ impl<'t> Sorter<'t> {
         Self {
             sorted: Sorted::default(),
             unknown: None,
+            rejected: BTreeMap::new(),
             topics,
             datasets,
             now,
@@ -107,9 +111,13 @@ impl<'t> Sorter<'t> {
                 (value.as_slice(), self.raw(record, &value))
             }
         };
+        let position = self.sorted.dispositions.len();
+        let made = match self.rejected.get(&position) {
+            Some(reason) => Err(Rejection::row(Code::Refused, reason)),
+            None => made,
+        };
         let disposition = match made {
             Ok(entry) => {
-                let position = self.sorted.dispositions.len();
                 self.sorted.records.push(Outbound { position, entry });
                 Disposition::Delivered
             }

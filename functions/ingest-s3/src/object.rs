@@ -1,6 +1,7 @@
 //! Work on one object, chunk by chunk: reads a range, makes records, delivers them and tracks the
 //! position.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -279,11 +280,15 @@ where
 
     /// Delivers the chunk, bad rows first.
     async fn flush(&mut self) -> Result<(), Stop> {
-        let chunk = std::mem::take(&mut self.chunk);
+        let mut chunk = std::mem::take(&mut self.chunk);
         let quarantined = chunk.bad_rows.deliver(&self.handler.quarantine, self.deadline).await?;
         let end = quarantined.first_undelivered().unwrap_or(chunk.positions.len());
         let ready = chunk.records.partition_point(|record| record.position < end);
-        let sent = self.handler.raw.send(&chunk.records[..ready], self.deadline).await?;
+        let mut sent = self.handler.raw.send(&chunk.records[..ready], self.deadline).await?;
+        let dataset = self.feed.dataset().map(|dataset| dataset.name());
+        let (rejected, now) = (sent.take_rejected(), (self.handler.clock)());
+        let refused = chunk.reject(&rejected, &self.source, dataset, now);
+        sent.extend(refused.deliver(&self.handler.quarantine, self.deadline).await?);
         self.totals.retried += quarantined.retried + sent.retried;
 
         let undelivered = quarantined.undelivered.iter().chain(&sent.undelivered).copied();
@@ -312,15 +317,37 @@ impl Chunk {
         bytes: Option<&[u8]>,
         now: Timestamp,
     ) {
-        let origin = Origin {
-            dataset,
-            source: source.at(position).into(),
-            record_id: source.record_id(position).to_string().into(),
-            ..Origin::default()
-        };
+        let origin = origin_of(position, source, dataset);
         self.bad_rows.push(self.positions.len(), rejection, &origin, bytes, now);
         self.positions.push(position);
         self.dispositions.push(Disposition::Quarantined(rejection.code));
+    }
+
+    /// Returns the bad rows of the records that the stream rejected for what they contain. `source`
+    /// locates their bytes.
+    fn reject(
+        &mut self,
+        rejected: &BTreeMap<usize, String>,
+        source: &SourceName,
+        dataset: Option<&str>,
+        now: Timestamp,
+    ) -> BadRows {
+        let mut bad_rows = BadRows::default();
+        for (&index, reason) in rejected {
+            let origin = origin_of(self.positions[index], source, dataset);
+            bad_rows.push(index, &Rejection::row(Code::Refused, reason), &origin, None, now);
+            self.dispositions[index] = Disposition::Quarantined(Code::Refused);
+        }
+        bad_rows
+    }
+}
+
+fn origin_of<'o>(position: Position, source: &SourceName, dataset: Option<&'o str>) -> Origin<'o> {
+    Origin {
+        dataset,
+        source: source.at(position).into(),
+        record_id: source.record_id(position).to_string().into(),
+        ..Origin::default()
     }
 }
 

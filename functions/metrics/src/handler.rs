@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::json;
+use tracing::error;
 use tributary_aws::batch::{Disposition, KinesisBatch};
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::cloudwatch::{self, Namespace};
@@ -60,7 +61,8 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
     /// The metrics of a batch fit one PutMetricData as a rule, so that they are accepted as a whole
     /// or not at all. Where they are not, the answer reports the first record and Lambda redelivers
     /// the batch. A call that was accepted and not answered counts twice: metrics are at least
-    /// once.
+    /// once. A datum that CloudWatch refuses costs itself: it is counted as refused, and the event
+    /// is done.
     ///
     /// # Errors
     ///
@@ -72,26 +74,37 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
         let mut batch = KinesisBatch::parse(payload)?;
-        let mut data = self.aggregate(&mut batch, usize::MAX)?;
+        let mut series = self.aggregate(&mut batch, usize::MAX)?;
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         if barrier.end < batch.dispositions.all.len() {
             // Lambda redelivers the rest, which is counted then.
-            data = self.aggregate(&mut batch, barrier.end)?;
+            series = self.aggregate(&mut batch, barrier.end)?;
         }
-        // A datum stands for records all over the batch: one that is not put reports the first.
-        let outbound: Vec<_> =
-            data.into_iter().map(|entry| Outbound { position: 0, entry }).collect();
-        let put = self.metrics.send(&outbound, deadline).await?;
+        let data = series.data.into_iter().enumerate();
+        let outbound: Vec<_> = data.map(|(position, entry)| Outbound { position, entry }).collect();
+        let mut put = self.metrics.send(&outbound, deadline).await?;
+        let mut refused = series.beyond;
+        for (position, reason) in put.take_rejected() {
+            let datum = &outbound[position].entry;
+            error!(metric = datum.name, reason, "a datum is not counted");
+            refused += datum.counts.iter().sum::<f64>();
+        }
 
-        let error = put.last_error.as_deref();
-        let outcome = barrier.outcome(&batch.dispositions, &put.undelivered, error);
+        // A datum stands for records all over the batch: one that is not put reports the first.
+        let undelivered = if put.undelivered.is_empty() { &[][..] } else { &[0] };
+        let outcome = barrier.outcome(&batch.dispositions, undelivered, put.last_error.as_deref());
+        let now = (self.clock)();
+        let refused = if outcome.first_undelivered == Some(0) { 0 } else { whole(refused) };
+        if refused > 0 {
+            self.metrics_log.write_total("refused values", "metric_values_refused", refused, now);
+        }
         let retried = barrier.quarantined.retried + put.retried;
-        let extra = json!({ "series": outbound.len(), "retried": retried });
-        Ok(batch.finish(&outcome, extra, &self.metrics_log, (self.clock)()))
+        let extra = json!({ "series": outbound.len(), "refused": refused, "retried": retried });
+        Ok(batch.finish(&outcome, extra, &self.metrics_log, now))
     }
 
     /// Classifies the batch, and returns the metrics of the events before position `end`.
-    fn aggregate(&self, batch: &mut KinesisBatch<'_>, end: usize) -> Result<Vec<Datum>, Stale> {
+    fn aggregate(&self, batch: &mut KinesisBatch<'_>, end: usize) -> Result<Series, Stale> {
         let now = (self.clock)();
         let mut aggregator = Aggregator::new(&self.specs);
         batch.read_events(now, &self.known, |context, event| {
@@ -100,6 +113,26 @@ impl<M: BatchPut<Entry = Datum>, Q: BatchPut<Entry = Vec<u8>>> Metrics<M, Q> {
             }
             Ok(Disposition::Delivered)
         })?;
-        Ok(cloudwatch::fit(aggregator.finish(), now))
+        let data = aggregator.finish();
+        let beyond = data.iter().map(cloudwatch::count_beyond).sum();
+        Ok(Series { data: cloudwatch::fit(data, now), beyond })
     }
+}
+
+/// Metrics of a batch.
+struct Series {
+    /// Data as CloudWatch accepts them.
+    data: Vec<Datum>,
+    /// Number of values that CloudWatch does not accept.
+    beyond: f64,
+}
+
+/// Returns a sum of counts as an integer.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of the events of one batch"
+)]
+fn whole(count: f64) -> u64 {
+    count as u64
 }

@@ -17,6 +17,7 @@ use tributary_aws::producer::{Outbound, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
 use tributary_aws::takeover::{InUse, KnownDatasets, Stale};
+use tributary_aws::unpack::RecordContext;
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_model::json::to_json;
@@ -79,11 +80,19 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
         let mut batch = KinesisBatch::parse(payload)?;
         let (events, lacking) = self.classify(&mut batch)?;
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
-        let sent = self.events.send(barrier.ready(&events), deadline).await?;
+        let mut sent = self.events.send(barrier.ready(&events), deadline).await?;
+        let now = (self.clock)();
+        batch
+            .quarantine_rejected(&mut sent, &self.quarantine, deadline, now, |record, rejection| {
+                match read_raw(record.data) {
+                    Ok(raw) => record.reject(rejection, &origin_of(&raw, record.context)),
+                    Err(_) => record.reject(rejection, &record.context.origin()),
+                }
+            })
+            .await?;
 
         let error = sent.last_error.as_deref();
         let outcome = barrier.outcome(&batch.dispositions, &sent.undelivered, error);
-        let now = (self.clock)();
         let faults = Faults::of(&lacking, outcome.first_undelivered);
         self.metrics_log.write_faults(&faults.counts, now);
         let retried = barrier.quarantined.retried + sent.retried;
@@ -125,13 +134,7 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
                         let sent = context.record.arrival_time();
                         stale = stale.take().or(self.known.check(&raw.dataset, sent).err());
                     }
-                    let origin = Origin {
-                        dataset: Some(&raw.dataset),
-                        source: raw.source.as_ref().into(),
-                        record_id: raw.record_id.as_ref().into(),
-                        ..context.origin()
-                    };
-                    record.reject(&rejection, &origin)
+                    record.reject(&rejection, &origin_of(&raw, context))
                 }
             }
         });
@@ -153,6 +156,16 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
         }
         let faults = event.faults.iter().map(|fault| fault.clone().into_owned());
         Ok(Some((entry, faults.collect())))
+    }
+}
+
+/// Returns the origin of a raw record, which has an id and a source of its own.
+fn origin_of<'r>(raw: &'r RawRecord<'_>, context: &RecordContext<'r>) -> Origin<'r> {
+    Origin {
+        dataset: Some(&raw.dataset),
+        source: raw.source.as_ref().into(),
+        record_id: raw.record_id.as_ref().into(),
+        ..context.origin()
     }
 }
 

@@ -27,6 +27,7 @@ where
     S: WindowStore,
     L: ShardList,
     E: BatchPut<Entry = StreamRecord>,
+    Q: BatchPut<Entry = Vec<u8>>,
 {
     /// Loads the clocks with these names.
     pub(crate) async fn clocks<'n>(

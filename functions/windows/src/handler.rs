@@ -16,7 +16,7 @@ use tributary_aws::firehose::DeliveryStream;
 use tributary_aws::kinesis::{Stream, StreamRecord};
 use tributary_aws::log::{MetricsLog, WindowMetrics};
 use tributary_aws::payload::{BatchResponse, is_scheduled};
-use tributary_aws::producer::Producer;
+use tributary_aws::producer::{Delivery, Producer};
 use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine;
 use tributary_aws::retry::Retry;
@@ -152,10 +152,22 @@ where
         self.reject_late(&mut batch, &late)?;
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         readings.retain(barrier.end, &late.of_windows);
-        let places = |position| place(&batch, position);
-        let applied = updater.apply(&readings, &places, &self.limits(&clocks)).await?;
+        let limits = self.limits(&clocks);
+        let applied = {
+            let places = |position| place(&batch, position);
+            updater.apply(&readings, &places, &limits).await?
+        };
+        let now = (self.clock)();
+        let mut refused = Delivery { rejected: applied.rejected, ..Delivery::default() };
+        batch
+            .quarantine_rejected(&mut refused, &self.quarantine, deadline, now, |record, it| {
+                record.reject_event(it)
+            })
+            .await?;
+        let undelivered = [applied.undelivered, refused.undelivered].concat();
+
         let error = applied.last_error.as_deref();
-        let outcome = barrier.outcome(&batch.dispositions, &applied.undelivered, error);
+        let outcome = barrier.outcome(&batch.dispositions, &undelivered, error);
 
         let end = outcome.first_undelivered.unwrap_or(usize::MAX);
         let closing = async {
@@ -235,13 +247,16 @@ where
         let over: Vec<_> = over.collect();
         let keys: Vec<_> = over.iter().map(|(key, _)| (*key).clone()).collect();
         let mut late = LateReadings::default();
-        for ((key, window_readings), item) in over.into_iter().zip(updater.read(&keys).await?) {
+        for ((key, window_readings), found) in over.into_iter().zip(updater.read(&keys).await?) {
             let Some(limits) = limits.get(&window_readings.spec) else { continue };
             let is_late = is_late(window_readings.spec, window_readings.span, limits);
+            // An item that cannot be read or decoded fails its own window, when that is written.
+            let Ok(item) = found else { continue };
             if !is_late && item.is_some() {
                 continue;
             }
-            let window = item.map(|item| stored_window(window_readings.spec, &item)).transpose()?;
+            let decoded = |item| stored_window(window_readings.spec, &item);
+            let Ok(window) = item.map(decoded).transpose() else { continue };
             for &index in &window_readings.samples {
                 let (position, sample) = &readings.samples[index];
                 let place = place(batch, *position);

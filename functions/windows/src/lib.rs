@@ -3,6 +3,7 @@
 
 mod clocks;
 pub mod config;
+mod emission;
 pub mod handler;
 mod readings;
 mod updater;

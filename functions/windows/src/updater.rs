@@ -1,5 +1,4 @@
-//! Window updater: reads, changes, closes and writes windows, and emits their revisions to the
-//! stream.
+//! Window updater: reads, changes, closes and writes windows.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +12,10 @@ use tributary_anomaly::Baseline;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::kinesis::StreamRecord;
-use tributary_aws::producer::Outbound;
 use tributary_aws::put::BatchPut;
 use tributary_aws::windows::{
     BUCKETS, Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written,
 };
-use tributary_model::json::to_json;
 use tributary_model::time::period;
 use tributary_windows::seen::RecordPosition;
 use tributary_windows::{Phase, Spec, Window};
@@ -28,7 +25,7 @@ use crate::handler::Windows;
 use crate::readings::{BatchReadings, WindowReadings};
 
 /// Number of windows that are written concurrently.
-const CONCURRENCY: usize = 32;
+pub(crate) const CONCURRENCY: usize = 32;
 
 /// Number of due windows that one query returns.
 const PAGE: usize = 100;
@@ -83,6 +80,8 @@ pub(crate) struct WindowCounts {
 pub(crate) struct Applied {
     /// Positions of readings that could not be stored.
     pub undelivered: Vec<usize>,
+    /// Positions of readings whose window the store rejects for what it contains, with its reasons.
+    pub rejected: BTreeMap<usize, String>,
     /// Windows with a revision that is still to be emitted.
     pub pending: Vec<StoredWindow>,
     /// Last error of the store or the stream.
@@ -92,13 +91,31 @@ pub(crate) struct Applied {
 /// Readings of a batch for one window, and the stored item of that window.
 type PendingWrite<'a> = ((&'a ItemKey, &'a WindowReadings), Option<Item>);
 
+/// Stored item of a key, or the refusal of the key by the store.
+pub(crate) type Found = Result<Option<Item>, CallError>;
+
 /// Looks up the shard and sequence number of a record by its position in the batch.
 pub(crate) type Places<'a> = &'a (dyn Fn(usize) -> Option<RecordPosition<'a>> + Sync);
+
+impl Applied {
+    /// Records that the readings at these positions are not stored: undelivered, or rejected where
+    /// the store refuses their window.
+    fn fail(&mut self, error: &CallError, positions: impl Iterator<Item = usize>) {
+        self.last_error = Some(error.to_string());
+        match error {
+            CallError::Refused { .. } => {
+                self.rejected.extend(positions.map(|position| (position, error.to_string())));
+            }
+            _ => self.undelivered.extend(positions),
+        }
+    }
+}
 
 impl<S, L, E, Q> WindowUpdater<'_, S, L, E, Q>
 where
     S: WindowStore,
     E: BatchPut<Entry = StreamRecord>,
+    Q: BatchPut<Entry = Vec<u8>>,
 {
     /// Calls the store, and retries while there is time.
     pub(crate) async fn call<'s, T, F>(
@@ -118,10 +135,32 @@ where
     }
 
     /// Reads the windows with these keys, in the same order.
-    pub(crate) async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, CallError> {
-        let read = |keys| self.call(move |store| store.read(keys));
-        let found = try_join_all(keys.chunks(MAX_KEYS).map(read)).await?;
-        Ok(found.into_iter().flatten().collect())
+    pub(crate) async fn read(&self, keys: &[ItemKey]) -> Result<Vec<Found>, CallError> {
+        let chunks = keys.chunks(MAX_KEYS).map(|keys| self.read_chunk(keys));
+        Ok(try_join_all(chunks).await?.into_iter().flatten().collect())
+    }
+
+    /// Reads one call's windows. A call that the store refuses is made again in halves, down to the
+    /// key at fault.
+    async fn read_chunk(&self, keys: &[ItemKey]) -> Result<Vec<Found>, CallError> {
+        let (mut found, mut left) = (Vec::with_capacity(keys.len()), vec![keys]);
+        while let Some(some) = left.pop() {
+            match self.call(move |store| store.read(some)).await {
+                Ok(items) => found.extend(items.into_iter().map(Ok)),
+                Err(error @ CallError::Refused { .. }) if some.len() == 1 => found.push(Err(error)),
+                Err(CallError::Refused { .. }) => {
+                    let (first, second) = some.split_at(some.len() / 2);
+                    left.extend([second, first]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads one window.
+    async fn read_one(&self, key: &ItemKey) -> Found {
+        self.read(std::slice::from_ref(key)).await?.pop().unwrap_or(Ok(None))
     }
 
     /// Adds the readings of a batch to their windows, with one write per window.
@@ -145,13 +184,18 @@ where
                 Ok(found) => found,
                 Err(CallError::Setup(error)) => return Err(error),
                 Err(error) => {
-                    applied.last_error = Some(error.to_string());
-                    let positions = some.iter().flat_map(|it| readings.positions(it.1));
-                    applied.undelivered.extend(positions);
+                    applied.fail(&error, some.iter().flat_map(|it| readings.positions(it.1)));
                     continue;
                 }
             };
-            let found = some.iter().copied().zip(found);
+            let mut read = Vec::with_capacity(found.len());
+            for ((key, window_readings), found) in some.iter().copied().zip(found) {
+                match found {
+                    Ok(item) => read.push(((key, window_readings), item)),
+                    Err(error) => applied.fail(&error, readings.positions(window_readings)),
+                }
+            }
+            let found = read.into_iter();
             let chains = self.chains(found, limits).into_iter().map(async |chain| {
                 let mut done = Vec::with_capacity(chain.len());
                 for ((key, window_readings), item) in chain {
@@ -167,10 +211,7 @@ where
                     match done {
                         Ok(pending) => applied.pending.extend(pending),
                         Err(CallError::Setup(error)) => return Err(error),
-                        Err(error) => {
-                            applied.last_error = Some(error.to_string());
-                            applied.undelivered.extend(readings.positions(window_readings));
-                        }
+                        Err(error) => applied.fail(&error, readings.positions(window_readings)),
                     }
                 }
             }
@@ -257,7 +298,7 @@ where
             let written = self.write(&mut stored).await?;
             if written == Written::Conflict {
                 self.counts.borrow_mut().conflicts += 1;
-                found = self.read(std::slice::from_ref(key)).await?.pop().flatten();
+                found = self.read_one(key).await?;
                 continue;
             }
             let is_pending = stored.window.phase() == Phase::Pending;
@@ -270,13 +311,19 @@ where
         }
     }
 
-    /// Returns the baseline of a group before a window.
+    /// Returns the baseline of a group before a window. An item that cannot be decoded, and a range
+    /// that the store refuses, have none.
     pub(crate) async fn baseline(&self, stored: &StoredWindow) -> Result<Baseline, CallError> {
         let ItemKey { spec, group, start } = &stored.key;
         let range = Range { from: Timestamp::MIN, until: *start, limit: BASELINE_LOOKBACK };
-        let found = self.call(|store| store.range(spec, group, range)).await?;
+        let found = match self.call(|store| store.range(spec, group, range)).await {
+            Err(CallError::Refused { .. }) => Vec::new(),
+            found => found?,
+        };
         for item in &found {
-            let before = stored_window(stored.spec, item)?.window;
+            let Ok(StoredWindow { window: before, .. }) = stored_window(stored.spec, item) else {
+                continue;
+            };
             if !before.baseline().is_empty() {
                 return Ok(before.baseline().clone());
             }
@@ -286,14 +333,16 @@ where
 
     /// Writes a window if the store still has the version that was read.
     pub(crate) async fn write(&self, stored: &mut StoredWindow) -> Result<Written, CallError> {
-        let is_closed = stored.window.phase() == Phase::Closed;
         let retention = self.function.specs[stored.spec].retention.0;
         let expires_at = self.now().checked_add(retention).unwrap_or(Timestamp::MAX);
+        // A window so far ahead is of a device with a wrong clock: no watermark may ever close it.
+        let is_kept =
+            stored.window.phase() != Phase::Closed && stored.window.span().end <= expires_at;
         let item = Item {
             key: stored.key.clone(),
             version: stored.version + 1,
             due: stored.window.due(),
-            expires_at: is_closed.then_some(expires_at),
+            expires_at: (!is_kept).then_some(expires_at),
             body: stored.window.to_json(),
         };
         let item = &item;
@@ -302,52 +351,6 @@ where
             stored.version += 1;
         }
         Ok(written)
-    }
-
-    fn record(&self, stored: &StoredWindow) -> StreamRecord {
-        let event = stored.window.event(&self.function.specs[stored.spec], &stored.key.group);
-        StreamRecord::new(&event.entity, to_json(&event).into_bytes())
-    }
-
-    async fn emit_one(&self, stored: &StoredWindow) -> Result<(), CallError> {
-        let outbound = [Outbound { position: 0, entry: self.record(stored) }];
-        let sent = self.function.events.send(&outbound, self.deadline).await?;
-        if sent.undelivered.is_empty() {
-            *self.counts.borrow_mut().emitted.entry(stored.spec).or_default() += 1;
-            return Ok(());
-        }
-        let message = sent.last_error.unwrap_or_default();
-        Err(CallError::retryable(E::OPERATION, "undelivered", message))
-    }
-
-    /// Emits pending revisions to the stream, then marks them as emitted.
-    ///
-    /// In this order, a revision whose function is killed in between is emitted twice rather than
-    /// never. Returns true if all were emitted and marked; the next invocation finds the rest.
-    pub(crate) async fn emit(&self, pending: Vec<StoredWindow>) -> Result<bool, SetupError> {
-        let entry = |(position, stored)| Outbound { position, entry: self.record(stored) };
-        let outbound: Vec<_> = pending.iter().enumerate().map(entry).collect();
-        let sent = self.function.events.send(&outbound, self.deadline).await?;
-        let is_there = |position: &usize| sent.undelivered.binary_search(position).is_err();
-        for (_, stored) in pending.iter().enumerate().filter(|(position, _)| is_there(position)) {
-            *self.counts.borrow_mut().emitted.entry(stored.spec).or_default() += 1;
-        }
-        let there = pending.into_iter().enumerate().filter(|(position, _)| is_there(position));
-        let marks = there.map(async |(_, mut stored)| {
-            stored.window.mark_emitted();
-            // On a conflict another invocation has marked it, and maybe changed more.
-            self.write(&mut stored).await
-        });
-        let mut marked = pin!(stream::iter(marks).buffered(CONCURRENCY));
-        let mut is_whole = sent.undelivered.is_empty();
-        while let Some(marked) = marked.next().await {
-            match marked {
-                Ok(_) => {}
-                Err(CallError::Setup(error)) => return Err(error),
-                Err(CallError::Retryable { .. }) => is_whole = false,
-            }
-        }
-        Ok(is_whole)
     }
 
     /// Closes the windows of a spec that end at or before `until`, and emits the pending revisions.
@@ -369,8 +372,8 @@ where
                 for stored in self.close(spec, &keys, until).await {
                     match stored {
                         Ok(stored) => pending.extend(stored),
-                        Err(CallError::Retryable { .. }) => is_whole = false,
-                        Err(error) => return Err(error),
+                        Err(error @ CallError::Setup(_)) => return Err(error),
+                        Err(_) => is_whole = false,
                     }
                 }
                 is_whole &= self.emit(pending).await?;
@@ -395,8 +398,13 @@ where
         };
         // Windows of one group in order: the baseline of a window comes from the one before it.
         let mut groups: BTreeMap<String, Vec<Item>> = BTreeMap::new();
-        for item in found.into_iter().flatten() {
-            groups.entry(item.key.group.clone()).or_default().push(item);
+        let mut refused = Vec::new();
+        for found in found {
+            match found {
+                Ok(None) => {}
+                Ok(Some(item)) => groups.entry(item.key.group.clone()).or_default().push(item),
+                Err(error) => refused.push(Err(error)),
+            }
         }
         let of_group = async |mut items: Vec<Item>| {
             items.sort_by_key(|item| item.key.start);
@@ -406,7 +414,8 @@ where
             }
             closed
         };
-        join_all(groups.into_values().map(of_group)).await.into_iter().flatten().collect()
+        let closed = join_all(groups.into_values().map(of_group)).await;
+        closed.into_iter().flatten().chain(refused).collect()
     }
 
     async fn close_one(
@@ -428,8 +437,7 @@ where
                 return Ok(Some(stored));
             }
             // Another invocation wrote the window first, or an earlier try of this write succeeded.
-            let found = self.read(std::slice::from_ref(&stored.key)).await?.pop().flatten();
-            let Some(item) = found else { return Ok(None) };
+            let Some(item) = self.read_one(&stored.key).await? else { return Ok(None) };
             stored = stored_window(spec, &item)?;
         }
         Ok((stored.window.phase() == Phase::Pending).then_some(stored))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tributary_datagen::random::Sequence;
 use tributary_datagen::{FeedKind, Rates, Settings, Simulation};
+use tributary_model::event::{Event, Kind};
 use tributary_pipeline::transform::{Outcome, Transformer};
 use tributary_testkit::clock;
 
@@ -124,6 +125,17 @@ pub(super) fn expected(transformer: &Transformer, dataset: &str, line: &[u8]) ->
         }
     };
     str::from_utf8(line).ok().and_then(of_text).unwrap_or(Expected::Bad)
+}
+
+/// Returns true for the data of an event that the stream refuses, in a simulation with refusals.
+pub(super) fn is_refused(data: &[u8]) -> bool {
+    let event = Event::from_json(data);
+    event.is_ok_and(|event| event.kind == Kind::Reading && is_refused_id(&event.event_id))
+}
+
+/// Returns true for the id of one event in 16.
+pub(super) fn is_refused_id(event_id: &str) -> bool {
+    event_id.starts_with('0')
 }
 
 /// Removes the arrival time from an event: it does not depend on the input.

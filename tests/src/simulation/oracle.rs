@@ -10,7 +10,7 @@ use tributary_model::event::{Event, Kind};
 use tributary_model::raw::RawRecord;
 
 use super::alerts::{self, Due};
-use super::input::{Expected, expected, without_receipt};
+use super::input::{Expected, expected, is_refused_id, without_receipt};
 use super::windows;
 use super::world::{World, configuration};
 
@@ -67,7 +67,14 @@ impl Verdict {
                 let object = accepted.deleted.get(id);
                 object.is_some_and(|object| found.missing.contains(object))
             };
-            match expected(&transformer, row.dataset, &row.line) {
+            let mut expected = expected(&transformer, row.dataset, &row.line);
+            if let Expected::Event { event_id, .. } = &expected
+                && world.plan.refusals
+                && is_refused_id(event_id)
+            {
+                expected = Expected::Bad;
+            }
+            match expected {
                 Expected::Event { event_id, event } => {
                     match found.events.get(&event_id) {
                         Some(got) if *got == event => {}
@@ -255,11 +262,11 @@ impl Verdict {
     }
 
     /// Checks `in = out + quarantined + filtered + late + undelivered` for each batch and `matched
-    /// = sent + cooled + digested + undelivered` for the alerts of each rule.
+    /// = sent + cooled + digested + refused + undelivered` for the alerts of each rule.
     fn check_counts(&mut self, world: &World) {
         let log_lines = world.log_lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let of_records = ["in", "out", "quarantined", "filtered", "late", "undelivered"];
-        let of_alerts = ["matched", "sent", "cooled", "digested", "undelivered"];
+        let of_alerts = ["matched", "sent", "cooled", "digested", "refused", "undelivered"];
         let of_alerts = of_alerts.map(|name| format!("alerts_{name}"));
         let of_alerts = of_alerts.each_ref().map(String::as_str);
         for line in log_lines.iter() {

@@ -43,6 +43,8 @@ pub struct Plan {
     /// True if the functions begin with a configuration that lacks a dataset, and take another one
     /// over while they run.
     pub takeover: bool,
+    /// True if the stream of events refuses some events for what they contain.
+    pub refusals: bool,
     /// Kills one invocation at one await, and injects nothing else: (function, number of the
     /// invocation from 1, number of the await from 0).
     pub kill: Option<(&'static str, u64, usize)>,
@@ -98,6 +100,7 @@ impl Plan {
             #[expect(clippy::cast_precision_loss, reason = "a small number")]
             disorder: pick(&[1, 1, 10, 30]) as f64 / 100.0,
             takeover: pick(&[0, 0, 1]) == 1,
+            refusals: pick(&[0, 1]) == 1,
             kill: None,
         }
     }

@@ -25,7 +25,7 @@ use tributary_testkit::{Fault, Faults, clock};
 
 use super::alerts::{self, Invocations};
 use super::functions::{Functions, Parts};
-use super::input::Row;
+use super::input::{Row, is_refused};
 use super::plan::Plan;
 use super::{takeover, windows};
 
@@ -94,7 +94,8 @@ impl World {
         let parked = Arc::new(SimBucket::default());
         let lake = Arc::new(SimBucket::default());
         let raw = Arc::new(SimStream::new(plan.shards, MAX_RECORD_BYTES));
-        let events = Arc::new(SimStream::new(plan.shards, MAX_RECORD_BYTES));
+        let events = SimStream::new(plan.shards, MAX_RECORD_BYTES);
+        let events = Arc::new(if plan.refusals { events.refusing(is_refused) } else { events });
         let quarantine = Arc::new(SimDelivery::new(lake, "quarantine/"));
         let queue = SimQueue::new(faults.clone(), 1_800 * SECOND, 5);
         let config = Arc::new(SimBucket::default());

@@ -66,6 +66,14 @@ fn second_refused(entries: &[usize]) -> Answer {
     Ok(verdicts)
 }
 
+/// Refuses a call with entry 5 or 6 for what it contains.
+fn five_and_six_refused(entries: &[usize]) -> Answer {
+    if entries.iter().any(|entry| [5, 6].contains(entry)) {
+        return Err(CallError::refused("test:Put", "raw", "ValidationException", "bad value"));
+    }
+    all_stored(entries)
+}
+
 fn throttled(_: &[usize]) -> Answer {
     let (code, message) = ("ThrottlingException".to_owned(), "rate exceeded".to_owned());
     Err(CallError::Retryable { operation: "test:Put", code, message })
@@ -210,11 +218,42 @@ async fn incomplete_chunk_stops_delivery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejected_entry_is_reported_and_not_retried() {
+async fn rejected_entry_costs_only_itself() {
     let sent = send(4, (2, 1_000), &[second_refused], MINUTE).await;
 
-    assert_eq!(sent.calls, [[0, 1]]);
-    assert_eq!(sent.result.unwrap().undelivered, [1, 2, 3]);
+    assert_eq!(sent.calls, [[0, 1], [2, 3]]);
+    let mut delivery = sent.result.unwrap();
+    assert_eq!(delivery.undelivered, [1]);
+    let reason = "test:Put: InvalidParameter".to_owned();
+    assert_eq!(delivery.take_rejected(), BTreeMap::from([(1, reason)]));
+    assert!(delivery.undelivered.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_call_is_halved_to_its_entries() {
+    let replies = vec![five_and_six_refused as Reply; 100];
+    for order in [Order::Throughput, Order::PerKey] {
+        let sent = send_in(order, 600, (500, 10_000), &replies, MINUTE).await;
+
+        let delivery = sent.result.unwrap();
+        assert_eq!(delivery.undelivered, [5, 6], "{order:?}");
+        let reasons: Vec<_> = delivery.rejected.values().collect();
+        assert_eq!(reasons, ["test:Put on raw: ValidationException: bad value"; 2]);
+        if order == Order::Throughput {
+            assert!(sent.calls.len() < 30, "{} calls", sent.calls.len());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_only_entry_is_rejected_at_once() {
+    let refuse: Reply =
+        |_| Err(CallError::refused("test:Put", "raw", "ValidationException", "bad value"));
+
+    let sent = send(1, (2, 1_000), &[refuse], MINUTE).await;
+
+    assert_eq!(sent.calls, [[0]]);
+    assert_eq!(sent.result.unwrap().undelivered, [0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,9 +286,9 @@ async fn per_key_failed_entry_precedes_waiting_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn per_key_rejected_entry_is_not_overtaken() {
+async fn per_key_entries_follow_a_rejected_one() {
     let sent = send_in(Order::PerKey, 12, (500, 1_000), &[second_refused], MINUTE).await;
 
-    assert_eq!(sent.calls.len(), 1);
-    assert_eq!(sent.result.unwrap().undelivered, [1, 10, 11]);
+    assert_eq!(sent.calls[1..], [vec![10, 11]]);
+    assert_eq!(sent.result.unwrap().undelivered, [1]);
 }

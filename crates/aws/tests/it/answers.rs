@@ -135,6 +135,28 @@ async fn access_denied_is_a_setup_error() {
     assert_eq!(sent(&http), [put_records(0..1)]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn refused_record_costs_only_itself() {
+    let refused = || {
+        let body = r#"{"__type":"InvalidArgumentException","message":"invalid record"}"#;
+        (400, body.to_owned())
+    };
+    let http = FakeHttp::new([
+        refused(),
+        answer((0..2).map(stored)),
+        refused(),
+        refused(),
+        answer([stored(3)]),
+    ]);
+
+    let delivery = send(&http, 4, MINUTE).await;
+
+    assert_eq!(sent(&http)[2..], [put_records(2..4), put_records([2]), put_records([3])]);
+    assert_eq!(delivery.undelivered, [2]);
+    let reason = "kinesis:PutRecords on raw: InvalidArgumentException: invalid record";
+    assert_eq!(delivery.rejected.into_values().collect::<Vec<_>>(), [reason]);
+}
+
 #[tokio::test]
 async fn firehose_answers_for_each_line() {
     let answer = r#"{"FailedPutCount":1,"RequestResponses":[{"RecordId":"r1"},{"ErrorCode":"ServiceUnavailableException"}]}"#;
@@ -154,21 +176,22 @@ async fn firehose_answers_for_each_line() {
 }
 
 #[tokio::test]
-async fn sns_answers_match_by_id_sender_fault_rejects() {
-    let failed = |id: u8, sender_fault: bool| {
+async fn sns_answers_match_by_id_invalid_parameter_rejects() {
+    let failed = |id: u8, code: &str, sender_fault: bool| {
         format!(
-            "<member><Id>{id}</Id><Code>Broken</Code><SenderFault>{sender_fault}</SenderFault></member>"
+            "<member><Id>{id}</Id><Code>{code}</Code><SenderFault>{sender_fault}</SenderFault></member>"
         )
     };
     let answer = format!(
         "<PublishBatchResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\">\
          <PublishBatchResult>\
          <Successful><member><Id>2</Id><MessageId>m</MessageId></member></Successful>\
-         <Failed>{}{}</Failed>\
+         <Failed>{}{}{}</Failed>\
          </PublishBatchResult>\
          </PublishBatchResponse>",
-        failed(3, false),
-        failed(0, true),
+        failed(3, "InternalError", false),
+        failed(0, "InvalidParameter", true),
+        failed(4, "AuthorizationError", true),
     );
     let http = FakeHttp::new([(200, answer)]);
     let client = clients::sns(&http.sdk_config());
@@ -176,11 +199,13 @@ async fn sns_answers_match_by_id_sender_fault_rejects() {
     let notification =
         Notification { subject: "s".into(), message: "m".into(), attributes: Vec::new() };
 
-    let verdicts = topic.put(&[&notification; 4]).await.unwrap();
+    let verdicts = topic.put(&[&notification; 5]).await.unwrap();
 
     let failed = |code: &str| EntryResult::Failed(code.into());
-    let refused = EntryResult::Rejected("Broken".into());
-    assert_eq!(verdicts, [refused, failed("no_answer"), EntryResult::Stored, failed("Broken")]);
+    let refused = EntryResult::Rejected("InvalidParameter".into());
+    let [unanswered, failed, denied] =
+        ["no_answer", "InternalError", "AuthorizationError"].map(failed);
+    assert_eq!(verdicts, [refused, unanswered, EntryResult::Stored, failed, denied]);
     let requests = http.requests();
     let bodies: Vec<_> = requests.iter().map(|it| String::from_utf8_lossy(&it.body)).collect();
     let entry = |number: usize| {
@@ -189,7 +214,7 @@ async fn sns_answers_match_by_id_sender_fault_rejects() {
     };
     let topic = "arn%3Aaws%3Asns%3Aus-east-1%3A000000000000%3Aalerts";
     let publish = format!("Action=PublishBatch&Version=2010-03-31&TopicArn={topic}");
-    let publish = publish + &[1, 2, 3, 4].map(entry).concat();
+    let publish = publish + &[1, 2, 3, 4, 5].map(entry).concat();
     assert_eq!(bodies, [publish]);
 }
 

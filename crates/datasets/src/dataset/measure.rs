@@ -110,7 +110,13 @@ impl Measure {
             MeasureKind::Call(function, args) => {
                 let [first, second] = args.each_ref().map(|name| measures.get(name).copied());
                 let value = first.zip(second).and_then(|(a, b)| function.call([a, b]));
-                Ok(value.map(rounded).filter(|value| value.abs() <= MAX_NUMBER))
+                match value.map(rounded) {
+                    Some(value) if value.is_nan() || value.abs() > MAX_NUMBER => {
+                        let message = format!("{} is too large a number", function.name());
+                        Err(ValueError::new(Code::OutOfRange, message).reject(&self.name))
+                    }
+                    value => Ok(value),
+                }
             }
             MeasureKind::Elapsed { source, unit_seconds } => {
                 let Some((column, end)) = time.other(source, row)? else { return Ok(None) };

@@ -116,6 +116,28 @@ fn number_beyond_store_limits_is_out_of_range() {
 }
 
 #[test]
+fn derived_number_beyond_store_limits_is_fault() {
+    let measures = "low_c = { from = \"low\" }\n\
+                    part_pct = { call = \"percent\", args = [\"temp_c\", \"low_c\"] }\n";
+    let schema = with("[attributes]", &format!("{measures}\n[attributes]"));
+
+    for (temp, low) in [("1e100", "1e-100"), ("1e108", "1e-300")] {
+        let event = event(&schema, &json!({"temp": temp, "low": low})).unwrap();
+        assert_eq!(event["faults"], json!(["part_pct:out_of_range"]));
+        assert_eq!(event["measures"].get("part_pct"), None);
+    }
+}
+
+#[test]
+fn required_number_beyond_limits_is_bad_row() {
+    let schema = with("from = \"temp\"", "from = \"temp\", required = true");
+
+    let rejection = event(&schema, &json!({"temp": "-1e200"})).unwrap_err();
+
+    assert_eq!((rejection.code, rejection.field.as_deref()), (Code::OutOfRange, Some("temp_c")));
+}
+
+#[test]
 fn unknown_columns_follow_policy() {
     let policy = |policy: &str| {
         let schema = with("partition", &format!("unknown_columns = {policy:?}\npartition"));

@@ -22,6 +22,9 @@ pub struct AlertCounts {
     /// Alerts sent in a digest.
     #[serde(rename = "alerts_digested")]
     pub digested: u64,
+    /// Matches whose alert the topic or the table refuses for what it contains.
+    #[serde(rename = "alerts_refused")]
+    pub refused: u64,
     /// Matches whose alert is not known to be sent; Lambda redelivers their events.
     #[serde(rename = "alerts_undelivered")]
     pub undelivered: u64,
@@ -36,6 +39,8 @@ pub enum AlertOutcome {
     Cooled,
     /// Sent in a digest.
     Digested,
+    /// Refused for what it contains: never sent.
+    Refused,
     /// Not known to be sent.
     Undelivered,
 }
@@ -47,6 +52,7 @@ impl AlertCounts {
             AlertOutcome::Sent => self.sent += 1,
             AlertOutcome::Digested => self.digested += 1,
             AlertOutcome::Cooled => self.cooled += events,
+            AlertOutcome::Refused => self.refused += events,
             AlertOutcome::Undelivered => self.undelivered += events,
         }
         if matches!(outcome, AlertOutcome::Sent | AlertOutcome::Digested) {
@@ -54,10 +60,10 @@ impl AlertCounts {
         }
     }
 
-    /// Returns true if `matched = sent + cooled + digested + undelivered`.
+    /// Returns true if `matched = sent + cooled + digested + refused + undelivered`.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
-        self.matched == self.sent + self.cooled + self.digested + self.undelivered
+        self.matched == self.sent + self.cooled + self.digested + self.refused + self.undelivered
     }
 }
 
@@ -67,6 +73,7 @@ impl AddAssign for AlertCounts {
         self.sent += other.sent;
         self.cooled += other.cooled;
         self.digested += other.digested;
+        self.refused += other.refused;
         self.undelivered += other.undelivered;
     }
 }

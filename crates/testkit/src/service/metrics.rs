@@ -1,4 +1,4 @@
-//! Simulated CloudWatch metrics: a call is accepted as a whole or rejected for an invalid datum.
+//! Simulated CloudWatch metrics: a call is accepted as a whole or refused for an invalid datum.
 //!
 //! Rules: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>.
 
@@ -13,6 +13,8 @@ use super::Store;
 use crate::{clock, lock};
 
 const MAX_VALUES: usize = 150;
+/// 2^360.
+const MAX_VALUE: f64 = 2.348_542_582_773_833_2e108;
 const MIN_OFFSET: SignedDuration = SignedDuration::from_hours(-14 * 24);
 const MAX_OFFSET: SignedDuration = SignedDuration::from_hours(2);
 
@@ -41,16 +43,17 @@ impl Store for SimMetrics {
         cloudwatch::size(datum)
     }
 
-    fn take(&self, datum: &Datum) -> EntryResult {
+    fn refuses(&self, datum: &Datum) -> bool {
         let age = datum.time.duration_since(clock::now());
         let is_valid = datum.values.len() == datum.counts.len()
             && datum.values.len() <= MAX_VALUES
             && datum.dimensions.len() <= MAX_DIMENSIONS
-            && datum.values.iter().chain(&datum.counts).all(|value| value.is_finite())
+            && datum.values.iter().chain(&datum.counts).all(|value| value.abs() <= MAX_VALUE)
             && (MIN_OFFSET..=MAX_OFFSET).contains(&age);
-        if !is_valid {
-            return EntryResult::Rejected("InvalidParameterValue".to_owned());
-        }
+        !is_valid
+    }
+
+    fn take(&self, datum: &Datum) -> EntryResult {
         lock(&self.0).push(datum.clone());
         EntryResult::Stored
     }

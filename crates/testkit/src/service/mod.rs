@@ -50,6 +50,11 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Returns true if the service refuses a call with this entry for what it contains.
+    fn refuses(&self, _entry: &Self::Entry) -> bool {
+        false
+    }
+
     /// Accepts or rejects one entry.
     fn take(&self, entry: &Self::Entry) -> EntryResult;
 
@@ -94,7 +99,11 @@ impl<S: Store> SimSink<S> {
         Err(SetupError::new(S::OPERATION, "simulated", "ValidationException", message).into())
     }
 
-    fn take(&self, entries: &[&S::Entry]) -> Vec<EntryResult> {
+    fn take(&self, entries: &[&S::Entry]) -> Result<Vec<EntryResult>, CallError> {
+        if entries.iter().any(|entry| self.store.refuses(entry)) {
+            let (code, message) = ("ValidationException", "an entry is invalid");
+            return Err(CallError::refused(S::OPERATION, "simulated", code, message));
+        }
         let faults = &self.injector.faults;
         let is_partial = !S::IS_ATOMIC && faults.occurs(Fault::PartialFailure);
         let verdict = |entry: &&S::Entry| {
@@ -104,7 +113,7 @@ impl<S: Store> SimSink<S> {
                 self.store.take(entry)
             }
         };
-        entries.iter().map(verdict).collect()
+        Ok(entries.iter().map(verdict).collect())
     }
 }
 
@@ -127,7 +136,7 @@ impl<S: Store> BatchPut for SimSink<S> {
 
     async fn put(&self, entries: &[&S::Entry]) -> Result<Vec<EntryResult>, CallError> {
         self.check(entries)?;
-        let mut verdicts = self.store.read(self.injector.call(|| self.take(entries)).await?);
+        let mut verdicts = self.store.read(self.injector.call(|| self.take(entries)).await??);
         let faults = &self.injector.faults;
         if !S::IS_ATOMIC && faults.occurs(Fault::ShortAnswer) {
             verdicts.pop();

@@ -27,6 +27,7 @@ const RETENTION: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub struct SimStream {
     max_record_bytes: usize,
+    refuses: fn(&[u8]) -> bool,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -100,7 +101,14 @@ impl SimStream {
             Shard::new(first..=last, Vec::new())
         };
         let state = State { numbers: 0, shards: (0..shards.max(1)).map(shard).collect() };
-        Self { max_record_bytes, state: Mutex::new(state), changed: Notify::new() }
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        Self { max_record_bytes, refuses: |_| false, state, changed }
+    }
+
+    /// Refuses calls with a record whose data `refuses` holds for.
+    #[must_use]
+    pub fn refusing(self, refuses: fn(&[u8]) -> bool) -> Self {
+        Self { refuses, ..self }
     }
 
     /// Returns the number of shards, including closed ones.
@@ -213,6 +221,10 @@ impl Store for SimStream {
 
     fn key<'e>(&self, entry: &'e StreamRecord) -> Option<&'e str> {
         Some(&entry.partition_key)
+    }
+
+    fn refuses(&self, entry: &StreamRecord) -> bool {
+        (self.refuses)(&entry.data)
     }
 
     fn take(&self, entry: &StreamRecord) -> EntryResult {

@@ -39,6 +39,8 @@ struct State {
     expiries: BTreeMap<(String, String), Timestamp>,
     /// Earliest expiry of any item.
     next_expiry: Option<Timestamp>,
+    /// Groups whose keys the service rejects.
+    refused: BTreeSet<String>,
 }
 
 impl SimWindows {
@@ -52,6 +54,22 @@ impl SimWindows {
     #[must_use]
     pub fn items(&self) -> Vec<Item> {
         self.0.state().items.values().cloned().collect()
+    }
+
+    /// Rejects calls with windows of this group from now on, as for a key that is too long.
+    pub fn refuse_group(&self, group: &str) {
+        self.0.state().refused.insert(group.to_owned());
+    }
+
+    fn check<'k>(&self, keys: impl IntoIterator<Item = &'k ItemKey>) -> Result<(), CallError> {
+        let refused = &self.0.state().refused;
+        match keys.into_iter().find(|key| refused.contains(&key.group)) {
+            None => Ok(()),
+            Some(key) => {
+                let message = format!("the key of {} is too long", key.group);
+                Err(CallError::refused(OPERATION, "simulated", "ValidationException", message))
+            }
+        }
     }
 
     async fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, CallError> {
@@ -156,10 +174,12 @@ impl WindowStore for SimWindows {
             let item = |key| state.items.get(key).cloned();
             keys.iter().map(item).collect()
         };
+        self.check(keys)?;
         self.call(read).await
     }
 
     async fn write(&self, item: &Item) -> Result<Written, CallError> {
+        self.check([&item.key])?;
         self.call(|state| state.write(item)).await
     }
 

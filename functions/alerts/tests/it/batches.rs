@@ -131,13 +131,18 @@ async fn only_failed_entries_are_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejected_alert_is_reported_as_failure() {
+async fn refused_alert_is_quarantined_and_others_sent() {
     let payload = case("twelve-severe");
-    let alerts = alerts([Answer::Reject(vec![3])]);
+    let alerts = alerts([Answer::Reject(vec![3]), Answer::Take]);
 
     let response = handle(&alerts, &payload).await;
 
-    assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 3)]));
+    assert_eq!(response, BatchResponse::default());
+    assert_eq!(alert_ids(&alerts.topic.target().stored()).len(), 11);
+    let bad_rows = alerts.quarantine.target().stored();
+    let row: Value = serde_json::from_slice(&bad_rows[0]).unwrap();
+    assert_eq!((bad_rows.len(), &row["code"]), (1, &"refused".into()));
+    assert_eq!(row["sequence_number"], sequence_number(&payload, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,11 +157,11 @@ async fn non_event_is_quarantined_and_others_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn severity_topic_receives_alerts_and_reports_rejections() {
+async fn severity_topic_receives_alerts_and_reports_failures() {
     let one = MemorySink::scripted(
         sns::LIMITS,
         |entry: &Notification| entry.message.len(),
-        [Answer::Reject(vec![3]), Answer::Take],
+        [Answer::Fail(vec![3]), Answer::Throttle],
     );
     let mut alerts = alerts([]);
     alerts.routes.insert(Severity::Critical, Producer::new(one));
@@ -166,10 +171,10 @@ async fn severity_topic_receives_alerts_and_reports_rejections() {
 
     assert!(alerts.topic.target().calls().is_empty());
     let critical = &alerts.routes[&Severity::Critical];
-    assert_eq!(alert_ids(&critical.target().stored()).len(), 9);
+    assert_eq!(alert_ids(&critical.target().restart([])).len(), 9);
     assert_eq!(response, BatchResponse::failed([sequence_number(&payload, 3)]));
     assert_eq!(handle(&alerts, &payload).await, BatchResponse::default());
-    assert_eq!(alert_ids(&alerts.routes[&Severity::Critical].target().stored()).len(), 12);
+    assert_eq!(alert_ids(&alerts.routes[&Severity::Critical].target().stored()).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -223,12 +223,7 @@ async fn resent_items_keep_the_reported_id() {
 
 #[tokio::test(start_paused = true)]
 async fn unavailable_stream_marks_every_item_send_again() {
-    for script in [
-        Answer::Throttle,
-        Answer::StoreAndTimeOut,
-        Answer::AnswerFor(1),
-        Answer::Reject(vec![0, 1]),
-    ] {
+    for script in [Answer::Throttle, Answer::StoreAndTimeOut, Answer::AnswerFor(1)] {
         let ingest = ingest([script]);
 
         let (answer, body) = answer(
@@ -378,4 +373,15 @@ async fn unknown_dataset_waits_for_later_configuration() {
     assert!(matches!(error, InvocationError::Stale(_)), "{error}");
     ingest.known = KnownDatasets::new(BTreeSet::new(), Arc::new(1_795_168_900_000.into()));
     assert_eq!(answer(&ingest, &payload.to_string()).await.1["error"], "unknown_dataset");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_item_is_rejected_and_others_accepted() {
+    let ingest = ingest([Answer::Reject(vec![1]), Answer::Take]);
+
+    let (answer, body) = answer(&ingest, &request(&array(&[accident(0), accident(1)]), &[])).await;
+
+    assert_eq!((answer.status_code, stored(&ingest).len()), (207, 1));
+    let item = &body["items"][1];
+    assert_eq!((&item["status"], &item["code"]), (&json!("rejected"), &json!("refused")));
 }

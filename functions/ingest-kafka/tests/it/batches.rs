@@ -322,3 +322,18 @@ async fn setup_error_and_foreign_payload_fail_invocation() {
     let empty = json!({"records": {}});
     assert_eq!(handle(&ingest(vec![], vec![]), &empty).await, KafkaResponse::default());
 }
+
+#[tokio::test(start_paused = true)]
+async fn refused_record_is_quarantined_and_partition_advances() {
+    let ingest = ingest(vec![Answer::Reject(vec![1]), Answer::Take], vec![]);
+    let batch = [("crashes", 0, vec![GOOD, BAD, GOOD]), ("crashes", 1, three())];
+
+    let response = handle(&ingest, &payload(&batch)).await;
+
+    assert_eq!(response, KafkaResponse::default());
+    assert_eq!(stored(&ingest).len(), 4);
+    let rows = bad_rows(&ingest);
+    assert_eq!(codes(&ingest), ["invalid_json", "refused"]);
+    assert_eq!(rows[1]["source"], "kafka:crashes-0#offset=102");
+    assert_eq!(rows[1]["payload_base64"], base64(GOOD.unwrap()));
+}

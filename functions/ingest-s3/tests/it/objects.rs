@@ -494,3 +494,16 @@ async fn unknown_event_is_quarantined_and_removal_counted() {
     let line = &lines.lock().unwrap()[0];
     assert_eq!((&line["in"], &line["ignored"]), (&json!(2), &json!(1)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn refused_row_is_quarantined_and_others_stored() {
+    let raw = [Answer::Reject(vec![1]), Answer::Take];
+    let ingest = scripted(MemoryObjects::with(KEY, csv(3)), raw, []);
+
+    assert_eq!(run(&ingest, KEY, MINUTE).await, 0);
+
+    assert_eq!(ids(&ingest), ["A-1", "A-3"]);
+    assert_eq!(codes(&ingest), ["refused"]);
+    let row: Value = serde_json::from_slice(&ingest.quarantine.target().stored()[0]).unwrap();
+    assert!(row["source"].as_str().unwrap().ends_with("&row=2"), "{row}");
+}

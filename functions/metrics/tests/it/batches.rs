@@ -1,11 +1,11 @@
 //! Batches of `metrics` with an in-memory namespace: metrics put and failures reported.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fn_metrics::handler::Metrics;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tributary_aws::cloudwatch;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
@@ -137,4 +137,52 @@ async fn unknown_dataset_waits_for_later_configuration() {
     let error = metrics.handle(&case("ten-readings"), deadline).await.unwrap_err();
     assert!(matches!(error, InvocationError::Stale(_)), "{error}");
     assert!(metrics.metrics.target().calls().is_empty());
+}
+
+/// Returns the refused values that a batch reports.
+async fn refused(script: impl IntoIterator<Item = Answer>, payload: &str) -> (Vec<Datum>, u64) {
+    let lines = Arc::new(Mutex::new(Vec::<Value>::new()));
+    let (written, mut metrics) = (lines.clone(), metrics(script));
+    metrics.metrics_log = MetricsLog::new("metrics", "Tributary/test".into())
+        .with_writer(move |line| written.lock().unwrap().push(line.clone()));
+
+    assert_eq!(handle(&metrics, payload).await, BatchResponse::default());
+
+    let lines = lines.lock().unwrap();
+    let count = lines.iter().filter_map(|line| line["metric_values_refused"].as_u64()).sum();
+    (metrics.metrics.target().stored(), count)
+}
+
+/// One event of ten has a temperature of 1e200 degrees.
+#[tokio::test(start_paused = true)]
+async fn value_beyond_service_limit_is_reported() {
+    let mut payload: Value = serde_json::from_str(&case("ten-readings")).unwrap();
+    let data = payload["Records"][4]["kinesis"]["data"].as_str().unwrap();
+    let data = base64_simd::STANDARD.decode_to_vec(data).unwrap();
+    let mut event: Value = serde_json::from_slice(&data).unwrap();
+    event["measures"]["temperature_c"] = json!(1e200);
+    let data = base64_simd::STANDARD.encode_to_string(event.to_string());
+    payload["Records"][4]["kinesis"]["data"] = data.into();
+
+    let (data, count) = refused([], &payload.to_string()).await;
+
+    assert_eq!(count, 1);
+    assert!(data.iter().flat_map(|datum| &datum.values).all(|value| value.abs() < 1e100));
+    assert!((total(&data, &["severity", "state"]) - 10.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_datum_costs_only_itself() {
+    let (all, none) = refused([], &case("ten-readings")).await;
+    // Refuses calls until the first datum is alone.
+    let halvings = all.len().next_power_of_two().ilog2() as usize + 1;
+    let script = (0..halvings).map(|_| Answer::Refuse).chain([Answer::Take]);
+
+    let (data, count) = refused(script, &case("ten-readings")).await;
+
+    assert_eq!((none, data.len()), (0, all.len() - 1));
+    assert_eq!(data, all[1..]);
+    assert!(
+        (all[0].counts.iter().sum::<f64>() - f64::from(u32::try_from(count).unwrap())).abs() < 0.5
+    );
 }

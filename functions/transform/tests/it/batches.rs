@@ -238,3 +238,35 @@ async fn unknown_dataset_waits_for_later_configuration() {
     handle(&transform, &payload).await.unwrap();
     assert_eq!(transform.quarantine.target().stored().len(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn refused_event_is_quarantined_and_others_delivered() {
+    let payload = case("aggregates");
+    let good = transform(events([]), quarantine([]));
+    handle(&good, &payload).await.unwrap();
+    let count = good.events.target().stored().len();
+    let transform = transform(events([Answer::Reject(vec![1]), Answer::Take]), quarantine([]));
+
+    let response = handle(&transform, &payload).await.unwrap();
+
+    assert_eq!(response, BatchResponse::default());
+    assert_eq!(transform.events.target().stored().len(), count - 1);
+    let bad_rows: Vec<_> =
+        transform.quarantine.target().stored().iter().map(|line| json(line)).collect();
+    let refused: Vec<_> = bad_rows.iter().filter(|row| row["code"] == "refused").collect();
+    let [row] = refused[..] else { panic!("{bad_rows:?}") };
+    let bytes = base64_simd::STANDARD.decode_to_vec(row["payload_base64"].as_str().unwrap());
+    let raw = json(&bytes.unwrap());
+    assert_eq!((&row["record_id"], &row["source"]), (&raw["record_id"], &raw["source"]));
+    assert_eq!(bad_rows.len(), good.quarantine.target().stored().len() + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_event_waits_for_quarantine() {
+    let payload = case("one-good");
+    let transform = transform(events([Answer::Refuse]), quarantine([Answer::Throttle]));
+
+    let response = handle(&transform, &payload).await.unwrap();
+
+    assert_eq!(failed(&response), sequence_numbers(&payload));
+}

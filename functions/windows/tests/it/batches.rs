@@ -478,3 +478,37 @@ async fn unknown_dataset_waits_for_later_configuration() {
     windows.known = KnownDatasets::default();
     assert_eq!(handle(&windows, &payload).await, BatchResponse::default());
 }
+
+#[tokio::test(start_paused = true)]
+async fn refused_key_costs_only_its_readings() {
+    let windows = windows([]);
+    begin(&windows, 0).await;
+    windows.store.refuse_group("b");
+    let readings = [("a", 1, 20.0), ("b", 2, 20.0), ("c", 3, 20.0), ("b", 4, 20.0)];
+
+    let response = handle(&windows, &batch(0, 2, &readings)).await;
+
+    assert_eq!(response, BatchResponse::default());
+    let rows = windows.quarantine.target().stored();
+    let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_slice(row).unwrap()).collect();
+    assert!(rows.iter().all(|row| row["code"] == "refused"), "{rows:?}");
+    assert_eq!(rows.len(), 2);
+    let groups: BTreeSet<_> = windows.store.items().into_iter().map(|it| it.key.group).collect();
+    assert_eq!(groups, ["a", "begin", "c"].map(str::to_owned).into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_window_event_is_quarantined_once() {
+    let windows = windows([Answer::Reject(vec![0]), Answer::Take]);
+    begin(&windows, 0).await;
+    pass(10 * MINUTE).await;
+
+    handle(&windows, &case("scheduled")).await;
+    pass(MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+
+    let rows = windows.quarantine.target().stored();
+    let row: Value = serde_json::from_slice(&rows[0]).unwrap();
+    assert_eq!((rows.len(), &row["code"]), (1, &json!("refused")));
+    assert!(row["source"].as_str().unwrap().starts_with("window:telemetry-"), "{row}");
+}
