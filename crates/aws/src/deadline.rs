@@ -45,7 +45,13 @@ impl Deadline {
     /// still has time when the first finds its service down.
     #[must_use]
     pub fn half_way(self) -> Self {
-        Self::after(self.remaining() / 2)
+        self.share(2)
+    }
+
+    /// Returns the deadline after one of `parts` equal shares of the time left.
+    #[must_use]
+    pub fn share(self, parts: usize) -> Self {
+        Self::after(self.remaining() / u32::try_from(parts.max(1)).unwrap_or(u32::MAX))
     }
 }
 

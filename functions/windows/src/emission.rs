@@ -13,6 +13,7 @@ use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::json::to_json;
 
 use crate::handler::Windows;
+use crate::round::Round;
 use crate::updater::{CONCURRENCY, StoredWindow, WindowUpdater};
 
 impl<S, L, E, Q> WindowUpdater<'_, S, L, E, Q>
@@ -80,14 +81,11 @@ where
             self.write(&mut stored).await
         });
         let mut marked = pin!(stream::iter(marks).buffered(CONCURRENCY));
-        let mut is_whole = sent.undelivered.is_empty();
+        let mut round = Round::default();
+        round.add("emission", Ok(sent.undelivered.is_empty()));
         while let Some(marked) = marked.next().await {
-            match marked {
-                Ok(_) => {}
-                Err(CallError::Setup(error)) => return Err(error),
-                Err(CallError::Retryable { .. } | CallError::Refused { .. }) => is_whole = false,
-            }
+            round.add("emission", marked.map(|_| true));
         }
-        Ok(is_whole)
+        round.finish()
     }
 }

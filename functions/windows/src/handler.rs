@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tracing::{info, warn};
 use tributary_aws::batch::{Disposition, KinesisBatch};
@@ -32,7 +32,8 @@ use tributary_windows::seen::RecordPosition;
 use crate::clocks::{ClockLengths, ShardProgress, SpecLimits};
 use crate::config::Settings;
 use crate::readings::{BatchReadings, WindowReadings};
-use crate::updater::{WindowCounts, WindowUpdater, passes_an_end, stored_window};
+use crate::round::Round;
+use crate::updater::{WindowUpdater, passes_an_end, stored_window};
 
 /// Minimum time left after a batch for closing windows to start.
 const CLOSING_TIME: Duration = Duration::from_secs(3);
@@ -186,7 +187,7 @@ where
         }
 
         let counts = updater.counts.take();
-        self.write_windows(&counts, &clocks, &readings);
+        self.write_windows(&counts.emitted, &clocks, &readings);
         let extra = json!({
             "retried": barrier.quarantined.retried,
             "windows_opened": counts.opened,
@@ -316,14 +317,15 @@ where
         clocks: &mut BTreeMap<String, Clock>,
     ) -> Result<bool, CallError> {
         let lengths = ClockLengths::by_clock(&self.specs);
-        let mut is_whole = true;
+        let mut round = Round::default();
         for (name, moves) in &readings.clocks {
             let (Some(clock), lengths) = (clocks.get_mut(name), lengths[name]) else { continue };
             let done = moves.iter().take_while(|(position, _)| *position < end);
             let times = done.map(|(_, time)| *time);
             let progress = ShardProgress::of(times, clock, shard, lengths.horizon);
             let before = clock.watermark;
-            updater.advance(name, clock, shard, progress, lengths).await?;
+            let advanced = updater.advance(name, clock, shard, progress, lengths).await;
+            round.add(name, advanced.map(|()| true));
             let Some(after) = clock.watermark else { continue };
             for (number, spec) in self.specs.iter().enumerate() {
                 if clock_name(spec) != *name || !passes_an_end(spec, before, after) {
@@ -332,45 +334,64 @@ where
                 if updater.deadline.remaining() < CLOSING_TIME {
                     return Ok(false);
                 }
-                is_whole &= updater.close_due(number, spec.closes_until(after)).await?;
+                let closed = updater.close_due(number, spec.closes_until(after)).await;
+                round.add(&spec.id, closed);
             }
         }
-        Ok(is_whole)
+        Ok(round.finish()?)
     }
 
     /// Closes due windows without a batch: those of watermarks that an idle shard no longer holds
     /// back, those of clocks whose shards are all idle, and revisions whose function ended before
     /// it could emit them.
+    ///
+    /// Each clock has an equal share of the time that is left, and its error ends its own part of
+    /// the round only.
     async fn run_scheduled(&self, deadline: Deadline) -> Result<(), InvocationError> {
-        let updater = self.updater(deadline);
         let lengths = ClockLengths::by_clock(&self.specs);
-        let mut clocks = updater.clocks(lengths.keys()).await?;
-        let mut is_whole = true;
-        for (name, clock) in &mut clocks {
-            let status = updater.raise_watermark(name, clock, lengths[name]).await?;
-            for (number, spec) in self.specs.iter().enumerate() {
-                if clock_name(spec) != *name {
-                    continue;
-                }
-                let by_watermark = clock.watermark.map(|it| spec.closes_until(it));
-                // While all shards are idle nothing advances the watermark: processing time
-                // decides.
-                let is_idle = status == ClockStatus::Idle;
-                let idle_end = (self.clock)().checked_sub(lengths[name].idle).ok();
-                let by_processing_time = idle_end.filter(|_| is_idle);
-                let until = by_watermark.max(by_processing_time).unwrap_or(Timestamp::UNIX_EPOCH);
-                is_whole &= updater.close_due(number, until).await?;
-            }
+        let (mut round, mut closed, mut emitted) = (Round::default(), 0, BTreeMap::new());
+        for (done, (name, length)) in lengths.iter().enumerate() {
+            let updater = self.updater(deadline.share(lengths.len() - done));
+            round.add(name, self.close_clock(&updater, name, *length).await);
+            let counts = updater.counts.take();
+            closed += counts.closed;
+            emitted.extend(counts.emitted);
         }
-        let counts = updater.counts.take();
-        self.write_windows(&counts, &clocks, &BatchReadings::default());
-        let (closed, emitted) = (counts.closed, counts.emitted.values().sum::<u64>());
+        self.write_windows(&emitted, &BTreeMap::new(), &BatchReadings::default());
+        let emitted: u64 = emitted.values().sum();
+        let result = round.finish();
+        let is_whole = result == Ok(true);
         info!(windows.closed = closed, windows.emitted = emitted, is_whole, "scheduled run");
-        if is_whole {
+        if result? {
             return Ok(());
         }
         let message = "some windows are not emitted";
         Err(CallError::retryable(OPERATION, "undelivered", message).into())
+    }
+
+    /// Closes the due windows of one clock. Returns true if all of them were emitted and marked.
+    async fn close_clock(
+        &self,
+        updater: &WindowUpdater<'_, S, L, E, Q>,
+        name: &String,
+        lengths: ClockLengths,
+    ) -> Result<bool, CallError> {
+        let mut clock = updater.clocks([name].into_iter()).await?.remove(name).unwrap_or_default();
+        let status = updater.raise_watermark(name, &mut clock, lengths).await?;
+        let mut round = Round::default();
+        for (number, spec) in self.specs.iter().enumerate() {
+            if clock_name(spec) != *name {
+                continue;
+            }
+            let by_watermark = clock.watermark.map(|it| spec.closes_until(it));
+            // While all shards are idle nothing advances the watermark: processing time decides.
+            let is_idle = status == ClockStatus::Idle;
+            let idle_end = (self.clock)().checked_sub(lengths.idle).ok();
+            let by_processing_time = idle_end.filter(|_| is_idle);
+            let until = by_watermark.max(by_processing_time).unwrap_or(Timestamp::UNIX_EPOCH);
+            round.add(&spec.id, updater.close_due(number, until).await);
+        }
+        Ok(round.finish()?)
     }
 }
 
@@ -379,7 +400,7 @@ impl<S, L, E, Q> Windows<S, L, E, Q> {
     /// can still change a window arrived.
     fn write_windows(
         &self,
-        counts: &WindowCounts,
+        emitted: &BTreeMap<usize, u64>,
         clocks: &BTreeMap<String, Clock>,
         readings: &BatchReadings,
     ) {
@@ -387,7 +408,7 @@ impl<S, L, E, Q> Windows<S, L, E, Q> {
         let mut metrics = BTreeMap::<&str, WindowMetrics>::new();
         for (number, spec) in self.specs.iter().enumerate() {
             let dataset = metrics.entry(spec.dataset.as_str()).or_default();
-            dataset.emitted += counts.emitted.get(&number).copied().unwrap_or(0);
+            dataset.emitted += emitted.get(&number).copied().unwrap_or(0);
             let name = clock_name(spec);
             let (Some(clock), Some(moves)) = (clocks.get(&name), readings.clocks.get(&name)) else {
                 continue;

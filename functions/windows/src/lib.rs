@@ -6,4 +6,5 @@ pub mod config;
 mod emission;
 pub mod handler;
 mod readings;
+mod round;
 mod updater;

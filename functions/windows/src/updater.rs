@@ -23,6 +23,7 @@ use tributary_windows::{Phase, Spec, Window};
 use crate::clocks::SpecLimits;
 use crate::handler::Windows;
 use crate::readings::{BatchReadings, WindowReadings};
+use crate::round::Round;
 
 /// Number of windows that are written concurrently.
 pub(crate) const CONCURRENCY: usize = 32;
@@ -355,14 +356,21 @@ where
 
     /// Closes the windows of a spec that end at or before `until`, and emits the pending revisions.
     ///
-    /// Returns true if all of them were emitted and marked; the next invocation finds the rest.
+    /// Returns true if all of them were emitted and marked; the next invocation finds the rest. The
+    /// error of a window, or of a bucket, ends no other.
     pub(crate) async fn close_due(&self, spec: usize, until: Timestamp) -> Result<bool, CallError> {
-        let mut is_whole = true;
+        let (mut round, id) = (Round::default(), &self.function.specs[spec].id);
         for bucket in 0..BUCKETS {
             let (mut looked_at, mut stale) = (BTreeSet::new(), 0);
             loop {
-                let (id, limit) = (&self.function.specs[spec].id, PAGE + stale);
-                let mut keys = self.call(|store| store.due(id, bucket, until, limit)).await?;
+                let limit = PAGE + stale;
+                let mut keys = match self.call(|store| store.due(id, bucket, until, limit)).await {
+                    Ok(keys) => keys,
+                    Err(error) => {
+                        round.add(id, Err(error));
+                        break;
+                    }
+                };
                 // The index lags: it may still list windows just closed, so the limit grows by as
                 // many.
                 let found = keys.len();
@@ -372,17 +380,16 @@ where
                 for stored in self.close(spec, &keys, until).await {
                     match stored {
                         Ok(stored) => pending.extend(stored),
-                        Err(error @ CallError::Setup(_)) => return Err(error),
-                        Err(_) => is_whole = false,
+                        Err(error) => round.add(id, Err(error)),
                     }
                 }
-                is_whole &= self.emit(pending).await?;
+                round.add(id, self.emit(pending).await.map_err(CallError::from));
                 if found < limit {
                     break;
                 }
             }
         }
-        Ok(is_whole)
+        Ok(round.finish()?)
     }
 
     /// Closes these windows, and returns those with a pending revision.

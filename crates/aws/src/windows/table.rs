@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use jiff::Timestamp;
+use tracing::error;
 use tributary_windows::clock::{Clock, Mark, Rise, Shard};
 
 use super::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
@@ -52,16 +53,25 @@ impl WindowTable {
         self.0.unreadable(OPERATION, &format!("{} {}", key("pk"), key("sk")))
     }
 
-    fn window(&self, item: &Attributes) -> Result<Item, CallError> {
-        let read = || {
-            let key = key_of(item)?;
-            let version = integer(item, "version")?.try_into().ok()?;
-            let expires_at =
-                integer(item, "expires_at").and_then(|s| Timestamp::from_second(s).ok());
-            let body = string(item, "body")?.to_owned();
-            Some(Item { key, version, due: time(item, "due"), expires_at, body })
-        };
-        read().ok_or_else(|| self.unreadable(item))
+    /// Returns the window of an item, with an empty body if it has none: such an item fails its own
+    /// window when it is decoded. Logs an item whose key is none of a window.
+    fn window(&self, item: &Attributes) -> Option<Item> {
+        let key = self.key_of(item)?;
+        let version = integer(item, "version").and_then(|version| version.try_into().ok());
+        let expires_at = integer(item, "expires_at").and_then(|s| Timestamp::from_second(s).ok());
+        let body = string(item, "body").unwrap_or_default().to_owned();
+        let (version, due) = (version.unwrap_or_default(), time(item, "due"));
+        Some(Item { key, version, due, expires_at, body })
+    }
+
+    /// Returns the key of an item, and logs one that is none of a window.
+    fn key_of(&self, item: &Attributes) -> Option<ItemKey> {
+        let key = key_of(item);
+        if key.is_none() {
+            let error = self.unreadable(item);
+            error!(%error, "an item of the table is left out");
+        }
+        key
     }
 
     /// Sends a put. Returns false if its condition failed.
@@ -112,8 +122,9 @@ impl WindowStore for WindowTable {
             let request = self.0.client.batch_get_item().request_items(name, wanted);
             let answer = request.send().await.map_err(self.0.failed(OPERATION))?;
             for item in answer.responses().and_then(|all| all.get(name)).into_iter().flatten() {
-                let item = self.window(item)?;
-                found.insert(item.key.clone(), item);
+                if let Some(item) = self.window(item) {
+                    found.insert(item.key.clone(), item);
+                }
             }
             left = rest;
             let unprocessed = answer.unprocessed_keys().and_then(|all| all.get(name));
@@ -168,8 +179,7 @@ impl WindowStore for WindowTable {
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let answer = request.send().await.map_err(self.0.failed(OPERATION))?;
-        let key = |item| key_of(item).ok_or_else(|| self.unreadable(item));
-        answer.items().iter().map(key).collect()
+        Ok(answer.items().iter().filter_map(|item| self.key_of(item)).collect())
     }
 
     async fn range(&self, spec: &str, group: &str, range: Range) -> Result<Vec<Item>, CallError> {
@@ -186,11 +196,9 @@ impl WindowStore for WindowTable {
         while items.len() < range.limit
             && let Some(item) = found.next().await
         {
-            let item = self.window(&item.map_err(self.0.failed(OPERATION))?)?;
+            let item = self.window(&item.map_err(self.0.failed(OPERATION))?);
             // `BETWEEN` includes its end.
-            if item.key.start < range.until {
-                items.push(item);
-            }
+            items.extend(item.filter(|item| item.key.start < range.until));
         }
         Ok(items)
     }

@@ -109,3 +109,27 @@ async fn window_write_requires_the_version_read() {
     let expected = [first, next.clone(), next].map(|body| request("PutItem", body));
     assert_eq!(sent(&http), expected);
 }
+
+#[tokio::test]
+async fn malformed_items_fail_alone() {
+    let item = |sort_key: &str| json!({"pk": {"S": "telemetry-1m#a"}, "sk": {"S": sort_key}, "version": {"N": "2"}});
+    let whole = json!({"pk": {"S": "telemetry-1m#a"}, "sk": {"S": "2026-11-20T12:01:00Z"},
+        "version": {"N": "2"}, "body": {"S": "{}"}});
+    let items = json!([item("2026-11-20T12:00:00Z"), whole, item("noon")]);
+    let read = json!({"Responses": {"windows": items.as_array().unwrap()[..2]}});
+    let due = json!({"Items": items});
+    let http = FakeHttp::new([(200, read.to_string()), (200, due.to_string())]);
+    let table = table(&http);
+    let key = |minute: i64| ItemKey {
+        spec: "telemetry-1m".into(),
+        group: "a".into(),
+        start: noon() + jiff::SignedDuration::from_mins(minute),
+    };
+
+    let read = table.read(&[key(0), key(1)]).await.unwrap();
+    let due = table.due("telemetry-1m", 0, noon(), 10).await.unwrap();
+
+    let bodies: Vec<_> = read.iter().map(|item| item.as_ref().unwrap().body.as_str()).collect();
+    assert_eq!(bodies, ["", "{}"]);
+    assert_eq!(due, [key(0), key(1)]);
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tributary_aws::error::CallError;
+use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::windows::{
     Item, ItemKey, MAX_KEYS, OPERATION, Range, ShardList, WindowStore, Written,
 };
@@ -41,6 +41,8 @@ struct State {
     next_expiry: Option<Timestamp>,
     /// Groups whose keys the service rejects.
     refused: BTreeSet<String>,
+    /// Clocks whose calls fail.
+    broken_clocks: BTreeSet<String>,
 }
 
 impl SimWindows {
@@ -59,6 +61,11 @@ impl SimWindows {
     /// Rejects calls with windows of this group from now on, as for a key that is too long.
     pub fn refuse_group(&self, group: &str) {
         self.0.state().refused.insert(group.to_owned());
+    }
+
+    /// Fails calls about this clock from now on, as for an item that cannot be read.
+    pub fn break_clock(&self, name: &str) {
+        self.0.state().broken_clocks.insert(name.to_owned());
     }
 
     fn check<'k>(&self, keys: impl IntoIterator<Item = &'k ItemKey>) -> Result<(), CallError> {
@@ -207,6 +214,10 @@ impl WindowStore for SimWindows {
     }
 
     async fn clock(&self, name: &str) -> Result<Clock, CallError> {
+        if self.0.state().broken_clocks.contains(name) {
+            let message = format!("the clock {name} is none that this program wrote");
+            return Err(SetupError::request(OPERATION, "simulated", &message).into());
+        }
         self.call(|state| state.clocks.get(name).cloned().unwrap_or_default()).await
     }
 

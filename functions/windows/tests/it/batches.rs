@@ -22,12 +22,13 @@ use tributary_testkit::service::{SimShards, SimStream, SimWindows};
 use tributary_testkit::{Answer, Faults, MemorySink, clock};
 use tributary_windows::Window;
 
-type Function = Windows<SimWindows, SimShards, MemorySink<StreamRecord>, MemorySink<Vec<u8>>>;
+pub(crate) type Function =
+    Windows<SimWindows, SimShards, MemorySink<StreamRecord>, MemorySink<Vec<u8>>>;
 
-const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
 /// Returns the function over a stream of two shards.
-fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
+pub(crate) fn windows(events: impl IntoIterator<Item = Answer>) -> Function {
     clock::begin();
     let stream = Arc::new(SimStream::new(2, 1 << 20));
     Windows {
@@ -52,14 +53,14 @@ fn kinesis_limits() -> tributary_aws::put::Limits {
     }
 }
 
-fn case(name: &str) -> String {
+pub(crate) fn case(name: &str) -> String {
     let path = format!("{}/../../events/windows/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()
 }
 
 /// Returns a batch of shard `shard` with readings of (device, seconds after 09:58, temperature).
 /// `first` is the number of the first record.
-fn batch(shard: usize, first: usize, readings: &[(&str, i64, f64)]) -> String {
+pub(crate) fn batch(shard: usize, first: usize, readings: &[(&str, i64, f64)]) -> String {
     let record = |(at, (device, second, celsius)): (usize, &(&str, i64, f64))| {
         let time = jiff::Timestamp::from_second(1_795_168_680 + second).unwrap().to_string();
         let event = json!({
@@ -79,16 +80,16 @@ fn batch(shard: usize, first: usize, readings: &[(&str, i64, f64)]) -> String {
     json!({"Records": readings.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
 }
 
-async fn handle(windows: &Function, payload: &str) -> BatchResponse {
+pub(crate) async fn handle(windows: &Function, payload: &str) -> BatchResponse {
     windows.handle(payload, Deadline::after(Duration::from_secs(50))).await.unwrap()
 }
 
-async fn pass(length: Duration) {
+pub(crate) async fn pass(length: Duration) {
     tokio::time::advance(length).await;
 }
 
 /// Returns emitted windows as text: spec, group, start time, revision, count, mean temperature.
-fn emitted(windows: &Function) -> Vec<String> {
+pub(crate) fn emitted(windows: &Function) -> Vec<String> {
     let show = |record: &StreamRecord| {
         let event = Event::from_json(&record.data).unwrap();
         assert_eq!(record.partition_key, event.entity);
@@ -113,7 +114,7 @@ fn late(windows: &Function) -> Vec<String> {
 }
 
 /// Starts the clock: gives both shards a watermark, so that neither is waited for.
-async fn begin(windows: &Function, second: i64) {
+pub(crate) async fn begin(windows: &Function, second: i64) {
     handle(windows, &batch(0, 1, &[("begin", second, 0.0)])).await;
     handle(windows, &batch(1, 1, &[("begin", second + 1, 0.0)])).await;
 }
@@ -477,38 +478,4 @@ async fn unknown_dataset_waits_for_later_configuration() {
     assert!(matches!(error, InvocationError::Stale(_)), "{error}");
     windows.known = KnownDatasets::default();
     assert_eq!(handle(&windows, &payload).await, BatchResponse::default());
-}
-
-#[tokio::test(start_paused = true)]
-async fn refused_key_costs_only_its_readings() {
-    let windows = windows([]);
-    begin(&windows, 0).await;
-    windows.store.refuse_group("b");
-    let readings = [("a", 1, 20.0), ("b", 2, 20.0), ("c", 3, 20.0), ("b", 4, 20.0)];
-
-    let response = handle(&windows, &batch(0, 2, &readings)).await;
-
-    assert_eq!(response, BatchResponse::default());
-    let rows = windows.quarantine.target().stored();
-    let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_slice(row).unwrap()).collect();
-    assert!(rows.iter().all(|row| row["code"] == "refused"), "{rows:?}");
-    assert_eq!(rows.len(), 2);
-    let groups: BTreeSet<_> = windows.store.items().into_iter().map(|it| it.key.group).collect();
-    assert_eq!(groups, ["a", "begin", "c"].map(str::to_owned).into());
-}
-
-#[tokio::test(start_paused = true)]
-async fn refused_window_event_is_quarantined_once() {
-    let windows = windows([Answer::Reject(vec![0]), Answer::Take]);
-    begin(&windows, 0).await;
-    pass(10 * MINUTE).await;
-
-    handle(&windows, &case("scheduled")).await;
-    pass(MINUTE).await;
-    handle(&windows, &case("scheduled")).await;
-
-    let rows = windows.quarantine.target().stored();
-    let row: Value = serde_json::from_slice(&rows[0]).unwrap();
-    assert_eq!((rows.len(), &row["code"]), (1, &json!("refused")));
-    assert!(row["source"].as_str().unwrap().starts_with("window:telemetry-"), "{row}");
 }
