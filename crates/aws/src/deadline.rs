@@ -41,6 +41,12 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
+    /// Returns the earlier one of two deadlines.
+    #[must_use]
+    pub fn earlier(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+
     /// Returns the deadline half-way from now. It limits the first of two steps, so that the second
     /// still has time when the first finds its service down.
     #[must_use]

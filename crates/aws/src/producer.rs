@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
+use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::warn;
@@ -138,7 +139,22 @@ impl<P: BatchPut> Producer<P> {
         outbound: &[Outbound<P::Entry>],
         deadline: Deadline,
     ) -> Result<Delivery, SetupError> {
-        match self.attempt(outbound, deadline).await {
+        self.send_patiently(outbound, deadline, Duration::MAX).await
+    }
+
+    /// Works as [`Producer::send`], but retries for `max_retry_time` at most, counted from the first
+    /// entry or call that the service does not accept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::send`].
+    pub async fn send_patiently(
+        &self,
+        outbound: &[Outbound<P::Entry>],
+        deadline: Deadline,
+        max_retry_time: Duration,
+    ) -> Result<Delivery, SetupError> {
+        match self.attempt_patiently(outbound, deadline, max_retry_time).await {
             (delivery, None) => Ok(delivery),
             (_, Some(error)) => Err(error),
         }
@@ -150,6 +166,15 @@ impl<P: BatchPut> Producer<P> {
         outbound: &[Outbound<P::Entry>],
         deadline: Deadline,
     ) -> (Delivery, Option<SetupError>) {
+        self.attempt_patiently(outbound, deadline, Duration::MAX).await
+    }
+
+    async fn attempt_patiently(
+        &self,
+        outbound: &[Outbound<P::Entry>],
+        mut deadline: Deadline,
+        max_retry_time: Duration,
+    ) -> (Delivery, Option<SetupError>) {
         let mut delivery = Delivery::default();
         let sizes: Vec<_> = outbound.iter().map(|o| self.target.size(&o.entry)).collect();
         let (mut start, mut setup_error) = (0, None);
@@ -157,7 +182,9 @@ impl<P: BatchPut> Producer<P> {
             && let Some(chunk) = next_chunk(&sizes, start, self.target.limits())
         {
             start = chunk.end;
-            setup_error = self.send_chunk(&outbound[chunk], deadline, &mut delivery).await;
+            let chunk = &outbound[chunk];
+            setup_error =
+                self.send_chunk(chunk, &mut deadline, max_retry_time, &mut delivery).await;
         }
         delivery.undelivered.extend(outbound[start..].iter().map(|o| o.position));
         delivery.undelivered.extend(delivery.rejected.keys());
@@ -166,11 +193,12 @@ impl<P: BatchPut> Producer<P> {
     }
 
     /// Sends one chunk, the first one that may not be stored as a whole. Returns a setup error that
-    /// stopped it.
+    /// stopped it. The first failure moves the deadline of the delivery to `max_retry_time` from then.
     async fn send_chunk(
         &self,
         chunk: &[Outbound<P::Entry>],
-        deadline: Deadline,
+        deadline: &mut Deadline,
+        max_retry_time: Duration,
         delivery: &mut Delivery,
     ) -> Option<SetupError> {
         let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
@@ -182,7 +210,7 @@ impl<P: BatchPut> Producer<P> {
             let next_wave = self.next_wave(&mut pending, max_entries);
             let count = next_wave.len();
             let entries: Vec<_> = next_wave.iter().map(|o| &o.entry).collect();
-            let answer = self.retry.attempt(deadline, self.target.put(&entries)).await;
+            let answer = self.retry.attempt(*deadline, self.target.put(&entries)).await;
             if let Err(CallError::Setup(error)) = &answer {
                 setup_error = Some(error.clone());
             }
@@ -205,6 +233,7 @@ impl<P: BatchPut> Producer<P> {
                 max_entries = max_entries.saturating_mul(2).min(chunk.len());
                 continue;
             }
+            *deadline = deadline.earlier(Deadline::after(max_retry_time));
             let delay = delays.next().unwrap_or(MAX_DELAY);
             if deadline.remaining() < delay + MIN_CALL_TIME {
                 break;

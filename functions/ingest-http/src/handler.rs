@@ -1,7 +1,7 @@
 //! Request handler: validates the items, sends the good ones to the stream and answers the sender.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -25,6 +25,10 @@ use crate::body;
 use crate::config::Config;
 use crate::item::ItemValidator;
 use crate::request::{Payload, UNKNOWN_DATASET};
+
+/// Maximum time of retries for one request. A sender waits better by itself than in a concurrent
+/// invocation, which a throttled stream would hold for its whole time.
+const MAX_RETRY_TIME: Duration = Duration::from_secs(2);
 
 /// Function `ingest-http` over any sink.
 pub struct IngestHttp<R> {
@@ -154,7 +158,7 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
         totals: &mut Totals,
     ) -> Result<HttpAnswer, InvocationError> {
         let ValidatedItems { mut entries, records, has_key } = validated;
-        let mut delivery = self.raw.send(&records, deadline).await?;
+        let mut delivery = self.raw.send_patiently(&records, deadline, MAX_RETRY_TIME).await?;
         for (position, message) in delivery.take_rejected() {
             let (code, message) = (Code::Refused, Some(message));
             entries[position].status = ItemStatus::Rejected { code, field: None, message };

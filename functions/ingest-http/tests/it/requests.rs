@@ -385,3 +385,19 @@ async fn refused_item_is_rejected_and_others_accepted() {
     let item = &body["items"][1];
     assert_eq!((&item["status"], &item["code"]), (&json!("rejected"), &json!("refused")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn throttled_request_is_answered_within_two_seconds() {
+    for script in [Answer::Throttle, Answer::Fail(vec![0])] {
+        let ingest = ingest([script]);
+        let payload = request(&array(&[accident(0), accident(1)]), &[]);
+        let begun = tokio::time::Instant::now();
+
+        let deadline = Deadline::after(Duration::from_secs(28));
+        let answer = ingest.handle(&payload, deadline).await.unwrap();
+
+        assert_eq!(answer.status_code, 503);
+        assert_eq!(answer.headers["retry-after"], RETRY_AFTER_SECONDS.to_string());
+        assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+}
