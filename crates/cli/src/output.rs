@@ -1,8 +1,10 @@
 //! NDJSON output: a file, standard output, or none. No output file may also be an input or a second
 //! output: opening an output truncates it.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +28,7 @@ impl Lines {
         const BUFFER: usize = 1 << 20;
         let Some(path) = path else { return Ok(Self(None)) };
         let (name, sink): (_, Box<dyn Write>) = if is_stdout(path) {
-            (STDOUT.to_owned(), Box::new(io::stdout().lock()))
+            (STDOUT.to_owned(), Box::new(Stdout(io::stdout().lock())))
         } else {
             let name = path.display().to_string();
             let file = File::create(path).map_err(|error| unwritten(&name, &error))?;
@@ -64,14 +66,66 @@ impl Lines {
     }
 }
 
+/// Standard output for whole lines of JSON.
+struct Stdout(io::StdoutLock<'static>);
+
+impl Write for Stdout {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.0.write_all(&for_stdout(lines))?;
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Adds the name of the output to an error. Keeps the error kind, so that a closed pipe is still
 /// recognized.
 fn unwritten(name: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{name} cannot be written: {error}"))
 }
 
+/// Escapes the control characters of a text for a terminal, except line ends and tabs: data must
+/// not move the cursor, change colours or reorder text. The escapes are those of JSON, so that JSON
+/// stays what it is.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |it: char| {
+        let reorders = matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        (it.is_control() && it != '\n' && it != '\t') || reorders
+    };
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            // Writing to a string cannot fail. All of these have four digits.
+            let _ = write!(shown, "\\u{:04x}", u32::from(character));
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Returns lines of JSON as standard output gets them: escaped if it is a terminal.
+pub(crate) fn for_stdout(lines: &[u8]) -> Cow<'_, [u8]> {
+    if !io::stdout().is_terminal() {
+        return Cow::Borrowed(lines);
+    }
+    match String::from_utf8_lossy(lines) {
+        Cow::Borrowed(text) => match escaped(text) {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        },
+        Cow::Owned(text) => Cow::Owned(escaped(&text).into_owned().into_bytes()),
+    }
+}
+
 /// Prints a line to standard output. A closed pipe is an error, not a panic.
 pub(crate) fn print_line(text: &str) -> io::Result<()> {
+    let text = escaped(text);
     let mut out = io::stdout().lock();
     let said = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
     said.map_err(|error| unwritten(STDOUT, &error))
@@ -94,7 +148,7 @@ pub(crate) fn print_summary(text: &str, data_on_stdout: bool) -> io::Result<()> 
 pub(crate) fn eprint_line(text: &str) {
     let mut err = io::stderr().lock();
     // One write per line, so that lines of several threads do not interleave.
-    let _ = err.write_all(format!("{text}\n").as_bytes());
+    let _ = err.write_all(format!("{}\n", escaped(text)).as_bytes());
 }
 
 /// Returns whether a path stands for standard input or output.
@@ -197,6 +251,16 @@ mod tests {
         fn drop(&mut self) {
             fs::remove_dir_all(&self.0).unwrap();
         }
+    }
+
+    #[test]
+    fn control_characters_are_escaped_for_terminals() {
+        let hostile = "a\u{1b}[2Jb\u{9b}c\u{7f}\r\u{202e}d\te\nf";
+        assert_eq!(escaped(hostile), "a\\u001b[2Jb\\u009bc\\u007f\\u000d\\u202ed\te\nf");
+        assert!(matches!(escaped("Cañon City\n"), Cow::Borrowed("Cañon City\n")));
+
+        let json = serde_json::to_string(hostile).unwrap();
+        assert_eq!(serde_json::from_str::<String>(&escaped(&json)).unwrap(), hostile);
     }
 
     #[test]

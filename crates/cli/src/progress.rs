@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-use crate::output::eprint_line;
+use crate::output::{eprint_line, escaped};
 use crate::stop::Stop;
 use crate::table::shown;
 use crate::target::{Tally, Target, TargetHealth};
@@ -158,7 +158,8 @@ impl Shown {
             }
         }
         self.bar.set_position(records);
-        self.bar.set_message(remarks(records, &health).unwrap_or_default());
+        let remarks = remarks(records, &health).unwrap_or_default();
+        self.bar.set_message(escaped(&remarks).into_owned());
         if self.bar.is_hidden() && self.last_line.elapsed() >= self.line_every {
             self.last_line = Instant::now();
             says(&line(records, self.started.elapsed(), &health));

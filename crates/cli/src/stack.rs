@@ -13,6 +13,8 @@ use tributary_aws::error::chain;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stack {
     pub name: String,
+    /// ARN of the stack.
+    id: String,
     outputs: BTreeMap<String, String>,
     parameters: BTreeMap<String, String>,
 }
@@ -26,6 +28,7 @@ impl Stack {
         })?;
         let mut read = Self { name: name.to_owned(), ..Self::default() };
         for stack in answer.stacks.into_iter().flatten() {
+            read.id = stack.stack_id.unwrap_or_default();
             let given = stack.outputs.into_iter().flatten();
             read.outputs.extend(given.filter_map(|it| Some((it.output_key?, it.output_value?))));
             let given = stack.parameters.into_iter().flatten();
@@ -48,6 +51,23 @@ impl Stack {
         let place = |name: &str| order.iter().position(|it| *it == name).unwrap_or(order.len());
         found.sort_by_key(|(name, _)| place(name));
         found
+    }
+
+    /// Returns true if the ARN is that of a function of the stack, with or without a version: of its
+    /// account and region, and of a name among its outputs.
+    pub(crate) fn has_function(&self, arn: &str) -> bool {
+        // arn:aws:cloudformation:region:account:stack/name/id
+        let of_stack: Vec<_> = self.id.split(':').collect();
+        let of_function: Vec<_> = arn.split(':').collect();
+        let [arn, partition, _, region, account, ..] = of_stack[..] else { return false };
+        match of_function[..] {
+            [a, p, "lambda", r, c, "function", name]
+            | [a, p, "lambda", r, c, "function", name, _] => {
+                [a, p, r, c] == [arn, partition, region, account]
+                    && self.functions().iter().any(|(_, known)| known == name)
+            }
+            _ => false,
+        }
     }
 
     /// Returns the value of a parameter of the deployment; empty if there is none of this name.

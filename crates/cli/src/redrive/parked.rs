@@ -25,7 +25,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 impl Redrive<'_> {
     /// Invokes the functions of parked batches, in the order in which the batches of a shard were
-    /// parked.
+    /// parked. A batch of another stack, account or region stays.
     pub(super) async fn parked(&mut self) -> Result<()> {
         let bucket = self.bucket("RawBucketName")?;
         let (objects, done) = self.objects(&bucket, PARKED).await?;
@@ -50,9 +50,19 @@ impl Redrive<'_> {
             if !self.is_of_function(batch.function()) {
                 continue;
             }
+            let is_own = self.stack.has_function(&batch.function_arn);
             let line = self.outcome.line("parked", batch.function());
             line.waiting += 1;
             line.records += records(&batch.payload);
+            if !is_own {
+                // Whoever can write to the bucket must not choose what an operator invokes.
+                line.left += 1;
+                let (arn, stack) = (&batch.function_arn, &self.stack.name);
+                let why =
+                    format!("{arn} is no function of stack {stack} in its account and region");
+                self.outcome.report(&key, &why);
+                continue;
+            }
             if !self.arguments.yes {
                 continue;
             }

@@ -12,6 +12,8 @@ use tributary_model::raw::RawRecord;
 use tributary_model::time::millis;
 use tributary_rows::object_field;
 
+use crate::output::for_stdout;
+
 /// Format of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -71,12 +73,12 @@ impl Screen {
                 // In valid JSON, unescaped line breaks occur between tokens only, so they can be
                 // dropped.
                 for part in text.split(['\n', '\r']) {
-                    self.out.write_all(part.as_bytes())?;
+                    self.out.write_all(&for_stdout(part.as_bytes()))?;
                 }
             }
             Format::Pretty => {
                 let value: serde_json::Value = serde_json::from_str(text)?;
-                serde_json::to_writer_pretty(&mut self.out, &value)?;
+                self.out.write_all(&for_stdout(&serde_json::to_vec_pretty(&value)?))?;
             }
             Format::Table => return self.row(&Row::of(record, text)),
         }
@@ -93,7 +95,7 @@ impl Screen {
     ) -> io::Result<()> {
         if self.format != Format::Table {
             let line = BadRow::new(rejection, origin, Some(record.data), record.arrived_at);
-            serde_json::to_writer(&mut self.out, &line)?;
+            self.out.write_all(&for_stdout(&serde_json::to_vec(&line)?))?;
             return self.out.write_all(b"\n");
         }
         let shown = &record.data[..record.data.len().min(MAX_BYTES)];

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::tally::Tally;
 use super::{Item, SendResult, Target};
+use crate::output::for_stdout;
 
 /// Bytes per write.
 const BUFFER: usize = 1 << 18;
@@ -63,7 +64,7 @@ impl LinesTarget {
         let result = match &mut self.sink {
             Sink::Stdout(stdout) => {
                 let mut stdout = stdout.lock();
-                stdout.write_all(&self.buffer).and_then(|()| stdout.flush())
+                stdout.write_all(&for_stdout(&self.buffer)).and_then(|()| stdout.flush())
             }
             Sink::File(file) => file.write_all(&self.buffer),
         };

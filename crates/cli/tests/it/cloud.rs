@@ -374,7 +374,9 @@ fn describe_stacks(body: &str) -> Answer {
     ];
     let outputs: String = outputs.into_iter().map(output).collect();
     let stack = format!(
-        "<StackName>dev</StackName><CreationTime>2026-11-20T10:00:00Z</CreationTime>\
+        "<StackName>dev</StackName>\
+         <StackId>arn:aws:cloudformation:us-east-1:123456789012:stack/dev/5f1c2d3e</StackId>\
+         <CreationTime>2026-11-20T10:00:00Z</CreationTime>\
          <StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs>"
     );
     let stacks = format!("<Stacks><member>{stack}</member></Stacks>");

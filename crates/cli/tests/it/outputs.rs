@@ -145,3 +145,15 @@ fn write_errors_name_the_output() {
         assert_eq!(output.status.code(), Some(2), "{arguments}");
     }
 }
+
+#[test]
+fn messages_hold_no_control_characters() {
+    let folder = Folder::new("outputs-hostile");
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+    let output = command.args(["run", "no\u{1b}[2J\u{9b}file"]).current_dir(&folder.0).output();
+
+    let message = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(message.contains("no\\u001b[2J\\u009bfile"), "{message}");
+    assert!(!message.trim_end().contains(|it: char| it.is_control() && it != '\n'), "{message}");
+}

@@ -304,3 +304,29 @@ fn invalid_arguments_exit_2_with_one_line() {
     assert_eq!(cloud.json(0, &redrive(&["--yes", "--only", "parked"]))["dry_run"], false);
     assert!(cloud.state().read.len() > 3 && !cloud.state().listed.is_empty());
 }
+
+#[test]
+fn batches_of_other_stacks_are_not_invoked() {
+    let cloud = Cloud::new();
+    let own = parked("dev-transform", 3);
+    for (name, object) in [
+        ("account", own.replace(":123456789012:", ":210987654321:")),
+        ("region", own.replace("us-east-1", "eu-central-1")),
+        ("stack", own.replace("dev-transform", "dev-2-transform")),
+        ("other", own.replace("dev-transform", "dev-not-ours")),
+        ("service", own.replace("aws:lambda", "aws:states")),
+        ("name", own.replace("arn:aws:lambda:us-east-1:123456789012:function:", "")),
+    ] {
+        cloud.put(&format!("{SHARD}/{name}"), object);
+    }
+    cloud.put(&format!("{SHARD}/z-own"), own);
+
+    let output = cloud.command(&redrive(&["--yes", "--only", "parked"]));
+
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_eq!(message.matches("is no function of stack dev in its account and region").count(), 6);
+    let invoked: Vec<_> = cloud.state().invoked.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(invoked, ["arn:aws:lambda:us-east-1:123456789012:function:dev-transform"]);
+    assert_eq!(cloud.paths("lake/aws/").len(), 6);
+}
