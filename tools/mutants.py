@@ -183,6 +183,16 @@ MUTANTS = [
         "                pending.iter().for_each(|it| reject(it.position, error.to_string(), delivery));\n",
     ),
     Mutant(
+        "clock-ahead-uses-up-alerts-to-come", "crates/rules/src/lib.rs",
+        "        let time = time.min(latest);\n",
+        "        let _ = latest;\n",
+    ),
+    Mutant(
+        "clock-ahead-is-not-tagged", "crates/datasets/src/dataset.rs",
+        "            tags.push(Cow::Borrowed(CLOCK_AHEAD));\n",
+        "            tags.extend([]);\n",
+    ),
+    Mutant(
         "rest-of-object-forgotten", "functions/ingest-s3/src/handler.rs",
         "                Err(error) => return Err(Stop::At(None, error.to_string())),",
         "                Err(_) => {}",

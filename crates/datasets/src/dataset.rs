@@ -20,7 +20,9 @@ use jiff::{SignedDuration, Timestamp};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::Fields;
-use tributary_model::event::{Attributes, Event, Kind, Measures, Text};
+use tributary_model::event::{
+    Attributes, CLOCK_AHEAD, Event, Kind, Measures, Text, is_clock_ahead,
+};
 use tributary_model::id::Id;
 
 use tributary_rows::Dialect;
@@ -241,7 +243,8 @@ impl Dataset {
     /// A bad optional field costs that field: the event lists it in `faults`.
     ///
     /// `received_at` is the time Tributary received the row. If it is `None`, for example for a row
-    /// of a file read offline, the event time counts as the arrival time.
+    /// of a file read offline, the event time counts as the arrival time. An event that is far ahead
+    /// of it is tagged [`CLOCK_AHEAD`].
     ///
     /// # Errors
     ///
@@ -268,6 +271,9 @@ impl Dataset {
             tags.extend(faults.value(tag.name(), false, read)?);
         }
         self.check_columns(&row, &mut faults)?;
+        if received_at.is_some_and(|received_at| is_clock_ahead(clock.instant, received_at)) {
+            tags.push(Cow::Borrowed(CLOCK_AHEAD));
+        }
 
         let entity = self.entity_of(&attributes)?;
         Ok(Event {

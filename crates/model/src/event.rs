@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use h3o::{LatLng, Resolution};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::json::is_object;
@@ -91,6 +91,20 @@ pub struct Event<'a> {
     /// Window of a [`Kind::Window`] event.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowSpan<'a>>,
+}
+
+/// Maximum lead of an event's time over its arrival time. An event further ahead is of a device
+/// with a wrong clock: it is kept and tagged [`CLOCK_AHEAD`], but moves no watermark and uses up no
+/// alert period of the future.
+pub const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// Tag of an event that is more than [`MAX_CLOCK_AHEAD`] ahead of its arrival.
+pub const CLOCK_AHEAD: &str = "clock_ahead";
+
+/// Returns true if `time` is more than [`MAX_CLOCK_AHEAD`] after `received_at`.
+#[must_use]
+pub fn is_clock_ahead(time: Timestamp, received_at: Timestamp) -> bool {
+    time.duration_since(received_at) > MAX_CLOCK_AHEAD
 }
 
 /// A place on Earth, WGS 84.

@@ -22,7 +22,7 @@ use crate::alert::{Alert, shorten};
 use crate::expression::{Expression, Scope};
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::Schemas;
-use tributary_model::event::{Event, Kind};
+use tributary_model::event::{Event, Kind, MAX_CLOCK_AHEAD};
 use tributary_model::id::Id;
 
 pub use self::spec::{AlertsConfig, MAX_SUSTAINED, RuleSpec, Severity};
@@ -126,7 +126,8 @@ impl Rules {
         (matches.collect(), errors)
     }
 
-    /// Evaluates the rules that apply to `event` and returns the result of `when` for each.
+    /// Evaluates the rules that apply to `event` and returns the result of `when` for each: false
+    /// for an event that is older than `within`.
     ///
     /// A rule that fails on the event is reported; the other rules are still evaluated.
     pub fn evaluate(&self, event: &Event<'_>) -> (Vec<(&Rule, bool)>, Vec<RuleError>) {
@@ -134,7 +135,7 @@ impl Rules {
         let scope = Scope::of(event);
         for rule in self.applicable(event) {
             match rule.when(&scope) {
-                Ok(holds) => verdicts.push((rule, holds)),
+                Ok(holds) => verdicts.push((rule, holds && rule.is_within(event))),
                 Err(message) => errors.push(RuleError { rule: rule.spec.id.clone(), message }),
             }
         }
@@ -207,6 +208,14 @@ impl Rule {
         self.when.as_ref().map_or(Ok(false), |when| when.holds(scope))
     }
 
+    /// Returns true unless `event` was older than `within` when it was received; for a window its
+    /// end counts.
+    fn is_within(&self, event: &Event<'_>) -> bool {
+        let time = event.window.as_ref().map_or(event.event_time, |window| window.end);
+        let age = event.received_at.duration_since(time);
+        self.spec.within.is_none_or(|within| age <= within.0)
+    }
+
     /// Returns the key of an alert about `event`, at most 256 characters long.
     #[must_use]
     pub fn key(&self, event: &Event<'_>) -> String {
@@ -215,7 +224,12 @@ impl Rule {
 
     /// Returns the id of the alert about `event` in the cooldown period of `time`: hash of rule, key
     /// and period.
+    ///
+    /// A time that is far ahead of the event's arrival counts as [`MAX_CLOCK_AHEAD`] after it, so
+    /// that a device with a wrong clock does not use up the alerts of the future.
     fn alert_id_at(&self, event: &Event<'_>, time: Timestamp) -> Id {
+        let latest = event.received_at.checked_add(MAX_CLOCK_AHEAD).unwrap_or(Timestamp::MAX);
+        let time = time.min(latest);
         let number = match self.spec.cooldown.0.as_secs() {
             0 => String::new(),
             seconds => period(time, seconds).to_string(),

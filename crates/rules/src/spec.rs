@@ -1,5 +1,6 @@
 //! Rules as written in `alerts.toml`, and their validation.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use tributary_model::config_error::ConfigError;
@@ -40,6 +41,7 @@ pub struct RuleSpec {
     pub window: Option<String>,
     pub severity: Severity,
     pub when: Option<String>,
+    pub within: Option<DurationSpec>,
     #[serde(rename = "for")]
     pub sustained: Option<u32>,
     pub absent: Option<DurationSpec>,
@@ -105,7 +107,11 @@ impl RuleSpec {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (window, when) = (text(&self.window), text(&self.when));
         let (sustained, absent) = (text(&sustained), text(&absent));
-        Id::of_text(&[&self.id, &self.dataset, &window, &when, &sustained, &absent])
+        let within = self.within.map(|length| length.0.as_secs().to_string());
+        let parts = [&self.id, &self.dataset, &window, &when, &sustained, &absent];
+        // A rule without `within` keeps the hash that it had before there was one.
+        let parts: Vec<_> = parts.into_iter().chain(&within).map(String::as_str).collect();
+        Id::of_text(&parts)
     }
 
     /// Returns the field and the message of a contradiction between fields.
@@ -120,7 +126,8 @@ impl RuleSpec {
                 "takes a to z, digits, - and _, begins with none of these two, and has 100 at most",
             );
         }
-        let lengths = [("cooldown", Some(self.cooldown)), ("absent", self.absent)];
+        let lengths =
+            [("cooldown", Some(self.cooldown)), ("absent", self.absent), ("within", self.within)];
         let is_broken =
             |length: &Option<DurationSpec>| length.is_some_and(|it| it.0.subsec_nanos() != 0);
         if let Some((field, _)) = lengths.iter().find(|(_, length)| is_broken(length)) {
@@ -133,6 +140,14 @@ impl RuleSpec {
                 return wrong("absent", "is no time: everything is absent for 0s");
             }
             _ => {}
+        }
+        if let Some(within) = self.within {
+            if self.absent.is_some() {
+                return wrong("within", "is the age of an event for `when`, and there is `absent`");
+            }
+            if within.0 <= SignedDuration::ZERO {
+                return wrong("within", "is no time: every event is older than 0s");
+            }
         }
         if let Some(count) = self.sustained {
             if self.absent.is_some() {

@@ -63,8 +63,59 @@ fn alert_id_changes_with_cooldown_period() {
     let rules = rules(&rule(&[])).unwrap();
     let id = |time| alerts(&rules, &event(time, &json!({"temperature_c": 31}))).remove(0).alert_id;
 
-    assert_eq!(id("2026-11-20T10:00:00Z"), id("2026-11-20T10:59:59Z"));
-    assert_ne!(id("2026-11-20T10:00:00Z"), id("2026-11-20T11:00:00Z"));
+    assert_eq!(id("2026-11-20T09:00:00Z"), id("2026-11-20T09:59:59Z"));
+    assert_ne!(id("2026-11-20T09:00:00Z"), id("2026-11-20T10:00:00Z"));
+}
+
+/// A gauge sends 30 days of readings of the future, an hour apart.
+#[test]
+fn clock_ahead_uses_no_future_alert_period() {
+    let rules = rules(&rule(&[])).unwrap();
+    let now: Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
+    let id = |time: Timestamp| {
+        let event = event(&time.to_string(), &json!({"temperature_c": 31}));
+        alerts(&rules, &event).remove(0).alert_id.to_string()
+    };
+
+    let ids: BTreeSet<_> =
+        (0..720).map(|hour| id(now + SignedDuration::from_hours(hour))).collect();
+
+    assert_eq!(ids, BTreeSet::from([id(now)]));
+    // Within the allowance, event time decides.
+    assert_ne!(id(now), id(now - SignedDuration::from_mins(1)));
+}
+
+#[test]
+fn event_older_than_within_does_not_fire() {
+    let limited = rule(&[]) + "within = \"1h\"\n";
+    let limited = rules(&limited).unwrap();
+    let unlimited = rules(&rule(&[])).unwrap();
+
+    for (time, count) in [
+        ("2026-11-20T09:00:00Z", 1),
+        ("2026-11-20T08:59:59Z", 0),
+        ("2020-01-01T00:00:00Z", 0),
+        ("2026-11-20T10:30:00Z", 1),
+    ] {
+        let event = event(time, &json!({"temperature_c": 31}));
+        assert_eq!(alerts(&limited, &event).len(), count, "{time}");
+        assert_eq!(alerts(&unlimited, &event).len(), 1, "{time}");
+    }
+}
+
+#[test]
+fn within_of_no_age_is_refused() {
+    for (changes, message) in [
+        (&[("within", "0s")][..], "`within`: is no time"),
+        (&[("within", "1500ms")], "`within`: is no whole number of seconds"),
+    ] {
+        let error = rules(&rule(changes)).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let absent = rule(&[("within", "1h")])
+        .replace("when = \"event.measures.temperature_c > 30\"", "absent = \"5m\"");
+    let error = rules(&absent).unwrap_err().to_string();
+    assert!(error.contains("`within`: is the age"), "{error}");
 }
 
 #[test]

@@ -5,13 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::spec::{Spec, TimeBasis};
-use tributary_model::event::Event;
-
-/// Maximum lead of an event's time over its arrival time for the event to advance the watermark.
-///
-/// Without it, a device whose clock is a year ahead would make the readings of all other devices
-/// late.
-pub const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+use tributary_model::event::{Event, is_clock_ahead};
 
 /// Progress of one shard in one dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,12 +124,12 @@ fn longest_by_clock(
 }
 
 /// Returns the time to which `event` advances the watermark of its shard, or `None` if the event is
-/// more than [`MAX_CLOCK_AHEAD`] ahead of its arrival.
+/// more than [`MAX_CLOCK_AHEAD`](tributary_model::event::MAX_CLOCK_AHEAD) ahead of its arrival: a
+/// device whose clock is a year ahead would make the readings of all other devices late.
 #[must_use]
 pub fn watermark_for(event: &Event<'_>, spec: &Spec) -> Option<Timestamp> {
     let time = spec.time_of(event);
-    let is_ahead = time.duration_since(event.received_at) > MAX_CLOCK_AHEAD;
-    (!is_ahead).then_some(time)
+    (!is_clock_ahead(time, event.received_at)).then_some(time)
 }
 
 impl Clock {

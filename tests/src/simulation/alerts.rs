@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tributary_config::{ALERTS, AlertsConfig};
 use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
+use tributary_model::id::Id;
 use tributary_rules::no_data::WatchedEntity;
 use tributary_rules::{Rule, Rules};
 use tributary_testkit::service::{Change, ChangeKind, SimAlertState, SimClaims, SimTopic};
@@ -105,6 +106,17 @@ pub(super) fn rates(all: &BTreeMap<Fault, f64>) -> BTreeMap<Fault, f64> {
 /// suppression after a batch of old readings.
 const TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
+/// Returns the ids that the rule `warm` has for these devices in the hours of the next 50 days: no
+/// reading of a clock that is ahead may use up one of them.
+pub(super) fn of_hours_to_come(devices: &BTreeSet<&str>) -> Vec<String> {
+    let now = clock::now().as_second().div_euclid(3_600);
+    let id = |device: &str, hour: i64| Id::of_text(&["warm", device, &hour.to_string()]);
+    let of_device = |device: &&str| {
+        (now + 2..now + 50 * 24).map(|hour| id(device, hour).to_string()).collect::<Vec<_>>()
+    };
+    devices.iter().flat_map(of_device).collect()
+}
+
 /// Returns true when no no-data alert is overdue.
 pub(super) fn no_data_alerts_are_sent(store: &SimAlertState) -> bool {
     let limit = clock::now() - TIMEOUT;
@@ -128,24 +140,22 @@ pub(super) struct Due {
 }
 
 impl Due {
-    /// Returns the alerts due for these events, each event with any arrival time.
+    /// Returns the alerts due for these records of events: for each copy of each event, because
+    /// age and alert period depend on the arrival time.
     pub(super) fn of<'e>(
-        events: impl Iterator<Item = &'e Value>,
+        records: impl Iterator<Item = &'e [u8]>,
         specs: &[Spec],
     ) -> Result<Self, ConfigError> {
         let rules = rules()?;
         let mut due = Self::default();
         let mut windows: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
-        for event in events {
-            let mut event = event.clone();
-            event["received_at"] = "2026-11-20T10:00:00Z".into();
-            let json = event.to_string();
-            let Ok(read) = Event::from_json(json.as_bytes()) else { continue };
+        for record in records {
+            let Ok(read) = Event::from_json(record) else { continue };
             let alerts = rules.alerts(&read).0.into_iter();
             due.must.extend(alerts.map(|alert| alert.alert_id.to_string()));
             if let Some(window) = &read.window {
                 let series = (window.spec.clone().into_owned(), read.entity.clone().into_owned());
-                windows.entry(series).or_default().push(event);
+                windows.entry(series).or_default().push(json!(read));
             }
         }
         for ((spec, _), events) in &windows {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tributary_datagen::random::Sequence;
 use tributary_datagen::{FeedKind, Rates, Settings, Simulation};
@@ -39,6 +40,8 @@ pub(super) enum Expected {
 pub(super) struct Rows {
     feeds: Vec<(FeedKind, Simulation)>,
     chance: Sequence,
+    /// Chance of a device with a clock that runs ahead.
+    ahead: Sequence,
     bad: f64,
 }
 
@@ -58,7 +61,8 @@ impl Rows {
             Simulation::new(kind, &settings).ok().map(|simulation| (kind, simulation))
         };
         let feeds = FEEDS.into_iter().filter_map(feed).collect();
-        Self { feeds, chance: Sequence::new(seed, 0x0b5), bad }
+        let (chance, ahead) = (Sequence::new(seed, 0x0b5), Sequence::new(seed, 0xaea));
+        Self { feeds, chance, ahead, bad }
     }
 
     /// Returns a number below `bound`.
@@ -80,11 +84,14 @@ impl Rows {
     fn next_of(&mut self, feed: usize) -> Option<Row> {
         let is_bad = self.chance.chance(self.bad);
         let way = self.below(6);
+        let is_ahead = self.ahead.chance(0.02);
         let (kind, simulation) = self.feeds.get_mut(feed)?;
         let dataset = kind.name();
         let mut line = simulation.next()?.json.to_vec();
         if is_bad {
             corrupt(&mut line, way);
+        } else if is_ahead {
+            set_clock_ahead(&mut line);
         }
         Some(Row { dataset, line })
     }
@@ -107,6 +114,15 @@ fn corrupt(line: &mut Vec<u8>, way: usize) {
         }
         _ => *line = b"not JSON at all".to_vec(),
     }
+}
+
+/// Moves the timestamp of a reading of a device 40 days ahead.
+fn set_clock_ahead(line: &mut Vec<u8>) {
+    let Ok(mut row) = serde_json::from_slice::<Value>(line) else { return };
+    let time = row["timestamp"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+    let Some(time) = time.filter(|_| row.get("temperature").is_some()) else { return };
+    row["timestamp"] = (time + SignedDuration::from_hours(40 * 24)).to_string().into();
+    *line = row.to_string().into_bytes();
 }
 
 /// Returns the expected result of `line` in `dataset`.
@@ -138,13 +154,25 @@ pub(super) fn is_refused_id(event_id: &str) -> bool {
     event_id.starts_with('0')
 }
 
-/// Removes the arrival time from an event: it does not depend on the input.
+/// Removes the arrival time from an event, and the tag that depends on it: they do not depend on the
+/// input.
 #[must_use]
 pub(super) fn without_receipt(mut event: Value) -> Value {
     if let Some(fields) = event.as_object_mut() {
         fields.remove("received_at");
     }
+    if let Some(tags) = event["tags"].as_array_mut() {
+        tags.retain(|tag| tag != "clock_ahead");
+    }
     event
+}
+
+/// Returns true if the tag `clock_ahead` of an event is as its times require: 5 minutes are the
+/// allowance.
+pub(super) fn is_tagged_rightly(event: &Event<'_>) -> bool {
+    let lead = event.event_time.as_second() - event.received_at.as_second();
+    let is_tagged = event.tags.iter().any(|tag| tag == "clock_ahead");
+    if is_tagged { lead >= 300 } else { lead <= 300 }
 }
 
 /// Returns the rows as a JSON Lines file, and the offset of each.

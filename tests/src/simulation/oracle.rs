@@ -10,7 +10,7 @@ use tributary_model::event::{Event, Kind};
 use tributary_model::raw::RawRecord;
 
 use super::alerts::{self, Due};
-use super::input::{Expected, expected, is_refused_id, without_receipt};
+use super::input::{Expected, expected, is_refused_id, is_tagged_rightly, without_receipt};
 use super::windows;
 use super::world::{World, configuration};
 
@@ -139,6 +139,9 @@ impl Verdict {
                 }
                 continue;
             }
+            if !Event::from_json(&record.data).is_ok_and(|event| is_tagged_rightly(&event)) {
+                self.faults.push(format!("event {id} has a wrong tag clock_ahead"));
+            }
             let event = without_receipt(event);
             if events.insert(id.clone(), event.clone()).is_some_and(|other| other != event) {
                 self.doubles.push(format!("two different events {id}"));
@@ -199,9 +202,8 @@ impl Verdict {
     /// repetitions.
     fn alerts(&mut self, world: &World, found: &Found) -> Result<(), ConfigError> {
         let rules = alerts::rules()?;
-        let events = found.events.values().chain(found.windows.values());
-        let mut due = Due::of(events, &windows::specs()?)?;
         let records = world.events.all();
+        let mut due = Due::of(records.iter().map(|record| &record.data[..]), &windows::specs()?)?;
         due.of_no_data_alerts(records.iter().map(|record| &record.data[..]), &rules);
         let sent = alerts::evaluate(self, &world.claims, &world.topic, &world.invocations, &rules);
         for id in &due.must {
@@ -212,6 +214,13 @@ impl Verdict {
         for ids in &due.one_of {
             if ids.iter().all(|id| !sent.contains_key(id)) {
                 self.losses.push(format!("none of these alerts was sent: {ids:?}"));
+            }
+        }
+        let devices = found.events.values().filter(|event| event["dataset"] == "telemetry");
+        let devices: BTreeSet<_> = devices.filter_map(|event| event["entity"].as_str()).collect();
+        for id in alerts::of_hours_to_come(&devices) {
+            if sent.contains_key(&id) {
+                self.faults.push(format!("alert {id} of an hour to come was used up"));
             }
         }
         let strange = sent.keys().filter(|id| !due.may.contains(*id));

@@ -10,10 +10,13 @@ use tributary_datasets::ingest::{Feed, Step};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_rows::Limits;
 
+/// 2100-01-01T00:00:00Z, after every row of these tests.
+pub(crate) const RECEIVED_AT: Timestamp = Timestamp::constant(4_102_444_800, 0);
+
 /// Returns the event of a row, or its rejection.
 fn read(payload: &str) -> Result<Value, Rejection> {
     let accidents = shipped().datasets.by_name("accidents").unwrap();
-    accidents.event(payload, Some(Timestamp::UNIX_EPOCH)).map(|event| json!(event))
+    accidents.event(payload, Some(RECEIVED_AT)).map(|event| json!(event))
 }
 
 /// The row of `id` that the other cases are variations of.

@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::accidents::RECEIVED_AT;
 use super::shipped;
 use tributary_model::bad_row::{Code, Rejection};
 
 fn read(dataset: &str, row: &Value) -> Result<Value, Rejection> {
     let dataset = shipped().datasets.by_name(dataset).unwrap();
-    dataset.event(&row.to_string(), Some(Timestamp::UNIX_EPOCH)).map(|event| json!(event))
+    dataset.event(&row.to_string(), Some(RECEIVED_AT)).map(|event| json!(event))
 }
 
 fn county(changes: &[(&str, &str)]) -> Value {

@@ -163,3 +163,20 @@ fn continued_feed_has_dialect_of_its_first_segment() {
     let feed = Feed::new(&datasets, station, Limits::default());
     assert_eq!(steps(feed), ["missing_column"]);
 }
+
+#[test]
+fn event_ahead_of_receipt_is_tagged() {
+    let dataset = compile(STATION);
+    let row = json!({"station": "s", "at": "2026-07-01T12:00:00Z", "temp": "20"}).to_string();
+    let tags = |received_at: Option<&str>| {
+        let received_at = received_at.map(|time| time.parse().unwrap());
+        let event = dataset.event(&row, received_at).unwrap();
+        json!(event.tags)
+    };
+
+    assert_eq!(tags(Some("2026-07-01T11:54:59Z")), json!(["clock_ahead"]));
+    assert_eq!(tags(Some("2026-07-01T11:55:00Z")), json!([]));
+    assert_eq!(tags(Some("2027-07-01T12:00:00Z")), json!([]));
+    assert_eq!(tags(None), json!([]));
+    assert!(dataset.fields().tags.contains("clock_ahead"));
+}

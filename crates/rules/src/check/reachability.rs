@@ -2,7 +2,7 @@
 //!
 //! A rule reported as dead is dead; a dead rule may pass.
 
-use super::facts::{Facts, all_paths, boolean_test};
+use super::facts::{Facts, TAG, all_paths, boolean_test};
 use super::{Code, Fault, Level};
 use crate::predicate::{Operation, Predicate};
 use tributary_model::domain::Fields;
@@ -65,7 +65,8 @@ fn evaluate(predicate: &Predicate, wanted: bool, facts: &Facts<'_>, faults: &mut
     }
     if facts.assume(predicate, !wanted).is_none() {
         // A part may repeat the rule's `dataset` or `window`.
-        let is_of_rule = |path: &&str| matches!(*path, "kind" | "dataset" | "window.spec");
+        // An event may have no tag at all.
+        let is_of_rule = |path: &&str| matches!(*path, "kind" | "dataset" | "window.spec" | TAG);
         if !all_paths(predicate).iter().any(is_of_rule) {
             let holds = if wanted { "holds" } else { "fails" };
             let message = format!("always {holds}{shown}");

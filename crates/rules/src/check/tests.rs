@@ -56,6 +56,10 @@ fn satisfiable_conditions_pass() {
         ("accidents-1h", "event.measures.count_severity_4 > 2.0"),
         ("covid-1d", "double(event.measures.cases_max) - event.measures.cases_min > 100.0"),
         ("telemetry", "true"),
+        ("accidents", "'clock_ahead' in event.tags"),
+        ("covid", "!('clock_ahead' in event.tags) && event.measures.cases > 10.0"),
+        ("flood", "'clock_ahead' in event.tags"),
+        ("telemetry", "event.tags.exists(tag, tag == 'clock_ahead')"),
         ("telemetry-1m", "9007199254740992 + event.window.revision > 9007199254740992"),
         ("telemetry", "9007199254740993 > 9007199254740992"),
         ("telemetry", "(event.entity == 'x' ? event.location : event.location).lat > 1.0"),
@@ -195,7 +199,7 @@ fn unknown_name_is_reported_with_suggestions() {
         (
             "telemetry",
             "'hot' in event.tags",
-            "unknown_field telemetry has no tag \"hot\"; it has none",
+            "unknown_field telemetry has no tag \"hot\"; there are clock_ahead",
         ),
         ("accidents", "row.severity > 3", "unknown_field names row, and only event is there"),
         (

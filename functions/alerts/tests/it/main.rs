@@ -5,6 +5,7 @@
 mod batches;
 mod consecutive;
 mod no_data;
+mod old_and_future;
 mod sender;
 mod storm;
 mod support;

@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 use toml::Spanned;
+use tributary_model::event::CLOCK_AHEAD;
 
 use super::super::clock::{TimeReader, Zone};
 use super::super::lookups::LookupZones;
@@ -15,6 +16,7 @@ const DST_TAGS: [&str; 2] = ["dst_gap", "dst_fold"];
 impl Compiler {
     pub(super) fn time(&mut self, spec: &Spanned<TimeSpec>) -> Compiled<TimeReader> {
         let (span, spec) = (spec.span(), spec.get_ref());
+        self.fields.tags.insert(CLOCK_AHEAD.to_owned());
         let mut formats = Vec::new();
         for format in &spec.formats {
             let compiled = TimeFormat::compile(format.get_ref());
