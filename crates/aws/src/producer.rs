@@ -172,19 +172,18 @@ impl<P: BatchPut> Producer<P> {
     async fn attempt_patiently(
         &self,
         outbound: &[Outbound<P::Entry>],
-        mut deadline: Deadline,
+        deadline: Deadline,
         max_retry_time: Duration,
     ) -> (Delivery, Option<SetupError>) {
         let mut delivery = Delivery::default();
+        let mut time = Budget { deadline, max_retry_time, is_halved: false };
         let sizes: Vec<_> = outbound.iter().map(|o| self.target.size(&o.entry)).collect();
         let (mut start, mut setup_error) = (0, None);
         while delivery.undelivered.is_empty()
             && let Some(chunk) = next_chunk(&sizes, start, self.target.limits())
         {
             start = chunk.end;
-            let chunk = &outbound[chunk];
-            setup_error =
-                self.send_chunk(chunk, &mut deadline, max_retry_time, &mut delivery).await;
+            setup_error = self.send_chunk(&outbound[chunk], &mut time, &mut delivery).await;
         }
         delivery.undelivered.extend(outbound[start..].iter().map(|o| o.position));
         delivery.undelivered.extend(delivery.rejected.keys());
@@ -193,12 +192,11 @@ impl<P: BatchPut> Producer<P> {
     }
 
     /// Sends one chunk, the first one that may not be stored as a whole. Returns a setup error that
-    /// stopped it. The first failure moves the deadline of the delivery to `max_retry_time` from then.
+    /// stopped it.
     async fn send_chunk(
         &self,
         chunk: &[Outbound<P::Entry>],
-        deadline: &mut Deadline,
-        max_retry_time: Duration,
+        time: &mut Budget,
         delivery: &mut Delivery,
     ) -> Option<SetupError> {
         let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
@@ -206,11 +204,11 @@ impl<P: BatchPut> Producer<P> {
         let mut delays = self.retry.delays();
         let mut max_entries = pending.len();
 
-        while deadline.remaining() > MIN_CALL_TIME {
+        while time.deadline.remaining() > MIN_CALL_TIME {
             let next_wave = self.next_wave(&mut pending, max_entries);
             let count = next_wave.len();
             let entries: Vec<_> = next_wave.iter().map(|o| &o.entry).collect();
-            let answer = self.retry.attempt(*deadline, self.target.put(&entries)).await;
+            let answer = self.retry.attempt(time.deadline, self.target.put(&entries)).await;
             if let Err(CallError::Setup(error)) = &answer {
                 setup_error = Some(error.clone());
             }
@@ -219,12 +217,16 @@ impl<P: BatchPut> Producer<P> {
             let again = failed.len();
             pending.splice(..0, failed);
             pending.sort_by_key(|outbound| outbound.position);
+            if is_refused || !delivery.rejected.is_empty() {
+                time.halve();
+            }
             if pending.is_empty() || setup_error.is_some() {
                 break;
             }
             if is_refused {
                 // Half of the call has the entry at fault, or each half has one.
                 max_entries = count.div_ceil(2);
+                delays = self.retry.delays();
                 continue;
             }
             if again == 0 {
@@ -233,9 +235,9 @@ impl<P: BatchPut> Producer<P> {
                 max_entries = max_entries.saturating_mul(2).min(chunk.len());
                 continue;
             }
-            *deadline = deadline.earlier(Deadline::after(max_retry_time));
+            time.limit_retries();
             let delay = delays.next().unwrap_or(MAX_DELAY);
-            if deadline.remaining() < delay + MIN_CALL_TIME {
+            if time.deadline.remaining() < delay + MIN_CALL_TIME {
                 break;
             }
             delivery.retried += again;
@@ -266,6 +268,29 @@ impl<P: BatchPut> Producer<P> {
         let (next_wave, waiting) = std::mem::take(pending).into_iter().partition(is_first);
         *pending = waiting;
         next_wave
+    }
+}
+
+/// Time that is left for a delivery.
+struct Budget {
+    deadline: Deadline,
+    max_retry_time: Duration,
+    is_halved: bool,
+}
+
+impl Budget {
+    /// Leaves half of the time to the caller, once: for what becomes of the rejected entries. Without
+    /// it, a delivery that isolates them until its deadline would never get past them.
+    fn halve(&mut self) {
+        if !self.is_halved {
+            self.is_halved = true;
+            self.deadline = self.deadline.half_way();
+        }
+    }
+
+    /// Limits the time of retries, from the first failure on.
+    fn limit_retries(&mut self) {
+        self.deadline = self.deadline.earlier(Deadline::after(self.max_retry_time));
     }
 }
 

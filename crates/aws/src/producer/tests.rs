@@ -246,6 +246,19 @@ async fn refused_call_is_halved_to_its_entries() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refusals_leave_half_the_time() {
+    let refuse: Reply =
+        |_| Err(CallError::refused("test:Put", "raw", "ValidationException", "bad value"));
+    let replies: Vec<_> = (0..100).flat_map(|_| [refuse, throttled as Reply]).collect();
+    let started = tokio::time::Instant::now();
+
+    let sent = send(100, (500, 10_000), &replies, Duration::from_secs(10)).await;
+
+    assert!(started.elapsed() <= Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(sent.result.unwrap().undelivered.len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn refused_only_entry_is_rejected_at_once() {
     let refuse: Reply =
         |_| Err(CallError::refused("test:Put", "raw", "ValidationException", "bad value"));
