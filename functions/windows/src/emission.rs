@@ -44,7 +44,10 @@ where
         let entry = |(position, stored)| Outbound { position, entry: self.record(stored) };
         let outbound: Vec<_> = pending.iter().enumerate().map(entry).collect();
         let mut sent = events.send(&outbound, self.deadline).await?;
-        let is_there = |position: &usize| sent.undelivered.binary_search(position).is_err();
+        let is_there = |position| {
+            sent.undelivered.binary_search(position).is_err()
+                && !sent.rejected.contains_key(position)
+        };
         for (_, stored) in pending.iter().enumerate().filter(|(position, _)| is_there(position)) {
             *self.counts.borrow_mut().emitted.entry(stored.spec).or_default() += 1;
         }
