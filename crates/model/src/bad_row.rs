@@ -82,7 +82,7 @@ pub enum Code {
 
 impl Code {
     /// All codes with their names in records and metrics, in the order of declaration.
-    pub const ALL: [(Self, &'static str); 29] = [
+    pub const ALL: [(Self, &'static str); 30] = [
         (Self::BrokenBase64, "broken_base64"),
         (Self::BrokenAggregate, "broken_aggregate"),
         (Self::InvalidJson, "invalid_json"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::spec::{Spec, TimeBasis};
-use tributary_model::event::{Event, is_clock_ahead};
+use tributary_model::event::{Event, MAX_CLOCK_AHEAD, is_clock_ahead};
 
 /// Progress of one shard in one dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ fn longest_by_clock(
 }
 
 /// Returns the time to which `event` advances the watermark of its shard, or `None` if the event is
-/// more than [`MAX_CLOCK_AHEAD`](tributary_model::event::MAX_CLOCK_AHEAD) ahead of its arrival: a
+/// more than [`MAX_CLOCK_AHEAD`] ahead of its arrival: a
 /// device whose clock is a year ahead would make the readings of all other devices late.
 #[must_use]
 pub fn watermark_for(event: &Event<'_>, spec: &Spec) -> Option<Timestamp> {

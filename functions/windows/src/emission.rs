@@ -44,7 +44,7 @@ where
         let entry = |(position, stored)| Outbound { position, entry: self.record(stored) };
         let outbound: Vec<_> = pending.iter().enumerate().map(entry).collect();
         let mut sent = events.send(&outbound, self.deadline).await?;
-        let is_there = |position| {
+        let is_there = |position: &usize| {
             sent.undelivered.binary_search(position).is_err()
                 && !sent.rejected.contains_key(position)
         };
