@@ -128,8 +128,8 @@ impl<P: BatchPut> Producer<P> {
     /// jittered exponential delays. If an answer has another length than its request, all entries
     /// of the call count as unknown and are retried. A call that is refused for what it contains is
     /// sent in halves, down to the entry at fault, which counts as rejected: it costs no other
-    /// entry. A chunk that cannot be completed ends the delivery: later entries are reported without
-    /// an attempt, because Lambda redelivers them anyway.
+    /// entry. An entry that fails, such as one of a hot key, does not keep others from being sent: it
+    /// is sent again after all of them. A call that fails as a whole is made again before the next.
     ///
     /// # Errors
     ///
@@ -177,42 +177,89 @@ impl<P: BatchPut> Producer<P> {
     ) -> (Delivery, Option<SetupError>) {
         let mut delivery = Delivery::default();
         let mut time = Budget { deadline, max_retry_time, is_halved: false };
-        let sizes: Vec<_> = outbound.iter().map(|o| self.target.size(&o.entry)).collect();
-        let (mut start, mut setup_error) = (0, None);
-        while delivery.undelivered.is_empty()
-            && let Some(chunk) = next_chunk(&sizes, start, self.target.limits())
-        {
-            start = chunk.end;
-            setup_error = self.send_chunk(&outbound[chunk], &mut time, &mut delivery).await;
-        }
-        delivery.undelivered.extend(outbound[start..].iter().map(|o| o.position));
+        let mut pending: Vec<_> = outbound.iter().collect();
+        let mut delays = self.retry.delays();
+        let setup_error = loop {
+            let mut round = Round { is_over: false, failed: 0, setup_error: None };
+            pending = self.send_round(pending, &mut round, &mut time, &mut delivery).await;
+            if pending.is_empty() || round.setup_error.is_some() {
+                break round.setup_error;
+            }
+            time.limit_retries();
+            let delay = delays.next().unwrap_or(MAX_DELAY);
+            if time.deadline.remaining() < delay + MIN_CALL_TIME {
+                break None;
+            }
+            delivery.retried += round.failed;
+            sleep(delay).await;
+        };
+        delivery.undelivered.extend(pending.iter().map(|o| o.position));
         delivery.undelivered.extend(delivery.rejected.keys());
         delivery.undelivered.sort_unstable();
         (delivery, setup_error)
     }
 
-    /// Sends one chunk, the first one that may not be stored as a whole. Returns a setup error that
-    /// stopped it.
-    async fn send_chunk(
+    /// Sends each entry once, chunk by chunk, and returns those that are not stored. With an order by
+    /// key, an entry waits while an earlier one of its key is not stored.
+    async fn send_round<'o>(
         &self,
-        chunk: &[Outbound<P::Entry>],
+        pending: Vec<&'o Outbound<P::Entry>>,
+        round: &mut Round,
         time: &mut Budget,
         delivery: &mut Delivery,
-    ) -> Option<SetupError> {
-        let mut pending: Vec<&Outbound<P::Entry>> = chunk.iter().collect();
-        let mut setup_error = None;
-        let mut delays = self.retry.delays();
-        let mut max_entries = pending.len();
+    ) -> Vec<&'o Outbound<P::Entry>> {
+        let sizes: Vec<_> = pending.iter().map(|o| self.target.size(&o.entry)).collect();
+        let (mut left, mut start) = (Vec::new(), 0);
+        let mut waiting_keys = HashSet::new();
+        while let Some(chunk) = next_chunk(&sizes, start, self.target.limits()) {
+            if round.is_over {
+                break;
+            }
+            start = chunk.end;
+            let mut entries = pending[chunk].to_vec();
+            if !waiting_keys.is_empty() {
+                let waits = |o: &mut &Outbound<P::Entry>| {
+                    self.target.key(&o.entry).is_some_and(|key| waiting_keys.contains(key))
+                };
+                left.extend(entries.extract_if(.., waits));
+            }
+            let unstored = self.send_chunk(entries, round, time, delivery).await;
+            if self.order == Order::PerKey {
+                waiting_keys.extend(unstored.iter().filter_map(|o| self.target.key(&o.entry)));
+            }
+            left.extend(unstored);
+        }
+        left.extend_from_slice(&pending[start..]);
+        left.sort_by_key(|outbound| outbound.position);
+        left
+    }
 
-        while time.deadline.remaining() > MIN_CALL_TIME {
+    /// Sends the entries of one chunk until some fail, and returns those that are not stored.
+    async fn send_chunk<'o>(
+        &self,
+        mut pending: Vec<&'o Outbound<P::Entry>>,
+        round: &mut Round,
+        time: &mut Budget,
+        delivery: &mut Delivery,
+    ) -> Vec<&'o Outbound<P::Entry>> {
+        let size = pending.len();
+        let mut max_entries = size;
+        while !pending.is_empty() {
+            if time.deadline.remaining() <= MIN_CALL_TIME {
+                round.is_over = true;
+                break;
+            }
             let next_wave = self.next_wave(&mut pending, max_entries);
             let count = next_wave.len();
             let entries: Vec<_> = next_wave.iter().map(|o| &o.entry).collect();
             let answer = self.retry.attempt(time.deadline, self.target.put(&entries)).await;
-            if let Err(CallError::Setup(error)) = &answer {
-                setup_error = Some(error.clone());
-            }
             let is_refused = matches!(answer, Err(CallError::Refused { .. }));
+            match &answer {
+                Err(CallError::Setup(error)) => round.setup_error = Some(error.clone()),
+                // The next call would fail too.
+                Err(CallError::Retryable { .. }) => round.is_over = true,
+                Ok(_) | Err(CallError::Refused { .. }) => {}
+            }
             let failed = retain_unstored::<P>(next_wave, answer, delivery);
             let again = failed.len();
             pending.splice(..0, failed);
@@ -220,32 +267,20 @@ impl<P: BatchPut> Producer<P> {
             if is_refused || !delivery.rejected.is_empty() {
                 time.halve();
             }
-            if pending.is_empty() || setup_error.is_some() {
-                break;
-            }
             if is_refused {
                 // Half of the call has the entry at fault, or each half has one.
                 max_entries = count.div_ceil(2);
-                delays = self.retry.delays();
                 continue;
             }
-            if again == 0 {
-                // The service stored this wave; the next entries of their keys follow.
-                delays = self.retry.delays();
-                max_entries = max_entries.saturating_mul(2).min(chunk.len());
-                continue;
-            }
-            time.limit_retries();
-            let delay = delays.next().unwrap_or(MAX_DELAY);
-            if time.deadline.remaining() < delay + MIN_CALL_TIME {
+            if again > 0 {
+                round.failed += again;
+                round.is_over |= round.setup_error.is_some();
                 break;
             }
-            delivery.retried += again;
-            sleep(delay).await;
+            // The service stored this wave; the next entries of their keys follow.
+            max_entries = max_entries.saturating_mul(2).min(size);
         }
-
-        delivery.undelivered.extend(pending.iter().map(|o| o.position));
-        setup_error
+        pending
     }
 
     /// Removes the next entries to send from `pending`, `max` at most. With an order by key, these
@@ -269,6 +304,16 @@ impl<P: BatchPut> Producer<P> {
         *pending = waiting;
         next_wave
     }
+}
+
+/// State of one pass over the entries.
+struct Round {
+    /// No further call is made: the service is not there, or the time is over.
+    is_over: bool,
+    /// Entries that were sent and are not stored.
+    failed: usize,
+    /// The error by which the call can never work.
+    setup_error: Option<SetupError>,
 }
 
 /// Time that is left for a delivery.

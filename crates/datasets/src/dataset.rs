@@ -62,6 +62,8 @@ pub struct Dataset {
     event_id: Vec<IdPart>,
     /// Columns with their slots.
     partition: Vec<(String, usize)>,
+    /// The partition columns name the entity, so its rows keep their order.
+    keeps_order_of_entity: bool,
     /// Further columns of a CSV.
     header: Vec<String>,
     required_columns: Vec<Vec<String>>,
@@ -164,6 +166,14 @@ impl Dataset {
         let no_missing = Missing::default();
         let text = |slot: usize| row.value(slot).text(&no_missing).ok().flatten();
         self.partition.iter().find_map(|(_, slot)| text(*slot))
+    }
+
+    /// Returns the partition key of an event: its entity if that is what `partition` names. Otherwise
+    /// the rows of an entity come in no order, and the key is the event id, so that the load of a
+    /// large entity spreads.
+    #[must_use]
+    pub fn event_key<'e>(&self, event: &'e Event<'_>) -> &'e str {
+        if self.keeps_order_of_entity { &event.entity } else { &event.event_id }
     }
 
     /// Returns the natural key as text, such as `entity {id} (id from sensor) + time (from at)`.

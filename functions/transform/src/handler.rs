@@ -148,7 +148,9 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
         raw: &RawRecord<'_>,
     ) -> Result<Option<(StreamRecord, Vec<String>)>, Rejection> {
         let Outcome::Event(event) = self.transformer.record(raw)? else { return Ok(None) };
-        let entry = StreamRecord::new(&event.entity, to_json(&event).into_bytes());
+        let dataset = self.transformer.datasets().by_name(&event.dataset);
+        let key = dataset.map_or(event.entity.as_ref(), |dataset| dataset.event_key(&event));
+        let entry = StreamRecord::new(key, to_json(&event).into_bytes());
         let max = self.events.target().limits().entry_bytes;
         if entry.size() > max {
             let message = format!("the event has {} bytes of {max}", entry.size());

@@ -209,12 +209,23 @@ async fn without_any_time_nothing_is_attempted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn incomplete_chunk_stops_delivery() {
-    let odd_fail = vec![odd_fail as Reply; 1_000];
+async fn incomplete_chunk_does_not_stop_others() {
+    for order in [Order::Throughput, Order::PerKey] {
+        let odd_fail = vec![odd_fail as Reply; 1_000];
 
-    let sent = send(6, (3, 1_000), &odd_fail, Duration::from_secs(2)).await;
+        let sent = send_in(order, 6, (3, 1_000), &odd_fail, Duration::from_secs(2)).await;
 
-    assert_eq!(sent.result.unwrap().undelivered, [1, 3, 4, 5]);
+        assert_eq!(sent.calls[..3], [vec![0, 1, 2], vec![3, 4, 5], vec![1, 3, 5]], "{order:?}");
+        assert_eq!(sent.result.unwrap().undelivered, [1, 3, 5]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn per_key_entries_of_later_chunks_wait() {
+    let sent = send_in(Order::PerKey, 14, (8, 1_000), &[odd_fail], MINUTE).await;
+
+    assert_eq!(sent.calls[1..], [vec![8, 9, 10, 12, 13], vec![1, 3, 5, 7], vec![11]]);
+    assert!(sent.result.unwrap().undelivered.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ mod fields;
 mod names;
 mod times;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use jiff::SignedDuration;
@@ -15,7 +15,7 @@ use tributary_model::domain::Fields;
 use tributary_rows::{Dialect, Encoding};
 
 use self::names::{check_columns, check_name, is_name, texts, unknown};
-use super::attribute::{Attribute, Words};
+use super::attribute::{Attribute, AttributeKind, Words};
 use super::location::{LocationColumns, LocationReader};
 use super::lookups::{Lookup, LookupColumn, Lookups, MAX_LOOKUPS};
 use super::measure::{Measure, MeasureKind};
@@ -135,6 +135,8 @@ impl Compiler {
             self.columns.slot(column.get_ref());
         }
         let partition = self.partition(&spec.partition)?;
+        let of_entity = self.columns_of(&entity, &attributes);
+        let keeps_order_of_entity = partition.iter().any(|(name, _)| of_entity.contains(name));
         let (required_columns, required_fields) =
             self.required(spec, &time.source, &measures, &attributes, location.as_ref());
         if self.columns.len() > MAX_COLUMNS {
@@ -156,6 +158,7 @@ impl Compiler {
             entity,
             event_id,
             partition,
+            keeps_order_of_entity,
             header: texts(&spec.header),
             required_columns,
             required_fields,
@@ -341,6 +344,18 @@ impl Compiler {
             Ok((name.get_ref().clone(), slot))
         };
         spec.0.iter().map(column).collect()
+    }
+
+    /// Returns the columns of the attributes in an entity.
+    fn columns_of(&self, entity: &[Template], attributes: &[Attribute]) -> BTreeSet<String> {
+        let names: BTreeSet<_> =
+            entity.iter().flat_map(|it| &it.parts).map(|(_, name)| name.as_str()).collect();
+        let of_entity = attributes.iter().filter(|it| names.contains(it.name()));
+        let source = |attribute: &Attribute| match &attribute.kind {
+            AttributeKind::Lookup(column) => Some(self.lookups.0[column.lookup].source.names()),
+            _ => attribute.source().map(Source::names),
+        };
+        of_entity.filter_map(source).flatten().collect()
     }
 
     fn any_of(

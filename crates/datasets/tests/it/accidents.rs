@@ -20,7 +20,7 @@ fn read(payload: &str) -> Result<Value, Rejection> {
 }
 
 /// The row of `id` that the other cases are variations of.
-fn row(id: &str) -> Value {
+pub(super) fn row(id: &str) -> Value {
     json!({"ID": id, "Severity": "3", "Start_Time": "2021-07-15 17:20:00", "Start_Lat": "33.45",
            "Start_Lng": "-112.07", "State": "AZ", "Timezone": "US/Mountain"})
 }

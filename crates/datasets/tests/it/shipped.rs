@@ -53,6 +53,25 @@ fn share_of_no_cases_is_absent() {
 }
 
 #[test]
+fn key_is_entity_where_rows_keep_order() {
+    let key = |dataset: &str, row: &Value| {
+        let dataset = shipped().datasets.by_name(dataset).unwrap();
+        let row = row.to_string();
+        let event = dataset.event(&row, None).unwrap();
+        let key = dataset.event_key(&event).to_owned();
+        (key == event.entity, key == event.event_id)
+    };
+
+    let county = json!({"date": "2030-01-01", "county": "Autauga", "state": "Alabama",
+        "fips": "01001", "cases": "1000"});
+    assert_eq!(key("covid", &county), (true, false));
+    let gauge = json!({"sensor_id": "river-001", "location": "Oxbow weir", "water_level": 3,
+        "timestamp": "2025-11-05T12:00:00Z"});
+    assert_eq!(key("flood", &gauge), (true, false));
+    assert_eq!(key("accidents", &super::accidents::row("A-1")), (false, true));
+}
+
+#[test]
 fn known_station_gives_stage_and_position() {
     let row = json!({"sensor_id": "river-001", "location": "Oxbow weir", "water_level": 351.5,
         "unit": "cm", "timestamp": "2025-11-05T12:00:00Z"});
