@@ -11,6 +11,10 @@ use tributary_model::bad_row::{Code, Rejection, shown};
 /// Maximum columns of a schema.
 pub(crate) const MAX_COLUMNS: usize = 1_000;
 
+/// Bytes of a string that are looked at one by one: most strings are shorter, and not worth the call
+/// of a search.
+const SHORT: usize = 16;
+
 /// A value of a row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Value<'a> {
@@ -211,7 +215,7 @@ impl Level {
         let Some(slot) = entry.slot else { return Ok(()) };
         let is_exact = entry.name == key;
         let was_exact = !row.inexact.contains(&slot);
-        if row.values[slot] != Value::Absent {
+        if !matches!(row.values[slot], Value::Absent) {
             match (is_exact, was_exact) {
                 (false, true) => return Ok(()),
                 (true, false) => {}
@@ -292,7 +296,12 @@ impl<'a> Cursor<'a> {
         let mut at = self.at + 1;
         let mut is_escaped = false;
         loop {
-            at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+            let rest = bytes.get(at..)?;
+            let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
+            at += match rest.iter().take(SHORT).position(is_end) {
+                Some(length) => length,
+                None => SHORT + memchr2(b'"', b'\\', rest.get(SHORT..)?)?,
+            };
             if bytes[at] == b'"' {
                 self.at = at + 1;
                 return Some(is_escaped);

@@ -50,6 +50,8 @@ impl ValueError {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Missing {
     texts: Vec<String>,
+    /// Length of the longest text.
+    max_len: usize,
     numbers: Vec<f64>,
 }
 
@@ -57,7 +59,8 @@ impl Missing {
     pub(crate) fn new<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
         let texts: Vec<String> = texts.into_iter().map(str::to_owned).collect();
         let numbers = texts.iter().filter_map(|text| text.parse().ok()).collect();
-        Self { texts, numbers }
+        let max_len = texts.iter().map(String::len).max().unwrap_or(0);
+        Self { texts, max_len, numbers }
     }
 
     /// Removes the texts of which `is_value` is true.
@@ -66,7 +69,8 @@ impl Missing {
     }
 
     pub(crate) fn holds(&self, text: &str) -> bool {
-        self.texts.iter().any(|missing| missing.eq_ignore_ascii_case(text))
+        text.len() <= self.max_len
+            && self.texts.iter().any(|missing| missing.eq_ignore_ascii_case(text))
     }
 
     pub(crate) fn numbers(&self) -> &[f64] {
@@ -88,8 +92,8 @@ impl<'a> Value<'a> {
     pub(crate) fn text(&self, missing: &Missing) -> Result<Option<Cow<'a, str>>, ValueError> {
         let text = match self {
             Value::Absent | Value::Null => return Ok(None),
-            Value::Text(Cow::Borrowed(text)) => Cow::Borrowed(text.trim()),
-            Value::Text(Cow::Owned(text)) => Cow::Owned(text.trim().to_owned()),
+            Value::Text(Cow::Borrowed(text)) => Cow::Borrowed(trimmed(text)),
+            Value::Text(Cow::Owned(text)) => Cow::Owned(trimmed(text).to_owned()),
             Value::Number(raw) => number_text(raw),
             Value::Nested(_) => {
                 let message = "is an object or an array and should be a single value";
@@ -108,7 +112,7 @@ impl<'a> Value<'a> {
     pub(crate) fn written(&self, missing: &Missing) -> Result<Option<&str>, ValueError> {
         let text = match self {
             Value::Absent | Value::Null => return Ok(None),
-            Value::Text(text) => text.trim(),
+            Value::Text(text) => trimmed(text),
             Value::Number(raw) => match number_text(raw) {
                 Cow::Borrowed(text) => text,
                 Cow::Owned(_) => raw,
@@ -119,11 +123,22 @@ impl<'a> Value<'a> {
     }
 }
 
+/// Trims a text. Most need no search: they begin and end with a visible character of ASCII.
+fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
+    }
+}
+
 /// Returns the text of a JSON number, without its exponent.
 ///
 /// The digits are moved, not computed with: a double has 17 of them, and two ids that differ in the
 /// 20th are two ids.
 fn number_text(raw: &str) -> Cow<'_, str> {
+    if raw.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+        return Cow::Borrowed(raw);
+    }
     if let Some((mantissa, exponent)) = raw.split_once(['e', 'E']) {
         return without_exponent(mantissa, exponent).map_or(Cow::Borrowed(raw), Cow::Owned);
     }
