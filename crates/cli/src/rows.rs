@@ -49,6 +49,7 @@ pub(crate) fn read_rows<R: Read>(
     mut each: impl FnMut(Found<'_>) -> Result<Flow>,
 ) -> Result<Flow> {
     let cannot = || format!("{name} cannot be read");
+    let is_unnamed = dataset.is_none();
     let mut feed = Feed::new(datasets, dataset, Limits::default()).named(name);
     let mut piece = vec![0; PIECE];
     // Reason why the first line is not a row, reported if no line is one.
@@ -87,7 +88,8 @@ pub(crate) fn read_rows<R: Read>(
             Err(refused) => {
                 let Rejection { code, message, .. } = &refused.rejection;
                 let Some(dataset) = feed.dataset().filter(|_| is_damage(*code)) else {
-                    let advice = advice(name, &refused.rejection).unwrap_or_default();
+                    let advice = advice(name, &refused.rejection).filter(|_| is_unnamed);
+                    let advice = advice.unwrap_or_default();
                     bail!("{name}: {code}: {message}{advice}");
                 };
                 let dataset = Some(dataset.name());
@@ -114,10 +116,13 @@ pub(crate) fn open(file: &Path) -> io::Result<Box<dyn Read>> {
     Ok(if is_stdout(file) { Box::new(io::stdin()) } else { Box::new(File::open(file)?) })
 }
 
-/// Returns the command that makes a dataset of a file, if no dataset has its columns.
+/// Returns the command that makes a dataset of a file, if no dataset has its columns or its encoding.
 fn advice(name: &str, rejection: &Rejection) -> Option<String> {
     let fits_several = rejection.message.starts_with("the columns fit ");
-    let is_unknown = rejection.code == Code::UnknownDataset && !fits_several;
+    let is_unknown = match rejection.code {
+        Code::UnknownDataset => !fits_several,
+        code => code == Code::NotUtf8,
+    };
     (is_unknown && name != "stdin")
         .then(|| format!("; to make one: tributary init {}", quoted(Path::new(name))))
 }

@@ -268,6 +268,9 @@ fn run_of_unknown_file_names_init() {
     let folder = Folder::with("rides.csv");
     let error = folder.refused(&["run", "rides.csv"]);
     assert!(error.trim_end().ends_with("tributary init rides.csv"), "{error}");
+    fs::write(folder.0.join("wetter.csv"), b"Station;Zeit;Temperatur (\xb0C)\n").unwrap();
+    let error = folder.refused(&["run", "wetter.csv"]);
+    assert!(error.trim_end().ends_with("tributary init wetter.csv"), "{error}");
 }
 
 #[test]
