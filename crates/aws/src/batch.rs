@@ -30,6 +30,8 @@ pub struct KinesisBatch<'a> {
     pub dispositions: Dispositions,
     /// Bad rows among the user records.
     pub bad_rows: BadRows,
+    /// Set by an operator: see [`KinesisPayload::revises_windows`].
+    pub revises_windows: bool,
     started: Instant,
 }
 
@@ -41,9 +43,9 @@ impl<'a> KinesisBatch<'a> {
     /// Fails when it is no Kinesis payload, or a record lacks its sequence number.
     pub fn parse(payload: &'a str) -> Result<Self, serde_json::Error> {
         let started = Instant::now();
-        let records = KinesisPayload::from_json(payload)?.records;
+        let KinesisPayload { records, revises_windows } = KinesisPayload::from_json(payload)?;
         let (dispositions, bad_rows) = Default::default();
-        Ok(Self { records, dispositions, bad_rows, started })
+        Ok(Self { records, dispositions, bad_rows, revises_windows, started })
     }
 
     /// Shard of the batch; empty where the payload does not name it.

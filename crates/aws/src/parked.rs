@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use tributary_model::json::BorrowedText;
@@ -60,7 +61,7 @@ impl<'a> ParkedBatch<'a> {
     }
 }
 
-/// Returns the number of failed records in a function's answer to a batch.
+/// Returns the items that a function's answer to a batch reports as failed, as text.
 ///
 /// An empty answer, `null` and an object without failures mean that the batch succeeded.
 ///
@@ -70,20 +71,30 @@ impl<'a> ParkedBatch<'a> {
 /// failed.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>
-pub fn failures(answer: &str) -> Result<usize, String> {
+pub fn failed_items(answer: &str) -> Result<Vec<String>, String> {
+    #[derive(Deserialize)]
+    struct Failure {
+        #[serde(rename = "itemIdentifier", default)]
+        item: Value,
+    }
     #[derive(Deserialize)]
     struct Answer {
         #[serde(rename = "batchItemFailures", default)]
-        failures: Option<Vec<serde::de::IgnoredAny>>,
+        failures: Option<Vec<Failure>>,
     }
     if answer.trim().is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
+    let text = |failure: Failure| match failure.item {
+        Value::String(item) => item,
+        item => item.to_string(),
+    };
     let read: Result<Option<Answer>, _> = serde_json::from_str(answer);
     let is_object_or_null = matches!(answer.trim_start().as_bytes().first(), Some(b'{' | b'n'));
     match read {
         Ok(answer) if is_object_or_null => {
-            Ok(answer.and_then(|answer| answer.failures).map_or(0, |failures| failures.len()))
+            let failures = answer.and_then(|answer| answer.failures).unwrap_or_default();
+            Ok(failures.into_iter().map(text).collect())
         }
         _ => Err("the answer is none to a batch".to_owned()),
     }
@@ -168,10 +179,10 @@ mod tests {
                 Ok(2),
             ),
         ] {
-            assert_eq!(failures(answer), failed, "{answer}");
+            assert_eq!(failed_items(answer).map(|it| it.len()), failed, "{answer}");
         }
         for answer in ["7", "\"\"", "[]", "[null]", r#"{"batchItemFailures":7}"#, "no"] {
-            assert!(failures(answer).is_err(), "{answer}");
+            assert!(failed_items(answer).is_err(), "{answer}");
         }
     }
 

@@ -7,9 +7,13 @@
 //! Shape: <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use base64_simd::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
 
 /// Kinesis payload of one invocation, borrowed from its JSON text.
 #[derive(Debug, Deserialize)]
@@ -17,6 +21,43 @@ pub struct KinesisPayload<'a> {
     /// Records in the order of the shard.
     #[serde(borrow, rename = "Records", default)]
     pub records: Vec<KinesisRecord<'a>>,
+    /// Set by an operator who gives late readings to their windows: see [`revising`]. Lambda's own
+    /// payloads do not have it.
+    #[serde(default)]
+    pub revises_windows: bool,
+}
+
+/// Returns a Kinesis payload that asks `windows` to take readings however late they are.
+///
+/// # Errors
+///
+/// Fails when `payload` is no JSON object.
+pub fn revising(payload: &str) -> Result<String, serde_json::Error> {
+    let mut payload: BTreeMap<&str, &RawValue> = serde_json::from_str(payload)?;
+    let flag = RawValue::from_string("true".to_owned())?;
+    payload.insert("revises_windows", &flag);
+    serde_json::to_string(&payload)
+}
+
+/// Returns a payload of events that asks `windows` to take them however late they are. The sequence
+/// number of an event is its index.
+///
+/// # Errors
+///
+/// Fails if it cannot be serialized, which does not happen.
+pub fn revising_with<'e>(
+    events: impl IntoIterator<Item = &'e [u8]>,
+    now: Timestamp,
+) -> Result<String, serde_json::Error> {
+    let record = |(index, event): (usize, &[u8])| {
+        json!({"kinesis": {
+            "data": STANDARD.encode_to_string(event),
+            "sequenceNumber": index.to_string(),
+            "approximateArrivalTimestamp": now.as_duration().as_secs_f64(),
+        }})
+    };
+    let records: Vec<_> = events.into_iter().enumerate().map(record).collect();
+    serde_json::to_string(&json!({"Records": records, "revises_windows": true}))
 }
 
 /// One record of a batch.

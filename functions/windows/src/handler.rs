@@ -155,7 +155,9 @@ where
         readings.retain(barrier.end, &late.of_windows);
         let limits = self.limits(&clocks);
         let applied = {
-            let places = |position| place(&batch, position);
+            // A position says nothing about records that come out of their order.
+            let places =
+                |position| if batch.revises_windows { None } else { place(&batch, position) };
             updater.apply(&readings, &places, &limits).await?
         };
         let now = (self.clock)();
@@ -173,6 +175,9 @@ where
         let end = outcome.first_undelivered.unwrap_or(usize::MAX);
         let closing = async {
             let is_emitted = updater.emit(applied.pending).await?;
+            if batch.revises_windows {
+                return Ok(is_emitted);
+            }
             let shard = batch.shard_id();
             let is_whole = self.advance(&updater, shard, &readings, end, &mut clocks).await?;
             Ok(is_emitted && is_whole)
@@ -187,6 +192,9 @@ where
         }
 
         let counts = updater.counts.take();
+        if batch.revises_windows {
+            clocks.clear();
+        }
         self.write_windows(&counts.emitted, &clocks, &readings);
         let extra = json!({
             "retried": barrier.quarantined.retried,
@@ -225,7 +233,9 @@ where
 
     /// Loads the clocks of a batch, and finds the readings that are late by them.
     ///
-    /// A late reading that is in its window already was in time when it was first delivered. A
+    /// An operator who asks for revisions has no late readings but those of removed windows, and
+    /// moves no clock. A late reading that is in its window already was in time when it was first
+    /// delivered. A
     /// reading whose window may have been removed from the store is late too: a new window would
     /// repeat the revisions of the removed one, under the same ids.
     async fn find_late(
@@ -234,10 +244,14 @@ where
         batch: &KinesisBatch<'_>,
         readings: &BatchReadings,
     ) -> Result<(BTreeMap<String, Clock>, LateReadings), CallError> {
-        let clocks = self.load_clocks(updater, batch.shard_id(), readings).await?;
+        let clocks = match batch.revises_windows {
+            true => updater.clocks(readings.clocks.keys()).await?,
+            false => self.load_clocks(updater, batch.shard_id(), readings).await?,
+        };
         let limits = self.limits(&clocks);
-        let is_late =
-            |spec: usize, span, it: &SpecLimits| self.specs[spec].is_late(span, it.watermark);
+        let is_late = |spec: usize, span, it: &SpecLimits| {
+            !batch.revises_windows && self.specs[spec].is_late(span, it.watermark)
+        };
         let is_over = |window: &WindowReadings| {
             let limits = limits.get(&window.spec);
             limits.is_some_and(|it| {
@@ -260,7 +274,7 @@ where
             let Ok(window) = item.map(decoded).transpose() else { continue };
             for &index in &window_readings.samples {
                 let (position, sample) = &readings.samples[index];
-                let place = place(batch, *position);
+                let place = place(batch, *position).filter(|_| !batch.revises_windows);
                 if window.as_ref().is_some_and(|it| it.window.contains(sample.id, place)) {
                     continue;
                 }

@@ -10,7 +10,7 @@ use system_tests::contract::{
 };
 use system_tests::repository;
 
-use crate::support::holds;
+use crate::support::{holds, shipped};
 
 fn template() -> Template {
     Template::read().unwrap_or_else(|error| unreadable(&error))
@@ -238,6 +238,20 @@ fn alarm_missing_from_on_call_page_is_reported() {
         assert!(faults.iter().any(|fault| fault == expected), "{expected}: {faults:?}");
     }
     assert_eq!(faults.len(), functions + 3, "{faults:?}");
+}
+
+#[test]
+fn blocked_shard_alarms_before_readings_are_late() {
+    let template = template();
+    let alarm = &template.resource("WindowsBehindAlarm")["Properties"];
+    let threshold = template.number(&alarm["Threshold"]).unwrap();
+    let specs = shipped().window_specs().unwrap();
+
+    let until_late = specs.iter().map(|spec| spec.idle_timeout.0 + spec.allowed_lateness.0);
+    let shortest = until_late.min().unwrap().as_secs();
+
+    // The age must have passed the threshold in a period of a minute, which CloudWatch then sees.
+    assert!(threshold + 120 < shortest, "{threshold} s of {shortest} s");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod filter;
 mod headers;
 mod index;
+mod late;
 mod layer;
 mod outcome;
 mod replay;

@@ -28,6 +28,8 @@ pub(super) struct Outcome {
     /// Rows that become events, and rows that a configured filter drops.
     pub events: u64,
     pub filtered: u64,
+    /// Readings that are given to the windows that they are late for.
+    pub late: u64,
     /// Rows that would be rejected again, by code.
     pub rejected: BTreeMap<&'static str, u64>,
     /// Rows that cannot be rebuilt into a record, by reason.
@@ -35,7 +37,7 @@ pub(super) struct Outcome {
     /// Rows that are sent, or would be in a dry run; and the repaired ones among them.
     pub to_send: u64,
     pub mended: u64,
-    /// Rows that are in RAW and marked as replayed.
+    /// Rows that are in RAW or in their windows, and marked as replayed.
     pub sent: u64,
     pub undelivered: u64,
     /// Set if a signal stopped the replay.
@@ -60,7 +62,7 @@ impl Outcome {
     fn left_out(&self) -> u64 {
         let rejected: u64 = self.rejected.values().sum();
         let unable: u64 = self.unable.values().sum();
-        self.events + self.filtered + rejected + unable - self.to_send
+        self.events + self.filtered + self.late + rejected + unable - self.to_send
     }
 
     /// Prints the result, on standard error if rows went to standard output. Returns exit code 0 if
@@ -92,6 +94,7 @@ impl Outcome {
         row("beyond the limit", self.beyond_limit, false);
         row("become events", self.events, true);
         row("filtered", self.filtered, false);
+        row("revise windows", self.late, false);
         row("rejected again", self.rejected.values().sum(), false);
         for (code, count) in &self.rejected {
             row(&format!("  {code}"), *count, true);

@@ -1,4 +1,4 @@
-//! `tributary quarantine replay`: sends bad rows back to RAW.
+//! `tributary quarantine replay`: sends bad rows back to RAW, and late readings to their windows.
 
 use std::collections::HashMap;
 use std::fs;
@@ -22,6 +22,7 @@ use tributary_operate::quarantine::{
 use super::filter::{Place, RowFilter};
 use super::headers::Headers;
 use super::index::{Index, Selected};
+use super::late::{LateReadings, Revised};
 use super::layer::{Layer, Mark, State};
 use super::outcome::Outcome;
 use crate::configuration::named;
@@ -113,6 +114,8 @@ struct Replay<'a> {
     headers: Headers,
     /// Stream that rows are sent to; `None` in a dry run.
     raw: Option<Producer<Stream>>,
+    /// Function that late readings are sent to; `None` in a dry run.
+    windows: Option<LateReadings>,
     index: Index,
     /// Rows evaluated but not sent yet.
     pending: Vec<(RebuiltRecord, Mark)>,
@@ -144,6 +147,12 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
         None => bail!("the raw stream is unknown: expected --stack or --raw-stream"),
     };
 
+    let windows = match (&stack, arguments.yes) {
+        (Some(stack), true) => {
+            Some(LateReadings::new(config, stack.output("WindowsFunctionName")?))
+        }
+        _ => None,
+    };
     let headers = Headers::new(config, replayer.transformer.datasets());
     let mut replay = Replay {
         arguments,
@@ -151,6 +160,7 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
         mended,
         headers,
         raw,
+        windows,
         index: Index::read(&layer, &arguments.filter).await?,
         pending: Vec::new(),
         left_out,
@@ -195,12 +205,16 @@ impl Replay<'_> {
                 if self.pending.len() >= MAX_ENTRIES {
                     self.flush().await?;
                 }
+                if self.windows.as_ref().is_some_and(LateReadings::is_full) {
+                    self.revise().await?;
+                }
                 if self.outcome.undelivered > 0 {
                     break 'rows;
                 }
             }
         }
-        self.flush().await
+        self.flush().await?;
+        self.revise().await
     }
 
     /// Evaluates one row.
@@ -240,6 +254,20 @@ impl Replay<'_> {
                     }
                 }
             }
+            ReplayVerdict::Late(event) => {
+                self.outcome.late += 1;
+                let mark = mark_of(row, false);
+                match &mut self.windows {
+                    Some(windows) => {
+                        self.outcome.to_send += 1;
+                        windows.add(event, mark);
+                    }
+                    None if self.arguments.yes => {
+                        self.leave_out(row, "is late for a window: expected --stack")?;
+                    }
+                    None => self.outcome.to_send += 1,
+                }
+            }
             ReplayVerdict::NotReplayable(NotReplayable { code, message }) => {
                 *self.outcome.unable.entry(code).or_default() += 1;
                 self.leave_out(row, &message)?;
@@ -254,13 +282,7 @@ impl Replay<'_> {
         if self.raw.is_none() {
             return;
         }
-        let mark = Mark {
-            record_id: row.record_id.clone().into_owned(),
-            rejected_at: row.rejected_at,
-            code: row.code.clone().into_owned(),
-            replayed_at: Timestamp::now(),
-            mended: rebuilt.is_repaired,
-        };
+        let mark = mark_of(row, rebuilt.is_repaired);
         self.pending.push((rebuilt, mark));
     }
 
@@ -291,10 +313,33 @@ impl Replay<'_> {
         let marks: Vec<_> = sent.map(|(_, mark)| mark).collect();
         self.outcome.undelivered += delivery.undelivered.len() as u64;
         self.outcome.last_error = delivery.last_error.or(self.outcome.last_error.take());
+        self.mark(&marks).await
+    }
+
+    /// Gives the late readings to their windows and marks those that are in them.
+    async fn revise(&mut self) -> Result<()> {
+        let Some(windows) = &mut self.windows else { return Ok(()) };
+        let Revised { marks, undelivered, error } = windows.flush().await?;
+        self.outcome.undelivered += undelivered;
+        self.outcome.last_error = error.or(self.outcome.last_error.take());
+        self.mark(&marks).await
+    }
+
+    async fn mark(&mut self, marks: &[Mark]) -> Result<()> {
         self.outcome.sent += marks.len() as u64;
-        self.index.marks.write(&marks).await.with_context(|| {
+        self.index.marks.write(marks).await.with_context(|| {
             format!("{} rows were sent and could not be marked as replayed", marks.len())
         })
+    }
+}
+
+fn mark_of(row: &QuarantinedRow<'_>, is_repaired: bool) -> Mark {
+    Mark {
+        record_id: row.record_id.clone().into_owned(),
+        rejected_at: row.rejected_at,
+        code: row.code.clone().into_owned(),
+        replayed_at: Timestamp::now(),
+        mended: is_repaired,
     }
 }
 

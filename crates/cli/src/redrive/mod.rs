@@ -3,6 +3,8 @@
 mod deliveries;
 mod parked;
 
+pub(crate) use parked::{client, invoke};
+
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Instant;

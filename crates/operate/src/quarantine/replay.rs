@@ -63,6 +63,8 @@ pub enum ReplayVerdict {
     Filtered(RebuiltRecord),
     /// It would be rejected again. Holds the record if it would reach `transform`.
     Rejected(Rejection, Option<RebuiltRecord>),
+    /// It is this event, too late for a window that can still be revised.
+    Late(Vec<u8>),
     /// No record can be built.
     NotReplayable(NotReplayable),
 }
@@ -136,6 +138,11 @@ impl Replayer {
         repair: &Repair,
     ) -> ReplayVerdict {
         let bytes = row.bytes();
+        if row.code == Code::Late.as_str()
+            && let Some(event) = bytes.as_deref().filter(|it| Event::from_json(it).is_ok())
+        {
+            return ReplayVerdict::Late(event.to_vec());
+        }
         let raw = match row.source_kind() {
             SourceKind::Record => bytes.as_deref().and_then(|bytes| read_raw(bytes).ok()),
             _ => None,

@@ -104,7 +104,7 @@ pub(crate) fn emitted(windows: &Function) -> Vec<String> {
     reported
 }
 
-fn late(windows: &Function) -> Vec<String> {
+pub(crate) fn late(windows: &Function) -> Vec<String> {
     let show = |line: &Vec<u8>| {
         let row: Value = serde_json::from_slice(line).unwrap();
         assert_eq!(row["code"], "late");

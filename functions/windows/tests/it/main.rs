@@ -4,3 +4,4 @@
 
 mod batches;
 mod refusals;
+mod revisions;
