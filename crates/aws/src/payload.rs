@@ -153,7 +153,7 @@ impl KinesisRecord<'_> {
     pub fn decode_into(&self, bytes: &mut Vec<u8>) -> Result<(), &str> {
         bytes.clear();
         let data: &str = &self.kinesis.data;
-        base64_simd::STANDARD.decode_append(data, bytes).map_err(|_| data)
+        STANDARD.decode_append(data, bytes).map_err(|_| data)
     }
 }
 

@@ -11,10 +11,6 @@ use tributary_model::bad_row::{Code, Rejection, shown};
 /// Maximum columns of a schema.
 pub(crate) const MAX_COLUMNS: usize = 1_000;
 
-/// Bytes of a string that are looked at one by one: most strings are shorter, and not worth the call
-/// of a search.
-const SHORT: usize = 16;
-
 /// A value of a row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Value<'a> {
@@ -245,6 +241,26 @@ fn folded<'b>(name: &str, buffer: &'b mut [u8; 64]) -> Cow<'b, str> {
     Cow::Owned(name.to_lowercase())
 }
 
+/// Returns the index of the first quote or backslash.
+///
+/// Most strings of a row are short and not worth the call of a search: their bytes are looked at
+/// eight at a time. <https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord>
+fn find_quote_or_escape(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let (words, _) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().take(2).enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found =
+            has_zero(word ^ (ONES * u64::from(b'"'))) | has_zero(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(index * 8 + (found.trailing_zeros() / 8) as usize);
+        }
+    }
+    let at = words.len().min(2) * 8;
+    Some(at + memchr2(b'"', b'\\', &bytes[at..])?)
+}
+
 /// Reason why a row cannot be read.
 enum Broken<'a> {
     Json,
@@ -296,12 +312,7 @@ impl<'a> Cursor<'a> {
         let mut at = self.at + 1;
         let mut is_escaped = false;
         loop {
-            let rest = bytes.get(at..)?;
-            let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
-            at += match rest.iter().take(SHORT).position(is_end) {
-                Some(length) => length,
-                None => SHORT + memchr2(b'"', b'\\', rest.get(SHORT..)?)?,
-            };
+            at += find_quote_or_escape(bytes.get(at..)?)?;
             if bytes[at] == b'"' {
                 self.at = at + 1;
                 return Some(is_escaped);
@@ -390,6 +401,19 @@ mod tests {
 
     fn text(value: &str) -> Value<'_> {
         Value::Text(Cow::Borrowed(value))
+    }
+
+    #[test]
+    fn first_quote_or_escape_is_found_at_any_length() {
+        for length in 0..40 {
+            for ends in ["\"\\", "\\\""] {
+                let text =
+                    ["\u{7f}é#!]".repeat(8).as_bytes(), ends.as_bytes(), b"123456789"].concat();
+                let start = text.len() - 11 - length;
+                assert_eq!(find_quote_or_escape(&text[start..]), Some(length), "{ends}");
+            }
+        }
+        assert_eq!(find_quote_or_escape(b"0123456789abcdef0"), None);
     }
 
     #[test]

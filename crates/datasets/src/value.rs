@@ -52,7 +52,7 @@ pub(crate) struct Missing {
     texts: Vec<String>,
     /// Length of the longest text.
     max_len: usize,
-    numbers: Vec<f64>,
+    numbers: Box<[f64]>,
 }
 
 impl Missing {

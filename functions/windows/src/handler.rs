@@ -244,9 +244,10 @@ where
         batch: &KinesisBatch<'_>,
         readings: &BatchReadings,
     ) -> Result<(BTreeMap<String, Clock>, LateReadings), CallError> {
-        let clocks = match batch.revises_windows {
-            true => updater.clocks(readings.clocks.keys()).await?,
-            false => self.load_clocks(updater, batch.shard_id(), readings).await?,
+        let clocks = if batch.revises_windows {
+            updater.clocks(readings.clocks.keys()).await?
+        } else {
+            self.load_clocks(updater, batch.shard_id(), readings).await?
         };
         let limits = self.limits(&clocks);
         let is_late = |spec: usize, span, it: &SpecLimits| {
