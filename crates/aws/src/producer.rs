@@ -127,7 +127,7 @@ impl<P: BatchPut> Producer<P> {
     /// Reads the result of each entry and retries only the entries that are not stored, with
     /// jittered exponential delays. If an answer has another length than its request, all entries
     /// of the call count as unknown and are retried. A call that is refused for what it contains is
-    /// sent in halves, down to the entry at fault, which counts as rejected: it costs no other
+    /// sent in eighths, down to the entry at fault, which counts as rejected: it costs no other
     /// entry. An entry that fails, such as one of a hot key, does not keep others from being sent: it
     /// is sent again after all of them. A call that fails as a whole is made again before the next.
     ///
@@ -268,8 +268,8 @@ impl<P: BatchPut> Producer<P> {
                 time.halve();
             }
             if is_refused {
-                // Half of the call has the entry at fault, or each half has one.
-                max_entries = count.div_ceil(2);
+                // Eighths find the entry at fault in few calls, wherever it is.
+                max_entries = count.div_ceil(8);
                 continue;
             }
             if again > 0 {

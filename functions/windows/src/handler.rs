@@ -365,7 +365,10 @@ where
     async fn run_scheduled(&self, deadline: Deadline) -> Result<(), InvocationError> {
         let lengths = ClockLengths::by_clock(&self.specs);
         let (mut round, mut closed, mut emitted) = (Round::default(), 0, BTreeMap::new());
-        for (done, (name, length)) in lengths.iter().enumerate() {
+        // Each run begins with another clock: the last one has all the time that the others leave.
+        let minute = usize::try_from((self.clock)().as_second() / 60).unwrap_or_default();
+        let in_turn = lengths.iter().cycle().skip(minute % lengths.len().max(1));
+        for (done, (name, length)) in in_turn.take(lengths.len()).enumerate() {
             let updater = self.updater(deadline.share(lengths.len() - done));
             round.add(name, self.close_clock(&updater, name, *length).await);
             let counts = updater.counts.take();

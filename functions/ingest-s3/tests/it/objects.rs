@@ -1,11 +1,10 @@
 //! `ingest-s3` over an in-memory bucket, sinks and queue.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use fn_ingest_s3::handler::{IngestS3, WITHOUT_ROWS};
+use fn_ingest_s3::handler::IngestS3;
 use serde_json::{Value, json};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
@@ -21,12 +20,13 @@ use tributary_rows as rows;
 use tributary_testkit::{Answer, MemoryObjects, MemoryQueue, MemorySink};
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
-const KEY: &str = "accidents/file.csv";
-const HEADER: &str = "ID,Severity,Start_Time,Start_Lat,Start_Lng,State,Description\n";
+pub(crate) const KEY: &str = "accidents/file.csv";
+pub(crate) const HEADER: &str = "ID,Severity,Start_Time,Start_Lat,Start_Lng,State,Description\n";
 
-type Ingest = IngestS3<MemoryObjects, MemorySink<StreamRecord>, MemorySink<Vec<u8>>, MemoryQueue>;
+pub(crate) type Ingest =
+    IngestS3<MemoryObjects, MemorySink<StreamRecord>, MemorySink<Vec<u8>>, MemoryQueue>;
 
-fn ingest(objects: MemoryObjects) -> Ingest {
+pub(crate) fn ingest(objects: MemoryObjects) -> Ingest {
     scripted(objects, [], [])
 }
 
@@ -49,19 +49,19 @@ where
     }
 }
 
-fn messages(bodies: &[String]) -> SqsEvent {
+pub(crate) fn messages(bodies: &[String]) -> SqsEvent {
     let message = |(n, body)| json!({"messageId": format!("m{n}"), "body": body});
     let records: Vec<_> = bodies.iter().enumerate().map(message).collect();
     serde_json::from_value(json!({ "Records": records })).unwrap()
 }
 
-fn notification(key: &str) -> String {
+pub(crate) fn notification(key: &str) -> String {
     json!({"Records": [{"eventName": "ObjectCreated:Put",
         "s3": {"bucket": {"name": "b"}, "object": {"key": key}}}]})
     .to_string()
 }
 
-async fn handle(
+pub(crate) async fn handle(
     ingest: &Ingest,
     bodies: &[String],
     time: Duration,
@@ -69,10 +69,10 @@ async fn handle(
     ingest.handle(messages(bodies), Deadline::after(time)).await
 }
 
-const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
 /// Runs one object from its notification to its end. Returns the number of continuations.
-async fn run(ingest: &Ingest, key: &str, time: Duration) -> usize {
+pub(crate) async fn run(ingest: &Ingest, key: &str, time: Duration) -> usize {
     let mut bodies = vec![notification(key)];
     for round in 0.. {
         let response = handle(ingest, &bodies, time).await.unwrap();
@@ -89,12 +89,12 @@ fn row(n: usize, description: &str) -> String {
     format!("A-{n},2,2016-02-08 05:46:00,39.8,-84.0,OH,{description}\n")
 }
 
-fn csv(count: usize) -> String {
+pub(crate) fn csv(count: usize) -> String {
     HEADER.to_owned() + &(1..=count).map(|n| row(n, "on I-70")).collect::<String>()
 }
 
 /// Returns the ids of the payloads, in stream order.
-fn ids(ingest: &Ingest) -> Vec<String> {
+pub(crate) fn ids(ingest: &Ingest) -> Vec<String> {
     let id = |record: StreamRecord| {
         let record: Value = serde_json::from_slice(&record.data).unwrap();
         record["payload"]["ID"].as_str().unwrap().to_owned()
@@ -114,7 +114,7 @@ fn numbered(numbers: impl Iterator<Item = usize>) -> Vec<String> {
     numbers.map(|n| format!("A-{n}")).collect()
 }
 
-fn codes(ingest: &Ingest) -> Vec<String> {
+pub(crate) fn codes(ingest: &Ingest) -> Vec<String> {
     let code = |line: Vec<u8>| {
         let line: Value = serde_json::from_slice(&line).unwrap();
         line["code"].as_str().unwrap().to_owned()
@@ -410,89 +410,6 @@ async fn broken_set_up_fails_the_invocation() {
     let error = handle(&ingest, &[notification(KEY)], MINUTE).await.unwrap_err();
 
     assert!(matches!(error, InvocationError::Setup(_)), "{error}");
-}
-
-/// Returns a message about an object of a dataset that the configuration lacks.
-fn message_about_unknown() -> (Ingest, SqsEvent) {
-    let mut ingest = ingest(MemoryObjects::with("rivers.csv", "river,level\nElbe,1\n"));
-    ingest.known = KnownDatasets::new(BTreeSet::new(), Arc::default());
-    let mut messages = messages(&[notification("rivers.csv")]);
-    let sent = "1795168800123".to_owned();
-    messages.records[0].attributes.insert("SentTimestamp".to_owned(), sent);
-    (ingest, messages)
-}
-
-#[tokio::test(start_paused = true)]
-async fn unknown_dataset_waits_for_later_configuration() {
-    let (mut ingest, messages) = message_about_unknown();
-
-    let error = ingest.handle(messages.clone(), Deadline::after(MINUTE)).await.unwrap_err();
-    assert!(matches!(error, InvocationError::Stale(_)), "{error}");
-    assert!(ingest.quarantine.target().calls().is_empty());
-
-    ingest.known = KnownDatasets::new(BTreeSet::new(), Arc::new(1_795_168_900_000.into()));
-    ingest.handle(messages, Deadline::after(MINUTE)).await.unwrap();
-    assert_eq!(codes(&ingest), ["unknown_dataset"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn unknown_dataset_behind_others_fails_its_message() {
-    let (ingest, mut messages) = message_about_unknown();
-    ingest.objects.put(KEY, csv(2));
-    let known = self::messages(&[notification(KEY)]);
-    messages.records.insert(0, known.records[0].clone());
-    messages.records[1].message_id = Some("m1".to_owned());
-
-    let response = ingest.handle(messages, Deadline::after(MINUTE)).await.unwrap();
-    assert_eq!(response, BatchResponse::failed(["m1".to_owned()]));
-    assert_eq!((ids(&ingest).len(), codes(&ingest).len()), (2, 0));
-}
-
-/// Returns the lines of batches that a function writes from now on.
-fn batch_lines(ingest: &mut Ingest) -> Arc<Mutex<Vec<Value>>> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let written = lines.clone();
-    ingest.metrics_log = MetricsLog::new("ingest-s3", "Tributary/test".into())
-        .with_metrics(&[WITHOUT_ROWS])
-        .with_writer(move |line| written.lock().unwrap().push(line.clone()));
-    lines
-}
-
-#[tokio::test(start_paused = true)]
-async fn object_without_rows_is_counted() {
-    for (key, bytes, count) in [
-        (KEY, HEADER.to_owned(), 1),
-        (KEY, String::new(), 1),
-        ("flood/a.json", "[]".to_owned(), 1),
-        ("other/a.csv", "no,columns\n1,2\n".to_owned(), 1),
-        (KEY, csv(1), 0),
-        (KEY, HEADER.to_owned() + "bro\"ken\n", 0),
-    ] {
-        let mut ingest = ingest(MemoryObjects::with(key, bytes.clone()));
-        let lines = batch_lines(&mut ingest);
-
-        run(&ingest, key, MINUTE).await;
-
-        let line = &lines.lock().unwrap()[0];
-        assert_eq!(line[WITHOUT_ROWS], count, "{bytes:?}");
-        let metrics = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"];
-        assert!(metrics.as_array().unwrap().iter().any(|it| it["Name"] == WITHOUT_ROWS));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn unknown_event_is_quarantined_and_removal_counted() {
-    let mut ingest = ingest(MemoryObjects::with(KEY, csv(1)));
-    let lines = batch_lines(&mut ingest);
-    let events = ["ObjectRestore:Completed", "s3:ObjectCreated:Put", "ObjectRemoved:Delete"];
-    let bodies = events.map(|event| notification(KEY).replace("ObjectCreated:Put", event));
-
-    handle(&ingest, &bodies, MINUTE).await.unwrap();
-
-    assert_eq!(ids(&ingest), ["A-1"]);
-    assert_eq!(codes(&ingest), ["unknown_event"]);
-    let line = &lines.lock().unwrap()[0];
-    assert_eq!((&line["in"], &line["ignored"]), (&json!(2), &json!(1)));
 }
 
 #[tokio::test(start_paused = true)]
