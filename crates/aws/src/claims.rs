@@ -10,7 +10,9 @@
 
 mod table;
 
+use std::collections::hash_map::RandomState;
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,12 +26,19 @@ pub use table::ClaimsTable;
 /// Name of the operation in messages.
 pub const OPERATION: &str = "dynamodb:UpdateItem";
 
+/// Returns the owner of the claims of one attempt at an invocation: its request id, which leads to
+/// the log, and 64 random bits.
+#[must_use]
+pub fn owner_of(request_id: &str) -> String {
+    format!("{request_id}/{:016x}", RandomState::new().hash_one(request_id))
+}
+
 /// Request to claim an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Id of the alert.
     pub alert_id: String,
-    /// Claimant's name, unique to each invocation.
+    /// Claimant's name, unique to each attempt at an invocation: see [`owner_of`].
     pub owner: String,
     /// Expiry of the lease. By then the owner has certainly ended.
     pub lease_until: Timestamp,

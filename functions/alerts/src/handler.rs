@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::{error, info};
 use tributary_aws::alert_state::{AlertState, AlertStateTable, OPERATION};
 use tributary_aws::batch::{Disposition, KinesisBatch};
-use tributary_aws::claims::{ClaimStore, ClaimsTable, RetryingClaims};
+use tributary_aws::claims::{ClaimStore, ClaimsTable, RetryingClaims, owner_of};
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, InvocationError};
@@ -116,8 +116,8 @@ where
     T: BatchPut<Entry = Notification>,
     Q: BatchPut<Entry = Vec<u8>>,
 {
-    /// Processes one batch of events, or a scheduled run, as `owner`: an id that no other
-    /// invocation has.
+    /// Processes one batch of events, or a scheduled run. Lambda may run the invocation of one
+    /// `request_id` twice, also at the same time: each is another owner of claims.
     ///
     /// # Errors
     ///
@@ -126,9 +126,10 @@ where
     pub async fn handle(
         &self,
         payload: &str,
-        owner: &str,
+        request_id: &str,
         deadline: Deadline,
     ) -> Result<BatchResponse, InvocationError> {
+        let owner = &owner_of(request_id);
         if is_scheduled(payload) {
             Box::pin(self.run_scheduled(owner, deadline)).await?;
             return Ok(BatchResponse::default());

@@ -183,33 +183,20 @@ async fn events_of_one_alert_share_one_message() {
 
 #[tokio::test(start_paused = true)]
 async fn claim_of_killed_function_expires_with_lease() {
-    let world = World::new([Answer::After(Duration::from_hours(1))]);
     let payload = case("severe-accident");
-    assert!(is_killed(&world.function(), &payload, "one", Duration::from_secs(1)).await);
-    let begun = Instant::now();
-    let next = World { topic: World::new([]).topic, table: world.table.clone(), ..world };
+    // Lambda may run one invocation twice: "one" again is another sender.
+    for again in ["two", "one"] {
+        let world = World::new([Answer::After(Duration::from_hours(1))]);
+        assert!(is_killed(&world.function(), &payload, "one", Duration::from_secs(1)).await);
+        let next = World { topic: World::new([]).topic, table: world.table.clone(), ..world };
+        let short = Deadline::after(Duration::from_secs(10));
 
-    // The local AWS has no partial batch responses, so one delivery has to send the alert.
-    assert_eq!(handle(&next.function(), &payload, "two").await, nothing());
+        let answer = next.function().handle(&payload, again, short).await.unwrap();
 
-    assert_eq!(next.messages(), (1, 1));
-    let waited = begun.elapsed();
-    assert!((25..31).contains(&waited.as_secs()), "{waited:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn alert_held_by_another_sender_is_undelivered() {
-    let world = World::new([Answer::After(Duration::from_hours(1))]);
-    let payload = case("severe-accident");
-    assert!(is_killed(&world.function(), &payload, "one", Duration::from_secs(1)).await);
-    let next = World { topic: World::new([]).topic, table: world.table.clone(), ..world };
-    let short = Deadline::after(Duration::from_secs(10));
-
-    let answer = next.function().handle(&payload, "two", short).await.unwrap();
-
-    assert_eq!(answer, BatchResponse::failed([sequence_number(&payload, 0)]));
-    assert_eq!((next.count("held"), next.count("undelivered")), (1, 1));
-    assert_eq!(next.messages(), (0, 0));
+        assert_eq!(answer, BatchResponse::failed([sequence_number(&payload, 0)]));
+        assert_eq!((next.count("held"), next.count("undelivered")), (1, 1));
+        assert_eq!(next.messages(), (0, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
