@@ -81,6 +81,8 @@ struct Run {
     report: Report,
     /// Payload of the current row.
     payload: Vec<u8>,
+    /// Line of the event.
+    line: Vec<u8>,
 }
 
 /// Runs all files. A file that cannot be read is reported and does not stop the others.
@@ -111,6 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         reported: BTreeSet::new(),
         report: Report::default(),
         payload: Vec::new(),
+        line: Vec::new(),
     };
 
     let mut progress = Progress::of_bytes(total_bytes(&arguments.files));
@@ -215,7 +218,12 @@ impl Run {
             let fault = format!("{} {fault}", event.dataset);
             *self.report.faults_by_field.entry(fault).or_default() += 1;
         }
-        self.events.value(&event)?;
+        if self.events.wanted() {
+            self.line.clear();
+            event.write_json(&mut self.line);
+            self.line.push(b'\n');
+            self.events.line(&self.line)?;
+        }
         if let Some(windows) = &mut self.windows {
             windows.add(&event);
         }

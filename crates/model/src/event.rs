@@ -1,6 +1,8 @@
 //! Event: one shape for every dataset, so that metrics, rules, windows, the lake and the dashboards
 //! are written once.
 
+mod json;
+
 use std::borrow::Cow;
 
 use h3o::{LatLng, Resolution};

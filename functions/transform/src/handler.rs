@@ -20,7 +20,6 @@ use tributary_aws::takeover::{InUse, KnownDatasets, Stale};
 use tributary_aws::unpack::RecordContext;
 use tributary_model::bad_row::{Code, Origin, Rejection};
 use tributary_model::config_error::ConfigError;
-use tributary_model::json::to_json;
 use tributary_model::raw::RawRecord;
 use tributary_pipeline::transform::{Outcome, Transformer, read_raw};
 
@@ -150,7 +149,7 @@ impl<E: BatchPut<Entry = StreamRecord>, Q: BatchPut<Entry = Vec<u8>>> Transform<
         let Outcome::Event(event) = self.transformer.record(raw)? else { return Ok(None) };
         let dataset = self.transformer.datasets().by_name(&event.dataset);
         let key = dataset.map_or(event.entity.as_ref(), |dataset| dataset.event_key(&event));
-        let entry = StreamRecord::new(key, to_json(&event).into_bytes());
+        let entry = StreamRecord::new(key, event.to_json());
         let max = self.events.target().limits().entry_bytes;
         if entry.size() > max {
             let message = format!("the event has {} bytes of {max}", entry.size());

@@ -10,7 +10,6 @@ use tributary_aws::put::BatchPut;
 use tributary_aws::quarantine::BadRows;
 use tributary_aws::windows::WindowStore;
 use tributary_model::bad_row::{Code, Origin, Rejection};
-use tributary_model::json::to_json;
 
 use crate::handler::Windows;
 use crate::round::Round;
@@ -24,7 +23,7 @@ where
 {
     fn record(&self, stored: &StoredWindow) -> StreamRecord {
         let event = stored.window.event(&self.function.specs[stored.spec], &stored.key.group);
-        StreamRecord::new(&event.entity, to_json(&event).into_bytes())
+        StreamRecord::new(&event.entity, event.to_json())
     }
 
     /// Emits one pending revision, without a mark.

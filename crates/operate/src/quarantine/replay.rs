@@ -12,7 +12,6 @@ use tributary_datasets::Dataset;
 use tributary_datasets::ingest::{Feed, Step, json_object};
 use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::event::Event;
-use tributary_model::json::to_json;
 use tributary_model::raw::{RawRecord, RawRecordWriter};
 use tributary_model::time::millis;
 use tributary_pipeline::transform::{Outcome, Transformer, read_raw};
@@ -302,7 +301,7 @@ impl Replayer {
         let Outcome::Event(event) = self.transformer.record(&read_raw(data)?)? else {
             return Ok(false);
         };
-        let size = to_json(&event).len() + event.entity.len();
+        let size = event.to_json().len() + event.entity.len();
         if size > self.max_record_bytes {
             return Err(self.too_large(Code::EventTooLarge, "event", size));
         }
