@@ -14,6 +14,7 @@ use tributary_datasets::Datasets;
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::{MeasureRanges, Schemas};
 use tributary_pipeline::metric::{self, MetricSpec};
+use tributary_pipeline::sender::{SenderSpec, Senders};
 use tributary_pipeline::transform::{FilterSpec, Transformer};
 pub use tributary_rules::AlertsConfig;
 use tributary_rules::Rules;
@@ -47,6 +48,9 @@ pub struct PipelineConfig {
     /// Metrics computed from events.
     #[serde(default)]
     pub metrics: Vec<MetricSpec>,
+    /// Principals that may post rows over HTTP.
+    #[serde(default)]
+    pub senders: Vec<SenderSpec>,
     /// Windows that readings are grouped into.
     #[serde(default)]
     pub windows: Vec<WindowSpec>,
@@ -115,6 +119,15 @@ impl Configuration {
     /// See [`Transformer::compile`].
     pub fn transformer(&self) -> Result<Transformer, ConfigError> {
         Transformer::compile(&self.datasets, &self.pipeline.filters)
+    }
+
+    /// Returns the senders after checking that their datasets exist.
+    ///
+    /// # Errors
+    ///
+    /// See [`Senders::compile`].
+    pub fn senders(&self) -> Result<Senders, ConfigError> {
+        Senders::compile(&self.pipeline.senders, &self.schemas())
     }
 
     /// Compiles the windows.

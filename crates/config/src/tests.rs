@@ -163,6 +163,11 @@ const WRONG: &[(&str, &str, &str)] = &[
     ),
     (
         "pipeline.toml",
+        "[[senders]]\nprincipal = \"p\"\ndatasets = [\"flod\"]\n",
+        "pipeline.toml:3:13: datasets \"flod\" is none of accidents, covid, flood, telemetry",
+    ),
+    (
+        "pipeline.toml",
         "[[filters]]\nid = \"f\"\ndataset = \"flod\"\ndrop_when = \"true\"\n",
         "pipeline.toml:3:11: dataset \"flod\" is none of accidents, ",
     ),

@@ -62,6 +62,7 @@ pub fn validate(bundle: &Bundle) -> Vec<ConfigError> {
         let compiled = [
             configuration.transformer().err(),
             configuration.metrics().err(),
+            configuration.senders().err(),
             configuration.window_specs().err(),
             configuration.rules().err(),
         ];
@@ -121,6 +122,13 @@ impl File<'_, '_> {
         }
         for (index, window) in pipeline.windows.iter().enumerate() {
             self.window(index, window);
+        }
+        for (index, sender) in pipeline.senders.iter().enumerate() {
+            let datasets: Vec<_> = self.configuration.datasets.iter().collect();
+            let names: Vec<_> = datasets.iter().map(|dataset| dataset.name()).collect();
+            for (at, dataset) in sender.datasets.iter().enumerate() {
+                self.name("senders", index, "datasets", Some(at), dataset, &names);
+            }
         }
     }
 

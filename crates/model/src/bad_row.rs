@@ -78,11 +78,13 @@ pub enum Code {
     UnknownEvent,
     /// A service refuses what the row becomes.
     Refused,
+    /// The sender may not send rows of this entity.
+    NotPermitted,
 }
 
 impl Code {
     /// All codes with their names in records and metrics, in the order of declaration.
-    pub const ALL: [(Self, &'static str); 30] = [
+    pub const ALL: [(Self, &'static str); 31] = [
         (Self::BrokenBase64, "broken_base64"),
         (Self::BrokenAggregate, "broken_aggregate"),
         (Self::InvalidJson, "invalid_json"),
@@ -113,6 +115,7 @@ impl Code {
         (Self::Late, "late"),
         (Self::UnknownEvent, "unknown_event"),
         (Self::Refused, "refused"),
+        (Self::NotPermitted, "not_permitted"),
     ];
 
     /// Returns the name used in records and metrics.

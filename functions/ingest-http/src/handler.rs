@@ -18,12 +18,13 @@ use tributary_aws::takeover::{InUse, KnownDatasets};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::config_error::ConfigError;
 use tributary_model::counts::BatchCounts;
+use tributary_pipeline::sender::{Permit, Senders};
 use tributary_pipeline::transform::Transformer;
 
 use crate::answer::{Counts, Entry, HttpAnswer, ItemStatus, Refusal};
 use crate::body;
 use crate::config::Config;
-use crate::item::ItemValidator;
+use crate::item::{ItemValidator, Sender};
 use crate::request::{Payload, UNKNOWN_DATASET};
 
 /// Maximum time of retries for one request. A sender waits better by itself than in a concurrent
@@ -36,6 +37,8 @@ pub struct IngestHttp<R> {
     pub raw: Producer<R>,
     /// Validator of the items, the same as in `transform`.
     pub transformer: Transformer,
+    /// Principals that may send.
+    pub senders: Senders,
     /// Datasets of the configuration in use.
     pub known: KnownDatasets,
     /// Log of the batch counts.
@@ -54,6 +57,7 @@ impl IngestHttp<Stream> {
         Ok(Self {
             raw: config.raw.producer(sdk),
             transformer: in_use.configuration.transformer()?,
+            senders: in_use.configuration.senders()?,
             known: in_use.known.clone(),
             metrics_log: in_use.metrics_log("ingest-http", &config.metrics_namespace),
             clock: Timestamp::now,
@@ -129,11 +133,13 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
 
     fn validate(&self, payload: &Payload<'_>) -> Result<ValidatedItems, Refusal> {
         let request = payload.request(self.transformer.datasets())?;
+        let permit = self.permit(&request.sender)?;
         let bytes = body::bytes(request.body, request.is_base64, request.encoding)?;
         let items = body::items(&bytes, request.format)?;
 
         let max = self.raw.target().limits().entry_bytes;
-        let validate = ItemValidator::new(&request.sender, &self.transformer, (self.clock)(), max);
+        let now = (self.clock)();
+        let validate = ItemValidator::new(&request.sender, &self.transformer, &permit, now, max);
         let mut entries = Vec::with_capacity(items.len());
         let mut records = Vec::with_capacity(items.len());
         for (position, item) in items.iter().enumerate() {
@@ -149,6 +155,16 @@ impl<R: BatchPut<Entry = StreamRecord>> IngestHttp<R> {
             entries.push(Entry { item: position, line: item.line, status });
         }
         Ok(ValidatedItems { entries, records, has_key: request.sender.key.is_some() })
+    }
+
+    /// Returns what the sender may send of the dataset.
+    fn permit(&self, sender: &Sender) -> Result<Permit, Refusal> {
+        let Sender { principal, session, dataset, .. } = sender;
+        let permit = self.senders.permit(principal, session.as_deref(), dataset.name());
+        permit.ok_or_else(|| {
+            let message = format!("{principal} may not send rows of {}", dataset.name());
+            Refusal::new(403, "not_permitted", message)
+        })
     }
 
     async fn deliver(

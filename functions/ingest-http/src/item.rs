@@ -7,11 +7,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tributary_aws::kinesis::{StreamRecord, too_large};
 use tributary_datasets::Dataset;
 use tributary_datasets::ingest::json_object;
-use tributary_model::bad_row::Rejection;
+use tributary_model::bad_row::{Code, Rejection, shown};
 use tributary_model::id::Id;
 use tributary_model::raw::RawRecordWriter;
 use tributary_model::time::millis;
-use tributary_pipeline::transform::Transformer;
+use tributary_pipeline::sender::Permit;
+use tributary_pipeline::transform::{Outcome, Transformer};
 
 use crate::body::Item;
 
@@ -25,6 +26,8 @@ pub struct Sender {
     pub dataset: Arc<Dataset>,
     /// Principal that signed the request.
     pub principal: String,
+    /// Session of the principal, if it is an assumed role.
+    pub session: Option<String>,
     /// Header `X-Client-Id`, which distinguishes clients that sign with the same principal.
     pub client: Option<String>,
     /// Header `Idempotency-Key`.
@@ -35,9 +38,12 @@ pub struct Sender {
 pub struct ItemValidator<'s> {
     sender: &'s Sender,
     transformer: &'s Transformer,
+    permit: &'s Permit,
     writer: RawRecordWriter,
     /// `http:<dataset>/<client or principal>#`
     uri: String,
+    /// `&principal=<principal>` if a client is named before it, and `&session=<session>`
+    signed_by: String,
     now: Timestamp,
     received_at: String,
     max_record_bytes: usize,
@@ -50,15 +56,22 @@ impl<'s> ItemValidator<'s> {
     pub fn new(
         sender: &'s Sender,
         transformer: &'s Transformer,
+        permit: &'s Permit,
         now: Timestamp,
         max_record_bytes: usize,
     ) -> Self {
         let dataset = sender.dataset.name();
         let client = sender.client.as_deref().unwrap_or(&sender.principal);
+        let principal = sender.client.as_ref().map(|_| ("principal", sender.principal.as_str()));
+        let session = sender.session.as_deref().map(|session| ("session", session));
+        let signed_by = [principal, session].into_iter().flatten();
+        let part = |(name, text)| format!("&{name}={}", utf8_percent_encode(text, UNESCAPED));
         Self {
             sender,
             transformer,
+            permit,
             writer: RawRecordWriter::new(dataset),
+            signed_by: signed_by.map(part).collect(),
             uri: format!("http:{dataset}/{}#", utf8_percent_encode(client, UNESCAPED)),
             now,
             received_at: millis(now),
@@ -84,7 +97,14 @@ impl<'s> ItemValidator<'s> {
             return Err(too_large(item.bytes.len(), self.max_record_bytes));
         }
         let text = json_object(item.bytes, "item")?;
-        self.transformer.payload(&self.sender.dataset, text, Some(self.now))?;
+        let outcome = self.transformer.payload(&self.sender.dataset, text, Some(self.now))?;
+        if let Outcome::Event(event) = outcome
+            && !self.permit.allows(&event.entity)
+        {
+            let entity = shown(&event.entity);
+            let message = format!("{} may not send rows of {entity}", self.sender.principal);
+            return Err(Rejection::row(Code::NotPermitted, message));
+        }
 
         let payload = on_one_line(text);
         let record_id = self.record_id(index, &payload);
@@ -100,7 +120,7 @@ impl<'s> ItemValidator<'s> {
     /// Returns the id of a record: made of the sender's key and the item's index, or of the item's
     /// content. The same request has the same ids when sent again.
     fn record_id(&self, index: usize, payload: &[u8]) -> String {
-        let Sender { dataset, principal, client, key } = self.sender;
+        let Sender { dataset, principal, client, key, .. } = self.sender;
         let client = client.as_deref().unwrap_or_default();
         let sender =
             ["http", dataset.name(), principal.as_str(), client].map(str::as_bytes).into_iter();
@@ -112,10 +132,11 @@ impl<'s> ItemValidator<'s> {
         id.to_string()
     }
 
-    /// Returns `http:<dataset>/<client or principal>#<key or hash>&item=<index>`.
+    /// Returns `http:<dataset>/<client or principal>#<key or hash>&item=<index>`, and who signed.
     fn source(&self, index: usize, record_id: &str) -> String {
         let key = self.sender.key.as_deref().unwrap_or(record_id);
-        format!("{}{}&item={index}", self.uri, utf8_percent_encode(key, UNESCAPED))
+        let (key, signed_by) = (utf8_percent_encode(key, UNESCAPED), &self.signed_by);
+        format!("{}{key}&item={index}{signed_by}", self.uri)
     }
 }
 

@@ -97,9 +97,11 @@ impl Payload<'_> {
             let message = format!("{} is not for items, POST is", shown(method));
             return Err(Refusal::new(405, "method_not_allowed", message).with("allow", "POST"));
         }
+        let (principal, session) = self.principal();
         let sender = Sender {
             dataset,
-            principal: self.principal(),
+            principal,
+            session,
             client: self.name("x-client-id")?,
             key: self.name("idempotency-key")?,
         };
@@ -149,24 +151,25 @@ impl Payload<'_> {
         Err(Refusal::new(400, "invalid_header", message))
     }
 
-    /// Returns the principal that signed the request: `111122223333:user/fleet`. The session of an
-    /// assumed role is left out: ids are made of the principal, and the session name changes
+    /// Returns the principal that signed the request, `111122223333:user/fleet`, and the session of
+    /// an assumed role. Ids are made of the principal alone: the name of the session may change
     /// whenever its credentials are renewed.
-    fn principal(&self) -> String {
+    fn principal(&self) -> (String, Option<String>) {
         let context = &self.request_context;
         let iam = context.authorizer.as_ref().and_then(|authorizer| authorizer.iam.as_ref());
         let Some(arn) = iam.and_then(|iam| iam.user_arn.as_deref()) else {
-            return context.account_id.as_deref().unwrap_or("anonymous").to_owned();
+            return (context.account_id.as_deref().unwrap_or("anonymous").to_owned(), None);
         };
         let mut parts = arn.splitn(6, ':').skip(4);
         let (Some(account), Some(name)) = (parts.next(), parts.next()) else {
-            return arn.to_owned();
+            return (arn.to_owned(), None);
         };
-        let name = match name.strip_prefix("assumed-role/").and_then(|rest| rest.split_once('/')) {
-            Some((role, _)) => &name[.."assumed-role/".len() + role.len()],
-            None => name,
-        };
-        format!("{account}:{name}")
+        match name.strip_prefix("assumed-role/").and_then(|rest| rest.split_once('/')) {
+            Some((role, session)) => {
+                (format!("{account}:assumed-role/{role}"), Some(session.to_owned()))
+            }
+            None => (format!("{account}:{name}"), None),
+        }
     }
 }
 
@@ -228,17 +231,18 @@ mod tests {
 
             let payload = parsed(&text).unwrap();
 
-            assert_eq!(payload.principal(), "1:assumed-role/Fleet");
+            let expected = ("1:assumed-role/Fleet".to_owned(), Some(session.to_owned()));
+            assert_eq!(payload.principal(), expected);
         }
     }
 
     #[test]
     fn unsigned_request_falls_back_to_the_account() {
         let text = r#"{"rawPath":"/","requestContext":{"http":{"method":"GET"},"accountId":"1"}}"#;
-        assert_eq!(parsed(text).unwrap().principal(), "1");
+        assert_eq!(parsed(text).unwrap().principal(), ("1".to_owned(), None));
 
         let text = r#"{"rawPath":"/","requestContext":{"http":{"method":"GET"}}}"#;
-        assert_eq!(parsed(text).unwrap().principal(), "anonymous");
+        assert_eq!(parsed(text).unwrap().principal(), ("anonymous".to_owned(), None));
     }
 
     #[test]

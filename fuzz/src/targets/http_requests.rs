@@ -7,6 +7,7 @@ use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::producer::Producer;
 use tributary_aws::takeover::KnownDatasets;
 use tributary_model::pairs::Pairs;
+use tributary_pipeline::sender::Senders;
 use tributary_pipeline::transform::read_raw;
 use tributary_testkit::Answer;
 
@@ -27,6 +28,7 @@ thread_local! {
     static INGEST: IngestHttp<Records> = IngestHttp {
         raw: Producer::new(stream()).with_jitter_seed(0),
         transformer: transformer(),
+        senders: Senders::default(),
         known: KnownDatasets::default(),
         metrics_log: LOG.with(|log| log.metrics_log("ingest-http")),
         clock: now,

@@ -187,6 +187,7 @@ impl Parts {
         Ok(IngestHttp {
             raw: self.producer(&self.raw),
             transformer: in_use.configuration.transformer()?,
+            senders: in_use.configuration.senders()?,
             known: in_use.known.clone(),
             metrics_log: self.metrics_log("ingest-http"),
             clock: clock::now,

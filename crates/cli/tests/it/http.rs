@@ -17,6 +17,7 @@ use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
+use tributary_pipeline::sender::Senders;
 use tributary_testkit::{Answer as Put, MemorySink};
 
 use crate::server::{self, Answer, Request};
@@ -43,6 +44,7 @@ impl Function {
         let ingest = Arc::new(IngestHttp {
             raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, puts)),
             transformer: Configuration::shipped().unwrap().transformer().unwrap(),
+            senders: Senders::default(),
             known: KnownDatasets::default(),
             metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
             clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),

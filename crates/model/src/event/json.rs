@@ -129,8 +129,12 @@ mod tests {
         ) -> Event<'static> {
             let texts_of = |texts: Vec<String>| texts.into_iter().map(Text::from).collect();
             let (mut measures, mut attributes) = (Measures::default(), Attributes::default());
-            numbers.into_iter().for_each(|(name, number)| measures.push(name, number));
-            pairs.into_iter().for_each(|(name, text)| attributes.push(name, text));
+            for (name, number) in numbers {
+                measures.push(name, number);
+            }
+            for (name, text) in pairs {
+                attributes.push(name, text);
+            }
             let window = window.map(|(spec, start, end, revision)| {
                 WindowSpan { spec: spec.into(), start, end, revision }
             });

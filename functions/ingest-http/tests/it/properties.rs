@@ -12,6 +12,7 @@ use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
+use tributary_pipeline::sender::Senders;
 use tributary_testkit::{Answer, MemorySink};
 
 const STREAM: Limits = Limits { entries: 3, bytes: 5 << 20, entry_bytes: 1 << 20 };
@@ -43,6 +44,7 @@ fn sent(body: &[u8], kind: &str, script: Vec<Answer>) -> (u16, Value, Vec<String
     let ingest = IngestHttp {
         raw: Producer::new(MemorySink::scripted(STREAM, StreamRecord::size, script)),
         transformer: Configuration::shipped().unwrap().transformer().unwrap(),
+        senders: Senders::default(),
         known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00Z".parse().unwrap(),

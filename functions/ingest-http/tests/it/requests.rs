@@ -16,14 +16,15 @@ use tributary_aws::producer::Producer;
 use tributary_aws::put::Limits;
 use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
+use tributary_pipeline::sender::Senders;
 use tributary_pipeline::transform::{Outcome, read_raw};
 use tributary_testkit::{Answer, MemorySink};
 
 const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
-type Raw = MemorySink<StreamRecord>;
+pub(crate) type Raw = MemorySink<StreamRecord>;
 
-fn ingest(script: impl IntoIterator<Item = Answer>) -> IngestHttp<Raw> {
+pub(crate) fn ingest(script: impl IntoIterator<Item = Answer>) -> IngestHttp<Raw> {
     over(MemorySink::scripted(STREAM, StreamRecord::size, script))
 }
 
@@ -31,6 +32,7 @@ fn over(raw: Raw) -> IngestHttp<Raw> {
     IngestHttp {
         raw: Producer::new(raw),
         transformer: Configuration::shipped().unwrap().transformer().unwrap(),
+        senders: Senders::default(),
         known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("ingest-http", "Tributary/test".into()),
         clock: || "2026-11-20T10:00:00.123Z".parse().unwrap(),
@@ -70,7 +72,7 @@ async fn handle(ingest: &IngestHttp<Raw>, payload: &str) -> Result<HttpAnswer, I
     ingest.handle(payload, Deadline::after(Duration::from_secs(5))).await
 }
 
-async fn answer(ingest: &IngestHttp<Raw>, payload: &str) -> (HttpAnswer, Value) {
+pub(crate) async fn answer(ingest: &IngestHttp<Raw>, payload: &str) -> (HttpAnswer, Value) {
     let answer = handle(ingest, payload).await.unwrap();
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(body["status"], answer.status_code);
