@@ -29,7 +29,7 @@ const MAX_VALUE_CHARS: usize = 128;
 /// An owned copy, so that the record can be dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// First 64 bits of the event id.
+    /// Id of the event and its values: see [`super::seen`].
     pub id: u64,
     /// Event time or arrival time, as the spec chooses.
     pub time: Timestamp,
@@ -49,7 +49,7 @@ impl Sample {
             None => event.measures.get(name).map(ToString::to_string),
         };
         Self {
-            id: super::seen::id_prefix(&event.event_id),
+            id: super::seen::id_of(event),
             time: spec.time_of(event),
             values: spec.measures.iter().map(value).collect(),
             counted: spec.count_by.iter().map(counted).collect(),

@@ -1,13 +1,14 @@
 //! Stored window: open, then pending with a fixed revision, then closed.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::aggregate::{Aggregate, Sample};
-use super::seen::{RecordPosition, SeenEvents};
+use super::seen::{RecordPosition, SeenEvents, event_bits};
 use super::spec::{Span, Spec};
 use tributary_anomaly::Baseline;
 use tributary_model::event::{Attributes, Event, Kind, WindowSpan};
@@ -122,6 +123,12 @@ impl Window {
         self.seen.contains(id, place)
     }
 
+    /// Returns true if the window holds the event `id` with other values, as far as it knows them.
+    #[must_use]
+    pub fn conflicts(&self, id: u64) -> bool {
+        self.seen.conflicts(id)
+    }
+
     /// Adds the events that the window does not hold yet, each with the position of its record, and
     /// returns their number.
     ///
@@ -134,10 +141,13 @@ impl Window {
         now: Timestamp,
     ) -> usize {
         let mut partial = Aggregate::default();
-        let mut ids = HashSet::new();
+        let mut ids = HashMap::new();
         let mut last = None;
         for (sample, place) in samples {
-            if !self.seen.contains(sample.id, place) && ids.insert(sample.id) {
+            if self.seen.contains(sample.id, place) {
+                // It adds nothing.
+            } else if let Entry::Vacant(new) = ids.entry(event_bits(sample.id)) {
+                new.insert(sample.id);
                 partial.add(sample, spec);
             }
             last = place.or(last);
@@ -147,7 +157,7 @@ impl Window {
             return 0;
         }
         self.aggregate.merge(&partial);
-        self.seen.add(ids, spec.distinct);
+        self.seen.add(ids.into_values(), spec.distinct);
         if let Some(place) = last {
             self.seen.mark(place);
         }

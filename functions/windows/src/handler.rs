@@ -203,6 +203,7 @@ where
             "windows_revised": counts.revised,
             "windows_emitted": counts.emitted.values().sum::<u64>(),
             "duplicates": counts.duplicates,
+            "conflicting_readings": counts.conflicting,
             "conflicts": counts.conflicts,
         });
         Ok(batch.finish(&outcome, extra, &self.metrics_log, (self.clock)()))

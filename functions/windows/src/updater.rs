@@ -72,8 +72,18 @@ pub(crate) struct WindowCounts {
     pub emitted: BTreeMap<usize, u64>,
     /// Readings that their windows already contained.
     pub duplicates: usize,
+    /// Readings that their windows already contained with other values.
+    pub conflicting: usize,
     /// Writes rejected because another invocation had changed the window.
     pub conflicts: usize,
+}
+
+impl WindowCounts {
+    /// Adds `known` readings that their window already contained, `conflicting` with other values.
+    fn add_known(&mut self, known: usize, conflicting: usize) {
+        self.duplicates += known - conflicting;
+        self.conflicting += conflicting;
+    }
 }
 
 /// Result of applying a batch to its windows.
@@ -284,9 +294,11 @@ where
                 (sample, places(*position))
             });
             let added = stored.window.apply(spec, samples, now);
-            let duplicates = window_readings.samples.len() - added;
+            let known = window_readings.samples.len() - added;
+            let conflicting =
+                if known == 0 { 0 } else { conflicting(&stored, readings, window_readings) };
             if added == 0 {
-                self.counts.borrow_mut().duplicates += duplicates;
+                self.counts.borrow_mut().add_known(known, conflicting);
                 return Ok(None);
             }
             let is_over = limits
@@ -304,7 +316,7 @@ where
             }
             let is_pending = stored.window.phase() == Phase::Pending;
             let mut counts = self.counts.borrow_mut();
-            counts.duplicates += duplicates;
+            counts.add_known(known, conflicting);
             counts.opened += usize::from(stored.version == 1);
             counts.closed += usize::from(is_closed);
             counts.revised += usize::from(is_pending && !is_closed);
@@ -449,6 +461,16 @@ where
         }
         Ok((stored.window.phase() == Phase::Pending).then_some(stored))
     }
+}
+
+/// Returns the number of readings that their window contains with other values.
+fn conflicting(
+    stored: &StoredWindow,
+    readings: &BatchReadings,
+    window_readings: &WindowReadings,
+) -> usize {
+    let ids = window_readings.samples.iter().map(|&index| readings.samples[index].1.id);
+    ids.filter(|id| stored.window.conflicts(*id)).count()
 }
 
 /// Returns true if the watermark passed the end of a window on its way from `before` to `after`.

@@ -44,7 +44,7 @@ fn tumbling() -> Spec {
 
 fn sample(id: u64, second: i64, value: f64) -> Sample {
     let time = noon() + SignedDuration::from_secs(second);
-    Sample { id, time, values: vec![Some(value)], counted: Vec::new() }
+    Sample { id: id << 8, time, values: vec![Some(value)], counted: Vec::new() }
 }
 
 fn minute() -> Span {
@@ -178,6 +178,21 @@ fn long_keys_stay_distinct() {
     assert_ne!(one, other);
     assert_eq!(key("ä".repeat(256)), "ä".repeat(256));
     assert_eq!(key(String::new()), "unknown");
+}
+
+#[test]
+fn second_value_of_a_reading_is_a_conflict() {
+    let spec = tumbling();
+    let mut window = Window::open(minute());
+    let first = sample(1, 0, 20.0);
+    let other = Sample { id: first.id + 1, ..first.clone() };
+
+    let added = window.apply(&spec, [&first, &other, &first].map(|it| (it, None)), noon());
+
+    assert_eq!((added, window.contains(other.id, None)), (1, true));
+    assert_eq!([&first, &other].map(|it| window.conflicts(it.id)), [false, true]);
+    let reread = Window::from_json(&window.to_json()).unwrap();
+    assert!(reread.conflicts(other.id) && !reread.conflicts(sample(2, 0, 20.0).id));
 }
 
 #[test]

@@ -1,7 +1,11 @@
-//! Late readings that an operator gives to their windows.
+//! Late readings that an operator gives to their windows, and readings with other values.
 
+use std::sync::{Arc, Mutex};
+
+use fn_windows::handler::Windows;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tributary_aws::log::MetricsLog;
 use tributary_aws::payload::{BatchResponse, revising, revising_with};
 
 use crate::batches::{MINUTE, batch, begin, case, emitted, handle, late, pass, windows};
@@ -64,4 +68,23 @@ async fn removed_window_is_not_revised() {
 fn bytes(row: &Value) -> Vec<u8> {
     assert_eq!(row["code"], json!("late"));
     base64_simd::STANDARD.decode_to_vec(row["payload_base64"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_values_of_one_reading_are_counted() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let written = lines.clone();
+    let log = MetricsLog::new("windows", "Tributary/test".into())
+        .with_writer(move |line| written.lock().unwrap().push(line.clone()));
+    let windows = Windows { metrics_log: log, ..windows([]) };
+
+    handle(&windows, &batch(0, 1, &[("a", 1, 20.0), ("a", 1, 21.0)])).await;
+    handle(&windows, &batch(0, 3, &[("a", 1, 20.0), ("a", 1, 22.0)])).await;
+
+    let lines = lines.lock().unwrap();
+    let batches: Vec<_> = lines.iter().filter(|line| line["in"] == 2).collect();
+    let counts = |line: &&Value| (line["duplicates"].clone(), line["conflicting_readings"].clone());
+    // Each reading is in a window of a minute and in one of five.
+    let expected = [(json!(0), json!(2)), (json!(2), json!(2))];
+    assert_eq!(batches.iter().map(counts).collect::<Vec<_>>(), expected);
 }
