@@ -216,8 +216,8 @@ MUTANTS = [
     ),
     Mutant(
         "window-adds-what-it-has", "crates/windows/src/state.rs",
-        "if !self.seen.contains(sample.id, place) && ids.insert(sample.id) {",
-        "if ids.insert(sample.id) {",
+        "            if self.seen.contains(sample.id, place) {",
+        "            if self.seen.contains(sample.id, place) && place.is_none() {",
     ),
     Mutant(
         "window-by-sequence-numbers-alone", "crates/windows/src/seen.rs",
@@ -250,6 +250,26 @@ MUTANTS = [
         "late-though-it-was-in-time", "functions/windows/src/handler.rs",
         "if window.as_ref().is_some_and(|it| it.window.contains(sample.id, place)) {",
         "if window.is_none() && place.is_none() {",
+    ),
+    Mutant(
+        "stuck-shard-holds-the-watermark", "functions/windows/src/clocks.rs",
+        "let is_moving = is_in_time && to > clock.shard(shard).and_then(|known| known.watermark);",
+        "let is_moving = is_in_time && clock.watermark.is_none_or(|it| it <= Timestamp::MAX);",
+    ),
+    Mutant(
+        "idle-shard-holds-the-watermark", "crates/windows/src/clock.rs",
+        "!shard.is_closed && now.duration_since(shard.last_seen) < idle;",
+        "!shard.is_closed && now.duration_since(shard.last_seen) < idle * 1_000;",
+    ),
+    Mutant(
+        "watermark-stays", "functions/windows/src/clocks.rs",
+        "&& clock.watermark.is_none_or(|before| before < time)",
+        "&& clock.watermark.is_none_or(|before| before > time)",
+    ),
+    Mutant(
+        "unknown-event-acknowledged", "functions/ingest-s3/src/message.rs",
+        "_ => Self::Unknown,",
+        "_ => Self::Removed,",
     ),
 ]
 

@@ -31,6 +31,7 @@ impl World {
         let mut rows = Rows::new(self.plan.seed, self.plan.bad, self.plan.disorder);
         self.queue
             .push(json!({"Service": "Amazon S3", "Event": "s3:TestEvent"}).to_string(), SECOND);
+        self.notify_of_other_event();
         let Plan { objects, requests, produced, .. } = self.plan;
         let steps = objects.max(requests).max(produced);
         for step in 0..steps {
@@ -68,6 +69,16 @@ impl World {
         }
     }
 
+    /// Pushes a notification of an event that the function does not know.
+    fn notify_of_other_event(&self) {
+        let body = json!({"Records": [{
+        "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectRestore:Completed",
+        "s3": {"bucket": {"name": BUCKET}, "object": {"key": "telemetry/restored.jsonl"}}}]})
+        .to_string();
+        self.lock().poison.insert(body.clone().into_bytes());
+        self.queue.push(body, SECOND);
+    }
+
     /// Puts an object and its S3 notification. There are few keys, so a later object is often a new
     /// version.
     fn put_object(self: &Rc<Self>, step: usize, rows: &[Row], chance: &mut Rows) {
@@ -92,7 +103,8 @@ impl World {
         }
         drop(accepted);
         let notification = json!({"Records": [{
-        "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+        "eventVersion": "2.1", "eventSource": "aws:s3",
+        "eventName": if step % 2 == 0 { "ObjectCreated:Put" } else { "s3:ObjectCreated:Put" },
         "s3": {"bucket": {"name": BUCKET}, "object": {
             "key": key.replace(' ', "+"), "versionId": version_id, "eTag": etag,
             "sequencer": format!("{step:016}"),

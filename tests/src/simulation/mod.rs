@@ -59,9 +59,9 @@ pub fn run(plan: Plan) -> Result<Outcome, Box<dyn std::error::Error>> {
         let is_done = world.run().await;
         let mut verdict = Verdict::of(&world)?;
         if !is_done {
-            verdict
-                .faults
-                .push("did not come to an end, or does not process a new record".to_owned());
+            verdict.faults.push(
+                "did not come to an end, stalled, or does not process a new record".to_owned(),
+            );
         }
         let functions = world.functions.all();
         let redelivered =

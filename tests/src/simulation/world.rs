@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tributary_config::Configuration;
 use tributary_model::config_error::ConfigError;
+use tributary_model::event::{Event, WindowSpan};
 use tributary_testkit::lambda::Lambda;
 use tributary_testkit::mapping::Reported;
 use tributary_testkit::mapping::kafka::KafkaMapping;
@@ -198,7 +200,8 @@ impl World {
             faults_of_state.pause();
         });
         let is_done = self.settle().await;
-        let is_fresh = is_done && self.takes_a_fresh_record().await;
+        let is_fresh =
+            is_done && self.passes_a_stuck_device().await && self.takes_a_fresh_record().await;
         self.streams.iter().for_each(|mapping| mapping.stop());
         self.is_over.set(true);
         self.messages.stop();
@@ -280,6 +283,33 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Checks that a device that sends one reading again and again, often alone on its shard, does
+    /// not keep the windows of another device open. The functions are idle at first, so any shard
+    /// may hold the watermark for as long as the idle timeout.
+    async fn passes_a_stuck_device(self: &Rc<Self>) -> bool {
+        let started = clock::now();
+        let reading = |device: &str, time: Timestamp| {
+            let row = json!({"sensor_id": device, "timestamp": time.to_string(), "humidity": 40});
+            Row { dataset: "telemetry", line: row.to_string().into_bytes() }
+        };
+        for _ in 0..16 {
+            for (device, time) in [("stuck", started), ("lively", clock::now())] {
+                self.lock().unanswered += 1;
+                self.clone().send(vec![reading(device, time)], None).await;
+            }
+            sleep(30 * SECOND).await;
+        }
+        self.events.all().iter().any(|record| {
+            let event = Event::from_json(&record.data).ok();
+            event.is_some_and(|event| {
+                let is_first = |window: WindowSpan<'_>| {
+                    window.spec == "telemetry-1m" && (window.start..window.end).contains(&started)
+                };
+                event.entity == "lively" && event.window.is_some_and(is_first)
+            })
+        })
     }
 
     /// Checks that, at the end, a new record still passes through in the usual time.
