@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_quote_or_escape_is_found_at_any_length() {
+    fn quote_or_escape_is_found_at_any_length() {
         for length in 0..40 {
             for ends in ["\"\\", "\\\""] {
                 let text =

@@ -42,7 +42,8 @@ where
         let Windows { events, quarantine, specs, .. } = self.function;
         let entry = |(position, stored)| Outbound { position, entry: self.record(stored) };
         let outbound: Vec<_> = pending.iter().enumerate().map(entry).collect();
-        let mut sent = events.send(&outbound, self.deadline).await?;
+        // The other half is for the marks: without them the same revisions would be sent again.
+        let mut sent = events.send(&outbound, self.deadline.half_way()).await?;
         let is_there = |position: &usize| {
             sent.undelivered.binary_search(position).is_err()
                 && !sent.rejected.contains_key(position)

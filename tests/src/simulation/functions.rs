@@ -127,6 +127,8 @@ impl Parts {
         let timeout = match self.plan.timeout {
             // With less time it would only enqueue the rest of each object.
             Some(timeout) if name == "ingest-s3" => timeout.max(Duration::from_secs(20)),
+            // It closes the windows of each dataset in a part of its time.
+            Some(timeout) if name == "windows" => timeout.max(Duration::from_secs(5)),
             Some(timeout) => timeout,
             None => template,
         };
