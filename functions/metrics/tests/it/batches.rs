@@ -174,9 +174,10 @@ async fn value_beyond_service_limit_is_reported() {
 #[tokio::test(start_paused = true)]
 async fn refused_datum_costs_only_itself() {
     let (all, none) = refused([], &case("ten-readings")).await;
-    // Refuses calls until the first datum is alone.
-    let halvings = all.len().next_power_of_two().ilog2() as usize + 1;
-    let script = (0..halvings).map(|_| Answer::Refuse).chain([Answer::Take]);
+    // Refuses eighths of eighths until the first datum is alone.
+    let calls =
+        std::iter::successors(Some(all.len()), |size| (*size > 1).then(|| size.div_ceil(8)));
+    let script = calls.map(|_| Answer::Refuse).chain([Answer::Take]);
 
     let (data, count) = refused(script, &case("ten-readings")).await;
 
