@@ -152,8 +152,8 @@ MUTANTS = [
     ),
     Mutant(
         "sign-of-life-not-noted-is-done", "functions/alerts/src/rule_state.rs",
-        "updates.confirm(position, answer)?",
-        "StateUpdates::default().confirm(position, answer)?",
+        "updates.confirm(seen.position, answer)?",
+        "StateUpdates::default().confirm(seen.position, answer)?",
     ),
     Mutant(
         "short-answer-trusted", "crates/aws/src/producer.rs",
@@ -201,6 +201,11 @@ MUTANTS = [
         "kafka-partition-not-reported", "functions/ingest-kafka/src/handler.rs",
         "        undelivered.extend(&sent.undelivered);\n",
         "",
+    ),
+    Mutant(
+        "series-without-limit", "crates/aws/src/cardinality.rs",
+        "return Ok(members.iter().copied().filter(|it| known.contains(it)).collect());",
+        "return Ok(members.iter().copied().collect());",
     ),
     Mutant(
         "sender-told-too-much", "functions/ingest-http/src/handler.rs",

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tributary_rules::consecutive::{Mark, Marks};
 use tributary_rules::no_data::WatchedEntity;
 
+use crate::cardinality::CardinalityStore;
 use crate::error::CallError;
 
 pub use table::AlertStateTable;
@@ -23,7 +24,7 @@ pub const OPERATION: &str = "dynamodb:UpdateItem";
 pub const QUERY: &str = "dynamodb:Query";
 
 /// Store of the state of alert rules.
-pub trait AlertState: Send + Sync {
+pub trait AlertState: CardinalityStore {
     /// Raises the stored mark of a window to the mark's value if it is lower. Returns all marks of
     /// the item after the update. The item is retained until `expires_at` at least.
     ///
@@ -48,6 +49,18 @@ pub trait AlertState: Send + Sync {
         watched: &WatchedEntity,
         expires_at: Timestamp,
     ) -> impl Future<Output = Result<WatchedEntity, CallError>> + Send;
+
+    /// Records the last-seen time of an entity as [`AlertState::record_seen`], if the store has the
+    /// entity. Returns `None` if it has not.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the answer lacks the state; it may have been stored all the same.
+    fn refresh_seen(
+        &self,
+        watched: &WatchedEntity,
+        expires_at: Timestamp,
+    ) -> impl Future<Output = Result<Option<WatchedEntity>, CallError>> + Send;
 
     /// Returns the entities of an index bucket whose no-data alert is due at `now`, longest due
     /// first, at most `limit`. The index is eventually consistent.

@@ -11,6 +11,7 @@ pub mod aggregating;
 pub mod alert_state;
 pub mod batch;
 pub mod bucket;
+pub mod cardinality;
 pub mod claims;
 pub mod clients;
 pub mod cloudwatch;

@@ -45,6 +45,12 @@ impl Id {
     pub fn of_text(parts: &[&str]) -> Self {
         Self::of(parts.iter().map(|part| part.as_bytes()))
     }
+
+    /// Returns the first eight bytes, for sets in which a rare collision costs little.
+    #[must_use]
+    pub fn prefix(self) -> u64 {
+        self.0.iter().take(8).fold(0, |prefix, byte| prefix << 8 | u64::from(*byte))
+    }
 }
 
 impl fmt::Display for Id {

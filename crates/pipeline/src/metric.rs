@@ -1,6 +1,6 @@
 //! Metrics aggregated from the events of one batch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tributary_model::config_error::ConfigError;
 use tributary_model::domain::Schemas;
 use tributary_model::event::{Event, Kind};
+use tributary_model::id::Id;
 use tributary_model::time::period;
 
 /// Maximum number of dimensions of a metric, as CloudWatch accepts them.
@@ -15,8 +16,14 @@ use tributary_model::time::period;
 /// See <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>.
 pub const MAX_DIMENSIONS: usize = 30;
 
+/// Maximum of [`MetricSpec::max_series`]: the known series of a metric and day are one item of a
+/// store.
+pub const MAX_SERIES: usize = 10_000;
+
 /// Dimension value of series beyond [`MetricSpec::max_series`].
 const OTHER: &str = "other";
+
+const MINUTES_PER_DAY: i64 = 24 * 60;
 
 /// A metric as configured in `pipeline.toml`, which explains each field.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -63,13 +70,29 @@ pub struct Datum {
     pub unit: Unit,
 }
 
+/// One metric on one UTC day of arrival: what `max_series` limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MetricDay {
+    /// Index of the metric.
+    pub metric: usize,
+    /// Number of the day since 1970.
+    pub day: i64,
+}
+
+/// Metrics of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Aggregated {
+    /// One datum for each series and minute, in a fixed order.
+    pub data: Vec<Datum>,
+    /// Number of values counted under `other`.
+    pub others: f64,
+}
+
 /// Aggregates the events of one batch.
 #[derive(Debug)]
 pub struct Aggregator<'s> {
     specs: &'s [MetricSpec],
-    /// Number of occurrences by series and by the bits of a value (finite, with -0 normalized to 0).
-    series: HashMap<Key, HashMap<u64, f64>>,
-    series_of_spec: Vec<usize>,
+    series: HashMap<Key, Series>,
     /// Reused for each lookup, so that an existing series costs no allocation.
     key: Key,
 }
@@ -78,9 +101,20 @@ pub struct Aggregator<'s> {
 /// a character that none of them contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Key {
-    spec: usize,
+    metric: usize,
     minute: i64,
     values: String,
+}
+
+/// Values of one series and minute.
+#[derive(Debug)]
+struct Series {
+    /// Hash of the dimension values.
+    hash: u64,
+    /// Number of series of the batch before this one.
+    position: usize,
+    /// Number of occurrences by the bits of a value (finite, with -0 normalized to 0).
+    counts: HashMap<u64, f64>,
 }
 
 const END: char = '\u{1f}';
@@ -90,7 +124,7 @@ const END: char = '\u{1f}';
 /// # Errors
 ///
 /// Names the metric whose dataset is unknown, that has too many dimensions, or whose `max_series`
-/// is 0.
+/// is 0 or above [`MAX_SERIES`].
 pub fn check(specs: &[MetricSpec], schemas: &Schemas) -> Result<(), ConfigError> {
     for spec in specs {
         let owner = format!("metric {}", spec.name);
@@ -102,6 +136,10 @@ pub fn check(specs: &[MetricSpec], schemas: &Schemas) -> Result<(), ConfigError>
         if spec.max_series == 0 {
             return Err(ConfigError::new(owner, "max_series is 0, which leaves only `other`"));
         }
+        if spec.max_series > MAX_SERIES {
+            let message = format!("max_series is {}, above {MAX_SERIES}", spec.max_series);
+            return Err(ConfigError::new(owner, message));
+        }
     }
     Ok(())
 }
@@ -110,12 +148,7 @@ impl<'s> Aggregator<'s> {
     /// Creates an empty aggregator for the metrics of a checked configuration.
     #[must_use]
     pub fn new(specs: &'s [MetricSpec]) -> Self {
-        Self {
-            specs,
-            series: HashMap::new(),
-            series_of_spec: vec![0; specs.len()],
-            key: Key::default(),
-        }
+        Self { specs, series: HashMap::new(), key: Key::default() }
     }
 
     /// Adds one event that arrived at `arrival_time`.
@@ -133,71 +166,103 @@ impl<'s> Aggregator<'s> {
                 Some(measure) => event.measures.get(measure).copied(),
             };
             let Some(value) = value else { continue };
-            self.find_series(index, spec, event, arrival_time);
+            self.key.set(index, spec, event, arrival_time);
             // Adding 0 merges -0 into 0.
             let bits = (value + 0.0).to_bits();
-            if let Some(counts) = self.series.get_mut(&self.key) {
-                *counts.entry(bits).or_default() += 1.0;
+            if let Some(series) = self.series.get_mut(&self.key) {
+                *series.counts.entry(bits).or_default() += 1.0;
             } else {
-                self.series.insert(self.key.clone(), HashMap::from([(bits, 1.0)]));
+                let hash = Id::of_text(&[&self.key.values]).prefix();
+                let (position, counts) = (self.series.len(), HashMap::from([(bits, 1.0)]));
+                self.series.insert(self.key.clone(), Series { hash, position, counts });
             }
         }
     }
 
-    /// Stores the key of the event's series in `self.key`. If the batch has reached the metric's
-    /// maximum number of series, that is the key of `other`.
-    fn find_series(&mut self, index: usize, spec: &MetricSpec, event: &Event<'_>, time: Timestamp) {
-        self.key.spec = index;
-        self.key.minute = period(time, 60);
-        self.key.values.clear();
+    /// Returns the hashes of the batch's series by metric and day, in the order of their first
+    /// events.
+    #[must_use]
+    pub fn series(&self) -> BTreeMap<MetricDay, Vec<u64>> {
+        let mut series: Vec<_> = self.series.iter().collect();
+        series.sort_by_key(|(_, series)| series.position);
+        let mut days: BTreeMap<MetricDay, Vec<u64>> = BTreeMap::new();
+        let mut seen = HashSet::new();
+        for (key, series) in series {
+            if seen.insert((key.day(), series.hash)) {
+                days.entry(key.day()).or_default().push(series.hash);
+            }
+        }
+        days
+    }
+
+    /// Returns the metrics of the batch. Series that are not `admitted` count under `other`, in
+    /// every dimension.
+    #[must_use]
+    pub fn finish(self, admitted: &BTreeMap<MetricDay, HashSet<u64>>) -> Aggregated {
+        let mut others = 0.0;
+        let mut merged: BTreeMap<Key, HashMap<u64, f64>> = BTreeMap::new();
+        for (mut key, series) in self.series {
+            if !admitted.get(&key.day()).is_some_and(|it| it.contains(&series.hash)) {
+                others += series.counts.values().sum::<f64>();
+                let other = format!("{OTHER}{END}");
+                key.values = other.repeat(self.specs[key.metric].dimensions.len());
+            }
+            let counts = merged.entry(key).or_default();
+            for (bits, count) in series.counts {
+                *counts.entry(bits).or_default() += count;
+            }
+        }
+        let data = merged.into_iter().map(|(key, counts)| datum(self.specs, &key, counts));
+        Aggregated { data: data.collect(), others }
+    }
+}
+
+/// Returns the datum of one series and minute.
+fn datum(specs: &[MetricSpec], key: &Key, counts: HashMap<u64, f64>) -> Datum {
+    let spec = &specs[key.metric];
+    let names = spec.dimensions.iter().cloned();
+    let dimensions = names.zip(key.values.split_terminator(END).map(str::to_owned)).collect();
+    let mut counts: Vec<_> =
+        counts.into_iter().map(|(bits, count)| (f64::from_bits(bits), count)).collect();
+    counts.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let (values, counts) = counts.into_iter().unzip();
+    Datum {
+        name: spec.name.clone(),
+        dimensions,
+        time: Timestamp::from_second(key.minute * 60).unwrap_or(Timestamp::MIN),
+        values,
+        counts,
+        unit: spec.unit(),
+    }
+}
+
+impl Key {
+    /// Replaces the key by that of an event's series.
+    fn set(&mut self, metric: usize, spec: &MetricSpec, event: &Event<'_>, time: Timestamp) {
+        self.metric = metric;
+        self.minute = period(time, 60);
+        self.values.clear();
         for name in &spec.dimensions {
-            push_dimension(&mut self.key.values, event, name);
-            self.key.values.push(END);
-        }
-        if self.series.contains_key(&self.key) {
-            return;
-        }
-        if self.series_of_spec[index] < spec.max_series {
-            self.series_of_spec[index] += 1;
-            return;
-        }
-        self.key.values.clear();
-        for _ in &spec.dimensions {
-            self.key.values.push_str(OTHER);
-            self.key.values.push(END);
+            push_dimension(&mut self.values, event, name);
+            self.values.push(END);
         }
     }
 
-    /// Returns one datum for each series and minute, in a fixed order.
-    #[must_use]
-    pub fn finish(self) -> Vec<Datum> {
-        let mut series: Vec<_> = self.series.into_iter().collect();
-        series.sort_by(|(a, _), (b, _)| a.cmp(b));
-
-        let mut data = Vec::with_capacity(series.len());
-        for (key, counts) in series {
-            let spec = &self.specs[key.spec];
-            let names = spec.dimensions.iter().cloned();
-            let dimensions =
-                names.zip(key.values.split_terminator(END).map(str::to_owned)).collect();
-            let mut counts: Vec<_> =
-                counts.into_iter().map(|(bits, count)| (f64::from_bits(bits), count)).collect();
-            counts.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-            let (values, counts) = counts.into_iter().unzip();
-            data.push(Datum {
-                name: spec.name.clone(),
-                dimensions,
-                time: Timestamp::from_second(key.minute * 60).unwrap_or(Timestamp::MIN),
-                values,
-                counts,
-                unit: spec.unit(),
-            });
-        }
-        data
+    fn day(&self) -> MetricDay {
+        MetricDay { metric: self.metric, day: self.minute.div_euclid(MINUTES_PER_DAY) }
     }
 }
 
 impl MetricSpec {
+    /// Returns the hash of what makes a series: metrics of one name may have other dimensions.
+    #[must_use]
+    pub fn definition(&self) -> Id {
+        let measure = self.measure.as_deref().unwrap_or_default();
+        let parts = [self.name.as_str(), &self.dataset, measure];
+        let dimensions = self.dimensions.iter().map(String::as_str);
+        Id::of_text(&parts.into_iter().chain(dimensions).collect::<Vec<_>>())
+    }
+
     fn unit(&self) -> Unit {
         match &self.measure {
             None => Unit::Count,

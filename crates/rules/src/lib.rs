@@ -54,6 +54,9 @@ pub struct Rule {
 /// Default for the maximum number of messages that one batch may send for a rule.
 pub const MAX_MESSAGES: u32 = 10;
 
+/// Maximum number of entities of a rule and UTC day, unless the rule sets another.
+pub const DEFAULT_MAX_ENTITIES: usize = 10_000;
+
 /// Failure of a rule on an event, caused by a mistake in the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleError {
@@ -179,6 +182,18 @@ impl Rule {
     #[must_use]
     pub fn digest(&self) -> usize {
         self.spec.digest.unwrap_or(MAX_MESSAGES) as usize
+    }
+
+    /// Returns the maximum number of entities of which the rule begins to keep state on one UTC day.
+    #[must_use]
+    pub fn max_entities(&self) -> usize {
+        self.spec.max_entities.map_or(DEFAULT_MAX_ENTITIES, |count| count as usize)
+    }
+
+    /// Returns the hash of the condition: rule state belongs to this definition only.
+    #[must_use]
+    pub fn definition(&self) -> Id {
+        self.definition
     }
 
     /// Returns true if the rule applies to `event`: a reading of its dataset or, if it names a

@@ -49,6 +49,7 @@ pub struct RuleSpec {
     pub key: String,
     pub cooldown: DurationSpec,
     pub digest: Option<u32>,
+    pub max_entities: Option<u32>,
 }
 
 /// Contents of `alerts.toml`.
@@ -76,6 +77,9 @@ const MAX_ID_BYTES: usize = 100;
 
 /// Maximum number of consecutive windows that a rule can require.
 pub const MAX_SUSTAINED: u32 = 1_000;
+
+/// Maximum of `max_entities`: the entities of a rule and day are one item of a store.
+const MAX_ENTITIES: u32 = 20_000;
 
 /// Returns true for a valid rule id: it names a folder and is the value of a message attribute and
 /// of a metric dimension.
@@ -159,6 +163,15 @@ impl RuleSpec {
             if !(2..=MAX_SUSTAINED).contains(&count) {
                 let message = format!("{count} is not 2 to {MAX_SUSTAINED} windows in a row");
                 return Some(("for", message));
+            }
+        }
+        if let Some(count) = self.max_entities {
+            if self.absent.is_none() && self.sustained.is_none() {
+                return wrong("max_entities", "limits entities of rules with `absent` or `for`");
+            }
+            if !(1..=MAX_ENTITIES).contains(&count) {
+                let message = format!("{count} is not 1 to {MAX_ENTITIES} entities");
+                return Some(("max_entities", message));
             }
         }
         (self.digest == Some(0)).then(|| ("digest", "0 messages would send nothing".to_owned()))

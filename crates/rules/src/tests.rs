@@ -304,6 +304,8 @@ fn contradictory_fields_are_rejected() {
         (SUSTAINED, "for = 3", "for = 1", "`for`: 1 is not 2 to 1000 windows in a row"),
         (SUSTAINED, "for = 3", "for = 1001", "`for`: 1001 is not 2 to 1000 windows in a row"),
         (SUSTAINED, "for = 3", "for = -1", "alerts.toml: TOML parse error at line"),
+        (ABSENT, "absent = ", "max_entities = 0\nabsent = ", "`max_entities`: 0 is not 1 to 20000"),
+        (SUSTAINED, "for = 3", "max_entities = 9", "`max_entities`: limits entities of rules with"),
         (SUSTAINED, "digest = 10", "digest = 0", "`digest`: 0 messages would send nothing"),
         (ABSENT, "absent = \"5m\"", "absent = \"1500ms\"", "`absent`: is no whole number of"),
         (ABSENT, "cooldown = \"1h", "cooldown = \"500ms", "`cooldown`: is no whole number of"),

@@ -7,6 +7,7 @@ use serde_json::json;
 use tracing::{error, info};
 use tributary_aws::alert_state::{AlertState, AlertStateTable, OPERATION};
 use tributary_aws::batch::{Disposition, KinesisBatch};
+use tributary_aws::cardinality::METRIC;
 use tributary_aws::claims::{ClaimStore, ClaimsTable, RetryingClaims, owner_of};
 use tributary_aws::clients::{self, SdkConfig};
 use tributary_aws::deadline::Deadline;
@@ -154,14 +155,14 @@ where
         // Last-seen times first: they hold even if Lambda redelivers the batch.
         self.record_lag(&findings, &batch, deadline).await;
         let mut updates = StateUpdates::default();
-        let (seen, half) = (findings.seen_entities, deadline.half_way());
-        let resolved = self.state.record_seen(seen, self.retention, half, &mut updates).await?;
+        let (now, retention, half) = ((self.clock)(), self.retention, deadline.half_way());
+        let seen = findings.seen_entities;
+        let resolved = self.state.record_seen(seen, now, retention, half, &mut updates).await?;
         let barrier = batch.quarantine(&self.quarantine, deadline).await?;
         findings.evaluations.retain(|evaluation| evaluation.position < barrier.end);
-        let expires_at = (self.clock)().checked_add(self.retention).unwrap_or(Timestamp::MAX);
         let (evaluations, half) = (&findings.evaluations, deadline.half_way());
-        let due =
-            self.state.record_evaluations(evaluations, expires_at, half, &mut updates).await?;
+        let due = self.state.record_evaluations(evaluations, now, retention, half, &mut updates);
+        let due = due.await?;
 
         let mut pending = findings.pending;
         let due = due.into_iter().chain(resolved.iter().map(|it| (it.position, it.alert.clone())));
@@ -197,11 +198,15 @@ where
             "unsettled": sent.unsettled,
             "windows": updates.marks,
             "seen": updates.seen,
+            "unwatched": updates.unwatched,
             "rule_errors": findings.rule_errors,
             "retried": barrier.quarantined.retried + sent.retried,
         });
         let response = batch.finish(&outcome, extra, &self.metrics_log, now);
         self.metrics_log.write_alert_counts(&sent.counts, now);
+        if let Some(unwatched) = u64::try_from(updates.unwatched).ok().filter(|it| *it > 0) {
+            self.metrics_log.write_total("cardinality", METRIC, unwatched, now);
+        }
         Ok(response)
     }
 

@@ -6,6 +6,8 @@ use tributary_rules::Rule;
 use tributary_rules::alert::Alert;
 use tributary_rules::no_data::{CooldownPeriod, WatchedEntity};
 
+use crate::admission::Candidate;
+
 /// Entity that a rule watches, and that a batch has a reading of.
 #[derive(Clone, Debug)]
 pub(crate) struct SeenEntity<'r> {
@@ -14,6 +16,14 @@ pub(crate) struct SeenEntity<'r> {
     pub(crate) rule: &'r Rule,
     /// As of its last event.
     pub(crate) watched: WatchedEntity,
+}
+
+impl SeenEntity<'_> {
+    pub(crate) fn candidate(&self) -> Candidate<'_> {
+        let Self { position, rule, watched } = self;
+        let (entity, received_at) = (&watched.entity, watched.last_seen);
+        Candidate { position: *position, rule, entity, received_at }
+    }
 }
 
 /// Watched entities that a batch shows, by item.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 use tributary_aws::alert_state::{AlertState, OPERATION, QUERY};
+use tributary_aws::cardinality::Cardinality;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::retry::{Retry, run_concurrently};
@@ -17,6 +18,7 @@ use tributary_rules::no_data::{BUCKETS, WatchedEntity};
 use tributary_rules::{Rule, Rules};
 use tributary_windows::Spec;
 
+use crate::admission::{Candidate, admit};
 use crate::no_data::{Group, SeenEntities, SeenEntity};
 
 /// Age of the newest reading of a batch above which the function lags.
@@ -46,6 +48,8 @@ pub struct RuleState<S> {
     pub retry: Retry,
     /// By window spec, the start-to-start distance of its windows.
     pub slides: BTreeMap<String, SignedDuration>,
+    /// Limits on the entities of each rule and day.
+    pub cardinality: Cardinality,
     /// By item, the last-seen time that this process wrote last.
     written: Arc<Mutex<HashMap<String, Timestamp>>>,
 }
@@ -58,6 +62,7 @@ pub struct Evaluation<'r> {
     rule: &'r Rule,
     slide: SignedDuration,
     entity: String,
+    received_at: Timestamp,
     marks: Vec<Mark>,
     /// The event where `when` holds, for the text of an alert.
     event: Option<String>,
@@ -74,13 +79,15 @@ pub struct StateUpdates {
     pub marks: usize,
     /// Number of entities that were written.
     pub seen: usize,
+    /// Number of entities beyond the limit of their rule and day.
+    pub unwatched: usize,
     /// Last error of the store.
     pub last_error: Option<String>,
 }
 
 impl StateUpdates {
     /// Returns the answer to the update at `position`; `None` if it is not known to be stored.
-    fn confirm<T>(
+    pub(crate) fn confirm<T>(
         &mut self,
         position: usize,
         answer: Result<T, CallError>,
@@ -117,7 +124,8 @@ impl<S: AlertState> RuleState<S> {
     pub fn new(store: S, specs: &[Spec]) -> Self {
         let slides = specs.iter().map(|spec| (spec.id.clone(), spec.slide)).collect();
         let retry = Retry::new(OPERATION);
-        Self { store, retry, slides, written: Arc::default() }
+        let cardinality = Cardinality::default();
+        Self { store, retry, slides, cardinality, written: Arc::default() }
     }
 
     /// Returns the evaluation of a window event for a rule with `for`; `None` without a mark to
@@ -143,6 +151,7 @@ impl<S: AlertState> RuleState<S> {
             rule,
             slide,
             entity,
+            received_at: event.received_at,
             marks,
             event: holds.then(|| to_json(event)),
         })
@@ -150,6 +159,7 @@ impl<S: AlertState> RuleState<S> {
 
     /// Records evaluations concurrently, and returns the alerts of consecutive windows that they
     /// complete. An evaluation that cannot be recorded has no alert; its position is unconfirmed.
+    /// One of an entity beyond the limit of its rule is not recorded.
     ///
     /// # Errors
     ///
@@ -157,13 +167,17 @@ impl<S: AlertState> RuleState<S> {
     pub async fn record_evaluations(
         &self,
         evaluations: &[Evaluation<'_>],
-        expires_at: Timestamp,
+        now: Timestamp,
+        retention: SignedDuration,
         deadline: Deadline,
         updates: &mut StateUpdates,
     ) -> Result<Vec<(usize, Alert)>, SetupError> {
-        let marks: Vec<_> = evaluations
-            .iter()
-            .flat_map(|evaluation| evaluation.marks.iter().map(move |mark| (evaluation, mark)))
+        let expires_at = now.checked_add(retention).unwrap_or(Timestamp::MAX);
+        let candidates: Vec<_> = evaluations.iter().map(Evaluation::candidate).collect();
+        let is_admitted = admit(self, &candidates, now, deadline, updates).await?;
+        let admitted = evaluations.iter().zip(is_admitted).filter(|(_, is_admitted)| *is_admitted);
+        let marks: Vec<_> = admitted
+            .flat_map(|(evaluation, _)| evaluation.marks.iter().map(move |it| (evaluation, it)))
             .collect();
         let answers = run_concurrently(&marks, |&(_, mark)| {
             self.retry.call(deadline, move || self.store.raise_mark(mark, expires_at))
@@ -180,7 +194,8 @@ impl<S: AlertState> RuleState<S> {
     }
 
     /// Records last-seen times that were not written lately, and returns the no-data alerts that
-    /// they resolve.
+    /// they resolve. An entity that the store has stays watched; another one is watched from now on
+    /// if the limit of its rule allows.
     ///
     /// # Errors
     ///
@@ -188,6 +203,7 @@ impl<S: AlertState> RuleState<S> {
     pub(crate) async fn record_seen(
         &self,
         seen_entities: SeenEntities<'_>,
+        now: Timestamp,
         retention: SignedDuration,
         deadline: Deadline,
         updates: &mut StateUpdates,
@@ -195,26 +211,71 @@ impl<S: AlertState> RuleState<S> {
         let seen_entities = seen_entities.sorted(|it| {
             !self.written_recently(&it.watched.item, it.watched.last_seen, it.rule.write_interval())
         });
-        let answers = run_concurrently(&seen_entities, |SeenEntity { rule, watched, .. }| {
-            let due = rule.due(watched.last_seen);
-            let expires_at = due.checked_add(retention).unwrap_or(Timestamp::MAX);
-            self.retry.call(deadline, move || self.store.record_seen(watched, expires_at))
+        let expires_at = |SeenEntity { rule, watched, .. }: &SeenEntity<'_>| {
+            rule.due(watched.last_seen).checked_add(retention).unwrap_or(Timestamp::MAX)
+        };
+        let answers = run_concurrently(&seen_entities, |it| {
+            let expires_at = expires_at(it);
+            self.retry.call(deadline, move || self.store.refresh_seen(&it.watched, expires_at))
         });
         let mut resolved = Vec::new();
-        for (answer, SeenEntity { position, rule, watched }) in
-            answers.await.into_iter().zip(seen_entities)
-        {
-            let Some(known) = updates.confirm(position, answer)? else { continue };
-            updates.seen += 1;
-            match known.silent_since.filter(|since| *since < known.last_seen) {
-                Some(since) => {
-                    let alert = rule.resolved_alert(&known, since);
-                    resolved.push(ResolvedAlert { position, alert, watched: known });
-                }
-                None => self.remember_write(watched.item, watched.last_seen),
+        let mut unknown = Vec::new();
+        for (answer, seen) in answers.await.into_iter().zip(seen_entities) {
+            match updates.confirm(seen.position, answer)? {
+                Some(Some(known)) => resolved.extend(self.confirm_seen(seen, known, updates)),
+                Some(None) => unknown.push(seen),
+                None => {}
+            }
+        }
+        let new = self.admit_new(unknown, now, deadline, updates).await?;
+        let answers = run_concurrently(&new, |it| {
+            let expires_at = expires_at(it);
+            self.retry.call(deadline, move || self.store.record_seen(&it.watched, expires_at))
+        });
+        for (answer, seen) in answers.await.into_iter().zip(new) {
+            if let Some(known) = updates.confirm(seen.position, answer)? {
+                resolved.extend(self.confirm_seen(seen, known, updates));
             }
         }
         Ok(resolved)
+    }
+
+    /// Returns the entities that the limits of their rules admit. The others are not looked up again
+    /// within the write interval.
+    async fn admit_new<'r>(
+        &self,
+        unknown: Vec<SeenEntity<'r>>,
+        now: Timestamp,
+        deadline: Deadline,
+        updates: &mut StateUpdates,
+    ) -> Result<Vec<SeenEntity<'r>>, SetupError> {
+        let candidates: Vec<_> = unknown.iter().map(SeenEntity::candidate).collect();
+        let is_admitted = admit(self, &candidates, now, deadline, updates).await?;
+        let mut admitted = Vec::new();
+        for (seen, is_admitted) in unknown.into_iter().zip(is_admitted) {
+            if is_admitted {
+                admitted.push(seen);
+            } else if !updates.unconfirmed.contains(&seen.position) {
+                self.remember_write(seen.watched.item, seen.watched.last_seen);
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Counts a recorded last-seen time. Returns the no-data alert that it resolves.
+    fn confirm_seen(
+        &self,
+        SeenEntity { position, rule, watched }: SeenEntity<'_>,
+        known: WatchedEntity,
+        updates: &mut StateUpdates,
+    ) -> Option<ResolvedAlert> {
+        updates.seen += 1;
+        let Some(since) = known.silent_since.filter(|since| *since < known.last_seen) else {
+            self.remember_write(watched.item, watched.last_seen);
+            return None;
+        };
+        let alert = rule.resolved_alert(&known, since);
+        Some(ResolvedAlert { position, alert, watched: known })
     }
 
     /// Marks no-data alerts as resolved. One that fails is found again with the next reading, and
@@ -356,6 +417,11 @@ impl<S: AlertState> RuleState<S> {
 }
 
 impl Evaluation<'_> {
+    fn candidate(&self) -> Candidate<'_> {
+        let Self { position, rule, ref entity, received_at, .. } = *self;
+        Candidate { position, rule, entity, received_at }
+    }
+
     /// Returns the alerts due by the marks of an item. All are about this window; the period of
     /// each is that of the window that completed it.
     fn alerts(&self, mark: &Mark, marks: &Marks) -> Vec<Alert> {

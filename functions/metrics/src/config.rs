@@ -8,6 +8,8 @@ use tributary_aws::takeover::ConfigSource;
 pub struct Config {
     /// Name of the delivery stream for records that are not events.
     pub quarantine_delivery_stream: String,
+    /// Name of the table of known series.
+    pub state_table: String,
     /// CloudWatch namespace of the event metrics and the batch counts.
     pub metrics_namespace: String,
     /// Bucket of the configuration.
@@ -23,6 +25,7 @@ impl Config {
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
         Env::read(lookup, |env| Self {
             quarantine_delivery_stream: env.quarantine_delivery_stream(),
+            state_table: env.text("STATE_TABLE"),
             metrics_namespace: env.metrics_namespace(),
             config_source: ConfigSource::from_env(env),
         })

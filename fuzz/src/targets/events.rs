@@ -9,6 +9,7 @@ use fn_alerts::rule_state::RuleState;
 use fn_metrics::handler::Metrics;
 use jiff::SignedDuration;
 use serde_json::Value;
+use tributary_aws::cardinality::Cardinality;
 use tributary_aws::claims::RetryingClaims;
 use tributary_aws::cloudwatch::{MAX_DIMENSION_BYTES, MAX_VALUES};
 use tributary_aws::payload::BatchResponse;
@@ -20,7 +21,7 @@ use tributary_kpl as kpl;
 use tributary_model::bad_row::Code;
 use tributary_model::event::{Event, Kind};
 use tributary_pipeline::metric::Datum;
-use tributary_testkit::service::{SimAlertState, SimClaims};
+use tributary_testkit::service::{SimAlertState, SimCardinality, SimClaims};
 use tributary_testkit::{Faults, MemorySink};
 
 use super::judged::{check_on_the_wire, rules};
@@ -42,9 +43,11 @@ type Sender = Alerts<SimClaims, SimAlertState, MemorySink<Notification>, Lines>;
 
 thread_local! {
     static LOG: CapturedLog = CapturedLog::default();
-    static METRICS: Metrics<MemorySink<Datum>, Lines> = Metrics {
+    static METRICS: Metrics<MemorySink<Datum>, Lines, SimCardinality> = Metrics {
         metrics: Producer::new(MemorySink::new(CALL, |_: &Datum| 1)).with_jitter_seed(0),
         quarantine: Producer::new(delivery_stream()).with_jitter_seed(0),
+        store: SimCardinality::new(Faults::none(0)),
+        cardinality: Cardinality::default(),
         specs: CONFIGURATION.pipeline.metrics.clone(),
         known: KnownDatasets::default(),
         metrics_log: LOG.with(|log| log.metrics_log("metrics")),

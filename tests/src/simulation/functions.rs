@@ -19,6 +19,7 @@ use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
 use tributary_aws::aggregating::Aggregating;
+use tributary_aws::cardinality::Cardinality;
 use tributary_aws::claims::RetryingClaims;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
@@ -33,12 +34,13 @@ use tributary_model::config_error::ConfigError;
 use tributary_rows::Limits;
 use tributary_testkit::lambda::{Answer, Lambda};
 use tributary_testkit::service::{
-    SimAlertState, SimBucket, SimClaims, SimDelivery, SimMetrics, SimObjects, SimQueue, SimShards,
-    SimSink, SimStream, SimTopic, SimWindows, Store,
+    SimAlertState, SimBucket, SimCardinality, SimClaims, SimDelivery, SimMetrics, SimObjects,
+    SimQueue, SimShards, SimSink, SimStream, SimTopic, SimWindows, Store,
 };
 use tributary_testkit::{Faults, clock};
 
 use super::alerts::{Invocations, rules};
+use super::metrics;
 use super::plan::Plan;
 use super::windows::specs;
 
@@ -50,7 +52,7 @@ type IngestKafkaInMemory = IngestKafka<SimSink<SimStream>, BadRows>;
 
 type TransformInMemory = Transform<SimSink<SimStream>, BadRows>;
 
-type MetricsInMemory = Metrics<SimSink<SimMetrics>, BadRows>;
+type MetricsInMemory = Metrics<SimSink<SimMetrics>, BadRows, SimCardinality>;
 
 type WindowsInMemory = Windows<SimWindows, SimShards, SimSink<SimStream>, BadRows>;
 
@@ -219,11 +221,19 @@ impl Parts {
         })
     }
 
+    fn cardinality(&self) -> Cardinality {
+        let mut cardinality = Cardinality::default();
+        cardinality.retry = cardinality.retry.with_jitter_seed(self.plan.seed);
+        cardinality
+    }
+
     fn metrics(&self, in_use: &InUse) -> Result<MetricsInMemory, ConfigError> {
         Ok(Metrics {
             metrics: self.producer(&self.metrics),
             quarantine: self.producer(&self.quarantine),
-            specs: in_use.configuration.metrics()?,
+            store: self.alert_state.cardinality(),
+            cardinality: self.cardinality(),
+            specs: metrics::specs(&in_use.configuration)?,
             known: in_use.known.clone(),
             metrics_log: self.metrics_log("metrics"),
             clock: clock::now,
@@ -233,6 +243,7 @@ impl Parts {
     fn alerts(&self, in_use: &InUse) -> Result<AlertsInMemory, ConfigError> {
         let mut state = RuleState::new(self.alert_state.clone(), &specs()?);
         state.retry = state.retry.with_jitter_seed(self.plan.seed);
+        state.cardinality = self.cardinality();
         Ok(Alerts {
             claims: RetryingClaims::new(self.claims.clone()).with_jitter_seed(self.plan.seed),
             topic: self.producer(&self.topic),

@@ -4,6 +4,7 @@ mod alerts;
 mod feed;
 mod functions;
 mod input;
+mod metrics;
 mod oracle;
 mod plan;
 mod takeover;

@@ -11,8 +11,8 @@ use tributary_model::raw::RawRecord;
 
 use super::alerts::{self, Due};
 use super::input::{Expected, expected, is_refused_id, is_tagged_rightly, without_receipt};
-use super::windows;
 use super::world::{World, configuration};
+use super::{metrics, windows};
 
 /// Findings of the oracle.
 #[derive(Clone, Debug, Default)]
@@ -106,7 +106,7 @@ impl Verdict {
         }
         verdict.nothing_invented(&found, &wanted, &accepted);
         verdict.alerts(world, &found)?;
-        verdict.metrics(world, &found);
+        metrics::evaluate(&mut verdict, world, &found);
         windows::evaluate(&mut verdict, world, &found)?;
         verdict.check_counts(world);
         if world.plan.order == Order::PerKey {
@@ -251,22 +251,6 @@ impl Verdict {
                     self.faults.push(text);
                 }
             }
-        }
-    }
-
-    /// Checks that metrics count each event at least once.
-    fn metrics(&mut self, world: &World, found: &Found) {
-        let of_accidents = |event: &&Value| event["dataset"] == "accidents";
-        let events = found.events.values().filter(of_accidents).count();
-        let data = world.metrics.data();
-        let by_severity = data.iter().filter(|datum| {
-            datum.name == "accidents" && datum.dimensions.iter().any(|it| it.0 == "severity")
-        });
-        let counted: f64 = by_severity.flat_map(|datum| &datum.counts).sum();
-        #[expect(clippy::cast_precision_loss, reason = "some thousands")]
-        let events = events as f64;
-        if counted < events {
-            self.losses.push(format!("{events} accidents, but {counted} in the metrics"));
         }
     }
 

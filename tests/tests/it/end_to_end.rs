@@ -10,6 +10,7 @@ use fn_metrics::handler::Metrics;
 use fn_transform::handler::Transform;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use tributary_aws::cardinality::Cardinality;
 use tributary_aws::claims::RetryingClaims;
 use tributary_aws::cloudwatch;
 use tributary_aws::kinesis::StreamRecord;
@@ -22,7 +23,7 @@ use tributary_operate::quarantine::{
 };
 use tributary_pipeline::metric::Datum;
 use tributary_rows as rows;
-use tributary_testkit::service::{SimAlertState, SimClaims};
+use tributary_testkit::service::{SimAlertState, SimCardinality, SimClaims};
 use tributary_testkit::{Faults, MemoryObjects, MemoryQueue, MemorySink};
 
 use crate::support::{STREAM, bad_rows, minute, shipped, stream, transformer};
@@ -114,6 +115,8 @@ async fn take(key: &str, bytes: Vec<u8>) -> Ingested {
     let metrics = Metrics {
         metrics: Producer::new(MemorySink::new(cloudwatch::LIMITS, |_: &Datum| 100)),
         quarantine: bad_rows(),
+        store: SimCardinality::new(Faults::none(1)),
+        cardinality: Cardinality::default(),
         specs: shipped().metrics().unwrap(),
         known: KnownDatasets::default(),
         metrics_log: metrics_log("metrics"),

@@ -316,6 +316,7 @@ fn variable_missing_from_the_template() {
             "Metrics: its code does not read the variable CONFIG_BUCKET",
             "Metrics: its code does not read the variable CONFIG_REFRESH_SECONDS",
             "Metrics: its code does not read the variable QUARANTINE_DELIVERY_STREAM",
+            "Metrics: its code does not read the variable STATE_TABLE",
         ]
     );
 }

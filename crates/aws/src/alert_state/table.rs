@@ -1,5 +1,7 @@
 //! Rule state in a `DynamoDB` table.
 
+use std::collections::{BTreeSet, HashSet};
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -8,6 +10,7 @@ use tributary_rules::consecutive::{Mark, Marks};
 use tributary_rules::no_data::WatchedEntity;
 
 use super::{AlertState, OPERATION, QUERY};
+use crate::cardinality::{CardinalityStore, CardinalityTable};
 use crate::dynamodb::{Attributes, Table, Updated, number, string, text, time};
 use crate::error::CallError;
 
@@ -70,6 +73,30 @@ impl AlertStateTable {
         request
     }
 
+    /// Builds an update of the last-seen time of an entity.
+    fn update_seen(
+        &self,
+        watched: &WatchedEntity,
+        condition: &str,
+        expires_at: Timestamp,
+    ) -> UpdateItemFluentBuilder {
+        let due = watched.due.unwrap_or(watched.last_seen);
+        self.update_watched(
+            &watched.item,
+            "SET #rule = :rule, #entity = :entity, #key = :key, #title = :title, \
+             #seen_at = :seen_at, #due_in = :due_in, #due = :due, expires_at = :expires_at",
+            condition,
+        )
+        .expression_attribute_values(":rule", text(&watched.rule))
+        .expression_attribute_values(":entity", text(&watched.entity))
+        .expression_attribute_values(":key", text(&watched.key))
+        .expression_attribute_values(":title", text(&watched.title))
+        .expression_attribute_values(":seen_at", number(watched.last_seen.as_millisecond()))
+        .expression_attribute_values(":due_in", text(&part(watched.bucket())))
+        .expression_attribute_values(":due", number(due.as_millisecond()))
+        .expression_attribute_values(":expires_at", number(expires_at.as_second()))
+    }
+
     /// Sends an update. Returns the item after it or, if the condition failed, the stored item;
     /// `None` if there is none.
     async fn updated(&self, request: UpdateItemFluentBuilder) -> Result<Updated, CallError> {
@@ -124,6 +151,18 @@ impl AlertStateTable {
     }
 }
 
+impl CardinalityStore for AlertStateTable {
+    async fn add(
+        &self,
+        set: &str,
+        new: &BTreeSet<u64>,
+        limit: usize,
+        expires_at: Timestamp,
+    ) -> Result<HashSet<u64>, CallError> {
+        CardinalityTable(self.0.clone()).add(set, new, limit, expires_at).await
+    }
+}
+
 impl AlertState for AlertStateTable {
     async fn raise_mark(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
         let request = self
@@ -141,24 +180,24 @@ impl AlertState for AlertStateTable {
         watched: &WatchedEntity,
         expires_at: Timestamp,
     ) -> Result<WatchedEntity, CallError> {
-        let due = watched.due.unwrap_or(watched.last_seen);
-        let request = self
-            .update_watched(
-                &watched.item,
-                "SET #rule = :rule, #entity = :entity, #key = :key, #title = :title, \
-                 #seen_at = :seen_at, #due_in = :due_in, #due = :due, expires_at = :expires_at",
-                "attribute_not_exists(#seen_at) OR #seen_at < :seen_at",
-            )
-            .expression_attribute_values(":rule", text(&watched.rule))
-            .expression_attribute_values(":entity", text(&watched.entity))
-            .expression_attribute_values(":key", text(&watched.key))
-            .expression_attribute_values(":title", text(&watched.title))
-            .expression_attribute_values(":seen_at", number(watched.last_seen.as_millisecond()))
-            .expression_attribute_values(":due_in", text(&part(watched.bucket())))
-            .expression_attribute_values(":due", number(due.as_millisecond()))
-            .expression_attribute_values(":expires_at", number(expires_at.as_second()));
-        let item = self.updated(request).await?.item.ok_or_else(no_item)?;
-        self.watched(OPERATION, &item)
+        let condition = "attribute_not_exists(#seen_at) OR #seen_at < :seen_at";
+        let updated = self.updated(self.update_seen(watched, condition, expires_at)).await?;
+        self.watched(OPERATION, &updated.item.ok_or_else(no_item)?)
+    }
+
+    async fn refresh_seen(
+        &self,
+        watched: &WatchedEntity,
+        expires_at: Timestamp,
+    ) -> Result<Option<WatchedEntity>, CallError> {
+        // Without an item the comparison is false.
+        let condition = "#seen_at < :seen_at";
+        let updated = self.updated(self.update_seen(watched, condition, expires_at)).await?;
+        match updated.item {
+            Some(item) => self.watched(OPERATION, &item).map(Some),
+            None if updated.is_met => Err(no_item()),
+            None => Ok(None),
+        }
     }
 
     async fn due(

@@ -4,6 +4,7 @@
 
 mod alert_state;
 mod answers;
+mod cardinality;
 mod claims;
 mod support;
 mod takeover;

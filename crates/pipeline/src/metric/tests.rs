@@ -27,7 +27,11 @@ fn add_up(specs: &[MetricSpec], events: &[(String, &str)]) -> Vec<Datum> {
         let event = Event::from_json(event.as_bytes()).unwrap();
         aggregator.add(&event, arrival.parse().unwrap());
     }
-    aggregator.finish()
+    let series = aggregator.series().into_iter();
+    let admitted = series.map(|(day, series)| {
+        (day, series.into_iter().take(specs[day.metric].max_series).collect())
+    });
+    aggregator.finish(&admitted.collect()).data
 }
 
 /// Returns the dimension values and the number of events of each datum.
@@ -90,6 +94,36 @@ fn series_over_limit_are_counted_as_other() {
     let data = add_up(&specs, &events);
 
     assert_eq!(counts(&data), [(vec!["a"], 2.0), (vec!["b"], 1.0), (vec!["other"], 3.0)]);
+}
+
+#[test]
+fn limit_counts_series_of_a_day_not_minutes() {
+    let specs = [spec(None, &["city"], 2)];
+    let arrivals = ["2026-11-20T23:58:00Z", "2026-11-20T23:59:00Z", "2026-11-21T00:00:00Z"];
+    let mut aggregator = Aggregator::new(&specs);
+    for (arrival, city) in arrivals.iter().flat_map(|arrival| [(arrival, "b"), (arrival, "a")]) {
+        let event = event(city, 2.0, 1.0);
+        let event = Event::from_json(event.as_bytes()).unwrap();
+        aggregator.add(&event, arrival.parse().unwrap());
+    }
+
+    let series = aggregator.series();
+
+    let [b, a] = ["b", "a"].map(|city| Id::of_text(&[&format!("{city}{END}")]).prefix());
+    let days: Vec<_> = series.iter().map(|(it, series)| (it.day, series.clone())).collect();
+    assert_eq!(days, [(20_777, vec![b, a]), (20_778, vec![b, a])]);
+    let aggregated = aggregator.finish(&BTreeMap::new());
+    assert_eq!((aggregated.data.len(), aggregated.others.to_bits()), (3, 6.0_f64.to_bits()));
+}
+
+#[test]
+fn limit_above_maximum_is_rejected() {
+    let schemas = tributary_config::Configuration::shipped().unwrap().schemas();
+    let limit = |max_series| check(&[spec(None, &[], max_series)], &schemas);
+
+    assert_eq!(limit(MAX_SERIES), Ok(()));
+    let error = limit(MAX_SERIES + 1).unwrap_err().to_string();
+    assert_eq!(error, "metric accidents: max_series is 10001, above 10000");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Simulated alert state: one table with conditional writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use tributary_aws::alert_state::{AlertState, OPERATION};
+use tributary_aws::cardinality::CardinalityStore;
 use tributary_aws::error::{CallError, SetupError};
 use tributary_rules::consecutive::{Mark, Marks};
 use tributary_rules::no_data::WatchedEntity;
 
+use super::SimCardinality;
 use crate::clock;
 use crate::fault::Faults;
 use crate::injector::Remote;
@@ -23,7 +25,7 @@ const MARK_BYTES: usize = 40;
 
 /// Simulated table behind a fault injector. Clones share state.
 #[derive(Clone, Debug)]
-pub struct SimAlertState(Remote<State>);
+pub struct SimAlertState(Remote<State>, SimCardinality);
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -36,13 +38,19 @@ impl SimAlertState {
     /// Creates an empty table with these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
-        Self(Remote::new(OPERATION, faults))
+        Self(Remote::new(OPERATION, faults.clone()), SimCardinality::new(faults))
     }
 
     /// Returns the number of calls, with or without effect.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.0.calls()
+    }
+
+    /// Returns the sets of the table, which other functions share.
+    #[must_use]
+    pub fn cardinality(&self) -> SimCardinality {
+        self.1.clone()
     }
 
     /// Returns the watched entities.
@@ -118,6 +126,18 @@ impl State {
     }
 }
 
+impl CardinalityStore for SimAlertState {
+    async fn add(
+        &self,
+        set: &str,
+        new: &BTreeSet<u64>,
+        limit: usize,
+        expires_at: Timestamp,
+    ) -> Result<HashSet<u64>, CallError> {
+        self.1.add(set, new, limit, expires_at).await
+    }
+}
+
 impl AlertState for SimAlertState {
     async fn raise_mark(&self, mark: &Mark, expires_at: Timestamp) -> Result<Marks, CallError> {
         let marks = self.0.state().marks.get(&mark.item).map_or(0, |(marks, _)| marks.len());
@@ -133,6 +153,17 @@ impl AlertState for SimAlertState {
         let texts = [&watched.item, &watched.rule, &watched.entity, &watched.key, &watched.title];
         fits(REST_BYTES + texts.iter().map(|text| text.len()).sum::<usize>())?;
         self.0.call(|state| state.record_seen(watched)).await
+    }
+
+    async fn refresh_seen(
+        &self,
+        watched: &WatchedEntity,
+        _: Timestamp,
+    ) -> Result<Option<WatchedEntity>, CallError> {
+        let refresh = |state: &mut State| {
+            state.watched.contains_key(&watched.item).then(|| state.record_seen(watched))
+        };
+        self.0.call(refresh).await
     }
 
     async fn due(

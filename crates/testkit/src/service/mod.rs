@@ -1,6 +1,7 @@
 //! Simulated services behind fault injectors.
 
 mod alert_state;
+mod cardinality;
 mod delivery;
 mod metrics;
 mod objects;
@@ -16,6 +17,7 @@ use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::put::{BatchPut, EntryResult, Limits};
 
 pub use alert_state::SimAlertState;
+pub use cardinality::SimCardinality;
 pub use delivery::SimDelivery;
 pub use metrics::SimMetrics;
 pub use objects::{SimBucket, SimObjects};

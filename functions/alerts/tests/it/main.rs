@@ -4,6 +4,7 @@
 
 mod batches;
 mod consecutive;
+mod entities;
 mod no_data;
 mod old_and_future;
 mod sender;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fn_metrics::handler::Metrics;
 use serde_json::{Value, json};
+use tributary_aws::cardinality::Cardinality;
 use tributary_aws::cloudwatch;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::error::InvocationError;
@@ -16,15 +17,20 @@ use tributary_aws::producer::Producer;
 use tributary_aws::takeover::KnownDatasets;
 use tributary_config::Configuration;
 use tributary_pipeline::metric::Datum;
-use tributary_testkit::{Answer, MemorySink, aggregated};
+use tributary_testkit::service::SimCardinality;
+use tributary_testkit::{Answer, Faults, MemorySink, aggregated};
 
-type Namespace = MemorySink<Datum>;
-type Quarantine = MemorySink<Vec<u8>>;
+pub(crate) type Namespace = MemorySink<Datum>;
+pub(crate) type Quarantine = MemorySink<Vec<u8>>;
 
-fn metrics(script: impl IntoIterator<Item = Answer>) -> Metrics<Namespace, Quarantine> {
+pub(crate) fn metrics(
+    script: impl IntoIterator<Item = Answer>,
+) -> Metrics<Namespace, Quarantine, SimCardinality> {
     Metrics {
         metrics: Producer::new(MemorySink::scripted(cloudwatch::LIMITS, |_| 100, script)),
         quarantine: Producer::new(MemorySink::new(firehose::LIMITS, Vec::len)),
+        store: SimCardinality::new(Faults::none(1)),
+        cardinality: Cardinality::default(),
         specs: Configuration::shipped().unwrap().metrics().unwrap(),
         known: KnownDatasets::default(),
         metrics_log: MetricsLog::new("metrics", "Tributary/test".into()),
@@ -32,12 +38,15 @@ fn metrics(script: impl IntoIterator<Item = Answer>) -> Metrics<Namespace, Quara
     }
 }
 
-fn case(name: &str) -> String {
+pub(crate) fn case(name: &str) -> String {
     let path = format!("{}/../../events/metrics/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()
 }
 
-async fn handle(metrics: &Metrics<Namespace, Quarantine>, payload: &str) -> BatchResponse {
+pub(crate) async fn handle(
+    metrics: &Metrics<Namespace, Quarantine, SimCardinality>,
+    payload: &str,
+) -> BatchResponse {
     metrics.handle(payload, Deadline::after(Duration::from_secs(5))).await.unwrap()
 }
 
