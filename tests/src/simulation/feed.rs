@@ -104,7 +104,7 @@ impl World {
         drop(accepted);
         let notification = json!({"Records": [{
         "eventVersion": "2.1", "eventSource": "aws:s3",
-        "eventName": if step % 2 == 0 { "ObjectCreated:Put" } else { "s3:ObjectCreated:Put" },
+        "eventName": if step.is_multiple_of(2) { "ObjectCreated:Put" } else { "s3:ObjectCreated:Put" },
         "s3": {"bucket": {"name": BUCKET}, "object": {
             "key": key.replace(' ', "+"), "versionId": version_id, "eTag": etag,
             "sequencer": format!("{step:016}"),
