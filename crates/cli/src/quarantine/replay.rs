@@ -147,12 +147,9 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
         None => bail!("the raw stream is unknown: expected --stack or --raw-stream"),
     };
 
-    let windows = match (&stack, arguments.yes) {
-        (Some(stack), true) => {
-            Some(LateReadings::new(config, stack.output("WindowsFunctionName")?))
-        }
-        _ => None,
-    };
+    let function = stack.as_ref().filter(|_| arguments.yes);
+    let function = function.and_then(|stack| stack.output("WindowsFunctionName").ok());
+    let windows = function.map(|function| LateReadings::new(config, function));
     let headers = Headers::new(config, replayer.transformer.datasets());
     let mut replay = Replay {
         arguments,

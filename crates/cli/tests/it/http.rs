@@ -157,19 +157,23 @@ fn gzip_option_compresses_requests() {
 
 #[test]
 fn only_unaccepted_items_are_retried() {
-    // A rejected record ends the delivery: the function reports it, and every record of later
-    // calls, as not accepted.
-    let every_third = || Put::Reject((0..500).step_by(3).collect());
-    let puts = [every_third(), Put::Take, Put::Take, every_third(), Put::Take];
-    let function = Function::with([], puts);
+    // The stream did not take every third item within the time of the function.
+    let every_third = |count: usize| {
+        let status = |item| if item % 3 == 0 { "send_again" } else { "accepted" };
+        let entry = |item| json!({"item": item, "status": status(item), "record_id": "r"});
+        let items: Vec<_> = (0..count).map(entry).collect();
+        let body = json!({"status": 503, "error": "send_again", "items": items}).to_string();
+        Answer::of(503, &body).with("Retry-After", "1")
+    };
+    let function = Function::with([every_third(1_500), every_third(500)], []);
 
     let summary =
         function.summary("simulate flood --count 1500 --duplicate-rate 0 --connections 1");
 
-    assert_eq!((&summary["retried"], &summary["undelivered"]), (&json!(1_167 + 56), &json!(0)));
-    assert_eq!((function.stored_ids().len(), function.stored().len()), (1500, 1500));
+    assert_eq!((&summary["retried"], &summary["undelivered"]), (&json!(500 + 167), &json!(0)));
+    assert_eq!(function.stored_ids().len(), 167);
     let requests: Vec<_> = function.requests().iter().map(lines).collect();
-    assert_eq!(requests, [1_500, 1_167, 56]);
+    assert_eq!(requests, [1_500, 500, 167]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ const MAX_VALUES_TRACKED: usize = 1_000;
 const MAX_INT: f64 = 9_007_199_254_740_992.0;
 
 /// Stands for the variable of `event.tags.exists` among the paths.
-pub(super) const TAG: &str = "tags.*";
+const TAG: &str = "tags.*";
 
 /// Values that the fields can have at a point of a predicate.
 #[derive(Clone)]

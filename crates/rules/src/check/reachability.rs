@@ -2,7 +2,7 @@
 //!
 //! A rule reported as dead is dead; a dead rule may pass.
 
-use super::facts::{Facts, TAG, all_paths, boolean_test};
+use super::facts::{Facts, all_paths, boolean_test};
 use super::{Code, Fault, Level};
 use crate::predicate::{Operation, Predicate};
 use tributary_model::domain::Fields;
@@ -49,7 +49,12 @@ fn walk(predicate: &Predicate, wanted: bool, facts: &Facts<'_>, faults: &mut Vec
                 }
             }
         }
-        Operation::AnyTag if wanted => walk(&parts[0], true, facts, faults),
+        Operation::AnyTag if wanted => {
+            // What holds for each possible tag still fails for an event without tags.
+            let mut of_tag = Vec::new();
+            walk(&parts[0], true, facts, &mut of_tag);
+            faults.extend(of_tag.into_iter().filter(|fault| fault.level == Level::Error));
+        }
         _ => evaluate(predicate, wanted, facts, faults),
     }
 }
@@ -65,8 +70,7 @@ fn evaluate(predicate: &Predicate, wanted: bool, facts: &Facts<'_>, faults: &mut
     }
     if facts.assume(predicate, !wanted).is_none() {
         // A part may repeat the rule's `dataset` or `window`.
-        // An event may have no tag at all.
-        let is_of_rule = |path: &&str| matches!(*path, "kind" | "dataset" | "window.spec" | TAG);
+        let is_of_rule = |path: &&str| matches!(*path, "kind" | "dataset" | "window.spec");
         if !all_paths(predicate).iter().any(is_of_rule) {
             let holds = if wanted { "holds" } else { "fails" };
             let message = format!("always {holds}{shown}");

@@ -56,7 +56,7 @@ fn fires_on_readings(id: &str, measure: &str, readings: &[(Timestamp, f64)]) -> 
         let at = spec.measures.iter().position(|name| name == measure).unwrap();
         let mut values = vec![None; spec.measures.len()];
         values[at] = Some(*value);
-        let sample = Sample { id: number, time: *time, values, counted: Vec::new() };
+        let sample = Sample { id: number << 8, time: *time, values, counted: Vec::new() };
         for span in spec.windows_of(*time) {
             let window = windows.entry(span).or_insert_with(|| Window::open(span));
             window.apply(spec, [(&sample, None)], *time);

@@ -103,7 +103,7 @@ async fn bad_rows_are_quarantined_with_their_position() {
 
     let events = transform.events.target().stored();
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0].partition_key, json(&events[0].data)["entity"]);
+    assert_eq!(events[0].partition_key, json(&events[0].data)["event_id"]);
     let mut bad_rows: Vec<_> =
         transform.quarantine.target().stored().iter().map(|line| json(line)).collect();
     for row in &mut bad_rows {
