@@ -91,7 +91,8 @@ class Devices(feed.Feed):
         head = f"http:{DATASET}/{GATEWAY}#"
         if not document.source.startswith(head):
             return None
-        key, _, at = document.source.removeprefix(head).rpartition("&item=")
+        key, _, place = document.source.removeprefix(head).rpartition("&item=")
+        at = place.partition("&")[0]  # who signed follows
         return key, int(at)
 
     def files(self):

@@ -67,7 +67,9 @@ class Devices(unittest.TestCase):
         self.assertGreater(max(Counter(line for line, _ in devices.items(90)).values()), 1)
 
     def test_item_is_identified_by_request_and_position(self):
-        self.assertEqual(self.one.identify(document("http:telemetry/demo-gateway#batch-0&item=7")), ("batch-0", 7))
+        for signed in ("", "&principal=1:user/a", "&principal=1:assumed-role/a&session=s"):
+            source = f"http:telemetry/demo-gateway#batch-0&item=7{signed}"
+            self.assertEqual(self.one.identify(document(source)), ("batch-0", 7))
         self.assertIsNone(self.one.identify(document("http:telemetry/other#batch-0&item=7")))
 
     def test_a_good_answer_contradicts_nothing(self):
