@@ -1,8 +1,8 @@
 """Number of alerts that must be sent, by rule.
 
 Covers rules about one reading only: the numbers are those of the fixtures, else those that `tributary run` finds in the
-same files. Rules over windows and no-data rules depend on when readings arrive; their alerts are counted as they
-arrived.
+same files. Rules over windows, rules with `within` and no-data rules depend on when readings arrive; their alerts are
+counted as they arrived.
 """
 
 import json
@@ -27,7 +27,7 @@ def alerts(feeds, config=configuration.SHIPPED):
     rules = config.entries("rules")
     for dataset in dict.fromkeys(one.dataset for one in feeds):
         of_dataset = [rule for rule in rules if rule["dataset"] == dataset]
-        uncounted = [rule["id"] for rule in of_dataset if {"window", "absent"} & rule.keys()]
+        uncounted = [rule["id"] for rule in of_dataset if {"window", "absent", "within"} & rule.keys()]
         counted = [rule["id"] for rule in of_dataset if rule["id"] not in uncounted]
         if uncounted:
             found.notes.append(f"alerts that depend on when readings arrive are not checked: {', '.join(uncounted)}")

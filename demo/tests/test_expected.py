@@ -38,12 +38,12 @@ class Due(unittest.TestCase):
         self.assertEqual(found.due, {})
         self.assertIn("alerts of accidents are not checked", found.notes[0])
 
-    def test_window_and_no_data_rules_are_unchecked(self):
+    def test_rules_that_depend_on_arrival_are_unchecked(self):
         with mock.patch("demo.feed.tributary", return_value=b'{"alerts_by_rule":{"high-temperature":3}}'):
             found = expected.alerts([a_feed(dataset="telemetry")])
 
-        self.assertEqual(found.due, {"high-temperature": 3, "device-status": 0})
-        self.assertIn("sustained-heat, silent-sensor", found.notes[0])
+        self.assertEqual(found.due, {})
+        self.assertIn("high-temperature, device-status, sustained-heat, silent-sensor", found.notes[0])
 
 
 class Files(unittest.TestCase):
