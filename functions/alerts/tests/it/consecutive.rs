@@ -11,7 +11,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Fault, Faults, clock};
 
-use crate::support::{Function, function_of};
+use crate::support::{Function, batch_of, function_of};
 
 const RULE: &str = r#"
 [[rules]]
@@ -37,23 +37,15 @@ fn calm() -> Function {
 
 /// Returns a batch of window events of one device, each of (minute, revision, mean temperature).
 fn windows(windows: &[(i64, u32, f64)]) -> String {
-    let template = include_str!("../../../../events/alerts/severe-accident.json");
-    let template: Value = serde_json::from_str(template).unwrap();
-    let records = windows.iter().enumerate().map(|(number, (minute, revision, mean))| {
+    batch_of(windows.iter().map(|(minute, revision, mean)| {
         let at = |minute: i64| Timestamp::from_second(1_795_000_020 + minute * 60).unwrap();
-        let event = json!({"kind": "window", "dataset": "telemetry",
+        json!({"kind": "window", "dataset": "telemetry",
             "event_id": format!("{minute}-{revision}"), "entity": "device-01",
             "event_time": at(*minute).to_string(), "received_at": "2026-11-20T10:00:01Z",
             "measures": {"temperature_c_mean": mean}, "attributes": {}, "tags": [],
             "window": {"spec": "telemetry-1m", "start": at(*minute).to_string(),
-                "end": at(minute + 1).to_string(), "revision": revision}});
-        let mut record = template["Records"][0].clone();
-        let data = base64_simd::STANDARD.encode_to_string(event.to_string());
-        record["kinesis"]["data"] = json!(data);
-        record["kinesis"]["sequenceNumber"] = json!(format!("{number:056}"));
-        record
-    });
-    json!({"Records": records.collect::<Vec<_>>()}).to_string()
+                "end": at(minute + 1).to_string(), "revision": revision}})
+    }))
 }
 
 async fn handle(function: &Function, payload: &str, owner: &str) -> BatchResponse {

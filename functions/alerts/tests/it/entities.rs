@@ -13,7 +13,7 @@ use tributary_aws::payload::BatchResponse;
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Fault, Faults, clock};
 
-use crate::support::{Function, function_of};
+use crate::support::{Function, batch_of, function_of};
 
 const ABSENT: &str = r#"
 [[rules]]
@@ -57,24 +57,10 @@ fn store() -> SimAlertState {
     SimAlertState::new(Faults::none(1))
 }
 
-/// Returns a batch of these events.
-fn batch(events: impl IntoIterator<Item = Value>) -> String {
-    let template = include_str!("../../../../events/alerts/severe-accident.json");
-    let template: Value = serde_json::from_str(template).unwrap();
-    let records = events.into_iter().enumerate().map(|(number, event)| {
-        let mut record = template["Records"][0].clone();
-        let data = base64_simd::STANDARD.encode_to_string(event.to_string());
-        record["kinesis"]["data"] = json!(data);
-        record["kinesis"]["sequenceNumber"] = json!(format!("{number:056}"));
-        record
-    });
-    json!({"Records": records.collect::<Vec<_>>()}).to_string()
-}
-
 /// Returns a batch with a reading of each entity, received now.
 fn readings(entities: &[&str]) -> String {
     let now = clock::now().to_string();
-    batch(entities.iter().map(|entity| {
+    batch_of(entities.iter().map(|entity| {
         json!({"kind": "reading", "dataset": "telemetry", "event_id": format!("{entity}-{now}"),
             "entity": entity, "event_time": now, "received_at": now, "measures": {},
             "attributes": {}, "tags": []})
@@ -85,7 +71,7 @@ fn readings(entities: &[&str]) -> String {
 fn windows(entities: &[&str]) -> String {
     let at = |minute: i64| Timestamp::from_second(1_795_000_020 + minute * 60).unwrap().to_string();
     let two = entities.iter().flat_map(|entity| [(entity, 0), (entity, 1)]);
-    batch(two.map(|(entity, minute)| {
+    batch_of(two.map(|(entity, minute)| {
         json!({"kind": "window", "dataset": "telemetry", "event_id": format!("{entity}-{minute}"),
             "entity": entity, "event_time": at(minute), "received_at": "2026-11-20T10:00:01Z",
             "measures": {"temperature_c_mean": 31.0}, "attributes": {}, "tags": [],

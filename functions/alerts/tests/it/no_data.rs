@@ -15,7 +15,7 @@ use tributary_config::{AlertsConfig, Configuration};
 use tributary_testkit::service::{SimAlertState, SimClaims};
 use tributary_testkit::{Fault, Faults, clock};
 
-use crate::support::{Function, function_of};
+use crate::support::{Function, batch_of, function_of};
 
 const RULE: &str = r#"
 [[rules]]
@@ -77,23 +77,19 @@ fn received(
     arrived: Timestamp,
     age: SignedDuration,
 ) -> String {
-    let template = include_str!("../../../../events/alerts/severe-accident.json");
-    let template: Value = serde_json::from_str(template).unwrap();
-    let records = entities.iter().enumerate().map(|(number, entity)| {
-        let event = json!({"kind": "reading", "dataset": "telemetry",
+    let payload = batch_of(entities.iter().map(|entity| {
+        json!({"kind": "reading", "dataset": "telemetry",
             "event_id": format!("{entity}-{received}"), "entity": entity,
             "event_time": (received - age).to_string(), "received_at": received.to_string(),
-            "measures": {}, "attributes": {}, "tags": []});
-        let mut record = template["Records"][0].clone();
-        let data = base64_simd::STANDARD.encode_to_string(event.to_string());
-        record["kinesis"]["data"] = json!(data);
-        record["kinesis"]["sequenceNumber"] = json!(format!("{number:056}"));
+            "measures": {}, "attributes": {}, "tags": []})
+    }));
+    let mut payload: Value = serde_json::from_str(&payload).unwrap();
+    for record in payload["Records"].as_array_mut().unwrap() {
         #[expect(clippy::cast_precision_loss, reason = "seconds of this century")]
         let seconds = arrived.as_millisecond() as f64 / 1_000.0;
         record["kinesis"]["approximateArrivalTimestamp"] = json!(seconds);
-        record
-    });
-    json!({"Records": records.collect::<Vec<_>>()}).to_string()
+    }
+    payload.to_string()
 }
 
 fn devices(count: usize) -> Vec<String> {

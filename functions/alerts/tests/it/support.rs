@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fn_alerts::handler::Alerts;
 use fn_alerts::rule_state::RuleState;
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tributary_aws::claims::RetryingClaims;
 use tributary_aws::firehose;
 use tributary_aws::log::MetricsLog;
@@ -49,6 +49,20 @@ pub(crate) fn roomy() -> String {
 pub(crate) fn case(name: &str) -> String {
     let path = format!("{}/../../events/alerts/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()
+}
+
+/// Returns a batch of these events.
+pub(crate) fn batch_of(events: impl IntoIterator<Item = Value>) -> String {
+    let template = include_str!("../../../../events/alerts/severe-accident.json");
+    let template: Value = serde_json::from_str(template).unwrap();
+    let records = events.into_iter().enumerate().map(|(number, event)| {
+        let mut record = template["Records"][0].clone();
+        let data = base64_simd::STANDARD.encode_to_string(event.to_string());
+        record["kinesis"]["data"] = json!(data);
+        record["kinesis"]["sequenceNumber"] = json!(format!("{number:056}"));
+        record
+    });
+    json!({"Records": records.collect::<Vec<_>>()}).to_string()
 }
 
 pub(crate) fn sequence_number(payload: &str, position: usize) -> String {
