@@ -35,12 +35,17 @@ impl Senders {
     ///
     /// # Errors
     ///
-    /// Names the sender without a principal, or of an unknown dataset.
+    /// Names the sender without a principal, without datasets or entities, or of an unknown dataset.
     pub fn compile(specs: &[SenderSpec], schemas: &Schemas) -> Result<Self, ConfigError> {
         for spec in specs {
             let owner = format!("sender {}", spec.principal);
             if spec.principal.trim_matches('*').is_empty() {
                 let message = "`principal` names nobody; without senders, everybody may send";
+                return Err(ConfigError::new(owner, message));
+            }
+            let is_empty = |names: &Vec<String>| names.is_empty();
+            if is_empty(&spec.datasets) || spec.entities.as_ref().is_some_and(is_empty) {
+                let message = "may send nothing: `datasets` and `entities` name at least one";
                 return Err(ConfigError::new(owner, message));
             }
             for dataset in &spec.datasets {
@@ -107,6 +112,21 @@ mod tests {
     fn without_senders_everybody_may_send_everything() {
         let permit = Senders::default().permit("1:user/a", None, "flood").unwrap();
         assert!(permit.allows("gauge-1"));
+    }
+
+    #[test]
+    fn sender_of_nobody_or_nothing_is_refused() {
+        let none: &[&str] = &[];
+        for (sender, expected) in [
+            (spec("", "flood", None), "names nobody"),
+            (spec("*", "flood", None), "names nobody"),
+            (SenderSpec { datasets: Vec::new(), ..spec("a", "flood", None) }, "may send nothing"),
+            (spec("a", "flood", Some(none)), "may send nothing"),
+            (spec("a", "flod", None), "flod"),
+        ] {
+            let error = Senders::compile(&[sender], &Schemas::default()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

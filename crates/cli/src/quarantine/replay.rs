@@ -114,7 +114,7 @@ struct Replay<'a> {
     headers: Headers,
     /// Stream that rows are sent to; `None` in a dry run.
     raw: Option<Producer<Stream>>,
-    /// Function that late readings are sent to; `None` in a dry run.
+    /// Function that late readings are sent to; `None` without a stack.
     windows: Option<LateReadings>,
     index: Index,
     /// Rows evaluated but not sent yet.
@@ -147,8 +147,7 @@ pub(super) async fn run(arguments: &Arguments, config: &SdkConfig) -> Result<Exi
         None => bail!("the raw stream is unknown: expected --stack or --raw-stream"),
     };
 
-    let function = stack.as_ref().filter(|_| arguments.yes);
-    let function = function.and_then(|stack| stack.output("WindowsFunctionName").ok());
+    let function = stack.as_ref().and_then(|stack| stack.output("WindowsFunctionName").ok());
     let windows = function.map(|function| LateReadings::new(config, function));
     let headers = Headers::new(config, replayer.transformer.datasets());
     let mut replay = Replay {
@@ -253,16 +252,12 @@ impl Replay<'_> {
             }
             ReplayVerdict::Late(event) => {
                 self.outcome.late += 1;
-                let mark = mark_of(row, false);
-                match &mut self.windows {
-                    Some(windows) => {
-                        self.outcome.to_send += 1;
-                        windows.add(event, mark);
-                    }
-                    None if self.arguments.yes => {
-                        self.leave_out(row, "is late for a window: expected --stack")?;
-                    }
-                    None => self.outcome.to_send += 1,
+                let Some(windows) = &mut self.windows else {
+                    return self.leave_out(row, "is late for a window: expected --stack");
+                };
+                self.outcome.to_send += 1;
+                if self.arguments.yes {
+                    windows.add(event, mark_of(row, false));
                 }
             }
             ReplayVerdict::NotReplayable(NotReplayable { code, message }) => {

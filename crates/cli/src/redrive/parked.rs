@@ -69,8 +69,13 @@ impl Redrive<'_> {
                 continue;
             }
             // An earlier run succeeded and only failed to remove the object.
-            let invoked =
-                if done.contains(&key) { Ok(()) } else { invoke_again(&lambda, &batch).await };
+            let windows = self.stack.output("WindowsFunctionName");
+            let is_windows = windows.is_ok_and(|name| name == batch.function());
+            let invoked = if done.contains(&key) {
+                Ok(())
+            } else {
+                invoke_again(&lambda, &batch, is_windows).await
+            };
             let function = batch.function().to_owned();
             self.settle(("parked", &function), &bucket, (&key, object), invoked).await?;
         }
@@ -98,12 +103,15 @@ pub(crate) fn client(config: &SdkConfig) -> Client {
 
 /// Invokes the function of a batch and checks its answer. The batch succeeded only if the answer
 /// contains no failure. `windows` takes readings however late they are by now.
-async fn invoke_again(lambda: &Client, batch: &ParkedBatch<'_>) -> Result<(), String> {
-    let payload = match batch.function() {
-        name if name.ends_with("-windows") || name.ends_with("-windows-cassandra") => {
-            Cow::Owned(revising(&batch.payload).map_err(|error| error.to_string())?)
-        }
-        _ => Cow::Borrowed(&*batch.payload),
+async fn invoke_again(
+    lambda: &Client,
+    batch: &ParkedBatch<'_>,
+    is_windows: bool,
+) -> Result<(), String> {
+    let payload = if is_windows {
+        Cow::Owned(revising(&batch.payload).map_err(|error| error.to_string())?)
+    } else {
+        Cow::Borrowed(&*batch.payload)
     };
     let answer = invoke(lambda, &batch.function_arn, &payload).await?;
     match failed_items(&answer)?.len() {

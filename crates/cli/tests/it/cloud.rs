@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) full: Option<(&'static str, usize)>,
     /// Somebody else writes between each read and conditional write.
     pub(crate) is_changed_by_others: bool,
+    /// The stack has a function `windows`.
+    pub(crate) has_windows: bool,
     /// Number of requests to leave unanswered.
     pub(crate) unanswered: usize,
     /// Query of each listing, and path of each object read.
@@ -132,7 +134,7 @@ impl State {
         }
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         if path == "/" && request.method == "POST" {
-            return describe_stacks(&String::from_utf8_lossy(&request.body));
+            return describe_stacks(&String::from_utf8_lossy(&request.body), self.has_windows);
         }
         let path = decoded(path.trim_start_matches('/'));
         if let Some(function) = path.strip_prefix("2015-03-31/functions/") {
@@ -347,7 +349,7 @@ impl State {
 }
 
 /// Returns the outputs of the stack `dev`.
-fn describe_stacks(body: &str) -> Answer {
+fn describe_stacks(body: &str, has_windows: bool) -> Answer {
     let parameters: BTreeSet<_> = body.split('&').collect();
     assert!(parameters.contains("Action=DescribeStacks"), "{body}");
     if !parameters.contains("StackName=dev") {
@@ -372,7 +374,8 @@ fn describe_stacks(body: &str) -> Answer {
         ("IngestQueueUrl", "http://sqs.us-east-1.localhost/1/ingest"),
         ("IngestDeadLetterQueueUrl", "http://sqs.us-east-1.localhost/1/dead-letters"),
     ];
-    let outputs: String = outputs.into_iter().map(output).collect();
+    let windows = has_windows.then_some(("WindowsFunctionName", "dev-windows"));
+    let outputs: String = outputs.into_iter().chain(windows).map(output).collect();
     let stack = format!(
         "<StackName>dev</StackName>\
          <StackId>arn:aws:cloudformation:us-east-1:123456789012:stack/dev/5f1c2d3e</StackId>\

@@ -10,6 +10,7 @@ mod init;
 mod kafka;
 mod kafka_through;
 mod kinesis;
+mod late;
 mod mistakes;
 mod objects;
 mod outputs;

@@ -89,6 +89,22 @@ fn nothing_set_aside_exits_0() {
 }
 
 #[test]
+fn parked_readings_of_windows_may_be_late() {
+    let cloud = three();
+    cloud.state().has_windows = true;
+    cloud.put(&format!("{SHARD}/four"), parked("dev-windows", 1));
+
+    cloud.json(0, &redrive(&["--yes"]));
+
+    let invoked = cloud.state().invoked.clone();
+    let asks = |(name, payload): &(String, Value)| {
+        (name.ends_with("dev-windows"), payload["revises_windows"] == true)
+    };
+    assert!(invoked.iter().map(asks).all(|(is_windows, revises)| is_windows == revises));
+    assert_eq!(invoked.len(), 4);
+}
+
+#[test]
 fn parked_batch_is_invoked_and_archived() {
     let cloud = three();
     let object = cloud.state().objects[&format!("{SHARD}/one")].clone();

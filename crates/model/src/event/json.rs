@@ -26,8 +26,21 @@ impl Event<'_> {
 
     /// Appends the event as its [`Serialize`](serde::Serialize) does: one JSON object on one line.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        let Self { kind, dataset, event_id, entity, event_time, received_at, .. } = self;
-        let Self { location, measures, attributes, tags, faults, window, .. } = self;
+        // Without `..`, so that a new field does not compile until it is written.
+        let Self {
+            kind,
+            dataset,
+            event_id,
+            entity,
+            event_time,
+            received_at,
+            location,
+            measures,
+            attributes,
+            tags,
+            faults,
+            window,
+        } = self;
         out.extend_from_slice(b"{\"kind\":");
         push_json(out, kind.as_str());
         push_text(out, b",\"dataset\":", dataset);

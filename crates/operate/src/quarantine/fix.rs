@@ -17,6 +17,12 @@ pub struct Fixes {
 }
 
 impl Fixes {
+    /// Returns `true` without any edit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.row.is_none() && self.sets.is_empty()
+    }
+
     /// Compiles the edits: `row` is a CEL expression for the text of a row, each of `sets` is
     /// `FIELD=CEL`.
     ///

@@ -137,7 +137,9 @@ impl Replayer {
         repair: &Repair,
     ) -> ReplayVerdict {
         let bytes = row.bytes();
+        let is_edited = repair.payload.is_some() || repair.row.is_some() || !self.fixes.is_empty();
         if row.code == Code::Late.as_str()
+            && !is_edited
             && let Some(event) = bytes.as_deref().filter(|it| Event::from_json(it).is_ok())
         {
             return ReplayVerdict::Late(event.to_vec());
