@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use tributary_aws::error::CallError;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::put::BatchPut;
-use tributary_aws::windows::{ShardList, WindowStore};
+use tributary_aws::windows::{ItemKey, ShardList, WindowStore};
 use tributary_windows::clock::{
-    Clock, ClockStatus, Shard, idle_timeout_by_clock, lateness_horizon_by_clock, retention_by_clock,
+    Clock, ClockStatus, Shard, clock_name, idle_timeout_by_clock, lateness_horizon_by_clock,
+    retention_by_clock,
 };
 use tributary_windows::{Span, Spec};
 
@@ -111,16 +112,41 @@ where
         lengths: ClockLengths,
     ) -> Result<ClockStatus, CallError> {
         let now = self.now();
-        if let Some(time) = clock.event_time(now, lengths.idle)
-            && clock.watermark.is_none_or(|before| before < time)
-        {
-            let rise = &clock.rise(time, now, lengths.retention);
-            self.call(|store| store.raise_watermark(name, rise)).await?;
-            clock.watermark = Some(time);
-            clock.raised_at = Some(now);
-            clock.mark = Some(rise.mark);
-        }
+        self.raise(name, clock, clock.event_time(now, lengths.idle), lengths).await?;
         Ok(clock.status(now, lengths.idle))
+    }
+
+    /// Raises the watermark to the latest start of windows that are about to be closed.
+    ///
+    /// Processing time may close windows of a shard whose progress was not stored. The clock must
+    /// remember them, for when the store has removed them.
+    pub(crate) async fn pass(
+        &self,
+        spec: usize,
+        clock: &mut Clock,
+        windows: &[ItemKey],
+        lengths: ClockLengths,
+    ) -> Result<(), CallError> {
+        let name = clock_name(&self.function.specs[spec]);
+        self.raise(&name, clock, windows.iter().map(|key| key.start).max(), lengths).await
+    }
+
+    /// Raises the watermark to a time, unless it is there already.
+    async fn raise(
+        &self,
+        name: &str,
+        clock: &mut Clock,
+        to: Option<Timestamp>,
+        lengths: ClockLengths,
+    ) -> Result<(), CallError> {
+        let Some(to) = to.filter(|_| clock.watermark < to) else { return Ok(()) };
+        let now = self.now();
+        let rise = &clock.rise(to, now, lengths.retention);
+        self.call(|store| store.raise_watermark(name, rise)).await?;
+        clock.watermark = Some(to);
+        clock.raised_at = Some(now);
+        clock.mark = Some(rise.mark);
+        Ok(())
     }
 
     async fn put_shard(

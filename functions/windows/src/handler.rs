@@ -350,7 +350,8 @@ where
                 if updater.deadline.remaining() < CLOSING_TIME {
                     return Ok(false);
                 }
-                let closed = updater.close_due(number, spec.closes_until(after)).await;
+                let closed =
+                    updater.close_due(number, spec.closes_until(after), clock, lengths).await;
                 round.add(&spec.id, closed);
             }
         }
@@ -408,7 +409,7 @@ where
             let idle_end = (self.clock)().checked_sub(lengths.idle).ok();
             let by_processing_time = idle_end.filter(|_| is_idle);
             let until = by_watermark.max(by_processing_time).unwrap_or(Timestamp::UNIX_EPOCH);
-            round.add(&spec.id, updater.close_due(number, until).await);
+            round.add(&spec.id, updater.close_due(number, until, &mut clock, lengths).await);
         }
         Ok(round.finish()?)
     }

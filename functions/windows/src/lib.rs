@@ -2,6 +2,7 @@
 //! beside this crate.
 
 mod clocks;
+mod closing;
 pub mod config;
 mod emission;
 pub mod handler;

@@ -1,10 +1,10 @@
 //! Window updater: reads, changes, closes and writes windows.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use tracing::error;
@@ -13,9 +13,7 @@ use tributary_aws::deadline::Deadline;
 use tributary_aws::error::{CallError, SetupError};
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::put::BatchPut;
-use tributary_aws::windows::{
-    BUCKETS, Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written,
-};
+use tributary_aws::windows::{Item, ItemKey, MAX_KEYS, OPERATION, Range, WindowStore, Written};
 use tributary_model::time::period;
 use tributary_windows::seen::RecordPosition;
 use tributary_windows::{Phase, Spec, Window};
@@ -23,13 +21,9 @@ use tributary_windows::{Phase, Spec, Window};
 use crate::clocks::SpecLimits;
 use crate::handler::Windows;
 use crate::readings::{BatchReadings, WindowReadings};
-use crate::round::Round;
 
 /// Number of windows that are written concurrently.
 pub(crate) const CONCURRENCY: usize = 32;
-
-/// Number of due windows that one query returns.
-const PAGE: usize = 100;
 
 /// Number of preceding windows that are searched for the latest baseline.
 ///
@@ -170,7 +164,7 @@ where
     }
 
     /// Reads one window.
-    async fn read_one(&self, key: &ItemKey) -> Found {
+    pub(crate) async fn read_one(&self, key: &ItemKey) -> Found {
         self.read(std::slice::from_ref(key)).await?.pop().unwrap_or(Ok(None))
     }
 
@@ -364,102 +358,6 @@ where
             stored.version += 1;
         }
         Ok(written)
-    }
-
-    /// Closes the windows of a spec that end at or before `until`, and emits the pending revisions.
-    ///
-    /// Returns true if all of them were emitted and marked; the next invocation finds the rest. The
-    /// error of a window, or of a bucket, ends no other.
-    pub(crate) async fn close_due(&self, spec: usize, until: Timestamp) -> Result<bool, CallError> {
-        let (mut round, id) = (Round::default(), &self.function.specs[spec].id);
-        for bucket in 0..BUCKETS {
-            let (mut looked_at, mut stale) = (BTreeSet::new(), 0);
-            loop {
-                let limit = PAGE + stale;
-                let mut keys = match self.call(|store| store.due(id, bucket, until, limit)).await {
-                    Ok(keys) => keys,
-                    Err(error) => {
-                        round.add(id, Err(error));
-                        break;
-                    }
-                };
-                // The index lags: it may still list windows just closed, so the limit grows by as
-                // many.
-                let found = keys.len();
-                keys.retain(|key| looked_at.insert(key.clone()));
-                stale = found - keys.len();
-                let mut pending = Vec::new();
-                for stored in self.close(spec, &keys, until).await {
-                    match stored {
-                        Ok(stored) => pending.extend(stored),
-                        Err(error) => round.add(id, Err(error)),
-                    }
-                }
-                round.add(id, self.emit(pending).await.map_err(CallError::from));
-                if found < limit {
-                    break;
-                }
-            }
-        }
-        Ok(round.finish()?)
-    }
-
-    /// Closes these windows, and returns those with a pending revision.
-    async fn close(
-        &self,
-        spec: usize,
-        keys: &[ItemKey],
-        until: Timestamp,
-    ) -> Vec<Result<Option<StoredWindow>, CallError>> {
-        let found = match self.read(keys).await {
-            Ok(found) => found,
-            Err(error) => return vec![Err(error)],
-        };
-        // Windows of one group in order: the baseline of a window comes from the one before it.
-        let mut groups: BTreeMap<String, Vec<Item>> = BTreeMap::new();
-        let mut refused = Vec::new();
-        for found in found {
-            match found {
-                Ok(None) => {}
-                Ok(Some(item)) => groups.entry(item.key.group.clone()).or_default().push(item),
-                Err(error) => refused.push(Err(error)),
-            }
-        }
-        let of_group = async |mut items: Vec<Item>| {
-            items.sort_by_key(|item| item.key.start);
-            let mut closed = Vec::new();
-            for item in &items {
-                closed.push(self.close_one(spec, item, until).await);
-            }
-            closed
-        };
-        let closed = join_all(groups.into_values().map(of_group)).await;
-        closed.into_iter().flatten().chain(refused).collect()
-    }
-
-    async fn close_one(
-        &self,
-        spec: usize,
-        item: &Item,
-        until: Timestamp,
-    ) -> Result<Option<StoredWindow>, CallError> {
-        let mut stored = stored_window(spec, item)?;
-        if stored.window.phase() == Phase::Open && stored.window.span().end <= until {
-            stored.window.close(self.now());
-            let spec_of = &self.function.specs[spec];
-            if spec_of.detector.is_some() {
-                let before = self.baseline(&stored).await?;
-                stored.window.evaluate(spec_of, &before);
-            }
-            if self.write(&mut stored).await? == Written::Stored {
-                self.counts.borrow_mut().closed += 1;
-                return Ok(Some(stored));
-            }
-            // Another invocation wrote the window first, or an earlier try of this write succeeded.
-            let Some(item) = self.read_one(&stored.key).await? else { return Ok(None) };
-            stored = stored_window(spec, &item)?;
-        }
-        Ok((stored.window.phase() == Phase::Pending).then_some(stored))
     }
 }
 

@@ -88,3 +88,22 @@ async fn other_values_of_one_reading_are_counted() {
     let expected = [(json!(0), json!(2)), (json!(2), json!(2))];
     assert_eq!(batches.iter().map(counts).collect::<Vec<_>>(), expected);
 }
+
+/// The clock of the only device is 10 minutes ahead, so that processing time closes its window.
+#[tokio::test(start_paused = true)]
+async fn window_closed_by_time_never_restarts() {
+    let windows = windows([]);
+    handle(&windows, &batch(0, 1, &[("ahead", 2_520, 5.0)])).await;
+    pass(60 * MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+    let before = emitted(&windows);
+    assert!(before.contains(&"telemetry-1m ahead 10:40 r0 1 5.00".to_owned()), "{before:?}");
+
+    pass(31 * 24 * 60 * MINUTE).await;
+    handle(&windows, &batch(0, 2, &[("ahead", 2_530, 7.0)])).await;
+    pass(10 * MINUTE).await;
+    handle(&windows, &case("scheduled")).await;
+
+    assert_eq!(emitted(&windows), before);
+    assert!(late(&windows)[0].contains("(whose retention is over)"), "{:?}", late(&windows));
+}
