@@ -2,6 +2,7 @@
 //! deliver.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -100,6 +101,35 @@ pub fn failed_items(answer: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// Returns the payload of a stream's batch without the records before the earliest failed one;
+/// `None` if there are none before it, or the payload is of another kind.
+///
+/// The function did its work for these, so that a batch that is too long for one invocation comes
+/// to its end in several.
+#[must_use]
+pub fn remaining(payload: &str, failed: &[String]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Record<'a> {
+        #[serde(borrow)]
+        kinesis: Kinesis<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Kinesis<'a> {
+        #[serde(rename = "sequenceNumber", borrow)]
+        number: Cow<'a, str>,
+    }
+    let mut batch: BTreeMap<&str, &RawValue> = serde_json::from_str(payload).ok()?;
+    let records: Vec<&RawValue> = serde_json::from_str(batch.get("Records")?.get()).ok()?;
+    let is_failed = |record: &&RawValue| {
+        let record: Result<Record<'_>, _> = serde_json::from_str(record.get());
+        record.is_ok_and(|it| failed.iter().any(|item| *item == it.kinesis.number))
+    };
+    let first = records.iter().position(is_failed).filter(|first| *first > 0)?;
+    let rest = serde_json::value::to_raw_value(&records[first..]).ok()?;
+    batch.insert("Records", &rest);
+    serde_json::to_string(&batch).ok()
+}
+
 /// Record that Firehose could not convert or process: one line of an object under its error prefix.
 ///
 /// <https://docs.aws.amazon.com/firehose/latest/dev/record-format-conversion-error-handling.html>
@@ -184,6 +214,25 @@ mod tests {
         for answer in ["7", "\"\"", "[]", "[null]", r#"{"batchItemFailures":7}"#, "no"] {
             assert!(failed_items(answer).is_err(), "{answer}");
         }
+    }
+
+    #[test]
+    fn remaining_payload_begins_with_earliest_failure() {
+        let record = |number: &u32| format!(r#"{{"kinesis":{{"sequenceNumber":"{number}"}}}}"#);
+        let batch = |numbers: &[u32]| {
+            let records: Vec<_> = numbers.iter().map(record).collect();
+            format!(r#"{{"Records":[{}],"revises_windows":true}}"#, records.join(","))
+        };
+        let remaining = |failed: &[&str]| {
+            let failed: Vec<_> = failed.iter().map(|it| (*it).to_owned()).collect();
+            remaining(&batch(&[7, 8, 9]), &failed)
+        };
+
+        assert_eq!(remaining(&["9", "8"]), Some(batch(&[8, 9])));
+        for (failed, why) in [("7", "no progress"), ("6", "another batch")] {
+            assert_eq!(remaining(&[failed]), None, "{why}");
+        }
+        assert_eq!(super::remaining(r#"{"records":{}}"#, &["1".to_owned()]), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::primitives::Blob;
 use tributary_aws::clients::SdkConfig;
-use tributary_aws::parked::{ParkedBatch, failed_items};
+use tributary_aws::parked::{ParkedBatch, failed_items, remaining};
 use tributary_aws::payload::revising;
 
 use super::Redrive;
@@ -102,21 +102,29 @@ pub(crate) fn client(config: &SdkConfig) -> Client {
 }
 
 /// Invokes the function of a batch and checks its answer. The batch succeeded only if the answer
-/// contains no failure. `windows` takes readings however late they are by now.
+/// contains no failure. While the function gets further, it is invoked again with the rest.
+/// `windows` takes readings however late they are by now.
 async fn invoke_again(
     lambda: &Client,
     batch: &ParkedBatch<'_>,
     is_windows: bool,
 ) -> Result<(), String> {
-    let payload = if is_windows {
+    let mut payload = if is_windows {
         Cow::Owned(revising(&batch.payload).map_err(|error| error.to_string())?)
     } else {
         Cow::Borrowed(&*batch.payload)
     };
-    let answer = invoke(lambda, &batch.function_arn, &payload).await?;
-    match failed_items(&answer)?.len() {
-        0 => Ok(()),
-        count => Err(format!("{} reports {count} batch item failures", batch.function())),
+    loop {
+        let answer = invoke(lambda, &batch.function_arn, &payload).await?;
+        let failed = failed_items(&answer)?;
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let Some(rest) = remaining(&payload, &failed) else {
+            let (function, count) = (batch.function(), failed.len());
+            return Err(format!("{function} reports {count} batch item failures"));
+        };
+        payload = Cow::Owned(rest);
     }
 }
 
