@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from . import place, rows
 
@@ -18,10 +19,12 @@ MADE_UP_ROWS = 240
 FAULTS = ("--late-rate", "0.05", "--duplicate-rate", "0.05", "--dropout-rate", "0.05", "--spike-rate", "0.02")
 SIMULATED = {
     # The river whose gauges are in config/lookups/stations.csv, during a storm that raises it through the stages.
-    "flood": ("--devices", "6", "--interval", "1h", "--storm-rate", "0.3", "--seed", "2"),
-    "telemetry": ("--devices", "20"),
+    "flood": ("--devices", "6", "--interval", "15m", "--storm-rate", "0.3", "--seed", "2"),
+    "telemetry": ("--devices", "20", "--interval", "10s"),
     "covid": (),
 }
+# Seconds of the feed that a row stands for: the interval of a device, divided by their number.
+SECONDS_PER_ROW = {"flood": 900 / 6, "telemetry": 10 / 20}
 _OBJECT = re.compile(r"s3://[^/]+/(.*)\?\w+=[^#]*#(?:.*&)?offset=(\d+)")
 
 
@@ -168,15 +171,25 @@ def fixtures(dataset):
 
 
 def made_up(dataset, count):
-    """Returns rows of `tributary simulate`, all of them good; `covid` as the CSV that its source publishes."""
-    name, body = f"{dataset}.jsonl", simulate(dataset, count)
+    """Returns rows of `tributary simulate`, all of them good; `covid` as the CSV that its source publishes.
+
+    Readings of devices end now: rules with `within` raise no alert of older ones.
+    """
+    name, body = f"{dataset}.jsonl", simulate(dataset, count, *_start(dataset, count))
     if dataset == "covid":
         name, body = f"{dataset}.csv", as_csv(body)
     return Object(name, body, [row.offset for row in rows.read(name, body).rows], {})
 
 
+def _start(dataset, count):
+    seconds = SECONDS_PER_ROW.get(dataset)
+    if seconds is None:
+        return ()
+    return "--start", (datetime.now(UTC) - timedelta(seconds=seconds * count)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def simulate(dataset, count, *more):
-    """Generates `count` rows, the same ones every time, as JSON Lines unless `more` sends them elsewhere."""
+    """Generates `count` rows as JSON Lines, unless `more` sends them elsewhere."""
     return tributary("simulate", dataset, "--count", count, *SIMULATED[dataset], *FAULTS, *more)
 
 
