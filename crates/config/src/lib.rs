@@ -8,6 +8,8 @@ mod place;
 mod release;
 mod validate;
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 
 use tributary_datasets::Datasets;
@@ -68,13 +70,15 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Loads the compiled-in configuration.
+    /// Loads the compiled-in configuration, once in a process.
     ///
     /// # Errors
     ///
     /// See [`Configuration::load`].
     pub fn shipped() -> Result<Self, ConfigError> {
-        Self::load(&Bundle::shipped())
+        static SHIPPED: LazyLock<Result<Configuration, ConfigError>> =
+            LazyLock::new(|| Configuration::load(&Bundle::shipped()));
+        SHIPPED.clone()
     }
 
     /// Loads the compiled-in schemas with another `pipeline.toml`, and no rules of its own.
