@@ -268,8 +268,33 @@ MUTANTS = [
     ),
     Mutant(
         "watermark-stays", "functions/windows/src/clocks.rs",
-        "&& clock.watermark.is_none_or(|before| before < time)",
-        "&& clock.watermark.is_none_or(|before| before > time)",
+        "to.filter(|_| clock.watermark < to)",
+        "to.filter(|_| clock.watermark > to)",
+    ),
+    Mutant(
+        "fastest-shard-decides", "crates/windows/src/clock.rs",
+        "(Some(time), Some(before)) if before <= time => {}",
+        "(Some(time), Some(before)) if before >= time => {}",
+    ),
+    Mutant(
+        "shard-is-idle-at-once", "crates/windows/src/clock.rs",
+        "!shard.is_closed && now.duration_since(shard.last_seen) < idle;",
+        "!shard.is_closed && now.duration_since(shard.last_seen) < idle / 20;",
+    ),
+    Mutant(
+        "removed-window-restarts", "functions/windows/src/clocks.rs",
+        "self.removed_until.is_some_and(|until| span.start <= until)",
+        "self.removed_until.is_some_and(|until| span.end < span.start && span.start <= until)",
+    ),
+    Mutant(
+        "closed-windows-are-forgotten", "functions/windows/src/clocks.rs",
+        "windows.iter().map(|key| key.start).max()",
+        "windows.iter().map(|key| key.start).max().filter(|_| clock.watermark.is_some())",
+    ),
+    Mutant(
+        "any-entity-may-be-sent", "functions/ingest-http/src/item.rs",
+        "&& !self.permit.allows(&event.entity)",
+        "&& !self.permit.allows(&event.entity) && event.entity.is_empty()",
     ),
     Mutant(
         "unknown-event-acknowledged", "functions/ingest-s3/src/message.rs",

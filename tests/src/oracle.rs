@@ -61,6 +61,15 @@ fn reading<'a>(
     }
 }
 
+/// Rejects times before 1900, which are those of clocks that were never set.
+fn since_1900(field: &'static str, time: Timestamp) -> Result<Timestamp, Rejection> {
+    const FIRST: Timestamp = Timestamp::constant(-2_208_988_800, 0);
+    if time < FIRST {
+        return Err(Rejection::field(Code::OutOfRange, field, "is before 1900"));
+    }
+    Ok(time)
+}
+
 /// Returns the id of a sensor's reading. It depends on the instant, not on its spelling.
 fn reading_id(dataset: &str, sensor: &str, event_time: Timestamp) -> Id {
     let nanosecond = event_time.as_nanosecond().to_be_bytes();

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// Start of every simulation: 2026-11-20T10:00:00Z.
@@ -14,6 +14,23 @@ const BEGINNING: Timestamp = Timestamp::constant(1_795_168_800, 0);
 thread_local! {
     static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
     static STAMPS: Cell<u64> = const { Cell::new(0) };
+    static SKEWS: Cell<[i64; PROCESSES]> = const { Cell::new([0; PROCESSES]) };
+}
+
+/// Number of clocks that may differ: one for each process of a function.
+pub const PROCESSES: usize = 3;
+
+/// The clock of each process, which differs from [`now`] as [`set_skews`] says.
+pub const OF_PROCESS: [fn() -> Timestamp; PROCESSES] = [|| skewed(0), || skewed(1), || skewed(2)];
+
+/// Sets by how many milliseconds the clock of each process on this thread is ahead.
+pub fn set_skews(milliseconds: [i64; PROCESSES]) {
+    SKEWS.set(milliseconds);
+}
+
+fn skewed(process: usize) -> Timestamp {
+    let skew = SignedDuration::from_millis(SKEWS.get()[process]);
+    now().saturating_add(skew).unwrap_or(Timestamp::MAX)
 }
 
 /// Restarts the time of day on this thread. Must be called inside a runtime with a paused clock.

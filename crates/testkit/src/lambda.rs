@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::timeout;
 use tributary_aws::deadline::Deadline;
 
+use crate::clock;
 use crate::fault::{Fault, Faults};
 
 /// Time that the runtime reserves at the end of an invocation, as `Deadline::before` does.
@@ -30,6 +32,7 @@ pub struct Lambda {
     pub name: &'static str,
     handler: Rc<Handler>,
     timeout: Duration,
+    max_concurrency: usize,
     pub(crate) faults: Faults,
     state: Rc<RefCell<State>>,
 }
@@ -37,6 +40,10 @@ pub struct Lambda {
 #[derive(Default)]
 struct State {
     invocations: u64,
+    running: usize,
+    throttled: u64,
+    /// Begin of each invocation, and its end once it is over.
+    runs: Vec<(Timestamp, Option<Timestamp>)>,
     /// Invocation to kill, and the await at which to kill it.
     kill: Option<(u64, usize)>,
     awaits: usize,
@@ -51,6 +58,8 @@ pub enum Failure {
     TimeOut,
     /// The process was killed.
     Killed,
+    /// As many invocations as may run at a time were running: the function was not invoked.
+    Throttled,
 }
 
 impl Lambda {
@@ -65,13 +74,35 @@ impl Lambda {
         F: Future<Output = Answer> + 'static,
     {
         let handler: Rc<Handler> = Rc::new(move |payload, it| Box::pin(handler(payload, it)));
-        Self { name, handler, timeout, faults, state: Rc::default() }
+        Self { name, handler, timeout, max_concurrency: usize::MAX, faults, state: Rc::default() }
+    }
+
+    /// Sets the reserved concurrency: the maximum number of invocations at a time.
+    #[must_use]
+    pub fn with_max_concurrency(self, max_concurrency: usize) -> Self {
+        Self { max_concurrency, ..self }
     }
 
     /// Returns the number of invocations.
     #[must_use]
     pub fn invocations(&self) -> u64 {
         self.state.borrow().invocations
+    }
+
+    /// Returns the earliest begin of the invocations that ran at this time, or the time itself.
+    #[must_use]
+    pub fn began_before(&self, at: Timestamp) -> Timestamp {
+        let state = self.state.borrow();
+        let ran = |(begun, ended): &&(Timestamp, Option<Timestamp>)| {
+            *begun <= at && ended.is_none_or(|ended| at <= ended)
+        };
+        state.runs.iter().filter(ran).map(|(begun, _)| *begun).min().unwrap_or(at)
+    }
+
+    /// Returns the number of calls that were throttled.
+    #[must_use]
+    pub fn throttled(&self) -> u64 {
+        self.state.borrow().throttled
     }
 
     /// Kills the given invocation, counted from 1, at the given await, counted from 0.
@@ -91,10 +122,17 @@ impl Lambda {
     ///
     /// Returns a failure if the handler fails, times out or is killed. Effects up to then remain.
     pub async fn invoke(&self, payload: String) -> Result<String, Failure> {
-        let planned = {
+        let (run, planned) = {
             let mut state = self.state.borrow_mut();
+            if state.running >= self.max_concurrency {
+                state.throttled += 1;
+                return Err(Failure::Throttled);
+            }
+            state.running += 1;
             state.invocations += 1;
-            state.kill.filter(|kill| kill.0 == state.invocations).map(|kill| kill.1)
+            state.runs.push((clock::now(), None));
+            let kill = state.kill.filter(|kill| kill.0 == state.invocations);
+            (state.runs.len() - 1, kill.map(|kill| kill.1))
         };
         let random_kill = self.faults.occurs(Fault::Kill).then(|| self.faults.below(AWAITS));
         let kill_at = planned.or(random_kill);
@@ -111,7 +149,13 @@ impl Lambda {
             state.awaits = state.awaits.max(awaits);
             if kill_at.is_some_and(|at| at < awaits) { Poll::Ready(None) } else { Poll::Pending }
         });
-        let answer = timeout(self.timeout, process).await.map_err(|_| Failure::TimeOut)?;
+        let answer = timeout(self.timeout, process).await;
+        {
+            let mut state = self.state.borrow_mut();
+            state.running -= 1;
+            state.runs[run].1 = Some(clock::now());
+        }
+        let answer = answer.map_err(|_| Failure::TimeOut)?;
         answer.ok_or(Failure::Killed)?.map_err(Failure::Error)
     }
 }
@@ -159,6 +203,19 @@ mod tests {
             );
             assert_eq!(lambda.awaits(), 3);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invocation_beyond_max_concurrency_is_throttled() {
+        let (lambda, done) = steps(Duration::from_secs(10), Duration::from_secs(1));
+        let lambda = lambda.with_max_concurrency(1);
+        let [one, other] = [(), ()].map(|()| lambda.invoke(String::new()));
+
+        let answers = tokio::join!(one, other);
+
+        assert_eq!(answers, (Ok("{}".to_owned()), Err(Failure::Throttled)));
+        assert_eq!(lambda.invoke(String::new()).await, Ok("{}".to_owned()));
+        assert_eq!((done.get(), lambda.throttled(), lambda.invocations()), (6, 1, 2));
     }
 
     #[tokio::test(start_paused = true)]

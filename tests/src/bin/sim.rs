@@ -50,6 +50,9 @@ struct Figures {
     windows: u64,
     revisions: u64,
     late: u64,
+    late_by_absence: u64,
+    throttled: u64,
+    removed: u64,
     simulated_seconds: u64,
     losses: u64,
     doubles: u64,
@@ -68,6 +71,9 @@ impl Figures {
         self.windows += outcome.windows;
         self.revisions += outcome.revisions;
         self.late += outcome.late;
+        self.late_by_absence += outcome.late_by_absence;
+        self.throttled += outcome.throttled;
+        self.removed += outcome.removed;
         self.simulated_seconds += outcome.seconds;
         self.losses += outcome.verdict.losses.len() as u64;
         self.doubles += outcome.verdict.doubles.len() as u64;
@@ -164,6 +170,8 @@ fn as_json(figures: &Figures, seconds: f64) -> serde_json::Value {
         "seeds": figures.seeds, "records": figures.records, "invocations": figures.invocations,
         "redelivered": figures.redelivered, "parked": figures.parked, "faults": faults,
         "windows": figures.windows, "revisions": figures.revisions, "late": figures.late,
+        "late_by_absence": figures.late_by_absence, "throttled": figures.throttled,
+        "removed": figures.removed,
         "simulated_seconds": figures.simulated_seconds, "seconds": seconds,
         "losses": figures.losses, "doubles": figures.doubles, "failed": figures.failed,
     })
@@ -187,7 +195,10 @@ fn show(figures: &Figures, seconds: f64, shown: usize) -> std::io::Result<()> {
         ("given up, brought back", figures.parked),
         ("windows", figures.windows),
         ("revisions of them", figures.revisions),
+        ("removed windows", figures.removed),
         ("readings too late", figures.late),
+        ("late by absence", figures.late_by_absence),
+        ("throttled invocations", figures.throttled),
         ("simulated hours", hours),
     ] {
         writeln!(out, "{name:<24}{count:>10}")?;

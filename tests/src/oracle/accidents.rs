@@ -14,7 +14,7 @@ use super::clock::LocalClock;
 use super::field_value::{FieldValue, wrong};
 use super::place::point;
 use super::row::{self, Row};
-use super::{reading, rounded, us, weather};
+use super::{reading, rounded, since_1900, us, weather};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::event::{Event, Measures};
 use tributary_model::id::Id;
@@ -38,6 +38,7 @@ pub fn event<'a>(payload: &'a str, received_at: Option<Timestamp>) -> Result<Eve
         return Err(wrong(Code::UnknownValue, "State", &state, what));
     }
     let clock = LocalClock::of(&row, &state, &mut tags)?;
+    since_1900("Start_Time", clock.start)?;
     let location = point([(&row.start_lat, "Start_Lat"), (&row.start_lng, "Start_Lng")])?;
     let measures = measures(&row, severity, clock.duration_min)?;
     for (column, tag, value) in row.flags() {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::field_value::FieldValue;
+use super::field_value::{FieldValue, verbatim};
 use tributary_model::bad_row::Rejection;
 use tributary_model::event::{Attributes, Text};
 
@@ -13,7 +13,7 @@ use tributary_model::event::{Attributes, Text};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase", bound(deserialize = "'de: 'a"))]
 pub(super) struct Row<'a> {
-    #[serde(rename = "ID")]
+    #[serde(rename = "ID", deserialize_with = "verbatim")]
     pub id: FieldValue<'a>,
     pub source: FieldValue<'a>,
     #[serde(rename = "TMC")]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::field_value::{FieldValue, verbatim};
 use super::place::{Place, place};
-use super::{climate, reading, reading_id, rounded, times};
+use super::{climate, reading, reading_id, rounded, since_1900, times};
 use tributary_model::bad_row::{Code, Rejection};
 use tributary_model::event::{Attributes, Event, Measures, Text};
 
@@ -39,7 +39,9 @@ const ABSOLUTE_ZERO_C: f64 = -273.15;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 struct Row<'a> {
+    #[serde(deserialize_with = "verbatim")]
     sensor_id: FieldValue<'a>,
+    #[serde(deserialize_with = "verbatim")]
     device_id: FieldValue<'a>,
     #[serde(deserialize_with = "verbatim")]
     timestamp: FieldValue<'a>,
@@ -61,7 +63,7 @@ struct Row<'a> {
 /// A present but invalid value rejects the row.
 pub fn event<'a>(payload: &'a str, received_at: Option<Timestamp>) -> Result<Event<'a>, Rejection> {
     let row: Row<'a> = super::row(payload)?;
-    let event_time = times::instant(&row.timestamp)?;
+    let event_time = since_1900("timestamp", times::instant(&row.timestamp)?)?;
     let measures = measures(&row)?;
     let status = row.status.one_of("status", STATUS)?;
     if measures.is_empty() && status.is_none() {

@@ -19,6 +19,7 @@ use tributary_testkit::service::{Change, ChangeKind, SimAlertState, SimClaims, S
 use tributary_testkit::{Fault, clock};
 use tributary_windows::Spec;
 
+use super::input::CLOCK_AHEAD;
 use super::oracle::Verdict;
 use super::world::configuration;
 
@@ -106,13 +107,15 @@ pub(super) fn rates(all: &BTreeMap<Fault, f64>) -> BTreeMap<Fault, f64> {
 /// suppression after a batch of old readings.
 const TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
-/// Returns the ids that the rule `warm` has for these devices in the hours of the next 50 days: no
-/// reading of a clock that is ahead may use up one of them.
+/// Returns the ids that the rule `warm` has for these devices in the hours to come, and 40 days
+/// later, where the readings of clocks that are ahead are: none of these may be used up.
 pub(super) fn of_hours_to_come(devices: &BTreeSet<&str>) -> Vec<String> {
     let now = clock::now().as_second().div_euclid(3_600);
+    let ahead = now + CLOCK_AHEAD.as_hours();
     let id = |device: &str, hour: i64| Id::of_text(&["warm", device, &hour.to_string()]);
     let of_device = |device: &&str| {
-        (now + 2..now + 50 * 24).map(|hour| id(device, hour).to_string()).collect::<Vec<_>>()
+        let hours = (now + 2..now + 12).chain(ahead - 24..ahead + 12);
+        hours.map(|hour| id(device, hour).to_string()).collect::<Vec<_>>()
     };
     devices.iter().flat_map(of_device).collect()
 }

@@ -10,19 +10,30 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tributary_aws::kinesis::StreamRecord;
 use tributary_aws::put::EntryResult;
+use tributary_datagen::FeedKind;
 use tributary_datasets::ingest::SourceName;
+use tributary_model::config_error::ConfigError;
 use tributary_model::id::Id;
+use tributary_pipeline::sender::{SenderSpec, Senders};
 use tributary_rows::Position;
 use tributary_testkit::mapping::kafka::KafkaEntry;
 use tributary_testkit::service::{SimStream, Store};
 use tributary_testkit::{Fault, clock};
 
-use super::input::{Row, Rows, json_lines};
+use super::input::{FEEDS, Row, Rows, json_lines};
 use super::plan::Plan;
 use super::takeover;
-use super::world::World;
+use super::world::{World, configuration};
 
 const BUCKET: &str = "source";
+const ACCOUNT: &str = "111122223333";
+
+/// Principal that may send rows of every dataset.
+pub(super) const FLEET: &str = "fleet";
+
+/// Principal that may send rows of devices with its name.
+const STRANGER: &str = "stranger";
+
 const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
@@ -44,8 +55,14 @@ impl World {
             if step < requests {
                 let items = rows.take(size);
                 self.push_config(&items);
+                let key = rows.chance(0.5).then_some(step);
                 self.lock().unanswered += 1;
-                spawn_local(self.clone().send(items, rows.chance(0.5).then_some(step)));
+                spawn_local(self.clone().send(items.clone(), key, FLEET));
+                if self.plan.strangers {
+                    let items = [vec![own_row_of_stranger(step)], items].concat();
+                    self.lock().unanswered += 1;
+                    spawn_local(self.clone().send(items, key, STRANGER));
+                }
             }
             if step < produced {
                 let items = rows.take(size);
@@ -151,8 +168,16 @@ impl World {
     }
 
     /// Sends items as a device does: it retries until it has an answer.
-    pub(super) async fn send(self: Rc<Self>, items: Vec<Row>, key: Option<usize>) {
-        let request = request(&items, key);
+    pub(super) async fn send(
+        self: Rc<Self>,
+        items: Vec<Row>,
+        key: Option<usize>,
+        sender: &'static str,
+    ) {
+        let request = request(&items, key, sender);
+        // A stranger may send its own row only: whatever else of it is stored is unexpected.
+        let permitted = if sender == STRANGER { 1 } else { items.len() };
+        let items = &items[..permitted];
         let mut wait = SECOND;
         loop {
             let answer = self.functions.ingest_http.invoke(request.clone()).await;
@@ -160,7 +185,7 @@ impl World {
                 answer.ok().and_then(|it| serde_json::from_str(&it).ok()).unwrap_or_default();
             let body = answer["body"].as_str().unwrap_or_default();
             let body: Value = serde_json::from_str(body).unwrap_or_default();
-            self.note_accepted(&items, &body);
+            self.note_accepted(items, &body);
             if matches!(answer["statusCode"].as_u64(), Some(200..=299 | 400..=499)) {
                 break;
             }
@@ -197,16 +222,37 @@ impl World {
     }
 }
 
+/// Returns a row of a device that the stranger may send rows of.
+fn own_row_of_stranger(step: usize) -> Row {
+    let row = json!({
+        "sensor_id": format!("stranger-{step}"), "humidity": 40,
+        "timestamp": clock::now().to_string(),
+    });
+    Row { dataset: "telemetry", line: row.to_string().into_bytes() }
+}
+
+/// Returns the senders of a simulation with a stranger.
+pub(super) fn senders() -> Result<Senders, ConfigError> {
+    let sender = |name: &str, datasets: &[&str], entities| SenderSpec {
+        principal: format!("{ACCOUNT}:user/{name}"),
+        datasets: datasets.iter().map(|it| (*it).to_owned()).collect(),
+        entities,
+    };
+    let of_fleet = sender(FLEET, &FEEDS.map(FeedKind::name), None);
+    let of_stranger = sender(STRANGER, &["telemetry"], Some(vec!["stranger-*".to_owned()]));
+    Senders::compile(&[of_fleet, of_stranger], &configuration()?.schemas())
+}
+
 /// Returns a request as a function URL passes it on. Without a key, an item is identified by its
 /// content.
-fn request(items: &[Row], key: Option<usize>) -> String {
-    let dataset = items.first().map_or("telemetry", |row| row.dataset);
+fn request(items: &[Row], key: Option<usize>, sender: &str) -> String {
+    let dataset = items.last().map_or("telemetry", |row| row.dataset);
     let lines: Vec<_> = items.iter().map(|row| row.line.clone()).collect();
     let mut headers = json!({"content-type": "application/x-ndjson"});
     if let Some(key) = key {
         headers["idempotency-key"] = json!(format!("request-{key}"));
     }
-    let iam = json!({"userArn": "arn:aws:iam::111122223333:user/fleet"});
+    let iam = json!({"userArn": format!("arn:aws:iam::{ACCOUNT}:user/{sender}")});
     json!({
         "version": "2.0",
         "rawPath": format!("/v1/{dataset}"),

@@ -15,7 +15,7 @@ use fn_ingest_s3::handler::IngestS3;
 use fn_metrics::handler::Metrics;
 use fn_transform::handler::Transform;
 use fn_windows::handler::Windows;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use tributary_aws::aggregating::Aggregating;
@@ -31,6 +31,7 @@ use tributary_aws::sns;
 use tributary_aws::takeover::{ConfigSource, InUse, Reloading};
 use tributary_aws::windows::OPERATION;
 use tributary_model::config_error::ConfigError;
+use tributary_pipeline::sender::Senders;
 use tributary_rows::Limits;
 use tributary_testkit::lambda::{Answer, Lambda};
 use tributary_testkit::service::{
@@ -40,6 +41,7 @@ use tributary_testkit::service::{
 use tributary_testkit::{Faults, clock};
 
 use super::alerts::{Invocations, rules};
+use super::feed::senders;
 use super::metrics;
 use super::plan::Plan;
 use super::windows::specs;
@@ -86,6 +88,8 @@ fn json_of<T: Serialize>(answer: Result<T, InvocationError>) -> Answer {
 #[derive(Clone)]
 pub(super) struct Parts {
     pub plan: Plan,
+    /// Clock of the process.
+    pub clock: fn() -> Timestamp,
     pub faults: Faults,
     pub log_lines: Arc<Mutex<Vec<Value>>>,
     pub config: Arc<SimBucket>,
@@ -131,17 +135,23 @@ impl Parts {
             Some(timeout) if name == "ingest-s3" => timeout.max(Duration::from_secs(20)),
             // It closes the windows of each dataset in a part of its time.
             Some(timeout) if name == "windows" => timeout.max(Duration::from_secs(5)),
+            // An aggregate is one record, so what is refused of it is isolated in one invocation.
+            Some(timeout) if name == "transform" && self.plan.aggregates => {
+                timeout.max(Duration::from_secs(10))
+            }
             Some(timeout) => timeout,
             None => template,
         };
-        let lambda = Lambda::new(name, timeout, self.faults.clone(), handler);
+        let lambda = Lambda::new(name, timeout, self.faults.clone(), handler)
+            .with_max_concurrency(self.plan.max_concurrency);
         if let Some((_, invocation, awaits)) = self.plan.kill.filter(|kill| kill.0 == name) {
             lambda.kill_at(invocation, awaits);
         }
         lambda
     }
 
-    /// Returns a function that is built of the configuration in use, and called as `main` does.
+    /// Returns a function of several processes, each with a state and a clock of its own, that are
+    /// built of the configuration in use and called as `main` does.
     fn serve<F: 'static, A: Serialize + 'static>(
         self: &Rc<Self>,
         name: &'static str,
@@ -149,21 +159,27 @@ impl Parts {
         build: impl Fn(&Self, &InUse) -> Result<F, ConfigError> + 'static,
         handler: impl AsyncFn(&F, &str, Invocation) -> Result<A, InvocationError> + 'static,
     ) -> Lambda {
-        let parts = Rc::clone(self);
-        let bucket = if self.plan.takeover { "config" } else { "" };
-        let source = ConfigSource { bucket: bucket.into(), refresh: SignedDuration::from_mins(1) };
-        let store = SimObjects::new(self.config.clone(), self.faults.clone());
-        let log = self.metrics_log(name);
-        let build = move |in_use: &InUse| build(&parts, in_use);
-        let function = Rc::new((Reloading::new(source, store, log, clock::now, build), handler));
-        let invocations = self.invocations.clone();
+        let build = Rc::new(build);
+        let process = |clock: fn() -> Timestamp| {
+            let (parts, build) = (Self { clock, ..Self::clone(self) }, build.clone());
+            let bucket = if self.plan.takeover { "config" } else { "" };
+            let refresh = SignedDuration::from_mins(1);
+            let source = ConfigSource { bucket: bucket.into(), refresh };
+            let store = SimObjects::new(self.config.clone(), self.faults.clone());
+            let log = self.metrics_log(name);
+            Reloading::new(source, store, log, clock, move |in_use: &InUse| build(&parts, in_use))
+        };
+        let function = Rc::new((clock::OF_PROCESS.map(process), handler));
+        let (invocations, faults) = (self.invocations.clone(), self.faults.clone());
         self.lambda(name, seconds, move |payload, deadline| {
             let (function, invocations) = (Rc::clone(&function), invocations.clone());
+            let process = faults.below(clock::PROCESSES);
             async move {
                 let request_id = invocations.begin();
                 let invocation = Invocation { request_id: request_id.clone(), deadline };
-                let (function, handler) = &*function;
-                let answer = json_of(function.answer(&payload, invocation, handler).await);
+                let (processes, handler) = &*function;
+                let answer = processes[process].answer(&payload, invocation, handler).await;
+                let answer = json_of(answer);
                 invocations.end(request_id);
                 answer
             }
@@ -183,7 +199,7 @@ impl Parts {
             segment_bytes: self.plan.segment_bytes,
             known: in_use.known.clone(),
             metrics_log: self.metrics_log("ingest-s3"),
-            clock: clock::now,
+            clock: self.clock,
         }
     }
 
@@ -191,10 +207,10 @@ impl Parts {
         Ok(IngestHttp {
             raw: self.producer(&self.raw),
             transformer: in_use.configuration.transformer()?,
-            senders: in_use.configuration.senders()?,
+            senders: if self.plan.strangers { senders()? } else { Senders::default() },
             known: in_use.known.clone(),
             metrics_log: self.metrics_log("ingest-http"),
-            clock: clock::now,
+            clock: self.clock,
         })
     }
 
@@ -206,7 +222,7 @@ impl Parts {
             known: in_use.known.clone(),
             topics: Topics::default(),
             metrics_log: self.metrics_log("ingest-kafka"),
-            clock: clock::now,
+            clock: self.clock,
         }
     }
 
@@ -217,7 +233,7 @@ impl Parts {
             transformer: in_use.configuration.transformer()?,
             known: in_use.known.clone(),
             metrics_log: self.metrics_log("transform"),
-            clock: clock::now,
+            clock: self.clock,
         })
     }
 
@@ -236,7 +252,7 @@ impl Parts {
             specs: metrics::specs(&in_use.configuration)?,
             known: in_use.known.clone(),
             metrics_log: self.metrics_log("metrics"),
-            clock: clock::now,
+            clock: self.clock,
         })
     }
 
@@ -254,7 +270,7 @@ impl Parts {
             retention: SignedDuration::from_hours(31 * 24),
             known: in_use.known.clone(),
             metrics_log: self.metrics_log("alerts"),
-            clock: clock::now,
+            clock: self.clock,
         })
     }
 
@@ -267,7 +283,7 @@ impl Parts {
             specs: specs()?,
             known: in_use.known.clone(),
             metrics_log: self.metrics_log("windows"),
-            clock: clock::now,
+            clock: self.clock,
             retry: Retry::new(OPERATION).with_jitter_seed(self.plan.seed),
         })
     }

@@ -10,8 +10,13 @@ use tributary_model::event::{Event, Kind};
 use tributary_pipeline::transform::{Outcome, Transformer};
 use tributary_testkit::clock;
 
-const FEEDS: [FeedKind; 4] =
+use crate::oracle;
+
+pub(super) const FEEDS: [FeedKind; 4] =
     [FeedKind::Accidents, FeedKind::Covid, FeedKind::Flood, FeedKind::Telemetry];
+
+/// Time by which the clock of some devices is ahead: 40 days.
+pub(super) const CLOCK_AHEAD: SignedDuration = SignedDuration::from_hours(40 * 24);
 
 /// One row of one dataset, as one line of JSON.
 #[derive(Clone, Debug)]
@@ -22,7 +27,7 @@ pub(super) struct Row {
     pub line: Vec<u8>,
 }
 
-/// Expected result of a row, computed by the pure crates alone.
+/// Expected result of a row.
 #[derive(Clone, Debug)]
 pub(super) enum Expected {
     /// An event, without `received_at`.
@@ -83,13 +88,13 @@ impl Rows {
 
     fn next_of(&mut self, feed: usize) -> Option<Row> {
         let is_bad = self.chance.chance(self.bad);
-        let way = self.below(6);
+        let (way, number) = (self.below(9), self.chance.bits() >> 32);
         let is_ahead = self.ahead.chance(0.02);
         let (kind, simulation) = self.feeds.get_mut(feed)?;
         let dataset = kind.name();
         let mut line = simulation.next()?.json.to_vec();
         if is_bad {
-            corrupt(&mut line, way);
+            corrupt(&mut line, way, number);
         } else if is_ahead {
             set_clock_ahead(&mut line);
         }
@@ -99,7 +104,7 @@ impl Rows {
 
 /// Makes a good row bad, in one of several ways. The line never becomes empty: that would be no
 /// row.
-fn corrupt(line: &mut Vec<u8>, way: usize) {
+fn corrupt(line: &mut Vec<u8>, way: usize, number: u64) {
     match way {
         0 => line.truncate(line.len() / 2),
         1 => line.insert(2, 0xff),
@@ -112,33 +117,63 @@ fn corrupt(line: &mut Vec<u8>, way: usize) {
                 line.splice(1..1, field);
             }
         }
-        _ => *line = b"not JSON at all".to_vec(),
+        5 => *line = b"not JSON at all".to_vec(),
+        // Before all time, beyond what services take, and more digits than a number keeps.
+        6 => set(line, &["timestamp", "Start_Time"], "\"0000-01-01T00:00:00+00:01\""),
+        // The ids are new: another content under a known id is a conflict.
+        7 => {
+            set(line, &["sensor_id", "device_id", "ID"], &format!("\"odd-{number}\""));
+            set(line, &["temperature", "Temperature(F)"], "1e200");
+        }
+        _ => set(line, &["sensor_id", "device_id", "ID"], &format!("18446744073709551617{number}")),
     }
 }
 
-/// Moves the timestamp of a reading of a device 40 days ahead.
+/// Sets the fields of these names that a row has to a JSON value.
+fn set(line: &mut Vec<u8>, names: &[&str], json: &str) {
+    const PLACE: &str = "the value";
+    let Ok(mut row) = serde_json::from_slice::<Value>(line) else { return };
+    for name in names {
+        if let Some(field) = row.get_mut(*name) {
+            *field = PLACE.into();
+        }
+    }
+    *line = row.to_string().replace(&format!("\"{PLACE}\""), json).into_bytes();
+}
+
+/// Moves the timestamp of a reading of a device ahead.
 fn set_clock_ahead(line: &mut Vec<u8>) {
     let Ok(mut row) = serde_json::from_slice::<Value>(line) else { return };
     let time = row["timestamp"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
     let Some(time) = time.filter(|_| row.get("temperature").is_some()) else { return };
-    row["timestamp"] = (time + SignedDuration::from_hours(40 * 24)).to_string().into();
+    row["timestamp"] = (time + CLOCK_AHEAD).to_string().into();
     *line = row.to_string().into_bytes();
 }
 
-/// Returns the expected result of `line` in `dataset`.
+/// Returns the expected result of `line` in `dataset`: for two datasets by code of their own, if
+/// that accepts the row without a fault.
 #[must_use]
 pub(super) fn expected(transformer: &Transformer, dataset: &str, line: &[u8]) -> Expected {
     let of_text = |text: &str| {
         serde_json::from_str::<serde_json::Map<String, Value>>(text).ok()?;
-        let dataset = transformer.datasets().by_name(dataset)?;
-        match transformer.payload(dataset, text, None) {
-            Ok(Outcome::Event(event)) => {
-                let event_id = event.event_id.clone().into_owned();
-                let event = without_receipt(serde_json::to_value(&event).ok()?);
-                Some(Expected::Event { event_id, event })
-            }
+        let schema = transformer.datasets().by_name(dataset)?;
+        let of_engine = match transformer.payload(schema, text, None) {
+            Ok(Outcome::Event(event)) => Some(*event),
             _ => None,
-        }
+        };
+        let has_faults = of_engine.as_ref().is_some_and(|event| !event.faults.is_empty());
+        let of_oracle = match dataset {
+            _ if has_faults => None,
+            "accidents" => oracle::accidents::event(text, None).ok(),
+            "telemetry" => oracle::telemetry::event(text, None).ok(),
+            _ => None,
+        };
+        let event = of_oracle.or(of_engine)?;
+        let event_id = event.event_id.clone().into_owned();
+        Some(Expected::Event {
+            event_id,
+            event: without_receipt(serde_json::to_value(&event).ok()?),
+        })
     };
     str::from_utf8(line).ok().and_then(of_text).unwrap_or(Expected::Bad)
 }

@@ -4,9 +4,11 @@ mod alerts;
 mod feed;
 mod functions;
 mod input;
+mod lateness;
 mod metrics;
 mod oracle;
 mod plan;
+mod probes;
 mod takeover;
 mod windows;
 mod world;
@@ -40,6 +42,12 @@ pub struct Outcome {
     pub revisions: u64,
     /// Number of late readings.
     pub late: u64,
+    /// Number of windows that late readings missed because their shard was idle or blocked.
+    pub late_by_absence: u64,
+    /// Number of invocations beyond the maximum concurrency.
+    pub throttled: u64,
+    /// Number of windows that were removed after their retention.
+    pub removed: u64,
     /// Number of injected faults of each kind.
     pub faults: BTreeMap<Fault, u64>,
     /// Duration in seconds of the simulated clock.
@@ -57,13 +65,9 @@ pub fn run(plan: Plan) -> Result<Outcome, Box<dyn std::error::Error>> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
     LocalSet::new().block_on(&runtime, async {
         let world = World::build(plan);
-        let is_done = world.run().await;
+        let ended = world.run().await;
         let mut verdict = Verdict::of(&world)?;
-        if !is_done {
-            verdict.faults.push(
-                "did not come to an end, stalled, or does not process a new record".to_owned(),
-            );
-        }
+        verdict.faults.extend(ended.err().map(str::to_owned));
         let functions = world.functions.all();
         let redelivered =
             world.streams.iter().map(|mapping| mapping.redelivered.get()).sum::<u64>();
@@ -73,9 +77,12 @@ pub fn run(plan: Plan) -> Result<Outcome, Box<dyn std::error::Error>> {
             redelivered: redelivered
                 + world.messages.redelivered.get()
                 + world.topics.redelivered.get(),
-            windows: world.windows.items().len() as u64,
+            windows: (world.windows.items().len() + world.windows.removed().len()) as u64,
             revisions: verdict.revisions,
             late: verdict.late,
+            late_by_absence: verdict.late_by_absence,
+            throttled: functions.iter().map(|function| function.throttled()).sum(),
+            removed: world.windows.removed().len() as u64,
             parked: world.streams.iter().map(|mapping| mapping.parked.get()).sum(),
             faults: world.faults.counts(),
             seconds: clock::elapsed().as_secs(),

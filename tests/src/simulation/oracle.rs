@@ -11,8 +11,9 @@ use tributary_model::raw::RawRecord;
 
 use super::alerts::{self, Due};
 use super::input::{Expected, expected, is_refused_id, is_tagged_rightly, without_receipt};
+use super::lateness::LateRecord;
 use super::world::{World, configuration};
-use super::{metrics, windows};
+use super::{lateness, metrics, windows};
 
 /// Findings of the oracle.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Verdict {
     pub revisions: u64,
     /// Number of late readings, which is no fault.
     pub late: u64,
+    /// Number of windows that they missed because their shard was idle or blocked.
+    pub late_by_absence: u64,
 }
 
 /// Output of a simulation, by id.
@@ -35,8 +38,8 @@ pub(super) struct Found {
     pub(super) events: BTreeMap<String, Value>,
     /// Window events by id.
     pub(super) windows: BTreeMap<String, Value>,
-    /// Messages about late readings, by the id of the event.
-    pub(super) late: BTreeMap<String, Vec<String>>,
+    /// Late records, by the id of the event.
+    pub(super) late: BTreeMap<String, Vec<LateRecord>>,
     /// Bytes of bad rows by record id.
     bad: BTreeMap<String, Vec<u8>>,
     bad_bytes: BTreeSet<Vec<u8>>,
@@ -108,6 +111,7 @@ impl Verdict {
         verdict.alerts(world, &found)?;
         metrics::evaluate(&mut verdict, world, &found);
         windows::evaluate(&mut verdict, world, &found)?;
+        lateness::evaluate(&mut verdict, world, &found.late, &windows::specs()?);
         verdict.check_counts(world);
         if world.plan.order == Order::PerKey {
             verdict.order(world, &accepted);
@@ -172,7 +176,13 @@ impl Verdict {
             if text("code") == "late" {
                 let event: Value = serde_json::from_slice(&bytes).unwrap_or_default();
                 let id = event["event_id"].as_str().unwrap_or_default().to_owned();
-                found.late.entry(id).or_default().push(text("message"));
+                let shard = text("shard_id").rsplit('-').next().and_then(|it| it.parse().ok());
+                found.late.entry(id).or_default().push(LateRecord {
+                    message: text("message"),
+                    shard: shard.unwrap_or(usize::MAX),
+                    sequence_number: text("sequence_number"),
+                    rejected_at: text("rejected_at").parse().unwrap_or_default(),
+                });
                 continue;
             }
             found.bad_bytes.insert(bytes.clone());

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tributary_aws::producer::Order;
 use tributary_datagen::random::Sequence;
-use tributary_testkit::Fault;
 use tributary_testkit::mapping::kinesis::Settings;
+use tributary_testkit::{Fault, clock};
 
 /// Plan of one simulation.
 #[derive(Clone, Debug)]
@@ -45,6 +45,12 @@ pub struct Plan {
     pub takeover: bool,
     /// True if the stream of events refuses some events for what they contain.
     pub refusals: bool,
+    /// Milliseconds by which the clock of each process of a function is ahead.
+    pub skews: [i64; clock::PROCESSES],
+    /// Maximum number of invocations of a function at a time.
+    pub max_concurrency: usize,
+    /// True if a second principal sends rows of devices that are not its own.
+    pub strangers: bool,
     /// Kills one invocation at one await, and injects nothing else: (function, number of the
     /// invocation from 1, number of the await from 0).
     pub kill: Option<(&'static str, u64, usize)>,
@@ -71,6 +77,9 @@ impl Plan {
         }
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
         let bad = pick(&[0, 5, 20, 60]) as f64 / 100.0;
+        // Hosts of Lambda agree within milliseconds.
+        let skew = pick(&[0, 0, 5, 2_000]) as i64;
+        let skews = [0, skew, -skew];
         let seconds = |n: usize| Duration::from_secs(n as u64);
         let order = pick(&[0, 1]);
         let timeout = pick(&[0, 3, 5, 10]);
@@ -101,6 +110,9 @@ impl Plan {
             disorder: pick(&[1, 1, 10, 30]) as f64 / 100.0,
             takeover: pick(&[0, 0, 1]) == 1,
             refusals: pick(&[0, 1]) == 1,
+            skews,
+            max_concurrency: pick(&[1, 2, usize::MAX, usize::MAX]),
+            strangers: pick(&[0, 1]) == 1,
             kill: None,
         }
     }

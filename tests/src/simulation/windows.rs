@@ -10,6 +10,7 @@ use tributary_model::config_error::ConfigError;
 use tributary_model::event::Event;
 use tributary_testkit::clock;
 use tributary_testkit::service::SimWindows;
+use tributary_windows::aggregate::Sample;
 use tributary_windows::{Phase, Spec, TimeBasis, Window};
 
 use super::oracle::{Found, Verdict};
@@ -25,7 +26,7 @@ key = ["entity", "status"]
 size = "2m"
 slide = "30s"
 allowed_lateness = "1m"
-retention = "24h"
+retention = "20m"
 measures = ["temperature_c", "humidity_pct"]
 count_by = ["status"]
 "#;
@@ -62,9 +63,14 @@ pub(super) fn evaluate(
     found: &Found,
 ) -> Result<(), ConfigError> {
     let specs = specs()?;
-    let wanted = reference(world, found, &specs);
     let mut stored = BTreeMap::new();
-    for Item { key, body, .. } in world.windows.items() {
+    // Windows of clocks that are far ahead are removed before they end, and may be opened again.
+    let is_ahead = |key: &&ItemKey| clock::now() < key.start;
+    let restarted = world.windows.restarted();
+    for key in restarted.iter().filter(|key| !is_ahead(key)) {
+        verdict.faults.push(format!("{key:?} was removed, and restarted"));
+    }
+    for Item { key, body, .. } in world.windows.removed().into_iter().chain(world.windows.items()) {
         match Window::from_json(&body) {
             Ok(window) => {
                 stored.insert(key, window);
@@ -72,6 +78,7 @@ pub(super) fn evaluate(
             Err(error) => verdict.faults.push(format!("unreadable window: {error}")),
         }
     }
+    let wanted = reference(world, found, &specs, &stored);
     verdict.late = found.late.len() as u64;
     let mut reported = BTreeMap::new();
     for event in found.windows.values() {
@@ -91,7 +98,7 @@ pub(super) fn evaluate(
         verdict.revisions += u64::from(revision > 0);
         reported.insert((key, revision), event);
     }
-    for (key, reference) in &wanted {
+    for (key, reference) in wanted.iter().filter(|(key, _)| !restarted.contains(key)) {
         let Some(window) = stored.get(key) else {
             verdict.losses.push(format!("window {key:?} is missing"));
             continue;
@@ -136,9 +143,23 @@ fn key_end(spec: &Spec, key: &ItemKey) -> Timestamp {
     key.start.checked_add(spec.size.0).unwrap_or(Timestamp::MAX)
 }
 
+/// Returns the starts of the windows of a time.
+pub(super) fn starts(spec: &Spec, time: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let (size, slide) = (spec.size.0.as_secs(), spec.slide.as_secs());
+    let second = time.as_second();
+    let last = second - second.rem_euclid(slide);
+    let starts = (0..).map(move |n| last - n * slide).take_while(move |it| it + size > second);
+    starts.map(|start| Timestamp::from_second(start).unwrap_or(Timestamp::MIN))
+}
+
 /// Computes the reference: each event of the stream once in each of its windows, unless it was
 /// late.
-fn reference(world: &World, found: &Found, specs: &[Spec]) -> BTreeMap<ItemKey, Reference> {
+fn reference(
+    world: &World,
+    found: &Found,
+    specs: &[Spec],
+    stored: &BTreeMap<ItemKey, Window>,
+) -> BTreeMap<ItemKey, Reference> {
     let mut windows: BTreeMap<ItemKey, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
     for record in world.events.all() {
         let Ok(event) = Event::from_json(&record.data) else { continue };
@@ -155,22 +176,23 @@ fn reference(world: &World, found: &Found, specs: &[Spec]) -> BTreeMap<ItemKey, 
                 _ => event.attributes.get(name).map_or("unknown".into(), ToString::to_string),
             };
             let group = spec.key.iter().map(part).collect::<Vec<_>>().join("/");
-            let (size, slide) = (spec.size.0.as_secs(), spec.slide.as_secs());
-            let second = time.as_second();
-            let mut start = second - second % slide;
-            while start + size > second {
-                let key = ItemKey {
-                    spec: spec.id.clone(),
-                    group: group.clone(),
-                    start: Timestamp::from_second(start).unwrap_or(Timestamp::MIN),
-                };
+            for start in starts(spec, time) {
+                let key = ItemKey { spec: spec.id.clone(), group: group.clone(), start };
                 let late = found.late.get(event.event_id.as_ref());
-                let of_this = format!(" {} from {}", key.spec, key.start);
-                if !late.is_some_and(|late| late.iter().any(|said| said.contains(&of_this))) {
+                let is_late = late.is_some_and(|late| {
+                    late.iter().any(|it| {
+                        // Its first delivery may have been in time for a window removed since.
+                        let was_in_time = it.is_after_retention(spec, start)
+                            && stored
+                                .get(&key)
+                                .is_some_and(|it| it.contains(Sample::of(&event, spec).id, None));
+                        it.is_late_for(spec, start) && !was_in_time
+                    })
+                });
+                if !is_late {
                     let events = windows.entry(key).or_default();
                     events.insert(event.event_id.to_string(), record.data.clone());
                 }
-                start -= slide;
             }
         }
     }

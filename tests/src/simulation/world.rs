@@ -7,13 +7,12 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
+use tributary_aws::parked::{failed_items, remaining};
 use tributary_config::Configuration;
 use tributary_model::config_error::ConfigError;
-use tributary_model::event::{Event, WindowSpan};
 use tributary_testkit::lambda::Lambda;
 use tributary_testkit::mapping::Reported;
 use tributary_testkit::mapping::kafka::KafkaMapping;
@@ -90,6 +89,7 @@ pub(super) fn configuration() -> Result<Configuration, ConfigError> {
 impl World {
     pub(super) fn build(plan: Plan) -> Rc<Self> {
         clock::begin();
+        clock::set_skews(plan.skews);
         let faults = Faults::new(plan.seed, plan.rates.clone());
         let faults_of_state = Faults::new(plan.seed, alerts::rates(&plan.rates));
         let log_lines = Arc::new(Mutex::new(Vec::new()));
@@ -106,6 +106,7 @@ impl World {
         }
         let parts = Rc::new(Parts {
             plan: plan.clone(),
+            clock: clock::now,
             faults: faults.clone(),
             log_lines: log_lines.clone(),
             config: config.clone(),
@@ -177,8 +178,11 @@ impl World {
     }
 
     /// Runs the simulation: input with faults, then no faults, then a redrive of what was parked.
-    /// Returns false if it did not come to an end.
-    pub(super) async fn run(self: &Rc<Self>) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// Says what did not come to an end.
+    pub(super) async fn run(self: &Rc<Self>) -> Result<(), &'static str> {
         for mapping in &self.streams {
             spawn_local(mapping.clone().run());
         }
@@ -199,16 +203,30 @@ impl World {
             sleep(300 * SECOND).await;
             faults_of_state.pause();
         });
-        let is_done = self.settle().await;
-        // Hundreds of simulations kill at one await, which is over by now.
-        let is_moving =
-            self.plan.kill.is_some() || self.passes_a_stuck_device().await && self.settle().await;
-        let is_fresh = is_done && is_moving && self.takes_a_fresh_record().await;
+        let ended = self.probe().await;
         self.streams.iter().for_each(|mapping| mapping.stop());
         self.is_over.set(true);
         self.messages.stop();
         self.topics.stop();
-        is_done && is_fresh
+        ended
+    }
+
+    /// Waits until all work is done, and then checks that more of it is done in time.
+    async fn probe(self: &Rc<Self>) -> Result<(), &'static str> {
+        if !self.settle().await {
+            return Err("did not come to an end");
+        }
+        // Hundreds of simulations kill at one await, which is over by now.
+        if self.plan.kill.is_none() {
+            if !self.passes_a_stuck_device().await {
+                return Err("a stuck device stalls windows");
+            }
+            if !self.settle().await {
+                return Err("windows after those of a stuck device did not come to an end");
+            }
+        }
+        let is_fresh = self.takes_a_fresh_record().await;
+        is_fresh.then_some(()).ok_or("does not process a new record")
     }
 
     /// Waits until all work is done, and redrives what was parked; returns false on timeout.
@@ -228,7 +246,12 @@ impl World {
         false
     }
 
-    fn is_quiet(&self) -> bool {
+    /// Returns the mapping that reads the events for windows.
+    pub(super) fn reader_of_windows(&self) -> &KinesisMapping {
+        &self.streams[self.streams.len() - 1]
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
         self.lock().unanswered == 0
             && self.messages.is_drained()
             && self.topics.is_drained()
@@ -253,14 +276,17 @@ impl World {
         for (key, object) in self.parked.list("aws/lambda/") {
             any = true;
             let parked: Value = serde_json::from_slice(&object).unwrap_or_default();
-            let payload = parked["payload"].as_str().unwrap_or_default().to_owned();
+            let mut payload = parked["payload"].as_str().map(str::to_owned);
             let uuid = key.split('/').nth(2).unwrap_or_default();
-            let function = self.functions.all().into_iter().find(|it| it.name == uuid);
-            if let Some(function) = function {
-                let answer = function.invoke(payload).await.unwrap_or_else(|_| "-".to_owned());
+            let Some(function) = self.functions.all().into_iter().find(|it| it.name == uuid) else {
+                continue;
+            };
+            while let Some(next) = payload {
+                let answer = function.invoke(next.clone()).await.unwrap_or_else(|_| "-".to_owned());
                 if Reported::by(&answer) == Reported::Nothing {
                     self.parked.delete(&key, 0);
                 }
+                payload = failed_items(&answer).ok().and_then(|failed| remaining(&next, &failed));
             }
         }
         for message in self.queue.take_dead_letters() {
@@ -285,53 +311,6 @@ impl World {
                 }
             }
         }
-    }
-
-    /// Checks that a device that sends one reading again and again, often alone on its shard, does
-    /// not keep the windows of another device open. The functions are idle at first, so any shard
-    /// may hold the watermark for as long as the idle timeout.
-    async fn passes_a_stuck_device(self: &Rc<Self>) -> bool {
-        let started = clock::now();
-        let reading = |device: &str, time: Timestamp| {
-            let row = json!({"sensor_id": device, "timestamp": time.to_string(), "humidity": 40});
-            Row { dataset: "telemetry", line: row.to_string().into_bytes() }
-        };
-        for _ in 0..16 {
-            for (device, time) in [("stuck", started), ("lively", clock::now())] {
-                self.lock().unanswered += 1;
-                self.clone().send(vec![reading(device, time)], None).await;
-            }
-            sleep(30 * SECOND).await;
-        }
-        self.events.all().iter().any(|record| {
-            let event = Event::from_json(&record.data).ok();
-            event.is_some_and(|event| {
-                // The stream may refuse the only reading of the first minute.
-                let is_early = |window: WindowSpan<'_>| {
-                    window.spec == "telemetry-1m" && window.start < started + 120 * SECOND
-                };
-                event.entity == "lively" && event.window.is_some_and(is_early)
-            })
-        })
-    }
-
-    /// Checks that, at the end, a new record still passes through in the usual time.
-    async fn takes_a_fresh_record(self: &Rc<Self>) -> bool {
-        let line = br#"{"sensor_id":"fresh","timestamp":"2026-11-21T00:00:00Z","temperature":20.5,"humidity":40}"#;
-        let row = Row { dataset: "telemetry", line: line.to_vec() };
-        let before = self.events.all().len();
-        self.lock().unanswered += 1;
-        self.clone().send(vec![row], None).await;
-        sleep(30 * SECOND).await;
-        let is_through = self.events.all().len() > before;
-        // Meanwhile windows close; their events must pass through too.
-        sleep(600 * SECOND).await;
-        let mut seconds = 0;
-        while !self.is_quiet() && seconds < 60 {
-            sleep(SECOND).await;
-            seconds += 1;
-        }
-        is_through && seconds < 60
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Accepted> {

@@ -25,7 +25,7 @@ pub use queue::{Message, SimQueue};
 pub use stream::{SimStream, Stored};
 pub use table::{Change, ChangeKind, SimClaims};
 pub use topic::{Message as TopicMessage, SimTopic};
-pub use windows::{SimShards, SimWindows};
+pub use windows::{SimShards, SimWindows, WatermarkRise};
 
 use crate::fault::{Fault, Faults};
 use crate::injector::FaultInjector;

@@ -194,6 +194,11 @@ impl SimStream {
         self.changed.notify_waiters();
     }
 
+    /// Returns all records ever stored in a shard.
+    pub fn records(&self, shard: usize) -> Vec<Arc<Stored>> {
+        self.state().shards.get(shard).map(|shard| shard.records.clone()).unwrap_or_default()
+    }
+
     /// Returns all records ever stored, shard by shard.
     pub fn all(&self) -> Vec<Arc<Stored>> {
         self.state().shards.iter().flat_map(|shard| shard.records.iter().cloned()).collect()

@@ -43,6 +43,23 @@ struct State {
     refused: BTreeSet<String>,
     /// Clocks whose calls fail.
     broken_clocks: BTreeSet<String>,
+    /// Windows that were removed after their retention, as they were.
+    removed: BTreeMap<ItemKey, Item>,
+    /// Windows that were written again after they were removed.
+    restarted: BTreeSet<ItemKey>,
+    /// Rises of the watermarks, in order.
+    rises: Vec<WatermarkRise>,
+}
+
+/// Rise of the watermark of a clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatermarkRise {
+    /// Name of the clock.
+    pub clock: String,
+    /// The new watermark.
+    pub to: Timestamp,
+    /// Time of the rise.
+    pub at: Timestamp,
 }
 
 impl SimWindows {
@@ -56,6 +73,24 @@ impl SimWindows {
     #[must_use]
     pub fn items(&self) -> Vec<Item> {
         self.0.state().items.values().cloned().collect()
+    }
+
+    /// Returns all windows that were removed after their retention, as they were.
+    #[must_use]
+    pub fn removed(&self) -> Vec<Item> {
+        self.0.state().removed.values().cloned().collect()
+    }
+
+    /// Returns the keys of the windows that were written again after they were removed.
+    #[must_use]
+    pub fn restarted(&self) -> Vec<ItemKey> {
+        self.0.state().restarted.iter().cloned().collect()
+    }
+
+    /// Returns every rise of a watermark, in order.
+    #[must_use]
+    pub fn rises(&self) -> Vec<WatermarkRise> {
+        self.0.state().rises.clone()
     }
 
     /// Rejects calls with windows of this group from now on, as for a key that is too long.
@@ -93,7 +128,15 @@ impl State {
         if now < self.next_expiry.unwrap_or(Timestamp::MAX) {
             return;
         }
-        self.items.retain(|_, item| item.expires_at.is_none_or(|at| at > now));
+        let is_over = |_: &ItemKey, item: &mut Item| item.expires_at.is_some_and(|at| at <= now);
+        for (key, item) in self.items.extract_if(.., is_over) {
+            if let (Some(due), Some(index)) =
+                (item.due, self.due.get_mut(&(key.spec.clone(), key.bucket())))
+            {
+                index.remove(&(due, key.clone()));
+            }
+            self.removed.insert(key, item);
+        }
         let expiries = &self.expiries;
         for (name, clock) in &mut self.clocks {
             let is_kept = |shard: &Shard| {
@@ -117,6 +160,9 @@ impl State {
         }
         let was_due = before.and_then(|item| item.due);
         let key = &item.key;
+        if self.removed.contains_key(key) {
+            self.restarted.insert(key.clone());
+        }
         let index = self.due.entry((key.spec.clone(), key.bucket())).or_default();
         if let Some(due) = was_due {
             index.remove(&(due, key.clone()));
@@ -254,13 +300,15 @@ impl WindowStore for SimWindows {
         .await
     }
 
-    async fn raise_watermark(&self, clock: &str, rise: &Rise) -> Result<(), CallError> {
+    async fn raise_watermark(&self, name: &str, rise: &Rise) -> Result<(), CallError> {
         self.call(|state| {
-            let clock = state.clocks.entry(clock.to_owned()).or_default();
+            let clock = state.clocks.entry(name.to_owned()).or_default();
             if clock.watermark < Some(rise.to) {
                 clock.watermark = Some(rise.to);
                 clock.raised_at = Some(rise.at);
                 clock.mark = Some(rise.mark);
+                let (clock, at) = (name.to_owned(), clock::now());
+                state.rises.push(WatermarkRise { clock, to: rise.to, at });
             }
         })
         .await
