@@ -60,6 +60,8 @@ impl Rows {
             if kind == FeedKind::Telemetry {
                 // Rows start now: readings from the past would suppress no-data alerts.
                 usual.start_ms = clock::now().as_millisecond();
+                // Slow enough for rows to be a minute of event time, so that shards pass each other.
+                usual.interval_ms *= 4;
             }
             let rates = Rates { late: disorder, duplicate: disorder, ..usual.rates };
             let settings = Settings { seed, rates, ..usual };
@@ -89,7 +91,7 @@ impl Rows {
     fn next_of(&mut self, feed: usize) -> Option<Row> {
         let is_bad = self.chance.chance(self.bad);
         let (way, number) = (self.below(9), self.chance.bits() >> 32);
-        let is_ahead = self.ahead.chance(0.02);
+        let is_ahead = self.ahead.chance(0.05);
         let (kind, simulation) = self.feeds.get_mut(feed)?;
         let dataset = kind.name();
         let mut line = simulation.next()?.json.to_vec();
@@ -146,6 +148,8 @@ fn set_clock_ahead(line: &mut Vec<u8>) {
     let Ok(mut row) = serde_json::from_slice::<Value>(line) else { return };
     let time = row["timestamp"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
     let Some(time) = time.filter(|_| row.get("temperature").is_some()) else { return };
+    // Hot enough for an alert.
+    row["temperature"] = 35.0.into();
     row["timestamp"] = (time + CLOCK_AHEAD).to_string().into();
     *line = row.to_string().into_bytes();
 }

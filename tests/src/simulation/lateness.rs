@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tributary_aws::windows::ItemKey;
 use tributary_model::event::{Event, Kind};
 use tributary_testkit::mapping::kinesis::Settled;
 use tributary_testkit::service::{Stored, WatermarkRise};
@@ -12,7 +13,7 @@ use tributary_windows::clock::clock_name;
 use tributary_windows::{Spec, TimeBasis};
 
 use super::oracle::Verdict;
-use super::windows::starts;
+use super::windows::keys;
 use super::world::World;
 
 /// A reading whose clock is further ahead of its arrival moves no watermark.
@@ -40,8 +41,7 @@ impl LateRecord {
         self.message.contains(&format!(" {} from {start}", spec.id))
     }
 
-    /// Returns true if the window had been removed, or may have been.
-    pub(super) fn is_after_retention(&self, spec: &Spec, start: Timestamp) -> bool {
+    fn is_after_retention(&self, spec: &Spec, start: Timestamp) -> bool {
         let said = format!(" {} from {start} (whose retention is over)", spec.id);
         self.message.contains(&said)
     }
@@ -64,7 +64,7 @@ struct Reading {
     sequence_number: String,
     event_time: Timestamp,
     received_at: Timestamp,
-    arrived_at: Timestamp,
+    stored: Arc<Stored>,
 }
 
 impl Reading {
@@ -93,6 +93,7 @@ pub(super) fn evaluate(
     world: &World,
     late: &BTreeMap<String, Vec<LateRecord>>,
     specs: &[Spec],
+    was_in_time: impl Fn(&Event<'_>, &Spec, &ItemKey) -> bool,
 ) {
     if late.is_empty() {
         return;
@@ -105,10 +106,11 @@ pub(super) fn evaluate(
             verdict.faults.push(format!("no late reading is on the stream: {record:?}"));
             continue;
         };
-        for spec in specs.iter().filter(|spec| spec.dataset == reading.dataset) {
-            let windows = starts(spec, reading.time(spec));
-            for start in windows.filter(|start| record.is_late_for(spec, *start)) {
-                match lateness.cause(record, reading, spec, start) {
+        let Ok(event) = Event::from_json(&reading.stored.data) else { continue };
+        for spec in specs.iter().filter(|spec| spec.dataset == event.dataset) {
+            let windows = keys(&event, spec).filter(|key| record.is_late_for(spec, key.start));
+            for key in windows.filter(|key| !was_in_time(&event, spec, key)) {
+                match lateness.cause(record, reading, spec, key.start) {
                     Some(Cause::Absence) => verdict.late_by_absence += 1,
                     Some(Cause::Order | Cause::Retention) => {}
                     None => verdict.faults.push(format!("not late: {record:?}")),
@@ -145,7 +147,9 @@ impl<'w> Lateness<'w> {
         let clock = clock_name(spec);
         let rise = self.rises.iter().find(|rise| rise.clock == clock && limit <= rise.to)?;
         let before = self.before(record, spec);
-        if rise.at < reading.arrived_at || before.iter().any(|(_, it)| limit <= it.time(spec)) {
+        if rise.at < reading.stored.arrived_at
+            || before.iter().any(|(_, it)| limit <= it.time(spec))
+        {
             return Some(Cause::Order);
         }
         let is_absent = self.was_passed_over(record, rise) || !self.was_active(&before, spec, rise);
@@ -224,7 +228,7 @@ fn readings(world: &World, shard: usize) -> Vec<Reading> {
             sequence_number: record.sequence_number.clone(),
             event_time: event.event_time,
             received_at: event.received_at,
-            arrived_at: record.arrived_at,
+            stored: record.clone(),
         })
     };
     records.iter().filter_map(reading).collect()

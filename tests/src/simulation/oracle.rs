@@ -13,7 +13,7 @@ use super::alerts::{self, Due};
 use super::input::{Expected, expected, is_refused_id, is_tagged_rightly, without_receipt};
 use super::lateness::LateRecord;
 use super::world::{World, configuration};
-use super::{lateness, metrics, windows};
+use super::{metrics, windows};
 
 /// Findings of the oracle.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +111,6 @@ impl Verdict {
         verdict.alerts(world, &found)?;
         metrics::evaluate(&mut verdict, world, &found);
         windows::evaluate(&mut verdict, world, &found)?;
-        lateness::evaluate(&mut verdict, world, &found.late, &windows::specs()?);
         verdict.check_counts(world);
         if world.plan.order == Order::PerKey {
             verdict.order(world, &accepted);

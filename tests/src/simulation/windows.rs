@@ -1,6 +1,6 @@
 //! Reference for windows: computes each one from every event that was not late for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use tributary_testkit::service::SimWindows;
 use tributary_windows::aggregate::Sample;
 use tributary_windows::{Phase, Spec, TimeBasis, Window};
 
+use super::lateness;
 use super::oracle::{Found, Verdict};
 use super::world::{World, configuration};
 
@@ -23,9 +24,9 @@ const OVERLAPPING: &str = r#"
 id = "overlapping"
 dataset = "telemetry"
 key = ["entity", "status"]
-size = "2m"
-slide = "30s"
-allowed_lateness = "1m"
+size = "20s"
+slide = "5s"
+allowed_lateness = "10s"
 retention = "20m"
 measures = ["temperature_c", "humidity_pct"]
 count_by = ["status"]
@@ -78,7 +79,13 @@ pub(super) fn evaluate(
             Err(error) => verdict.faults.push(format!("unreadable window: {error}")),
         }
     }
-    let wanted = reference(world, found, &specs, &stored);
+    let removed: BTreeSet<_> = world.windows.removed().into_iter().map(|item| item.key).collect();
+    let was_in_time = |event: &Event<'_>, spec: &Spec, key: &ItemKey| {
+        let window = stored.get(key).filter(|_| removed.contains(key));
+        window.is_some_and(|window| window.contains(Sample::of(event, spec).id, None))
+    };
+    let wanted = reference(world, found, &specs, was_in_time);
+    lateness::evaluate(verdict, world, &found.late, &specs, was_in_time);
     verdict.late = found.late.len() as u64;
     let mut reported = BTreeMap::new();
     for event in found.windows.values() {
@@ -143,22 +150,36 @@ fn key_end(spec: &Spec, key: &ItemKey) -> Timestamp {
     key.start.checked_add(spec.size.0).unwrap_or(Timestamp::MAX)
 }
 
-/// Returns the starts of the windows of a time.
-pub(super) fn starts(spec: &Spec, time: Timestamp) -> impl Iterator<Item = Timestamp> {
+/// Returns the keys of the windows of an event.
+pub(super) fn keys(event: &Event<'_>, spec: &Spec) -> impl Iterator<Item = ItemKey> {
+    let time = match spec.time {
+        TimeBasis::Event => event.event_time,
+        TimeBasis::Received => event.received_at,
+    };
+    let part = |name: &String| match name.as_str() {
+        "entity" => event.entity.clone().into_owned(),
+        _ => event.attributes.get(name).map_or("unknown".into(), ToString::to_string),
+    };
+    let group = spec.key.iter().map(part).collect::<Vec<_>>().join("/");
     let (size, slide) = (spec.size.0.as_secs(), spec.slide.as_secs());
     let second = time.as_second();
     let last = second - second.rem_euclid(slide);
     let starts = (0..).map(move |n| last - n * slide).take_while(move |it| it + size > second);
-    starts.map(|start| Timestamp::from_second(start).unwrap_or(Timestamp::MIN))
+    let spec = spec.id.clone();
+    starts.map(move |start| ItemKey {
+        spec: spec.clone(),
+        group: group.clone(),
+        start: Timestamp::from_second(start).unwrap_or(Timestamp::MIN),
+    })
 }
 
 /// Computes the reference: each event of the stream once in each of its windows, unless it was
-/// late.
+/// late. One that its window has, which was removed since, was late when it was delivered again.
 fn reference(
     world: &World,
     found: &Found,
     specs: &[Spec],
-    stored: &BTreeMap<ItemKey, Window>,
+    was_in_time: impl Fn(&Event<'_>, &Spec, &ItemKey) -> bool,
 ) -> BTreeMap<ItemKey, Reference> {
     let mut windows: BTreeMap<ItemKey, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
     for record in world.events.all() {
@@ -167,29 +188,10 @@ fn reference(
             continue;
         }
         for spec in specs.iter().filter(|spec| spec.dataset == event.dataset) {
-            let time = match spec.time {
-                TimeBasis::Event => event.event_time,
-                TimeBasis::Received => event.received_at,
-            };
-            let part = |name: &String| match name.as_str() {
-                "entity" => event.entity.clone().into_owned(),
-                _ => event.attributes.get(name).map_or("unknown".into(), ToString::to_string),
-            };
-            let group = spec.key.iter().map(part).collect::<Vec<_>>().join("/");
-            for start in starts(spec, time) {
-                let key = ItemKey { spec: spec.id.clone(), group: group.clone(), start };
-                let late = found.late.get(event.event_id.as_ref());
-                let is_late = late.is_some_and(|late| {
-                    late.iter().any(|it| {
-                        // Its first delivery may have been in time for a window removed since.
-                        let was_in_time = it.is_after_retention(spec, start)
-                            && stored
-                                .get(&key)
-                                .is_some_and(|it| it.contains(Sample::of(&event, spec).id, None));
-                        it.is_late_for(spec, start) && !was_in_time
-                    })
-                });
-                if !is_late {
+            for key in keys(&event, spec) {
+                let late = found.late.get(event.event_id.as_ref()).into_iter().flatten();
+                let is_late = late.into_iter().any(|it| it.is_late_for(spec, key.start));
+                if !is_late || was_in_time(&event, spec, &key) {
                     let events = windows.entry(key).or_default();
                     events.insert(event.event_id.to_string(), record.data.clone());
                 }
