@@ -10,6 +10,7 @@ use tributary_testkit::{Fault, clock};
 
 /// Plan of one simulation.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Plan {
     /// Seed of every random choice.
     pub seed: u64,
@@ -78,7 +79,7 @@ impl Plan {
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
         let bad = pick(&[0, 5, 20, 60]) as f64 / 100.0;
         // Hosts of Lambda agree within milliseconds.
-        let skew = pick(&[0, 0, 5, 2_000]) as i64;
+        let skew = i64::try_from(pick(&[0, 0, 5, 2_000])).unwrap_or_default();
         let skews = [0, skew, -skew];
         let seconds = |n: usize| Duration::from_secs(n as u64);
         let order = pick(&[0, 1]);
