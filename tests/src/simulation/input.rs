@@ -18,6 +18,9 @@ pub(super) const FEEDS: [FeedKind; 4] =
 /// Time by which the clock of some devices is ahead: 40 days.
 pub(super) const CLOCK_AHEAD: SignedDuration = SignedDuration::from_hours(40 * 24);
 
+/// Device whose readings are never refused.
+pub(super) const LIVELY: &str = "lively";
+
 /// One row of one dataset, as one line of JSON.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -185,12 +188,14 @@ pub(super) fn expected(transformer: &Transformer, dataset: &str, line: &[u8]) ->
 /// Returns true for the data of an event that the stream refuses, in a simulation with refusals.
 pub(super) fn is_refused(data: &[u8]) -> bool {
     let event = Event::from_json(data);
-    event.is_ok_and(|event| event.kind == Kind::Reading && is_refused_id(&event.event_id))
+    event.is_ok_and(|event| {
+        event.kind == Kind::Reading && is_refused_reading(&event.event_id, &event.entity)
+    })
 }
 
-/// Returns true for the id of one event in 16.
-pub(super) fn is_refused_id(event_id: &str) -> bool {
-    event_id.starts_with('0')
+/// Returns true for one reading in 16, but for none of the device that must not pause.
+pub(super) fn is_refused_reading(event_id: &str, entity: &str) -> bool {
+    event_id.starts_with('0') && entity != LIVELY
 }
 
 /// Removes the arrival time from an event, and the tag that depends on it: they do not depend on the

@@ -10,7 +10,7 @@ use tributary_model::event::{Event, Kind};
 use tributary_model::raw::RawRecord;
 
 use super::alerts::{self, Due};
-use super::input::{Expected, expected, is_refused_id, is_tagged_rightly, without_receipt};
+use super::input::{Expected, expected, is_refused_reading, is_tagged_rightly, without_receipt};
 use super::lateness::LateRecord;
 use super::world::{World, configuration};
 use super::{metrics, windows};
@@ -71,9 +71,9 @@ impl Verdict {
                 object.is_some_and(|object| found.missing.contains(object))
             };
             let mut expected = expected(&transformer, row.dataset, &row.line);
-            if let Expected::Event { event_id, .. } = &expected
+            if let Expected::Event { event_id, event } = &expected
                 && world.plan.refusals
-                && is_refused_id(event_id)
+                && is_refused_reading(event_id, event["entity"].as_str().unwrap_or_default())
             {
                 expected = Expected::Bad;
             }

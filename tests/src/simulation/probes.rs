@@ -11,7 +11,7 @@ use tributary_model::event::Event;
 use tributary_testkit::clock;
 
 use super::feed::FLEET;
-use super::input::Row;
+use super::input::{LIVELY, Row};
 use super::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,13 +33,13 @@ impl World {
             Row { dataset: "telemetry", line: row.to_string().into_bytes() }
         };
         for _ in 0..20 {
-            for (device, time) in [("stuck", started), ("lively", clock::now())] {
+            for (device, time) in [("stuck", started), (LIVELY, clock::now())] {
                 self.lock().unanswered += 1;
                 self.clone().send(vec![reading(device, time)], None, FLEET).await;
             }
             sleep(30 * SECOND).await;
         }
-        self.emits_in_time("lively")
+        self.emits_in_time(LIVELY)
     }
 
     /// Returns true if the windows of a device whose readings arrive were emitted in time.
