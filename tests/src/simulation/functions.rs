@@ -171,9 +171,10 @@ impl Parts {
         };
         let function = Rc::new((clock::OF_PROCESS.map(process), handler));
         let (invocations, faults) = (self.invocations.clone(), self.faults.clone());
+        let processes = self.plan.processes;
         self.lambda(name, seconds, move |payload, deadline| {
             let (function, invocations) = (Rc::clone(&function), invocations.clone());
-            let process = faults.below(clock::PROCESSES);
+            let process = faults.below(processes);
             async move {
                 let request_id = invocations.begin();
                 let invocation = Invocation { request_id: request_id.clone(), deadline };

@@ -46,6 +46,8 @@ pub struct Plan {
     pub takeover: bool,
     /// True if the stream of events refuses some events for what they contain.
     pub refusals: bool,
+    /// Number of processes of each function, up to [`clock::PROCESSES`].
+    pub processes: usize,
     /// Milliseconds by which the clock of each process of a function is ahead.
     pub skews: [i64; clock::PROCESSES],
     /// Maximum number of invocations of a function at a time.
@@ -111,6 +113,7 @@ impl Plan {
             disorder: pick(&[1, 1, 10, 30]) as f64 / 100.0,
             takeover: pick(&[0, 0, 1]) == 1,
             refusals: pick(&[0, 1]) == 1,
+            processes: clock::PROCESSES,
             skews,
             max_concurrency: pick(&[1, 2, usize::MAX, usize::MAX]),
             strangers: pick(&[0, 1]) == 1,
@@ -121,6 +124,6 @@ impl Plan {
     /// Returns the plan of a seed with the same load and no faults.
     #[must_use]
     pub fn without_faults(seed: u64) -> Self {
-        Self { rates: BTreeMap::new(), ..Self::of(seed) }
+        Self { rates: BTreeMap::new(), max_concurrency: usize::MAX, ..Self::of(seed) }
     }
 }

@@ -1,6 +1,7 @@
 //! Reference for windows: computes each one from every event that was not late for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -38,10 +39,13 @@ const TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 
 /// Returns the shipped window specs and the one above.
 pub(super) fn specs() -> Result<Vec<Spec>, ConfigError> {
-    let mut configuration = configuration()?;
-    let more = Configuration::with_pipeline(OVERLAPPING)?;
-    configuration.pipeline.windows.extend(more.pipeline.windows);
-    configuration.window_specs()
+    static SPECS: LazyLock<Result<Vec<Spec>, ConfigError>> = LazyLock::new(|| {
+        let mut configuration = configuration()?;
+        let more = Configuration::with_pipeline(OVERLAPPING)?;
+        configuration.pipeline.windows.extend(more.pipeline.windows);
+        configuration.window_specs()
+    });
+    SPECS.clone()
 }
 
 /// Returns true when no window is overdue to be closed, emitted or marked as emitted.

@@ -42,7 +42,9 @@ fn same_seed_is_the_same_simulation() {
 fn function_may_be_killed_at_any_await() {
     let plan = |seed, kill| {
         let plan = Plan::without_faults(seed);
-        Plan { objects: 2, requests: 1, produced: 1, rows: 3, bad: 0.3, kill, ..plan }
+        let (objects, requests, produced, processes) = (2, 1, 1, 1);
+        let plan = Plan { objects, requests, produced, processes, ..plan };
+        Plan { rows: 3, bad: 0.3, takeover: false, kill, ..plan }
     };
     // The first seed with enough input to make every function await.
     let is_busy = |outcome: &Outcome| outcome.awaits.values().all(|awaits| *awaits >= 2);
