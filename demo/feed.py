@@ -19,12 +19,12 @@ MADE_UP_ROWS = 240
 FAULTS = ("--late-rate", "0.05", "--duplicate-rate", "0.05", "--dropout-rate", "0.05", "--spike-rate", "0.02")
 SIMULATED = {
     # The river whose gauges are in config/lookups/stations.csv, during a storm that raises it through the stages.
-    "flood": ("--devices", "6", "--interval", "15m", "--storm-rate", "0.3", "--seed", "2"),
-    "telemetry": ("--devices", "20", "--interval", "10s"),
+    "flood": ("--storm-rate", "0.3", "--seed", "2"),
+    "telemetry": (),
     "covid": (),
 }
-# Seconds of the feed that a row stands for: the interval of a device, divided by their number.
-SECONDS_PER_ROW = {"flood": 900 / 6, "telemetry": 10 / 20}
+# Number of devices, and seconds between two readings of one.
+DEVICES = {"flood": (6, 900), "telemetry": (20, 10)}
 _OBJECT = re.compile(r"s3://[^/]+/(.*)\?\w+=[^#]*#(?:.*&)?offset=(\d+)")
 
 
@@ -182,15 +182,20 @@ def made_up(dataset, count):
 
 
 def _start(dataset, count):
-    seconds = SECONDS_PER_ROW.get(dataset)
-    if seconds is None:
+    """Returns the options for a feed of devices that ends now."""
+    if dataset not in DEVICES:
         return ()
-    return "--start", (datetime.now(UTC) - timedelta(seconds=seconds * count)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    devices, interval = DEVICES[dataset]
+    return "--start", (datetime.now(UTC) - timedelta(seconds=interval * count / devices)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def simulate(dataset, count, *more):
     """Generates `count` rows as JSON Lines, unless `more` sends them elsewhere."""
-    return tributary("simulate", dataset, "--count", count, *SIMULATED[dataset], *FAULTS, *more)
+    options = SIMULATED[dataset]
+    if dataset in DEVICES:
+        devices, interval = DEVICES[dataset]
+        options = ("--devices", devices, "--interval", f"{interval}s", *options)
+    return tributary("simulate", dataset, "--count", count, *options, *FAULTS, *more)
 
 
 def tributary(*arguments, env=None):

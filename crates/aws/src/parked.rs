@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 
 use tributary_model::json::BorrowedText;
 
+use crate::payload::{KinesisPayload, KinesisRecord};
+
 /// Batch that an event source mapping gave up on.
 ///
 /// Lambda writes it to an on-failure destination that is a bucket, with the invocation's context
@@ -108,23 +110,11 @@ pub fn failed_items(answer: &str) -> Result<Vec<String>, String> {
 /// to its end in several.
 #[must_use]
 pub fn remaining(payload: &str, failed: &[String]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Record<'a> {
-        #[serde(borrow)]
-        kinesis: Kinesis<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Kinesis<'a> {
-        #[serde(rename = "sequenceNumber", borrow)]
-        number: Cow<'a, str>,
-    }
     let mut batch: BTreeMap<&str, &RawValue> = serde_json::from_str(payload).ok()?;
     let records: Vec<&RawValue> = serde_json::from_str(batch.get("Records")?.get()).ok()?;
-    let is_failed = |record: &&RawValue| {
-        let record: Result<Record<'_>, _> = serde_json::from_str(record.get());
-        record.is_ok_and(|it| failed.iter().any(|item| *item == it.kinesis.number))
-    };
-    let first = records.iter().position(is_failed).filter(|first| *first > 0)?;
+    let read = KinesisPayload::from_json(payload).ok()?;
+    let is_failed = |it: &KinesisRecord<'_>| failed.iter().any(|item| item == it.sequence_number());
+    let first = read.records.iter().position(is_failed).filter(|first| *first > 0)?;
     let rest = serde_json::value::to_raw_value(&records[first..]).ok()?;
     batch.insert("Records", &rest);
     serde_json::to_string(&batch).ok()

@@ -1,4 +1,5 @@
-//! Batches that Lambda parked: the same function is invoked again with the same payload.
+//! Batches that Lambda parked: the same function is invoked again with the same payload, and then
+//! with the rest of it for as long as the function gets further.
 
 use std::borrow::Cow;
 use std::time::Duration;
