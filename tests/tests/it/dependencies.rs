@@ -98,8 +98,10 @@ fn each_dependency_is_pinned_with_a_reason() {
     }
 }
 
+/// Returns the metadata of the packages of this platform: a fresh machine has no others.
 fn cargo_metadata() -> Value {
-    let arguments = ["metadata", "--format-version", "1", "--locked", "--offline"];
+    let platform = ["--filter-platform", "x86_64-unknown-linux-gnu"];
+    let arguments = [&["metadata", "--format-version", "1", "--locked"], &platform[..]].concat();
     serde_json::from_str(&cargo(&arguments).unwrap()).unwrap()
 }
 
@@ -135,7 +137,7 @@ fn every_dependency_is_used() {
         for dependency in package["dependencies"].as_array().unwrap() {
             let name = dependency["name"].as_str().unwrap();
             let krate = dependency["rename"].as_str().map(|it| it.replace('-', "_"));
-            let krate = krate.or_else(|| library(name)).unwrap();
+            let krate = krate.or_else(|| library(name)).unwrap_or_else(|| name.replace('-', "_"));
             assert!(
                 name == HACK || code.iter().any(|it| mentions(it, &krate)),
                 "{} depends on {name} and does not use it",
