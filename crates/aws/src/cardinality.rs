@@ -24,8 +24,8 @@ pub const OPERATION: &str = "dynamodb:UpdateItem";
 /// Name of the metric that counts what is beyond a limit.
 pub const METRIC: &str = "over_cardinality_limit";
 
-/// Retention of a set after a write. Records are redelivered for six hours at most.
-const RETENTION: SignedDuration = SignedDuration::from_hours(48);
+/// Retention of a set after a write. Lambda redelivers records for a week at most.
+const RETENTION: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 /// Store of sets of hashes.
 pub trait CardinalityStore: Send + Sync {

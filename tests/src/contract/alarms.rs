@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::template::{Template, list, names, target, text};
+use super::template::{Function, Template, list, names, target, text};
 use super::{kafka, mappings};
 
 /// Topic for alarms about the pipeline itself.
@@ -29,49 +29,177 @@ pub fn notify_ops_topic(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Checks that every function has alarms for errors, throttles and missing invocations, and one for
-/// its iterator age if it reads a stream.
+/// Checks that every function has alarms for errors, throttles, undelivered records and silence. One
+/// that reads a stream has alarms for its iterator age, a stalled mapping and parked batches too,
+/// and one with a schedule has an alarm for invocations that fail.
+///
+/// Only functions that exist with these parameters are checked: of two alternatives a stack has
+/// one.
 #[must_use]
-pub fn watch_every_function(template: &Template) -> Vec<String> {
-    let mut faults = Vec::new();
-    for function in template.functions() {
-        let id = &function.id;
-        let about = |name: &str| watching(template, "AWS/Lambda", name, "FunctionName", id);
+pub fn watch_every_function(
+    template: &Template,
+    parameters: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let exists = |function: &Function| {
+        let condition = &function.resource["Condition"];
+        condition.is_null()
+            || template.holds(&json!({ "Condition": condition }), parameters) != Some(false)
+    };
+    let functions = template.functions().into_iter().filter(exists);
+    functions.flat_map(|function| unwatched(template, &function)).collect()
+}
 
-        for name in ["Errors", "Throttles"] {
-            if !about(name).into_iter().any(rises) {
-                faults.push(format!("{id}: no alarm for {name}"));
-            }
+fn unwatched(template: &Template, function: &Function) -> Vec<String> {
+    let id = &function.id;
+    let rises = |namespace: &str, name: &str, dimension: &str, id: &str| {
+        watching(template, namespace, name, dimension, id).into_iter().any(rises)
+    };
+    let about = |name: &str| rises("AWS/Lambda", name, "FunctionName", id);
+    let mut faults = Vec::new();
+    let mut demand = |is_met: bool, id: &str, what: &str| {
+        if !is_met {
+            faults.push(format!("{id}: no alarm for {what}"));
         }
-        if !about("Invocations").into_iter().any(is_for_no_data) {
-            faults.push(format!(
-                "{id}: no alarm for no invocations: below a threshold, missing data breaching"
-            ));
-        }
-        if kafka::of(template, &function).next().is_some()
-            && !about("OffsetLag").into_iter().any(rises)
+    };
+    demand(about("Errors"), id, "Errors");
+    demand(about("Throttles"), id, "Throttles");
+    // The two binaries of windows send one set of metrics.
+    let name = function.binary.trim_end_matches("-cassandra");
+    let own = |metric: &str| own_metric(template, metric, name);
+    demand(own("undelivered").into_iter().any(self::rises), id, "undelivered records");
+    demand(own("in").into_iter().any(is_for_no_data), id, "silence: `in` below 1, filled with 0");
+
+    let streams = mappings::of(function, "Kinesis");
+    let is_parking = !streams.is_empty() || kafka::of(template, function).next().is_some();
+    demand(!is_parking || about("DestinationDeliveryFailures"), id, "batches it cannot park");
+    let is_on_kafka = kafka::of(template, function).next().is_some();
+    demand(!is_on_kafka || about("OffsetLag"), id, "OffsetLag");
+    let parked = watching(template, "AWS/S3", "PutRequests", "BucketName", "RawBucket");
+    demand(!is_on_kafka || parked.into_iter().any(self::rises), id, "parked batches of topics");
+    for mapping in streams {
+        let source = mapping.name.replace('.', "");
+        let about_mapping =
+            |metric: &str| rises("AWS/Lambda", metric, "EventSourceMappingUUID", &source);
+        for metric in
+            ["PolledEventCount", "OnFailureDestinationDeliveredEventCount", "DroppedEventCount"]
         {
-            faults.push(format!("{id}: no alarm for OffsetLag"));
+            demand(about_mapping(metric), &source, metric);
         }
-        for (mapping, _) in kafka::of(template, &function) {
-            let parked = "OnFailureDestinationDeliveredEventCount";
-            let dimension = "EventSourceMappingUUID";
-            if watching(template, "AWS/Lambda", parked, dimension, mapping).is_empty() {
-                faults.push(format!("{mapping}: no alarm for what Lambda gives up on"));
-            }
-        }
-        let streams = mappings::of(&function, "Kinesis");
-        if !streams.is_empty() && !about("IteratorAge").into_iter().any(rises) {
-            faults.push(format!("{id}: no alarm for IteratorAge"));
-        }
-        for mapping in streams {
-            let stream = target(&mapping.properties["Stream"]).unwrap_or_default();
+        // A fixed age would be wrong for any other retention.
+        for stream in list(&mapping.properties["Stream"]).into_iter().filter_map(target) {
             let retention = &template.resource(stream)["Properties"]["RetentionPeriodHours"];
-            let retention = target(retention).unwrap_or_default();
-            // A fixed age would be wrong for any other retention.
-            if !about("IteratorAge").into_iter().any(|alarm| names(alarm).contains(retention)) {
-                faults.push(format!("{id}: no IteratorAge alarm in terms of {retention}"));
-            }
+            let Some(retention) = target(retention) else { continue };
+            let ages = watching(template, "AWS/Lambda", "IteratorAge", "FunctionName", id);
+            let is_relative = ages.into_iter().any(|alarm| names(alarm).contains(retention));
+            demand(is_relative, id, &format!("IteratorAge in terms of {retention}"));
+        }
+    }
+    for schedule in mappings::of(function, "Schedule") {
+        let rule = schedule.name.replace('.', "");
+        demand(rises("AWS/Events", "FailedInvocations", "RuleName", &rule), &rule, "its failures");
+    }
+    faults
+}
+
+/// Checks that no alarm watches what cannot happen: the invocations of a function with a schedule
+/// never stop, and an alarm that is below its threshold needs `FILL`, because missing data alone
+/// keeps the state of the last point.
+#[must_use]
+pub fn can_fire(template: &Template) -> Vec<String> {
+    let scheduled: Vec<_> = template.functions().into_iter().collect();
+    let mut faults = Vec::new();
+    for function in &scheduled {
+        if !mappings::of(function, "Schedule").is_empty()
+            && !watching(template, "AWS/Lambda", "Invocations", "FunctionName", &function.id)
+                .is_empty()
+        {
+            faults.push(format!("{}: its schedule hides that its stream is silent", function.id));
+        }
+    }
+    for (id, alarm) in alarms(template) {
+        let properties = &alarm["Properties"];
+        let is_below = text(&properties["ComparisonOperator"]).starts_with("LessThan");
+        if is_below && !is_for_no_data(properties) {
+            faults.push(format!("{id}: is below its threshold and does not FILL what is missing"));
+        }
+    }
+    faults
+}
+
+/// Checks that every delivery stream has an alarm for what it has read, and one that reads a stream
+/// also alarms for how far it is behind, in terms of the retention, and for refused reads.
+#[must_use]
+pub fn watch_every_delivery(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (id, delivery) in template.of_type("AWS::KinesisFirehose::DeliveryStream") {
+        let about = |name: &str| watching(template, "AWS/Firehose", name, "DeliveryStreamName", id);
+        let properties = &delivery["Properties"];
+        let mut wanted = vec!["DeliveryToS3.DataFreshness"];
+        if properties["DeliveryStreamType"] == "KinesisStreamAsSource" {
+            wanted.extend(["KinesisMillisBehindLatest", "ThrottledGetRecords"]);
+        }
+        let format = &properties["ExtendedS3DestinationConfiguration"];
+        if format["DataFormatConversionConfiguration"]["Enabled"] == true {
+            wanted.push("FailedConversion.Records");
+        }
+        let lacking = wanted.iter().filter(|name| !about(name).into_iter().any(rises));
+        faults.extend(lacking.map(|name| format!("{id}: no alarm for {name}")));
+        let behind = about("KinesisMillisBehindLatest");
+        if behind.iter().any(|alarm| !names(alarm).contains("StreamRetentionHours")) {
+            faults.push(format!("{id}: KinesisMillisBehindLatest is not a share of the retention"));
+        }
+    }
+    faults
+}
+
+/// Checks that every stream has alarms for refused writes and reads, and every topic one for
+/// messages that no subscriber got.
+#[must_use]
+pub fn watch_every_stream_and_topic(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut demand = |id: &str, namespace: &str, name: &str, dimension: &str| {
+        if !watching(template, namespace, name, dimension, id).into_iter().any(rises) {
+            faults.push(format!("{id}: no alarm for {name}"));
+        }
+    };
+    for (id, _) in template.of_type("AWS::Kinesis::Stream") {
+        for way in ["Write", "Read"] {
+            let metric = format!("{way}ProvisionedThroughputExceeded");
+            demand(id, "AWS/Kinesis", &metric, "StreamName");
+        }
+    }
+    for (id, _) in template.of_type("AWS::SNS::Topic") {
+        demand(id, "AWS/SNS", "NumberOfNotificationsFailed", "TopicName");
+    }
+    faults
+}
+
+/// Checks that the composite alarm of the stack has every other alarm in its rule, and that the
+/// mail of the ops topic takes the messages of no other alarm.
+#[must_use]
+pub fn are_one_mail(template: &Template) -> Vec<String> {
+    let Some((_, composite)) = template.of_type("AWS::CloudWatch::CompositeAlarm").next() else {
+        return vec!["no composite alarm".to_owned()];
+    };
+    let properties = &composite["Properties"];
+    let named = names(&properties["AlarmRule"]);
+    // The topics by severity are watched where they are made.
+    let of_severity = |alarm: &Value| alarm["Condition"] == "TopicPerSeverity";
+    let missing = alarms(template).filter(|(id, it)| !named.contains(*id) && !of_severity(it));
+    let mut faults: Vec<_> =
+        missing.map(|(id, _)| format!("{id}: is not in the composite alarm")).collect();
+    let gone = named.iter().filter(|id| id.ends_with("Alarm") && template.resource(id).is_null());
+    faults.extend(gone.map(|id| format!("{id}: is in the composite alarm, and no alarm")));
+    if !list(&properties["AlarmActions"]).iter().any(|it| target(it) == Some(OPS_TOPIC)) {
+        faults.push(format!("the composite alarm does not notify {OPS_TOPIC}"));
+    }
+    for (id, subscription) in template.of_type("AWS::SNS::Subscription") {
+        let subscription = &subscription["Properties"];
+        let filter = list(&subscription["FilterPolicy"]);
+        if target(&subscription["TopicArn"]) == Some(OPS_TOPIC)
+            && !filter.iter().any(|it| it["AlarmName"] == json!([properties["AlarmName"]]))
+        {
+            faults.push(format!("{id}: is a mail for each alarm"));
         }
     }
     faults
@@ -107,21 +235,37 @@ pub fn watch_every_queue(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Checks that every table has an alarm for throttled writes.
+/// Checks that every table and every index has an alarm for throttled writes: a throttled index
+/// throttles its table.
 #[must_use]
 pub fn watch_every_table(template: &Template) -> Vec<String> {
-    let watched = |id| watching(template, "AWS/DynamoDB", "WriteThrottleEvents", "TableName", id);
-    template
-        .of_type("AWS::DynamoDB::Table")
-        .filter(|(id, _)| !watched(id).into_iter().any(rises))
-        .map(|(id, _)| format!("{id}: no alarm for WriteThrottleEvents"))
-        .collect()
+    let mut faults = Vec::new();
+    for (id, table) in template.of_type("AWS::DynamoDB::Table") {
+        let about = watching(template, "AWS/DynamoDB", "WriteThrottleEvents", "TableName", id);
+        let index = |alarm: &Value| {
+            let index = list(&alarm["Dimensions"])
+                .into_iter()
+                .find(|it| it["Name"] == "GlobalSecondaryIndexName");
+            index.map(|it| text(&it["Value"]))
+        };
+        if !about.iter().any(|alarm| rises(alarm) && index(alarm).is_none()) {
+            faults.push(format!("{id}: no alarm for WriteThrottleEvents"));
+        }
+        for name in list(&table["Properties"]["GlobalSecondaryIndexes"]) {
+            let name = text(&name["IndexName"]);
+            if !about.iter().any(|alarm| rises(alarm) && index(alarm).as_ref() == Some(&name)) {
+                faults.push(format!("{id}: no alarm for WriteThrottleEvents of its index {name}"));
+            }
+        }
+    }
+    faults
 }
 
 /// Checks that the on-call page has a row with a first step for every alarm, and names no alarm
 /// that does not exist.
 ///
-/// `<function>` in a name stands for each function, `<delivery>` for each delivery stream.
+/// `<function>` in a name stands for each function; `<delivery>`, `<stream>` and `<topic>` stand for
+/// any text.
 #[must_use]
 pub fn are_on_the_night_page(template: &Template, page: &str) -> Vec<String> {
     let heading = "## Which alarm, which command";
@@ -135,15 +279,19 @@ pub fn are_on_the_night_page(template: &Template, page: &str) -> Vec<String> {
         let looks = cells.get(2).is_some_and(|look| !look.trim().is_empty());
         named.extend(alarms.map(|name| (name, looks)));
     }
+    // The composite alarm has the name of the stack and the first row.
     let suffixes: Vec<_> = alarms(template).map(|(_, alarm)| suffix(alarm)).collect();
     let is = |name: &str, suffix: &str| match name.split_once("<function>") {
         Some((before, after)) => {
             functions.iter().any(|it| suffix == format!("{before}{it}{after}"))
         }
-        None => match name.split_once("<delivery>") {
-            Some((before, after)) => suffix.starts_with(before) && suffix.ends_with(after),
-            None => name == suffix,
-        },
+        None => {
+            let any = ["<delivery>", "<stream>", "<topic>"];
+            match any.iter().find_map(|it| name.split_once(it)) {
+                Some((before, after)) => suffix.starts_with(before) && suffix.ends_with(after),
+                None => name == suffix,
+            }
+        }
     };
 
     let mut faults = Vec::new();
@@ -191,16 +339,40 @@ fn watching<'a>(
     dimension: &str,
     id: &str,
 ) -> Vec<&'a Value> {
+    let properties = &template.resource(id)["Properties"];
+    let known: Vec<_> = ["FunctionName", "Name", "QueueName", "TopicName"]
+        .iter()
+        .map(|name| &properties[*name])
+        .filter(|it| !it.is_null())
+        .collect();
+    about_metric(template, |metric| {
+        metric["Namespace"] == namespace
+            && metric["MetricName"] == name
+            && list(&metric["Dimensions"]).iter().any(|it| {
+                it["Name"] == dimension
+                    && list(&it["Value"])
+                        .iter()
+                        .any(|value| target(value) == Some(id) || known.contains(value))
+            })
+    })
+}
+
+/// Returns the properties of the alarms on a metric that the function sends itself.
+fn own_metric<'a>(template: &'a Template, name: &str, function: &str) -> Vec<&'a Value> {
+    about_metric(template, |metric| {
+        metric["Namespace"] == json!({ "Fn::Sub": "Tributary/${AWS::StackName}" })
+            && metric["MetricName"] == name
+            && metric["Dimensions"] == json!([{ "Name": "function", "Value": function }])
+    })
+}
+
+fn about_metric<'a>(template: &'a Template, is_it: impl Fn(&Value) -> bool) -> Vec<&'a Value> {
     let is_about = |properties: &&Value| {
         list(&properties["Metrics"])
             .into_iter()
             .map(|it| &it["MetricStat"]["Metric"])
             .chain([*properties])
-            .filter(|metric| metric["Namespace"] == namespace && metric["MetricName"] == name)
-            .flat_map(|metric| list(&metric["Dimensions"]))
-            .filter(|it| it["Name"] == dimension)
-            .flat_map(|it| list(&it["Value"]))
-            .any(|value| target(value) == Some(id))
+            .any(&is_it)
     };
     alarms(template).map(|(_, alarm)| &alarm["Properties"]).filter(is_about).collect()
 }
@@ -213,9 +385,12 @@ fn rises(alarm: &Value) -> bool {
     text(&alarm["ComparisonOperator"]).starts_with("GreaterThan")
 }
 
-/// Returns true if an alarm counts missing data as a breach.
+/// Returns true if an alarm takes what is missing for a breach, by an expression that fills it.
+///
+/// An alarm on the metric alone considers every real point of its evaluation range first:
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html>.
 fn is_for_no_data(alarm: &Value) -> bool {
+    let filled = |it: &Value| text(&it["Expression"]).starts_with("FILL(");
     text(&alarm["ComparisonOperator"]).starts_with("LessThan")
-        && alarm["TreatMissingData"] == "breaching"
-        && alarm["Metrics"].is_null()
+        && list(&alarm["Metrics"]).into_iter().any(filled)
 }

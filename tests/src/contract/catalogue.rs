@@ -61,6 +61,22 @@ pub fn partitions_are_projected(template: &Template, name: &str) -> Vec<String> 
     faults
 }
 
+/// Checks that no JSON row stops a query: the OpenX `SerDe` fails on a map with a doubled key, and
+/// with it every query over the partition.
+///
+/// See <https://docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html>.
+#[must_use]
+pub fn malformed_rows_are_ignored(template: &Template) -> Vec<String> {
+    let input = |table: &'_ Value| table["Properties"]["TableInput"]["StorageDescriptor"].clone();
+    template
+        .of_type("AWS::Glue::Table")
+        .map(|(id, table)| (id, input(table)["SerdeInfo"].clone()))
+        .filter(|(_, serde)| text(&serde["SerializationLibrary"]).contains("openx"))
+        .filter(|(_, serde)| serde["Parameters"]["ignore.malformed.json"] != "true")
+        .map(|(id, _)| format!("{id}: lacks ignore.malformed.json \"true\""))
+        .collect()
+}
+
 /// Returns the prefixes that delivery streams write to, without partition values:
 /// `s3://${Bucket}/events/dt=/`.
 fn deliveries(template: &Template) -> BTreeSet<String> {

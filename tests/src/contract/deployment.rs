@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use toml::Table;
 
-use super::template::{Template, text};
+use super::template::{Template, list, text};
 
 /// Outputs that a user needs next.
 pub const OUTPUTS: &[&str] = &[
@@ -65,6 +65,32 @@ pub fn outputs_are_described(template: &Template) -> Vec<String> {
         if output["Description"].as_str().is_none_or(str::is_empty) {
             faults.push(format!("the output {name} lacks a Description"));
         }
+    }
+    faults
+}
+
+/// Checks that the name of the stack is checked before a bucket is made, and that bucket names end
+/// in both parts of the stack's id that differ between stacks: the last one repeats.
+#[must_use]
+pub fn bucket_names_are_unique(template: &Template) -> Vec<String> {
+    let part = |at: usize| {
+        let parts = json!([2, { "Fn::Split": ["/", { "Ref": "AWS::StackId" }] }]);
+        json!({ "Fn::Select": [at, { "Fn::Split": ["-", { "Fn::Select": parts }] }] })
+    };
+    let suffix = json!({ "A": part(0), "B": part(1) });
+    let mut faults = Vec::new();
+    for (id, bucket) in template.of_type("AWS::S3::Bucket") {
+        let name = &bucket["Properties"]["BucketName"]["Fn::Sub"];
+        if !text(&name[0]).ends_with("-${A}${B}") || name[1] != suffix {
+            faults.push(format!("{id}: its name does not end in the stack's own part of its id"));
+        }
+        if !list(&bucket["DependsOn"]).iter().any(|it| *it == "StackNameCheck") {
+            faults.push(format!("{id}: does not wait for the check of the stack's name"));
+        }
+    }
+    let pattern = &template.resource("StackNameCheck")["Properties"]["AllowedPattern"];
+    if *pattern != "^[a-z][a-z0-9-]{0,39}$" {
+        faults.push("StackNameCheck: lacks the pattern of a stack's name".to_owned());
     }
     faults
 }

@@ -74,6 +74,7 @@ pub fn have_roles_of_their_own(template: &Template) -> Vec<String> {
         }
         for (other, resource) in template.resources() {
             if other != id
+                && resource["Type"] != "AWS::IAM::Policy"
                 && !template.are_alternatives(&id, other)
                 && names(&resource["Properties"]).contains(role)
             {

@@ -75,6 +75,10 @@ fn lacking(template: &Template, id: &str, properties: &Value) -> Vec<String> {
                 && in_range(&pollers["MaximumPollers"], 1, 2_000),
             "a ProvisionedPollerConfig, without which the rest is ignored",
         ),
+        (
+            pollers.is_null() || !pollers["PollerGroupName"].is_null(),
+            "a PollerGroupName, without which each topic pays for pollers of its own",
+        ),
         (properties["Topics"].as_array().is_some_and(|it| it.len() == 1), "one topic, and no more"),
         (in_range(&properties["BatchSize"], 1, 10_000), "a BatchSize of 1 to 10,000"),
         (

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::kafka;
-use super::template::{Function, Template, strings, target};
+use super::template::{Function, Template, list, strings, target, text};
 
 /// Event source mapping of a function.
 pub(super) struct Mapping {
@@ -101,21 +101,41 @@ fn unbounded(template: &Template, mapping: &Mapping) -> Vec<String> {
     faults
 }
 
-/// Returns a fault unless a batch is parked before its stream expires it, at the minimum retention
-/// that a stack can have.
+/// Returns a fault unless the age of a record that Lambda still sends follows the retention of its
+/// stream.
 fn outlived_by_its_stream(template: &Template, mapping: &Mapping) -> Option<String> {
     let Mapping { name, properties } = mapping;
-    let Some(stream) = target(&properties["Stream"]) else {
+    let Some(stream) = list(&properties["Stream"]).into_iter().filter_map(target).next_back()
+    else {
         return Some(format!("{name}: its Stream is none of the template"));
     };
-    let retention = &template.resource(stream)["Properties"]["RetentionPeriodHours"];
-    let parameter = retention["Ref"].as_str().unwrap_or_default();
-    let least = &template.0["Parameters"][parameter]["MinValue"];
-    let hours = template.number(if least.is_null() { retention } else { least })?;
-    let age = template.number(&properties["MaximumRecordAgeInSeconds"])?;
-    (age >= hours * 3_600).then(|| {
-        format!("{name}: MaximumRecordAgeInSeconds {age} is past the {hours} h {stream} may keep a record")
-    })
+    let hours = template.number(&template.resource(stream)["Properties"]["RetentionPeriodHours"]);
+    let age = template.number(&properties["MaximumRecordAgeInSeconds"]).filter(|age| *age >= 60)?;
+    is_fit(hours?, age).err().map(|fault| format!("{name}: MaximumRecordAgeInSeconds {fault}"))
+}
+
+/// Checks that each retention that a stack can have has a record age: an hour less, and at most the
+/// week that Lambda accepts.
+#[must_use]
+pub fn record_ages_follow_retention(template: &Template) -> Vec<String> {
+    let hours = &template.0["Parameters"]["StreamRetentionHours"]["AllowedValues"];
+    let ages = &template.0["Mappings"]["RecordAge"];
+    let fault = |hours: &Value| {
+        let age = ages[text(hours)]["Seconds"].as_i64();
+        let hours = text(hours);
+        let fit = is_fit(hours.parse().unwrap_or_default(), age.unwrap_or_default());
+        fit.err().map(|fault| format!("RecordAge.{hours}: {fault}"))
+    };
+    list(hours).into_iter().filter_map(fault).collect()
+}
+
+/// See <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>.
+fn is_fit(retention_hours: i64, age: i64) -> Result<(), String> {
+    let expected = ((retention_hours - 1) * 3_600).min(604_800);
+    if age == expected {
+        return Ok(());
+    }
+    Err(format!("is {age}, for a retention of {retention_hours} h it should be {expected}"))
 }
 
 /// Checks that a failed message is redelivered alone, in time and not forever.

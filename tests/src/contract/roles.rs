@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::template::{Template, list, names, strings, target};
+use super::template::{Template, list, names, strings, target, text};
 use super::{kafka, mappings};
 
 /// Statements that may name every resource, because their actions support no resource.
@@ -38,25 +38,79 @@ const READ_STREAM: &[&str] = &[
     "kinesis:GetShardIterator",
     "kinesis:ListShards",
 ];
+const SUBSCRIBE: &[&str] = &["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"];
 const READ_QUEUE: &[&str] = &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 const READ_CLUSTER: &[&str] = &["kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"];
 const PARK_FAILURES: &[&str] = &["s3:PutObject", "s3:ListBucket"];
 const WRITE_LOG: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents"];
 
-/// Checks that no role has a statement that grants more than its name says.
+/// Checks that no role or policy has a statement that grants more than its name says.
 #[must_use]
 pub fn are_narrow(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
     for (id, role) in template.of_type("AWS::IAM::Role") {
-        if !role["Properties"]["ManagedPolicyArns"].is_null() {
-            faults.push(format!("{id}: has managed policies, which AWS widens at will"));
-        }
-        for statement in statements(role) {
-            let sid = statement["Sid"].as_str().unwrap_or("a statement without Sid");
-            faults.extend(too_wide(sid, statement).map(|what| format!("{id}: {sid} {what}")));
+        let managed = list(&role["Properties"]["ManagedPolicyArns"]);
+        let is_own =
+            |it: &Value| target(it).is_some_and(|id| template.is_a(id, "AWS::IAM::ManagedPolicy"));
+        if !managed.into_iter().all(is_own) {
+            faults.push(format!("{id}: has a managed policy of AWS, which widens it at will"));
         }
     }
+    for (id, statement) in all_statements(template) {
+        let sid = statement["Sid"].as_str().unwrap_or("a statement without Sid");
+        faults.extend(too_wide(sid, statement).map(|what| format!("{id}: {sid} {what}")));
+    }
     faults
+}
+
+/// Checks that the page of permissions has every statement of every role and policy, and no other.
+///
+/// Its rows are `| role or policy | Sid | actions | resources |`; the resources end in the keys of
+/// its condition: `, if StringEquals kms:ViaService`.
+#[must_use]
+pub fn are_on_the_page(template: &Template, page: &str) -> Vec<String> {
+    let rows: BTreeSet<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let stated: BTreeSet<_> =
+        all_statements(template).map(|(id, statement)| page_row(id, statement)).collect();
+    let missing = stated.iter().filter(|row| !rows.contains(row.as_str()));
+    let extra = rows.iter().filter(|row| !stated.contains(**row));
+    let missing = missing.map(|row| format!("docs/PERMISSIONS.md lacks {row}"));
+    missing.chain(extra.map(|row| format!("the template does not grant {row}"))).collect()
+}
+
+/// Returns the rows of the page of permissions.
+#[must_use]
+pub fn page_rows(template: &Template) -> Vec<String> {
+    all_statements(template).map(|(id, statement)| page_row(id, statement)).collect()
+}
+
+fn page_row(id: &str, statement: &Value) -> String {
+    let sid = text(&statement["Sid"]);
+    let actions = strings(&statement["Action"]).join(", ");
+    let resources: Vec<_> = list(&statement["Resource"]).into_iter().map(resource).collect();
+    let operators =
+        list(&statement["Condition"]).into_iter().filter_map(Value::as_object).flatten();
+    let keys = operators.flat_map(|(operator, it)| {
+        let keys = it.as_object().into_iter().flatten();
+        keys.map(move |(key, _)| format!(", if {operator} {key}"))
+    });
+    let condition: String = keys.collect();
+    format!("| `{id}` | {sid} | {actions} | {}{condition} |", resources.join(", "))
+}
+
+/// Returns a resource as a reader knows it: `RawBucket/aws/lambda/*`.
+fn resource(value: &Value) -> String {
+    let sub = if value["Fn::Sub"].is_array() { &value["Fn::Sub"][0] } else { &value["Fn::Sub"] };
+    match (target(value), sub.as_str()) {
+        (Some(id), _) => id.to_owned(),
+        (None, Some(sub)) => sub
+            .replace("${AWS::Partition}", "aws")
+            .replace("${AWS::Region}", "…")
+            .replace("${AWS::AccountId}", "…")
+            .replace(".Arn}", "}")
+            .replace(['$', '{', '}'], ""),
+        _ => text(value).replace('*', "\\*"),
+    }
 }
 
 fn too_wide(sid: &str, statement: &Value) -> Option<String> {
@@ -107,7 +161,7 @@ pub fn grant_what_functions_use(template: &Template) -> Vec<String> {
         let Some(role) = target(&function.properties["Role"]) else {
             continue; // The check of the functions says so.
         };
-        let granted = granted(template.resource(role));
+        let granted = granted(template, role);
         let mut demand = |actions: &[&str], resource: Option<&str>| {
             for action in actions {
                 let wanted = ((*action).to_owned(), resource.unwrap_or_default().to_owned());
@@ -118,7 +172,11 @@ pub fn grant_what_functions_use(template: &Template) -> Vec<String> {
         };
         for mapping in mappings::of(&function, "Kinesis") {
             let failures = &mapping.properties["DestinationConfig"]["OnFailure"];
-            demand(READ_STREAM, target(&mapping.properties["Stream"]));
+            for source in list(&mapping.properties["Stream"]) {
+                let is_stream =
+                    target(source).is_some_and(|id| template.is_a(id, "AWS::Kinesis::Stream"));
+                demand(if is_stream { READ_STREAM } else { SUBSCRIBE }, target(source));
+            }
             demand(PARK_FAILURES, target(&failures["Destination"]));
         }
         for mapping in mappings::of(&function, "SQS") {
@@ -144,9 +202,17 @@ pub fn grant_what_functions_use(template: &Template) -> Vec<String> {
     faults
 }
 
-fn granted(role: &Value) -> BTreeSet<(String, String)> {
+/// Returns the actions that a role allows, each with its resources: by its own statements, by the
+/// managed policies it has, and by the policies that name it.
+fn granted(template: &Template, role: &str) -> BTreeSet<(String, String)> {
+    let managed = list(&template.resource(role)["Properties"]["ManagedPolicyArns"]);
+    let managed: BTreeSet<_> = managed.into_iter().filter_map(target).collect();
+    let is_of_role = |id: &str| {
+        let roles = list(&template.resource(id)["Properties"]["Roles"]);
+        id == role || managed.contains(id) || roles.iter().any(|it| target(it) == Some(role))
+    };
     let mut granted = BTreeSet::new();
-    for statement in statements(role) {
+    for (_, statement) in all_statements(template).filter(|(id, _)| is_of_role(id)) {
         for resource in names(&statement["Resource"]) {
             for action in strings(&statement["Action"]) {
                 granted.insert((action.to_owned(), resource.clone()));
@@ -156,9 +222,14 @@ fn granted(role: &Value) -> BTreeSet<(String, String)> {
     granted
 }
 
-fn statements(role: &Value) -> Vec<&Value> {
-    list(&role["Properties"]["Policies"])
-        .into_iter()
-        .flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]))
-        .collect()
+/// Returns every statement of the template's roles and policies, with the logical id of its role or
+/// policy.
+fn all_statements(template: &Template) -> impl Iterator<Item = (&str, &Value)> {
+    let kinds = ["AWS::IAM::Role", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"];
+    kinds.into_iter().flat_map(|kind| template.of_type(kind)).flat_map(|(id, resource)| {
+        let properties = &resource["Properties"];
+        let documents = list(&properties["Policies"]).into_iter().map(|it| &it["PolicyDocument"]);
+        let documents = documents.chain([&properties["PolicyDocument"]]);
+        documents.flat_map(|it| list(&it["Statement"])).map(move |statement| (id, statement))
+    })
 }

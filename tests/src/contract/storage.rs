@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::template::{Template, list, names, strings, target};
+use super::template::{Template, list, names, strings, target, text};
 
 /// Checks that every bucket is encrypted, private and versioned, expires its objects and requires
 /// TLS.
@@ -72,11 +72,29 @@ pub fn streams_are_encrypted(template: &Template) -> Vec<String> {
                 "StreamEncryption by KMS",
             ),
             (!properties["RetentionPeriodHours"].is_null(), "RetentionPeriodHours"),
+            (
+                template.number(&properties["MaxRecordSizeInKiB"]) == Some(1_024),
+                "MaxRecordSizeInKiB of the default of MaxRecordBytes",
+            ),
             (!properties["StreamModeDetails"]["StreamMode"].is_null(), "a StreamMode"),
         ];
         faults.extend(lacking(id, &demands));
     }
     faults
+}
+
+/// Checks that each record size that a stack can have is the limit of its streams too.
+#[must_use]
+pub fn record_sizes_are_limits_of_streams(template: &Template) -> Vec<String> {
+    let sizes = &template.0["Parameters"]["MaxRecordBytes"]["AllowedValues"];
+    let limits = &template.0["Mappings"]["RecordSize"];
+    let is_met = |size: &&Value| {
+        let size = text(size);
+        let limit = limits[&size]["KiB"].as_i64().map(|limit| limit * 1_024);
+        size.parse().ok() == limit && limit.is_some_and(|limit| limit <= 4 << 20)
+    };
+    let unmet = list(sizes).into_iter().filter(|size| !is_met(size));
+    unmet.map(|size| format!("MaxRecordBytes {size}: no stream has this limit")).collect()
 }
 
 /// Checks that every table is encrypted, billed by request, restorable, and expires its items.

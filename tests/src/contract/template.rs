@@ -1,14 +1,15 @@
 //! The template as data: `CloudFormation`'s short tags in their long form, and ways to walk it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::process::Command;
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
 use crate::repository;
 
-/// SAM template in which `!Ref A` has become `{"Ref": "A"}`, `!GetAtt A.B` has become
-/// `{"Fn::GetAtt": ["A", "B"]}`, and so on, so that both spellings read the same.
+/// SAM template with its loops expanded, its mappings looked up and every short tag in its long
+/// form: `!Ref A` is `{"Ref": "A"}`, and `!GetAtt A.B` is `{"Fn::GetAtt": ["A", "B"]}`.
 #[derive(Clone, Debug)]
 pub struct Template(pub Value);
 
@@ -26,25 +27,24 @@ pub struct Function {
 }
 
 impl Template {
-    /// Reads `template.yaml` of this repository.
+    /// Reads `template.yaml` of this repository, its loops expanded with the defaults of its
+    /// parameters.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or is not YAML that `CloudFormation` accepts.
+    /// When the Python tools are not installed, or the template cannot be expanded.
     pub fn read() -> Result<Self, String> {
-        let path = repository().join("template.yaml");
-        let text = fs::read_to_string(path).map_err(|error| format!("template.yaml: {error}"))?;
-        Self::parse(&text)
+        static DEFAULT: OnceLock<Result<Value, String>> = OnceLock::new();
+        DEFAULT.get_or_init(|| expanded(&BTreeMap::new())).clone().map(Self)
     }
 
-    /// Parses a template.
+    /// Reads the template, its loops expanded with these parameters.
     ///
     /// # Errors
     ///
-    /// When the text is not YAML, repeats a key, or has a key that is not a string.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let yaml = yaml_serde::from_str(text).map_err(|error| format!("template: {error}"))?;
-        Ok(Self(long_form(yaml)?))
+    /// As for [`Template::read`].
+    pub fn read_with(parameters: &BTreeMap<String, String>) -> Result<Self, String> {
+        expanded(parameters).map(Self)
     }
 
     /// Returns a resource by its logical id; null if there is none.
@@ -108,9 +108,12 @@ impl Template {
     /// Resolves a value with parameters that differ from their defaults.
     #[must_use]
     pub fn sample_with(&self, value: &Value, parameters: &BTreeMap<String, String>) -> String {
-        if let Some([Value::String(between), Value::Array(parts)]) =
+        if let Some([Value::String(between), parts]) =
             value["Fn::Join"].as_array().map(Vec::as_slice)
         {
+            let Value::Array(parts) = parts else {
+                return self.sample_with(parts, parameters).replace(',', between);
+            };
             let parts = parts.iter().map(|part| self.sample_with(part, parameters));
             return parts.collect::<Vec<_>>().join(between);
         }
@@ -246,41 +249,55 @@ fn over(lower: &Value, upper: &Value) -> Value {
     }
 }
 
-fn long_form(yaml: yaml_serde::Value) -> Result<Value, String> {
-    use yaml_serde::Value as Yaml;
-    Ok(match yaml {
-        Yaml::Null => Value::Null,
-        Yaml::Bool(value) => Value::Bool(value),
-        Yaml::String(value) => Value::String(value),
-        Yaml::Number(number) => match number.as_i64() {
-            Some(whole) => json!(whole),
-            None => json!(number.as_f64()),
-        },
-        Yaml::Sequence(items) => {
-            Value::Array(items.into_iter().map(long_form).collect::<Result<_, _>>()?)
+/// Expands the template by `tools/expand_template.py`.
+fn expanded(parameters: &BTreeMap<String, String>) -> Result<Value, String> {
+    let python = repository().join(".venv/bin/python");
+    let given = parameters.iter().map(|(name, value)| format!("{name}={value}"));
+    let output = Command::new(&python)
+        .args(["-m", "tools.expand_template"])
+        .args(given)
+        .current_dir(repository())
+        .output()
+        .map_err(|error| format!("{}: {error}: run make setup", python.display()))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let template = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+    Ok(folded(template))
+}
+
+/// Puts the values that a loop gave to the variables of `Fn::Sub` into its text: then it is text
+/// alone, or a plain string where no variable is left.
+fn folded(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(folded).collect()),
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| (name, folded(value)));
+            let fields: Map<_, _> = fields.collect();
+            fields.get("Fn::Sub").and_then(substituted).unwrap_or(Value::Object(fields))
         }
-        Yaml::Mapping(fields) => {
-            let mut object = Map::new();
-            for (key, value) in fields {
-                let Yaml::String(key) = key else {
-                    return Err(format!("template: the key {key:?} is no string"));
-                };
-                object.insert(key, long_form(value)?);
-            }
-            Value::Object(object)
+        value => value,
+    }
+}
+
+/// Returns an `Fn::Sub` with its literal variables in the text; `None` if it has none.
+fn substituted(sub: &Value) -> Option<Value> {
+    let (mut text, mut left) = match sub {
+        Value::String(text) => (text.clone(), Map::new()),
+        sub => (sub[0].as_str()?.to_owned(), sub[1].as_object()?.clone()),
+    };
+    left.retain(|name, value| {
+        let literal = value.as_str();
+        if let Some(literal) = literal {
+            text = text.replace(&format!("${{{name}}}"), literal);
         }
-        Yaml::Tagged(tagged) => {
-            let tag = tagged.tag.to_string();
-            let tag = tag.trim_start_matches('!');
-            let value = long_form(tagged.value)?;
-            match (tag, &value) {
-                ("Ref" | "Condition", _) => json!({ tag: value }),
-                ("GetAtt", Value::String(path)) => {
-                    let (id, attribute) = path.split_once('.').unwrap_or((path, ""));
-                    json!({ "Fn::GetAtt": [id, attribute] })
-                }
-                _ => json!({ format!("Fn::{tag}"): value }),
-            }
-        }
+        literal.is_none()
+    });
+    Some(if !left.is_empty() {
+        json!({ "Fn::Sub": [text, left] })
+    } else if text.contains("${") {
+        json!({ "Fn::Sub": text })
+    } else {
+        Value::String(text)
     })
 }

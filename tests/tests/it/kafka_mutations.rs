@@ -3,21 +3,18 @@
 use serde_json::{Value, json};
 use system_tests::contract::mutation::{with, without};
 use system_tests::contract::template::Template;
-use system_tests::contract::{alarms, kafka, mappings, roles};
+use system_tests::contract::{kafka, mappings, roles};
 
-const MAPPING: &str = "IngestKafkaTopic2/Properties";
+use crate::support::{EVERY_FUNCTION, reports};
 
-#[track_caller]
-fn reports(check: fn(&Template) -> Vec<String>, template: &Template, fault: &str) {
-    assert_eq!(check(template), [fault]);
-}
+const MAPPING: &str = "IngestKafkaTopicnone/Properties";
 
 #[test]
 fn mapping_without_a_condition() {
-    let fault = "IngestKafkaTopic2: lacks a Condition that is false by default";
+    let fault = "IngestKafkaTopicnone: lacks a Condition that is false by default";
 
     for condition in [Value::Null, json!("OnAws"), json!("NoSuchCondition")] {
-        let template = with("IngestKafkaTopic2/Condition", condition);
+        let template = with("IngestKafkaTopicnone/Condition", condition);
         reports(kafka::mappings_are_off_by_default, &template, fault);
     }
 }
@@ -32,6 +29,11 @@ fn kafka_mapping_with_dangerous_default() {
     let cases = [
         ("ProvisionedPollerConfig", Value::Null, pollers),
         ("ProvisionedPollerConfig/MaximumPollers", json!(2_001), pollers),
+        (
+            "ProvisionedPollerConfig/PollerGroupName",
+            Value::Null,
+            "a PollerGroupName, without which each topic pays for pollers of its own",
+        ),
         ("Topics", json!(["a", "b"]), "one topic, and no more"),
         ("BatchSize", Value::Null, "a BatchSize of 1 to 10,000"),
         ("MaximumBatchingWindowInSeconds", json!(301), "MaximumBatchingWindowInSeconds"),
@@ -55,31 +57,32 @@ fn kafka_mapping_with_dangerous_default() {
     for (path, value, what) in cases {
         let template = with(&format!("{MAPPING}/{path}"), value);
 
-        let fault = format!("IngestKafkaTopic2: lacks {what}");
+        let fault = format!("IngestKafkaTopicnone: lacks {what}");
         reports(kafka::mappings_are_bounded, &template, &fault);
     }
 }
 
 #[test]
 fn mappings_with_one_consumer_group() {
-    let of = |number: u8, kind: &str, branch: usize| {
-        format!(
-            "IngestKafkaTopic{number}/Properties/{kind}KafkaEventSourceConfig/Fn::If/{branch}/ConsumerGroupId"
-        )
+    let of = |kind: &str, branch: usize| {
+        format!("{MAPPING}/{kind}KafkaEventSourceConfig/Fn::If/{branch}/ConsumerGroupId")
     };
-    let mut template = without(&of(2, "SelfManaged", 1));
-    let differs = "IngestKafkaTopic2: lacks a ConsumerGroupId that is the same for MSK and others";
+    let template = without(&of("SelfManaged", 1));
+    let differs =
+        "IngestKafkaTopicnone: lacks a ConsumerGroupId that is the same for MSK and others";
     reports(kafka::mappings_are_bounded, &template, differs);
 
+    let topics = [("KafkaTopics".to_owned(), "a,b".to_owned())].into();
+    let mut template = Template::read_with(&topics).unwrap();
     for kind in ["SelfManaged", "AmazonManaged"] {
         let config = format!("{kind}KafkaEventSourceConfig");
-        template.0["Resources"]["IngestKafkaTopic2"]["Properties"][&config] =
-            template.0["Resources"]["IngestKafkaTopic1"]["Properties"][&config].clone();
+        template.0["Resources"]["IngestKafkaTopicb"]["Properties"][&config] =
+            template.0["Resources"]["IngestKafkaTopica"]["Properties"][&config].clone();
     }
     reports(
         kafka::mappings_are_bounded,
         &template,
-        "IngestKafkaTopic2: shares its ConsumerGroupId, which Lambda refuses",
+        "IngestKafkaTopicb: shares its ConsumerGroupId, which Lambda refuses",
     );
 }
 
@@ -90,43 +93,36 @@ fn mapping_outside_its_function() {
     reports(
         mappings::are_events_of_their_functions,
         &template,
-        "IngestKafkaTopic2: write it as an event of its function",
+        "IngestKafkaTopicnone: write it as an event of its function",
     );
 }
 
 #[test]
 fn mapping_without_alarm() {
-    reports(
-        alarms::watch_every_function,
-        &without("IngestKafkaLagAlarm"),
-        "IngestKafka: no alarm for OffsetLag",
-    );
-    let metrics = "IngestKafkaParkedAlarm/Properties/Metrics/Id=parked2";
-    let another =
-        json!([{ "Name": "EventSourceMappingUUID", "Value": { "Ref": "IngestKafkaTopic1" } }]);
-    reports(
-        alarms::watch_every_function,
-        &with(&format!("{metrics}/MetricStat/Metric/Dimensions"), another),
-        "IngestKafkaTopic2: no alarm for what Lambda gives up on",
-    );
+    let cases = [
+        ("IngestKafkaLagAlarm", "OffsetLag"),
+        ("IngestKafkaParkedAlarm", "parked batches of topics"),
+        ("IngestKafkaDestinationAlarm", "batches it cannot park"),
+    ];
+    for (alarm, what) in cases {
+        let fault = format!("IngestKafka: no alarm for {what}");
+        reports(EVERY_FUNCTION, &without(alarm), &fault);
+    }
 }
 
 #[test]
 fn role_without_actions_of_its_mappings() {
-    let policy = |at: usize| format!("IngestKafkaRole/Properties/Policies/{at}/Fn::If/1");
-    let once_each = |fault: &str| vec![fault.to_owned(); 4];
-
-    let blind = without(&format!("{}/PolicyDocument/Statement/Sid=FindTheBrokers", policy(2)));
-    let faults = roles::grant_what_functions_use(&blind);
-    for action in ["kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"] {
-        let fault = format!("IngestKafkaRole: does not allow {action} on KafkaClusterArn");
-        let found: Vec<_> = faults.iter().filter(|it| **it == fault).cloned().collect();
-        assert_eq!(found, once_each(&fault));
-    }
-    let careless =
-        without(&format!("{}/PolicyDocument/Statement/Sid=ParkFailedBatches", policy(1)));
+    let statements = "IngestKafkaRole/Properties/Policies/1/Fn::If/1/PolicyDocument/Statement";
+    let blind = without(&format!("{statements}/1/Fn::If/1/Action"));
+    assert_eq!(
+        roles::grant_what_functions_use(&blind),
+        ["kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"]
+            .map(|action| format!("IngestKafkaRole: does not allow {action} on KafkaClusterArn"))
+    );
+    let careless = without("IngestKafkaRole/Properties/ManagedPolicyArns/1");
     assert_eq!(
         roles::grant_what_functions_use(&careless),
-        once_each("IngestKafkaRole: does not allow s3:PutObject on RawBucket")
+        ["s3:PutObject", "s3:ListBucket"]
+            .map(|action| format!("IngestKafkaRole: does not allow {action} on RawBucket"))
     );
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use system_tests::contract::mutation::{changed, with, without};
 use system_tests::contract::template::Template;
-use system_tests::contract::{alarms, catalogue, deployment, samples, storage};
+use system_tests::contract::{alarms, catalogue, deployment, roles, samples, storage};
 
 use crate::support::{Check, reports};
 
@@ -92,7 +92,7 @@ fn unencrypted_stream_queue_or_topic() {
     let closed = "TopicKey/Properties/KeyPolicy/Statement/Sid=AlarmsReachTheOpsTopic/Action";
     assert_eq!(
         topics(&with(closed, json!("kms:Decrypt"))),
-        ["AlertsTopic", "CriticalAlertsTopic", "WarningAlertsTopic", "OpsTopic"].map(|topic| {
+        ["AlertsTopic", "OpsTopic", "CriticalAlertsTopic", "WarningAlertsTopic"].map(|topic| {
             format!("TopicKey: lacks a statement that lets CloudWatch use it for {topic}")
         })
     );
@@ -124,6 +124,11 @@ fn open_unbounded_or_unwatched_table() {
         alarms::watch_every_table,
         &without("AlertClaimsThrottledAlarm"),
         "AlertClaims: no alarm for WriteThrottleEvents",
+    );
+    reports(
+        alarms::watch_every_table,
+        &without("AlertStateIndexThrottledAlarm"),
+        "AlertState: no alarm for WriteThrottleEvents of its index due",
     );
 }
 
@@ -264,71 +269,52 @@ fn partition_without_projection() {
 }
 
 #[test]
-fn alarm_without_the_ops_topic() {
-    let check = alarms::notify_ops_topic;
-    let alarm = "AlertsErrorsAlarm/Properties";
-    let nobody = "AlertsErrorsAlarm: its AlarmActions do not name OpsTopic";
-
-    reports(check, &without(&format!("{alarm}/AlarmActions")), nobody);
-    reports(
-        check,
-        &with(&format!("{alarm}/AlarmActions"), json!([{ "Ref": "AlertsTopic" }])),
-        nobody,
-    );
-    reports(
-        check,
-        &with(&format!("{alarm}/ActionsEnabled"), json!(false)),
-        "AlertsErrorsAlarm: its actions are not enabled",
-    );
-    reports(
-        check,
-        &without(&format!("{alarm}/AlarmDescription")),
-        "AlertsErrorsAlarm: lacks an AlarmDescription",
-    );
-}
-
-#[test]
-fn function_without_alarm() {
-    let silence = "Alerts: no alarm for no invocations: below a threshold, missing data breaching";
-    let another = json!([{ "Name": "FunctionName", "Value": { "Ref": "Metrics" } }]);
-    let fixed =
-        with("AlertsIteratorAgeAlarm/Properties/Metrics/Id=judged/Expression", json!("age"));
-    let cases = [
-        (without("AlertsErrorsAlarm"), "Alerts: no alarm for Errors"),
-        (with("AlertsErrorsAlarm/Properties/Dimensions", another), "Alerts: no alarm for Errors"),
-        (without("AlertsThrottlesAlarm"), "Alerts: no alarm for Throttles"),
-        (without("AlertsSilentAlarm"), silence),
-        (with("AlertsSilentAlarm/Properties/TreatMissingData", json!("missing")), silence),
-        (fixed, "Alerts: no IteratorAge alarm in terms of StreamRetentionHours"),
-    ];
-    for (template, fault) in cases {
-        reports(alarms::watch_every_function, &template, fault);
+fn each_missing_statement_is_reported() {
+    let whole = Template::read().unwrap();
+    let page = roles::page_rows(&whole).join("\n");
+    let policies = ["AWS::IAM::Role", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"];
+    for row in roles::page_rows(&whole) {
+        let shorter = page.replacen(&row, "", 1);
+        let faults = roles::are_on_the_page(&whole, &shorter);
+        assert_eq!(faults, [format!("docs/PERMISSIONS.md lacks {row}")]);
     }
-    assert_eq!(
-        alarms::watch_every_function(&without("AlertsIteratorAgeAlarm")),
-        [
-            "Alerts: no alarm for IteratorAge",
-            "Alerts: no IteratorAge alarm in terms of StreamRetentionHours",
-        ]
+    for (id, _) in policies.into_iter().flat_map(|kind| whole.of_type(kind)) {
+        let faults = roles::are_on_the_page(&without(id), &page);
+        assert!(!faults.is_empty(), "{id}");
+        let named = format!("the template does not grant | `{id}` |");
+        assert!(faults.iter().all(|fault| fault.starts_with(&named)), "{id}: {faults:?}");
+    }
+}
+
+#[test]
+fn bucket_name_that_can_repeat() {
+    let check = deployment::bucket_names_are_unique;
+
+    reports(
+        check,
+        &with("RawBucket/Properties/BucketName/Fn::Sub/1/B", json!("b")),
+        "RawBucket: its name does not end in the stack's own part of its id",
+    );
+    reports(
+        check,
+        &without("RawBucket/DependsOn"),
+        "RawBucket: does not wait for the check of the stack's name",
+    );
+    reports(
+        check,
+        &without("StackNameCheck/Properties/AllowedPattern"),
+        "StackNameCheck: lacks the pattern of a stack's name",
     );
 }
 
 #[test]
-fn queue_without_alarm() {
-    let check = alarms::watch_every_queue;
-
-    reports(check, &without("IngestQueueAgeAlarm"), "IngestQueue: no alarm for what waits in it");
-    assert_eq!(
-        check(&without("IngestDeadLettersAlarm")),
-        [
-            "IngestDeadLetterQueue: no alarm for the first message in it",
-            "IngestDeadLetterQueue: no alarm for what waits in it",
-        ]
-    );
+fn serde_that_fails_on_doubled_keys() {
     reports(
-        check,
-        &with("IngestDeadLettersAlarm/Properties/Threshold", json!(10)),
-        "IngestDeadLetterQueue: no alarm for the first message in it",
+        catalogue::malformed_rows_are_ignored,
+        &without(
+            "RawTable/Properties/TableInput/StorageDescriptor/SerdeInfo/Parameters/ignore.malformed.json",
+        ),
+        "RawTable: lacks ignore.malformed.json \"true\"",
     );
 }
 
@@ -355,7 +341,7 @@ fn resource_unknown_to_the_local_aws() {
 
     assert_eq!(LOCAL(&query(json!("OnAws"))), [""; 0]);
     reports(LOCAL, &query(Value::Null), fault);
-    reports(LOCAL, &query(json!("WatchSilence")), fault);
+    reports(LOCAL, &query(json!("WindowsInDynamoDb")), fault);
     reports(LOCAL, &query(json!("NoSuchCondition")), fault);
 }
 

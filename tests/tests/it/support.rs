@@ -1,8 +1,10 @@
 //! Assertions over checks, and sinks in memory.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use system_tests::contract::alarms;
 use system_tests::contract::template::Template;
 use tributary_aws::deadline::Deadline;
 use tributary_aws::firehose;
@@ -16,6 +18,10 @@ use tributary_testkit::MemorySink;
 pub(crate) const STREAM: Limits = Limits { entries: 500, bytes: 5 << 20, entry_bytes: 1 << 20 };
 
 pub(crate) type Check = fn(&Template) -> Vec<String>;
+
+/// Check of the alarms of each function, in a stack with every default.
+pub(crate) const EVERY_FUNCTION: Check =
+    |template| alarms::watch_every_function(template, &BTreeMap::new());
 
 /// Asserts that a check found nothing.
 #[track_caller]

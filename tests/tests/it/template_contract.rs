@@ -16,6 +16,15 @@ fn template() -> Template {
     Template::read().unwrap_or_else(|error| unreadable(&error))
 }
 
+/// Parameters that differ from their defaults.
+fn parameters(given: &[(&str, &str)]) -> BTreeMap<String, String> {
+    given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn template_with(given: &[(&str, &str)]) -> Template {
+    Template::read_with(&parameters(given)).unwrap_or_else(|error| unreadable(&error))
+}
+
 fn samconfig() -> toml::Table {
     let text = fs::read_to_string(repository().join("samconfig.toml")).unwrap_or_default();
     text.parse().unwrap_or_else(|error: toml::de::Error| unreadable(&error.to_string()))
@@ -77,6 +86,14 @@ fn no_bad_record_blocks_a_shard() {
 }
 
 #[test]
+fn record_ages_follow_retention() {
+    holds(&mappings::record_ages_follow_retention(&template()));
+    let week = template_with(&[("StreamRetentionHours", "168")]);
+    let age = "/Resources/Alerts/Properties/Events/Events/Properties/MaximumRecordAgeInSeconds";
+    assert_eq!(week.0.pointer(age).unwrap(), 601_200);
+}
+
+#[test]
 fn failed_message_is_redelivered_not_forever() {
     holds(&mappings::of_queues_redrive(&template()));
 }
@@ -89,6 +106,25 @@ fn no_topic_is_read_by_default() {
 #[test]
 fn no_bad_record_blocks_a_partition() {
     holds(&kafka::mappings_are_bounded(&template()));
+}
+
+#[test]
+fn each_topic_is_a_mapping_of_its_own() {
+    let template = template_with(&[("KafkaTopics", "roads.accidents-v2=accidents,flood")]);
+
+    holds(&kafka::mappings_are_bounded(&template));
+    holds(&kafka::mappings_are_off_by_default(&template));
+    let of = |kind| template.of_type(kind).map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(
+        of("AWS::Lambda::EventSourceMapping"),
+        ["IngestKafkaTopicroadsaccidentsv2accidents", "IngestKafkaTopicflood"]
+    );
+    assert_eq!(
+        of("AWS::IAM::Policy"),
+        ["IngestKafkaReadsroadsaccidentsv2accidents", "IngestKafkaReadsflood"]
+    );
+    let same = Template::read_with(&parameters(&[("KafkaTopics", "a.b,a-b")]));
+    assert!(same.is_err_and(|error| error.contains("IngestKafkaTopicab")));
 }
 
 #[test]
@@ -107,6 +143,11 @@ fn roles_are_narrow() {
 }
 
 #[test]
+fn permissions_page_has_each_statement() {
+    holds(&roles::are_on_the_page(&template(), &page("docs/PERMISSIONS.md")));
+}
+
+#[test]
 fn roles_grant_what_functions_use() {
     holds(&roles::grant_what_functions_use(&template()));
 }
@@ -119,6 +160,16 @@ fn buckets_are_safe() {
 #[test]
 fn streams_are_encrypted() {
     holds(&storage::streams_are_encrypted(&template()));
+}
+
+#[test]
+fn record_sizes_are_limits_of_streams() {
+    holds(&storage::record_sizes_are_limits_of_streams(&template()));
+}
+
+#[test]
+fn bucket_names_are_unique() {
+    holds(&deployment::bucket_names_are_unique(&template()));
 }
 
 #[test]
@@ -163,6 +214,11 @@ fn raw_columns_match_raw_record_fields() {
 }
 
 #[test]
+fn doubled_key_breaks_no_partition() {
+    holds(&catalogue::malformed_rows_are_ignored(&template()));
+}
+
+#[test]
 fn partitions_are_projected_where_deliveries_write() {
     for table in ["events", "quarantine", "raw"] {
         holds(&catalogue::partitions_are_projected(&template(), table));
@@ -176,7 +232,30 @@ fn alarms_notify_the_ops_topic() {
 
 #[test]
 fn alarms_watch_every_function() {
-    holds(&alarms::watch_every_function(&template()));
+    for store in ["dynamodb", "keyspaces", "cassandra"] {
+        let given = [("WindowStore", store)];
+        holds(&alarms::watch_every_function(&template_with(&given), &parameters(&given)));
+    }
+}
+
+#[test]
+fn alarms_can_fire() {
+    holds(&alarms::can_fire(&template()));
+}
+
+#[test]
+fn alarms_watch_every_delivery() {
+    holds(&alarms::watch_every_delivery(&template()));
+}
+
+#[test]
+fn alarms_watch_every_stream_and_topic() {
+    holds(&alarms::watch_every_stream_and_topic(&template()));
+}
+
+#[test]
+fn alarms_of_a_stack_are_one_mail() {
+    holds(&alarms::are_one_mail(&template()));
 }
 
 #[test]
@@ -256,8 +335,7 @@ fn blocked_shard_alarms_before_readings_are_late() {
 
 #[test]
 fn documented_cost_counts_each_alarm() {
-    let kafka = [("KafkaBootstrapServers", "b:9092"), ("KafkaTopic1", "t")];
-    let kafka = kafka.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let kafka = parameters(&[("KafkaBootstrapServers", "b:9092"), ("KafkaTopics", "t")]);
 
     let (alarms, metrics) = alarms::count(&template(), &BTreeMap::new());
     let (with_kafka, _) = alarms::count(&template(), &kafka);
