@@ -366,7 +366,7 @@ fn own_metric<'a>(template: &'a Template, name: &str, function: &str) -> Vec<&'a
     })
 }
 
-fn about_metric<'a>(template: &'a Template, is_it: impl Fn(&Value) -> bool) -> Vec<&'a Value> {
+fn about_metric(template: &Template, is_it: impl Fn(&Value) -> bool) -> Vec<&Value> {
     let is_about = |properties: &&Value| {
         list(&properties["Metrics"])
             .into_iter()

@@ -61,7 +61,7 @@ pub fn partitions_are_projected(template: &Template, name: &str) -> Vec<String> 
     faults
 }
 
-/// Checks that no JSON row stops a query: the OpenX `SerDe` fails on a map with a doubled key, and
+/// Checks that no JSON row stops a query: the `OpenX` `SerDe` fails on a map with a doubled key, and
 /// with it every query over the partition.
 ///
 /// See <https://docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html>.
