@@ -176,12 +176,12 @@ impl Parts {
             let (function, invocations) = (Rc::clone(&function), invocations.clone());
             let process = faults.below(processes);
             async move {
-                let request_id = invocations.begin();
-                let invocation = Invocation { request_id: request_id.clone(), deadline };
+                let number = invocations.begin();
+                let invocation = Invocation { request_id: Invocations::id_of(number), deadline };
                 let (processes, handler) = &*function;
                 let answer = processes[process].answer(&payload, invocation, handler).await;
                 let answer = json_of(answer);
-                invocations.end(request_id);
+                invocations.end(number);
                 answer
             }
         })
@@ -336,9 +336,8 @@ impl Parts {
                 "alerts",
                 60,
                 Self::alerts,
-                // The worst case of Lambda's repeated ids: all attempts have one.
                 async |it: &AlertsInMemory, payload: &str, invocation: Invocation| {
-                    it.handle(payload, "one", invocation.deadline).await
+                    it.handle(payload, &invocation.request_id, invocation.deadline).await
                 },
             ),
             windows: self.serve(
