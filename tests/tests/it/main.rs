@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod alarm_evaluation;
 mod alarm_mutations;
 mod conservation;
 mod dependencies;
