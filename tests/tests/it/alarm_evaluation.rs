@@ -145,13 +145,13 @@ fn fault_raises_its_own_alarm() {
     raises_during([OWN, "undelivered"], &[("function", "transform")], 5.0, "transform-undelivered");
     raises_during([OWN, "config_refused"], &[], 1.0, "config-refused");
 
-    let lake = [("DeliveryStreamName", "s-events")];
+    let delivery = [("DeliveryStreamName", "s-events")];
     let behind = ["AWS/Firehose", "KinesisMillisBehindLatest"];
-    raises_during(behind, &lake, 3.0 * 3_600_000.0, "events-delivery-behind");
+    raises_during(behind, &delivery, 3.0 * 3_600_000.0, "events-delivery-behind");
     let refused = ["AWS/Firehose", "ThrottledGetRecords"];
-    raises_during(refused, &lake, 3.0, "events-delivery-throttled");
+    raises_during(refused, &delivery, 3.0, "events-delivery-throttled");
     let late = ["AWS/Firehose", "DeliveryToS3.DataFreshness"];
-    raises_during(late, &lake, 3_600.0, "events-delivery-late");
+    raises_during(late, &delivery, 3_600.0, "events-delivery-late");
 
     let topic = [("TopicName", "s-alerts")];
     raises_during(["AWS/SNS", "NumberOfNotificationsFailed"], &topic, 1.0, "alerts-not-sent");
