@@ -108,6 +108,10 @@ impl Template {
     /// Resolves a value with parameters that differ from their defaults.
     #[must_use]
     pub fn sample_with(&self, value: &Value, parameters: &BTreeMap<String, String>) -> String {
+        if let Some([condition, yes, no]) = value["Fn::If"].as_array().map(Vec::as_slice) {
+            let holds = self.holds(&json!({ "Condition": condition }), parameters);
+            return self.sample_with(if holds == Some(true) { yes } else { no }, parameters);
+        }
         if let Some([Value::String(between), parts]) =
             value["Fn::Join"].as_array().map(Vec::as_slice)
         {

@@ -123,6 +123,14 @@ fn each_topic_is_a_mapping_of_its_own() {
         of("AWS::IAM::Policy"),
         ["IngestKafkaReadsroadsaccidentsv2accidents", "IngestKafkaReadsflood"]
     );
+    let topics = &template.resource("IngestKafka")["Properties"]["Environment"]["Variables"];
+    let on = parameters(&[
+        ("KafkaBootstrapServers", "b:9092"),
+        ("KafkaTopics", "roads.accidents-v2=accidents,flood"),
+    ]);
+    let of = |parameters| template.sample_with(&topics["TOPIC_DATASETS"], parameters);
+    assert_eq!(of(&on), "roads.accidents-v2=accidents,flood");
+    assert_eq!(of(&BTreeMap::new()), "", "without a cluster no topic has to have a dataset");
     let same = Template::read_with(&parameters(&[("KafkaTopics", "a.b,a-b")]));
     assert!(same.is_err_and(|error| error.contains("IngestKafkaTopicab")));
 }
