@@ -30,14 +30,24 @@ def expand(text, parameters):
     return language_extensions.apply(template, values | parameters)
 
 
+def _pair(text):
+    name, found, value = text.partition("=")
+    if not found:
+        raise ValueError(f"{text!r}: expected Parameter=value")
+    return name, value
+
+
 def main():
     """Prints the expanded template."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--template", type=Path, default=TEMPLATE)
     arguments.add_argument("parameters", nargs="*", metavar="Parameter=value")
     given = arguments.parse_args()
-    parameters = dict(pair.split("=", 1) for pair in given.parameters)
-    print(json.dumps(expand(given.template.read_text(encoding="utf-8"), parameters)))
+    try:
+        parameters = dict(map(_pair, given.parameters))
+        print(json.dumps(expand(given.template.read_text(encoding="utf-8"), parameters)))
+    except (OSError, ValueError) as error:
+        arguments.error(str(error))
 
 
 if __name__ == "__main__":

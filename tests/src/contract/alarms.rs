@@ -70,9 +70,9 @@ fn unwatched(template: &Template, function: &Function) -> Vec<String> {
     demand(own("in").into_iter().any(is_for_no_data), id, "silence: `in` below 1, filled with 0");
 
     let streams = mappings::of(function, "Kinesis");
-    let is_parking = !streams.is_empty() || kafka::of(template, function).next().is_some();
-    demand(!is_parking || about("DestinationDeliveryFailures"), id, "batches it cannot park");
     let is_on_kafka = kafka::of(template, function).next().is_some();
+    let is_parking = is_on_kafka || !streams.is_empty();
+    demand(!is_parking || about("DestinationDeliveryFailures"), id, "batches it cannot park");
     demand(!is_on_kafka || about("OffsetLag"), id, "OffsetLag");
     let parked = watching(template, "AWS/S3", "PutRequests", "BucketName", "RawBucket");
     demand(!is_on_kafka || parked.into_iter().any(self::rises), id, "parked batches of topics");
@@ -101,15 +101,14 @@ fn unwatched(template: &Template, function: &Function) -> Vec<String> {
     faults
 }
 
-/// Checks that no alarm watches what cannot happen: the invocations of a function with a schedule
-/// never stop, and an alarm that is below its threshold needs `FILL`, because missing data alone
-/// keeps the state of the last point.
+/// Checks that no alarm waits for what cannot happen. The invocations of a function with a schedule
+/// never stop. An alarm for a value below its threshold needs `FILL`: without it, an older point of
+/// the evaluation range stands in for what is missing.
 #[must_use]
 pub fn can_fire(template: &Template) -> Vec<String> {
-    let scheduled: Vec<_> = template.functions().into_iter().collect();
     let mut faults = Vec::new();
-    for function in &scheduled {
-        if !mappings::of(function, "Schedule").is_empty()
+    for function in template.functions() {
+        if !mappings::of(&function, "Schedule").is_empty()
             && !watching(template, "AWS/Lambda", "Invocations", "FunctionName", &function.id)
                 .is_empty()
         {
@@ -183,9 +182,7 @@ pub fn are_one_mail(template: &Template) -> Vec<String> {
     };
     let properties = &composite["Properties"];
     let named = names(&properties["AlarmRule"]);
-    // The topics by severity are watched where they are made.
-    let of_severity = |alarm: &Value| alarm["Condition"] == "TopicPerSeverity";
-    let missing = alarms(template).filter(|(id, it)| !named.contains(*id) && !of_severity(it));
+    let missing = alarms(template).filter(|(id, _)| !named.contains(*id));
     let mut faults: Vec<_> =
         missing.map(|(id, _)| format!("{id}: is not in the composite alarm")).collect();
     let gone = named.iter().filter(|id| id.ends_with("Alarm") && template.resource(id).is_null());

@@ -369,10 +369,11 @@ fn statement_that_is_too_wide() {
         ),
         "MetricsRole: WriteMetrics lacks a condition on cloudwatch:namespace",
     );
-    let network = "IngestKafkaRole/Properties/Policies/1/Fn::If/1/PolicyDocument/Statement";
+    let network =
+        "IngestKafkaRole/Properties/Policies/1/Fn::If/1/PolicyDocument/Statement/0/Fn::If/1";
     reports(
         roles::are_narrow,
-        &without(&format!("{network}/Sid=ReachTheBrokers/Condition")),
+        &without(&format!("{network}/Condition")),
         "IngestKafkaRole: ReachTheBrokers lacks a condition that keeps the function's own code from it",
     );
     reports(

@@ -136,6 +136,22 @@ fn each_topic_is_a_mapping_of_its_own() {
 }
 
 #[test]
+fn network_interfaces_are_for_brokers_in_a_vpc() {
+    let template = template();
+    let statement = "/Properties/Policies/1/Fn::If/1/PolicyDocument/Statement/0/Fn::If";
+    let only_if = template.resource("IngestKafkaRole").pointer(statement).unwrap();
+    assert_eq!(only_if[1]["Sid"], "ReachTheBrokers");
+    let holds = |given: &[(&str, &str)]| {
+        template.holds(&serde_json::json!({ "Condition": only_if[0] }), &parameters(given))
+    };
+
+    let brokers = ("KafkaBootstrapServers", "b:9092");
+    assert_eq!(holds(&[brokers]), Some(false), "brokers on the internet");
+    assert_eq!(holds(&[brokers, ("KafkaSubnet1", "subnet-1")]), Some(true));
+    assert_eq!(holds(&[("KafkaClusterArn", "arn:aws:kafka:r:1:cluster/c/1")]), Some(true));
+}
+
+#[test]
 fn environment_matches_the_code() {
     holds(&environment::is_what_the_code_reads(&template(), READERS));
 }
