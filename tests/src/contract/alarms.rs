@@ -40,12 +40,8 @@ pub fn watch_every_function(
     template: &Template,
     parameters: &BTreeMap<String, String>,
 ) -> Vec<String> {
-    let exists = |function: &Function| {
-        let condition = &function.resource["Condition"];
-        condition.is_null()
-            || template.holds(&json!({ "Condition": condition }), parameters) != Some(false)
-    };
-    let functions = template.functions().into_iter().filter(exists);
+    let functions =
+        template.functions().into_iter().filter(|it| template.has(&it.resource, parameters));
     functions.flat_map(|function| unwatched(template, &function)).collect()
 }
 
@@ -308,12 +304,8 @@ pub fn are_on_the_night_page(template: &Template, page: &str) -> Vec<String> {
 /// of both has a price.
 #[must_use]
 pub fn count(template: &Template, parameters: &BTreeMap<String, String>) -> (usize, usize) {
-    let is_there = |alarm: &&Value| {
-        let condition = &alarm["Condition"];
-        condition.is_null()
-            || template.holds(&json!({ "Condition": condition }), parameters) == Some(true)
-    };
-    let there: Vec<_> = alarms(template).map(|(_, alarm)| alarm).filter(is_there).collect();
+    let all = alarms(template).map(|(_, alarm)| alarm);
+    let there: Vec<_> = all.filter(|alarm| template.has(alarm, parameters)).collect();
     let metrics = |alarm: &&Value| {
         let metrics = list(&alarm["Properties"]["Metrics"]);
         metrics.into_iter().filter(|it| !it["MetricStat"].is_null()).count().max(1)

@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
-
 use super::template::{Function, Template};
 
 /// Lookup of an environment variable.
@@ -127,10 +125,7 @@ pub fn starts_each_function(template: &Template, readers: &[Reader]) -> Vec<Stri
         {
             let parameters: BTreeMap<_, _> =
                 stack.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            let condition = &function.resource["Condition"];
-            if !condition.is_null()
-                && template.holds(&json!({ "Condition": condition }), &parameters) != Some(true)
-            {
+            if !template.has(&function.resource, &parameters) {
                 faults.push(format!("{}: is not in a stack with {stack:?}", function.id));
             }
             let given = values(template, &function, &parameters);

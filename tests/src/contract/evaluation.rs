@@ -103,12 +103,11 @@ pub fn raised(
 ) -> Result<BTreeSet<String>, String> {
     let mut raised = BTreeSet::new();
     for (id, alarm) in template.of_type("AWS::CloudWatch::Alarm") {
-        let condition = &alarm["Condition"];
-        let exists = condition.is_null()
-            || template.holds(&json!({ "Condition": condition }), parameters) == Some(true);
         let properties = &alarm["Properties"];
         let fault = |error| format!("{id}: {error}");
-        if exists && is_raised(template, properties, series, minute).map_err(fault)? {
+        if template.has(alarm, parameters)
+            && is_raised(template, properties, series, minute).map_err(fault)?
+        {
             let name = named(template, &properties["AlarmName"]);
             raised.insert(name.trim_start_matches(&format!("{STACK}-")).to_owned());
         }

@@ -140,6 +140,14 @@ impl Template {
         self.sample(value).parse().ok()
     }
 
+    /// Returns true if a stack with these parameters has the resource.
+    #[must_use]
+    pub fn has(&self, resource: &Value, parameters: &BTreeMap<String, String>) -> bool {
+        let condition = &resource["Condition"];
+        condition.is_null()
+            || self.holds(&json!({ "Condition": condition }), parameters) == Some(true)
+    }
+
     /// Evaluates a condition with these parameters; `None` if it cannot be evaluated.
     #[must_use]
     pub fn holds(&self, condition: &Value, parameters: &BTreeMap<String, String>) -> Option<bool> {
